@@ -1,0 +1,32 @@
+"""The command line. Importing it is cheap: each command imports what it needs when it runs."""
+
+import os
+import sys
+import time
+
+_QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's notes on processors and missing GPUs
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # its warnings come through our own handler
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Prefect's temporary server needs 6 to 19 s on two cores, and its own patience is 20 s.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+
+
+def main() -> None:
+    """Run a command; exit with 0, or 2 for wrong use, 3 for a world that failed, 1 for a bug."""
+    # The interpreter's own start is all computing, so its CPU time is about the time since it began.
+    began = time.time() - time.process_time()
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    from flows.cli.app import app
+    from flows.cli.errors import exit_code, report
+    from tasks.clock import process_started
+
+    process_started.set(began)
+    try:
+        app()
+    except Exception as err:  # noqa: BLE001 - the last place where an error can become a sentence
+        report(err, debug="--debug" in sys.argv)
+        sys.exit(exit_code(err))

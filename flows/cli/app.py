@@ -1,0 +1,142 @@
+"""The commands and their options; what they do stands in modules of their own."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli import logs
+
+app = typer.Typer(
+    name="sentiflow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Train, track, register and use a sentiment model of film reviews.",
+    epilog="Settings are read from SENTIFLOW_* variables and .env; the README lists them.",
+)
+
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a name, or a TOML file of your own.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
+]
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", "-d", help="imdb, sample, or a .csv or .parquet table (text, label).")
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show every log line, and tracebacks.")]
+
+
+@app.command(
+    epilog="""Examples:
+
+    sentiflow train
+
+    sentiflow train --dataset sample --set epochs=2 --seed 7
+
+    sentiflow train --recipe my-recipe.toml --dataset reviews.csv"""
+)
+def train(
+    recipe: RecipeOption = "seed",
+    changes: SetOption = None,
+    dataset: DatasetOption = "imdb",
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the first weights and of the order of reviews.")
+    ] = 0,
+    or_sample: Annotated[
+        bool, typer.Option("--or-sample", help="Train on the sample when the dataset cannot be fetched.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Fetch, prepare, train, evaluate and register: the main job."""
+    logs.set_up(debug=debug)
+    from flows.cli import native
+    from flows.cli import train as command
+
+    if not debug:
+        native.filter_native_lines()
+
+    command.run(recipe, changes or [], dataset, seed, or_sample=or_sample)
+
+
+@app.command(
+    epilog="""Examples:
+
+    sentiflow data
+
+    sentiflow data --dataset reviews.csv --set sequence_length=200"""
+)
+def data(
+    dataset: DatasetOption = "imdb",
+    recipe: RecipeOption = "seed",
+    changes: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show a dataset: counts, lengths, balance, and the first review as ids and words."""
+    logs.set_up(debug=debug)
+    from flows.cli import data as command
+
+    command.run(dataset, recipe, changes or [])
+
+
+@app.command(
+    epilog="""Examples:
+
+    sentiflow runs
+
+    sentiflow runs --most 50"""
+)
+def runs(
+    most: Annotated[int, typer.Option("--most", "-n", min=1, max=1000, help="How many runs to list.")] = 10,
+    debug: DebugOption = False,
+) -> None:
+    """List the latest runs, newest first."""
+    logs.set_up(debug=debug)
+    from flows.cli import runs as command
+
+    command.run(most)
+
+
+@app.command(
+    epilog="""Examples:
+
+    sentiflow predict "A quiet film that stays with you."
+
+    sentiflow predict --version 2 "Two hours I will never get back." "Loved it."
+
+    sentiflow predict --dataset sample "Dull from start to end." """
+)
+def predict(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts.")],
+    version: Annotated[
+        int | None, typer.Option(min=1, help="A version; without it the champion, else the newest.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Whose model: imdb, sample, or your table's name.")
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Say whether texts are positive or negative."""
+    logs.set_up(debug=debug)
+    from flows.cli import predict as command
+
+    command.run(texts, version, dataset)
+
+
+@app.command(
+    epilog="""Examples:
+
+    sentiflow ui
+
+    sentiflow ui --port 5001"""
+)
+def ui(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port; by default the one in SENTIFLOW_UI_URL.")
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Start the MLflow UI and print its address; Ctrl-C ends it."""
+    logs.set_up(debug=debug)
+    from flows.cli import ui as command
+
+    command.run(port)

@@ -1,0 +1,56 @@
+"""Errors as one or two lines and an exit code."""
+
+import traceback
+
+from rich.markup import escape
+
+from sentiment.errors import SentiflowError
+from tasks.console import CONSOLE
+
+WORLD_FAILED = 3
+
+
+def exit_code(err: BaseException) -> int:
+    """The command's exit code: 2 wrong use, 3 a failed world (network, server, disk), 1 a bug."""
+    if isinstance(err, SentiflowError):
+        return err.exit_code
+    return WORLD_FAILED if isinstance(err, OSError) or _prefect_is_away(err) else 1
+
+
+def report(err: BaseException, *, debug: bool) -> None:
+    """Print what went wrong and what to do; the traceback only when asked for."""
+    if debug:
+        CONSOLE.print("".join(traceback.format_exception(err)), markup=False, soft_wrap=True)
+    message, hint = _sentences(err)
+    CONSOLE.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+    if hint:
+        CONSOLE.print(f"       {escape(hint)}", soft_wrap=True)
+
+
+def _sentences(err: BaseException) -> tuple[str, str]:
+    if isinstance(err, SentiflowError):
+        return str(err.args[0]), err.hint
+    if isinstance(err, OSError):
+        where = f": {err.filename}" if err.filename else ""
+        return (
+            f"{err.strerror or err}{where}",
+            "Nothing half-written was kept; free or fix the place and run again.",
+        )
+    if _prefect_is_away(err):
+        return (
+            f"The Prefect server does not answer: {_first_line(err)}",
+            "Start it (prefect server start), or unset PREFECT_API_URL to use a temporary one.",
+        )
+    return (
+        f"{type(err).__name__}: {_first_line(err)}",
+        "This is a bug. Run again with --debug for its traceback.",
+    )
+
+
+def _first_line(err: BaseException) -> str:
+    return (str(err).splitlines() or [""])[0][:300]
+
+
+def _prefect_is_away(err: BaseException) -> bool:
+    """Whether Prefect's client could not reach its server; its errors are plain ones of httpx."""
+    return type(err).__module__.partition(".")[0] in ("httpx", "httpcore") or "Failed to reach API" in str(err)

@@ -1,0 +1,50 @@
+"""Log lines for people: time, step, message."""
+
+import logging
+from pathlib import PurePath
+
+from rich.markup import escape
+
+from tasks.console import CONSOLE
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints the project's own lines and everybody's warnings; all of Prefect's and tracebacks when debugging."""
+
+    def __init__(self, *, debug: bool) -> None:
+        super().__init__()
+        self._debug = debug
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        if not self._debug and _is_noise(record):
+            return
+        moment = logging.Formatter().formatTime(record, "%H:%M:%S")
+        message = record.getMessage().splitlines()[0] if record.getMessage() else ""
+        style = "yellow" if record.levelno >= logging.WARNING else "default"
+        CONSOLE.print(
+            f"[dim]{moment}[/] [bold]{_step(record):<10}[/] [{style}]{escape(message)}[/]", soft_wrap=True
+        )
+        if self._debug and record.exc_info:
+            CONSOLE.print(logging.Formatter().formatException(record.exc_info), markup=False, soft_wrap=True)
+
+
+def set_up(*, debug: bool) -> None:
+    """Send log lines to the console. Before Prefect is imported: it then leaves the root logger alone."""
+    root = logging.getLogger()
+    root.handlers = [ConsoleHandler(debug=debug)]
+    root.setLevel(logging.WARNING)
+
+
+def _step(record: logging.LogRecord) -> str:
+    """The task that speaks, or the library."""
+    return str(getattr(record, "task_run_name", None) or record.name.partition(".")[0])
+
+
+def _is_noise(record: logging.LogRecord) -> bool:
+    """What Prefect's engine says of states: the project's own lines and the final error say it better."""
+    if "prefect" not in PurePath(record.pathname).parts:
+        return False
+    message = record.getMessage()
+    return "Starting temporary server" not in message and "will start" not in message

@@ -1,0 +1,27 @@
+"""``sentiflow predict``."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from sentiment.errors import UsageError
+from sentiment.settings import load_settings
+from tasks.predict import predict
+
+_SHOWN = 60
+
+
+def run(texts: Sequence[str], number: int | None, dataset: str | None) -> None:
+    """Print label, score and beginning of each text, and which version answered."""
+    if any(not text.strip() for text in texts):
+        raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
+    name = None if dataset is None else f"{dataset.removesuffix('-sentiment')}-sentiment"
+    version, predictions = predict(load_settings(), texts, name, number)
+    console = Console(highlight=False)
+    for text, (label, score) in zip(texts, predictions, strict=True):
+        colour = "green" if label == "positive" else "red"
+        line = " ".join(text.split())
+        beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
+        console.print(f"[{colour}]{label}[/]  {score:.4f}  {escape(beginning)}", soft_wrap=True)
+    console.print(f"[dim]{version.name} version {version.number} ({version.why})[/]")

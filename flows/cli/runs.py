@@ -1,0 +1,44 @@
+"""``sentiflow runs``."""
+
+from rich.console import Console
+from rich.table import Table
+
+from sentiment.settings import load_settings
+from tasks.registry import RunRow, latest_runs
+from tasks.tracking import connect
+
+
+def run(most: int) -> None:
+    """Print the latest runs, newest first."""
+    settings = load_settings()
+    rows = latest_runs(connect(settings), settings, most)
+    console = Console(highlight=False)
+    if not rows:
+        console.print(f"No runs yet in {settings.tracking_uri}. Make one: sentiflow train", soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (
+        ("when", "left"), ("recipe", "left"), ("dataset", "left"), ("seed", "right"),
+        ("test accuracy (95% interval)", "left"), ("seconds", "right"), ("version", "left"),
+    ):  # fmt: skip
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*_cells(row))
+    if not console.is_terminal:
+        console.width = max(console.width, 160)  # a pipe has no width: never fold lines that a script reads
+    console.print(table)
+
+
+def _cells(row: RunRow) -> tuple[str, ...]:
+    accuracy = row.status.lower()
+    if row.accuracy is not None and row.accuracy_low is not None and row.accuracy_high is not None:
+        accuracy = f"{row.accuracy:.2%} ({row.accuracy_low:.2%} to {row.accuracy_high:.2%})"
+    return (
+        f"{row.started.astimezone():%Y-%m-%d %H:%M}",
+        row.recipe,
+        row.dataset,
+        row.seed,
+        accuracy,
+        "-" if row.seconds is None else f"{row.seconds:.0f}",
+        row.version or "-",
+    )

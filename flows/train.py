@@ -1,0 +1,48 @@
+"""The main job: from a dataset to a registered model."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from sentiment.recipes import SEED, TrainConfig
+from tasks.evaluate import evaluate
+from tasks.fetch import fetch
+from tasks.prepare import prepare
+from tasks.register import register
+from tasks.results import TrainingResult
+from tasks.runs import run_name, training_run
+from tasks.summarize import summarize
+from tasks.train import preload
+from tasks.train import train as train_network
+
+Dataset = Annotated[str, Field(description="imdb, sample, or the path of a .csv or .parquet table")]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the first weights and of the order of reviews")]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    config = TrainConfig.model_validate(given["config"])
+    return run_name(config, given["dataset"], given["seed"], f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}")
+
+
+@flow(name="train", flow_run_name=_run_name, persist_result=False)
+def train(config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0) -> TrainingResult:
+    """Train a recipe on a dataset and register the model.
+
+    1. fetch: bring the source here, verified
+    2. prepare: decode, check, write the canonical table
+    3. train: fit the network, log each epoch
+    4. evaluate: score the test split, draw, report
+    5. register: pack the model, store it, make a version
+    6. summarize: tell it in MLflow, in Prefect and to the caller
+    """
+    preload()
+    with training_run(config, dataset, seed) as run:
+        source = fetch(run)
+        prepared = prepare(run, source)
+        trained = train_network(run, prepared)
+        measured = evaluate(run, prepared, trained)
+        model = register(run, prepared, trained, measured)
+        return summarize(run, prepared, measured, model)

@@ -1,0 +1,1 @@
+"""From a source of reviews to one canonical, checked table."""

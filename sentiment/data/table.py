@@ -1,0 +1,154 @@
+"""A user's own reviews: a CSV or Parquet table with ``text`` and ``label``, and ``split`` if it has one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from sklearn.model_selection import train_test_split
+
+from sentiment.data.reviews import SPLITS, Reviews
+from sentiment.errors import UsageError
+from sentiment.scoring import Vocabulary, tokenize
+
+LABELS = {"0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1}
+TEST_SHARE = 0.2  # of a table without a split
+SHUFFLE_SEED = 113  # any fixed number; the same as for imdb
+
+_SHOWN = 3  # examples in a message
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read and check a table; returns ``text`` (str), ``label`` (0 or 1), ``split``, ``row`` (0 is the first).
+
+    Raises:
+        UsageError: not a readable table, or one that cannot be trained on; the message says what is wrong.
+    """
+    frame = _read(path)
+    missing = [column for column in ("text", "label") if column not in frame.columns]
+    if missing:
+        raise UsageError(
+            f"{path}: missing column{'s' if len(missing) > 1 else ''} {' and '.join(missing)}; "
+            f"found: {', '.join(map(str, frame.columns)) or 'none'}.",
+            "A table needs the columns text and label, and may have split (train, validation, test).",
+        )
+    columns = [column for column in ("text", "label", "split") if column in frame.columns]
+    frame = frame[columns].reset_index(names="row")
+    frame["label"] = _labels(frame["label"])
+    _check(frame, path)
+    frame["label"] = frame["label"].astype("int8")
+    if "split" not in frame.columns:
+        frame["split"] = _draw_splits(frame, path)
+    _check_splits(frame, path)
+    return frame
+
+
+def to_reviews(frame: pd.DataFrame) -> tuple[Reviews, Vocabulary]:
+    """Turn a checked table into ids, with a vocabulary built from its training split alone.
+
+    Rows are mixed by a fixed seed, so that the last part of the training split is no special part of the file.
+    """
+    frame = frame.sample(frac=1, random_state=np.random.RandomState(SHUFFLE_SEED))
+    vocabulary = Vocabulary.from_texts(frame.loc[frame["split"] == "train", "text"])
+    reviews = Reviews(
+        np.array([f"row-{row}" for row in frame["row"]]),
+        frame["split"].to_numpy().astype(str),
+        frame["label"].to_numpy().astype(np.int8),
+        [np.array(vocabulary.encode(text), dtype=np.int32) for text in frame["text"]],
+    )
+    return reviews, vocabulary
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(path)
+        if path.suffix.lower() == ".csv":
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise UsageError(
+            f"{path}: not UTF-8: byte 0x{err.object[err.start]:02x} at position {err.start:,}.",
+            f"Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path.name} > utf8.csv",
+        ) from err
+    except (OSError, ValueError) as err:  # pandas' and pyarrow's parser errors are ValueErrors
+        reason = err.strerror if isinstance(err, OSError) and err.strerror else str(err).splitlines()[0]
+        raise UsageError(f"{path}: cannot be read as a table: {reason}.") from err
+    raise UsageError(
+        f"{path}: no dataset and no table that can be read.",
+        "Give imdb, sample, or a file that ends in .csv or .parquet",
+    )
+
+
+def _labels(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Labels as 0 and 1; what is unknown stays as it is, for the check to report."""
+    words = column.astype(str).str.strip().str.lower().str.removesuffix(".0")
+    words = words.replace({"true": "1", "false": "0"})
+    known = words.isin(LABELS.keys())
+    return column.astype(object).mask(known, words.map(LABELS).astype(object))
+
+
+def _check(frame: pd.DataFrame, path: Path) -> None:
+    if frame.empty:
+        raise UsageError(f"{path}: the table has no rows.")
+    schema = pa.DataFrameSchema({name: _RULES[name] for name in frame.columns if name in _RULES})
+    plain = frame.astype(object).where(frame.notna(), None)  # a missing value meets the rules of any other
+    try:
+        schema.validate(plain, lazy=True)
+    except pa.errors.SchemaErrors as err:
+        raise UsageError(*_explain(err.failure_cases, path)) from err
+
+
+def _column(*rules: tuple[Callable[[object], bool], str]) -> pa.Column:
+    checks = [pa.Check(rule, element_wise=True, ignore_na=False, error=wrong) for rule, wrong in rules]
+    return pa.Column(object, checks, nullable=True)
+
+
+_RULES = {
+    "text": _column(
+        (lambda value: isinstance(value, str), "the text is missing or not a text"),
+        (lambda value: not isinstance(value, str) or bool(tokenize(value)), "the text holds no word"),
+    ),
+    "label": _column((lambda value: value in (0, 1), f"unknown label (known: {', '.join(LABELS)})")),
+    "split": _column((lambda value: value in SPLITS, f"unknown split (known: {', '.join(SPLITS)})")),
+}
+
+
+def _explain(failures: pd.DataFrame, path: Path) -> tuple[str, str]:
+    """The first rule that was broken, with how often, and the first rows that break it."""
+    rule = failures["check"].iloc[0]
+    broken = failures[failures["check"] == rule]
+    rows = ", ".join(
+        f"row {int(index) + 1} ({case!r:.40})"
+        for index, case in broken[["index", "failure_case"]].head(_SHOWN).itertuples(index=False)
+    )
+    more = f" and {len(broken) - _SHOWN:,} more" if len(broken) > _SHOWN else ""
+    return f"{path}: {rule}: {rows}{more}.", "Rows are counted from 1, the header not included."
+
+
+def _draw_splits(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
+    """Lend a fifth of the texts for the test, half of each label alike; equal texts stay together."""
+    texts = frame.drop_duplicates("text")
+    counts = texts["label"].value_counts().reindex([0, 1], fill_value=0)
+    _need_both_labels(counts, "the table", path)
+    try:
+        _train, test = train_test_split(
+            texts["text"], test_size=TEST_SHARE, stratify=texts["label"], random_state=SHUFFLE_SEED
+        )
+    except ValueError as err:
+        raise UsageError(f"{path}: too few different texts ({len(texts)}) to set some aside for a test.") from err
+    return frame["text"].isin(set(test)).map({True: "test", False: "train"})
+
+
+def _check_splits(frame: pd.DataFrame, path: Path) -> None:
+    for split in ("train", "test"):
+        counts = frame.loc[frame["split"] == split, "label"].value_counts().reindex([0, 1], fill_value=0)
+        _need_both_labels(counts, f"the {split} split", path)
+
+
+def _need_both_labels(counts: "pd.Series[int]", where: str, path: Path) -> None:
+    if counts.min() == 0:
+        raise UsageError(
+            f"{path}: {where} needs reviews of both labels, got {counts[0]:,} negative and {counts[1]:,} positive."
+        )

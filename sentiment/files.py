@@ -1,0 +1,21 @@
+"""Files that appear whole or not at all."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+PARTIAL = ".partial"
+
+
+def publish(target: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``target``, then rename it into place.
+
+    A failed write leaves no file behind.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+    try:
+        write(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,46 @@
+"""What happened in a training, epoch by epoch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training split.
+
+    Attributes:
+        number: 1 is the first.
+        train_loss: binary cross-entropy in nats, the mean over the epoch while the weights moved.
+        train_accuracy: fraction, likewise.
+        val_loss: after the epoch, on the validation split.
+        val_accuracy: likewise.
+        learning_rate: at the end of the epoch.
+        seconds: wall time, validation included.
+        reviews_per_second: training reviews by those seconds.
+    """
+
+    number: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+    reviews_per_second: float
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The epoch of the lowest validation loss; the earliest of equals."""
+    return min(history, key=lambda epoch: epoch.val_loss)
+
+
+def save(history: Sequence[Epoch], path: Path) -> None:
+    """Write a history as JSON."""
+    path.write_text(json.dumps([asdict(epoch) for epoch in history], indent=1), encoding="utf-8")
+
+
+def load(path: Path) -> list[Epoch]:
+    """Read what ``save`` wrote."""
+    return [Epoch(**fields) for fields in json.loads(path.read_text(encoding="utf-8"))]

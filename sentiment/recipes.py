@@ -1,0 +1,107 @@
+"""What an experiment is: the hyper-parameters of a run, as named and frozen recipes."""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sentiment.errors import UsageError
+
+
+class TrainConfig(BaseModel):
+    """Hyper-parameters of one training run; every field is logged as a parameter of the run.
+
+    The defaults are the recipe ``seed``: the tutorial's network and training, field by field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    recipe: str = Field("seed", min_length=1, max_length=60, description="Name of the recipe.")
+    vocabulary_size: int = Field(
+        10_000, ge=4, le=200_000, description="Ids kept, the 3 reserved ones included; rarer words become 2."
+    )
+    sequence_length: int = Field(
+        500, ge=1, le=5_000, description="Ids per review: shorter ones are padded in front, longer ones cut."
+    )
+    embedding_size: int = Field(64, ge=1, le=1_024, description="Numbers that stand for a word.")
+    units: int = Field(32, ge=1, le=1_024, description="Size of the recurrent state.")
+    optimizer: Literal["rmsprop", "adam", "sgd"] = Field("rmsprop", description="Keras optimizer.")
+    learning_rate: float = Field(0.001, gt=0, le=10, description="Keras's own default for rmsprop.")
+    batch_size: int = Field(128, ge=1, le=25_000, description="Reviews per gradient step.")
+    epochs: int = Field(5, ge=1, le=1_000, description="Passes over the training split.")
+    validation_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Last part of the training split, held back for validation."
+    )
+
+    def changes(self) -> dict[str, Any]:
+        """Fields that differ from the recipe of the same name, or from ``seed`` for one's own recipe."""
+        base = RECIPES.get(self.recipe, SEED)
+        mine, theirs = self.model_dump(exclude={"recipe"}), base.model_dump()
+        return {key: value for key, value in mine.items() if value != theirs[key]}
+
+
+SEED = TrainConfig()
+RECIPES = {"seed": SEED}
+
+
+def load_recipe(name_or_file: str = "seed", overrides: Sequence[str] = ()) -> TrainConfig:
+    """Find a recipe by name or read it from a TOML file, then apply ``key=value`` overrides.
+
+    A file names only the fields that differ from ``seed``; without a field ``recipe`` it is named after the
+    file.
+
+    Raises:
+        UsageError: no such recipe or file, an unknown field, or a value out of range.
+
+    Example:
+        >>> load_recipe("seed", ["epochs=1"]).epochs
+        1
+    """
+    fields = _read_fields(name_or_file)
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"--set expects key=value, got {override!r}.", "For example: --set epochs=3")
+        fields[key.strip()] = value.strip()
+    try:
+        return TrainConfig(**fields)
+    except ValidationError as err:
+        raise UsageError(*_explain(err, name_or_file)) from err
+
+
+def _read_fields(name_or_file: str) -> dict[str, Any]:
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file].model_dump()
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        raise UsageError(
+            f"No recipe is named {name_or_file!r}; there are: {', '.join(sorted(RECIPES))}.",
+            "A recipe of your own is a TOML file: --recipe my-recipe.toml",
+        )
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise UsageError(f"Cannot read the recipe {path}: {err.strerror}.") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise UsageError(f"The recipe {path} is not valid TOML: {err}.") from err
+    return {"recipe": path.stem, **fields}
+
+
+def _explain(err: ValidationError, source: str) -> tuple[str, str]:
+    """One line that says which field is wrong and why, one that says what to do."""
+    first = err.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field, TrainConfig.model_fields, n=1)
+        return (
+            f"Recipe {source!r}: unknown field {field!r}" + (f"; did you mean {near[0]!r}?" if near else "."),
+            f"Fields: {', '.join(TrainConfig.model_fields)}.",
+        )
+    message = first["msg"]
+    return (
+        f"Recipe {source!r}: {field} = {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}.",
+        f"{field}: {TrainConfig.model_fields[field].description}",
+    )

@@ -1,0 +1,85 @@
+"""A trained model that reads raw text."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .forward import Weights, forward
+from .sequences import pad
+from .vocabulary import Vocabulary
+
+FORMAT = 1  # of the three files below; a reader refuses what it does not know
+WEIGHTS = "weights.npz"
+VOCABULARY = "vocabulary.json"
+CONFIG = "scorer.json"
+
+THRESHOLD = 0.5  # as Keras's accuracy: a score above it is positive, a score on it is not
+
+_BATCH = 4_096  # texts padded at a time: 8 MB of ids at length 500, however many texts there are
+
+
+def is_positive(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which scores say positive."""
+    return scores > THRESHOLD
+
+
+@dataclass(frozen=True)
+class TextScorer:
+    """Tokeniser, vocabulary, padding and network in one.
+
+    Attributes:
+        weights: the trained arrays.
+        vocabulary: every word that has a rank, also those beyond ``weights``' rows.
+        sequence_length: ids read of each text, its last ones.
+    """
+
+    weights: Weights
+    vocabulary: Vocabulary
+    sequence_length: int
+
+    def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Score texts from 0 (negative) to 1 (positive); a text without any known word is read as empty.
+
+        Returns:
+            Shape (texts,).
+
+        Raises:
+            TypeError: an item is not a string.
+        """
+        wrong = [text for text in texts if not isinstance(text, str)]
+        if wrong:
+            raise TypeError(f"expected texts, got {type(wrong[0]).__name__}: {str(wrong[0])[:60]}")
+        batches = [self._score(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
+        return np.concatenate(batches) if batches else np.empty(0)
+
+    def _score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        vocabulary_size = self.weights.embedding.shape[0]
+        ids = pad([self.vocabulary.encode(text) for text in texts], self.sequence_length, vocabulary_size)
+        return forward(self.weights, ids)
+
+    def save(self, folder: Path) -> dict[str, Path]:
+        """Write the scorer as three files into an existing folder; returns them by name."""
+        config: dict[str, Any] = {"format": FORMAT, "sequence_length": self.sequence_length}
+        self.weights.save(folder / WEIGHTS)
+        (folder / VOCABULARY).write_text(json.dumps(self.vocabulary.words, ensure_ascii=False), encoding="utf-8")
+        (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        return {Path(name).stem: folder / name for name in (WEIGHTS, VOCABULARY, CONFIG)}
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextScorer":
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: the files are of another format or do not fit together.
+            OSError: a file is missing.
+        """
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config.get("format") != FORMAT:
+            raise ValueError(f"{folder}: scorer format {config.get('format')!r}, this code reads {FORMAT}")
+        words = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), int(config["sequence_length"]))

@@ -1,0 +1,137 @@
+"""Where the world is: stores, folders and addresses, from ``SENTIFLOW_*`` variables and ``.env``."""
+
+import difflib
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sentiment.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "SENTIFLOW_"
+
+
+def project_root() -> Path:
+    """The checkout that this code runs from, or the current folder when it was installed elsewhere."""
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default and the reason for it.
+
+    Relative paths given by a user are taken from the current folder, as in any shell.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    tracking_uri: str = Field(
+        default_factory=lambda: f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}",
+        description="MLflow's store; SQLite because it needs no server. An http(s) address uses a server.",
+    )
+    artifact_root: Path | None = Field(
+        default=None,
+        description="Folder for artifacts; by default `artifacts` beside the SQLite file. "
+        "An MLflow server decides for itself.",
+    )
+    experiment: str = Field(
+        default="sentiflow",
+        min_length=1,
+        description="MLflow experiment of all runs: one, so that any two runs can be compared.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: project_root() / "data",
+        description="Downloads, prepared datasets, locks and work files; outside git, safe to delete.",
+    )
+    imdb_url: str | None = Field(
+        default=None,
+        description="Mirror of imdb.npz (http(s) or file URL, or a path); needs SENTIFLOW_IMDB_SHA256.",
+    )
+    imdb_sha256: str | None = Field(default=None, description="SHA-256 of the mirror's imdb.npz.")
+    word_index_url: str | None = Field(
+        default=None,
+        description="Mirror of imdb_word_index.json; needs SENTIFLOW_WORD_INDEX_SHA256.",
+    )
+    word_index_sha256: str | None = Field(
+        default=None, description="SHA-256 of the mirror's imdb_word_index.json."
+    )
+    download_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds without an answer after which a download attempt ends."
+    )
+    download_retries: int = Field(
+        default=3, ge=0, le=10, description="Further attempts after a failed download, some seconds apart."
+    )
+    ui_url: str = Field(
+        default="http://127.0.0.1:5000",
+        description="Where links to MLflow runs lead when the store is a database; `sentiflow ui` listens there.",
+    )
+
+    @field_validator("imdb_sha256", "word_index_sha256")
+    @classmethod
+    def _is_sha256(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = value.strip().lower()
+        if len(value) != 64 or set(value) - set("0123456789abcdef"):
+            raise ValueError("expected 64 hexadecimal digits")
+        return value
+
+    @field_validator("data_dir", "artifact_root")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _with_absolute_file(cls, value: str) -> str:
+        head = "sqlite:///"
+        if not value.startswith(head):
+            return value
+        return head + str(Path(value.removeprefix(head)).expanduser().absolute())
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The SQLite file behind the tracking store, or None for any other store."""
+        head = "sqlite:///"
+        return Path(self.tracking_uri.removeprefix(head)) if self.tracking_uri.startswith(head) else None
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Folder for artifacts, or None when an MLflow server chooses the place."""
+        if self.tracking_uri.startswith(("http://", "https://")):
+            return None
+        if self.artifact_root is not None:
+            return self.artifact_root
+        file = self.sqlite_file
+        return (file.parent if file else project_root() / "mlruns") / "artifacts"
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment, then from ``.env`` at the root of the project.
+
+    Raises:
+        UsageError: a value is malformed.
+    """
+    _warn_of_unknown(os.environ)
+    try:
+        return Settings(_env_file=project_root() / ".env")
+    except ValidationError as err:
+        first = err.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise UsageError(
+            f"{name}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}.",
+            "Correct it in the environment or in .env.",
+        ) from err
+
+
+def _warn_of_unknown(names: Iterable[str]) -> None:
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    for name in names:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            logger.warning("Setting %s is unknown%s.", name, f"; did you mean {near[0]}?" if near else "")

@@ -1,0 +1,1 @@
+"""The packaged model: raw text in, label and score out."""

@@ -1,0 +1,78 @@
+"""Where a run comes from: code, machine, flow run, person."""
+
+import getpass
+import platform
+import shutil
+import socket
+import subprocess
+from importlib.metadata import version
+
+from prefect import runtime
+from prefect.settings import get_current_settings
+
+from sentiment.settings import project_root
+
+LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
+
+_DEFAULT_PREFECT_UI = "http://127.0.0.1:4200"  # where `prefect server start` listens
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape a result."""
+    return {"version.python": platform.python_version()} | {
+        f"version.{library}": version(library) for library in LIBRARIES
+    }
+
+
+def git_tags() -> dict[str, str]:
+    """The commit of the code, and whether the working tree differs from it; ``unknown`` without git."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"git.commit": "unknown", "git.dirty": "unknown"}
+    dirty = _git("status", "--porcelain")
+    return {
+        "git.commit": commit,
+        "git.dirty": "unknown" if dirty is None else str(bool(dirty)).lower(),
+        "mlflow.source.git.commit": commit,
+    }
+
+
+def flow_run_tags() -> dict[str, str]:
+    """Id and address of the flow run that this is part of.
+
+    Under Prefect's temporary server the address works once ``prefect server start`` runs: it shares the
+    temporary one's database.
+    """
+    flow_run_id = str(runtime.flow_run.id)
+    ui = get_current_settings().server.ui.api_url or get_current_settings().api.url or ""
+    base = ui.removesuffix("/").removesuffix("/api") or _DEFAULT_PREFECT_UI
+    return {
+        "prefect.flow_run_id": flow_run_id,
+        "prefect.flow_run_url": f"{base}/runs/flow-run/{flow_run_id}",
+        "prefect.flow_run_name": str(runtime.flow_run.name),
+    }
+
+
+def origin_tags() -> dict[str, str]:
+    """Who or what started the run, and on which machine."""
+    user, host = _user(), socket.gethostname()
+    deployment = runtime.deployment.name
+    how = f"deployment {deployment}" if deployment else "by hand"
+    return {"started_by": f"{user}, {how}", "host": host, "mlflow.user": user}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+
+def _git(*arguments: str) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run(
+        [git, "-C", str(project_root()), *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,75 @@
+"""What the registry and the experiment hold, read for people and commands."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from sentiment.settings import Settings
+from tasks.tracking import tracking_errors
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One line of the table of runs; a figure is None when the run did not come so far."""
+
+    started: datetime
+    status: str
+    name: str
+    recipe: str
+    dataset: str
+    seed: str
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    seconds: float | None
+    version: str | None
+    run_id: str
+
+
+def ui_url(settings: Settings) -> str:
+    """Base address of the MLflow UI: the server's own, or where ``sentiflow ui`` listens."""
+    uri = settings.tracking_uri
+    return (uri if uri.startswith(("http://", "https://")) else settings.ui_url).rstrip("/")
+
+
+def latest_runs(client: MlflowClient, settings: Settings, most: int) -> list[RunRow]:
+    """The latest runs of the experiment, newest first."""
+    with tracking_errors(settings.tracking_uri):
+        experiment = client.get_experiment_by_name(settings.experiment)
+        if experiment is None:
+            return []
+        runs = client.search_runs(
+            [experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=most
+        )
+        versions = _versions(client, {run.data.tags.get("registered_model", "") for run in runs} - {""})
+    return [_row(run, versions.get(run.info.run_id)) for run in runs]
+
+
+def _versions(client: MlflowClient, names: set[str]) -> dict[str, str]:
+    """Versions by the id of their run."""
+    return {
+        str(version.run_id): f"{version.name} v{version.version}"
+        for name in names
+        for version in client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    }
+
+
+def _row(run: Run, version: str | None) -> RunRow:
+    tags, metrics = run.data.tags, run.data.metrics
+    changes = tags.get("recipe.changes", "none")
+    return RunRow(
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        status=run.info.status,
+        name=run.info.run_name or "",
+        recipe=tags.get("recipe", "") + ("" if changes == "none" else f" ({changes})"),
+        dataset=tags.get("dataset", ""),
+        seed=run.data.params.get("seed", "-"),
+        accuracy=metrics.get("test/accuracy"),
+        accuracy_low=metrics.get("test/accuracy_low"),
+        accuracy_high=metrics.get("test/accuracy_high"),
+        seconds=metrics.get("time/total"),
+        version=version,
+        run_id=run.info.run_id,
+    )

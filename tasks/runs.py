@@ -1,0 +1,157 @@
+"""The life of an MLflow run: opened once, closed whatever happens, reconciled when its process was killed."""
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from mlflow.entities import LoggedModelStatus, Param, RunStatus, RunTag
+from mlflow.tracking import MlflowClient
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+
+from sentiment.data.prepare import dataset_name
+from sentiment.recipes import TrainConfig
+from sentiment.settings import Settings, load_settings
+from tasks import provenance
+from tasks.clock import startup_seconds
+from tasks.locks import lock_file, training_lock
+from tasks.results import RunContext
+from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
+
+
+def run_name(config: TrainConfig, dataset: str, seed: int, moment: str) -> str:
+    """A name that tells recipe, dataset and seed, and differs from run to run."""
+    changed = "*" if config.changes() else ""
+    return f"{config.recipe}{changed}-{dataset_name(dataset)}-seed{seed}-{moment}"
+
+
+def model_name(dataset: str) -> str:
+    """One registered model a dataset: a model of the sample can never stand in for one of imdb."""
+    return f"{dataset_name(dataset)}-sentiment"
+
+
+@contextmanager
+def training_run(config: TrainConfig, dataset: str, seed: int) -> Iterator[RunContext]:
+    """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
+
+    Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
+
+    Raises:
+        WorldError: the store fails, or another training of this model is running.
+    """
+    settings = load_settings()
+    name = model_name(dataset)
+    startup = startup_seconds()
+    began, opened = time.time() - startup, time.perf_counter()
+    client = connect(settings)
+    experiment = experiment_id(client, settings)
+    with training_lock(name, settings):
+        reconcile(client, experiment, name, settings)
+        run = _open(client, experiment, config, dataset, seed, settings, began)
+        log_metrics(client, run.run_id, {"time/startup": startup, "time/open": time.perf_counter() - opened})
+        run.work.mkdir(parents=True)
+        try:
+            yield run
+        except BaseException as err:
+            failed = isinstance(err, Exception)
+            _close(client, run, RunStatus.FAILED if failed else RunStatus.KILLED, err)
+            raise
+        finally:
+            shutil.rmtree(run.work, ignore_errors=True)
+        with tracking_errors(settings.tracking_uri):
+            client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+def reconcile(client: MlflowClient, experiment: str, name: str, settings: Settings) -> list[str]:
+    """Close what trainings of this model left behind when they were killed; their lock is held, so none lives.
+
+    Runs still RUNNING become KILLED, models never finished are deleted, their flow runs become crashed, and
+    their work folders go. Returns the ids of the runs.
+    """
+    with tracking_errors(settings.tracking_uri):
+        left = client.search_runs(
+            [experiment],
+            f"attributes.status = 'RUNNING' and tags.registered_model = '{name}' "
+            f"and tags.lock = '{_lock_tag(name, settings)}'",
+        )
+        for run in left:
+            run_id = run.info.run_id
+            client.set_tag(run_id, "end", "its process was killed; closed by the next run")
+            for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+                if model.status != LoggedModelStatus.READY:
+                    client.delete_logged_model(model.model_id)
+            client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
+            get_run_logger().warning("Closed run %s, whose process was killed.", run.info.run_name)
+            _crash_flow_run(run.data.tags.get("prefect.flow_run_id"))
+    shutil.rmtree(_work(name, settings), ignore_errors=True)
+    return [run.info.run_id for run in left]
+
+
+def _crash_flow_run(flow_run_id: str | None) -> None:
+    if flow_run_id is None:
+        return
+    with get_client(sync_client=True) as prefect:
+        try:
+            state = prefect.read_flow_run(UUID(flow_run_id)).state
+        except ObjectNotFound:  # it belongs to another server
+            return
+        if state is not None and not state.is_final():
+            crashed: State[Any] = Crashed(message="Its process was killed; closed by the next run.")
+            prefect.set_flow_run_state(UUID(flow_run_id), crashed, force=True)
+
+
+def _open(
+    client: MlflowClient,
+    experiment: str,
+    config: TrainConfig,
+    dataset: str,
+    seed: int,
+    settings: Settings,
+    began: float,
+) -> RunContext:
+    name, model = provenance.flow_run_tags()["prefect.flow_run_name"], model_name(dataset)
+    changes = config.changes()
+    tags = {
+        "recipe": config.recipe,
+        "recipe.changes": ", ".join(f"{key}={value}" for key, value in changes.items()) or "none",
+        "dataset": dataset_name(dataset),
+        "registered_model": model,
+        "lock": _lock_tag(model, settings),
+        "mlflow.source.name": "flows/train.py",
+        "mlflow.source.type": "LOCAL",
+        **provenance.git_tags(),
+        **provenance.flow_run_tags(),
+        **provenance.origin_tags(),
+    }
+    parameters = config.model_dump() | {"seed": seed, "dataset": dataset} | provenance.versions()
+    with tracking_errors(settings.tracking_uri):
+        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
+    work = _work(model, settings) / run_id
+    return RunContext(run_id, name, config, dataset, dataset_name(dataset), seed, model, work, began)
+
+
+def _close(client: MlflowClient, run: RunContext, status: int, err: BaseException) -> None:
+    """Say on the run how it ended; when even that fails, the error on its way matters more."""
+    reason = str(err).splitlines()[0][:500] if str(err) else type(err).__name__
+    try:
+        client.log_batch(run.run_id, tags=[RunTag("end", reason)])
+        client.set_terminated(run.run_id, RunStatus.to_string(status))
+    except Exception as failure:  # noqa: BLE001
+        get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
+
+
+def _lock_tag(name: str, settings: Settings) -> str:
+    return f"{socket.gethostname()}:{lock_file(name, settings)}"
+
+
+def _work(name: str, settings: Settings) -> Path:
+    return settings.data_dir / "work" / name

@@ -1,0 +1,160 @@
+"""The MLflow store: made safely, connected explicitly, asked whether it is there."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from sentiment.errors import WorldError
+from sentiment.files import publish
+from sentiment.history import Epoch
+from sentiment.settings import Settings
+
+# The client's own 7 retries of 120 s would wait four minutes for a dead server.
+_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+@contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Turn MLflow's failures into errors that say what to do."""
+    try:
+        yield
+    except MlflowException as err:
+        reason = str(err.message).strip().splitlines()[0][:300]
+        if "out-of-date database schema" in reason:
+            hint = f"Back the database up, then: mlflow db upgrade {uri}"
+        elif uri.startswith("http"):
+            hint = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
+        else:
+            hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
+        raise WorldError(f"The tracking store {uri} failed: {reason}", hint) from err
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """Connect to the store of the settings, making a local one first if there is none.
+
+    Also sets MLflow's global address, which loading by ``models:/`` needs.
+
+    Raises:
+        WorldError: the store does not answer or cannot be made.
+    """
+    for name, value in _HTTP.items():
+        os.environ.setdefault(name, value)
+    if settings.sqlite_file is not None:
+        _create_sqlite(settings.sqlite_file)
+    uri = settings.tracking_uri
+    with tracking_errors(uri):
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        client = MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: MlflowClient, settings: Settings) -> str:
+    """Find or make the experiment of the settings."""
+    with tracking_errors(settings.tracking_uri):
+        found = client.get_experiment_by_name(settings.experiment)
+        if found is None:
+            location = settings.artifacts.as_uri() if settings.artifacts else None
+            return str(client.create_experiment(settings.experiment, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
+            raise WorldError(
+                f"The experiment {settings.experiment!r} was deleted in MLflow.",
+                f"Restore it (mlflow experiments restore -x {found.experiment_id}) "
+                "or set SENTIFLOW_EXPERIMENT to another name.",
+            )
+        return str(found.experiment_id)
+
+
+def _create_sqlite(file: Path) -> None:
+    """Make a migrated database beside its place, then rename it.
+
+    MLflow's migrations have no transaction: killed in the middle, or begun by two processes at once, they
+    would leave a store that never opens again.
+    """
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.exists():
+            with tracking_errors(f"sqlite:///{file}"), _quiet("alembic", "mlflow.store.db.utils"):
+                publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Keep a hundred lines of migrations off the console."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def log_metrics(client: MlflowClient, run_id: str, values: dict[str, float], step: int = 0) -> None:
+    """Log several metrics in one call."""
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+
+
+@contextmanager
+def timed(client: MlflowClient, run_id: str, stage: str) -> Iterator[None]:
+    """Log how many seconds a stage took, as the metric ``time/<stage>``."""
+    started = time.perf_counter()
+    yield
+    log_metrics(client, run_id, {f"time/{stage}": time.perf_counter() - started})
+
+
+_EPOCH_METRICS = {
+    "train_loss": "train/loss",
+    "train_accuracy": "train/accuracy",
+    "val_loss": "val/loss",
+    "val_accuracy": "val/accuracy",
+    "learning_rate": "train/learning_rate",
+    "seconds": "time/epoch",
+    "reviews_per_second": "train/reviews_per_second",
+}
+
+
+class EpochLog:
+    """Logs epochs, and keeps those that the server does not take until it does.
+
+    A server that is away for an epoch or two then costs no training. What is still waiting at the end is an
+    error.
+    """
+
+    def __init__(
+        self, client: MlflowClient, run_id: str, logger: logging.Logger | logging.LoggerAdapter[Any]
+    ) -> None:
+        self._client, self._run_id, self._logger = client, run_id, logger
+        self._waiting: list[Metric] = []
+
+    def add(self, epoch: Epoch) -> None:
+        """Log one epoch, and whatever waits."""
+        now = int(time.time() * 1000)
+        values = asdict(epoch)
+        self._waiting += [Metric(name, values[field], now, epoch.number) for field, name in _EPOCH_METRICS.items()]
+        try:
+            self.flush()
+        except MlflowException as err:
+            self._logger.warning("MLflow did not take epoch %d yet: %s", epoch.number, str(err.message)[:200])
+
+    def flush(self) -> None:
+        """Log whatever waits."""
+        if self._waiting:
+            self._client.log_batch(self._run_id, metrics=self._waiting)
+            self._waiting = []

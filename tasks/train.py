@@ -1,0 +1,66 @@
+"""Train the network."""
+
+import importlib
+import threading
+
+from prefect import get_run_logger, task
+
+from sentiment import history as histories
+from sentiment.data import reviews
+from sentiment.data.prepare import Prepared
+from sentiment.history import Epoch
+from sentiment.settings import load_settings
+from tasks.console import progress_bar
+from tasks.results import RunContext, TrainedFiles
+from tasks.tracking import EpochLog, connect, log_metrics, timed, tracking_errors
+
+
+def preload() -> None:
+    """Begin to import TensorFlow in the background: it takes seconds, and a server starts meanwhile.
+
+    A failure shows where the import is needed, in ``train``. Calling it again costs nothing.
+    """
+    threading.Thread(target=importlib.import_module, args=("keras",), daemon=True).start()
+
+
+@task(name="train", task_run_name="train", persist_result=False)
+def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
+    """Train the recipe's network on the training split; never retried, a failure here would only repeat.
+
+    Written: the Keras model, its weights and its history in the run's work folder; metrics of each epoch,
+    ``time/load`` and ``time/train`` on the run.
+    """
+    logger = get_run_logger()
+    settings = load_settings()
+    client = connect(settings)
+    config = run.config
+    with timed(client, run.run_id, "load"):
+        from sentiment import model, training  # TensorFlow: only here
+
+        train_split, validation = reviews.read(prepared.table).learning_splits(config.validation_fraction)
+    epoch_log = EpochLog(client, run.run_id, logger)
+
+    def on_epoch(epoch: Epoch) -> None:
+        epoch_log.add(epoch)
+        logger.info(_line(epoch, config.epochs))
+
+    logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
+    trained = training.train(train_split, validation, config, run.seed, on_epoch, progress_bar)
+    files = TrainedFiles(run.work / "model.keras", run.work / "trained-weights.npz", run.work / "history.json")
+    trained.network.save(files.keras)
+    model.weights_of(trained.network).save(files.weights)
+    histories.save(trained.history, files.history)
+    with tracking_errors(settings.tracking_uri):
+        epoch_log.flush()
+        client.log_text(run.run_id, model.summary_of(trained.network), "model_summary.txt")
+        log_metrics(client, run.run_id, {"time/train": trained.seconds})
+    return files
+
+
+def _line(epoch: Epoch, epochs: int) -> str:
+    return (
+        f"epoch {epoch.number}/{epochs}: "
+        f"train loss {epoch.train_loss:.4f}, accuracy {epoch.train_accuracy:.2%}; "
+        f"validation loss {epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%} "
+        f"({epoch.seconds:.1f} s, {epoch.reviews_per_second:,.0f} reviews/s)"
+    )
