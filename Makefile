@@ -1,0 +1,66 @@
+# Every target does the set-up that it needs; only Python 3.11 to 3.13 and make are assumed.
+#   make run   train on the IMDB reviews, from download to registered model
+#   make test  run the tests
+
+SHELL := /bin/sh
+BIN := .venv/bin
+
+# uv when it is there (seconds), else pip (minutes); both install the same hash-pinned lock.
+UV := $(shell command -v uv 2>/dev/null)
+# The first interpreter that fits and can make virtual environments; PYTHON=... overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && { echo "$$p"; break; }; done)
+
+ifdef UV
+INSTALL := uv pip install --quiet --python $(BIN)/python
+else
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.PHONY: setup setup-dev run test check format ui lock clean
+
+setup: .venv/.installed
+setup-dev: .venv/.installed-dev
+
+run: setup
+	$(BIN)/sentiflow train --or-sample
+
+test: setup-dev
+	$(BIN)/python -m pytest
+
+check: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: setup
+	$(BIN)/sentiflow ui
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \
+		"(on Debian: apt-get install python3-venv); name it with PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python requirements.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.lock
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Needs uv. The locks hold for Python 3.11 to 3.13 and name no index.
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet
+lock:
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
