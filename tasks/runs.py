@@ -85,14 +85,19 @@ def reconcile(client: MlflowClient, experiment: str, name: str, settings: Settin
         for run in left:
             run_id = run.info.run_id
             client.set_tag(run_id, "end", "its process was killed; closed by the next run")
-            for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-                if model.status != LoggedModelStatus.READY:
-                    client.delete_logged_model(model.model_id)
             client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
             get_run_logger().warning("Closed run %s, whose process was killed.", run.info.run_name)
             _crash_flow_run(run.data.tags.get("prefect.flow_run_id"))
+        _delete_unfinished_models(client, experiment, name)
     shutil.rmtree(_work(name, settings), ignore_errors=True)
     return [run.info.run_id for run in left]
+
+
+def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
+    """Models of this name that are still pending: killed while stored, or met by a full disk."""
+    for model in client.search_logged_models([experiment], f"name = '{name}'"):
+        if model.status == LoggedModelStatus.PENDING:
+            client.delete_logged_model(model.model_id)
 
 
 def _crash_flow_run(flow_run_id: str | None) -> None:

@@ -31,6 +31,8 @@ def tracking_errors(uri: str) -> Iterator[None]:
         yield
     except MlflowException as err:
         reason = str(err.message).strip().splitlines()[0][:300]
+        if "Max retries exceeded" in reason:
+            reason = "it does not answer."
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {uri}"
         elif uri.startswith("http"):

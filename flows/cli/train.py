@@ -1,6 +1,7 @@
 """``sentiflow train``."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
@@ -8,7 +9,9 @@ from sentiment.errors import UnreachableError
 from sentiment.recipes import TrainConfig, load_recipe
 from sentiment.settings import load_settings
 from tasks.console import CONSOLE
-from tasks.results import TrainingResult
+
+if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
+    from tasks.results import TrainingResult
 
 _STAGES = {
     "startup": "start-up (imports, Prefect's server)",
@@ -49,7 +52,7 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, *, or_samp
     _summarize(result, dataset)
 
 
-def _train(config: TrainConfig, dataset: str, seed: int) -> TrainingResult:
+def _train(config: TrainConfig, dataset: str, seed: int) -> "TrainingResult":
     from flows.train import train
     from tasks.train import preload
 
@@ -57,7 +60,7 @@ def _train(config: TrainConfig, dataset: str, seed: int) -> TrainingResult:
     return train(config, dataset, seed)
 
 
-def _summarize(result: TrainingResult, dataset: str) -> None:
+def _summarize(result: "TrainingResult", dataset: str) -> None:
     measured, seconds = result.measured, result.seconds
     lines = [
         "",
