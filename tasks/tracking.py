@@ -86,12 +86,24 @@ def _create_sqlite(file: Path) -> None:
     would leave a store that never opens again.
     """
     if file.exists():
+        _need_sqlite(file)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
         if not file.exists():
             with tracking_errors(f"sqlite:///{file}"), _quiet("alembic", "mlflow.store.db.utils"):
                 publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))
+
+
+def _need_sqlite(file: Path) -> None:
+    """MLflow itself would retry a file that is no database for minutes."""
+    with file.open("rb") as stream:
+        head = stream.read(16)
+    if head != b"SQLite format 3\x00":
+        raise WorldError(
+            f"The tracking store {file} is not an SQLite database.",
+            "Move it away, or set SENTIFLOW_TRACKING_URI to another place.",
+        )
 
 
 @contextmanager

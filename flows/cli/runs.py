@@ -30,7 +30,7 @@ def run(most: int) -> None:
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:
-    accuracy = row.status.lower()
+    accuracy = "-"
     if row.accuracy is not None and row.accuracy_low is not None and row.accuracy_high is not None:
         accuracy = f"{row.accuracy:.2%} ({row.accuracy_low:.2%} to {row.accuracy_high:.2%})"
     return (
@@ -40,5 +40,5 @@ def _cells(row: RunRow) -> tuple[str, ...]:
         row.seed,
         accuracy,
         "-" if row.seconds is None else f"{row.seconds:.0f}",
-        row.version or "-",
+        row.version or ("-" if row.status == "FINISHED" else row.status.lower()),
     )

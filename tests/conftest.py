@@ -1,0 +1,106 @@
+"""The world of the tests: stores and folders of their own, one Prefect server, no network."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from sentiment.data import prepare, reviews
+from sentiment.data.reviews import Reviews
+from sentiment.recipes import load_recipe
+from sentiment.scoring import Vocabulary
+from sentiment.settings import PREFIX, Settings
+from tasks.tracking import connect
+from tests.world import Trained, World, make_world
+
+MIRROR = {name: os.environ.get(name, "") for name in (
+    "SENTIFLOW_IMDB_URL", "SENTIFLOW_IMDB_SHA256", "SENTIFLOW_WORD_INDEX_URL", "SENTIFLOW_WORD_INDEX_SHA256",
+)}  # fmt: skip
+
+# What the command line sets for itself; the tests call flows directly, too.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a dead server is dead at once
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Refuse every connection that leaves this machine."""
+    connect_for_real = socket.socket.connect
+
+    def connect_at_home(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            host = str(address[0])
+            if not (host.startswith("127.") or host in ("::1", "localhost")):
+                raise OSError(101, f"the tests have no network (asked for {host})")
+        connect_for_real(self, address)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_at_home)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_settings() -> Iterator[None]:
+    """Hide the settings of whoever runs the tests; each test makes its own world."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def imdb_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings with the mirror of the real reviews that the environment names."""
+    if not all(MIRROR.values()):
+        pytest.skip("needs the real reviews: set SENTIFLOW_IMDB_URL, SENTIFLOW_WORD_INDEX_URL and their SHA256s")
+    fields = {name.removeprefix(PREFIX).lower(): value for name, value in MIRROR.items()}
+    return Settings(data_dir=tmp_path_factory.mktemp("imdb"), **fields)
+
+
+@pytest.fixture(scope="session")
+def imdb(imdb_settings: Settings) -> tuple[Reviews, Vocabulary]:
+    """The real reviews, prepared."""
+    prepared = prepare.prepare(prepare.fetch("imdb", imdb_settings), imdb_settings)
+    return reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, migrated once (seconds) and copied for each test (milliseconds)."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(Settings(tracking_uri=f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture
+def world(tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A store and a data folder of this test's own, in the environment, too."""
+    made = make_world(tmp_path, migrated_store)
+    for name, value in made.variables.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One Prefect server with an empty database for all flows that run in this process."""
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path, prefect_server: None) -> Trained:
+    """The sample, trained once for all tests that only look."""
+    from flows.train import train
+
+    made = make_world(tmp_path_factory.mktemp("trained"), migrated_store)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.variables.items():
+            patch.setenv(name, value)
+        return Trained(made, train(load_recipe("seed", ["sequence_length=80"]), "sample", 4))

@@ -1,0 +1,268 @@
+import json
+import os
+import pickle
+import re
+import resource
+import subprocess
+import sys
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.world import ROOT, Trained, World
+
+QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
+
+
+def modules_of(*arguments: str, world: World) -> set[str]:
+    """Top-level modules that a command has loaded when it ends."""
+    code = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules}))))\n"
+        f"sys.argv = ['sentiflow', *{list(arguments)!r}]\n"
+        "from flows.cli import main\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=world.environment(), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("command", ["", "train", "data", "runs", "predict", "ui"])
+def test_help_shows_examples_and_loads_nothing_slow(world: World, command: str) -> None:
+    arguments = [command, "--help"] if command else ["--help"]
+    done = world.run(*arguments)
+    assert done.returncode == 0
+    assert not command or f"sentiflow {command}" in done.stdout.split("Examples")[1]
+    assert not modules_of(*arguments, world=world) & {"mlflow", "prefect", "tensorflow", "pandas", "sklearn"}
+
+
+def test_predict_answers_with_label_score_and_version_and_loads_nothing_slow(trained: Trained) -> None:
+    done = trained.world.run(
+        "predict", "The acting was dull and wooden.", "The direction was touching and at times rewarding."
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"negative  0\.\d{4}  The acting was dull and wooden\.", lines[0])
+    assert re.fullmatch(r"positive  0\.\d{4}  The direction was touching and at times rewarding\.", lines[1])
+    assert lines[2] == "sample-sentiment version 1 (newest, no champion yet)"
+    loaded = modules_of("predict", "dull", world=trained.world)
+    assert not loaded & {"mlflow", "prefect", "tensorflow", "keras", "pandas", "sklearn"}
+
+
+def test_predict_scores_as_mlflow_does(trained: Trained) -> None:
+    import mlflow.pyfunc
+
+    from tasks.tracking import connect
+
+    text = "The acting was fine but the ending was a mess."
+    done = trained.world.run("predict", "--version", "1", "--dataset", "sample", text)
+    connect(trained.world.settings)
+    score = (
+        mlflow.pyfunc.load_model("models:/sample-sentiment/1")
+        .predict(pd.DataFrame({"text": [text]}))["score"]
+        .iloc[0]
+    )
+    assert f"  {score:.4f}  " in done.stdout
+
+
+def test_runs_lists_when_recipe_dataset_accuracy_seconds_and_version(trained: Trained) -> None:
+    done = trained.world.run("runs")
+    (line,) = [line for line in done.stdout.splitlines() if "sample" in line]
+    measured = trained.result.measured
+    assert "seed (sequence_length=80)" in line
+    assert f"{measured.accuracy:.2%} ({measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})" in line
+    assert "sample-sentiment v1" in line
+
+
+def test_runs_of_an_empty_store_say_how_to_make_one(world: World) -> None:
+    done = world.run("runs")
+    assert (done.returncode, "sentiflow train" in done.stdout) == (0, True)
+
+
+def test_data_shows_counts_shapes_lengths_balance_and_the_first_review(world: World) -> None:
+    done = world.run("data", "--dataset", "sample")
+    assert done.returncode == 0, done.stderr
+    for wanted in (
+        r"reviews +4,800 +1,000",
+        r"positive +50\.00% +50\.00%",
+        r"shape before padding +\(4800,\) +\(1000,\)",
+        r"shape padded to 500 +\(4800, 500\) +\(1000, 500\)",
+        r"longer than 500, cut +0\.00% +0\.00%",
+        r"median length +\d+ +\d+",
+        r"^\[1, [\d, ]+\]$",
+        r"^\? [a-z' ]+$",
+    ):
+        assert re.search(wanted, done.stdout, re.MULTILINE), wanted
+
+
+def test_an_unreachable_dataset_ends_with_3_and_never_falls_back(world: World, prefect_server: None) -> None:
+    done = world.run(
+        "train",
+        SENTIFLOW_IMDB_URL="http://127.0.0.1:9/imdb.npz",
+        SENTIFLOW_IMDB_SHA256="0" * 64,
+        SENTIFLOW_DOWNLOAD_RETRIES="0",
+    )
+    assert done.returncode == 3
+    assert "Cannot download http://127.0.0.1:9/imdb.npz" in done.stderr
+    assert "--dataset sample" in done.stderr and "SENTIFLOW_IMDB_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert world.run("runs").stdout.count("failed") == 1
+
+
+def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say(
+    world: World, prefect_server: None
+) -> None:
+    beside_the_code = sorted(ROOT.iterdir())
+    done = world.run(
+        "train",
+        "--or-sample",
+        *QUICK,
+        SENTIFLOW_IMDB_URL=str(world.root / "missing.npz"),
+        SENTIFLOW_IMDB_SHA256="0" * 64,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The dataset imdb cannot be fetched" in done.stderr
+    assert "Registered as sample-sentiment version 1" in done.stderr
+    assert "Test accuracy" in done.stderr and "outside fetch, train and evaluate" in done.stderr
+    assert sorted(ROOT.iterdir()) == beside_the_code
+
+
+def test_a_wrong_hash_is_no_reason_to_fall_back(world: World, prefect_server: None) -> None:
+    (world.root / "imdb.npz").write_bytes(b"something else")
+    done = world.run(
+        "train",
+        "--or-sample",
+        SENTIFLOW_IMDB_URL=str(world.root / "imdb.npz"),
+        SENTIFLOW_IMDB_SHA256="0" * 64,
+    )
+    assert done.returncode == 3
+    assert "0" * 64 in done.stderr and sha256(b"something else").hexdigest() in done.stderr
+    assert not list((world.root / "data").rglob("*.npz"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--recipe", "sed"], "there are: seed"),
+        (["--set", "epoch=3"], "did you mean 'epochs'"),
+        (["--set", "epochs=0"], "greater than or equal to 1"),
+        (["--set", "learning_rate=nan"], "finite"),
+        (["--dataset", "nothing.csv"], "No dataset or table 'nothing.csv'"),
+        (["--seed", "-1"], "--seed"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_a_sentence(world: World, arguments: list[str], told: str) -> None:
+    done = world.run("train", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((world.root / "data").glob("**/*.parquet"))
+
+
+def test_a_mirror_without_its_hash_is_refused(world: World) -> None:
+    done = world.run("train", SENTIFLOW_IMDB_URL="https://example.org/imdb.npz")
+    assert done.returncode == 2
+    assert "SENTIFLOW_IMDB_SHA256" in done.stderr
+
+
+class Harmful:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def npz_with(folder: Path, content: bytes) -> tuple[str, str]:
+    """An npz whose four arrays are this pickle; its path and hash."""
+    header = b"\x93NUMPY\x01\x00"
+    described = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+    described += b" " * (117 - len(described)) + b"\n"
+    array = header + len(described).to_bytes(2, "little") + described + content
+    file = folder / "imdb.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            archive.writestr(f"{name}.npy", array)
+    return str(file), sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_pickle_that_would_run_code_is_refused_with_3(world: World) -> None:
+    marker = world.root / "it-ran"
+    hostile = pickle.dumps(Harmful(marker))
+    pickle.loads(hostile)  # it would do harm, if it were let
+    assert marker.exists()
+    marker.unlink()
+    file, digest = npz_with(world.root, hostile)
+    (world.root / "words.json").write_text('{"the": 1}')
+    done = world.run(
+        "data",
+        SENTIFLOW_IMDB_URL=file,
+        SENTIFLOW_IMDB_SHA256=digest,
+        SENTIFLOW_WORD_INDEX_URL=str(world.root / "words.json"),
+        SENTIFLOW_WORD_INDEX_SHA256=sha256(b'{"the": 1}').hexdigest(),
+    )
+    assert done.returncode == 3
+    assert "not allowed" in done.stderr and "Traceback" not in done.stderr
+    assert not marker.exists()
+
+
+def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: None) -> None:
+    words = np.array(["plot", "music", "cast", "ending"])
+    rows = [
+        f'"the {words[i % 4]} number {i} was {w}",{y}' for i in range(40) for w, y in (("great", 1), ("poor", 0))
+    ]
+    (world.root / "my reviews.csv").write_text("text,label\n" + "\n".join(rows))
+    done = world.run("train", "--dataset", "my reviews.csv", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "Registered as my-reviews-sentiment version 1" in done.stderr
+    assert world.run("predict", "--dataset", "my-reviews", "great music").returncode == 0
+
+
+def test_a_full_disk_ends_with_3_leaves_nothing_half_written_and_the_next_run_works(world: World) -> None:
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # writes beyond it fail as on a full disk
+
+    command = [str(Path(sys.executable).with_name("sentiflow")), "data", "--dataset", "sample"]
+    done = subprocess.run(
+        command, env=world.environment(), capture_output=True, text=True, preexec_fn=small_files, check=False
+    )
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr and done.stderr.startswith("Error: ")
+    left = [path for path in (world.root / "data").rglob("*") if path.suffix in (".parquet", ".partial")]
+    assert left == []
+    assert world.run("data", "--dataset", "sample").returncode == 0
+
+
+def test_a_data_folder_that_cannot_be_made_ends_with_3_before_a_server_starts(world: World) -> None:
+    (world.root / "file").write_text("in the way")
+    done = world.run("train", "--dataset", "sample", SENTIFLOW_DATA_DIR=str(world.root / "file" / "data"))
+    assert done.returncode == 3
+    assert str(world.root / "file") in done.stderr
+    assert "temporary server" not in done.stderr
+
+
+def test_a_tracking_server_that_is_down_ends_with_3(world: World) -> None:
+    done = world.run("train", "--dataset", "sample", SENTIFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 3
+    assert "http://127.0.0.1:9 failed: it does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_prefect_server_that_is_down_ends_with_3(world: World) -> None:
+    done = world.run("train", "--dataset", "sample", *QUICK, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 3
+    assert "Prefect server does not answer" in done.stderr
+    assert "unset PREFECT_API_URL" in done.stderr
+
+
+def test_debug_shows_the_traceback(world: World) -> None:
+    done = world.run("data", "--dataset", "missing.csv", "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr

@@ -1,0 +1,127 @@
+"""The main job as `make run` starts it, on the real reviews, in a world where nothing exists yet."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import keras
+import mlflow.artifacts
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+from sentiment.data.reviews import Reviews
+from sentiment.scoring import Vocabulary
+from sentiment.settings import Settings
+from tasks.tracking import connect
+from tests.store import check_run
+from tests.world import World
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("main-job"))
+
+
+@pytest.fixture(scope="module")
+def job(world: World, imdb_settings: Settings) -> "subprocess.CompletedProcess[str]":
+    """One whole run: no store, no data folder, no Prefect server before it."""
+    mirror = {
+        f"SENTIFLOW_{name.upper()}": str(getattr(imdb_settings, name))
+        for name in ("imdb_url", "imdb_sha256", "word_index_url", "word_index_sha256")
+    }
+    return world.run("train", "--or-sample", timeout=290, PREFECT_API_URL="", **mirror)
+
+
+@pytest.fixture(scope="module")
+def run(job: "subprocess.CompletedProcess[str]", world: World) -> Run:
+    assert job.returncode == 0, job.stderr
+    (found,) = connect(world.settings).search_runs(["1"])
+    return found
+
+
+def test_the_store_holds_everything_that_the_design_lists(run: Run, world: World, tmp_path: Path) -> None:
+    check_run(connect(world.settings), run.info.run_id, epochs=5, test_reviews=25_000, folder=tmp_path)
+
+
+def test_the_recipe_is_the_tutorials(run: Run) -> None:
+    recipe = {
+        "vocabulary_size": "10000", "sequence_length": "500", "embedding_size": "64", "units": "32",
+        "optimizer": "rmsprop", "learning_rate": "0.001", "batch_size": "128", "epochs": "5",
+        "validation_fraction": "0.2",
+    }  # fmt: skip
+    assert {key: run.data.params[key] for key in recipe} == recipe
+
+
+def test_the_network_learns(run: Run) -> None:
+    assert run.data.metrics["test/accuracy"] > 0.70  # chance is 0.5, and single runs swing between 0.78 and 0.83
+
+
+def test_one_version_is_registered_and_knows_its_run(run: Run, world: World) -> None:
+    (version,) = connect(world.settings).search_model_versions("name = 'imdb-sentiment'")
+    assert (version.version, version.run_id, version.status) == ("1", run.info.run_id, "READY")
+    assert float(version.tags["test.accuracy"]) == pytest.approx(run.data.metrics["test/accuracy"], abs=1e-6)
+    assert version.tags["dataset.digest"] == run.data.tags["dataset.digest"]
+
+
+def test_the_summary_tells_accuracy_stages_and_what_next(
+    job: "subprocess.CompletedProcess[str]", run: Run
+) -> None:
+    assert f"Test accuracy {run.data.metrics['test/accuracy']:.2%}" in job.stderr
+    assert f"total {run.data.metrics['time/total']:>39.1f} s" in job.stderr
+    assert "Registered as imdb-sentiment version 1" in job.stderr
+    assert f"/runs/{run.info.run_id}" in job.stderr
+    assert "sentiflow predict" in job.stderr
+
+
+def test_nothing_is_written_outside_the_places_in_the_settings(run: Run, world: World) -> None:
+    assert {path.name for path in world.root.iterdir()} == {"mlruns", "data", "prefect"}
+    assert list((world.root / "data" / "work").glob("*/*")) == []
+
+
+def test_raw_texts_score_as_the_keras_model_scores_their_ids(
+    run: Run, world: World, imdb: tuple[Reviews, Vocabulary], tmp_path: Path
+) -> None:
+    connect(world.settings)
+    folder = Path(mlflow.artifacts.download_artifacts("models:/imdb-sentiment/1", dst_path=str(tmp_path)))
+    test = imdb[0].of("test").take(np.arange(1_000))
+    texts = [imdb[1].decode(ids, unknown="") for ids in test.tokens]
+    scores = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"text": texts}))["score"].to_numpy()
+    ids = test.padded(500, 10_000)
+    network = keras.models.load_model(folder / "artifacts" / "model.keras")
+    # Keras's float32 differs from itself by up to 3e-6 between batch sizes, so single scores may be further away.
+    difference = np.abs(scores - network.predict(ids, verbose=0)[:, 0])
+    assert np.quantile(difference, 0.99) < 1e-6
+    assert difference.max() < 5e-6
+    # Without float32's rounding the two agree to the last digits.
+    exact = keras.models.clone_model(network, clone_function=in_float64)
+    exact.set_weights(network.get_weights())
+    np.testing.assert_allclose(scores, exact.predict(ids, verbose=0)[:, 0], rtol=0, atol=1e-9)
+
+
+def in_float64(layer: keras.Layer) -> keras.Layer:
+    config = layer.get_config()
+    config["dtype"] = "float64"
+    return type(layer).from_config(config)
+
+
+def test_the_score_table_is_what_the_registered_model_says(
+    run: Run, world: World, imdb: tuple[Reviews, Vocabulary], tmp_path: Path
+) -> None:
+    client = connect(world.settings)
+    table = pd.read_parquet(client.download_artifacts(run.info.run_id, "test_scores.parquet", str(tmp_path)))
+    test = imdb[0].of("test").take(np.arange(0, 25_000, 500))
+    texts = [imdb[1].decode(ids, unknown="") for ids in test.tokens]
+    model = mlflow.pyfunc.load_model("models:/imdb-sentiment/1")
+    answers = model.predict(pd.DataFrame({"text": texts}))["score"].to_numpy()
+    stored = table.set_index("review_id").loc[test.review_id.tolist(), "score"].to_numpy()
+    np.testing.assert_allclose(answers, stored, rtol=0, atol=1e-9)
+
+
+def test_the_epochs_in_the_store_are_those_in_the_log(job: "subprocess.CompletedProcess[str]", run: Run) -> None:
+    last = run.data.metrics
+    line = f"epoch 5/5: train loss {last['train/loss']:.4f}, accuracy {last['train/accuracy']:.2%}"
+    assert line in job.stderr
+    assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["reviews"] == 25_000

@@ -1,0 +1,156 @@
+import logging
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from mlflow.tracking import MlflowClient
+from prefect.client.orchestration import get_client
+
+from flows.train import train
+from sentiment.errors import UnreachableError, UsageError, WorldError
+from sentiment.recipes import load_recipe
+from tasks.tracking import connect
+from tests.store import check_run
+from tests.world import ROOT, Trained, World, command
+
+QUICK = load_recipe("seed", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
+
+
+def runs(client: MlflowClient, **tags: str) -> list:
+    found = client.search_runs(["1"], order_by=["attributes.start_time ASC"])
+    return [run for run in found if all(run.data.tags.get(key) == value for key, value in tags.items())]
+
+
+def test_a_run_holds_everything_that_the_design_lists(trained: Trained, tmp_path: Path) -> None:
+    client = connect(trained.world.settings)
+    check_run(client, trained.result.run_id, epochs=5, test_reviews=1_000, folder=tmp_path)
+
+
+def test_the_sample_is_learnt(trained: Trained) -> None:
+    assert trained.result.measured.accuracy_low > 0.85
+
+
+def test_the_stages_add_up_to_the_total(trained: Trained) -> None:
+    seconds = dict(trained.result.seconds)
+    total, overhead = seconds.pop("total"), seconds.pop("overhead")
+    assert sum(seconds.values()) == pytest.approx(total)
+    assert overhead == pytest.approx(total - seconds["fetch"] - seconds["train"] - seconds["evaluate"])
+    assert all(value >= 0 for value in seconds.values())
+
+
+def test_the_flow_run_has_named_tasks_and_a_telling_name(trained: Trained) -> None:
+    with get_client(sync_client=True) as client:
+        tags = connect(trained.world.settings).get_run(trained.result.run_id).data.tags
+        flow_run = client.read_flow_run(UUID(tags["prefect.flow_run_id"]))
+        tasks = client.read_task_runs()
+    assert flow_run.name.startswith("seed*-sample-seed4-")
+    assert flow_run.name == tags["mlflow.runName"]
+    names = [task.name for task in sorted(tasks, key=lambda t: t.start_time) if task.flow_run_id == flow_run.id]
+    assert names == ["fetch", "prepare", "train", "evaluate", "register", "summarize"]
+
+
+def test_prefect_shows_a_summary_and_a_link_to_the_mlflow_run(trained: Trained) -> None:
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts()
+    by_key = {artifact.key: artifact for artifact in artifacts if trained.result.run_id in str(artifact.data)}
+    assert f"{trained.result.measured.accuracy:.2%}" in by_key["training-summary"].data
+    assert trained.result.run_url in by_key["mlflow-run"].data
+
+
+def test_a_second_run_skips_fetch_and_prepare_and_says_so(
+    world: World, prefect_server: None, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("text,label\n" + "".join(f"good {i} film,1\nbad {i} film,0\n" for i in range(30)))
+    first = train(QUICK, str(table), 0)
+    client = connect(world.settings)
+    made = sorted((world.root / "data" / "datasets").rglob("*.parquet"))
+    before = made[0].stat().st_mtime_ns
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        second = train(QUICK, str(table), 0)
+    skipped = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+    assert len(skipped) == 2
+    assert made[0].stat().st_mtime_ns == before
+    digests = {client.get_run(run.run_id).data.params["dataset.digest"] for run in (first, second)}
+    assert digests == {made[0].stem}
+    assert (first.model.version, second.model.version) == ("1", "2")
+    assert first.model.name == "mine-sentiment"
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_seed_others(world: World, prefect_server: None) -> None:
+    client = connect(world.settings)
+    losses = [client.get_run(train(QUICK, "sample", seed).run_id).data.metrics["test/loss"] for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
+    world: World, prefect_server: None, tmp_path: Path
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("text,label\ngood film,1\nbad film,maybe\n")
+    with pytest.raises(UsageError, match="unknown label"):
+        train(QUICK, str(table), 0)
+    client = connect(world.settings)
+    (run,) = runs(client)
+    assert run.info.status == "FAILED"
+    assert "unknown label" in run.data.tags["end"]
+    assert not client.search_model_versions("name = 'mine-sentiment'")
+    assert list((world.root / "data" / "work").glob("*/*")) == []
+    assert train(QUICK, "sample", 0).model.version == "1"
+
+
+def test_no_network_fails_naming_both_ways_out(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_IMDB_URL", "http://127.0.0.1:9/imdb.npz")
+    monkeypatch.setenv("SENTIFLOW_IMDB_SHA256", "0" * 64)
+    monkeypatch.setenv("SENTIFLOW_DOWNLOAD_RETRIES", "0")
+    with pytest.raises(UnreachableError, match="SENTIFLOW_IMDB_URL") as caught:
+        train(QUICK, "imdb", 0)
+    assert "--dataset sample" in caught.value.hint
+
+
+@pytest.fixture
+def killed(world: World) -> World:
+    """A world in which a training was killed with SIGKILL in the middle of an epoch."""
+    process = subprocess.Popen(
+        [command(), "train", "--dataset", "sample", "--set", "epochs=900", "--set", "sequence_length=40"],
+        env=world.environment(),
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        client = connect(world.settings)
+        until = time.monotonic() + 120
+        while not any("train/loss" in run.data.metrics for run in client.search_runs(["1"])):
+            assert process.poll() is None, "the training ended before it was killed"
+            assert time.monotonic() < until, "the training never began"
+            time.sleep(0.5)
+        with pytest.raises(WorldError, match=f"process {process.pid} on "):
+            train(QUICK, "sample", 0)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return world
+
+
+def test_a_second_training_is_told_who_holds_the_lock_and_a_killed_one_is_closed_by_the_next(
+    prefect_server: None, killed: World
+) -> None:
+    client = connect(killed.settings)
+    (left,) = (run for run in runs(client) if run.info.status == "RUNNING")
+    work = killed.root / "data" / "work" / "sample-sentiment"
+    assert [folder.name for folder in work.iterdir()] == [left.info.run_id]
+    result = train(QUICK, "sample", 0)
+    closed = client.get_run(left.info.run_id)
+    assert closed.info.status == "KILLED"
+    assert "killed" in closed.data.tags["end"]
+    assert client.get_run(result.run_id).info.status == "FINISHED"
+    assert list(work.glob("*")) == []

@@ -1,0 +1,120 @@
+"""Tests of the scorer of raw texts."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiment.scoring import TextScorer, Vocabulary, Weights, forward, is_positive
+
+module = importlib.import_module("sentiment.scoring.scorer")
+
+WORDS = ("good", "bad", "film", "plot", "rare")  # ids 4 to 8; the network below knows 4 to 7
+TEXTS = [
+    "good film",
+    "BAD, bad film!",
+    "",
+    "plot",
+    "rare plot",
+    "unheard of",
+    "good " * 30,
+    "bad good bad good film",
+]
+
+
+@pytest.fixture(scope="module")
+def scorer() -> TextScorer:
+    rng = np.random.default_rng(5)
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)
+    weights = Weights(*(rng.normal(0, 0.8, shape).astype(np.float32) for shape in shapes))
+    return TextScorer(weights, Vocabulary(WORDS), sequence_length=6)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("Good film.", [0, 0, 0, 1, 4, 6]),
+        ("", [0, 0, 0, 0, 0, 1]),
+        ("unheard of", [0, 0, 0, 0, 0, 1]),
+        ("rare plot", [0, 0, 0, 1, 2, 7]),  # known to the vocabulary, not to the network
+        ("bad film, bad plot, good plot, bad film", [5, 7, 4, 7, 5, 6]),  # the last six
+    ],
+)
+def test_a_text_scores_as_its_ids(scorer: TextScorer, text: str, ids: list[int]) -> None:
+    assert scorer.score([text])[0] == forward(scorer.weights, np.array([ids], np.int32))[0]
+
+
+def test_many_texts_over_the_batch_boundary_equal_one_by_one(
+    scorer: TextScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 3)
+    alone = [scorer.score([text])[0] for text in TEXTS]  # 8 texts: batches of 3, 3 and 2
+    np.testing.assert_allclose(scorer.score(TEXTS), alone, rtol=0, atol=1e-14)
+
+
+def test_more_texts_than_a_batch_come_back_in_order(scorer: TextScorer) -> None:
+    texts = (TEXTS * 513)[: module._BATCH + 5]
+    expected = np.tile(scorer.score(TEXTS), 513)[: module._BATCH + 5]
+    np.testing.assert_allclose(scorer.score(texts), expected, rtol=0, atol=1e-14)
+
+
+def test_no_texts_give_no_scores(scorer: TextScorer) -> None:
+    assert scorer.score([]).shape == (0,)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, 2.5, b"good", ["good"], float("nan")])
+def test_an_item_that_is_no_text_is_refused_by_type(scorer: TextScorer, wrong: object) -> None:
+    with pytest.raises(TypeError, match=f"got {type(wrong).__name__}"):
+        scorer.score(["good", wrong])  # type: ignore[list-item]
+
+
+def test_a_loaded_scorer_scores_exactly_as_the_saved_one(scorer: TextScorer, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    np.testing.assert_array_equal(TextScorer.load(tmp_path).score(TEXTS), scorer.score(TEXTS))
+
+
+def test_a_loaded_scorer_has_its_words_and_length(scorer: TextScorer, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    loaded = TextScorer.load(tmp_path)
+    assert (loaded.vocabulary.words, loaded.sequence_length) == (WORDS, 6)
+
+
+def test_words_beyond_ascii_survive_save_and_load(scorer: TextScorer, tmp_path: Path) -> None:
+    words = ("café", "a\x85b", "映画", "it's", "\xa0")
+    TextScorer(scorer.weights, Vocabulary(words), 6).save(tmp_path)
+    assert TextScorer.load(tmp_path).vocabulary.words == words
+
+
+def test_save_returns_the_three_files_by_name(scorer: TextScorer, tmp_path: Path) -> None:
+    assert scorer.save(tmp_path) == {
+        "weights": tmp_path / "weights.npz",
+        "vocabulary": tmp_path / "vocabulary.json",
+        "scorer": tmp_path / "scorer.json",
+    }
+
+
+def test_save_writes_nothing_but_what_it_returns(scorer: TextScorer, tmp_path: Path) -> None:
+    assert set(scorer.save(tmp_path).values()) == set(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("config", [{"format": 2, "sequence_length": 6}, {"sequence_length": 6}])
+def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, config: dict[str, int]) -> None:
+    scorer.save(tmp_path)
+    (tmp_path / "scorer.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match="this code reads 1"):
+        TextScorer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "vocabulary.json", "scorer.json"])
+def test_a_missing_file_is_named(scorer: TextScorer, tmp_path: Path, name: str) -> None:
+    scorer.save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(OSError, match=name):
+        TextScorer.load(tmp_path)
+
+
+def test_a_score_on_the_threshold_is_not_positive() -> None:
+    scores = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0])
+    assert is_positive(scores).tolist() == [False, False, True, True]

@@ -1,0 +1,113 @@
+"""Tests of the network."""
+
+import keras
+import numpy as np
+import pytest
+
+from sentiment.model import build, summary_of, weights_of
+from sentiment.recipes import SEED, TrainConfig
+
+
+@pytest.fixture(scope="module")
+def seed_network() -> keras.Model:
+    return build(SEED)
+
+
+def test_the_seed_recipe_has_the_tutorials_parameters_layer_by_layer(seed_network: keras.Model) -> None:
+    # 10,000 * 64; 64 * 32 + 32 * 32 + 32; 32 + 1
+    assert [layer.count_params() for layer in seed_network.layers] == [640_000, 3_104, 33]
+
+
+def test_the_seed_recipe_has_643137_parameters_and_all_are_trained(seed_network: keras.Model) -> None:
+    assert sum(int(np.prod(array.shape)) for array in seed_network.trainable_weights) == 643_137
+
+
+def test_the_network_is_three_stock_layers(seed_network: keras.Model) -> None:
+    stock = [keras.layers.Embedding, keras.layers.SimpleRNN, keras.layers.Dense]
+    assert [type(layer) for layer in seed_network.layers] == stock
+
+
+def test_ids_of_any_number_come_in_and_a_score_each_comes_out(seed_network: keras.Model) -> None:
+    assert (seed_network.input_shape, seed_network.output_shape) == ((None, 500), (None, 1))
+
+
+def test_the_seed_recipe_trains_by_rmsprop_at_a_thousandth(seed_network: keras.Model) -> None:
+    optimizer = seed_network.optimizer
+    assert (type(optimizer), float(optimizer.learning_rate)) == (keras.optimizers.RMSprop, pytest.approx(0.001))
+
+
+def test_the_loss_is_binary_cross_entropy(seed_network: keras.Model) -> None:
+    assert seed_network.loss == "binary_crossentropy"
+
+
+def test_padding_is_not_masked(seed_network: keras.Model) -> None:
+    assert seed_network.get_layer("embedding").mask_zero is False
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("sgd", keras.optimizers.SGD)])
+def test_another_optimizer_is_built_with_the_recipes_rate(name: str, kind: type) -> None:
+    optimizer = build(TrainConfig(vocabulary_size=9, optimizer=name, learning_rate=0.25)).optimizer
+    assert (type(optimizer), float(optimizer.learning_rate)) == (kind, 0.25)
+
+
+def test_the_summary_names_layers_and_the_number_of_parameters(seed_network: keras.Model) -> None:
+    summary = summary_of(seed_network)
+    assert all(word in summary for word in ("embedding", "simple_rnn", "score", "643,137"))
+
+
+def test_the_recurrent_layer_is_the_tutorials_recurrence() -> None:
+    """h_t = tanh(W_hh h_(t-1) + W_xh x_t + b), with columns for states; Keras keeps both matrices transposed."""
+    rng = np.random.default_rng(6)
+    layer = build(TrainConfig(vocabulary_size=9, sequence_length=7, embedding_size=3, units=4)).get_layer(
+        "simple_rnn"
+    )
+    layer.set_weights([rng.normal(size=array.shape) for array in layer.get_weights()])
+    w_xh, w_hh, b = (array.T.astype(np.float64) for array in layer.get_weights())
+    x = rng.normal(size=(7, 3))
+    h = np.zeros(4)
+    for x_t in x:
+        h = np.tanh(w_hh @ h + w_xh @ x_t + b)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(layer(x[np.newaxis].astype(np.float32)))[0], h, atol=1e-5
+    )
+
+
+def test_weights_of_names_each_array_as_keras_does(seed_network: keras.Model) -> None:
+    weights = weights_of(seed_network)
+    recurrent = seed_network.get_layer("simple_rnn").cell
+    for ours, theirs in (
+        (weights.embedding, seed_network.get_layer("embedding").embeddings),
+        (weights.kernel, recurrent.kernel),
+        (weights.recurrent_kernel, recurrent.recurrent_kernel),
+        (weights.bias, recurrent.bias),
+        (weights.dense_kernel, seed_network.get_layer("score").kernel),
+        (weights.dense_bias, seed_network.get_layer("score").bias),
+    ):
+        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs), strict=True)
+
+
+def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:
+    network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
+    before = weights_of(network)
+    network.set_weights([np.full(array.shape, 9.0) for array in network.get_weights()])
+    assert not (before.embedding == 9.0).any()
+
+
+def test_hello_the_tutorials_worked_example() -> None:
+    """After h, e, l, l comes o, although l was followed by l just before: only the state tells them apart."""
+    letters = "helo"
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential(
+        [
+            keras.Input((None, 4)),
+            keras.layers.SimpleRNN(8, return_sequences=True),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
+    network.compile(optimizer=keras.optimizers.Adam(0.1), loss="sparse_categorical_crossentropy")
+    read = np.eye(4, dtype=np.float32)[[[letters.index(letter) for letter in "hell"]]]
+    following = np.array([[letters.index(letter) for letter in "ello"]])
+    for _ in range(40):
+        network.train_on_batch(read, following)
+    predicted = keras.ops.convert_to_numpy(network(read))[0].argmax(axis=1)
+    assert "".join(letters[i] for i in predicted) == "ello"

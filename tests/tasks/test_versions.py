@@ -1,0 +1,87 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sentiment.errors import UsageError, WorldError
+from sentiment.settings import Settings
+from tasks.tracking import connect
+from tasks.versions import _from_mlflow, _from_sqlite, files_of, find_version
+from tests.world import World
+
+
+@pytest.fixture
+def registry(world: World) -> MlflowClient:
+    """Three versions of one model, of which the second is deleted, and one version of another."""
+    client = connect(world.settings)
+    experiment = client.create_experiment("any", artifact_location=(world.root / "files").as_uri())
+    for name, versions in (("imdb-sentiment", 3), ("sample-sentiment", 1)):
+        client.create_registered_model(name)
+        for _ in range(versions):
+            model = client.create_logged_model(experiment, name=name)
+            Path(model.artifact_location.removeprefix("file://")).mkdir(parents=True)
+            client.create_model_version(name, f"models:/{model.model_id}", model_id=model.model_id)
+    client.delete_model_version("imdb-sentiment", "2")
+    return client
+
+
+def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    quick_names, quick = _from_sqlite(world.root / "mlruns" / "mlflow.db")
+    slow_names, slow = _from_mlflow(world.settings)
+    assert quick_names == slow_names == ["imdb-sentiment", "sample-sentiment"]
+    for name in quick_names:
+        assert quick(name) == slow(name)
+    assert set(quick("imdb-sentiment").locations) == {1, 3}
+
+
+def test_without_a_champion_the_newest_answers(world: World, registry: MlflowClient) -> None:
+    assert find_version(world.settings, None, None).number == 3
+
+
+def test_the_champion_answers_before_the_newest(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    version = find_version(world.settings, None, None)
+    assert (version.number, version.why) == (1, "champion")
+
+
+def test_a_version_asked_for_answers_before_the_champion(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    assert find_version(world.settings, None, 3).number == 3
+
+
+def test_a_deleted_version_is_not_there(world: World, registry: MlflowClient) -> None:
+    with pytest.raises(UsageError, match="no version 2"):
+        find_version(world.settings, None, 2)
+
+
+def test_an_unknown_model_is_answered_with_what_there_is(world: World, registry: MlflowClient) -> None:
+    with pytest.raises(UsageError, match="imdb-sentiment, sample-sentiment"):
+        find_version(world.settings, "mine-sentiment", None)
+
+
+def test_the_only_model_answers_when_none_was_named(world: World, registry: MlflowClient) -> None:
+    registry.delete_registered_model("imdb-sentiment")
+    assert find_version(world.settings, None, None).name == "sample-sentiment"
+
+
+def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
+    nothing = Settings(tracking_uri=f"sqlite:///{tmp_path / 'none.db'}")
+    with pytest.raises(UsageError, match="sentiflow train"):
+        find_version(nothing, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
+    with pytest.raises(WorldError, match="Cannot read the store"):
+        find_version(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"), None, None)
+
+
+def test_files_that_are_gone_are_told_with_their_place(world: World, registry: MlflowClient) -> None:
+    version = find_version(world.settings, None, None)
+    folder = files_of(version)
+    shutil.rmtree(folder)
+    with pytest.raises(WorldError, match=str(folder)):
+        files_of(version)

@@ -1,0 +1,74 @@
+"""What a test sees of the world: a store and a data folder of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL
+
+from sentiment.settings import Settings
+from tasks.results import TrainingResult
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class World:
+    """A store and a data folder of a test's own."""
+
+    root: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "SENTIFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlruns' / 'mlflow.db'}",
+            "SENTIFLOW_DATA_DIR": str(self.root / "data"),
+        }
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            tracking_uri=self.variables["SENTIFLOW_TRACKING_URI"], data_dir=self.variables["SENTIFLOW_DATA_DIR"]
+        )
+
+    def run(self, *arguments: str, timeout: float = 200, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run the command line in a process of its own, as a user would, from an unrelated folder."""
+        return subprocess.run(
+            [command(), *arguments],
+            env=self.environment(**variables),
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The test's own variables for a child process; Prefect's server is the tests', if it runs."""
+        own = {"PREFECT_HOME": str(self.root / "prefect"), "COLUMNS": "160"}
+        if server := PREFECT_API_URL.value():
+            own["PREFECT_API_URL"] = server
+        return {**os.environ, **self.variables, **own, **variables}
+
+
+def command() -> str:
+    """The installed console script."""
+    return str(Path(sys.executable).with_name("sentiflow"))
+
+
+def make_world(root: Path, store: Path) -> World:
+    """A world with an empty, migrated store."""
+    (root / "mlruns").mkdir(parents=True)
+    shutil.copyfile(store, root / "mlruns" / "mlflow.db")
+    return World(root)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training of the sample."""
+
+    world: World
+    result: TrainingResult
