@@ -46,7 +46,7 @@ def weights_of(network: keras.Model) -> Weights:
 
 
 def summary_of(network: keras.Model) -> str:
-    """Keras's table of layers, shapes and parameters."""
+    """Keras's table of layers, shapes and parameters, without the optimizer's own."""
     lines = io.StringIO()
-    network.summary(print_fn=lambda line: lines.write(f"{line}\n"), line_length=80)
+    keras.models.clone_model(network).summary(print_fn=lambda line: lines.write(f"{line}\n"), line_length=80)
     return lines.getvalue()

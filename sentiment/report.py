@@ -98,8 +98,8 @@ def page(
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>"
         f"<p>{html.escape(headline(measured).capitalize())}.</p>"
         f"<h2>Test split</h2>{_table({k: f'{v:.4f}' for k, v in asdict(measured).items()}, 'number')}"
-        f"<h2>Run</h2>{_table(facts)}<h2>Pictures</h2>{pictures}"
-        f"<h2>Worst errors</h2>{errors or '<p>None.</p>'}</html>"
+        f"<h2>Pictures</h2>{pictures}<h2>Worst errors</h2>{errors or '<p>None.</p>'}"
+        f"<h2>Run</h2>{_table(facts)}</html>"
     )
 
 

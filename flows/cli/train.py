@@ -1,13 +1,13 @@
 """``sentiflow train``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from sentiment.errors import UnreachableError
 from sentiment.recipes import TrainConfig, load_recipe
-from sentiment.settings import load_settings
+from sentiment.settings import Settings, load_settings
 from tasks.console import CONSOLE
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
@@ -31,13 +31,9 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, *, or_samp
     """Train; on a terminal with progress, at the end with a summary of where to look and what to type."""
     config = load_recipe(recipe, changes)
     settings = load_settings()
-    from tasks.preflight import check  # MLflow's and Prefect's imports: seconds, so after what is quick
-
-    check(dataset, settings)
-    CONSOLE.print(f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], seed {seed}")
-    CONSOLE.print(f"Store: {escape(settings.tracking_uri)}", soft_wrap=True)
+    wait_for_server = _start_up(config, dataset, seed, settings)
     try:
-        result = _train(config, dataset, seed)
+        result = _train(config, dataset, seed, wait_for_server)
     except UnreachableError as err:
         if not or_sample or dataset == "sample":
             raise
@@ -48,15 +44,33 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, *, or_samp
             soft_wrap=True,
         )
         dataset = "sample"
-        result = _train(config, dataset, seed)
+        result = _train(config, dataset, seed, wait_for_server)
     _summarize(result, dataset)
 
 
-def _train(config: TrainConfig, dataset: str, seed: int) -> "TrainingResult":
+def _start_up(config: TrainConfig, dataset: str, seed: int, settings: Settings) -> Callable[[], None]:
+    """Check what can be checked first, and begin what takes its time; each import here costs a second or more."""
+    from tasks.preflight import check_data
+
+    check_data(dataset, settings)
+    CONSOLE.print(f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], seed {seed}")
+    CONSOLE.print(f"Store: {escape(settings.tracking_uri)}", soft_wrap=True)
+    from tasks.temporary_server import start_early
+
+    wait_for_server, where = start_early()
+    CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
+    from tasks.tracking import connect
+
+    connect(settings)  # a store that does not answer is told before anything is done
+    return wait_for_server
+
+
+def _train(config: TrainConfig, dataset: str, seed: int, wait_for_server: Callable[[], None]) -> "TrainingResult":
     from flows.train import train
     from tasks.train import preload
 
-    preload()  # Prefect's temporary server starts inside the call; TensorFlow can load meanwhile
+    preload()
+    wait_for_server()
     return train(config, dataset, seed)
 
 

@@ -45,6 +45,7 @@ def run(port: int | None) -> None:
 def _command(settings: Settings, host: str, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--uvicorn-opts", "--log-level warning"),
         *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
     ]
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from sklearn.model_selection import train_test_split
 
 from sentiment.data.reviews import SPLITS, Reviews
 from sentiment.errors import UsageError
@@ -132,12 +131,7 @@ def _draw_splits(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
     texts = frame.drop_duplicates("text")
     counts = texts["label"].value_counts().reindex([0, 1], fill_value=0)
     _need_both_labels(counts, "the table", path)
-    try:
-        _train, test = train_test_split(
-            texts["text"], test_size=TEST_SHARE, stratify=texts["label"], random_state=SHUFFLE_SEED
-        )
-    except ValueError as err:
-        raise UsageError(f"{path}: too few different texts ({len(texts)}) to set some aside for a test.") from err
+    test = texts.groupby("label").sample(frac=TEST_SHARE, random_state=np.random.RandomState(SHUFFLE_SEED))["text"]
     return frame["text"].isin(set(test)).map({True: "test", False: "train"})
 
 

@@ -247,6 +247,12 @@ def test_a_drawn_split_keeps_equal_texts_together(tmp_path: Path) -> None:
     assert frame.groupby("text")["split"].nunique().tolist() == [1] * 20
 
 
+def test_a_drawn_test_split_is_a_fifth_of_the_different_texts(tmp_path: Path) -> None:
+    """Red if a text that stands thrice has three chances to be drawn."""
+    frame = read_table(table(tmp_path, rows(20) * 3))
+    assert frame.loc[frame["split"] == "test", "text"].nunique() == 4
+
+
 def test_a_drawn_split_is_the_same_each_time(tmp_path: Path) -> None:
     path = table(tmp_path, rows(40))
     assert read_table(path)["split"].tolist() == read_table(path)["split"].tolist()
