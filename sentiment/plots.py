@@ -45,7 +45,7 @@ def learning_curves(history: Sequence[Epoch]) -> Figure:
             label = "training" if split == "train" else "validation"
             axes.plot(numbers, values, "o-", color=colour, label=label)
         axes.axvline(best_epoch(history).number, color=GREY, linestyle=":", label="lowest validation loss")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _describe(axes, name.capitalize(), "epoch", "nats" if name == "loss" else "")
         if name == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

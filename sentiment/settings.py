@@ -134,4 +134,4 @@ def _warn_of_unknown(names: Iterable[str]) -> None:
     for name in names:
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            logger.warning("Setting %s is unknown%s.", name, f"; did you mean {near[0]}?" if near else "")
+            logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")

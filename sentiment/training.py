@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sentiment.data.reviews import Reviews
@@ -73,8 +74,9 @@ def train(
             callbacks=[keras.callbacks.TerminateOnNaN(raise_error=True), recorder],
             verbose=0,
         )
-    except RuntimeError as err:
-        if "NaN or Inf loss" not in str(err):
+    except (RuntimeError, tf.errors.InvalidArgumentError) as err:
+        # Keras's own check comes too late for optimizers that divide sparse gradients: TensorFlow fails first.
+        if "NaN or Inf loss" not in str(err) and _is_finite(network):
             raise
         raise UsageError(
             f"The training diverged: the loss became NaN or infinite in epoch {len(recorder.history) + 1}.",
@@ -83,6 +85,10 @@ def train(
     finally:
         recorder.close()
     return Trained(network, tuple(recorder.history), time.perf_counter() - started)
+
+
+def _is_finite(network: keras.Model) -> bool:
+    return all(np.isfinite(array).all() for array in network.get_weights())
 
 
 class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]

@@ -8,6 +8,7 @@ _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's notes on processors and missing GPUs
     "MLFLOW_CONFIGURE_LOGGING": "false",  # its warnings come through our own handler
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the summary names the run's address
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Prefect's temporary server needs 6 to 19 s on two cores, and its own patience is 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",

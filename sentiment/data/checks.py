@@ -36,9 +36,10 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
         schema.validate(_facts(reviews), lazy=True)
     except pa.errors.SchemaErrors as err:
         first = err.failure_cases.iloc[0]
+        broken = (err.failure_cases["check"] == first["check"]).sum()
         review = reviews.review_id[int(first["index"])]
         raise WorldError(
-            f"Dataset {name}: {first['check']}: {len(err.failure_cases):,} reviews, the first is {review} "
+            f"Dataset {name}: {first['check']}: {broken:,} reviews, the first is {review} "
             f"({first['column']} = {first['failure_case']}).",
             "The source is not what it should be; nothing was trained on it.",
         ) from err

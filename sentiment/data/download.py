@@ -116,7 +116,10 @@ class _Copy:
 
 
 def _local_path(url: str) -> Path | None:
-    parts = urlparse(url)
+    try:
+        parts = urlparse(url)
+    except ValueError as err:
+        raise UnreachableError(f"{url} is no address: {err}.") from err
     if parts.scheme in ("http", "https"):
         return None
     return Path(unquote(parts.path) if parts.scheme == "file" else url).expanduser()
@@ -127,6 +130,8 @@ def _reason(err: requests.RequestException) -> str:
         return f"the server answered {err.response.status_code} {err.response.reason}"
     if isinstance(err, requests.Timeout):
         return "no answer in time"
+    if isinstance(err, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off in the middle"
     if isinstance(err, requests.ConnectionError):
         return "no connection (is there a network?)"
     return str(err)

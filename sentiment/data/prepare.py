@@ -136,7 +136,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
 def _find(note: Path, folder: Path) -> Path | None:
     try:
         found = folder / f"{json.loads(note.read_text(encoding='utf-8'))['digest']}.parquet"
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return found if found.is_file() and reviews.vocabulary_file(found).is_file() else None
 

@@ -124,7 +124,10 @@ def read(table: Path) -> Reviews:
         WorldError: the file is missing, damaged, or not such a table.
     """
     try:
-        columns = pq.read_table(table, schema=_SCHEMA)
+        columns = pq.read_table(table)
+        if columns.schema.names != _SCHEMA.names or any(column.null_count for column in columns.columns):
+            raise pa.ArrowInvalid(f"expected the columns {', '.join(_SCHEMA.names)} without missing values")
+        columns = columns.cast(_SCHEMA)
     except (OSError, pa.ArrowException) as err:
         raise WorldError(f"Cannot read the prepared reviews {table}: {err}.", "Delete it and run again.") from err
     lists = columns["token_ids"].combine_chunks()

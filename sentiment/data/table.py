@@ -16,6 +16,7 @@ LABELS = {"0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1}
 TEST_SHARE = 0.2  # of a table without a split
 SHUFFLE_SEED = 113  # any fixed number; the same as for imdb
 
+_FEWEST = 3  # a fifth of them rounds to one
 _SHOWN = 3  # examples in a message
 
 
@@ -34,7 +35,8 @@ def read_table(path: Path) -> pd.DataFrame:
             "A table needs the columns text and label, and may have split (train, validation, test).",
         )
     columns = [column for column in ("text", "label", "split") if column in frame.columns]
-    frame = frame[columns].reset_index(names="row")
+    frame = frame[columns].reset_index(drop=True)  # a Parquet table may bring an index of any kind
+    frame.insert(0, "row", range(len(frame)))
     frame["label"] = _labels(frame["label"])
     _check(frame, path)
     frame["label"] = frame["label"].astype("int8")
@@ -65,7 +67,7 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
         if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            return _read_csv(path)
     except UnicodeDecodeError as err:
         raise UsageError(
             f"{path}: not UTF-8: byte 0x{err.object[err.start]:02x} at position {err.start:,}.",
@@ -80,6 +82,17 @@ def _read(path: Path) -> pd.DataFrame:
     )
 
 
+def _read_csv(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    if not isinstance(frame.index, pd.RangeIndex):
+        # pandas takes the surplus in front for an index, and would train on what is left of the texts.
+        raise UsageError(
+            f"{path}: the rows hold more fields than the header names.",
+            "A text with a comma in it needs quotes around it.",
+        )
+    return frame
+
+
 def _labels(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Labels as 0 and 1; what is unknown stays as it is, for the check to report."""
     words = column.astype(str).str.strip().str.lower().str.removesuffix(".0")
@@ -92,7 +105,9 @@ def _check(frame: pd.DataFrame, path: Path) -> None:
     if frame.empty:
         raise UsageError(f"{path}: the table has no rows.")
     schema = pa.DataFrameSchema({name: _RULES[name] for name in frame.columns if name in _RULES})
-    plain = frame.astype(object).where(frame.notna(), None)  # a missing value meets the rules of any other
+    # A missing value meets the rules of any other; so does what is no single value.
+    single = frame.map(lambda value: value if pd.api.types.is_scalar(value) else None).astype(object)
+    plain = single.where(single.notna(), None)
     try:
         schema.validate(plain, lazy=True)
     except pa.errors.SchemaErrors as err:
@@ -131,6 +146,11 @@ def _draw_splits(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
     texts = frame.drop_duplicates("text")
     counts = texts["label"].value_counts().reindex([0, 1], fill_value=0)
     _need_both_labels(counts, "the table", path)
+    if counts.min() < _FEWEST:
+        raise UsageError(
+            f"{path}: too few different texts to set some aside for a test: {counts.min()} of one label, "
+            f"at least {_FEWEST} are needed."
+        )
     test = texts.groupby("label").sample(frac=TEST_SHARE, random_state=np.random.RandomState(SHUFFLE_SEED))["text"]
     return frame["text"].isin(set(test)).map({True: "test", False: "train"})
 

@@ -3,6 +3,8 @@
 Shapes: n reviews, t steps, v words, d embedding, u units.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -28,11 +30,14 @@ class Weights:
     dense_bias: NDArray[np.float32]  # (1,)
 
     def __post_init__(self) -> None:
-        d, u = self.embedding.shape[1], self.bias.shape[0]
-        expected = [(self.embedding.shape[0], d), (d, u), (u, u), (u,), (u, 1), (1,)]
+        v, d = self.embedding.shape if self.embedding.ndim == 2 else (-1, -1)
+        u = self.bias.size
+        expected = [(v, d), (d, u), (u, u), (u,), (u, 1), (1,)]
         found = [getattr(self, field.name).shape for field in fields(self)]
         if found != expected:
             raise ValueError(f"weights do not fit together: expected shapes {expected}, got {found}")
+        if not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
+            raise ValueError("weights hold values that are no finite numbers")
 
     def save(self, path: Path) -> None:
         """Write the arrays as an npz without pickles."""
@@ -43,13 +48,17 @@ class Weights:
         """Read what ``save`` wrote.
 
         Raises:
-            ValueError: the file lacks an array or holds one of the wrong shape.
+            ValueError: the file is damaged, lacks an array, or holds one of the wrong shape.
+            OSError: it cannot be read.
         """
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = {field.name for field in fields(cls)} - set(arrays.files)
-            if missing:
-                raise ValueError(f"{path}: missing arrays {sorted(missing)}")
-            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                missing = [field.name for field in fields(cls) if field.name not in arrays]
+                if missing:
+                    raise ValueError(f"{path}: missing arrays {missing}")
+                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        except (zipfile.BadZipFile, EOFError, TypeError, zlib.error) as err:
+            raise ValueError(f"{path}: damaged, or not the weights of a network: {err}") from err
 
 
 def forward(weights: Weights, ids: NDArray[np.int32]) -> Floats:

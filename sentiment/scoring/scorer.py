@@ -49,8 +49,10 @@ class TextScorer:
             Shape (texts,).
 
         Raises:
-            TypeError: an item is not a string.
+            TypeError: an item is not a string, or one bare string stands where a list of them should.
         """
+        if isinstance(texts, str):
+            raise TypeError("expected a list of texts, got one text")
         wrong = [text for text in texts if not isinstance(text, str)]
         if wrong:
             raise TypeError(f"expected texts, got {type(wrong[0]).__name__}: {str(wrong[0])[:60]}")

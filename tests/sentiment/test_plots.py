@@ -52,7 +52,6 @@ def test_learning_curves_mark_the_epoch_of_the_lowest_validation_loss(curves: Fi
     assert list(curves.axes[panel].lines[2].get_xdata()) == [2, 2]
 
 
-@pytest.mark.xfail(reason="MaxNLocator needs min_n_ticks=1")
 def test_learning_curves_of_a_single_epoch_show_whole_numbers() -> None:
     figure = plots.learning_curves([Epoch(1, 0.69, 0.55, 0.60, 0.65, 1e-3, 1.0, 10.0)])
     assert all(tick == int(tick) for tick in figure.axes[0].get_xticks())

@@ -160,7 +160,6 @@ def test_a_value_out_of_range_names_its_variable(monkeypatch: pytest.MonkeyPatch
         load_settings()
 
 
-@pytest.mark.xfail(reason="the message ends in `?.`")
 def test_an_unknown_variable_is_warned_of_with_the_near_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

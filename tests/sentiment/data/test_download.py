@@ -238,7 +238,6 @@ def test_two_fetches_at_once_ask_the_server_once(server: Server, target: Path) -
     assert server.asked == ["/good"]
 
 
-@pytest.mark.xfail(reason="urlparse's ValueError comes through", raises=ValueError)
 def test_a_malformed_address_is_told(target: Path) -> None:
     with pytest.raises(UnreachableError, match=r"http://\[::1"):
         fetch("http://[::1", target)

@@ -137,7 +137,7 @@ def test_a_table_of_a_single_label_is_refused(tmp_path: Path, label: str, counts
 
 
 def test_too_few_texts_for_a_test_are_refused(tmp_path: Path) -> None:
-    assert "too few different texts (2)" in str(refused(table(tmp_path, rows(2))))
+    assert "too few different texts" in str(refused(table(tmp_path, rows(2))))
 
 
 def test_another_encoding_is_refused_by_its_first_byte(tmp_path: Path) -> None:
@@ -178,7 +178,6 @@ def test_an_open_quote_is_refused(tmp_path: Path) -> None:
     assert "cannot be read as a table" in str(refused(csv(tmp_path, ["text,label", '"good,1', "bad,0"])))
 
 
-@pytest.mark.xfail(reason="pandas takes the first column for an index, and the texts lose their beginnings")
 def test_texts_with_unquoted_commas_are_refused(tmp_path: Path) -> None:
     pairs = [(f"Good, film {i}", str(i % 2)) for i in range(10)]
     refused(table(tmp_path, pairs))
@@ -290,7 +289,6 @@ def test_reviews_are_mixed_the_same_way_each_time(frame: pd.DataFrame) -> None:
     assert first == second != [f"row-{i}" for i in range(30)]
 
 
-@pytest.mark.xfail(reason="`row` is the table's own index, which need be neither unique nor a number")
 @pytest.mark.parametrize("index", [[0, 1, 2, 3, 4] * 2, list("abcdefghij"), range(100, 110)])
 def test_rows_of_a_parquet_table_are_counted_whatever_its_index(tmp_path: Path, index: list[object]) -> None:
     frame = pd.DataFrame({"text": texts(10), "label": [0, 1] * 5}, index=pd.Index(index))
@@ -298,14 +296,12 @@ def test_rows_of_a_parquet_table_are_counted_whatever_its_index(tmp_path: Path, 
     assert read_table(tmp_path / "mine.parquet")["row"].tolist() == list(range(10))
 
 
-@pytest.mark.xfail(reason="raises IndexError", raises=IndexError)
 def test_a_parquet_table_with_an_index_of_two_levels_is_read(tmp_path: Path) -> None:
     index = pd.MultiIndex.from_product([range(2), range(5)], names=["a", "b"])
     pd.DataFrame({"text": texts(10), "label": [0, 1] * 5}, index=index).to_parquet(tmp_path / "mine.parquet")
     assert read_table(tmp_path / "mine.parquet")["text"].tolist() == texts(10)
 
 
-@pytest.mark.xfail(reason="raises TypeError", raises=TypeError)
 def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
     pd.DataFrame({"text": texts(10), "label": [[1, 2]] * 10}).to_parquet(tmp_path / "mine.parquet")
     assert "unknown label" in str(refused(tmp_path / "mine.parquet"))

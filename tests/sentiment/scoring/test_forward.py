@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pytest
@@ -131,7 +130,6 @@ def test_an_array_of_a_wrong_shape_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["embedding", "bias"])
-@pytest.mark.xfail(reason="raises IndexError", raises=IndexError)
 def test_an_array_with_too_few_axes_is_refused(name: str) -> None:
     array = getattr(random_weights(), name)
     with pytest.raises(ValueError, match="do not fit together"):
@@ -167,7 +165,6 @@ def damage_empty(_content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [damage_cut, damage_flip, damage_empty])
-@pytest.mark.xfail(reason="raises BadZipFile or EOFError", raises=(BadZipFile, EOFError))
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     file = tmp_path / "weights.npz"
     random_weights().save(file)
