@@ -1,5 +1,8 @@
 """``sentiflow train``."""
 
+import os
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,7 +78,7 @@ def _train(config: TrainConfig, dataset: str, seed: int, wait_for_server: Callab
 
 
 def _summarize(result: "TrainingResult", dataset: str) -> None:
-    measured, seconds = result.measured, result.seconds
+    measured, seconds, me = result.measured, result.seconds, _command()
     lines = [
         "",
         f"[bold]Test accuracy {measured.accuracy:.2%}[/] "
@@ -86,12 +89,17 @@ def _summarize(result: "TrainingResult", dataset: str) -> None:
         f"  [bold]{'total':<37}{seconds['total']:7.1f} s[/], of it {seconds['overhead']:.1f} s outside "
         "fetch, train and evaluate",
         "",
-        f"Look at it:  sentiflow ui   then {result.run_url}",
+        f"Look at it:  {me} ui   then {result.run_url}",
         f"Use it:      sentiflow predict --dataset {result.model.name.removesuffix('-sentiment')} "
         '"A quiet film that stays with you."',
-        "Compare:     sentiflow runs",
+        f"Compare:     {me} runs",
     ]
     for line in lines:
         CONSOLE.print(line, soft_wrap=True)
     if dataset == "sample":
-        CONSOLE.print("Train on the real reviews: sentiflow train --dataset imdb")
+        CONSOLE.print(f"On the real reviews: {me} train --dataset imdb", soft_wrap=True)
+
+
+def _command() -> str:
+    """How to call this command from here: by its name where the shell finds it, else by its path."""
+    return "sentiflow" if shutil.which("sentiflow") else os.path.relpath(sys.argv[0])
