@@ -60,7 +60,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 def _line(epoch: Epoch, epochs: int) -> str:
     return (
         f"epoch {epoch.number}/{epochs}: "
-        f"train loss {epoch.train_loss:.4f}, accuracy {epoch.train_accuracy:.2%}; "
-        f"validation loss {epoch.val_loss:.4f}, accuracy {epoch.val_accuracy:.2%} "
-        f"({epoch.seconds:.1f} s, {epoch.reviews_per_second:,.0f} reviews/s)"
+        f"train loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.2%}, "
+        f"val loss {epoch.val_loss:.4f} accuracy {epoch.val_accuracy:.2%} "
+        f"({epoch.seconds:.1f} s)"
     )

@@ -90,7 +90,7 @@ def _summarize(result: "TrainingResult", dataset: str) -> None:
         "fetch, train and evaluate",
         "",
         f"Look at it:  {me} ui   then {result.run_url}",
-        f"Use it:      sentiflow predict --dataset {result.model.name.removesuffix('-sentiment')} "
+        f"Use it:      {me} predict --dataset {result.model.name.removesuffix('-sentiment')} "
         '"A quiet film that stays with you."',
         f"Compare:     {me} runs",
     ]

@@ -57,7 +57,7 @@ def test_the_recipe_is_the_tutorials(run: Run) -> None:
 
 
 def test_the_network_learns(run: Run) -> None:
-    assert run.data.metrics["test/accuracy"] > 0.70  # chance is 0.5, and single runs swing between 0.78 and 0.83
+    assert run.data.metrics["test/accuracy"] > 0.65  # chance is 0.5; five seeds gave 0.73 to 0.85
 
 
 def test_one_version_is_registered_and_knows_its_run(run: Run, world: World) -> None:
@@ -126,6 +126,6 @@ def test_the_score_table_is_what_the_registered_model_says(
 
 def test_the_epochs_in_the_store_are_those_in_the_log(job: "subprocess.CompletedProcess[str]", run: Run) -> None:
     last = run.data.metrics
-    line = f"epoch 5/5: train loss {last['train/loss']:.4f}, accuracy {last['train/accuracy']:.2%}"
+    line = f"epoch 5/5: train loss {last['train/loss']:.4f} accuracy {last['train/accuracy']:.2%}"
     assert line in job.stderr
     assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["reviews"] == 25_000
