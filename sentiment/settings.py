@@ -3,8 +3,10 @@
 import difflib
 import logging
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlparse
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -91,8 +93,20 @@ class Settings(BaseSettings):
     def _with_absolute_file(cls, value: str) -> str:
         head = "sqlite:///"
         if not value.startswith(head):
+            if "://" not in value or value.startswith("file:"):
+                raise ValueError("expected sqlite:///path/to/mlflow.db or the http(s) address of an MLflow server")
             return value
+        if value == f"{head}:memory:":
+            raise ValueError("a store in memory would be gone with the process; name a file")
         return head + str(Path(value.removeprefix(head)).expanduser().absolute())
+
+    @field_validator("ui_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        parts = urlparse(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected an http(s) address")
+        return value.rstrip("/")
 
     @property
     def sqlite_file(self) -> Path | None:
@@ -109,6 +123,16 @@ class Settings(BaseSettings):
             return self.artifact_root
         file = self.sqlite_file
         return (file.parent if file else project_root() / "mlruns") / "artifacts"
+
+
+def shown(uri: str) -> str:
+    """An address without its password, for people and logs.
+
+    Example:
+        >>> shown("postgresql://me:secret@db/mlflow")
+        'postgresql://me:***@db/mlflow'
+    """
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def load_settings() -> Settings:

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from sentiment.data.prepare import dataset_name
+from sentiment.names import dataset_name, model_name
 from sentiment.recipes import TrainConfig
 from sentiment.settings import Settings, load_settings
 from tasks import provenance
@@ -31,11 +31,6 @@ def run_name(config: TrainConfig, dataset: str, seed: int, moment: str) -> str:
     """A name that tells recipe, dataset and seed, and differs from run to run."""
     changed = "*" if config.changes() else ""
     return f"{config.recipe}{changed}-{dataset_name(dataset)}-seed{seed}-{moment}"
-
-
-def model_name(dataset: str) -> str:
-    """One registered model a dataset: a model of the sample can never stand in for one of imdb."""
-    return f"{dataset_name(dataset)}-sentiment"
 
 
 @contextmanager

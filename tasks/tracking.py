@@ -14,11 +14,12 @@ from filelock import FileLock
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
-from sentiment.errors import WorldError
+from sentiment.errors import UsageError, WorldError
 from sentiment.files import publish
 from sentiment.history import Epoch
-from sentiment.settings import Settings
+from sentiment.settings import Settings, shown
 
 # The client's own 7 retries of 120 s would wait four minutes for a dead server.
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -36,12 +37,21 @@ def tracking_errors(uri: str) -> Iterator[None]:
         if "Max retries exceeded" in reason:
             reason = "it does not answer."
         if "out-of-date database schema" in reason:
-            hint = f"Back the database up, then: mlflow db upgrade {uri}"
+            hint = f"Back the database up, then: mlflow db upgrade {shown(uri)}"
         elif uri.startswith("http"):
             hint = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
         else:
             hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
-        raise WorldError(f"The tracking store {uri} failed: {reason}", hint) from err
+        raise WorldError(f"The tracking store {shown(uri)} failed: {shown(reason)}", hint) from err
+    except ImportError as err:
+        raise UsageError(
+            f"The tracking store {shown(uri)} needs a driver: {err}.", "Install it, or use another store."
+        ) from err
+    except SQLAlchemyError as err:
+        raise WorldError(
+            f"The tracking store {shown(uri)} failed: {shown(str(err).splitlines()[0])}",
+            "Check SENTIFLOW_TRACKING_URI and its database.",
+        ) from err
 
 
 def connect(settings: Settings) -> MlflowClient:

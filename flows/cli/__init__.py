@@ -1,6 +1,7 @@
 """The command line. Importing it is cheap: each command imports what it needs when it runs."""
 
 import os
+import signal
 import sys
 import time
 
@@ -16,7 +17,7 @@ _QUIET = {
 
 
 def main() -> None:
-    """Run a command; exit with 0, or 2 for wrong use, 3 for a world that failed, 1 for a bug."""
+    """Run a command; exit with 0, or 2 for wrong use, 3 for a world that failed, 130 interrupted, 1 for a bug."""
     # The interpreter's own start is all computing, so its CPU time is about the time since it began.
     began = time.time() - time.process_time()
     for name, value in _QUIET.items():
@@ -26,6 +27,8 @@ def main() -> None:
     from tasks.clock import process_started
 
     process_started.set(began)
+    # An exit instead of a sudden end: what was begun is closed, and child processes are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except Exception as err:  # noqa: BLE001 - the last place where an error can become a sentence

@@ -44,7 +44,9 @@ def _step(record: logging.LogRecord) -> str:
 
 def _is_noise(record: logging.LogRecord) -> bool:
     """What Prefect's engine says of states: the project's own lines and the final error say it better."""
-    if record.name.startswith("urllib3"):  # its retries; what comes of them is told at the end
+    if record.name.startswith(
+        ("urllib3", "prefect._internal")
+    ):  # its retries; what comes of them is told at the end
         return True
     if "prefect" not in PurePath(record.pathname).parts:
         return False

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sentiment.errors import UsageError
+from sentiment.names import model_name
 from sentiment.settings import load_settings
 from tasks.predict import predict
 
@@ -16,7 +17,7 @@ def run(texts: Sequence[str], number: int | None, dataset: str | None) -> None:
     """Print label, score and beginning of each text, and which version answered."""
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
-    name = None if dataset is None else f"{dataset.removesuffix('-sentiment')}-sentiment"
+    name = None if dataset is None else model_name(dataset)
     version, predictions = predict(load_settings(), texts, name, number)
     console = Console(highlight=False)
     for text, (label, score) in zip(texts, predictions, strict=True):

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from sentiment.settings import load_settings
+from sentiment.settings import load_settings, shown
 from tasks.registry import RunRow, latest_runs
 from tasks.tracking import connect
 
@@ -11,10 +11,11 @@ from tasks.tracking import connect
 def run(most: int) -> None:
     """Print the latest runs, newest first."""
     settings = load_settings()
-    rows = latest_runs(connect(settings), settings, most)
+    missing = settings.sqlite_file is not None and not settings.sqlite_file.exists()  # listing makes no store
+    rows = [] if missing else latest_runs(connect(settings), settings, most)
     console = Console(highlight=False)
     if not rows:
-        console.print(f"No runs yet in {settings.tracking_uri}. Make one: sentiflow train", soft_wrap=True)
+        console.print(f"No runs yet in {shown(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False)
     for heading, justify in (

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from sentiment.errors import UnreachableError
 from sentiment.recipes import TrainConfig, load_recipe
-from sentiment.settings import Settings, load_settings
+from sentiment.settings import Settings, load_settings, shown
 from tasks.console import CONSOLE
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
@@ -57,10 +57,10 @@ def _start_up(config: TrainConfig, dataset: str, seed: int, settings: Settings) 
 
     check_data(dataset, settings)
     CONSOLE.print(f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], seed {seed}")
-    CONSOLE.print(f"Store: {escape(settings.tracking_uri)}", soft_wrap=True)
+    CONSOLE.print(f"Store: {escape(shown(settings.tracking_uri))}", soft_wrap=True)
     from tasks.temporary_server import start_early
 
-    wait_for_server, where = start_early()
+    wait_for_server, where = start_early(settings)
     CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
     from tasks.tracking import connect
 

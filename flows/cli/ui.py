@@ -52,7 +52,7 @@ def _command(settings: Settings, host: str, port: int) -> list[str]:
 
 def _environment() -> dict[str, str]:
     # Running jobs for whoever reaches the page is on by default in MLflow's server; a page needs none.
-    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore", **os.environ}
 
 
 def _need_free(host: str, port: int) -> None:

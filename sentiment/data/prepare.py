@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,11 +13,10 @@ from sentiment.data import checks, imdb, reviews, sample, table
 from sentiment.data.reviews import Reviews
 from sentiment.errors import UsageError
 from sentiment.files import PARTIAL, publish
+from sentiment.names import dataset_name
 from sentiment.progress import Progress, no_progress
 from sentiment.scoring import Vocabulary, vocabulary
 from sentiment.settings import Settings
-
-BUILT_IN = ("imdb", "sample")
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,6 @@ class Prepared:
     digest: str
     table: Path
     made: bool
-
-
-def dataset_name(dataset: str) -> str:
-    """The name of a dataset: itself when built in, else the table's file name in lower case.
-
-    Example:
-        >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv")
-        ('my-reviews', 'imdb-table')
-    """
-    if dataset in BUILT_IN:
-        return dataset
-    stem = re.sub(r"[^a-z0-9]+", "-", Path(dataset).stem.lower()).strip("-") or "table"
-    return f"{stem}-table" if stem in BUILT_IN else stem
 
 
 def check_dataset(dataset: str, settings: Settings) -> None:
@@ -138,7 +123,7 @@ def _find(note: Path, folder: Path) -> Path | None:
         found = folder / f"{json.loads(note.read_text(encoding='utf-8'))['digest']}.parquet"
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return found if found.is_file() and reviews.vocabulary_file(found).is_file() else None
+    return found if reviews.is_whole(found) else None
 
 
 def _load_imdb(source: Source) -> tuple[Reviews, Vocabulary]:

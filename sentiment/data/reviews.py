@@ -129,7 +129,9 @@ def read(table: Path) -> Reviews:
             raise pa.ArrowInvalid(f"expected the columns {', '.join(_SCHEMA.names)} without missing values")
         columns = columns.cast(_SCHEMA)
     except (OSError, pa.ArrowException) as err:
-        raise WorldError(f"Cannot read the prepared reviews {table}: {err}.", "Delete it and run again.") from err
+        raise WorldError(
+            f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", "Delete it and run again."
+        ) from err
     lists = columns["token_ids"].combine_chunks()
     flat, ends = lists.values.to_numpy(), lists.offsets.to_numpy()
     return Reviews(
@@ -138,6 +140,15 @@ def read(table: Path) -> Reviews:
         columns["label"].to_numpy(),
         np.split(flat[ends[0] : ends[-1]], ends[1:-1] - ends[0]),
     )
+
+
+def is_whole(table: Path) -> bool:
+    """Whether a canonical table and its vocabulary are there and undamaged, as far as a quick look tells."""
+    try:
+        pq.read_metadata(table)
+        return vocabulary_file(table).read_bytes()[-1:] == b"]"
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def vocabulary_file(table: Path) -> Path:

@@ -27,17 +27,13 @@ def read_table(path: Path) -> pd.DataFrame:
         UsageError: not a readable table, or one that cannot be trained on; the message says what is wrong.
     """
     frame = _read(path)
-    missing = [column for column in ("text", "label") if column not in frame.columns]
-    if missing:
-        raise UsageError(
-            f"{path}: missing column{'s' if len(missing) > 1 else ''} {' and '.join(missing)}; "
-            f"found: {', '.join(map(str, frame.columns)) or 'none'}.",
-            "A table needs the columns text and label, and may have split (train, validation, test).",
-        )
-    columns = [column for column in ("text", "label", "split") if column in frame.columns]
+    frame.columns = pd.Index([str(column).strip().lower() for column in frame.columns])
+    columns = _known_columns(list(frame.columns), path)
     frame = frame[columns].reset_index(drop=True)  # a Parquet table may bring an index of any kind
     frame.insert(0, "row", range(len(frame)))
     frame["label"] = _labels(frame["label"])
+    if "split" in frame.columns:
+        frame["split"] = _plain(frame["split"])
     _check(frame, path)
     frame["label"] = frame["label"].astype("int8")
     if "split" not in frame.columns:
@@ -71,15 +67,23 @@ def _read(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError as err:
         raise UsageError(
             f"{path}: not UTF-8: byte 0x{err.object[err.start]:02x} at position {err.start:,}.",
-            f"Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path.name} > utf8.csv",
+            f"Save it as UTF-8, for example: iconv -f {_guess(path)} -t utf-8 {path.name} > utf8.csv",
         ) from err
     except (OSError, ValueError) as err:  # pandas' and pyarrow's parser errors are ValueErrors
-        reason = err.strerror if isinstance(err, OSError) and err.strerror else str(err).splitlines()[0]
+        reason = (
+            err.strerror if isinstance(err, OSError) and err.strerror else str(err).splitlines()[0].rstrip(".")
+        )
         raise UsageError(f"{path}: cannot be read as a table: {reason}.") from err
     raise UsageError(
         f"{path}: no dataset and no table that can be read.",
         "Give imdb, sample, or a file that ends in .csv or .parquet",
     )
+
+
+def _guess(path: Path) -> str:
+    """The likelier of the encodings that are not UTF-8: UTF-16 begins with a mark."""
+    with path.open("rb") as stream:
+        return "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "latin1"
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -90,15 +94,40 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path}: the rows hold more fields than the header names.",
             "A text with a comma in it needs quotes around it.",
         )
+    # pandas renames a column that stands twice; the header as it is written tells.
+    header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    frame.columns = pd.Index(header.iloc[0].tolist())
     return frame
 
 
 def _labels(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Labels as 0 and 1; what is unknown stays as it is, for the check to report."""
-    words = column.astype(str).str.strip().str.lower().str.removesuffix(".0")
-    words = words.replace({"true": "1", "false": "0"})
+    words = _plain(column).str.removesuffix(".0").replace({"true": "1", "false": "0"})
     known = words.isin(LABELS.keys())
     return column.astype(object).mask(known, words.map(LABELS).astype(object))
+
+
+def _plain(column: "pd.Series[Any]") -> "pd.Series[str]":
+    return column.astype(str).str.strip().str.lower()
+
+
+def _known_columns(found: list[str], path: Path) -> list[str]:
+    """The columns that are read, in order; text and label must be there, and none of them twice."""
+    missing = [column for column in ("text", "label") if column not in found]
+    if missing:
+        one = len(found) == 1 and (";" in found[0] or "\t" in found[0])
+        raise UsageError(
+            f"{path}: missing column{'s' if len(missing) > 1 else ''} {' and '.join(missing)}; "
+            f"found: {', '.join(found) or 'none'}.",
+            "Separate the columns by commas."
+            if one
+            else "A table needs the columns text and label, and may have split (train, validation, test).",
+        )
+    known: list[str] = [column for column in ("text", "label", "split") if column in found]
+    twice = [column for column in known if found.count(column) > 1]
+    if twice:
+        raise UsageError(f"{path}: the column {twice[0]} stands twice.")
+    return known
 
 
 def _check(frame: pd.DataFrame, path: Path) -> None:
@@ -144,8 +173,8 @@ def _explain(failures: pd.DataFrame, path: Path) -> tuple[str, str]:
 def _draw_splits(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
     """Lend a fifth of the texts for the test, half of each label alike; equal texts stay together."""
     texts = frame.drop_duplicates("text")
-    counts = texts["label"].value_counts().reindex([0, 1], fill_value=0)
-    _need_both_labels(counts, "the table", path)
+    _need_both_labels(_count(frame["label"]), "the table", path)
+    counts = _count(texts["label"])
     if counts.min() < _FEWEST:
         raise UsageError(
             f"{path}: too few different texts to set some aside for a test: {counts.min()} of one label, "
@@ -157,8 +186,11 @@ def _draw_splits(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
 
 def _check_splits(frame: pd.DataFrame, path: Path) -> None:
     for split in ("train", "test"):
-        counts = frame.loc[frame["split"] == split, "label"].value_counts().reindex([0, 1], fill_value=0)
-        _need_both_labels(counts, f"the {split} split", path)
+        _need_both_labels(_count(frame.loc[frame["split"] == split, "label"]), f"the {split} split", path)
+
+
+def _count(labels: "pd.Series[Any]") -> "pd.Series[int]":
+    return labels.value_counts().reindex([0, 1], fill_value=0)
 
 
 def _need_both_labels(counts: "pd.Series[int]", where: str, path: Path) -> None:

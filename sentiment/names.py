@@ -1,0 +1,29 @@
+"""Names of datasets and of the models trained on them."""
+
+import re
+from pathlib import Path
+
+BUILT_IN = ("imdb", "sample")
+
+
+def dataset_name(dataset: str) -> str:
+    """The name of a dataset: itself when built in, else the table's file name in lower case.
+
+    Example:
+        >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv")
+        ('my-reviews', 'imdb-table')
+    """
+    if dataset in BUILT_IN:
+        return dataset
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(dataset).stem.lower()).strip("-") or "table"
+    return f"{stem}-table" if stem in BUILT_IN else stem
+
+
+def model_name(dataset: str) -> str:
+    """What a dataset's versions are registered under: a model of the sample can never stand in for one of imdb.
+
+    Example:
+        >>> model_name("imdb"), model_name("my Reviews.csv")
+        ('imdb-sentiment', 'my-reviews-sentiment')
+    """
+    return f"{dataset_name(dataset)}-sentiment"
