@@ -81,6 +81,8 @@ def _end_orphans(notes: Path) -> None:
 
 
 def _command_of(process: int) -> str:
-    """The command line of a process, empty when there is none of that number."""
-    done = subprocess.run(["ps", "-o", "args=", "-p", str(process)], capture_output=True, text=True, check=False)
+    """The command line of a process, not cut to the terminal's width (``-ww``); empty when there is none."""
+    done = subprocess.run(
+        ["ps", "-ww", "-o", "args=", "-p", str(process)], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip()

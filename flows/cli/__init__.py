@@ -15,6 +15,8 @@ _QUIET = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 
+_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+
 
 def main() -> None:
     """Run a command; exit with 0, or 2 for wrong use, 3 for a world that failed, 130 interrupted, 1 for a bug."""
@@ -25,12 +27,17 @@ def main() -> None:
     from flows.cli.app import app
     from flows.cli.errors import exit_code, report
     from tasks.clock import process_started
+    from tasks.console import CONSOLE
 
     process_started.set(began)
     # An exit instead of a sudden end: what was begun is closed, and child processes are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
+    except SystemExit as end:
+        if end.code in _INTERRUPTED:
+            CONSOLE.print("Interrupted: what was begun is closed, nothing half-made is left.")
+        raise
     except Exception as err:  # noqa: BLE001 - the last place where an error can become a sentence
         report(err, debug="--debug" in sys.argv)
         sys.exit(exit_code(err))

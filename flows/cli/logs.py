@@ -48,6 +48,8 @@ def _is_noise(record: logging.LogRecord) -> bool:
         ("urllib3", "prefect._internal")
     ):  # its retries; what comes of them is told at the end
         return True
+    if record.name == "mlflow.utils.environment" and "pip version" in record.getMessage():
+        return True  # a virtual environment made by uv holds no pip, and needs none
     if "prefect" not in PurePath(record.pathname).parts:
         return False
     message = record.getMessage()

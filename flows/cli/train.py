@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 
 from sentiment.errors import UnreachableError
@@ -94,10 +95,11 @@ def _summarize(result: "TrainingResult", dataset: str) -> None:
         '"A quiet film that stays with you."',
         f"Compare:     {me} runs",
     ]
+    console = Console(highlight=False)  # the result goes to stdout, what happens meanwhile to stderr
     for line in lines:
-        CONSOLE.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if dataset == "sample":
-        CONSOLE.print(f"On the real reviews: {me} train --dataset imdb", soft_wrap=True)
+        console.print(f"On the real reviews: {me} train --dataset imdb", soft_wrap=True)
 
 
 def _command() -> str:

@@ -70,14 +70,14 @@ def test_one_version_is_registered_and_knows_its_run(run: Run, world: World) -> 
 def test_the_summary_tells_accuracy_stages_and_what_next(
     job: "subprocess.CompletedProcess[str]", run: Run
 ) -> None:
-    assert f"Test accuracy {run.data.metrics['test/accuracy']:.2%}" in job.stderr
-    total = re.search(r"total +([\d.]+) s, of it ([\d.]+) s outside fetch, train and evaluate", job.stderr)
+    assert f"Test accuracy {run.data.metrics['test/accuracy']:.2%}" in job.stdout
+    total = re.search(r"total +([\d.]+) s, of it ([\d.]+) s outside fetch, train and evaluate", job.stdout)
     assert total
     logged = run.data.metrics["time/total"], run.data.metrics["time/overhead"]
     assert total.groups() == tuple(f"{value:.1f}" for value in logged)
-    assert "Registered as imdb-sentiment version 1" in job.stderr
-    assert f"/runs/{run.info.run_id}" in job.stderr
-    assert "sentiflow predict" in job.stderr
+    assert "Registered as imdb-sentiment version 1" in job.stdout
+    assert f"/runs/{run.info.run_id}" in job.stdout
+    assert " predict --dataset imdb " in job.stdout
 
 
 def test_nothing_is_written_outside_the_places_in_the_settings(run: Run, world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from sentiment import settings as module
 from sentiment.errors import UsageError
-from sentiment.settings import Settings, load_settings, project_root
+from sentiment.settings import Settings, load_settings, project_root, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -194,3 +194,21 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 def test_reading_settings_makes_no_folder(empty_root: Path) -> None:
     load_settings()
     assert list(empty_root.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite:///:memory:"])
+def test_a_store_that_cannot_be_used_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
+    with pytest.raises(UsageError, match="SENTIFLOW_TRACKING_URI"):
+        load_settings()
+
+
+def test_a_ui_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_UI_URL", "nonsense")
+    with pytest.raises(UsageError, match="SENTIFLOW_UI_URL"):
+        load_settings()
+
+
+def test_a_shown_address_hides_its_password_and_nothing_else() -> None:
+    assert shown("postgresql://me:s3cret@db:5432/mlflow") == "postgresql://me:***@db:5432/mlflow"
+    assert shown("http://127.0.0.1:5000") == "http://127.0.0.1:5000"

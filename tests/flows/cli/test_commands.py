@@ -127,8 +127,8 @@ def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say
     )
     assert done.returncode == 0, done.stderr
     assert "The dataset imdb cannot be fetched" in done.stderr
-    assert "Registered as sample-sentiment version 1" in done.stderr
-    assert "Test accuracy" in done.stderr and "outside fetch, train and evaluate" in done.stderr
+    assert "Registered as sample-sentiment version 1" in done.stdout
+    assert "Test accuracy" in done.stdout and "outside fetch, train and evaluate" in done.stdout
     assert sorted(ROOT.iterdir()) == beside_the_code
 
 
@@ -221,8 +221,8 @@ def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: N
     (world.root / "my reviews.csv").write_text("text,label\n" + "\n".join(rows))
     done = world.run("train", "--dataset", "my reviews.csv", *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "Registered as my-reviews-sentiment version 1" in done.stderr
-    assert world.run("predict", "--dataset", "my-reviews", "great music").returncode == 0
+    assert "Registered as my-reviews-sentiment version 1" in done.stdout
+    assert world.run("predict", "--dataset", "my reviews.csv", "great music").returncode == 0
 
 
 def test_a_full_disk_ends_with_3_leaves_nothing_half_written_and_the_next_run_works(world: World) -> None:

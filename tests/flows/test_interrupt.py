@@ -1,0 +1,40 @@
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tasks.tracking import connect
+from tests.world import ROOT, World, command
+
+
+@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_an_interrupted_training_is_closed_at_once_and_leaves_no_server(
+    world: World, number: signal.Signals, whole_group: bool
+) -> None:
+    """Ctrl-C reaches every process of a terminal's group, `kill` one process."""
+    process = subprocess.Popen(
+        [command(), "train", "--dataset", "sample", "--set", "epochs=900", "--set", "sequence_length=40"],
+        env=world.environment(PREFECT_API_URL=""),
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert any("epoch 1/" in line for line in process.stderr), "the training never began"
+        (note,) = (world.root / "data" / "servers").iterdir()
+        server = int(note.read_text())
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        rest = process.communicate(timeout=60)[1]  # returns only once no child holds the pipe any more
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    assert "Interrupted" in rest and "Traceback" not in rest
+    (run,) = connect(world.settings).search_runs(["1"])
+    assert run.info.status == "KILLED"
+    assert list((world.root / "data" / "work").glob("*/*")) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
