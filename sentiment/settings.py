@@ -48,7 +48,8 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: project_root() / "data",
-        description="Downloads, prepared datasets, locks and work files; outside git, safe to delete while nothing trains.",
+        description="Downloads, prepared datasets, locks and work files; outside git, "
+        "safe to delete while nothing trains.",
     )
     imdb_url: str | None = Field(
         default=None,

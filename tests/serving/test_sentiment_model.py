@@ -40,19 +40,19 @@ def sample(trained: Trained) -> tuple[Reviews, Vocabulary]:
 
 
 @pytest.fixture(scope="module")
-def test_texts(sample: tuple[Reviews, Vocabulary]) -> list[str]:
+def raw_texts(sample: tuple[Reviews, Vocabulary]) -> list[str]:
     """The sample's 1,000 test reviews as raw text."""
     content, words = sample
     return [words.decode(ids, unknown="") for ids in content.of("test").tokens]
 
 
 def test_scores_of_raw_text_equal_the_keras_model_on_1000_test_reviews(
-    model_dir: Path, sample: tuple[Reviews, Vocabulary], test_texts: list[str]
+    model_dir: Path, sample: tuple[Reviews, Vocabulary], raw_texts: list[str]
 ) -> None:
     network = keras.models.load_model(model_dir / "artifacts" / "model.keras")
     ids = sample[0].of("test").padded(80, 10_000)
     expected = network.predict(ids, verbose=0)[:, 0]
-    scores = mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": test_texts}))["score"]
+    scores = mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": raw_texts}))["score"]
     assert len(scores) == 1_000
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
 
@@ -66,8 +66,8 @@ def test_the_keras_file_holds_stock_layers_only(model_dir: Path) -> None:
     ]
 
 
-def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, test_texts: list[str]) -> None:
-    frame = pd.DataFrame({"text": test_texts[:40]}, index=range(100, 140))
+def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw_texts: list[str]) -> None:
+    frame = pd.DataFrame({"text": raw_texts[:40]}, index=range(100, 140))
     answer = mlflow.pyfunc.load_model(str(model_dir)).predict(frame)
     assert list(answer.columns) == ["label", "score"]
     assert list(answer.index) == list(range(100, 140))
@@ -75,9 +75,9 @@ def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, tes
     assert ((answer["label"] == "positive") == (answer["score"] > 0.5)).all()
 
 
-def test_a_table_without_the_column_text_is_refused(model_dir: Path, test_texts: list[str]) -> None:
+def test_a_table_without_the_column_text_is_refused(model_dir: Path, raw_texts: list[str]) -> None:
     with pytest.raises(MlflowException, match="missing inputs \\['text'\\]"):
-        mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"title": test_texts[:3]}))
+        mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"title": raw_texts[:3]}))
 
 
 @pytest.mark.parametrize("wrong", [None, 3.5])
@@ -92,10 +92,10 @@ def test_the_model_holds_no_pickle(model_dir: Path) -> None:
 
 
 def test_it_loads_in_a_bare_environment_with_just_its_own_requirements(
-    model_dir: Path, test_texts: list[str], tmp_path: Path
+    model_dir: Path, raw_texts: list[str], tmp_path: Path
 ) -> None:
     python = bare_environment(tmp_path / "venv", (model_dir / "requirements.txt").read_text())
-    (tmp_path / "texts.json").write_text(json.dumps(test_texts[:50]))
+    (tmp_path / "texts.json").write_text(json.dumps(raw_texts[:50]))
     script = """
 import json, sys
 import mlflow.pyfunc, pandas as pd
@@ -119,7 +119,7 @@ print(json.dumps([scores.tolist(), sorted(loaded & {"keras", "tensorflow", "sent
     )
     assert done.returncode == 0, done.stderr
     scores, foreign = json.loads(done.stdout.splitlines()[-1])
-    here = mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": test_texts[:50]}))
+    here = mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": raw_texts[:50]}))
     assert foreign == []
     np.testing.assert_allclose(scores, here["score"], rtol=0, atol=1e-12)
 
