@@ -52,8 +52,8 @@ def training_run(config: TrainConfig, dataset: str, seed: int) -> Iterator[RunCo
         reconcile(client, experiment, name, settings)
         run = _open(client, experiment, config, dataset, seed, settings, began)
         log_metrics(client, run.run_id, {"time/startup": startup, "time/open": time.perf_counter() - opened})
-        run.work.mkdir(parents=True)
         try:
+            run.work.mkdir(parents=True)
             yield run
         except BaseException as err:
             failed = isinstance(err, Exception)

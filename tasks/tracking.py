@@ -23,7 +23,7 @@ from sentiment.settings import Settings, shown
 
 # The client's own 7 retries of 120 s would wait four minutes for a dead server.
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-# Opens the experiment in the UI's model-training view; without it, MLflow guesses one for language models.
+# Says that these are trainings; without it the UI guesses what kind of experiment it is.
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 
 
@@ -81,7 +81,14 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         found = client.get_experiment_by_name(settings.experiment)
         if found is None:
             location = settings.artifacts.as_uri() if settings.artifacts else None
-            return str(client.create_experiment(settings.experiment, artifact_location=location, tags=_TRAINING))
+            try:
+                return str(
+                    client.create_experiment(settings.experiment, artifact_location=location, tags=_TRAINING)
+                )
+            except MlflowException as err:
+                if err.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                return experiment_id(client, settings)  # another process was quicker
         if found.lifecycle_stage == "deleted":
             raise WorldError(
                 f"The experiment {settings.experiment!r} was deleted in MLflow.",
