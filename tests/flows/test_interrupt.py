@@ -1,6 +1,7 @@
 import os
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 
@@ -18,6 +19,8 @@ def test_an_interrupted_training_is_closed_at_once_and_leaves_no_server(
         env=world.environment(PREFECT_API_URL=""),
         cwd=ROOT,
         start_new_session=True,
+        # A suite that a shell runs in the background ignores SIGINT, and so would its children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
