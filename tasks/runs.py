@@ -20,7 +20,7 @@ from prefect.states import Crashed
 from sentiment.names import dataset_name, model_name
 from sentiment.recipes import TrainConfig
 from sentiment.settings import Settings, load_settings
-from tasks import provenance
+from tasks import interrupts, provenance
 from tasks.clock import startup_seconds
 from tasks.locks import lock_file, training_lock
 from tasks.results import RunContext
@@ -56,7 +56,7 @@ def training_run(config: TrainConfig, dataset: str, seed: int) -> Iterator[RunCo
             run.work.mkdir(parents=True)
             yield run
         except BaseException as err:
-            failed = isinstance(err, Exception)
+            failed = isinstance(err, Exception) and not interrupts.received
             _close(client, run, RunStatus.FAILED if failed else RunStatus.KILLED, err)
             raise
         finally:

@@ -1,7 +1,6 @@
 """The command line. Importing it is cheap: each command imports what it needs when it runs."""
 
 import os
-import signal
 import sys
 import time
 
@@ -15,8 +14,6 @@ _QUIET = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 
-_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-
 
 def main() -> None:
     """Run a command; exit with 0, or 2 for wrong use, 3 for a world that failed, 130 interrupted, 1 for a bug."""
@@ -26,18 +23,19 @@ def main() -> None:
         os.environ.setdefault(name, value)
     from flows.cli.app import app
     from flows.cli.errors import exit_code, report
+    from tasks import interrupts
     from tasks.clock import process_started
     from tasks.console import CONSOLE
 
     process_started.set(began)
-    # An exit instead of a sudden end: what was begun is closed, and child processes are stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    interrupts.listen()
     try:
         app()
-    except SystemExit as end:
-        if end.code in _INTERRUPTED:
+    except BaseException as err:
+        if interrupts.received:
             CONSOLE.print("Interrupted: what was begun is closed, nothing half-made is left.")
-        raise
-    except Exception as err:  # noqa: BLE001 - the last place where an error can become a sentence
+            sys.exit(128 + interrupts.received[0])
+        if not isinstance(err, Exception):
+            raise
         report(err, debug="--debug" in sys.argv)
         sys.exit(exit_code(err))
