@@ -32,7 +32,8 @@ def main() -> None:
     try:
         app()
     except BaseException as err:
-        if interrupts.received:
+        well = isinstance(err, SystemExit) and not err.code  # a command that Ctrl-C is meant to end
+        if interrupts.received and not well:
             CONSOLE.print("Interrupted: what was begun is closed, nothing half-made is left.")
             sys.exit(128 + interrupts.received[0])
         if not isinstance(err, Exception):
