@@ -28,7 +28,8 @@ def run(port: int | None) -> None:
     _need_free(host, port)
     connect(settings)
     CONSOLE.print("Starting the MLflow UI ...")
-    server = subprocess.Popen(_command(settings, host, port), env=_environment())
+    # In a session of its own: Ctrl-C would end it with a traceback; it is told to stop below.
+    server = subprocess.Popen(_command(settings, host, port), env=_environment(), start_new_session=True)
     try:
         _wait(server, f"http://{host}:{port}")
         CONSOLE.print(f"MLflow UI: [bold]http://{host}:{port}[/]   (Ctrl-C ends it)", soft_wrap=True)
