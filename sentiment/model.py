@@ -16,37 +16,48 @@ _OPTIMIZERS = {
 
 
 def build(config: TrainConfig) -> keras.Model:
-    """Build and compile Embedding, SimpleRNN and a sigmoid unit; ids of shape (n, length) in, (n, 1) out.
+    """Build Embedding, SimpleRNN and a sigmoid unit; ids of shape (n, length) in, (n, 1) out.
 
-    Padding is not masked: the recurrence reads the zeros in front like any other word.
+    Without ``mask_zero`` the recurrence reads the zeros in front like any other word.
     """
-    network = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((config.sequence_length,), dtype="int32", name="ids"),
-            keras.layers.Embedding(config.vocabulary_size, config.embedding_size, name="embedding"),
+            keras.layers.Embedding(
+                config.vocabulary_size, config.embedding_size, mask_zero=config.mask_zero, name="embedding"
+            ),
             keras.layers.SimpleRNN(config.units, name="simple_rnn"),
             keras.layers.Dense(1, activation="sigmoid", name="score"),
         ],
         name="sentiment",
     )
-    network.compile(
-        optimizer=_OPTIMIZERS[config.optimizer](learning_rate=config.learning_rate),
-        loss="binary_crossentropy",
-        metrics=["accuracy"],
+
+
+def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """Make the recipe's optimizer for a training of so many steps in all."""
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
+    if config.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+    return _OPTIMIZERS[config.optimizer](
+        learning_rate=rate,
+        global_clipnorm=config.clip_norm or None,
+        use_ema=config.ema_momentum > 0,
+        ema_momentum=config.ema_momentum,
     )
-    return network
 
 
 def weights_of(network: keras.Model) -> Weights:
     """Copy the arrays out of a network made by ``build``."""
-    embedding, recurrent, dense = (
-        network.get_layer(name).get_weights() for name in ("embedding", "simple_rnn", "score")
+    layers = (network.get_layer(name).get_weights() for name in ("embedding", "simple_rnn", "score"))
+    embedding, kernel, recurrent, bias, dense, dense_bias = (
+        np.asarray(array, dtype=np.float32) for layer in layers for array in layer
     )
-    return Weights(*(np.asarray(array, dtype=np.float32) for array in (*embedding, *recurrent, *dense)))
+    mask_zero = bool(network.get_layer("embedding").mask_zero)
+    return Weights(embedding, kernel, recurrent, bias, dense, dense_bias, mask_zero)
 
 
 def summary_of(network: keras.Model) -> str:
-    """Keras's table of layers, shapes and parameters, without the optimizer's own."""
+    """Keras's table of layers, shapes and parameters."""
     lines = io.StringIO()
-    keras.models.clone_model(network).summary(print_fn=lambda line: lines.write(f"{line}\n"), line_length=80)
+    network.summary(print_fn=lambda line: lines.write(f"{line}\n"), line_length=80)
     return lines.getvalue()

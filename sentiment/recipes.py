@@ -4,9 +4,9 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentiment.errors import UsageError
 
@@ -35,6 +35,35 @@ class TrainConfig(BaseModel):
     validation_fraction: float = Field(
         0.2, gt=0, lt=1, description="Last part of the training split, held back for validation."
     )
+    mask_zero: bool = Field(False, description="Leave padding out instead of reading it like a word.")
+    learning_rate_schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine falls from learning_rate to 0 over all epochs."
+    )
+    clip_norm: float = Field(0.0, ge=0, description="Most that all gradients' common norm may be; 0 for no limit.")
+    word_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the vocabulary left out of a training batch."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the last state left out while training.")
+    ema_momentum: float = Field(
+        0.0, ge=0, lt=1, description="Keep the moving average of the weights, with this momentum; 0 for none."
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Epochs without a lower validation loss before the best is restored; 0 keeps the last.",
+    )
+    core: Literal["fast", "keras"] = Field(
+        "fast", description="Who trains: the fast core, or Keras's own layers, many times slower, to compare with."
+    )
+    deterministic: bool = Field(
+        True, description="The same weights from the same seed, bit for bit, however threads are scheduled."
+    )
+
+    @model_validator(mode="after")
+    def _keras_drops_nothing(self) -> Self:
+        if self.core == "keras" and (self.word_dropout or self.dropout):
+            raise ValueError("core = 'keras' knows no word_dropout and no dropout: set both to 0")
+        return self
 
     def changes(self) -> dict[str, Any]:
         """Fields that differ from the recipe of the same name, or from ``seed`` for one's own recipe."""
@@ -94,6 +123,11 @@ def _explain(err: ValidationError, source: str) -> tuple[str, str]:
     """One line that says which field is wrong and why, one that says what to do."""
     first = err.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
+    if not field:
+        return (
+            f"Recipe {source!r}: {first['ctx']['error']}.",
+            "Fields that do not go together; change one of them.",
+        )
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(field, TrainConfig.model_fields, n=1)
         return (

@@ -3,24 +3,32 @@
 Shapes: n reviews, t steps, v words, d embedding, u units.
 """
 
+import os
 import zipfile
 import zlib
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .sequences import first_words, pads_in_front
 from .vocabulary import PAD
 
 Floats = NDArray[np.float64]
 
-_CHUNK = 2_048  # reviews advanced together: their states stay in the processor's cache
+_CHUNK = 512  # reviews advanced together: their states stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The trained arrays, float32, named as Keras names them."""
+    """The trained arrays, float32, named as Keras names them.
+
+    Attributes:
+        mask_zero: zeros leave the state alone; without it they are read like any other word.
+    """
 
     embedding: NDArray[np.float32]  # (v, d)
     kernel: NDArray[np.float32]  # (d, u)
@@ -28,20 +36,25 @@ class Weights:
     bias: NDArray[np.float32]  # (u,)
     dense_kernel: NDArray[np.float32]  # (u, 1)
     dense_bias: NDArray[np.float32]  # (1,)
+    mask_zero: bool = False
 
     def __post_init__(self) -> None:
         v, d = self.embedding.shape if self.embedding.ndim == 2 else (-1, -1)
         u = self.bias.size
         expected = [(v, d), (d, u), (u, u), (u,), (u, 1), (1,)]
-        found = [getattr(self, field.name).shape for field in fields(self)]
+        arrays = self._arrays()
+        found = [array.shape for array in arrays]
         if found != expected:
             raise ValueError(f"weights do not fit together: expected shapes {expected}, got {found}")
-        if not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
+        if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("weights hold values that are no finite numbers")
+
+    def _arrays(self) -> list[NDArray[np.float32]]:
+        return [getattr(self, field.name) for field in fields(self) if field.name != "mask_zero"]
 
     def save(self, path: Path) -> None:
         """Write the arrays as an npz without pickles."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+        np.savez(path, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> "Weights":
@@ -56,7 +69,8 @@ class Weights:
                 missing = [field.name for field in fields(cls) if field.name not in arrays]
                 if missing:
                     raise ValueError(f"{path}: missing arrays {missing}")
-                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+                found = {field.name: arrays[field.name] for field in fields(cls)}
+                return cls(**found | {"mask_zero": bool(found["mask_zero"])})
         except (zipfile.BadZipFile, EOFError, TypeError, zlib.error) as err:
             raise ValueError(f"{path}: damaged, or not the weights of a network: {err}") from err
 
@@ -69,7 +83,7 @@ def forward(weights: Weights, ids: NDArray[np.int32]) -> Floats:
 
     Args:
         weights: the trained arrays.
-        ids: shape (n, t), padded in front with 0.
+        ids: shape (n, t), padded with 0.
 
     Returns:
         Probability of positive, shape (n,), each from 0 to 1.
@@ -83,30 +97,39 @@ def forward(weights: Weights, ids: NDArray[np.int32]) -> Floats:
     # One row a word, so that a step looks its input up instead of multiplying by the kernel again.
     inputs = weights.embedding.astype(np.float64) @ weights.kernel + weights.bias  # (v, u)
     recurrent = weights.recurrent_kernel.astype(np.float64)  # (u, u)
-    lengths = ids.shape[1] - _leading_pads(ids)  # (n,)
+    if weights.mask_zero:
+        ids = pads_in_front(ids)
+    lengths = ids.shape[1] - first_words(ids)  # (n,)
     order = np.argsort(lengths, kind="stable")
-    pads = _pad_states(inputs[PAD], recurrent, ids.shape[1])  # (t + 1, u)
+    pads = np.zeros((ids.shape[1] + 1, len(recurrent)))  # (t + 1, u)
+    if not weights.mask_zero:
+        _read_pads(inputs[PAD], recurrent, pads)
     states = np.empty((len(ids), len(recurrent)))  # (n, u)
-    for start in range(0, len(ids), _CHUNK):
+
+    def read(start: int) -> None:
         rows = order[start : start + _CHUNK]
         states[rows] = _read(ids[rows], lengths[rows], inputs, recurrent, pads)
+
+    _in_threads(read, range(0, len(ids), _CHUNK))
     logits = states @ weights.dense_kernel.astype(np.float64) + weights.dense_bias  # (n, 1)
     return _sigmoid(logits[:, 0])
 
 
-def _leading_pads(ids: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Count the zeros in front of each row."""
-    words = ids != PAD
-    pads: NDArray[np.int64] = np.where(words.any(axis=1), words.argmax(axis=1), ids.shape[1])
-    return pads
+def _in_threads(work: Callable[[int], None], starts: range) -> None:
+    """Work on all chunks, on all cores; no chunk depends on another."""
+    if len(starts) < 2:
+        for start in starts:
+            work(start)
+        return
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        for _ in pool.map(work, starts):  # raises what a chunk raised
+            pass
 
 
-def _pad_states(pad_input: Floats, recurrent: Floats, steps: int) -> Floats:
-    """States after 0, 1, 2, ... steps of padding: all reviews share this beginning, so it is read once."""
-    states = np.zeros((steps + 1, len(recurrent)))
-    for t in range(steps):
-        states[t + 1] = np.tanh(pad_input + states[t] @ recurrent)
-    return states
+def _read_pads(pad_input: Floats, recurrent: Floats, pads: Floats) -> None:
+    """Fill in the states after 0, 1, 2, ... steps of padding, which all reviews share."""
+    for t in range(len(pads) - 1):
+        pads[t + 1] = np.tanh(pad_input + pads[t] @ recurrent)
 
 
 def _read(

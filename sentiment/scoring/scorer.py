@@ -13,7 +13,7 @@ from .forward import Weights, forward
 from .sequences import pad
 from .vocabulary import Vocabulary
 
-FORMAT = 1  # of the three files below; a reader refuses what it does not know
+FORMAT = 2  # of the three files below; a reader refuses what it does not know
 WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"

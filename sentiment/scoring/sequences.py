@@ -26,8 +26,33 @@ def pad(
         [[0, 1, 5], [4, 5, 2]]
     """
     rows = np.full((len(reviews), length), PAD, dtype=np.int32)
-    for row, review in zip(rows, reviews, strict=True):
-        kept = np.asarray(review[-length:], dtype=np.int32)
-        if len(kept):
-            row[-len(kept) :] = kept
-    return limit(rows, vocabulary_size)
+    kept = [np.asarray(review[-length:], dtype=np.int32) for review in reviews]
+    if kept:
+        pads = length - np.array([len(ids) for ids in kept])
+        rows[np.arange(length) >= pads[:, np.newaxis]] = limit(np.concatenate(kept), vocabulary_size)
+    return rows
+
+
+def first_words(ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The step at which the padding in front of each row ends; the row's length where nothing else follows.
+
+    Example:
+        >>> first_words(np.array([[0, 0, 1], [1, 0, 5], [0, 0, 0]])).tolist()
+        [2, 0, 3]
+    """
+    words = ids != PAD
+    first: NDArray[np.int64] = np.where(words.any(axis=1), words.argmax(axis=1), ids.shape[1])
+    return first
+
+
+def pads_in_front(ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Move zeros between or behind words to the front: the same to a network that skips zeros wherever they are.
+
+    Example:
+        >>> pads_in_front(np.array([[0, 1, 0, 5, 0]])).tolist()
+        [[0, 0, 0, 1, 5]]
+    """
+    words = ids != PAD
+    if words.sum() == ids.size - first_words(ids).sum():
+        return ids
+    return np.take_along_axis(ids, np.argsort(words, axis=1, kind="stable"), axis=1)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -64,6 +65,112 @@ def test_the_same_seed_gives_the_same_weights(observed: Observed) -> None:
     assert same(observed.trained, train(LEARNT, HELD_BACK, TINY, 5))
 
 
+FULL = TINY.model_copy(
+    update={
+        "mask_zero": True, "optimizer": "adam", "learning_rate": 0.03, "learning_rate_schedule": "cosine",
+        "clip_norm": 1.0, "word_dropout": 0.3, "dropout": 0.3, "ema_momentum": 0.8, "patience": 3, "epochs": 30,
+    }
+)  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_weights_with_everything_random_in_use() -> None:
+    one, other = (train(LEARNT, HELD_BACK, FULL, 5) for _ in range(2))
+    assert same(one, other)
+    assert without_times(one.history) == without_times(other.history)
+
+
+def test_dropout_reaches_the_weights() -> None:
+    """The counterpart of the test above: red if what should be random were not in use at all."""
+    calm = FULL.model_copy(update={"word_dropout": 0.0})
+    assert not same(train(LEARNT, HELD_BACK, FULL, 5), train(LEARNT, HELD_BACK, calm, 5))
+
+
+def without_times(history: tuple[Epoch, ...]) -> list[Epoch]:
+    return [replace(epoch, seconds=0, reviews_per_second=0) for epoch in history]
+
+
+def test_patience_ends_the_training_and_restores_the_epoch_of_the_lowest_validation_loss() -> None:
+    """The labels are random: what is learnt by heart makes the held back reviews worse, soon and for good."""
+    trained = train(LEARNT, HELD_BACK, FULL, 5)
+    losses = [epoch.val_loss for epoch in trained.history]
+    assert trained.kept == int(np.argmin(losses)) + 1
+    assert len(losses) == trained.kept + FULL.patience < FULL.epochs
+    assert measured(trained, FULL) == pytest.approx(kept_figures(trained), abs=1e-5)
+
+
+def test_patience_restores_the_best_epoch_of_a_training_that_ran_to_its_end() -> None:
+    config = FULL.model_copy(update={"epochs": 12, "patience": 50, "ema_momentum": 0.0, "learning_rate": 0.1})
+    trained = train(LEARNT, HELD_BACK, config, 5)
+    assert len(trained.history) == 12 > trained.kept
+    assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
+
+
+def test_without_patience_the_last_epoch_is_kept(observed: Observed) -> None:
+    assert observed.trained.kept == 2
+
+
+@pytest.mark.parametrize("core", ["fast", "keras"])
+def test_the_average_of_the_weights_is_what_is_measured_and_kept(core: str) -> None:
+    """Red if the last step's weights were returned, or measured: an average this slow has hardly moved."""
+    config = TINY.model_copy(
+        update={"core": core, "ema_momentum": 0.999, "learning_rate": 0.1, "optimizer": "adam", "epochs": 3}
+    )
+    trained = train(LEARNT, HELD_BACK, config, 5)
+    assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
+    moved = train(LEARNT, HELD_BACK, config.model_copy(update={"ema_momentum": 0.0}), 5)
+    first = build_with_seed(config, 5)
+    assert distance(trained, first) < 0.3 * distance(moved, first)
+
+
+def build_with_seed(config: TrainConfig, seed: int) -> Weights:
+    keras.utils.set_random_seed(seed)
+    return weights_of(build(config))
+
+
+def distance(trained: Trained, start: Weights) -> float:
+    return float(np.abs(weights_of(trained.network).embedding - start.embedding).max())
+
+
+def measured(trained: Trained, config: TrainConfig) -> tuple[float, float]:
+    """Validation loss and accuracy of the returned network, worked out here."""
+    ids = HELD_BACK.padded(config.sequence_length, config.vocabulary_size)
+    scores = trained.network.predict(ids, verbose=0)[:, 0].astype(np.float64)
+    right = np.where(HELD_BACK.label == 1, scores, 1 - scores)
+    return -np.log(right).mean(), (right > 0.5).mean()
+
+
+def kept_figures(trained: Trained) -> tuple[float, float]:
+    kept = trained.history[trained.kept - 1]
+    return kept.val_loss, kept.val_accuracy
+
+
+def test_a_cosine_lowers_the_rate_epoch_by_epoch_to_nothing() -> None:
+    config = TINY.model_copy(update={"learning_rate_schedule": "cosine", "epochs": 4})
+    rates = [epoch.learning_rate for epoch in train(LEARNT, HELD_BACK, config, 5).history]
+    # half a turn of the cosine in four parts
+    assert rates == pytest.approx(
+        [0.001 * (1 + np.cos(np.pi * part)) / 2 for part in (0.25, 0.5, 0.75, 1)], abs=1e-8
+    )
+
+
+def test_the_network_that_leaves_has_stock_layers_alone_and_no_optimizer() -> None:
+    network = train(LEARNT, HELD_BACK, FULL, 5).network
+    stock = [keras.layers.Embedding, keras.layers.SimpleRNN, keras.layers.Dense]
+    assert [type(layer) for layer in network.layers] == stock
+    assert not network.compiled
+
+
+def test_both_cores_train_alike() -> None:
+    """By plain gradient descent, where Keras's treatment of repeated words makes no difference (decision 0005)."""
+    config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 0.5, "epochs": 5})
+    fast, stock = (
+        weights_of(train(LEARNT, HELD_BACK, config.model_copy(update={"core": core}), 5).network)
+        for core in ("fast", "keras")
+    )
+    for field in fields(Weights):
+        np.testing.assert_allclose(getattr(fast, field.name), getattr(stock, field.name), rtol=0, atol=1e-5)
+
+
 def test_another_seed_gives_other_weights(observed: Observed) -> None:
     assert not same(observed.trained, train(LEARNT, HELD_BACK, TINY, 6))
 
@@ -89,12 +196,7 @@ def test_epochs_are_numbered_from_one(observed: Observed) -> None:
 
 def test_validation_figures_of_the_last_epoch_are_those_of_the_returned_network(observed: Observed) -> None:
     """Red if validation were measured on other reviews, or before the epoch's last step."""
-    scores = observed.trained.network.predict(HELD_BACK.padded(6, 20), verbose=0)[:, 0].astype(np.float64)
-    right = np.where(HELD_BACK.label == 1, scores, 1 - scores)
-    last = observed.trained.history[-1]
-    assert (last.val_loss, last.val_accuracy) == pytest.approx(
-        (-np.log(right).mean(), (right > 0.5).mean()), abs=1e-5
-    )
+    assert measured(observed.trained, TINY) == pytest.approx(kept_figures(observed.trained), abs=1e-5)
 
 
 def test_learning_rate_of_an_epoch_is_the_recipes(observed: Observed) -> None:
@@ -115,24 +217,20 @@ def test_progress_has_a_bar_an_epoch_and_a_step_a_batch(observed: Observed) -> N
     assert observed.bars == [("epoch 1/2", 3, 3), ("epoch 2/2", 3, 3)]
 
 
-def test_the_network_learns_32_reviews_by_heart() -> None:
+@pytest.mark.parametrize("core", ["fast", "keras"])
+@pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
+def test_the_network_learns_32_reviews_by_heart(core: str, mask_zero: bool) -> None:
     reviews = toy_reviews(32, 3)
-    config = TINY.model_copy(update={"epochs": 40, "learning_rate": 0.03, "units": 16, "embedding_size": 16})
-    trained = train(reviews, HELD_BACK, config, 1)
+    sizes = {"epochs": 40, "learning_rate": 0.03, "units": 16, "embedding_size": 16}
+    trained = train(reviews, HELD_BACK, TINY.model_copy(update={"core": core, "mask_zero": mask_zero, **sizes}), 1)
     scores = trained.network.predict(reviews.padded(6, 20), verbose=0)[:, 0]
     assert ((scores > 0.5) == reviews.label).all()
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        "rmsprop",
-        "adam",
-        "sgd",
-    ],
-)
+@pytest.mark.parametrize("core", ["fast", "keras"])
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "sgd"])
 def test_a_loss_that_is_no_number_ends_the_training_with_a_hint(
-    monkeypatch: pytest.MonkeyPatch, optimizer: str
+    monkeypatch: pytest.MonkeyPatch, optimizer: str, core: str
 ) -> None:
     def broken(config: TrainConfig) -> object:
         network = build(config)
@@ -140,8 +238,15 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_hint(
         return network
 
     monkeypatch.setattr(module, "build", broken)
-    with pytest.raises(UsageError, match=r"diverged.* epoch 1\.\nLower learning_rate, now 0\.001\."):
-        train(LEARNT, HELD_BACK, TINY.model_copy(update={"optimizer": optimizer}), 5)
+    with pytest.raises(UsageError, match=r"diverged.* epoch 1\.\nLower learning_rate, now 0\.001, or"):
+        train(LEARNT, HELD_BACK, TINY.model_copy(update={"optimizer": optimizer, "core": core}), 5)
+
+
+def test_a_rate_far_too_high_ends_in_an_error_and_not_in_a_model() -> None:
+    """From sound weights: red if the core's compiled code hid a NaN on its way to the loss."""
+    config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 1e38, "epochs": 20})
+    with pytest.raises(UsageError, match="diverged"):
+        train(LEARNT, HELD_BACK, config, 5)
 
 
 def test_an_open_progress_bar_is_closed_when_the_training_fails() -> None:

@@ -16,43 +16,52 @@ from sentiment.scoring import Weights, forward, pad
 module = importlib.import_module("sentiment.scoring.forward")
 
 WORDS, STEPS = 12, 9
+ARRAYS = [field.name for field in fields(Weights) if field.name != "mask_zero"]
 REVIEWS = [[], [1], [1, 5, 2], [1, 4, 11, 6, 0, 7, 3, 9, 10], [1, 0, 0], [4] * 20, [1, 8, 8, 8, 8], [0, 0], [11]]
 
 
-def random_weights(seed: int = 0, scale: float = 0.7) -> Weights:
+masked_or_not = pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
+
+
+def random_weights(seed: int = 0, scale: float = 0.7, *, mask_zero: bool = False) -> Weights:
     rng = np.random.default_rng(seed)
     shapes = (WORDS, 4), (4, 5), (5, 5), (5,), (5, 1), (1,)
-    return Weights(*(rng.normal(0, scale, shape).astype(np.float32) for shape in shapes))
+    arrays = (rng.normal(0, scale, shape).astype(np.float32) for shape in shapes)
+    return Weights(*arrays, mask_zero=mask_zero)
 
 
 def plain_loop(weights: Weights, ids: NDArray[np.int32]) -> list[float]:
     embedding, kernel, recurrent, bias, dense, dense_bias = (
-        getattr(weights, field.name).astype(np.float64) for field in fields(weights)
+        getattr(weights, name).astype(np.float64) for name in ARRAYS
     )
     scores = []
     for review in ids:
         state = np.zeros(len(bias))
         for i in review:
+            if i == 0 and weights.mask_zero:
+                continue
             state = np.tanh(embedding[i] @ kernel + state @ recurrent + bias)
         scores.append(1 / (1 + np.exp(-(state @ dense + dense_bias)[0])))
     return scores
 
 
+@masked_or_not
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 8, 9, 10, 2_048])
-def test_forward_equals_the_plain_loop_in_chunks_of_any_size(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_equals_the_plain_loop_in_chunks_of_any_size(
+    chunk: int, mask_zero: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rows hold padding alone, full rows, cut rows, zeros between words, and equal lengths."""
     monkeypatch.setattr(module, "_CHUNK", chunk)
-    ids = pad(REVIEWS, STEPS, WORDS)
-    np.testing.assert_allclose(
-        forward(random_weights(), ids), plain_loop(random_weights(), ids), rtol=0, atol=1e-14
-    )
+    weights, ids = random_weights(mask_zero=mask_zero), pad(REVIEWS, STEPS, WORDS)
+    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
+@masked_or_not
 @pytest.mark.parametrize("seed", range(5))
-def test_forward_equals_the_plain_loop_on_random_reviews(seed: int) -> None:
+def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, mask_zero: bool) -> None:
     rng = np.random.default_rng(seed)
     ids = pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(40)], STEPS, WORDS)
-    weights = random_weights(seed, scale=1.5)
+    weights = random_weights(seed, scale=1.5, mask_zero=mask_zero)
     np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-13)
 
 
@@ -86,10 +95,24 @@ def test_one_step_worked_by_hand() -> None:
 
 
 def test_padding_is_read_like_a_word() -> None:
-    """Red if padding were masked: the same review, padded longer, would then score the same."""
+    """Red if padding were always left out: the same review, padded longer, would then score the same."""
     weights = random_weights()
     short, long = (forward(weights, pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 4))
     assert abs(short - long) > 1e-6
+
+
+def test_masked_padding_changes_nothing_however_long() -> None:
+    weights = random_weights(mask_zero=True)
+    short, long = (forward(weights, pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 80))
+    assert short == long
+
+
+def test_an_error_in_one_of_many_chunks_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if a thread's failure were lost, and its reviews kept whatever stood in memory."""
+    monkeypatch.setattr(module, "_CHUNK", 2)
+    monkeypatch.setattr(module, "_read", lambda *_arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        forward(random_weights(), pad(REVIEWS, STEPS, WORDS))
 
 
 def test_no_reviews_give_no_scores() -> None:
@@ -113,15 +136,16 @@ def test_an_id_without_a_row_is_refused(bad: int) -> None:
         forward(random_weights(), np.array([[1, bad, 5]], np.int32))
 
 
-def test_weights_survive_save_and_load(tmp_path: Path) -> None:
-    weights = random_weights()
+@masked_or_not
+def test_weights_survive_save_and_load(tmp_path: Path, mask_zero: bool) -> None:
+    weights = random_weights(mask_zero=mask_zero)
     weights.save(tmp_path / "weights.npz")
     loaded = Weights.load(tmp_path / "weights.npz")
     for field in fields(Weights):
         np.testing.assert_array_equal(getattr(loaded, field.name), getattr(weights, field.name), strict=True)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Weights)])
+@pytest.mark.parametrize("name", ARRAYS)
 def test_an_array_of_a_wrong_shape_is_refused(name: str) -> None:
     weights = random_weights()
     wrong = np.zeros(tuple(size + 1 for size in getattr(weights, name).shape), np.float32)

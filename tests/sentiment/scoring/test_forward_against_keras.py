@@ -19,11 +19,11 @@ def ids() -> NDArray[np.int32]:
     return pad([rng.integers(0, 30, length).tolist() for length in lengths], 11, 30)
 
 
-@pytest.fixture(scope="module")
-def network() -> keras.Model:
+@pytest.fixture(scope="module", params=[False, True], ids=["read", "masked"])
+def network(request: pytest.FixtureRequest) -> keras.Model:
     """A network with large random weights, biases included, as fresh ones would leave those out of the test."""
     rng = np.random.default_rng(4)
-    network = build(SMALL)
+    network = build(SMALL.model_copy(update={"mask_zero": request.param}))
     network.set_weights([rng.normal(0, 0.6, array.shape) for array in network.get_weights()])
     return network
 
@@ -46,7 +46,7 @@ def test_scores_agree_with_keras_in_float64_to_a_million_millionth(
     exact = keras.Sequential(
         [
             keras.Input((11,), dtype="int32"),
-            keras.layers.Embedding(30, 6, dtype="float64"),
+            keras.layers.Embedding(30, 6, mask_zero=weights.mask_zero, dtype="float64"),
             keras.layers.SimpleRNN(5, dtype="float64"),
             keras.layers.Dense(1, activation="sigmoid", dtype="float64"),
         ]

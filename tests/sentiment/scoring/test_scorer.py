@@ -99,11 +99,11 @@ def test_save_writes_nothing_but_what_it_returns(scorer: TextScorer, tmp_path: P
     assert set(scorer.save(tmp_path).values()) == set(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("config", [{"format": 2, "sequence_length": 6}, {"sequence_length": 6}])
+@pytest.mark.parametrize("config", [{"format": 1, "sequence_length": 6}, {"sequence_length": 6}])
 def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, config: dict[str, int]) -> None:
     scorer.save(tmp_path)
     (tmp_path / "scorer.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(ValueError, match="this code reads 1"):
+    with pytest.raises(ValueError, match="this code reads 2"):
         TextScorer.load(tmp_path)
 
 
