@@ -12,7 +12,7 @@ from tasks.fetch import fetch
 from tasks.prepare import prepare
 from tasks.register import register
 from tasks.results import TrainingResult
-from tasks.runs import run_name, training_run
+from tasks.runs import run_name, seeds_label, training_run
 from tasks.summarize import summarize
 from tasks.train import preload
 from tasks.train import train as train_network
@@ -24,7 +24,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the first weights an
 def _run_name() -> str:
     given = flow_run.parameters
     config = TrainConfig.model_validate(given["config"])
-    return run_name(config, given["dataset"], given["seed"], f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}")
+    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
+    return run_name(config, given["dataset"], seeds_label(given["seed"]), moment)
 
 
 @flow(name="train", flow_run_name=_run_name, persist_result=False)

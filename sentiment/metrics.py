@@ -1,5 +1,7 @@
 """How good scores are."""
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +35,33 @@ class Measured:
     f1: float
     auc: float
     brier: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How one figure differs from seed to seed.
+
+    Attributes:
+        mean: of all.
+        sd: standard deviation of a sample (divided by their number less one).
+        least: the lowest.
+        most: the highest.
+    """
+
+    mean: float
+    sd: float
+    least: float
+    most: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Sum up two or more values.
+
+    Example:
+        >>> spread([1.0, 2.0, 6.0])
+        Spread(mean=3.0, sd=2.6457513110645907, least=1.0, most=6.0)
+    """
+    return Spread(statistics.mean(values), statistics.stdev(values), min(values), max(values))
 
 
 def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:

@@ -3,7 +3,8 @@
 import json
 
 import pyarrow.parquet as pq
-from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
 
@@ -22,7 +23,17 @@ _SCHEMA = Schema(
 )
 
 
-def dataset_inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
+def log_dataset(client: MlflowClient, run_id: str, source: Source, prepared: Prepared) -> None:
+    """Say on a run which dataset it uses: digest, and both splits as inputs."""
+    client.log_batch(
+        run_id,
+        params=[Param("dataset.digest", prepared.digest)],
+        tags=[RunTag("dataset.digest", prepared.digest)],
+    )
+    client.log_inputs(run_id, datasets=_inputs(source, prepared))
+
+
+def _inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
     """The training and the test split of a prepared dataset, each as an input of the run."""
     table = pq.read_table(prepared.table, columns=["split", "label"]).to_pandas()
     contexts = {"train": "training", "validation": "validation", "test": "testing"}

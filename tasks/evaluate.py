@@ -49,7 +49,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
             _write_tables(folder, test, scores, misses)
             for name, figure in figures.items():
                 figure.savefig(folder / "plots" / f"{name}.png", dpi=120)
-            page = report.page(run.name, _facts(run, prepared), measured, figures, misses)
+            page = report.page(run.name, _facts(run, prepared, trained), measured, figures, misses)
             (folder / "report.html").write_text(page, encoding="utf-8")
             client.log_artifacts(run.run_id, str(folder))
     get_run_logger().info("%s", report.headline(measured))
@@ -74,6 +74,7 @@ def _write_tables(folder: Path, test: Reviews, scores: NDArray[np.float64], miss
     (folder / "worst_errors.txt").write_text(report.worst_errors_text(misses), encoding="utf-8")
 
 
-def _facts(run: RunContext, prepared: Prepared) -> dict[str, object]:
+def _facts(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> dict[str, object]:
     facts = {"dataset": prepared.name, "dataset digest": prepared.digest, "seed": run.seed}
+    facts["weights of epoch"] = trained.kept.number
     return facts | run.config.model_dump() | provenance.versions()

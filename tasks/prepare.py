@@ -1,12 +1,11 @@
 """Make the canonical table of a dataset."""
 
-from mlflow.entities import Param, RunTag
 from prefect import get_run_logger, task
 
 from sentiment.data import prepare as preparing
 from sentiment.data.prepare import Prepared, Source
 from sentiment.settings import load_settings
-from tasks.dataset_input import dataset_inputs
+from tasks.dataset_input import log_dataset
 from tasks.results import RunContext
 from tasks.tracking import connect, timed, tracking_errors
 
@@ -22,12 +21,7 @@ def prepare(run: RunContext, source: Source) -> Prepared:
     with timed(client, run.run_id, "prepare"):
         prepared = preparing.prepare(source, settings)
     with tracking_errors(settings.tracking_uri):
-        client.log_batch(
-            run.run_id,
-            params=[Param("dataset.digest", prepared.digest)],
-            tags=[RunTag("dataset.digest", prepared.digest)],
-        )
-        client.log_inputs(run.run_id, datasets=dataset_inputs(source, prepared))
+        log_dataset(client, run.run_id, source, prepared)
     done = "decoded and checked" if prepared.made else "skipped: decoded and checked already"
     get_run_logger().info("%s, digest %s", done, prepared.digest[:12])
     return prepared

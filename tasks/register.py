@@ -1,7 +1,5 @@
 """Put the trained model into the registry, once and whole."""
 
-from pathlib import Path
-
 import mlflow.pyfunc
 import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -42,7 +40,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
                 reviews.read_vocabulary(prepared.table),
                 run.config.sequence_length,
             )
-            model_id = _log_model(client, experiment_id(client, settings), run, prepared, scorer, trained.keras)
+            model_id = _log_model(client, experiment_id(client, settings), run, prepared, scorer, trained)
             version = _create_version(client, run, prepared, measured, model_id)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
@@ -54,7 +52,7 @@ def _log_model(
     run: RunContext,
     prepared: Prepared,
     scorer: TextScorer,
-    keras_file: Path,
+    trained: TrainedFiles,
 ) -> str:
     """Store the packed model; READY only once it has been loaded back and scores as it should."""
     tags = {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
@@ -70,11 +68,11 @@ def _log_model(
     )
     folder = run.work / logged.model_id
     folder.mkdir()
-    package.save(folder / "model", scorer, keras_file, folder, description)
+    package.save(folder / "model", scorer, trained.keras, folder, description)
     client.log_model_artifacts(logged.model_id, str(folder / "model"))
     _check_stored(logged.model_id, scorer)
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=run.config.epochs)])
+    client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=trained.kept.number)])
     return str(logged.model_id)
 
 

@@ -7,12 +7,15 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from sentiment.settings import Settings
-from tasks.tracking import tracking_errors
+from tasks.tracking import experiment_id, tracking_errors
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One line of the table of runs; a figure is None when the run did not come so far."""
+    """One line of the table of runs; a figure is None when the run did not come so far.
+
+    A set of repeats has a mean and a standard deviation in place of an accuracy with its interval.
+    """
 
     started: datetime
     status: str
@@ -23,6 +26,8 @@ class RunRow:
     accuracy: float | None
     accuracy_low: float | None
     accuracy_high: float | None
+    accuracy_mean: float | None
+    accuracy_sd: float | None
     seconds: float | None
     version: str | None
     run_id: str
@@ -32,6 +37,11 @@ def ui_url(settings: Settings) -> str:
     """Base address of the MLflow UI: the server's own, or where ``sentiflow ui`` listens."""
     uri = settings.tracking_uri
     return (uri if uri.startswith(("http://", "https://")) else settings.ui_url).rstrip("/")
+
+
+def run_url(client: MlflowClient, settings: Settings, run_id: str) -> str:
+    """Address of a run in the MLflow UI."""
+    return f"{ui_url(settings)}/#/experiments/{experiment_id(client, settings)}/runs/{run_id}"
 
 
 def latest_runs(client: MlflowClient, settings: Settings, most: int) -> list[RunRow]:
@@ -65,11 +75,18 @@ def _row(run: Run, version: str | None) -> RunRow:
         name=run.info.run_name or "",
         recipe=tags.get("recipe", "") + ("" if changes == "none" else f" ({changes})"),
         dataset=tags.get("dataset", ""),
-        seed=run.data.params.get("seed", "-"),
+        seed=_seeds(run.data.params),
         accuracy=metrics.get("test/accuracy"),
         accuracy_low=metrics.get("test/accuracy_low"),
         accuracy_high=metrics.get("test/accuracy_high"),
+        accuracy_mean=metrics.get("test/accuracy_mean"),
+        accuracy_sd=metrics.get("test/accuracy_sd"),
         seconds=metrics.get("time/total"),
         version=version,
         run_id=run.info.run_id,
     )
+
+
+def _seeds(parameters: dict[str, str]) -> str:
+    first, repeats = parameters.get("seed", "-"), parameters.get("repeats")
+    return first if repeats is None else f"{first} to {int(first) + int(repeats) - 1}"

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment.metrics import Measured
+from sentiment.history import Epoch
+from sentiment.metrics import Measured, Spread
 from sentiment.recipes import TrainConfig
 
 
@@ -36,11 +37,12 @@ class RunContext:
 
 @dataclass(frozen=True)
 class TrainedFiles:
-    """What a training left in the run's work folder."""
+    """What a training left in the run's work folder, and the epoch whose weights these are."""
 
     keras: Path
     weights: Path
     history: Path
+    kept: Epoch
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,37 @@ class TrainingResult:
     model: Registered
     measured: Measured
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed of a set of repeats: a child run, and what came of it."""
+
+    run: RunContext
+    trained: TrainedFiles
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class RepeatsResult:
+    """The outcome of a set of repeats.
+
+    Attributes:
+        run_id: of the parent run in MLflow.
+        run_name: likewise.
+        run_url: where the MLflow UI shows it.
+        seeds: a result a seed, in the order of training.
+        best: the one whose validation loss is lowest; it is registered.
+        model: the registered version.
+        accuracy: of the test split, over the seeds.
+        seconds: wall time of the whole.
+    """
+
+    run_id: str
+    run_name: str
+    run_url: str
+    seeds: tuple[SeedResult, ...]
+    best: SeedResult
+    model: Registered
+    accuracy: Spread
+    seconds: float

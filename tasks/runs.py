@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,25 +18,34 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from sentiment.data.prepare import Prepared, Source
 from sentiment.names import dataset_name, model_name
 from sentiment.recipes import TrainConfig
 from sentiment.settings import Settings, load_settings
 from tasks import interrupts, provenance
 from tasks.clock import startup_seconds
+from tasks.dataset_input import log_dataset
 from tasks.locks import lock_file, training_lock
 from tasks.results import RunContext
 from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
 
 
-def run_name(config: TrainConfig, dataset: str, seed: int, moment: str) -> str:
-    """A name that tells recipe, dataset and seed, and differs from run to run."""
+def run_name(config: TrainConfig, dataset: str, seeds: str, moment: str) -> str:
+    """A name that tells recipe, dataset and seeds, and differs from run to run."""
     changed = "*" if config.changes() else ""
-    return f"{config.recipe}{changed}-{dataset_name(dataset)}-seed{seed}-{moment}"
+    return f"{config.recipe}{changed}-{dataset_name(dataset)}-{seeds}-{moment}"
+
+
+def seeds_label(seed: int, repeats: int = 1) -> str:
+    """The seeds of a run, in its name."""
+    return f"seed{seed}" if repeats == 1 else f"seeds{seed}to{seed + repeats - 1}"
 
 
 @contextmanager
-def training_run(config: TrainConfig, dataset: str, seed: int) -> Iterator[RunContext]:
+def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1) -> Iterator[RunContext]:
     """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
+
+    With ``repeats`` it is the parent of so many runs, one a seed, made by ``seed_run``.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
@@ -43,26 +53,58 @@ def training_run(config: TrainConfig, dataset: str, seed: int) -> Iterator[RunCo
         WorldError: the store fails, or another training of this model is running.
     """
     settings = load_settings()
-    name = model_name(dataset)
+    model = model_name(dataset)
     startup = startup_seconds()
     began, opened = time.time() - startup, time.perf_counter()
     client = connect(settings)
     experiment = experiment_id(client, settings)
-    with training_lock(name, settings):
-        reconcile(client, experiment, name, settings)
-        run = _open(client, experiment, config, dataset, seed, settings, began)
+    with training_lock(model, settings):
+        reconcile(client, experiment, model, settings)
+        name = provenance.flow_run_tags()["prefect.flow_run_name"]
+        planned = RunContext(
+            "", name, config, dataset, dataset_name(dataset), seed, model, _work(model, settings), began
+        )
+        run = _open(client, experiment, planned, settings, {} if repeats == 1 else {"repeats": repeats})
         log_metrics(client, run.run_id, {"time/startup": startup, "time/open": time.perf_counter() - opened})
         try:
-            run.work.mkdir(parents=True)
-            yield run
-        except BaseException as err:
-            failed = isinstance(err, Exception) and not interrupts.received
-            _close(client, run, RunStatus.FAILED if failed else RunStatus.KILLED, err)
-            raise
+            with _closing(client, run):
+                yield run
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
-        with tracking_errors(settings.tracking_uri):
-            client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+@contextmanager
+def seed_run(
+    parent: RunContext, seed: int, repeats: int, source: Source, prepared: Prepared
+) -> Iterator[RunContext]:
+    """Keep the MLflow run of one seed open, below the run of the whole set, which holds the lock.
+
+    Written: the run with its tags, parameters and dataset; its work folder stays until the parent ends.
+    """
+    settings = load_settings()
+    client = connect(settings)
+    name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
+    planned = replace(parent, name=name, seed=seed, began=time.time())
+    run = _open(client, experiment_id(client, settings), planned, settings, {}, parent.run_id)
+    with tracking_errors(settings.tracking_uri):
+        log_dataset(client, run.run_id, source, prepared)
+    with _closing(client, run):
+        yield run
+        log_metrics(client, run.run_id, {"time/total": time.time() - run.began})
+
+
+@contextmanager
+def _closing(client: MlflowClient, run: RunContext) -> Iterator[None]:
+    """Close the run as what it was: finished, failed, or killed by an interrupt."""
+    try:
+        run.work.mkdir(parents=True)
+        yield
+    except BaseException as err:
+        failed = isinstance(err, Exception) and not interrupts.received
+        _close(client, run, RunStatus.FAILED if failed else RunStatus.KILLED, err)
+        raise
+    with tracking_errors(load_settings().tracking_uri):
+        client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FINISHED))
 
 
 def reconcile(client: MlflowClient, experiment: str, name: str, settings: Settings) -> list[str]:
@@ -111,32 +153,34 @@ def _crash_flow_run(flow_run_id: str | None) -> None:
 def _open(
     client: MlflowClient,
     experiment: str,
-    config: TrainConfig,
-    dataset: str,
-    seed: int,
+    planned: RunContext,
     settings: Settings,
-    began: float,
+    more_parameters: dict[str, int],
+    parent: str | None = None,
 ) -> RunContext:
-    name, model = provenance.flow_run_tags()["prefect.flow_run_name"], model_name(dataset)
+    """Make the run that is planned; gives it its id and a work folder below the planned one."""
+    config, model = planned.config, planned.model_name
     changes = config.changes()
     tags = {
         "recipe": config.recipe,
         "recipe.changes": ", ".join(f"{key}={value}" for key, value in changes.items()) or "none",
-        "dataset": dataset_name(dataset),
+        "dataset": planned.dataset_name,
         "registered_model": model,
         "lock": _lock_tag(model, settings),
         "mlflow.source.name": "flows/train.py",
         "mlflow.source.type": "LOCAL",
+        **({} if parent is None else {"mlflow.parentRunId": parent}),
         **provenance.git_tags(),
         **provenance.flow_run_tags(),
         **provenance.origin_tags(),
     }
-    parameters = config.model_dump() | {"seed": seed, "dataset": dataset} | provenance.versions()
+    parameters = config.model_dump() | {"seed": planned.seed, "dataset": planned.dataset} | more_parameters
     with tracking_errors(settings.tracking_uri):
-        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
-    work = _work(model, settings) / run_id
-    return RunContext(run_id, name, config, dataset, dataset_name(dataset), seed, model, work, began)
+        run_id = client.create_run(experiment, tags=tags, run_name=planned.name).info.run_id
+        client.log_batch(
+            run_id, params=[Param(key, str(value)) for key, value in (parameters | provenance.versions()).items()]
+        )
+    return replace(planned, run_id=run_id, work=planned.work / run_id)
 
 
 def _close(client: MlflowClient, run: RunContext, status: int, err: BaseException) -> None:

@@ -10,9 +10,9 @@ from sentiment.data.prepare import Prepared
 from sentiment.metrics import Measured
 from sentiment.report import headline
 from sentiment.settings import load_settings
-from tasks.registry import ui_url
+from tasks.registry import run_url
 from tasks.results import Registered, RunContext, TrainingResult
-from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
+from tasks.tracking import connect, log_metrics, tracking_errors
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
 WORK = ("fetch", "train", "evaluate")  # all else is what orchestration and tracking cost
@@ -30,7 +30,7 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     with tracking_errors(settings.tracking_uri):
         seconds = _seconds(client.get_run(run.run_id).data.metrics, time.time() - run.began)
         log_metrics(client, run.run_id, {f"time/{stage}": value for stage, value in seconds.items()})
-        url = f"{ui_url(settings)}/#/experiments/{experiment_id(client, settings)}/runs/{run.run_id}"
+        url = run_url(client, settings, run.run_id)
         text = _markdown(run, prepared, measured, model, seconds, url)
         client.set_tag(run.run_id, "mlflow.note.content", text)
     create_markdown_artifact(text, key="training-summary", description=f"How {run.name} went")

@@ -2,6 +2,7 @@
 
 import importlib
 import threading
+from typing import TYPE_CHECKING
 
 from prefect import get_run_logger, task
 
@@ -9,18 +10,22 @@ from sentiment import history as histories
 from sentiment.data import reviews
 from sentiment.data.prepare import Prepared
 from sentiment.history import Epoch
+from sentiment.recipes import TrainConfig
 from sentiment.settings import load_settings
 from tasks.console import progress_bar
 from tasks.results import RunContext, TrainedFiles
 from tasks.tracking import EpochLog, connect, log_metrics, timed, tracking_errors
 
+if TYPE_CHECKING:  # it imports TensorFlow
+    from sentiment.training import Trained
+
 
 def preload() -> None:
-    """Begin to import TensorFlow in the background: it takes seconds, and a server starts meanwhile.
+    """Begin to import TensorFlow and to load the core in the background: it takes seconds, and a server starts meanwhile.
 
-    A failure shows where the import is needed, in ``train``. Calling it again costs nothing.
+    A failure shows where they are needed, in ``train``. Calling it again costs nothing.
     """
-    threading.Thread(target=importlib.import_module, args=("keras",), daemon=True).start()
+    threading.Thread(target=importlib.import_module, args=("sentiment.training",), daemon=True).start()
 
 
 @task(name="train", task_run_name="train", persist_result=False)
@@ -28,16 +33,17 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     """Train the recipe's network on the training split; never retried, a failure here would only repeat.
 
     Written: the Keras model, its weights and its history in the run's work folder; metrics of each epoch,
-    ``time/load`` and ``time/train`` on the run.
+    ``train/epochs``, ``train/kept_epoch``, ``time/load`` and ``time/train`` on the run.
     """
     logger = get_run_logger()
     settings = load_settings()
     client = connect(settings)
     config = run.config
     with timed(client, run.run_id, "load"):
+        # In this order: TensorFlow's import goes on in the background meanwhile.
+        train_split, validation = reviews.read(prepared.table).learning_splits(config.validation_fraction)
         from sentiment import model, training  # TensorFlow: only here
 
-        train_split, validation = reviews.read(prepared.table).learning_splits(config.validation_fraction)
     epoch_log = EpochLog(client, run.run_id, logger)
 
     def on_epoch(epoch: Epoch) -> None:
@@ -46,15 +52,32 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
     trained = training.train(train_split, validation, config, run.seed, on_epoch, progress_bar)
-    files = TrainedFiles(run.work / "model.keras", run.work / "trained-weights.npz", run.work / "history.json")
+    kept = trained.history[trained.kept - 1]
+    files = TrainedFiles(
+        run.work / "model.keras", run.work / "trained-weights.npz", run.work / "history.json", kept
+    )
     trained.network.save(files.keras)
     model.weights_of(trained.network).save(files.weights)
     histories.save(trained.history, files.history)
     with tracking_errors(settings.tracking_uri):
         epoch_log.flush()
         client.log_text(run.run_id, model.summary_of(trained.network), "model_summary.txt")
-        log_metrics(client, run.run_id, {"time/train": trained.seconds})
+        epochs = {"train/epochs": len(trained.history), "train/kept_epoch": kept.number}
+        log_metrics(client, run.run_id, {"time/train": trained.seconds, **epochs})
+    if config.patience:
+        logger.info(_ending(trained, config))
     return files
+
+
+def _ending(trained: "Trained", config: TrainConfig) -> str:
+    """How a training with patience ended."""
+    last, kept = trained.history[-1], trained.history[trained.kept - 1]
+    patient = f"no lower validation loss for {config.patience} epochs"
+    why = "all epochs done" if last.number == config.epochs else patient
+    return (
+        f"{why}: kept epoch {kept.number} of {last.number}, val loss {kept.val_loss:.4f} "
+        f"accuracy {kept.val_accuracy:.2%}"
+    )
 
 
 def _line(epoch: Epoch, epochs: int) -> str:

@@ -33,6 +33,8 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show every log line,
 
     sentiflow train --dataset sample --set epochs=2 --seed 7
 
+    sentiflow train --recipe tuned --repeats 5
+
     sentiflow train --recipe my-recipe.toml --dataset reviews.csv"""
 )
 def train(
@@ -42,6 +44,10 @@ def train(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the first weights and of the order of reviews.")
     ] = 0,
+    repeats: Annotated[
+        int,
+        typer.Option(min=1, max=1000, help="Train this many seeds, counted up from --seed; register the best."),
+    ] = 1,
     or_sample: Annotated[
         bool, typer.Option("--or-sample", help="Train on the sample when the dataset cannot be fetched.")
     ] = False,
@@ -55,7 +61,7 @@ def train(
     if not debug:
         native.filter_native_lines()
 
-    command.run(recipe, changes or [], dataset, seed, or_sample=or_sample)
+    command.run(recipe, changes or [], dataset, seed, repeats, or_sample=or_sample)
 
 
 @app.command(

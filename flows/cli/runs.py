@@ -34,6 +34,8 @@ def _cells(row: RunRow) -> tuple[str, ...]:
     accuracy = "-"
     if row.accuracy is not None and row.accuracy_low is not None and row.accuracy_high is not None:
         accuracy = f"{row.accuracy:.2%} ({row.accuracy_low:.2%} to {row.accuracy_high:.2%})"
+    elif row.accuracy_mean is not None and row.accuracy_sd is not None:
+        accuracy = f"{row.accuracy_mean:.2%} on average, sd {100 * row.accuracy_sd:.2f} points"
     return (
         f"{row.started.astimezone():%Y-%m-%d %H:%M}",
         row.recipe,

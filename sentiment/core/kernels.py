@@ -105,7 +105,8 @@ def gradients(
 ) -> None:
     """Walk the steps backwards and add each one's share to ``d_inputs``, ``d_recurrent`` and ``d_pads``.
 
-    ``transposed`` is the recurrent kernel's transpose; ``d_states`` (n, u), the loss by the last states, is used up.
+    ``transposed`` is the recurrent kernel's transpose; ``d_states`` (n, u), the loss by the last states, is used
+    up.
     """
     steps, units = ids.shape[1], len(transposed)
     d_sums = np.empty_like(d_states)  # the loss by what goes into tanh

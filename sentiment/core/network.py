@@ -11,8 +11,8 @@ from sentiment.core.recurrence import Recurrence
 class FastNetwork(keras.Model):  # type: ignore[misc]
     """Embedding, SimpleRNN and a sigmoid unit: the stock layers' variables and maths in another order of work.
 
-    What is trained here is trained in the stock network: nothing has to be copied back. Shapes: v words, n reviews,
-    t steps, u units.
+    What is trained here is trained in the stock network: nothing has to be copied back. Shapes: v words,
+    n reviews, t steps, u units.
 
     Args:
         stock: a network made by ``sentiment.model.build``.

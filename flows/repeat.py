@@ -1,0 +1,58 @@
+"""The main job several times over: how much of a result is the seed's."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.train import Dataset, Seed
+from sentiment.data.prepare import Prepared, Source
+from sentiment.recipes import SEED, TrainConfig
+from tasks.evaluate import evaluate
+from tasks.fetch import fetch
+from tasks.prepare import prepare
+from tasks.register import register
+from tasks.results import RepeatsResult, RunContext, SeedResult
+from tasks.runs import run_name, seed_run, seeds_label, training_run
+from tasks.summarize_repeats import best_of, summarize_repeats
+from tasks.train import preload
+from tasks.train import train as train_network
+
+Repeats = Annotated[int, Field(ge=2, le=1_000, description="How many seeds, counted up from the first")]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    config = TrainConfig.model_validate(given["config"])
+    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
+    return run_name(config, given["dataset"], seeds_label(given["seed"], given["repeats"]), moment)
+
+
+@flow(name="repeat", flow_run_name=_run_name, persist_result=False)
+def repeat(
+    config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0, repeats: Repeats = 5
+) -> RepeatsResult:
+    """Train a recipe with several seeds, each a run below one parent, and register the best by validation.
+
+    1. fetch and prepare, once
+    2. train and evaluate, a run a seed
+    3. register: the model whose validation loss is lowest
+    4. summarize: mean, standard deviation, minimum and maximum, on the parent
+    """
+    preload()
+    with training_run(config, dataset, seed, repeats) as parent:
+        source = fetch(parent)
+        prepared = prepare(parent, source)
+        seeds = [_one(parent, each, repeats, source, prepared) for each in range(seed, seed + repeats)]
+        best = best_of(seeds)
+        model = register(best.run, prepared, best.trained, best.measured)
+        return summarize_repeats(parent, prepared, seeds, best, model)
+
+
+def _one(parent: RunContext, seed: int, repeats: int, source: Source, prepared: Prepared) -> SeedResult:
+    """Train and evaluate with one seed."""
+    with seed_run(parent, seed, repeats, source, prepared) as run:
+        trained = train_network.with_options(task_run_name=f"train seed {seed}")(run, prepared)
+        measured = evaluate.with_options(task_run_name=f"evaluate seed {seed}")(run, prepared, trained)
+    return SeedResult(run, trained, measured)
