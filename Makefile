@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test check format ui lock clean
+.PHONY: setup setup-dev run test check format bench ui lock clean
 
 setup: .venv/.installed
 setup-dev: .venv/.installed-dev
@@ -37,6 +37,11 @@ check: setup-dev
 format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Compares with PyTorch, too. Writes the table in the README.
+bench: setup-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
+	$(BIN)/python -m tests.bench --write
 
 ui: setup
 	$(BIN)/sentiflow ui

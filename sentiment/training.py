@@ -80,8 +80,8 @@ def train(
         # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
         with threadpool_limits(1, user_api="blas"):
             core.fit(
-                _batches(training, config, mixed=True),
-                validation_data=_batches(validation, config),
+                batches(training, config, mixed=True),
+                validation_data=batches(validation, config),
                 epochs=config.epochs,
                 callbacks=callbacks,
                 shuffle=False,
@@ -110,7 +110,7 @@ def _core(network: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
     return core
 
 
-def _batches(reviews: Reviews, config: TrainConfig, *, mixed: bool = False) -> tf.data.Dataset:
+def batches(reviews: Reviews, config: TrainConfig, *, mixed: bool = False) -> tf.data.Dataset:
     """Pairs of ids (n, length) and labels (n,), mixed anew each time they are gone through."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
     pairs = tf.data.Dataset.from_tensor_slices((ids, reviews.label))

@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # it imports TensorFlow
 
 
 def preload() -> None:
-    """Begin to import TensorFlow and to load the core in the background: it takes seconds, and a server starts meanwhile.
+    """Begin to import TensorFlow in the background: it takes seconds, and a server starts meanwhile.
 
-    A failure shows where they are needed, in ``train``. Calling it again costs nothing.
+    A failure shows where the import is needed, in ``train``. Calling it again costs nothing.
     """
     threading.Thread(target=importlib.import_module, args=("sentiment.training",), daemon=True).start()
 

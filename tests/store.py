@@ -12,12 +12,15 @@ EPOCH_METRICS = {
 }  # fmt: skip
 FINAL_METRICS = {
     "test/loss", "test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/f1", "test/auc", "test/brier",
-    "val/best_epoch", "time/train", "time/evaluate", "time/fetch", "time/prepare", "time/register", "time/report",
+    "val/best_epoch", "train/epochs", "train/kept_epoch",
+    "time/train", "time/evaluate", "time/fetch", "time/prepare", "time/register", "time/report",
     "time/startup", "time/open", "time/load", "time/other", "time/overhead", "time/total",
 }  # fmt: skip
 PARAMETERS = {
     "recipe", "vocabulary_size", "sequence_length", "embedding_size", "units", "optimizer", "learning_rate",
-    "batch_size", "epochs", "validation_fraction", "seed", "dataset", "dataset.digest",
+    "batch_size", "epochs", "validation_fraction", "mask_zero", "learning_rate_schedule", "clip_norm",
+    "word_dropout", "dropout", "ema_momentum", "patience", "core", "deterministic",
+    "seed", "dataset", "dataset.digest",
     "version.python", "version.tensorflow", "version.keras", "version.mlflow", "version.prefect", "version.numpy",
 }  # fmt: skip
 TAGS = {

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from sentiment.metrics import Measured, measure, wilson
+from sentiment.metrics import Measured, Spread, measure, spread, wilson
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)
 SCORES = np.array([0.9, 0.6, 0.3, 0.7, 0.2, 0.1])
@@ -99,3 +99,8 @@ def test_labels_of_one_class_are_refused(label: int) -> None:
 def test_a_score_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         measure(LABELS, np.array([0.9, 0.6, np.nan, 0.7, 0.2, 0.1]))
+
+
+def test_spread_worked_by_hand() -> None:
+    # deviations -2, -1, 3: squares sum to 14, over 2 is 7
+    assert spread([1.0, 2.0, 6.0]) == Spread(mean=3.0, sd=pytest.approx(7**0.5), least=1.0, most=6.0)

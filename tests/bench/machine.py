@@ -1,0 +1,40 @@
+"""What the figures were measured on, and what its processor can do at most."""
+
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+LIBRARIES = ("tensorflow", "keras", "torch", "numba", "numpy")
+
+
+def describe() -> str:
+    """Processor, cores and versions, in one line."""
+    libraries = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
+    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {libraries}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def product_rate(size: int = 2_048, rounds: int = 5) -> float:
+    """Operations a second of a large float32 matrix product on all cores: the best of some rounds."""
+    a, b = (np.random.default_rng(k).normal(size=(size, size)).astype(np.float32) for k in range(2))
+    best = float("inf")
+    for _ in range(rounds):
+        started = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def recurrence_operations(steps: int, units: int) -> int:
+    """Operations of an epoch's recurrent products: forward, the state's gradient, the kernel's; 2 u u each."""
+    return 3 * 2 * units * units * steps

@@ -1,0 +1,63 @@
+"""The README's table, made from what was measured."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
+REVIEWS = 20_000  # learnt from in an epoch
+
+
+def render(seconds: Mapping[str, Sequence[float]], limit: tuple[float, float], machine: str, date: str) -> str:
+    """Markdown of the medians and their ratios.
+
+    Args:
+        seconds: of each thing measured, a value a round.
+        limit: seconds of an epoch's recurrent products at the machine's rate: words alone, and with padding.
+        machine: what it was measured on.
+        date: and when.
+    """
+    at = {name: statistics.median(values) for name, values in seconds.items()}
+    rounds = min(len(values) for values in seconds.values())
+    epoch, other = at["core epoch"], {name: at[f"{name} epoch"] for name in ("keras", "torch")}
+    lines = [
+        "| an epoch of 20,000 reviews of 500 ids | seconds | reviews a second | this core is faster by |",
+        "|---|---:|---:|---:|",
+        _epoch("stock Keras", other["keras"], epoch),
+        _epoch("PyTorch `nn.RNN`", other["torch"], epoch),
+        _epoch("this core", epoch, None),
+        f"| *limit: its recurrent products alone, words only, at the machine's rate* | *{limit[0]:.2f}* | | |",
+        f"| *the same with all padding* | *{limit[1]:.2f}* | | |",
+        "",
+        "| | before | here | ratio |",
+        "|---|---:|---:|---:|",
+        _pair("`fit` of 5 epochs with validation, compilation included", at["keras fit"], at["core fit"]),
+        _pair("the same, compiled code found on disk", at["keras fit"], at["core fit cached"]),
+        _pair("scoring 25,000 padded reviews (before: `evaluate`)", at["keras evaluate"], at["scorer evaluate"]),
+        _pair("the same from ids not yet padded", at["keras evaluate"], at["scorer evaluate_raw"]),
+        _pair("the main job, data here (before: a plain Keras script)", at["script"], at["job"]),
+    ]
+    note = f"Medians of {rounds} rounds, all in turns, on {date}. {machine}."
+    return "\n".join([*lines, "", note])
+
+
+def _epoch(name: str, seconds: float, core: float | None) -> str:
+    ratio = "" if core is None else f"{seconds / core:.1f} times"
+    return f"| {name} | {seconds:.2f} | {REVIEWS / seconds:,.0f} | {ratio} |"
+
+
+def _pair(what: str, before: float, here: float) -> str:
+    return f"| {what} | {before:.2f} s | {here:.2f} s | {before / here:.1f} times faster |"
+
+
+def put_into(readme: Path, table: str) -> None:
+    """Replace what stands between the marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{readme} lacks {BEGIN!r} or {END!r}")
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")

@@ -1,0 +1,144 @@
+"""A set of repeats, read back from the store."""
+
+import statistics
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from prefect.client.orchestration import get_client
+
+from flows.repeat import repeat
+from sentiment.errors import UsageError
+from sentiment.recipes import load_recipe
+from tasks.results import RepeatsResult
+from tasks.runs import seeds_label
+from tasks.tracking import connect
+from tests.world import World, make_world
+
+# Two epochs of three: which epoch is kept shows.
+CONFIG = load_recipe("seed", ["epochs=3", "sequence_length=30", "units=8", "learning_rate=0.01", "patience=1"])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> World:
+    return make_world(tmp_path_factory.mktemp("repeats"), migrated_store)
+
+
+@pytest.fixture(scope="module")
+def result(world: World, prefect_server: None) -> RepeatsResult:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in world.variables.items():
+            patch.setenv(name, value)
+        return repeat(CONFIG, "sample", 7, 3)
+
+
+@pytest.fixture(scope="module")
+def client(world: World) -> MlflowClient:
+    return connect(world.settings)
+
+
+@pytest.fixture(scope="module")
+def children(result: RepeatsResult, client: MlflowClient) -> list[Run]:
+    found = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{result.run_id}'")
+    return sorted(found, key=lambda run: int(run.data.params["seed"]))
+
+
+def test_each_seed_is_a_finished_run_below_the_parent(children: list[Run], result: RepeatsResult) -> None:
+    assert [(run.data.params["seed"], run.info.status) for run in children] == [
+        ("7", "FINISHED"), ("8", "FINISHED"), ("9", "FINISHED"),
+    ]  # fmt: skip
+    assert [run.info.run_name for run in children] == [
+        result.run_name.replace("seeds7to9", f"seed{seed}") for seed in (7, 8, 9)
+    ]
+    assert "seeds7to9" in result.run_name
+
+
+def test_seeds_differ_and_share_recipe_and_dataset(children: list[Run]) -> None:
+    assert len({run.data.metrics["test/loss"] for run in children}) == 3
+    assert len({run.data.params["dataset.digest"] for run in children}) == 1
+    assert all(run.data.params["sequence_length"] == "30" for run in children)
+    assert all(run.inputs.dataset_inputs for run in children)
+
+
+@pytest.mark.parametrize("name", ["test/accuracy", "test/loss", "test/f1", "test/auc", "test/brier"])
+def test_the_parent_sums_up_what_the_children_hold(
+    name: str, result: RepeatsResult, children: list[Run], client: MlflowClient
+) -> None:
+    values = [run.data.metrics[name] for run in children]
+    found = client.get_run(result.run_id).data.metrics
+    expected = statistics.mean(values), statistics.stdev(values), min(values), max(values)
+    assert tuple(found[f"{name}_{end}"] for end in ("mean", "sd", "min", "max")) == pytest.approx(expected)
+
+
+def test_validation_figures_are_those_of_the_epochs_kept(
+    result: RepeatsResult, children: list[Run], client: MlflowClient
+) -> None:
+    kept = []
+    for run in children:
+        losses = {entry.step: entry.value for entry in client.get_metric_history(run.info.run_id, "val/loss")}
+        assert run.data.metrics["train/kept_epoch"] == min(losses, key=losses.__getitem__)
+        kept.append(min(losses.values()))
+    assert client.get_run(result.run_id).data.metrics["val/loss_mean"] == pytest.approx(statistics.mean(kept))
+
+
+def test_the_only_version_is_of_the_seed_whose_validation_loss_is_lowest(
+    result: RepeatsResult, children: list[Run], client: MlflowClient
+) -> None:
+    best = min(children, key=lambda run: run.data.metrics["val/best_loss"])
+    (version,) = client.search_model_versions("name = 'sample-sentiment'")
+    assert version.run_id == best.info.run_id == result.best.run.run_id
+    assert version.tags["seed"] == best.data.params["seed"]
+
+
+def test_the_parent_tells_its_seeds_and_says_how_many(result: RepeatsResult, client: MlflowClient) -> None:
+    parent = client.get_run(result.run_id)
+    assert (parent.data.params["seed"], parent.data.params["repeats"], parent.info.status) == (
+        "7",
+        "3",
+        "FINISHED",
+    )
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"mean {result.accuracy.mean:.2%}" in note
+    assert [f"| {seed} | " in note for seed in (7, 8, 9)] == [True] * 3
+
+
+def test_prefect_names_the_tasks_by_seed_and_shows_the_summary(
+    result: RepeatsResult, client: MlflowClient
+) -> None:
+    flow_run_id = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
+    with get_client(sync_client=True) as prefect:
+        tasks = [task for task in prefect.read_task_runs() if task.flow_run_id == UUID(flow_run_id)]
+        artifacts = prefect.read_artifacts()
+    names = [task.name for task in sorted(tasks, key=lambda task: task.start_time)]
+    seeds = [f"{what} seed {seed}" for seed in (7, 8, 9) for what in ("train", "evaluate")]
+    assert names == ["fetch", "prepare", *seeds, "register", "summarize"]
+    assert any(a.key == "repeats-summary" and f"{result.accuracy.mean:.2%}" in a.data for a in artifacts)
+
+
+def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: RepeatsResult, world: World) -> None:
+    line = next(line for line in world.run("runs").stdout.splitlines() if "7 to 9" in line)
+    assert f"{result.accuracy.mean:.2%} on average, sd {100 * result.accuracy.sd:.2f} points" in line
+
+
+def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(
+    tmp_path: Path, migrated_store: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(tmp_path, migrated_store)
+    for name, value in world.variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="diverged"):
+        repeat(CONFIG.model_copy(update={"optimizer": "sgd", "learning_rate": 1e38}), "sample", 0, 2)
+    client = connect(world.settings)
+    ends = {run.info.status: run.data.tags["end"] for run in client.search_runs(["1"])}
+    assert list(ends) == ["FAILED"]
+    assert len(client.search_runs(["1"])) == 2
+    assert "diverged" in ends["FAILED"]
+    assert not client.search_registered_models()
+    assert list((world.root / "data" / "work").glob("*/*")) == []
+
+
+@pytest.mark.parametrize(("seed", "repeats", "label"), [(3, 1, "seed3"), (0, 5, "seeds0to4")])
+def test_seeds_in_a_name(seed: int, repeats: int, label: str) -> None:
+    assert seeds_label(seed, repeats) == label
