@@ -38,12 +38,16 @@ def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
-    return _OPTIMIZERS[config.optimizer](
+    made = _OPTIMIZERS[config.optimizer](
         learning_rate=rate,
         global_clipnorm=config.clip_norm or None,
         use_ema=config.ema_momentum > 0,
         ema_momentum=config.ema_momentum,
+        weight_decay=config.weight_decay or None,
     )
+    if config.weight_decay:  # of the embedding alone: the recurrence needs its size to remember
+        made.exclude_from_weight_decay(var_names=["kernel", "bias"])
+    return made
 
 
 def weights_of(network: keras.Model) -> Weights:

@@ -19,7 +19,7 @@ FINAL_METRICS = {
 PARAMETERS = {
     "recipe", "vocabulary_size", "sequence_length", "embedding_size", "units", "optimizer", "learning_rate",
     "batch_size", "epochs", "validation_fraction", "mask_zero", "learning_rate_schedule", "clip_norm",
-    "word_dropout", "dropout", "ema_momentum", "patience", "core", "deterministic",
+    "weight_decay", "word_dropout", "dropout", "ema_momentum", "patience", "core", "deterministic",
     "seed", "dataset", "dataset.digest",
     "version.python", "version.tensorflow", "version.keras", "version.mlflow", "version.prefect", "version.numpy",
 }  # fmt: skip

@@ -66,6 +66,16 @@ def test_gradients_are_cut_to_the_norm_that_they_have_together() -> None:
     assert [float(variable.numpy()[0]) for variable in variables] == pytest.approx([-0.6, -0.8])
 
 
+def test_weight_decay_takes_from_the_embedding_alone() -> None:
+    """Without gradients: 1 less 0.5 times 0.1 for each word's numbers, and everything else as it was."""
+    network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
+    network.set_weights([np.ones(array.shape) for array in network.get_weights()])
+    found = optimizer(TrainConfig(optimizer="adam", learning_rate=0.1, weight_decay=0.5), steps=1)
+    variables = network.trainable_variables
+    found.apply([keras.ops.zeros(variable.shape) for variable in variables], variables)
+    assert [np.unique(array).tolist() for array in network.get_weights()] == [[pytest.approx(0.95)], *[[1]] * 5]
+
+
 def test_the_summary_names_layers_and_the_number_of_parameters(seed_network: keras.Model) -> None:
     summary = summary_of(seed_network)
     assert all(word in summary for word in ("embedding", "simple_rnn", "score", "643,137"))
