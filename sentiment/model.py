@@ -26,11 +26,17 @@ def build(config: TrainConfig) -> keras.Model:
             keras.layers.Embedding(
                 config.vocabulary_size, config.embedding_size, mask_zero=config.mask_zero, name="embedding"
             ),
-            keras.layers.SimpleRNN(config.units, name="simple_rnn"),
+            keras.layers.SimpleRNN(config.units, recurrent_initializer=_initializer(config), name="simple_rnn"),
             keras.layers.Dense(1, activation="sigmoid", name="score"),
         ],
         name="sentiment",
     )
+
+
+def _initializer(config: TrainConfig) -> keras.initializers.Initializer:
+    if config.recurrent_initializer == "identity":
+        return keras.initializers.Identity(config.recurrent_gain)
+    return keras.initializers.Orthogonal(config.recurrent_gain)
 
 
 def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:

@@ -36,6 +36,11 @@ class TrainConfig(BaseModel):
         0.2, gt=0, lt=1, description="Last part of the training split, held back for validation."
     )
     mask_zero: bool = Field(False, description="Leave padding out instead of reading it like a word.")
+    recurrent_initializer: Literal["orthogonal", "identity"] = Field(
+        "orthogonal",
+        description="What the recurrent kernel starts as; orthogonal is random, and Keras's own default.",
+    )
+    recurrent_gain: float = Field(1.0, gt=0, le=2, description="Times what the recurrent kernel starts as.")
     learning_rate_schedule: Literal["constant", "cosine"] = Field(
         "constant", description="cosine falls from learning_rate to 0 over all epochs."
     )
@@ -81,11 +86,14 @@ SEED = TrainConfig()
 TUNED = TrainConfig(
     recipe="tuned",
     mask_zero=True,  # no padding between the first state and the first word
+    recurrent_initializer="identity",  # a state that is kept unless a word changes it: long memory from the start
+    recurrent_gain=0.95,  # and slowly forgotten
     optimizer="adam",
     learning_rate=0.0005,  # at twice the rate the long memory is lost again
     learning_rate_schedule="cosine",
     clip_norm=1.0,  # 500 steps now and then make a gradient explode
-    word_dropout=0.5,  # against learning reviews by heart, which without it begins in the third epoch
+    weight_decay=2.0,  # a rare word's embedding shrinks between its few gradients, and is not learnt by heart
+    word_dropout=0.5,  # no single word may carry a review
     dropout=0.3,
     ema_momentum=0.999,  # the average over about three epochs
     batch_size=64,

@@ -66,6 +66,16 @@ def test_gradients_are_cut_to_the_norm_that_they_have_together() -> None:
     assert [float(variable.numpy()[0]) for variable in variables] == pytest.approx([-0.6, -0.8])
 
 
+def test_the_recurrent_kernel_starts_as_the_recipe_says() -> None:
+    small = TrainConfig(vocabulary_size=9, embedding_size=3, units=4)
+    changes = {"recurrent_initializer": "identity", "recurrent_gain": 0.95}
+    identity = weights_of(build(small.model_copy(update=changes))).recurrent_kernel
+    np.testing.assert_allclose(identity, 0.95 * np.eye(4), rtol=1e-6)
+    random = weights_of(build(small)).recurrent_kernel
+    np.testing.assert_allclose(random @ random.T, np.eye(4), atol=1e-6)
+    assert np.abs(random - np.diag(np.diag(random))).max() > 0.01
+
+
 def test_weight_decay_takes_from_the_embedding_alone() -> None:
     """Without gradients: 1 less 0.5 times 0.1 for each word's numbers, and everything else as it was."""
     network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
