@@ -39,6 +39,8 @@ def repeat(
     2. train and evaluate, a run a seed
     3. register: the model whose validation loss is lowest
     4. summarize: mean, standard deviation, minimum and maximum, on the parent
+
+    A seed that fails fails the set: a mean without it would flatter the recipe. The runs before it stay.
     """
     preload()
     with training_run(config, dataset, seed, repeats) as parent:

@@ -10,6 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sentiment.errors import UsageError
 
+LAST_SEED = 2**32 - 1
+
+
+def check_seeds(seed: int, repeats: int) -> None:
+    """Refuse a range of seeds that runs over the last.
+
+    Raises:
+        UsageError: it does.
+    """
+    if seed + repeats - 1 > LAST_SEED:
+        raise UsageError(
+            f"There are no {repeats} seeds from {seed} on: the last is {LAST_SEED}.", "Begin with a smaller seed."
+        )
+
 
 class TrainConfig(BaseModel):
     """Hyper-parameters of one training run; every field is logged as a parameter of the run.
@@ -68,9 +82,9 @@ class TrainConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _keras_drops_nothing(self) -> Self:
-        if self.core == "keras" and (self.word_dropout or self.dropout):
-            raise ValueError("core = 'keras' knows no word_dropout and no dropout: set both to 0")
+    def _check_what_keras_can(self) -> Self:
+        if self.core == "keras" and (self.word_dropout or self.dropout or self.clip_norm):
+            raise ValueError("core = 'keras' knows no word_dropout, dropout or clip_norm: set them to 0")
         return self
 
     def changes(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from sentiment.callbacks import Recorder
+from sentiment.callbacks import Diverged, Recorder
 from sentiment.core.network import FastNetwork
 from sentiment.data.reviews import Reviews
 from sentiment.errors import UsageError
@@ -63,9 +63,11 @@ def train(
     for name, split in (("training", training), ("validation", validation)):
         if not len(split):
             raise UsageError(f"The {name} split is empty.", "Use a larger table or another validation_fraction.")
-    _seed_everything(seed, deterministic=config.deterministic)
-    network = build(config)
-    core = _core(network, config, config.epochs * math.ceil(len(training) / config.batch_size))
+    if config.deterministic:  # for the whole process: TensorFlow has no way back
+        tf.config.experimental.enable_op_determinism()
+    tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
+    network = build(config, seed)
+    core = _core(network, config, config.epochs * math.ceil(len(training) / config.batch_size), seed)
     recorder = Recorder(len(training), config.epochs, on_epoch, progress)
     stopper = keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
     callbacks = [
@@ -80,7 +82,7 @@ def train(
         # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
         with threadpool_limits(1, user_api="blas"):
             core.fit(
-                batches(training, config, mixed=True),
+                batches(training, config, mixed=seed),
                 validation_data=batches(validation, config),
                 epochs=config.epochs,
                 callbacks=callbacks,
@@ -89,43 +91,46 @@ def train(
             )
     except (RuntimeError, tf.errors.InvalidArgumentError) as err:
         # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
-        if "NaN or Inf loss" not in str(err) and _is_finite(network):
+        diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(network)
+        if not diverged:
             raise
-        raise UsageError(
-            f"The training diverged: the loss became NaN or infinite in epoch {len(recorder.history) + 1}.",
-            f"Lower learning_rate, now {config.learning_rate:g}, or set clip_norm.",
-        ) from err
+        raise _divergence(recorder.epoch, config) from err
     finally:
         recorder.close()
+    if not _is_finite(network):  # in a word, say, that no validation review holds
+        raise _divergence(recorder.epoch, config)
     kept = stopper.best_epoch + 1 if config.patience else config.epochs
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
 
 
-def _core(network: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
+def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> keras.Model:
     """What trains the network's variables, compiled for so many steps."""
     if config.core == "fast":
-        return FastNetwork(network, optimizer(config, steps), config.word_dropout, config.dropout)
+        return FastNetwork(network, optimizer(config, steps), config.word_dropout, config.dropout, seed)
     core = keras.Sequential([network])
     core.compile(optimizer(config, steps), "binary_crossentropy", metrics=["accuracy"])
     return core
 
 
-def batches(reviews: Reviews, config: TrainConfig, *, mixed: bool = False) -> tf.data.Dataset:
-    """Pairs of ids (n, length) and labels (n,), mixed anew each time they are gone through."""
+def batches(reviews: Reviews, config: TrainConfig, *, mixed: int | None = None) -> tf.data.Dataset:
+    """Pairs of ids (n, length) and labels (n,); with a seed mixed anew each time they are gone through."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
     pairs = tf.data.Dataset.from_tensor_slices((ids, reviews.label))
     options = tf.data.Options()
     options.autotune.enabled = (
         False  # it now and then holds an epoch up for a second, and has nothing to tune here
     )
-    return (pairs.shuffle(len(reviews)) if mixed else pairs).batch(config.batch_size).with_options(options)
+    if mixed is not None:
+        pairs = pairs.shuffle(len(reviews), seed=mixed)
+    return pairs.batch(config.batch_size).with_options(options)
+
+
+def _divergence(epoch: int, config: TrainConfig) -> UsageError:
+    return UsageError(
+        f"The training diverged: the loss became NaN or infinite in epoch {epoch}.",
+        f"Lower learning_rate, now {config.learning_rate:g}, or set clip_norm.",
+    )
 
 
 def _is_finite(network: keras.Model) -> bool:
     return all(np.isfinite(array).all() for array in network.get_weights())
-
-
-def _seed_everything(seed: int, *, deterministic: bool) -> None:
-    keras.utils.set_random_seed(seed)
-    if deterministic:  # for the whole process: TensorFlow has no way back
-        tf.config.experimental.enable_op_determinism()

@@ -12,7 +12,7 @@ from prefect.settings import get_current_settings
 
 from sentiment.settings import project_root
 
-LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
+LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
 
 _DEFAULT_PREFECT_UI = "http://127.0.0.1:4200"  # where `prefect server start` listens
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from mlflow.entities import LoggedModelStatus, Param, RunStatus, RunTag
 from mlflow.tracking import MlflowClient
-from prefect import get_run_logger
+from prefect import get_run_logger, runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
@@ -20,7 +20,7 @@ from prefect.states import Crashed
 
 from sentiment.data.prepare import Prepared, Source
 from sentiment.names import dataset_name, model_name
-from sentiment.recipes import TrainConfig
+from sentiment.recipes import TrainConfig, check_seeds
 from sentiment.settings import Settings, load_settings
 from tasks import interrupts, provenance
 from tasks.clock import startup_seconds
@@ -50,8 +50,10 @@ def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1)
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
     Raises:
+        UsageError: the last seed is beyond the last that there is.
         WorldError: the store fails, or another training of this model is running.
     """
+    check_seeds(seed, repeats)
     settings = load_settings()
     model = model_name(dataset)
     startup = startup_seconds()
@@ -64,10 +66,12 @@ def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1)
         planned = RunContext(
             "", name, config, dataset, dataset_name(dataset), seed, model, _work(model, settings), began
         )
-        run = _open(client, experiment, planned, settings, {} if repeats == 1 else {"repeats": repeats})
-        log_metrics(client, run.run_id, {"time/startup": startup, "time/open": time.perf_counter() - opened})
+        run = _open(client, experiment, planned, settings)
         try:
             with _closing(client, run):
+                _log_parameters(client, run, settings, {} if repeats == 1 else {"repeats": repeats})
+                spent = {"time/startup": startup, "time/open": time.perf_counter() - opened}
+                log_metrics(client, run.run_id, spent)
                 yield run
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
@@ -85,12 +89,14 @@ def seed_run(
     client = connect(settings)
     name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
     planned = replace(parent, name=name, seed=seed, began=time.time())
-    run = _open(client, experiment_id(client, settings), planned, settings, {}, parent.run_id)
-    with tracking_errors(settings.tracking_uri):
-        log_dataset(client, run.run_id, source, prepared)
+    run = _open(client, experiment_id(client, settings), planned, settings, parent.run_id)
     with _closing(client, run):
+        _log_parameters(client, run, settings, {})
+        with tracking_errors(settings.tracking_uri):
+            log_dataset(client, run.run_id, source, prepared)
         yield run
-        log_metrics(client, run.run_id, {"time/total": time.time() - run.began})
+        with tracking_errors(settings.tracking_uri):
+            log_metrics(client, run.run_id, {"time/total": time.time() - run.began})
 
 
 @contextmanager
@@ -155,7 +161,6 @@ def _open(
     experiment: str,
     planned: RunContext,
     settings: Settings,
-    more_parameters: dict[str, int],
     parent: str | None = None,
 ) -> RunContext:
     """Make the run that is planned; gives it its id and a work folder below the planned one."""
@@ -167,20 +172,22 @@ def _open(
         "dataset": planned.dataset_name,
         "registered_model": model,
         "lock": _lock_tag(model, settings),
-        "mlflow.source.name": "flows/train.py",
+        "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
         "mlflow.source.type": "LOCAL",
         **({} if parent is None else {"mlflow.parentRunId": parent}),
         **provenance.git_tags(),
         **provenance.flow_run_tags(),
         **provenance.origin_tags(),
     }
-    parameters = config.model_dump() | {"seed": planned.seed, "dataset": planned.dataset} | more_parameters
     with tracking_errors(settings.tracking_uri):
         run_id = client.create_run(experiment, tags=tags, run_name=planned.name).info.run_id
-        client.log_batch(
-            run_id, params=[Param(key, str(value)) for key, value in (parameters | provenance.versions()).items()]
-        )
     return replace(planned, run_id=run_id, work=planned.work / run_id)
+
+
+def _log_parameters(client: MlflowClient, run: RunContext, settings: Settings, more: dict[str, int]) -> None:
+    values = run.config.model_dump() | {"seed": run.seed, "dataset": run.dataset} | more | provenance.versions()
+    with tracking_errors(settings.tracking_uri):
+        client.log_batch(run.run_id, params=[Param(key, str(value)) for key, value in values.items()])
 
 
 def _close(client: MlflowClient, run: RunContext, status: int, err: BaseException) -> None:

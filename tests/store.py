@@ -23,6 +23,7 @@ PARAMETERS = {
     "weight_decay", "word_dropout", "dropout", "ema_momentum", "patience", "core", "deterministic",
     "seed", "dataset", "dataset.digest",
     "version.python", "version.tensorflow", "version.keras", "version.mlflow", "version.prefect", "version.numpy",
+    "version.numba", "version.scipy",
 }  # fmt: skip
 TAGS = {
     "git.commit", "git.dirty", "prefect.flow_run_id", "prefect.flow_run_url", "dataset.digest", "recipe",

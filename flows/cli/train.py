@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from sentiment.errors import UnreachableError, UsageError
-from sentiment.recipes import TrainConfig, load_recipe
+from sentiment.errors import UnreachableError
+from sentiment.recipes import TrainConfig, check_seeds, load_recipe
 from sentiment.settings import Settings, load_settings, shown
 from tasks.console import CONSOLE
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
 
 def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, repeats: int, *, or_sample: bool) -> None:
     """Train; on a terminal with progress, at the end with a summary of where to look and what to type."""
-    if seed + repeats > 2**32:
-        raise UsageError(f"There are no {repeats} seeds from {seed} on: the last is {2**32 - 1}.")
+    check_seeds(seed, repeats)
     config = load_recipe(recipe, changes)
     settings = load_settings()
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"

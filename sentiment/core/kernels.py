@@ -12,14 +12,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401 - the products' BLAS, loaded before anyone limits its threads
 from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = njit(
-    nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "arcp", "nsz"}
-)
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "arcp", "nsz"}}
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile at the first call, and keep the result on disk: beside this file, or in the user's cache folder."""
+    try:
+        return njit(function, cache=True, **_OPTIONS)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba finds neither folder writable: each process then compiles for itself
+        return njit(function, **_OPTIONS)  # type: ignore[no-any-return]
+
 
 # Rational approximation of tanh in float32, odd polynomial over even one, highest power first: the one of Eigen
 # (Eigen/src/Core/MathFunctionsImpl.h), which TensorFlow computes with. Beyond the limit float32 says 1.

@@ -1,5 +1,6 @@
 """A Keras model that trains the variables of a stock network by the fast recurrence."""
 
+import random
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         optimizer: of Keras, not yet built.
         word_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
         dropout: share of the last states' elements that are zero for a training batch, likewise.
+        seed: of what is dropped.
     """
 
     def __init__(
@@ -27,14 +29,16 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         optimizer: keras.optimizers.Optimizer,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
+        seed: int = 0,
     ) -> None:
         super().__init__(name="fast_network")
         self.stock = stock
         self._embedding = stock.get_layer("embedding")
         self._cell = stock.get_layer("simple_rnn").cell
         self._recurrence = Recurrence(masked=self._embedding.mask_zero)
-        self._word_dropout = keras.layers.Dropout(word_dropout, name="word_dropout")
-        self._dropout = keras.layers.Dropout(dropout, name="dropout")
+        source = random.Random(f"dropout {seed}")
+        self._word_dropout = keras.layers.Dropout(word_dropout, seed=source.getrandbits(31), name="word_dropout")
+        self._dropout = keras.layers.Dropout(dropout, seed=source.getrandbits(31), name="dropout")
         self.built = True
         # The recurrence is no TensorFlow operation, so that XLA can compile only what stands around it.
         self.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], jit_compile=False)

@@ -24,9 +24,10 @@ class Worker:
 
     def __init__(self, way: str, **variables: str) -> None:
         command = [sys.executable, "-m", "tests.bench.worker", way]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
         self.process = subprocess.Popen(
             command, env={**os.environ, **variables}, cwd=project_root(), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
         )  # fmt: skip
         self._answer()
 
@@ -38,7 +39,9 @@ class Worker:
     def _answer(self) -> str:
         line = self.process.stdout.readline().strip()
         if not line:
-            raise SystemExit(f"{self.process.args} ended with {self.process.wait()}")
+            code = self.process.wait()
+            self.errors.seek(0)
+            raise SystemExit(f"{self.errors.read()}\n{' '.join(self.process.args)} ended with {code}")
         return line
 
     def __enter__(self) -> "Worker":
@@ -47,6 +50,7 @@ class Worker:
     def __exit__(self, *_error: object) -> None:
         self.process.stdin.close()
         self.process.wait()
+        self.errors.close()
 
 
 def main() -> None:

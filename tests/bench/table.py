@@ -35,7 +35,9 @@ def render(seconds: Mapping[str, Sequence[float]], limit: tuple[float, float], m
         _pair("the same, compiled code found on disk", at["keras fit"], at["core fit cached"]),
         _pair("scoring 25,000 padded reviews (before: `evaluate`)", at["keras evaluate"], at["scorer evaluate"]),
         _pair("the same from ids not yet padded", at["keras evaluate"], at["scorer evaluate_raw"]),
-        _pair("the main job, data here (before: a plain Keras script)", at["script"], at["job"]),
+        _pair(
+            "the main job, data and compiled code on disk (before: a plain Keras script)", at["script"], at["job"]
+        ),
     ]
     note = f"Medians of {rounds} rounds, all in turns, on {date}. {machine}."
     return "\n".join([*lines, "", note])

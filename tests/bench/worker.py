@@ -65,6 +65,7 @@ class Keras(Way):
 
     def warm(self) -> None:
         self.network.fit(self.ids[:512], self.learnt.label[:512], batch_size=SEED.batch_size, verbose=0)
+        self.network.evaluate(self.test_ids[:64], self.content.of("test").label[:64], verbose=0)
 
     def epoch(self) -> float:
         return timed(lambda: self.network.fit(self.ids, self.learnt.label, batch_size=SEED.batch_size, verbose=0))
@@ -96,20 +97,18 @@ class Core(Way):
 
     def __init__(self) -> None:
         super().__init__()
-        import keras
         from threadpoolctl import threadpool_limits
 
         from sentiment.core.network import FastNetwork
         from sentiment.model import build, optimizer
 
-        keras.utils.set_random_seed(0)
         threadpool_limits(1, user_api="blas")  # as ``train`` does
         self.network = FastNetwork(build(SEED), optimizer(SEED, 1))
 
     def fit_on(self, learnt: Reviews) -> None:
         from sentiment.training import batches
 
-        self.network.fit(batches(learnt, SEED, mixed=True), shuffle=False, verbose=0)
+        self.network.fit(batches(learnt, SEED, mixed=0), shuffle=False, verbose=0)
 
     def warm(self) -> None:
         self.fit_on(self.learnt.take(np.arange(512)))

@@ -139,6 +139,17 @@ def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(
     assert list((world.root / "data" / "work").glob("*/*")) == []
 
 
+def test_a_range_of_seeds_beyond_the_last_is_refused_before_anything_is_trained(
+    tmp_path: Path, migrated_store: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(tmp_path, migrated_store)
+    for name, value in world.variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="There are no 3 seeds from 4294967294 on"):
+        repeat(CONFIG, "sample", 2**32 - 2, 3)
+    assert not connect(world.settings).search_experiments(filter_string="name = 'sentiflow'")
+
+
 @pytest.mark.parametrize(("seed", "repeats", "label"), [(3, 1, "seed3"), (0, 5, "seeds0to4")])
 def test_seeds_in_a_name(seed: int, repeats: int, label: str) -> None:
     assert seeds_label(seed, repeats) == label

@@ -155,8 +155,8 @@ def test_an_unknown_field_of_a_file_is_named_with_the_file(tmp_path: Path) -> No
     assert f"Recipe {path!r}: unknown field 'training'" in str(refused(path))
 
 
-@pytest.mark.parametrize("field", ["dropout", "word_dropout"])
+@pytest.mark.parametrize("field", ["dropout", "word_dropout", "clip_norm"])
 def test_what_keras_own_layers_cannot_do_is_refused_in_two_lines(field: str) -> None:
-    with pytest.raises(UsageError, match="knows no word_dropout and no dropout") as caught:
+    with pytest.raises(UsageError, match="knows no word_dropout, dropout or clip_norm") as caught:
         load_recipe("seed", ["core=keras", f"{field}=0.5"])
     assert "change one of them" in caught.value.hint

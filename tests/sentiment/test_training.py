@@ -1,8 +1,11 @@
 """Tests of training, on reviews of a few words."""
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from hashlib import sha256
 
 import keras
 import numpy as np
@@ -14,19 +17,20 @@ from sentiment.errors import UsageError
 from sentiment.history import Epoch
 from sentiment.model import build, weights_of
 from sentiment.progress import Advance
-from sentiment.recipes import TrainConfig
+from sentiment.recipes import SEED, TUNED, TrainConfig
 from sentiment.scoring import Weights
 from sentiment.training import Trained, train
+from tests.world import ROOT
 
 TINY = TrainConfig(
     recipe="tiny", vocabulary_size=20, sequence_length=6, embedding_size=4, units=4, batch_size=8, epochs=2
 )
 
 
-def toy_reviews(n: int, seed: int) -> Reviews:
+def toy_reviews(n: int, seed: int, words: int = 20, longest: int = 8) -> Reviews:
     """Random reviews with random labels: only by heart can they be told apart."""
     rng = np.random.default_rng(seed)
-    tokens = [np.array([1, *rng.integers(4, 20, rng.integers(2, 8))], np.int32) for _ in range(n)]
+    tokens = [np.array([1, *rng.integers(4, words, rng.integers(2, longest))], np.int32) for _ in range(n)]
     label = rng.permutation(np.arange(n) % 2).astype(np.int8)
     return Reviews(np.array([f"r{i}" for i in range(n)]), np.full(n, "train"), label, tokens)
 
@@ -79,10 +83,42 @@ def test_the_same_seed_gives_the_same_weights_with_everything_random_in_use() ->
     assert without_times(one.history) == without_times(other.history)
 
 
-def test_dropout_reaches_the_weights() -> None:
+@pytest.mark.parametrize("field", ["dropout", "word_dropout"])
+def test_each_dropout_reaches_the_weights(field: str) -> None:
     """The counterpart of the test above: red if what should be random were not in use at all."""
-    calm = FULL.model_copy(update={"word_dropout": 0.0})
-    assert not same(train(LEARNT, HELD_BACK, FULL, 5), train(LEARNT, HELD_BACK, calm, 5))
+    calm = FULL.model_copy(update={"dropout": 0.0, "word_dropout": 0.0})
+    dropping = calm.model_copy(update={field: 0.3})
+    assert not same(train(LEARNT, HELD_BACK, dropping, 5), train(LEARNT, HELD_BACK, calm, 5))
+
+
+@pytest.mark.parametrize("recipe", [SEED, TUNED], ids=lambda recipe: recipe.recipe)
+def test_another_process_trains_the_same_weights_at_full_size(recipe: TrainConfig) -> None:
+    """At the shapes where TensorFlow, BLAS and the core use several threads."""
+    here, there = digest_of(recipe), digest_elsewhere(recipe)
+    assert here == there == digest_of(recipe)
+
+
+def digest_of(recipe: TrainConfig) -> str:
+    reviews = toy_reviews(700, 1, words=10_000, longest=700)
+    trained = train(reviews, HELD_BACK, recipe.model_copy(update={"epochs": 2}), 5)
+    return sha256(b"".join(array.tobytes() for array in trained.network.get_weights())).hexdigest()
+
+
+def digest_elsewhere(recipe: TrainConfig) -> str:
+    code = (
+        "from tests.sentiment.test_training import digest_of\n"
+        "from sentiment.recipes import RECIPES\n"
+        f"print(digest_of(RECIPES[{recipe.recipe!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_seeds_do_not_depend_on_the_process_s_global_random_numbers() -> None:
+    """Red if another thread that draws a number, as Prefect's do, gave other weights."""
+    first = train(LEARNT, HELD_BACK, FULL, 5)
+    keras.utils.set_random_seed(99)
+    assert same(first, train(LEARNT, HELD_BACK, FULL, 5))
 
 
 def without_times(history: tuple[Epoch, ...]) -> list[Epoch]:
@@ -123,8 +159,7 @@ def test_the_average_of_the_weights_is_what_is_measured_and_kept(core: str) -> N
 
 
 def build_with_seed(config: TrainConfig, seed: int) -> Weights:
-    keras.utils.set_random_seed(seed)
-    return weights_of(build(config))
+    return weights_of(build(config, seed))
 
 
 def distance(trained: Trained, start: Weights) -> float:
@@ -232,14 +267,51 @@ def test_the_network_learns_32_reviews_by_heart(core: str, mask_zero: bool) -> N
 def test_a_loss_that_is_no_number_ends_the_training_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, optimizer: str, core: str
 ) -> None:
-    def broken(config: TrainConfig) -> object:
-        network = build(config)
+    def broken(config: TrainConfig, seed: int) -> object:
+        network = build(config, seed)
         network.set_weights([np.full(array.shape, np.nan) for array in network.get_weights()])
         return network
 
     monkeypatch.setattr(module, "build", broken)
     with pytest.raises(UsageError, match=r"diverged.* epoch 1\.\nLower learning_rate, now 0\.001, or"):
         train(LEARNT, HELD_BACK, TINY.model_copy(update={"optimizer": optimizer, "core": core}), 5)
+
+
+class PoisonedLast(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is no number in the last step of a training."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def __call__(self, step: object) -> object:
+        return keras.ops.where(step == self.last, float("nan"), 0.01)
+
+
+@pytest.mark.parametrize("patience", [0, 5])
+def test_weights_spoilt_by_the_very_last_step_are_no_model(monkeypatch: pytest.MonkeyPatch, patience: int) -> None:
+    """Red if only the losses of batches were looked at, which are computed before each step."""
+    last = 2 * 3 - 1  # 20 reviews in batches of 8, two epochs
+    monkeypatch.setattr(module, "optimizer", lambda _config, _steps: keras.optimizers.SGD(PoisonedLast(last)))
+    with pytest.raises(UsageError, match=r"diverged.* epoch 2\."):
+        train(LEARNT, HELD_BACK, TINY.model_copy(update={"patience": patience}), 5)
+
+
+def test_a_word_spoilt_that_no_validation_review_holds_is_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if validation alone were asked: word 19 stands in no review of any split."""
+
+    def spoilt(config: TrainConfig, seed: int) -> object:
+        network = build(config, seed)
+        arrays = network.get_weights()
+        arrays[0][19] = np.nan
+        network.set_weights(arrays)
+        return network
+
+    def without_19(reviews: Reviews) -> Reviews:
+        return replace(reviews, tokens=[np.where(ids == 19, 4, ids) for ids in reviews.tokens])
+
+    monkeypatch.setattr(module, "build", spoilt)
+    with pytest.raises(UsageError, match="diverged"):
+        train(without_19(LEARNT), without_19(HELD_BACK), TINY.model_copy(update={"optimizer": "sgd"}), 5)
 
 
 def test_a_rate_far_too_high_ends_in_an_error_and_not_in_a_model() -> None:

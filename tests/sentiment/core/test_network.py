@@ -41,11 +41,6 @@ def gradients(network: keras.Model, variables: list[keras.Variable], ids: object
     return [np.asarray(tf.convert_to_tensor(g)) for g in tape.gradient(loss, [v.value for v in variables])]
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    keras.utils.set_random_seed(3)
-
-
 both_shapes = pytest.mark.parametrize("shape", [SMALL, SEED], ids=["small", "tutorial"])
 masked_or_not = pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
 
@@ -109,31 +104,34 @@ class Summed(keras.Model):
 def assert_an_epoch_is_alike(of: TrainConfig, ids: NDArray[np.int32], labels: object, *, summed: bool) -> None:
     """One epoch by the core and one by Keras, from the same weights, on the same batches in the same order."""
     stock, other = build(of), build(of)
-    other.set_weights(stock.get_weights())
+    first = [array.copy() for array in stock.get_weights()]
+    other.set_weights(first)
     reference = Summed(other) if summed else other
     reference.compile(optimizer(of, 1), "binary_crossentropy")
     for network in (fast(stock, of), reference):
         network.fit(ids, labels, batch_size=of.batch_size, epochs=1, shuffle=False, verbose=0)
-    for ours, theirs in zip(stock.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
+    for before, ours, theirs in zip(first, stock.get_weights(), other.get_weights(), strict=True):
+        moved = np.abs(theirs - before).max()
+        assert moved > 2e-3  # or agreement would say nothing
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=min(1e-3, moved / 100))
     np.testing.assert_allclose(stock.predict(ids, verbose=0), other.predict(ids, verbose=0), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["rmsprop", "adam", "sgd"])
+@pytest.mark.parametrize(("name", "rate"), [("rmsprop", 0.01), ("adam", 0.01), ("sgd", 1.0)])
 @masked_or_not
-def test_an_epoch_trains_as_keras_does(name: str, mask_zero: bool) -> None:
-    changes = {"optimizer": name, "mask_zero": mask_zero, "batch_size": 16, "learning_rate": 0.01}
+def test_an_epoch_trains_as_keras_does(name: str, rate: float, mask_zero: bool) -> None:
+    changes = {"optimizer": name, "mask_zero": mask_zero, "batch_size": 16, "learning_rate": rate}
     of = SMALL.model_copy(update=changes)
     assert_an_epoch_is_alike(of, *batch(of, 200), summed=name != "sgd")
 
 
-@pytest.mark.parametrize(("name", "summed"), [("sgd", False), ("adam", True)])
+@pytest.mark.parametrize(("name", "rate", "summed"), [("sgd", 0.5, False), ("adam", 0.001, True)])
 @masked_or_not
 def test_an_epoch_on_2000_real_reviews_trains_as_keras_does(
-    name: str, summed: bool, mask_zero: bool, imdb: tuple[Reviews, Vocabulary]
+    name: str, rate: float, summed: bool, mask_zero: bool, imdb: tuple[Reviews, Vocabulary]
 ) -> None:
     """Not by rmsprop: there stock Keras is as far from itself in float64 as from the core (decision 0005)."""
-    of = SEED.model_copy(update={"optimizer": name, "mask_zero": mask_zero})
+    of = SEED.model_copy(update={"optimizer": name, "learning_rate": rate, "mask_zero": mask_zero})
     reviews = imdb[0].of("train").take(np.arange(2_000))
     ids = reviews.padded(of.sequence_length, of.vocabulary_size)
     assert_an_epoch_is_alike(of, ids, reviews.label, summed=summed)
