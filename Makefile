@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test check format bench ui lock clean
+.PHONY: setup setup-dev run test check format bench results ui lock clean
 
 setup: .venv/.installed
 setup-dev: .venv/.installed-dev
@@ -42,6 +42,10 @@ format: setup-dev
 bench: setup-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
 	$(BIN)/python -m tests.bench --write
+
+# Trains each recipe with five seeds. Writes the table of results in the README.
+results: setup-dev
+	$(BIN)/python -m tests.bench.results
 
 ui: setup
 	$(BIN)/sentiflow ui

@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ LIBRARIES = ("tensorflow", "keras", "torch", "numba", "numpy")
 
 def describe() -> str:
     """Processor, cores and versions, in one line."""
-    libraries = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
+    libraries = ", ".join(f"{library} {version(library)}" for library in LIBRARIES if _is_installed(library))
     return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {libraries}"
+
+
+def _is_installed(library: str) -> bool:
+    return find_spec(library) is not None  # torch comes with the extra `bench` only
 
 
 def _processor() -> str:

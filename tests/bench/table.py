@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
@@ -52,14 +53,47 @@ def _pair(what: str, before: float, here: float) -> str:
     return f"| {what} | {before:.2f} s | {here:.2f} s | {before / here:.1f} times faster |"
 
 
-def put_into(readme: Path, table: str) -> None:
+@dataclass(frozen=True)
+class Result:
+    """One recipe over several seeds; accuracies are fractions, of the test split unless said.
+
+    Attributes:
+        seconds: of one training alone, from process start to registered version.
+    """
+
+    recipe: str
+    accuracies: Sequence[float]
+    validation_mean: float
+    mean: float
+    sd: float
+    seconds: float
+
+
+def render_results(results: Sequence[Result], machine: str, date: str) -> str:
+    """Markdown of what each recipe reaches, seed by seed."""
+    seeds = len(results[0].accuracies)
+    lines = [
+        f"| recipe | test accuracy, seeds 0 to {seeds - 1} | mean | standard deviation | lowest | highest "
+        "| validation, mean | one run, start to registered |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for of in results:
+        each = ", ".join(f"{100 * accuracy:.2f}" for accuracy in of.accuracies)
+        lines.append(
+            f"| `{of.recipe}` | {each}% | {of.mean:.2%} | {100 * of.sd:.2f} points | {min(of.accuracies):.2%} "
+            f"| {max(of.accuracies):.2%} | {of.validation_mean:.2%} | {of.seconds:.0f} s |"
+        )
+    return "\n".join([*lines, "", f"All seeds, none left out, on {date}. {machine}."])
+
+
+def put_into(readme: Path, table: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
     """Replace what stands between the marks.
 
     Raises:
         ValueError: a mark is missing.
     """
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not (begin and end):
-        raise ValueError(f"{readme} lacks {BEGIN!r} or {END!r}")
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"{readme} lacks {begin_mark!r} or {end_mark!r}")
+    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")

@@ -43,3 +43,10 @@ def test_a_readme_without_marks_is_refused_and_left_alone(tmp_path: Path) -> Non
 def test_operations_of_the_recurrence_worked_by_hand() -> None:
     # 32 x 32 products and sums, three times, for each of 10 steps
     assert machine.recurrence_operations(10, 32) == 3 * 2 * 1_024 * 10
+
+
+def test_a_line_of_results_worked_by_hand() -> None:
+    result = table.Result("tuned", [0.88, 0.9], 0.895, 0.89, 0.0141421, 41.4)
+    text = table.render_results([result], "A machine", "2026-01-01")
+    assert "| `tuned` | 88.00, 90.00% | 89.00% | 1.41 points | 88.00% | 90.00% | 89.50% | 41 s |" in text
+    assert "seeds 0 to 1" in text and "on 2026-01-01. A machine." in text

@@ -22,21 +22,21 @@ CONFIG = load_recipe("seed", ["epochs=3", "sequence_length=30", "units=8", "lear
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> World:
+def repeated(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> World:
     return make_world(tmp_path_factory.mktemp("repeats"), migrated_store)
 
 
 @pytest.fixture(scope="module")
-def result(world: World, prefect_server: None) -> RepeatsResult:
+def result(repeated: World, prefect_server: None) -> RepeatsResult:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in world.variables.items():
+        for name, value in repeated.variables.items():
             patch.setenv(name, value)
         return repeat(CONFIG, "sample", 7, 3)
 
 
 @pytest.fixture(scope="module")
-def client(world: World) -> MlflowClient:
-    return connect(world.settings)
+def client(repeated: World) -> MlflowClient:
+    return connect(repeated.settings)
 
 
 @pytest.fixture(scope="module")
@@ -117,17 +117,14 @@ def test_prefect_names_the_tasks_by_seed_and_shows_the_summary(
     assert any(a.key == "repeats-summary" and f"{result.accuracy.mean:.2%}" in a.data for a in artifacts)
 
 
-def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: RepeatsResult, world: World) -> None:
-    line = next(line for line in world.run("runs").stdout.splitlines() if "7 to 9" in line)
+def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: RepeatsResult, repeated: World) -> None:
+    line = next(line for line in repeated.run("runs").stdout.splitlines() if "7 to 9" in line)
     assert f"{result.accuracy.mean:.2%} on average, sd {100 * result.accuracy.sd:.2f} points" in line
 
 
 def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(
-    tmp_path: Path, migrated_store: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    world: World, prefect_server: None
 ) -> None:
-    world = make_world(tmp_path, migrated_store)
-    for name, value in world.variables.items():
-        monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="diverged"):
         repeat(CONFIG.model_copy(update={"optimizer": "sgd", "learning_rate": 1e38}), "sample", 0, 2)
     client = connect(world.settings)
@@ -140,11 +137,8 @@ def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(
 
 
 def test_a_range_of_seeds_beyond_the_last_is_refused_before_anything_is_trained(
-    tmp_path: Path, migrated_store: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    world: World, prefect_server: None
 ) -> None:
-    world = make_world(tmp_path, migrated_store)
-    for name, value in world.variables.items():
-        monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="There are no 3 seeds from 4294967294 on"):
         repeat(CONFIG, "sample", 2**32 - 2, 3)
     assert not connect(world.settings).search_experiments(filter_string="name = 'sentiflow'")
