@@ -1,12 +1,14 @@
 """The main job several times over: how much of a result is the seed's."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.train import Dataset, Seed
+from flows.promote import steps
+from flows.train import Dataset, Promote, Seed
 from sentiment.data.prepare import Prepared, Source
 from sentiment.recipes import SEED, TrainConfig
 from tasks.evaluate import evaluate
@@ -31,7 +33,11 @@ def _run_name() -> str:
 
 @flow(name="repeat", flow_run_name=_run_name, persist_result=False)
 def repeat(
-    config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0, repeats: Repeats = 5
+    config: TrainConfig = SEED,
+    dataset: Dataset = "imdb",
+    seed: Seed = 0,
+    repeats: Repeats = 5,
+    promote: Promote = False,
 ) -> RepeatsResult:
     """Train a recipe with several seeds, each a run below one parent, and register the best by validation.
 
@@ -39,6 +45,7 @@ def repeat(
     2. train and evaluate, a run a seed
     3. register: the model whose validation loss is lowest
     4. summarize: mean, standard deviation, minimum and maximum, on the parent
+    5. with ``promote``: weigh, decide, switch, as ``train``
 
     A seed that fails fails the set: a mean without it would flatter the recipe. The runs before it stay.
     """
@@ -49,7 +56,8 @@ def repeat(
         seeds = [_one(parent, each, repeats, source, prepared) for each in range(seed, seed + repeats)]
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
-        return summarize_repeats(parent, prepared, seeds, best, model)
+        result = summarize_repeats(parent, prepared, seeds, best, model)
+    return replace(result, promotion=steps(model.name, int(model.version))) if promote else result
 
 
 def _one(parent: RunContext, seed: int, repeats: int, source: Source, prepared: Prepared) -> SeedResult:

@@ -1,11 +1,13 @@
 """The main job: from a dataset to a registered model."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from flows.promote import steps
 from sentiment.recipes import SEED, TrainConfig
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
@@ -20,6 +22,8 @@ from tasks.train import train as train_network
 Dataset = Annotated[str, Field(description="imdb, sample, or the path of a .csv or .parquet table")]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the first weights and of the order of reviews")]
 
+Promote = Annotated[bool, Field(description="Afterwards put the version in use, if the gate says yes")]
+
 
 def _run_name() -> str:
     given = flow_run.parameters
@@ -29,7 +33,9 @@ def _run_name() -> str:
 
 
 @flow(name="train", flow_run_name=_run_name, persist_result=False)
-def train(config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0) -> TrainingResult:
+def train(
+    config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0, promote: Promote = False
+) -> TrainingResult:
     """Train a recipe on a dataset and register the model.
 
     1. fetch: bring the source here, verified
@@ -38,6 +44,7 @@ def train(config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0)
     4. evaluate: score the test split, draw, report
     5. register: pack the model, store it, make a version
     6. summarize: tell it in MLflow, in Prefect and to the caller
+    7. with ``promote``: weigh, decide, switch; a gate that says no fails nothing, the version stays registered
     """
     preload()
     with training_run(config, dataset, seed) as run:
@@ -46,4 +53,5 @@ def train(config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0)
         trained = train_network(run, prepared)
         measured = evaluate(run, prepared, trained)
         model = register(run, prepared, trained, measured)
-        return summarize(run, prepared, measured, model)
+        result = summarize(run, prepared, measured, model)
+    return replace(result, promotion=steps(model.name, int(model.version))) if promote else result

@@ -35,5 +35,11 @@ class WorldError(SentiflowError):
     exit_code = 3
 
 
+class RefusedError(SentiflowError):
+    """A gate or a person said no (4)."""
+
+    exit_code = 4
+
+
 class UnreachableError(WorldError):
     """A dataset could not be fetched at all: no network, no such address, no such file."""

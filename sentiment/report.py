@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sentiment import readings
 from sentiment.data.reviews import Reviews
 from sentiment.metrics import Measured
-from sentiment.scoring import Vocabulary, is_positive
+from sentiment.scoring import Reading, TextScorer, is_positive
 
 WORST = 20
 
@@ -33,12 +34,14 @@ class Miss:
         label: the true one, 0 or 1.
         score: what the model says.
         text: the whole review, decoded.
+        reading: how the score came about, word by word.
     """
 
     review_id: str
     label: int
     score: float
     text: str
+    reading: Reading
 
     @property
     def heading(self) -> str:
@@ -46,20 +49,21 @@ class Miss:
         return f"{self.review_id}: {_word(self.label)}, scored {self.score:.4f}"
 
 
-def worst_errors(
-    test: Reviews, scores: NDArray[np.float64], vocabulary: Vocabulary, most: int = WORST
-) -> list[Miss]:
-    """The most confident errors, worst first; fewer than ``most`` when there are fewer."""
+def worst_errors(test: Reviews, scores: NDArray[np.float64], scorer: TextScorer, most: int = WORST) -> list[Miss]:
+    """The most confident errors, worst first; fewer than ``most`` when there are fewer.
+
+    Args:
+        test: reviews.
+        scores: of each, shape (n,).
+        scorer: what scored them, and tells how.
+        most: how many.
+    """
     wrong = np.flatnonzero(is_positive(scores) != test.label)
     order = wrong[np.argsort(-np.abs(scores[wrong] - test.label[wrong]), kind="stable")]
+    texts = {i: scorer.vocabulary.decode(test.tokens[i], unknown="") for i in order[:most]}
     return [
-        Miss(
-            str(test.review_id[i]),
-            int(test.label[i]),
-            float(scores[i]),
-            vocabulary.decode(test.tokens[i], unknown=""),
-        )
-        for i in order[:most]
+        Miss(str(test.review_id[i]), int(test.label[i]), float(scores[i]), text, scorer.explain(text))
+        for i, text in texts.items()
     ]
 
 
@@ -91,14 +95,16 @@ def page(
         for name, figure in figures.items()
     )
     errors = "".join(
-        f"<h3>{html.escape(miss.heading)}</h3><blockquote>{html.escape(miss.text)}</blockquote>" for miss in misses
+        f"<h3>{html.escape(miss.heading)}</h3><blockquote>{readings.fragment(miss.reading)}</blockquote>"
+        for miss in misses
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>"
+        f"<style>{_STYLE}{readings.STYLE}</style><h1>{html.escape(title)}</h1>"
         f"<p>{html.escape(headline(measured).capitalize())}.</p>"
         f"<h2>Test split</h2>{_table({k: f'{v:.4f}' for k, v in asdict(measured).items()}, 'number')}"
-        f"<h2>Pictures</h2>{pictures}<h2>Worst errors</h2>{errors or '<p>None.</p>'}"
+        f"<h2>Pictures</h2>{pictures}<h2>Worst errors</h2>"
+        f"{readings.LEGEND + errors if errors else '<p>None.</p>'}"
         f"<h2>Run</h2>{_table(facts)}</html>"
     )
 

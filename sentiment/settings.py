@@ -74,6 +74,60 @@ class Settings(BaseSettings):
         description="Where links to MLflow runs lead when the store is a database; `sentiflow ui` listens there.",
     )
 
+    gate_floor: float = Field(
+        default=0.8, ge=0, le=1, description="Least test accuracy of a champion; the tutorial's own was 0.83."
+    )
+    gate_margin: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="A candidate must beat the champion's accuracy less this, beyond chance. 0 asks for a proof "
+        "that it is better: replacing what works costs something.",
+    )
+    gate_slice_margin: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Most accuracy that the short, the long or the truncated reviews may lose.",
+    )
+    gate_slice_least: int = Field(
+        default=50, ge=1, description="Reviews below which such a slice tells too little to judge."
+    )
+    gate_latency_ms: float = Field(
+        default=50.0, gt=0, description="Most milliseconds that one text of full length may take, the median."
+    )
+    gate_size_mb: float = Field(
+        default=100.0, gt=0, description="Most megabytes of the packaged model: it is copied to whoever serves it."
+    )
+    promotion_approval: bool = Field(
+        default=False,
+        description="Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server.",
+    )
+    approval_timeout: int = Field(
+        default=86_400, ge=1, description="Seconds to wait for that answer; without one, nothing is promoted."
+    )
+    serve_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Where `sentiflow serve` listens: this machine alone."
+    )
+    serve_port: int = Field(
+        default=8000, ge=0, le=65_535, description="Port of `sentiflow serve`; 0 takes a free one."
+    )
+    serve_max_body: int = Field(
+        default=4_000_000, ge=1_000, description="Most bytes of a request; larger ones get 413."
+    )
+    serve_max_text: int = Field(
+        default=100_000,
+        ge=1,
+        description="Most characters of a text (the longest review has 14,000); longer ones get 422.",
+    )
+    serve_max_texts: int = Field(default=256, ge=1, description="Most texts of a request; more get 422.")
+    serve_queue: int = Field(
+        default=2_048, ge=1, description="Most texts that wait at a time; requests beyond get 429, to come later."
+    )
+    serve_poll: float = Field(
+        default=1.0, gt=0, le=3_600, description="Seconds between two looks for a new champion."
+    )
+
     @field_validator("imdb_sha256", "word_index_sha256")
     @classmethod
     def _is_sha256(cls, value: str | None) -> str | None:

@@ -17,7 +17,7 @@ from sentiment.data.reviews import Reviews
 from sentiment.history import Epoch
 from sentiment.metrics import Measured
 from sentiment.report import Miss
-from sentiment.scoring import Weights, forward
+from sentiment.scoring import TextScorer, Weights
 from sentiment.settings import load_settings
 from tasks import provenance
 from tasks.results import RunContext, TrainedFiles
@@ -36,15 +36,17 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
     content = reviews.read(prepared.table)
     test = content.of("test")
     history = histories.load(trained.history)
+    words = reviews.read_vocabulary(prepared.table)
+    scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
     with tracking_errors(settings.tracking_uri):
         with timed(client, run.run_id, "evaluate"):
             ids = test.padded(run.config.sequence_length, run.config.vocabulary_size)
-            scores = forward(Weights.load(trained.weights), ids)
+            scores = scorer.network.score(ids)
             measured = metrics.measure(test.label, scores)
         log_metrics(client, run.run_id, _metrics(run, content, history, measured))
         with timed(client, run.run_id, "report"):
             figures = plots.all_of(history, content, scores, measured, run.config.sequence_length)
-            misses = report.worst_errors(test, scores, reviews.read_vocabulary(prepared.table))
+            misses = report.worst_errors(test, scores, scorer)
             folder = run.work / "artifacts"
             _write_tables(folder, test, scores, misses)
             for name, figure in figures.items():

@@ -1,4 +1,4 @@
-"""One training of a registered model at a time, by a lock that dies with its process."""
+"""One training and one change of the champion at a time, by locks that die with their process."""
 
 import json
 import os
@@ -13,6 +13,8 @@ from filelock import FileLock, Timeout
 from sentiment.errors import WorldError
 from sentiment.settings import Settings
 
+_PATIENCE = 30.0  # seconds: many times what a change of the champion takes
+
 
 def lock_file(model_name: str, settings: Settings) -> Path:
     """The file that a training of this model holds locked."""
@@ -21,21 +23,37 @@ def lock_file(model_name: str, settings: Settings) -> Path:
 
 @contextmanager
 def training_lock(model_name: str, settings: Settings) -> Iterator[None]:
-    """Hold the lock of a registered model.
+    """Hold the lock of a registered model while it is trained.
 
     Raises:
         WorldError: another process holds it; the message says which.
     """
-    path = lock_file(model_name, settings)
+    with _held(lock_file(model_name, settings), 0, f"Another training of {model_name}"):
+        yield
+
+
+@contextmanager
+def champion_lock(model_name: str, settings: Settings) -> Iterator[None]:
+    """Hold the lock of a registered model's champion while it is looked at and moved: a second or two.
+
+    Raises:
+        WorldError: another process holds it for long; the message says which.
+    """
+    path = settings.data_dir / "locks" / f"{model_name}.champion.lock"
+    with _held(path, _PATIENCE, f"Another promotion or rollback of {model_name}"):
+        yield
+
+
+@contextmanager
+def _held(path: Path, patience: float, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     owner = path.with_suffix(".owner.json")
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout as err:
         raise WorldError(
-            f"Another training of {model_name} is running: {_describe(owner)}.",
-            "Wait for it to end, or stop that process.",
+            f"{what} is running: {_describe(owner)}.", "Wait for it to end, or stop that process."
         ) from err
     try:
         about = {

@@ -1,6 +1,5 @@
 """Where a run comes from: code, machine, flow run, person."""
 
-import getpass
 import platform
 import shutil
 import socket
@@ -11,6 +10,7 @@ from prefect import runtime
 from prefect.settings import get_current_settings
 
 from sentiment.settings import project_root
+from tasks.person import user
 
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
 
@@ -55,17 +55,10 @@ def flow_run_tags() -> dict[str, str]:
 
 def origin_tags() -> dict[str, str]:
     """Who or what started the run, and on which machine."""
-    user, host = _user(), socket.gethostname()
+    name, host = user(), socket.gethostname()
     deployment = runtime.deployment.name
     how = f"deployment {deployment}" if deployment else "by hand"
-    return {"started_by": f"{user}, {how}", "host": host, "mlflow.user": user}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user may have no name
-        return "unknown"
+    return {"started_by": f"{name}, {how}", "host": host, "mlflow.user": name}
 
 
 def _git(*arguments: str) -> str | None:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from sentiment.settings import Settings
-from tasks.tracking import experiment_id, tracking_errors
+from tasks.champion import need_model
+from tasks.tracking import connect, experiment_id, tracking_errors
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,22 @@ class RunRow:
     seconds: float | None
     version: str | None
     run_id: str
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One line of the table of versions; a figure is None when the version does not say."""
+
+    number: int
+    aliases: tuple[str, ...]
+    registered: datetime
+    recipe: str
+    seed: str
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    gate: str
+    run: str
 
 
 def ui_url(settings: Settings) -> str:
@@ -90,3 +108,44 @@ def _row(run: Run, version: str | None) -> RunRow:
 def _seeds(parameters: dict[str, str]) -> str:
     first, repeats = parameters.get("seed", "-"), parameters.get("repeats")
     return first if repeats is None else f"{first} to {int(first) + int(repeats) - 1}"
+
+
+def versions_with_aliases(name: str, settings: Settings) -> list[VersionRow]:
+    """All versions of a registered model, newest first.
+
+    Raises:
+        UsageError: it has none.
+        WorldError: the store does not answer.
+    """
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        versions = need_model(client, name)
+        aliases = client.get_registered_model(name).aliases  # a search for versions gives none
+        experiments = [found.experiment_id for found in client.search_experiments()]
+        names = {run.info.run_id: run.info.run_name for run in client.search_runs(experiments, max_results=10_000)}
+    return [
+        _version_row(version, [alias for alias, of in aliases.items() if int(of) == number], names)
+        for number, version in reversed(versions.items())
+    ]
+
+
+def _version_row(version: ModelVersion, aliases: list[str], run_names: dict[str, str | None]) -> VersionRow:
+    tags = version.tags
+    low, at, high = (tags.get(f"test.accuracy{end}") for end in ("_low", "", "_high"))
+    against = tags.get("gate.against")
+    return VersionRow(
+        number=int(version.version),
+        aliases=tuple(sorted(aliases)),
+        registered=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        recipe=tags.get("recipe", "-"),
+        seed=tags.get("seed", "-"),
+        accuracy=_number(at),
+        accuracy_low=_number(low),
+        accuracy_high=_number(high),
+        gate=f"{tags['gate.outcome']} against {against}" if against else "-",
+        run=run_names.get(str(version.run_id)) or str(version.run_id)[:8],
+    )
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)

@@ -6,6 +6,7 @@ from pathlib import Path
 from sentiment.history import Epoch
 from sentiment.metrics import Measured, Spread
 from sentiment.recipes import TrainConfig
+from tasks.promotion import Outcome
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class TrainingResult:
         model: the registered version.
         measured: figures on the test split.
         seconds: wall time by stage.
+        promotion: what came of it, if one was asked for.
     """
 
     run_id: str
@@ -73,6 +75,7 @@ class TrainingResult:
     model: Registered
     measured: Measured
     seconds: dict[str, float]
+    promotion: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class RepeatsResult:
         model: the registered version.
         accuracy: of the test split, over the seeds.
         seconds: wall time of the whole.
+        promotion: what came of it, if one was asked for.
     """
 
     run_id: str
@@ -107,3 +111,4 @@ class RepeatsResult:
     model: Registered
     accuracy: Spread
     seconds: float
+    promotion: Outcome | None = None

@@ -14,7 +14,7 @@ from sentiment.recipes import load_recipe
 from sentiment.scoring import Vocabulary
 from sentiment.settings import PREFIX, Settings
 from tasks.tracking import connect
-from tests.world import Trained, World, make_world
+from tests.world import Trained, World, copy_world, make_world
 
 MIRROR = {name: os.environ.get(name, "") for name in (
     "SENTIFLOW_IMDB_URL", "SENTIFLOW_IMDB_SHA256", "SENTIFLOW_WORD_INDEX_URL", "SENTIFLOW_WORD_INDEX_SHA256",
@@ -104,3 +104,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path, pref
         for name, value in made.variables.items():
             patch.setenv(name, value)
         return Trained(made, train(load_recipe("seed", ["sequence_length=80"]), "sample", 4))
+
+
+@pytest.fixture(scope="session")
+def three_versions(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A store with three versions of the sample's model, see ``Registry``; nobody is champion."""
+    from flows.train import train
+
+    made = copy_world(tmp_path_factory.mktemp("registry"), trained.world)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.variables.items():
+            patch.setenv(name, value)
+        train(load_recipe("seed", ["sequence_length=80", "epochs=1", "learning_rate=0.0001"]), "sample", 4)
+        train(load_recipe("seed", ["sequence_length=80"]), "sample", 5)
+    return made
+
+
+@pytest.fixture
+def registry(tmp_path: Path, three_versions: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A copy of that store for one test, in the environment, too."""
+    made = copy_world(tmp_path, three_versions)
+    for name, value in made.variables.items():
+        monkeypatch.setenv(name, value)
+    return made

@@ -72,3 +72,17 @@ class Trained:
 
     world: World
     result: TrainingResult
+
+
+class Registry:
+    """Versions of ``sample-sentiment`` in the store of the fixture ``registry``."""
+
+    GOOD = 1
+    POOR = 2
+    NEWEST = 3  # as good as GOOD, by another seed
+
+
+def copy_world(root: Path, source: World) -> World:
+    """A world with a copy of another's store and datasets; files of runs and models stay where they are."""
+    shutil.copytree(source.root / "data" / "datasets", root / "data" / "datasets")
+    return make_world(root, source.root / "mlruns" / "mlflow.db")

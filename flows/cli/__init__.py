@@ -21,6 +21,8 @@ def main() -> None:
     began = time.time() - time.process_time()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if not os.environ.get("PREFECT_API_URL"):
+        os.environ.pop("PREFECT_API_URL", None)  # empty, Prefect's events go to no server and are lost
     from flows.cli.app import app
     from flows.cli.errors import exit_code, report
     from tasks import interrupts

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import logs
+from flows.cli import app_life, app_use, logs
+from flows.cli.options import DatasetOption, DebugOption, RecipeOption, SetOption
 
 app = typer.Typer(
     name="sentiflow",
@@ -16,15 +17,6 @@ app = typer.Typer(
     epilog="Settings are read from SENTIFLOW_* variables and .env; the README lists them.",
 )
 
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a name, or a TOML file of your own.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
-]
-DatasetOption = Annotated[
-    str, typer.Option("--dataset", "-d", help="imdb, sample, or a .csv or .parquet table (text, label).")
-]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show every log line, and tracebacks.")]
-
 
 @app.command(
     epilog="""Examples:
@@ -33,7 +25,7 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show every log line,
 
     sentiflow train --dataset sample --set epochs=2 --seed 7
 
-    sentiflow train --recipe tuned --repeats 5
+    sentiflow train --recipe tuned --repeats 5 --promote
 
     sentiflow train --recipe my-recipe.toml --dataset reviews.csv"""
 )
@@ -48,6 +40,9 @@ def train(
         int,
         typer.Option(min=1, max=1000, help="Train this many seeds, counted up from --seed; register the best."),
     ] = 1,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Put the version in use afterwards, if the gate says yes.")
+    ] = False,
     or_sample: Annotated[
         bool, typer.Option("--or-sample", help="Train on the sample when the dataset cannot be fetched.")
     ] = False,
@@ -61,7 +56,7 @@ def train(
     if not debug:
         native.filter_native_lines()
 
-    command.run(recipe, changes or [], dataset, seed, repeats, or_sample=or_sample)
+    command.run(recipe, changes or [], dataset, seed, repeats, promote=promote, or_sample=or_sample)
 
 
 @app.command(
@@ -102,30 +97,8 @@ def runs(
     command.run(most)
 
 
-@app.command(
-    epilog="""Examples:
-
-    sentiflow predict "A quiet film that stays with you."
-
-    sentiflow predict --version 2 "Two hours I will never get back." "Loved it."
-
-    sentiflow predict --dataset sample "Dull from start to end." """
-)
-def predict(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts.")],
-    version: Annotated[
-        int | None, typer.Option(min=1, help="A version; without it the champion, else the newest.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="Whose model: imdb, sample, or your table's name.")
-    ] = None,
-    debug: DebugOption = False,
-) -> None:
-    """Say whether texts are positive or negative."""
-    logs.set_up(debug=debug)
-    from flows.cli import predict as command
-
-    command.run(texts, version, dataset)
+app_life.add_to(app)
+app_use.add_to(app)
 
 
 @app.command(

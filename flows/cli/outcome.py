@@ -6,6 +6,7 @@ import sys
 
 from rich.console import Console
 
+from flows.cli import judgement
 from tasks.results import RepeatsResult, TrainingResult
 
 _STAGES = {
@@ -28,6 +29,10 @@ def show(result: TrainingResult | RepeatsResult, dataset: str) -> None:
     told = _repeats(result) if isinstance(result, RepeatsResult) else _single(result)
     for line in [*told, *_next(result, dataset)]:
         console.print(line, soft_wrap=True)
+    if result.promotion is not None:
+        console.print()
+        judgement.show(result.promotion.weighed, console)
+        judgement.tell(result.promotion, console)
 
 
 def _single(result: TrainingResult) -> list[str]:

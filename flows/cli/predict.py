@@ -7,8 +7,10 @@ from rich.markup import escape
 
 from sentiment.errors import UsageError
 from sentiment.names import model_name
+from sentiment.scoring import is_positive
 from sentiment.settings import load_settings
-from tasks.predict import predict
+from tasks.scorers import load_scorer
+from tasks.versions import find_version
 
 _SHOWN = 60
 
@@ -17,11 +19,12 @@ def run(texts: Sequence[str], number: int | None, dataset: str | None) -> None:
     """Print label, score and beginning of each text, and which version answered."""
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
-    name = None if dataset is None else model_name(dataset)
-    version, predictions = predict(load_settings(), texts, name, number)
+    settings = load_settings()
+    version = find_version(settings, None if dataset is None else model_name(dataset), number)
+    scores = load_scorer(settings, version).score(texts)
     console = Console(highlight=False)
-    for text, (label, score) in zip(texts, predictions, strict=True):
-        colour = "green" if label == "positive" else "red"
+    for text, score, positive in zip(texts, scores, is_positive(scores), strict=True):
+        label, colour = ("positive", "green") if positive else ("negative", "red")
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         console.print(f"[{colour}]{label}[/]  {score:.4f}  {escape(beginning)}", soft_wrap=True)

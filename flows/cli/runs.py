@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from flows.cli.tables import print_table
 from sentiment.settings import load_settings, shown
 from tasks.registry import RunRow, latest_runs
 from tasks.tracking import connect
@@ -25,9 +26,7 @@ def run(most: int) -> None:
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*_cells(row))
-    if not console.is_terminal:
-        console.width = max(console.width, 160)  # a pipe has no width: never fold lines that a script reads
-    console.print(table)
+    print_table(table, console)
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:

@@ -14,7 +14,16 @@ if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from tasks.results import RepeatsResult, TrainingResult
 
 
-def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, repeats: int, *, or_sample: bool) -> None:
+def run(
+    recipe: str,
+    changes: Sequence[str],
+    dataset: str,
+    seed: int,
+    repeats: int,
+    *,
+    promote: bool,
+    or_sample: bool,
+) -> None:
     """Train; on a terminal with progress, at the end with a summary of where to look and what to type."""
     check_seeds(seed, repeats)
     config = load_recipe(recipe, changes)
@@ -22,7 +31,7 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, repeats: i
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     wait_for_server = _start_up(config, dataset, seeds, settings)
     try:
-        result = _train(config, dataset, seed, repeats, wait_for_server)
+        result = _train(config, dataset, seed, repeats, promote, wait_for_server)
     except UnreachableError as err:
         if not or_sample or dataset == "sample":
             raise
@@ -33,7 +42,7 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, repeats: i
             soft_wrap=True,
         )
         dataset = "sample"
-        result = _train(config, dataset, seed, repeats, wait_for_server)
+        result = _train(config, dataset, seed, repeats, promote, wait_for_server)
     from flows.cli import outcome
 
     outcome.show(result, dataset)
@@ -57,7 +66,12 @@ def _start_up(config: TrainConfig, dataset: str, seeds: str, settings: Settings)
 
 
 def _train(
-    config: TrainConfig, dataset: str, seed: int, repeats: int, wait_for_server: Callable[[], None]
+    config: TrainConfig,
+    dataset: str,
+    seed: int,
+    repeats: int,
+    promote: bool,
+    wait_for_server: Callable[[], None],
 ) -> "TrainingResult | RepeatsResult":
     from flows.repeat import repeat
     from flows.train import train
@@ -65,4 +79,6 @@ def _train(
 
     preload()
     wait_for_server()
-    return train(config, dataset, seed) if repeats == 1 else repeat(config, dataset, seed, repeats)
+    if repeats == 1:
+        return train(config, dataset, seed, promote)
+    return repeat(config, dataset, seed, repeats, promote)

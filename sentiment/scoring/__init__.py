@@ -4,20 +4,25 @@ This package travels inside every registered model, under a name of its own. It 
 standard library only, and itself only relatively.
 """
 
-from .forward import Weights, forward
-from .scorer import TextScorer, is_positive
+from .forward import Network, Weights, forward
+from .reading import Reading, Word
+from .scorer import TextScorer, is_positive, label_of
 from .sequences import pad
 from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, tokenize
 
 __all__ = [
     "OUT_OF_VOCABULARY",
     "PAD",
+    "Network",
+    "Reading",
     "START",
     "TextScorer",
     "Vocabulary",
     "Weights",
+    "Word",
     "forward",
     "is_positive",
+    "label_of",
     "pad",
     "tokenize",
 ]

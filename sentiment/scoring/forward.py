@@ -77,61 +77,100 @@ class Weights:
             raise ValueError(f"{path}: damaged, or not the weights of a network: {err}") from err
 
 
-def forward(weights: Weights, ids: NDArray[np.int32]) -> Floats:
-    """Score reviews: h_t = tanh(x_t W + h_(t-1) U + b) over all steps, then a sigmoid of the last state.
+class Network:
+    """Weights made ready to read with: what each word adds to a step is computed once, not once a call.
 
     Computed in float64, so that a review's score does not depend on the batch it stands in, and is closer to
     the exact value than Keras's own float32 (which differs from itself by up to 3e-6 between batch sizes).
-
-    Args:
-        weights: the trained arrays.
-        ids: shape (n, t), padded with 0.
-
-    Returns:
-        Probability of positive, shape (n,), each from 0 to 1.
-
-    Raises:
-        ValueError: an id has no row in the embedding.
     """
-    v = weights.embedding.shape[0]
-    if ids.size and (ids.min() < 0 or ids.max() >= v):
-        raise ValueError(f"ids must lie from 0 to {v - 1}, got {ids.min()} to {ids.max()}")
-    # One row a word, so that a step looks its input up instead of multiplying by the kernel again.
-    inputs = weights.embedding.astype(np.float64) @ weights.kernel + weights.bias  # (v, u)
-    recurrent = weights.recurrent_kernel.astype(np.float64)  # (u, u)
-    if weights.mask_zero:
-        ids = pads_in_front(ids)
-    lengths = ids.shape[1] - first_words(ids)  # (n,)
-    order = np.argsort(lengths, kind="stable")
-    pads = np.zeros((ids.shape[1] + 1, len(recurrent)))  # (t + 1, u)
-    if not weights.mask_zero:
-        _read_pads(inputs[PAD], recurrent, pads)
-    states = np.empty((len(ids), len(recurrent)))  # (n, u)
 
-    def read(start: int) -> None:
-        rows = order[start : start + _CHUNK]
-        states[rows] = _read(ids[rows], lengths[rows], inputs, recurrent, pads)
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        # One row a word, so that a step looks its input up instead of multiplying by the kernel again.
+        self._inputs = weights.embedding.astype(np.float64) @ weights.kernel + weights.bias  # (v, u)
+        self._recurrent = weights.recurrent_kernel.astype(np.float64)  # (u, u)
+        self._dense = weights.dense_kernel.astype(np.float64)  # (u, 1)
 
-    _in_threads(read, range(0, len(ids), _CHUNK))
-    logits = states @ weights.dense_kernel.astype(np.float64) + weights.dense_bias  # (n, 1)
-    return _sigmoid(logits[:, 0])
+    def score(self, ids: NDArray[np.int32], threads: int | None = None) -> Floats:
+        """Score reviews: h_t = tanh(x_t W + h_(t-1) U + b) over all steps, then a sigmoid of the last state.
+
+        Args:
+            ids: shape (n, t), padded with 0.
+            threads: how many may work at once; by default one a core.
+
+        Returns:
+            Probability of positive, shape (n,), each from 0 to 1.
+
+        Raises:
+            ValueError: an id has no row in the embedding.
+        """
+        self._check(ids)
+        if self.weights.mask_zero:
+            ids = pads_in_front(ids)
+        lengths = ids.shape[1] - first_words(ids)  # (n,)
+        order = np.argsort(lengths, kind="stable")
+        pads = self._pads(ids.shape[1])
+        states = np.empty((len(ids), len(self._recurrent)))  # (n, u)
+
+        def read(start: int) -> None:
+            rows = order[start : start + _CHUNK]
+            states[rows] = _read(ids[rows], lengths[rows], self._inputs, self._recurrent, pads)
+
+        _in_threads(read, range(0, len(ids), _CHUNK), threads or os.cpu_count() or 1)
+        return self._scores(states)
+
+    def score_steps(self, ids: NDArray[np.int32]) -> Floats:
+        """Score one review after each of its steps.
+
+        Args:
+            ids: shape (t,), padded in front with 0.
+
+        Returns:
+            Shape (t + 1,): before the first step, and after each; the last is what ``score`` says.
+
+        Raises:
+            ValueError: an id has no row in the embedding.
+        """
+        self._check(ids)
+        states = self._pads(len(ids))  # (t + 1, u)
+        for t in range(int(first_words(ids[np.newaxis])[0]), len(ids)):
+            if self.weights.mask_zero and ids[t] == PAD:
+                states[t + 1] = states[t]
+            else:
+                states[t + 1] = np.tanh(self._inputs[ids[t]] + states[t] @ self._recurrent)
+        return self._scores(states)
+
+    def _check(self, ids: NDArray[np.int32]) -> None:
+        v = len(self._inputs)
+        if ids.size and (ids.min() < 0 or ids.max() >= v):
+            raise ValueError(f"ids must lie from 0 to {v - 1}, got {ids.min()} to {ids.max()}")
+
+    def _pads(self, steps: int) -> Floats:
+        """The states after 0, 1, 2, ... steps of padding, which all reviews share; shape (steps + 1, u)."""
+        pads = np.zeros((steps + 1, len(self._recurrent)))
+        if not self.weights.mask_zero:
+            for t in range(steps):
+                pads[t + 1] = np.tanh(self._inputs[PAD] + pads[t] @ self._recurrent)
+        return pads
+
+    def _scores(self, states: Floats) -> Floats:
+        return _sigmoid((states @ self._dense + self.weights.dense_bias)[:, 0])
 
 
-def _in_threads(work: Callable[[int], None], starts: range) -> None:
-    """Work on all chunks, on all cores; no chunk depends on another."""
-    if len(starts) < 2:
+def forward(weights: Weights, ids: NDArray[np.int32]) -> Floats:
+    """Score reviews once; see ``Network.score``."""
+    return Network(weights).score(ids)
+
+
+def _in_threads(work: Callable[[int], None], starts: range, threads: int) -> None:
+    """Work on all chunks, in so many threads; no chunk depends on another."""
+    if min(len(starts), threads) < 2:
         for start in starts:
             work(start)
         return
-    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(starts), threads)) as pool:
         for _ in pool.map(work, starts):  # raises what a chunk raised
             pass
-
-
-def _read_pads(pad_input: Floats, recurrent: Floats, pads: Floats) -> None:
-    """Fill in the states after 0, 1, 2, ... steps of padding, which all reviews share."""
-    for t in range(len(pads) - 1):
-        pads[t + 1] = np.tanh(pad_input + pads[t] @ recurrent)
 
 
 def _read(

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .forward import Weights, forward
+from .forward import Network, Weights
+from .reading import Reading, read
 from .sequences import pad
 from .vocabulary import Vocabulary
 
@@ -28,6 +30,11 @@ def is_positive(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     return scores > THRESHOLD
 
 
+def label_of(score: float) -> str:
+    """The word for one score: positive or negative."""
+    return "positive" if score > THRESHOLD else "negative"
+
+
 @dataclass(frozen=True)
 class TextScorer:
     """Tokeniser, vocabulary, padding and network in one.
@@ -42,8 +49,17 @@ class TextScorer:
     vocabulary: Vocabulary
     sequence_length: int
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    @cached_property
+    def network(self) -> Network:
+        """The weights made ready to read with, at the first call."""
+        return Network(self.weights)
+
+    def score(self, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
         """Score texts from 0 (negative) to 1 (positive); a text without any known word is read as empty.
+
+        Args:
+            texts: raw.
+            threads: how many may work at once; by default one a core.
 
         Returns:
             Shape (texts,).
@@ -56,13 +72,17 @@ class TextScorer:
         wrong = [text for text in texts if not isinstance(text, str)]
         if wrong:
             raise TypeError(f"expected texts, got {type(wrong[0]).__name__}: {str(wrong[0])[:60]}")
-        batches = [self._score(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
+        batches = [self._score(texts[i : i + _BATCH], threads) for i in range(0, len(texts), _BATCH)]
         return np.concatenate(batches) if batches else np.empty(0)
 
-    def _score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def explain(self, text: str) -> Reading:
+        """Tell how a text's score comes about, word by word; its last score is what ``score`` says, to 1e-12."""
+        return read(self.network, self.vocabulary, self.sequence_length, text)
+
+    def _score(self, texts: Sequence[str], threads: int | None) -> NDArray[np.float64]:
         vocabulary_size = self.weights.embedding.shape[0]
         ids = pad([self.vocabulary.encode(text) for text in texts], self.sequence_length, vocabulary_size)
-        return forward(self.weights, ids)
+        return self.network.score(ids, threads)
 
     def save(self, folder: Path) -> dict[str, Path]:
         """Write the scorer as three files into an existing folder; returns them by name."""

@@ -56,6 +56,10 @@ class Vocabulary:
         ids = self._ids
         return [START, *(ids[word] for word in tokenize(text) if word in ids)]
 
+    def id_of(self, word: str) -> int | None:
+        """The id of one word as ``tokenize`` made it, or None when it has no rank."""
+        return self._ids.get(word)
+
     def decode(self, ids: Iterable[int], unknown: str = "?") -> str:
         """Turn ids into words; padding vanishes, the start marker and unknown ids become ``unknown``.
 

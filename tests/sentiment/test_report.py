@@ -11,9 +11,12 @@ from matplotlib.figure import Figure
 from sentiment.data.reviews import Reviews
 from sentiment.metrics import Measured
 from sentiment.report import Miss, headline, page, worst_errors, worst_errors_text
-from sentiment.scoring import Vocabulary
+from sentiment.scoring import Reading, TextScorer, Vocabulary, Weights, Word
 
 VOCABULARY = Vocabulary(["good", "bad", "film"])  # ids 4, 5, 6
+SHAPES = (7, 2), (2, 2), (2, 2), (2,), (2, 1), (1,)
+SCORER = TextScorer(Weights(*(np.full(shape, 0.1, np.float32) for shape in SHAPES)), VOCABULARY, 5)
+READING = Reading(0.5, 0.9, (Word("bad", "read", 0.2, -0.3), Word("film", "read", 0.9, 0.7)))
 MEASURED = Measured(0.4, 0.8325, 0.82783, 0.83708, 0.83, 0.9, 0.12)
 SCORES = np.array([0.9, 0.2, 0.99, 0.4, 0.7, 0.6])
 LABELS = [1, 1, 0, 1, 0, 0]
@@ -29,33 +32,34 @@ def six_reviews() -> Reviews:
 
 
 def test_worst_errors_are_the_most_confident_first_and_equals_in_order(six_reviews: Reviews) -> None:
-    ids = [miss.review_id for miss in worst_errors(six_reviews, SCORES, VOCABULARY)]
+    ids = [miss.review_id for miss in worst_errors(six_reviews, SCORES, SCORER)]
     assert ids == ["test-2", "test-1", "test-4", "test-3", "test-5"]
 
 
 def test_worst_errors_stop_at_most(six_reviews: Reviews) -> None:
-    assert [miss.review_id for miss in worst_errors(six_reviews, SCORES, VOCABULARY, most=2)] == [
+    assert [miss.review_id for miss in worst_errors(six_reviews, SCORES, SCORER, most=2)] == [
         "test-2",
         "test-1",
     ]
 
 
 def test_a_score_of_one_half_counts_as_negative(six_reviews: Reviews) -> None:
-    misses = worst_errors(six_reviews, np.full(6, 0.5), VOCABULARY)
+    misses = worst_errors(six_reviews, np.full(6, 0.5), SCORER)
     assert [miss.review_id for miss in misses] == ["test-0", "test-1", "test-3"]
 
 
 def test_a_miss_holds_label_score_and_the_decoded_text(six_reviews: Reviews) -> None:
-    assert worst_errors(six_reviews, SCORES, VOCABULARY)[0] == Miss("test-2", 0, 0.99, "bad film film")
+    expected = Miss("test-2", 0, 0.99, "bad film film", SCORER.explain("bad film film"))
+    assert worst_errors(six_reviews, SCORES, SCORER)[0] == expected
 
 
 @pytest.mark.parametrize(("label", "word"), [(0, "negative"), (1, "positive")])
 def test_a_heading_names_the_true_label(label: int, word: str) -> None:
-    assert Miss("test-7", label, 0.98765, "x").heading == f"test-7: {word}, scored 0.9877"
+    assert Miss("test-7", label, 0.98765, "x", READING).heading == f"test-7: {word}, scored 0.9877"
 
 
 def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
-    misses = [Miss("a", 0, 0.9, "bad film"), Miss("b", 1, 0.2, "good")]
+    misses = [Miss("a", 0, 0.9, "bad film", READING), Miss("b", 1, 0.2, "good", READING)]
     expected = "a: negative, scored 0.9000\nbad film\n\nb: positive, scored 0.2000\ngood\n"
     assert worst_errors_text(misses) == expected
 
@@ -92,7 +96,8 @@ HOSTILE = "<script>alert('x')</script> & <img src=http://evil.example/a.png>"
 @pytest.fixture
 def read_page() -> Tags:
     figure = Figure(figsize=(1, 1))
-    misses = [Miss("row-<b>1</b>", 0, 0.9, HOSTILE)]
+    reading = Reading(0.5, 0.9, (Word(HOSTILE, "read", 0.9, 0.4),))
+    misses = [Miss("row-<b>1</b>", 0, 0.9, HOSTILE, reading)]
     facts = {"git_commit": "abc<i>", "url": "http://127.0.0.1:5000/#/run"}
     return Tags(page(f"Run {HOSTILE}", facts, MEASURED, {'curves"><script>': figure}, misses))
 
@@ -134,3 +139,9 @@ def test_every_figure_stands_on_the_page_with_four_digits() -> None:
 
 def test_a_page_without_errors_says_none() -> None:
     assert Tags(page("t", {}, MEASURED, {}, [])).words.count("Worst errorsNone.") == 1
+
+
+def test_a_worst_error_shows_which_words_moved_its_score() -> None:
+    content = page("t", {}, MEASURED, {}, [Miss("a", 0, 0.9, "bad film", READING)])
+    assert 'title="0.500 to 0.200">bad</span>' in content
+    assert 'title="0.200 to 0.900">film</span>' in content

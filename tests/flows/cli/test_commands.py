@@ -266,3 +266,10 @@ def test_debug_shows_the_traceback(world: World) -> None:
     done = world.run("data", "--dataset", "missing.csv", "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+def test_an_empty_address_of_prefects_server_is_none_at_all(world: World) -> None:
+    """Red if task states, which travel as events, are lost: Prefect's client fails on an empty address."""
+    done = world.run("train", "--dataset", "sample", *QUICK, PREFECT_API_URL="")
+    assert done.returncode == 0, done.stderr
+    assert "EventsWorker" not in done.stderr

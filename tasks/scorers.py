@@ -1,35 +1,24 @@
-"""Scores of texts by a registered version."""
+"""Registered versions as scorers, without MLflow where the store is local."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 
 from sentiment.errors import WorldError
-from sentiment.scoring import TextScorer, is_positive
+from sentiment.scoring import TextScorer
 from sentiment.settings import Settings
-from tasks.versions import Version, files_of, find_version
-
-Prediction = tuple[str, float]  # label, score
+from tasks.versions import Version, files_of
 
 
-def predict(
-    settings: Settings, texts: Sequence[str], name: str | None, number: int | None
-) -> tuple[Version, list[Prediction]]:
-    """Label and score texts by the version asked for, else the champion, else the newest.
+def load_scorer(settings: Settings, version: Version) -> TextScorer:
+    """Load what a registered version scores with; files of a server are downloaded first.
 
     Raises:
-        UsageError: there is no such version.
         WorldError: the store or the version's files cannot be read.
     """
-    version = find_version(settings, name, number)
     if urlparse(version.location).scheme in ("", "file"):
-        scorer = _load(version, files_of(version))
-    else:
-        scorer = _download(version, settings)
-    scores = scorer.score(texts)
-    labels = ["positive" if positive else "negative" for positive in is_positive(scores)]
-    return version, list(zip(labels, scores.tolist(), strict=True))
+        return _load(version, files_of(version))
+    return _download(version, settings)
 
 
 def _download(version: Version, settings: Settings) -> TextScorer:

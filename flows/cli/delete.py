@@ -1,0 +1,16 @@
+"""``sentiflow delete``."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from sentiment.settings import load_settings
+from tasks import promotion
+from tasks.champion import model_named
+
+
+def run(number: int, dataset: str | None) -> None:
+    """Delete a version that no alias holds."""
+    settings = load_settings()
+    name = model_named(settings, dataset)
+    promotion.delete(name, number, settings)
+    Console(highlight=False).print(f"{escape(name)} version {number} is deleted; its run stays.", soft_wrap=True)

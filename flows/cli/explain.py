@@ -1,0 +1,65 @@
+"""``sentiflow explain``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from sentiment import readings
+from sentiment.errors import UsageError
+from sentiment.files import publish
+from sentiment.names import model_name
+from sentiment.scoring import Reading, Word, label_of
+from sentiment.settings import load_settings
+from tasks.scorers import load_scorer
+from tasks.versions import find_version
+
+
+def run(text: str, page: Path | None, number: int | None, dataset: str | None) -> None:
+    """Print the words with the score after each, which moved it most, and write a page if one is asked for."""
+    if not text.strip():
+        raise UsageError("The text is empty.", 'For example: sentiflow explain "It began well, but ended badly."')
+    settings = load_settings()
+    version = find_version(settings, None if dataset is None else model_name(dataset), number)
+    reading = load_scorer(settings, version).explain(text)
+    label = label_of(reading.score)
+    by = f"{version.name} version {version.number}"
+    console = Console(highlight=False)
+    console.print(f"[dim]before the first word[/] {reading.start:.2f}")
+    console.print(_coloured(reading))
+    console.print()
+    for way, words in zip(("raised", "lowered"), readings.strongest(reading), strict=True):
+        if words:
+            console.print(f"{way} it most: {escape(_told(words))}", soft_wrap=True)
+    for fate, why in (("unknown", "no review holds them"), ("cut", "only the last words are read")):
+        if left := sum(word.fate == fate for word in reading.words):
+            console.print(f"[dim]words not read, as {why}: {left}[/]")
+    colour = "green" if label == "positive" else "red"
+    console.print(f"[{colour}]{label}[/]  {reading.score:.4f}  [dim]{by} ({version.why})[/]", soft_wrap=True)
+    if page is not None:
+        publish(page, lambda path: path.write_text(readings.page(reading, label, by), encoding="utf-8"))
+        console.print(f"Written: {escape(str(page))}", soft_wrap=True)
+
+
+def _coloured(reading: Reading) -> Text:
+    """Each word with the score after it; the stronger the colour, the more it moved the score."""
+    line = Text()
+    for word in reading.words:
+        line.append(word.text, _style(word, reading))
+        line.append(f" {word.score:.2f}  " if word.fate in ("read", "rare") else "  ", "dim")
+    return line
+
+
+def _style(word: Word, reading: Reading) -> str:
+    if word.fate in ("unknown", "cut"):
+        return "dim strike"
+    if abs(word.change) < readings.SHOWN:
+        return "default"
+    paint = int(95 + 160 * readings.strength(word, reading))
+    return f"bold black on rgb(95,{paint},95)" if word.change > 0 else f"bold black on rgb({paint},95,95)"
+
+
+def _told(words: Sequence[Word]) -> str:
+    return ", ".join(f"{word.text} {word.change:+.2f}" for word in words)

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a name, or a TOML file of your own.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
+]
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", "-d", help="imdb, sample, or a .csv or .parquet table (text, label).")
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show every log line, and tracebacks.")]
+WhoseOption = Annotated[
+    str | None,
+    typer.Option("--dataset", "-d", help="Whose model: imdb, sample, or your table's name."),
+]
+VersionOption = Annotated[
+    int | None, typer.Option("--version", min=1, help="A version; without it the champion, else the newest.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]

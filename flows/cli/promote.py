@@ -1,0 +1,51 @@
+"""``sentiflow promote``."""
+
+import logging
+
+from rich.console import Console
+
+from flows.cli import judgement
+from sentiment.errors import RefusedError
+from sentiment.settings import load_settings
+from tasks import promotion
+from tasks.champion import model_named
+from tasks.console import CONSOLE
+from tasks.weigh import Weighed, weigh
+
+logger = logging.getLogger("promote")
+
+
+def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dry_run: bool) -> None:
+    """Weigh a version, show what the gate says, and promote it unless it says no or this is a dry run."""
+    promotion.check_request(force=force, reason=reason)
+    settings = load_settings()
+    name = model_named(settings, dataset)
+    if settings.promotion_approval and not dry_run:
+        _with_approval(name, number, reason, force=force)
+        return
+    weighed = weigh(name, number, settings, logger)
+    console = Console(highlight=False)
+    judgement.show(weighed, console)
+    if dry_run:
+        _end_dry(weighed, console, force=force)
+        return
+    verdict = promotion.decide(weighed, force=force, reason=reason)
+    judgement.tell(promotion.carry_out(weighed, verdict, settings), console)
+
+
+def _end_dry(weighed: Weighed, console: Console, *, force: bool) -> None:
+    would = weighed.decision.passed or force
+    console.print(f"Dry run: it would {'' if would else 'not '}be promoted. Nothing was changed.")
+    if not would:
+        raise RefusedError(f"The gate refuses {weighed.name} version {weighed.version}.")
+
+
+def _with_approval(name: str, number: int | None, reason: str, *, force: bool) -> None:
+    """Run the flow: it pauses in the Prefect UI, and a person answers there."""
+    from flows.promote import promote
+
+    CONSOLE.print(
+        "The settings ask for a person's approval: answer in the Prefect UI, on the page of this flow run."
+    )
+    outcome = promote(name.removesuffix("-sentiment"), number, force=force, reason=reason)
+    judgement.tell(outcome, Console(highlight=False))

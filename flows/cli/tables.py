@@ -1,0 +1,13 @@
+"""Tables for terminals and pipes."""
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDE = 200
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; a pipe has no width, and a line that a script reads is never folded."""
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    console.print(table)

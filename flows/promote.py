@@ -1,0 +1,47 @@
+"""From a registered version to the champion."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from sentiment.names import model_name
+from sentiment.settings import load_settings
+from tasks.promote import decide, need_server, switch, weigh
+from tasks.promotion import Outcome, check_request
+
+Whose = Annotated[str, Field(description="imdb, sample, or the name of your table: whose model")]
+Version = Annotated[int | None, Field(ge=1, description="Which version; empty for the newest")]
+Force = Annotated[bool, Field(description="Promote although the gate says no; needs a reason, and is recorded")]
+Reason = Annotated[str, Field(max_length=2_000, description="Why; kept in the history")]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    return f"{model_name(given['dataset'])}-version-{given['version'] or 'newest'}"
+
+
+@flow(name="promote", flow_run_name=_run_name, persist_result=False)
+def promote(
+    dataset: Whose = "imdb", version: Version = None, force: Force = False, reason: Reason = ""
+) -> Outcome:
+    """Put a registered version in use, if the gate says yes.
+
+    1. weigh: candidate and champion on the same test reviews, and what the packaged model costs
+    2. decide: the gate's word, or a person's: force, and where the settings ask for it approval
+    3. switch: write it all down, then move the alias
+
+    A no fails the flow run, and says why.
+    """
+    check_request(force=force, reason=reason)
+    need_server(load_settings())
+    outcome = steps(model_name(dataset), version, force=force, reason=reason)
+    outcome.need_promotion()
+    return outcome
+
+
+def steps(name: str, version: int | None, *, force: bool = False, reason: str = "") -> Outcome:
+    """The three steps, in a flow run of whoever calls."""
+    weighed = weigh(name, version)
+    return switch(weighed, decide(weighed, force=force, reason=reason))

@@ -1,0 +1,156 @@
+"""The champion of a registered model: read, moved, and its history."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from sentiment.errors import UsageError, WorldError
+from sentiment.names import model_name
+from sentiment.promotions import Event
+from sentiment.settings import Settings
+from tasks.locks import champion_lock
+from tasks.tracking import connect, tracking_errors
+from tasks.versions import CHAMPION, choose_name
+
+_HISTORY = "history."  # tags of the registered model: they outlive each version
+_MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's words for an alias that is not set
+_PAGE = 1_000
+
+
+def model_named(settings: Settings, dataset: str | None) -> str:
+    """The registered model of a dataset, by default ``imdb-sentiment`` or the only one that there is.
+
+    Raises:
+        UsageError: there is no such model.
+        WorldError: the store does not answer.
+    """
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        names = sorted(model.name for model in client.search_registered_models())
+    return choose_name(names, None if dataset is None else model_name(dataset))
+
+
+def champion_of(client: MlflowClient, name: str) -> int | None:
+    """The champion's version, or None when there is none."""
+    try:
+        return int(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException as err:
+        if err.error_code not in _MISSING:
+            raise
+        return None
+
+
+def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
+    """All versions that were not deleted, by number, oldest first."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=_PAGE)
+    everything = list(found)
+    while found.token:
+        found = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=found.token)
+        everything += found
+    return {int(version.version): version for version in sorted(everything, key=lambda v: int(v.version))}
+
+
+def events_of(client: MlflowClient, name: str) -> list[Event]:
+    """Every promotion and rollback that was begun, oldest first.
+
+    Raises:
+        WorldError: somebody else's tag stands among them.
+    """
+    tags = client.get_registered_model(name).tags
+    try:
+        return [Event.from_json(tags[key]) for key in sorted(tags) if key.startswith(_HISTORY)]
+    except ValueError as err:
+        raise WorldError(
+            f"The history of {name} cannot be read: {err}.", "Correct the tags of the model."
+        ) from err
+
+
+def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
+    """Every promotion and rollback, oldest first, and today's champion.
+
+    Raises:
+        WorldError: the store does not answer.
+    """
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        return events_of(client, name), champion_of(client, name)
+
+
+def need_model(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
+    """The versions of a registered model.
+
+    Raises:
+        UsageError: it has none, or does not exist.
+    """
+    versions = versions_of(client, name)
+    if not versions:
+        raise UsageError(f"No version is registered as {name}.", "Train one first: sentiflow train")
+    return versions
+
+
+def need_version(versions: dict[int, ModelVersion], name: str, number: int) -> ModelVersion:
+    """One of the versions.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if number not in versions:
+        there = ", ".join(map(str, list(versions)[-10:]))
+        raise UsageError(f"{name} has no version {number}.", f"The latest versions are: {there}.")
+    return versions[number]
+
+
+@contextmanager
+def changing(name: str, settings: Settings) -> Iterator[MlflowClient]:
+    """Connect to the store with the champion's lock held: nobody else moves it meanwhile."""
+    with champion_lock(name, settings), tracking_errors(settings.tracking_uri):
+        yield connect(settings)
+
+
+def move(client: MlflowClient, name: str, event: Event) -> None:
+    """Write the event down, on the version and in the history, then move the alias: the one and last switch.
+
+    The champion's lock must be held (``changing``).
+
+    Raises:
+        WorldError: the champion is no longer the one that the event replaces.
+    """
+    found = champion_of(client, name)
+    if found != event.replaced:
+        raise WorldError(
+            f"{name}: the champion is now {_called(found)}, no longer {_called(event.replaced)}: somebody else "
+            "changed it meanwhile. Nothing was changed here.",
+            "Look at it with: sentiflow history; then try again.",
+        )
+    keys = [key for key in client.get_registered_model(name).tags if key.startswith(_HISTORY)]
+    number = 1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0)
+    for key, value in _version_tags(event).items():
+        client.set_model_version_tag(name, str(event.version), key, value)
+    client.set_registered_model_tag(name, f"{_HISTORY}{number:06d}", event.to_json())
+    client.set_registered_model_alias(name, CHAMPION, str(event.version))
+
+
+def _version_tags(event: Event) -> dict[str, str]:
+    """What a version's own page says of how it came to be champion."""
+    tags = {
+        f"{event.kind}.by": event.by,
+        f"{event.kind}.at": event.at,
+        f"{event.kind}.reason": event.reason,
+    }
+    if event.kind == "promotion":
+        replaced = "none" if event.replaced is None else str(event.replaced)
+        tags |= {"promotion.decision": event.decision, "previous_version": replaced}
+    return tags
+
+
+def now() -> str:
+    """The moment, for an event."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _called(version: int | None) -> str:
+    return "none" if version is None else f"version {version}"

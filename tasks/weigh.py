@@ -1,0 +1,171 @@
+"""Everything the gate wants to know of a candidate and the champion, gathered from the store."""
+
+import logging
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow.artifacts
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
+from mlflow.tracking import MlflowClient
+
+from sentiment import gate
+from sentiment.data import reviews
+from sentiment.errors import UsageError, WorldError
+from sentiment.gate import Cost, Decision, Limits, ScoreTable
+from sentiment.scoring import TextScorer
+from sentiment.settings import Settings
+from tasks.champion import champion_of, need_model, need_version
+from tasks.tracking import connect, tracking_errors
+
+_SCORES = "test_scores.parquet"
+_TEXTS = 30  # timed one by one; the median of so many is steady
+_LONG_TEXT = "the film was not as good as they say but the acting is fine " * 50  # 700 words: of full length
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A candidate held against the champion.
+
+    Attributes:
+        name: of the registered model.
+        version: the candidate.
+        run_id: of its training.
+        champion: the version in use; None when there is none.
+        champion_run_id: of its training.
+        decision: the gate's.
+    """
+
+    name: str
+    version: int
+    run_id: str
+    champion: int | None
+    champion_run_id: str | None
+    decision: Decision
+
+
+def weigh(name: str, number: int | None, settings: Settings, logger: logging.Logger) -> Weighed:
+    """Hold a version, by default the newest, against the champion and the limits of the settings; changes nothing.
+
+    Raises:
+        UsageError: there is no such version, or it is the champion already.
+        WorldError: the store fails, or a version's files or scores are not to be had.
+    """
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
+        versions = need_model(client, name)
+        candidate = need_version(versions, name, max(versions) if number is None else number)
+        current = champion_of(client, name)
+        if current == int(candidate.version):
+            raise UsageError(
+                f"{name} version {current} is the champion already.", "See the others: sentiflow versions"
+            )
+        champion = None if current is None else versions[current]
+        files, cost = _load(candidate, Path(folder))
+        store = _Store(client, settings, logger, Path(folder))
+        mine = store.stored_table(candidate) or store.scored(candidate, candidate, files)
+        theirs = None if champion is None else _champions(store, champion, candidate)
+    decision = gate.judge(mine, theirs, cost, limits_of(settings))
+    run_id = None if champion is None else str(champion.run_id)
+    return Weighed(name, int(candidate.version), str(candidate.run_id), current, run_id, decision)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The gate's limits."""
+    return Limits(
+        floor=settings.gate_floor,
+        margin=settings.gate_margin,
+        slice_margin=settings.gate_slice_margin,
+        slice_least=settings.gate_slice_least,
+        latency_ms=settings.gate_latency_ms,
+        size_mb=settings.gate_size_mb,
+    )
+
+
+def _load(version: ModelVersion, folder: Path) -> tuple[TextScorer, Cost]:
+    """Load the packaged model as whoever serves it would, and measure what it costs.
+
+    Raises:
+        WorldError: it cannot be loaded.
+    """
+    called = f"{version.name} version {version.version}"
+    try:
+        uri = f"models:/{version.name}/{version.version}"
+        path = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / f"model-{version.version}")))
+        model = mlflow.pyfunc.load_model(str(path))
+        scorer = TextScorer.load(path / "artifacts")
+    except (MlflowException, OSError, ValueError, KeyError, ImportError) as err:
+        raise WorldError(
+            f"Cannot load {called}: {err}.", "Are its files still there? Choose another version."
+        ) from err
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    text = pd.DataFrame({"text": [_LONG_TEXT]})
+    model.predict(text)  # what is made at the first call is no part of an answer
+    return scorer, Cost(1_000 * statistics.median(_seconds(model, text) for _ in range(_TEXTS)), size / 1e6)
+
+
+def _seconds(model: PyFuncModel, text: pd.DataFrame) -> float:
+    started = time.perf_counter()
+    model.predict(text)
+    return time.perf_counter() - started
+
+
+def _champions(store: "_Store", champion: ModelVersion, candidate: ModelVersion) -> ScoreTable:
+    """The champion's scores on the candidate's test reviews: the stored ones where these are the same reviews."""
+    same = champion.tags.get("dataset.digest") == candidate.tags.get("dataset.digest")
+    stored = store.stored_table(champion) if same else None
+    if stored is not None:
+        return stored
+    if not same:
+        store.logger.info("the champion was tested on other reviews: scored again on the candidate's")
+    scorer, _ = _load(champion, store.folder)
+    return store.scored(champion, candidate, scorer)
+
+
+@dataclass(frozen=True)
+class _Store:
+    client: MlflowClient
+    settings: Settings
+    logger: logging.Logger
+    folder: Path
+
+    def stored_table(self, version: ModelVersion) -> ScoreTable | None:
+        """The scores that the version's run keeps, or None when they are gone."""
+        run_id = str(version.run_id)
+        try:
+            length = int(self.client.get_run(run_id).data.params["sequence_length"])
+            folder = self.folder / f"scores-{version.version}"
+            folder.mkdir(exist_ok=True)
+            table = pd.read_parquet(self.client.download_artifacts(run_id, _SCORES, str(folder)))
+        except (MlflowException, OSError, KeyError) as err:
+            self.logger.warning(
+                "the scores of version %s are not in its run (%s): scored again", version.version, str(err)[:200]
+            )
+            return None
+        review_id = table["review_id"].to_numpy().astype(str)
+        label, score, n_tokens = (table[column].to_numpy() for column in ("label", "score", "n_tokens"))
+        return ScoreTable(review_id, label, score, n_tokens, length)
+
+    def scored(self, version: ModelVersion, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
+        """Scores of a version on the candidate's test reviews.
+
+        Raises:
+            WorldError: these reviews are not on this machine.
+        """
+        dataset, digest = candidate.tags.get("dataset", ""), candidate.tags.get("dataset.digest", "")
+        path = self.settings.data_dir / "datasets" / dataset / f"{digest}.parquet"
+        if not path.is_file():
+            raise WorldError(
+                f"The test reviews of {candidate.name} version {candidate.version} are not at {path}.",
+                f"Prepare them on this machine: sentiflow data --dataset {dataset or 'NAME'}",
+            )
+        self.logger.info("scoring the test reviews with version %s", version.version)
+        test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
+        scores = scorer.score([words.decode(ids, unknown="") for ids in test.tokens])
+        return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)

@@ -1,0 +1,126 @@
+"""The life of a version after training, told by the commands alone."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.world import Registry, World, copy_world
+
+NAME = "sample-sentiment"
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> list[tuple[int, str, str]]:
+    """One story in one store: exit code, output and errors of each command."""
+    world = copy_world(tmp_path_factory.mktemp("story"), three_versions)
+    commands = [
+        ("promote", str(Registry.GOOD), "--dry-run"),
+        ("promote", str(Registry.GOOD), "--reason", "the first"),
+        ("promote", str(Registry.POOR)),
+        ("promote", str(Registry.POOR), "--force", "--reason", "an experiment [bold]"),
+        ("rollback", "--reason", "it was poor"),
+        ("history",),
+        ("versions",),
+        ("delete", str(Registry.GOOD)),
+        ("predict", "A touching film."),
+    ]
+    done = [world.run(*command) for command in commands]
+    return [(one.returncode, one.stdout, one.stderr) for one in done]
+
+
+def test_a_dry_run_shows_the_rules_and_changes_nothing(story: list[tuple[int, str, str]]) -> None:
+    code, told, _ = story[0]
+    assert code == 0
+    assert re.search(r"yes +floor +accuracy 9\d\.\d\d%, at least 80\.00%", told)
+    assert "it would be promoted. Nothing was changed." in told
+    assert "in place of" not in story[1][1]  # the next one is still the first
+
+
+def test_a_promotion_names_the_new_champion(story: list[tuple[int, str, str]]) -> None:
+    code, told, _ = story[1]
+    assert code == 0
+    assert f"{NAME} version {Registry.GOOD} is the champion, the first (passed)." in told
+
+
+def test_a_refusal_ends_with_4_the_table_and_the_rule_that_failed(story: list[tuple[int, str, str]]) -> None:
+    code, told, errors = story[2]
+    assert code == 4
+    assert re.search(r"no +better +accuracy -\d+\.\d\d points to the champion's", told)
+    assert f"The gate refuses {NAME} version {Registry.POOR}" in errors
+    assert "--force --reason" in errors
+
+
+def test_force_is_told_as_such(story: list[tuple[int, str, str]]) -> None:
+    code, told, _ = story[3]
+    assert code == 0
+    assert f"version {Registry.POOR} is the champion, in place of version {Registry.GOOD} (forced)." in told
+
+
+def test_a_rollback_names_both_versions(story: list[tuple[int, str, str]]) -> None:
+    code, told, _ = story[4]
+    assert code == 0
+    assert f"version {Registry.GOOD} is the champion again, version {Registry.POOR} is not." in told
+
+
+def test_the_history_tells_it_all_newest_first(story: list[tuple[int, str, str]]) -> None:
+    code, told, _ = story[5]
+    assert code == 0
+    lines = [line for line in told.splitlines() if re.match(r"\d{4}-", line)]
+    expected = [
+        ("rollback", Registry.GOOD, Registry.POOR, "rollback", "it was poor"),
+        ("promotion", Registry.POOR, Registry.GOOD, "forced", "an experiment [bold]"),
+        ("promotion", Registry.GOOD, "-", "passed", "the first"),
+    ]
+    for line, (kind, version, replaced, decision, reason) in zip(lines, expected, strict=True):
+        figures = rf"{version} +{replaced} +\d\d\.\d\d%"
+        assert re.search(
+            rf"{kind} +{figures} +{decision} +{re.escape(reason)} +\S+ on \S+ +[0-9a-f]{{8}}", line
+        ), line
+
+
+def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[tuple[int, str, str]]) -> None:
+    code, told, _ = story[6]
+    assert code == 0
+    rows = {int(line.split()[0]): line for line in told.splitlines() if re.match(r"\d+ ", line)}
+    assert sorted(rows, reverse=True) == list(rows) == [Registry.NEWEST, Registry.POOR, Registry.GOOD]
+    assert "champion" in rows[Registry.GOOD] and "champion " not in rows[Registry.POOR].split("against")[0]
+    assert f"forced against version {Registry.GOOD}" in rows[Registry.POOR]
+    assert re.search(r"9\d\.\d\d% \(9\d\.\d\d% to 9\d\.\d\d%\)", rows[Registry.GOOD])
+
+
+def test_the_champion_cannot_be_deleted(story: list[tuple[int, str, str]]) -> None:
+    code, _, errors = story[7]
+    assert code == 2
+    assert f"version {Registry.GOOD} is held by the alias champion" in errors
+
+
+def test_predict_answers_with_the_champion(story: list[tuple[int, str, str]]) -> None:
+    assert f"{NAME} version {Registry.GOOD} (champion)" in story[8][1]
+
+
+def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: World, tmp_path: Path) -> None:
+    page = tmp_path / "reading.html"
+    done = registry.run("explain", "The acting was dull and xyzzyx.", "--html", str(page))
+    assert done.returncode == 0, done.stderr
+    words = re.findall(r"(\w+) (0\.\d\d)", done.stdout.split("before the first word")[1].partition("\n")[2])
+    assert [word for word, _ in words[:5]] == ["the", "acting", "was", "dull", "and"]
+    predicted = registry.run("predict", "The acting was dull and xyzzyx.").stdout
+    label, score = predicted.split()[:2]
+    assert f"{label}  {score}" in done.stdout
+    assert words[4][1] == f"{float(score):.2f}"
+    assert "lowered it most: dull -0." in done.stdout
+    assert f"{label}, {score}" in page.read_text(encoding="utf-8")
+
+
+def test_explain_of_an_empty_text_is_wrong_use(registry: World) -> None:
+    done = registry.run("explain", "  ")
+    assert done.returncode == 2
+    assert "The text is empty" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["promote", "history"])
+def test_without_any_model_each_command_says_what_to_do(world: World, command: str) -> None:
+    done = world.run(*command.split())
+    assert done.returncode == 2
+    assert "No model is registered yet" in done.stderr and "sentiflow train" in done.stderr

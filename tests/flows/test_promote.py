@@ -1,0 +1,180 @@
+"""The promotion flow in a real Prefect server, a person's answer through its API, and training that promotes."""
+
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+
+from flows.promote import promote
+from flows.train import train
+from sentiment.errors import RefusedError, UsageError
+from sentiment.recipes import load_recipe
+from tasks.champion import champion_of, events_of
+from tasks.tracking import connect
+from tests.world import Registry, World
+
+NAME = "sample-sentiment"
+SAMPLE = load_recipe("seed", ["sequence_length=80"])
+
+
+def flow_runs(flow: str) -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        flows = {found.id for found in client.read_flows() if found.name == flow}
+        runs = [run for run in client.read_flow_runs() if run.flow_id in flows]
+    return sorted(runs, key=lambda run: run.created)
+
+
+def answered(world: World, answer: dict[str, object], **options: object) -> tuple[object, str]:
+    """Run the flow, answer through the API once it pauses; the flow's result or error, and what was asked."""
+    before = {run.id for run in flow_runs("promote")}
+    outcome: list[object] = []
+
+    def run() -> None:
+        try:
+            outcome.append(promote("sample", **options))
+        except RefusedError as err:
+            outcome.append(err)
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    try:
+        paused = wait_for(
+            lambda: next((r for r in flow_runs("promote") if r.id not in before and is_paused(r)), None)
+        )
+        question = question_of(paused)
+        with get_client(sync_client=True) as client:
+            client.resume_flow_run(paused.id, run_input=answer)
+    finally:
+        worker.join(60)
+    return outcome[0], question
+
+
+def is_paused(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_paused()
+
+
+def question_of(run: FlowRun) -> str:
+    """The description that the UI shows above the form."""
+    assert run.state is not None and run.state.state_details.run_input_keyset is not None
+    key = run.state.state_details.run_input_keyset["description"]
+    with get_client(sync_client=True) as client:
+        return wait_for(lambda: client.read_flow_run_input(run.id, key) or None)
+
+
+def wait_for(find: Callable[[], object | None], seconds: float = 60) -> object:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if (found := find()) is not None:
+            return found
+        time.sleep(0.2)
+    raise TimeoutError
+
+
+def test_the_flow_promotes_in_three_named_steps_and_shows_the_comparison(
+    registry: World, prefect_server: None
+) -> None:
+    outcome = promote("sample", Registry.GOOD, reason="the first")
+    client = connect(registry.settings)
+    assert champion_of(client, NAME) == Registry.GOOD == outcome.need_promotion().version
+    run = flow_runs("promote")[-1]
+    with get_client(sync_client=True) as prefect:
+        tasks = sorted(
+            (t for t in prefect.read_task_runs() if t.flow_run_id == run.id), key=lambda t: t.start_time
+        )
+        shown = [a.data for a in prefect.read_artifacts() if a.flow_run_id == run.id]
+    assert [task.name for task in tasks] == ["weigh", "decide", "switch"]
+    assert run.name == f"{NAME}-version-{Registry.GOOD}"
+    assert any("| floor |" in str(data) for data in shown)
+
+
+def test_a_no_of_the_gate_fails_the_flow_run_and_says_why(registry: World, prefect_server: None) -> None:
+    promote("sample", Registry.GOOD)
+    with pytest.raises(RefusedError, match="The gate refuses"):
+        promote("sample", Registry.POOR)
+    state = flow_runs("promote")[-1].state
+    assert state is not None and state.is_failed() and "The gate refuses" in (state.message or "")
+
+
+@pytest.fixture
+def approval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
+
+
+def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server: None, approval: None) -> None:
+    answer = {"promote": True, "reason": "looks right", "name": "Ada"}
+    outcome, question = answered(registry, answer, version=Registry.GOOD)
+    assert "| floor |" in question and f"{NAME} version {Registry.GOOD}" in question
+    client = connect(registry.settings)
+    assert champion_of(client, NAME) == Registry.GOOD
+    event = events_of(client, NAME)[-1]
+    assert (event.decision, event.reason, event.by) == ("approved", "looks right", "Ada")
+
+
+def test_a_persons_no_ends_the_flow_and_moves_nothing(
+    registry: World, prefect_server: None, approval: None
+) -> None:
+    answer = {"promote": False, "reason": "not before the holidays", "name": "Ada"}
+    outcome, _ = answered(registry, answer, version=Registry.GOOD)
+    assert isinstance(outcome, RefusedError)
+    assert "Ada" in str(outcome) and "not before the holidays" in str(outcome)
+    client = connect(registry.settings)
+    assert champion_of(client, NAME) is None
+    tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
+    assert (tags["gate.outcome"], tags["gate.by"]) == ("declined", "Ada")
+
+
+def test_nobody_is_asked_about_a_version_that_the_gate_refuses(
+    registry: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote("sample", Registry.GOOD)
+    monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
+    with pytest.raises(RefusedError, match="The gate refuses"):
+        promote("sample", Registry.POOR)
+
+
+def test_without_an_answer_in_time_nothing_is_promoted(
+    registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
+    with pytest.raises(RefusedError, match="nobody answered within 3 s"):
+        promote("sample", Registry.GOOD)
+    assert champion_of(connect(registry.settings), NAME) is None
+
+
+def test_force_needs_a_reason_before_anything_is_weighed(registry: World, prefect_server: None) -> None:
+    with pytest.raises(UsageError, match="needs a reason"):
+        promote("sample", Registry.GOOD, force=True)
+
+
+def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, prefect_server: None) -> None:
+    promote("sample", Registry.POOR, force=True, reason="the first")
+    result = train(SAMPLE, "sample", 6, promote=True)
+    client = connect(registry.settings)
+    assert result.promotion is not None and result.promotion.event is not None
+    assert champion_of(client, NAME) == int(result.model.version)
+    run = client.get_run(result.run_id)
+    with get_client(sync_client=True) as prefect:
+        flow_run = UUID(run.data.tags["prefect.flow_run_id"])
+        names = [task.name for task in prefect.read_task_runs() if task.flow_run_id == flow_run]
+    assert {"register", "weigh", "decide", "switch"} <= set(names)
+
+
+def test_a_training_whose_version_the_gate_refuses_ends_well_and_leaves_the_champion(
+    registry: World, prefect_server: None
+) -> None:
+    promote("sample", Registry.GOOD)
+    result = train(SAMPLE.model_copy(update={"epochs": 1, "learning_rate": 0.0001}), "sample", 7, promote=True)
+    client = connect(registry.settings)
+    assert result.promotion is not None and result.promotion.verdict.answer == "refused"
+    assert champion_of(client, NAME) == Registry.GOOD
+    assert client.get_run(result.run_id).info.status == "FINISHED"
+
+
+def test_training_promotes_nothing_by_default(registry: World, prefect_server: None) -> None:
+    result = train(SAMPLE.model_copy(update={"epochs": 1}), "sample", 8)
+    assert result.promotion is None
+    assert champion_of(connect(registry.settings), NAME) is None
