@@ -11,9 +11,11 @@ from flows.promote import steps
 from flows.train import Dataset, Promote, Seed
 from sentiment.data.prepare import Prepared, Source
 from sentiment.recipes import SEED, TrainConfig
+from sentiment.settings import load_settings
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.prepare import prepare
+from tasks.promote import need_server
 from tasks.register import register
 from tasks.results import RepeatsResult, RunContext, SeedResult
 from tasks.runs import run_name, seed_run, seeds_label, training_run
@@ -49,6 +51,8 @@ def repeat(
 
     A seed that fails fails the set: a mean without it would flatter the recipe. The runs before it stay.
     """
+    if promote:
+        need_server(load_settings())
     preload()
     with training_run(config, dataset, seed, repeats) as parent:
         source = fetch(parent)

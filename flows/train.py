@@ -9,9 +9,11 @@ from pydantic import Field
 
 from flows.promote import steps
 from sentiment.recipes import SEED, TrainConfig
+from sentiment.settings import load_settings
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.prepare import prepare
+from tasks.promote import need_server
 from tasks.register import register
 from tasks.results import TrainingResult
 from tasks.runs import run_name, seeds_label, training_run
@@ -46,6 +48,8 @@ def train(
     6. summarize: tell it in MLflow, in Prefect and to the caller
     7. with ``promote``: weigh, decide, switch; a gate that says no fails nothing, the version stays registered
     """
+    if promote:
+        need_server(load_settings())  # told before the training, not after
     preload()
     with training_run(config, dataset, seed) as run:
         source = fetch(run)

@@ -243,13 +243,14 @@ def _floor(accuracy: float, limits: Limits) -> Rule:
 
 
 def _better(comparison: Comparison, limits: Limits) -> Rule:
+    least = 0.0 - limits.margin  # not -0.0
     told = (
         f"accuracy {_points(comparison.difference)} to the champion's "
         f"(95% interval {_points(comparison.low)} to {_points(comparison.high)}, p = {_p(comparison.p_value)}; "
         f"{comparison.gained:,} reviews gained, {comparison.lost:,} lost), "
-        f"lower end above {_points(-limits.margin)}"
+        f"lower end above {_points(least)}"
     )
-    return Rule("better", comparison.low > -limits.margin, comparison.low, -limits.margin, told)
+    return Rule("better", comparison.low > least, comparison.low, least, told)
 
 
 def _add_slice(
@@ -265,9 +266,9 @@ def _add_slice(
         return
     # By counts: a difference of two means would miss the limit by a rounding.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
-    least = _points(-limits.slice_margin)
-    told = f"{name} reviews ({len(candidate):,}): accuracy {_points(change)}, at least {least}"
-    rules.append(Rule(f"slice {name}", change >= -limits.slice_margin, change, -limits.slice_margin, told))
+    least = 0.0 - limits.slice_margin
+    told = f"{name} reviews ({len(candidate):,}): accuracy {_points(change)}, at least {_points(least)}"
+    rules.append(Rule(f"slice {name}", change >= least, change, least, told))
 
 
 def _at_most(name: str, number: float, limit: float, say: Callable[[float], str]) -> Rule:

@@ -13,6 +13,7 @@ from sentiment.settings import Settings, load_settings
 from tasks import promotion
 from tasks import weigh as weighing
 from tasks.promotion import Outcome, Verdict
+from tasks.provenance import flow_run_tags
 from tasks.weigh import Weighed
 
 _POLL = 2  # seconds between two looks for the answer
@@ -33,7 +34,7 @@ def weigh(name: str, version: int | None) -> Weighed:
     Written: the comparison as a markdown artifact in Prefect.
     """
     logger = get_run_logger()
-    weighed = weighing.weigh(name, version, load_settings(), logger)  # type: ignore[arg-type]
+    weighed = weighing.weigh(name, version, load_settings(), logger)
     for rule in weighed.decision.rules:
         logger.info("%s: %s", "yes" if rule.passed else "NO", rule.told)
     create_markdown_artifact(markdown(weighed), key="promotion", description=f"{name} version {weighed.version}")
@@ -76,7 +77,10 @@ def need_server(settings: Settings) -> None:
 def _ask(weighed: Weighed, verdict: Verdict, settings: Settings) -> Verdict:
     """Pause this flow run until a person answers in the Prefect UI."""
     need_server(settings)
-    question = Approval.with_initial_data(description=markdown(weighed), reason=verdict.reason)
+    where = flow_run_tags()["prefect.flow_run_url"]
+    get_run_logger().info("waiting for a person's answer: %s", where)
+    asked = f"Asked for by {verdict.by}: {verdict.reason}.\n\n{markdown(weighed)}"
+    question = Approval.with_initial_data(description=asked)
     try:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
     except FlowPauseTimeout:
@@ -92,15 +96,11 @@ def markdown(weighed: Weighed) -> str:
     """The comparison for a person to decide by."""
     decision = weighed.decision
     against = "no champion yet" if weighed.champion is None else f"the champion, version {weighed.champion}"
-    rules = "\n".join(
-        f"| {'yes' if rule.passed else '**no**'} | {rule.name} | {rule.told} |" for rule in decision.rules
+    rules = "".join(
+        f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {rule.told}\n" for rule in decision.rules
     )
-    notes = "".join(f"\n- {note}" for note in decision.notes)
+    notes = "".join(f"- not judged: {note}\n" for note in decision.notes)
     return f"""**{weighed.name} version {weighed.version}** against {against}: the gate says \
 {"yes" if decision.passed else "**no**"}.
 
-| holds | rule | measured, and the limit |
-|---|---|---|
-{rules}
-{notes}
-"""
+{rules}{notes}"""

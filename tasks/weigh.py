@@ -24,8 +24,11 @@ from sentiment.settings import Settings
 from tasks.champion import champion_of, need_model, need_version
 from tasks.tracking import connect, tracking_errors
 
+LOGGER = logging.getLogger("weigh")
+
 _SCORES = "test_scores.parquet"
 _TEXTS = 30  # timed one by one; the median of so many is steady
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 _LONG_TEXT = "the film was not as good as they say but the acting is fine " * 50  # 700 words: of full length
 
 
@@ -50,7 +53,7 @@ class Weighed:
     decision: Decision
 
 
-def weigh(name: str, number: int | None, settings: Settings, logger: logging.Logger) -> Weighed:
+def weigh(name: str, number: int | None, settings: Settings, logger: Logger = LOGGER) -> Weighed:
     """Hold a version, by default the newest, against the champion and the limits of the settings; changes nothing.
 
     Raises:
@@ -132,7 +135,7 @@ def _champions(store: "_Store", champion: ModelVersion, candidate: ModelVersion)
 class _Store:
     client: MlflowClient
     settings: Settings
-    logger: logging.Logger
+    logger: Logger
     folder: Path
 
     def stored_table(self, version: ModelVersion) -> ScoreTable | None:

@@ -28,7 +28,8 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
     by = f"{version.name} version {version.number}"
     console = Console(highlight=False)
     console.print(f"[dim]before the first word[/] {reading.start:.2f}")
-    console.print(_coloured(reading))
+    for line in _lines(reading, console.width):
+        console.print(line, soft_wrap=True)
     console.print()
     for way, words in zip(("raised", "lowered"), readings.strongest(reading), strict=True):
         if words:
@@ -43,13 +44,16 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
         console.print(f"Written: {escape(str(page))}", soft_wrap=True)
 
 
-def _coloured(reading: Reading) -> Text:
-    """Each word with the score after it; the stronger the colour, the more it moved the score."""
-    line = Text()
+def _lines(reading: Reading, width: int) -> list[Text]:
+    """Each word with the score after it, never apart; the stronger the colour, the more it moved the score."""
+    lines = [Text()]
     for word in reading.words:
-        line.append(word.text, _style(word, reading))
-        line.append(f" {word.score:.2f}  " if word.fate in ("read", "rare") else "  ", "dim")
-    return line
+        entry = Text(word.text, _style(word, reading))
+        entry.append(f" {word.score:.2f}" if word.fate in ("read", "rare") else "", "not bold dim")
+        if lines[-1] and lines[-1].cell_len + 2 + entry.cell_len > width:
+            lines.append(Text())
+        lines[-1].append("  " if lines[-1] else "").append_text(entry)
+    return lines
 
 
 def _style(word: Word, reading: Reading) -> str:

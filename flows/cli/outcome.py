@@ -70,14 +70,19 @@ def _repeats(result: RepeatsResult) -> list[str]:
     ]
 
 
+def _dataset_of(result: TrainingResult | RepeatsResult) -> str:
+    """The name that commands call the result's model by."""
+    return result.model.name.removesuffix("-sentiment")
+
+
 def _next(result: TrainingResult | RepeatsResult, dataset: str) -> list[str]:
     me = _command()
     lines = [
         "",
         f"Look at it:  {me} ui   then {result.run_url}",
-        f"Use it:      {me} predict --dataset {result.model.name.removesuffix('-sentiment')} "
-        '"A quiet film that stays with you."',
+        f'Use it:      {me} predict --dataset {_dataset_of(result)} "A quiet film that stays with you."',
         f"Compare:     {me} runs",
+        *([] if result.promotion else [f"Promote it:  {me} promote --dataset {_dataset_of(result)}"]),
     ]
     return [*lines, f"On the real reviews: {me} train --dataset imdb"] if dataset == "sample" else lines
 

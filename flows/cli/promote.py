@@ -10,9 +10,7 @@ from sentiment.settings import load_settings
 from tasks import promotion
 from tasks.champion import model_named
 from tasks.console import CONSOLE
-from tasks.weigh import Weighed, weigh
-
-logger = logging.getLogger("promote")
+from tasks.weigh import LOGGER, Weighed, weigh
 
 
 def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dry_run: bool) -> None:
@@ -23,7 +21,8 @@ def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dr
     if settings.promotion_approval and not dry_run:
         _with_approval(name, number, reason, force=force)
         return
-    weighed = weigh(name, number, settings, logger)
+    LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
+    weighed = weigh(name, number, settings)
     console = Console(highlight=False)
     judgement.show(weighed, console)
     if dry_run:
@@ -43,9 +42,9 @@ def _end_dry(weighed: Weighed, console: Console, *, force: bool) -> None:
 def _with_approval(name: str, number: int | None, reason: str, *, force: bool) -> None:
     """Run the flow: it pauses in the Prefect UI, and a person answers there."""
     from flows.promote import promote
+    from tasks.promote import need_server
 
-    CONSOLE.print(
-        "The settings ask for a person's approval: answer in the Prefect UI, on the page of this flow run."
-    )
+    need_server(load_settings())
+    CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
     outcome = promote(name.removesuffix("-sentiment"), number, force=force, reason=reason)
     judgement.tell(outcome, Console(highlight=False))

@@ -88,7 +88,7 @@ def test_the_flow_promotes_in_three_named_steps_and_shows_the_comparison(
         shown = [a.data for a in prefect.read_artifacts() if a.flow_run_id == run.id]
     assert [task.name for task in tasks] == ["weigh", "decide", "switch"]
     assert run.name == f"{NAME}-version-{Registry.GOOD}"
-    assert any("| floor |" in str(data) for data in shown)
+    assert any("*floor*: accuracy" in str(data) for data in shown)
 
 
 def test_a_no_of_the_gate_fails_the_flow_run_and_says_why(registry: World, prefect_server: None) -> None:
@@ -107,7 +107,7 @@ def approval(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server: None, approval: None) -> None:
     answer = {"promote": True, "reason": "looks right", "name": "Ada"}
     outcome, question = answered(registry, answer, version=Registry.GOOD)
-    assert "| floor |" in question and f"{NAME} version {Registry.GOOD}" in question
+    assert "*floor*: accuracy" in question and f"{NAME} version {Registry.GOOD}" in question
     client = connect(registry.settings)
     assert champion_of(client, NAME) == Registry.GOOD
     event = events_of(client, NAME)[-1]

@@ -18,7 +18,6 @@ from tasks.tracking import connect
 from tasks.weigh import weigh
 from tests.world import Registry, World
 
-LOGGER = logging.getLogger("test")
 NAME = "sample-sentiment"
 
 
@@ -28,7 +27,7 @@ def client(registry: World) -> MlflowClient:
 
 
 def promote(world: World, version: int | None, **options: object) -> promotion.Outcome:
-    weighed = weigh(NAME, version, world.settings, LOGGER)
+    weighed = weigh(NAME, version, world.settings)
     verdict = promotion.decide(weighed, **{"force": False, "reason": "", **options})  # type: ignore[arg-type]
     return promotion.carry_out(weighed, verdict, world.settings)
 
@@ -85,7 +84,7 @@ def test_force_where_the_gate_says_yes_is_no_force(registry: World, client: Mlfl
 
 
 def test_the_newest_version_is_weighed_by_default(registry: World) -> None:
-    assert weigh(NAME, None, registry.settings, LOGGER).version == Registry.NEWEST
+    assert weigh(NAME, None, registry.settings).version == Registry.NEWEST
 
 
 def test_the_champion_itself_cannot_be_promoted(registry: World) -> None:
@@ -104,14 +103,14 @@ def test_a_champion_without_stored_scores_is_scored_again_with_the_same_outcome(
     registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
-    stored = weigh(NAME, Registry.GOOD, registry.settings, LOGGER).decision
+    stored = weigh(NAME, Registry.GOOD, registry.settings).decision
     run = client.get_model_version(NAME, str(Registry.POOR)).run_id
     client.delete_run(run)
     scores = Path(client.get_run(run).info.artifact_uri.removeprefix("file://")) / "test_scores.parquet"
     hidden = scores.rename(scores.with_suffix(".hidden"))
     try:
         with caplog.at_level(logging.INFO):
-            again = weigh(NAME, Registry.GOOD, registry.settings, LOGGER).decision
+            again = weigh(NAME, Registry.GOOD, registry.settings).decision
     finally:
         hidden.rename(scores)
     assert "scored again" in caplog.text
@@ -122,10 +121,10 @@ def test_a_champion_of_another_state_of_the_dataset_is_scored_on_the_candidates_
     registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
-    stored = weigh(NAME, Registry.GOOD, registry.settings, LOGGER).decision
+    stored = weigh(NAME, Registry.GOOD, registry.settings).decision
     client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
     with caplog.at_level(logging.INFO):
-        again = weigh(NAME, Registry.GOOD, registry.settings, LOGGER).decision
+        again = weigh(NAME, Registry.GOOD, registry.settings).decision
     assert "on other reviews" in caplog.text
     assert again.comparison == stored.comparison
 
@@ -183,7 +182,7 @@ def test_a_version_that_an_alias_holds_is_not_deleted(registry: World, client: M
 
 def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: World, client: MlflowClient) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
-    weighed = [weigh(NAME, version, registry.settings, LOGGER) for version in (Registry.GOOD, Registry.NEWEST)]
+    weighed = [weigh(NAME, version, registry.settings) for version in (Registry.GOOD, Registry.NEWEST)]
     verdict = promotion.Verdict("passed", "both at once", "test")
     ready, errors, done = threading.Barrier(2), [], []
 
@@ -225,12 +224,12 @@ def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClien
 
 
 _KILLED = """
-import logging, os, signal
+import os, signal
 from sentiment.settings import load_settings
 from tasks import champion, promotion
 from tasks.weigh import weigh
 settings = load_settings()
-weighed = weigh({name!r}, {version}, settings, logging.getLogger())
+weighed = weigh({name!r}, {version}, settings)
 champion.MlflowClient.set_registered_model_alias = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
 promotion.carry_out(weighed, promotion.decide(weighed, force=False, reason=""), settings)
 """
