@@ -1,12 +1,21 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pytest
 
 from tasks.tracking import connect
 from tests.world import ROOT, World, command
+
+
+def until(word: str, lines: Iterable[str]) -> Iterator[str]:
+    """The lines up to the one that holds a word."""
+    for line in lines:
+        yield line
+        if word in line:
+            return
 
 
 @pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
@@ -16,7 +25,7 @@ def test_an_interrupted_training_is_closed_at_once_and_leaves_no_server(
     """Ctrl-C reaches every process of a terminal's group, `kill` one process."""
     process = subprocess.Popen(
         [command(), "train", "--dataset", "sample", "--set", "epochs=900", "--set", "sequence_length=40"],
-        env=world.environment(PREFECT_API_URL=""),
+        env=world.environment(PREFECT_API_URL=""),  # empty, as an .env file may leave it: none at all
         cwd=ROOT,
         start_new_session=True,
         # A suite that a shell runs in the background ignores SIGINT, and so would its children.
@@ -27,7 +36,9 @@ def test_an_interrupted_training_is_closed_at_once_and_leaves_no_server(
     )
     try:
         assert process.stderr is not None
-        assert any("epoch 1/" in line for line in process.stderr), "the training never began"
+        begun = list(until("epoch 1/", process.stderr))
+        assert "epoch 1/" in begun[-1], "the training never began"
+        assert not [line for line in begun if "EventsWorker" in line], "task states, sent as events, are lost"
         (note,) = (world.root / "data" / "servers").iterdir()
         server = int(note.read_text())
         (os.killpg if whole_group else os.kill)(process.pid, number)

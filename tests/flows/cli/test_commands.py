@@ -15,6 +15,10 @@ import pytest
 
 from tests.world import ROOT, Trained, World
 
+COMMANDS = (
+    "", "train", "data", "runs", "promote", "rollback", "history", "versions", "delete", "predict", "explain",
+    "score", "serve", "ui",
+)  # fmt: skip
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 
 
@@ -32,7 +36,7 @@ def modules_of(*arguments: str, world: World) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("command", ["", "train", "data", "runs", "predict", "ui"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_examples_and_loads_nothing_slow(world: World, command: str) -> None:
     arguments = [command, "--help"] if command else ["--help"]
     done = world.run(*arguments)
@@ -266,10 +270,3 @@ def test_debug_shows_the_traceback(world: World) -> None:
     done = world.run("data", "--dataset", "missing.csv", "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
-
-
-def test_an_empty_address_of_prefects_server_is_none_at_all(world: World) -> None:
-    """Red if task states, which travel as events, are lost: Prefect's client fails on an empty address."""
-    done = world.run("train", "--dataset", "sample", *QUICK, PREFECT_API_URL="")
-    assert done.returncode == 0, done.stderr
-    assert "EventsWorker" not in done.stderr
