@@ -1,1 +1,1 @@
-"""The packaged model: raw text in, label and score out."""
+"""The packaged model, raw text in and label and score out, and the HTTP service."""

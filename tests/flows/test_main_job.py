@@ -17,6 +17,7 @@ from sentiment.data.reviews import Reviews
 from sentiment.scoring import Vocabulary
 from sentiment.settings import Settings
 from tasks.tracking import connect
+from tests.against_keras import check_scores
 from tests.store import check_run
 from tests.world import World
 
@@ -95,20 +96,7 @@ def test_raw_texts_score_as_the_keras_model_scores_their_ids(
     scores = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"text": texts}))["score"].to_numpy()
     ids = test.padded(500, 10_000)
     network = keras.models.load_model(folder / "artifacts" / "model.keras")
-    # Keras's float32 differs from itself by up to 3e-6 between batch sizes, so single scores may be further away.
-    difference = np.abs(scores - network.predict(ids, verbose=0)[:, 0])
-    assert np.quantile(difference, 0.99) < 1e-6
-    assert difference.max() < 5e-6
-    # Without float32's rounding the two agree to the last digits.
-    exact = keras.models.clone_model(network, clone_function=in_float64)
-    exact.set_weights(network.get_weights())
-    np.testing.assert_allclose(scores, exact.predict(ids, verbose=0)[:, 0], rtol=0, atol=1e-9)
-
-
-def in_float64(layer: keras.Layer) -> keras.Layer:
-    config = layer.get_config()
-    config["dtype"] = "float64"
-    return type(layer).from_config(config)
+    check_scores(scores, network, ids)
 
 
 def test_the_score_table_is_what_the_registered_model_says(

@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 from sentiment.errors import UsageError, WorldError
 from sentiment.settings import Settings
 from tasks.tracking import connect
-from tasks.versions import _from_mlflow, _from_sqlite, files_of, find_version
+from tasks.versions import _champion_from_mlflow, _from_mlflow, _from_sqlite, files_of, find_champion, find_version
 from tests.world import World
 
 
@@ -85,3 +85,58 @@ def test_files_that_are_gone_are_told_with_their_place(world: World, registry: M
     shutil.rmtree(folder)
     with pytest.raises(WorldError, match=str(folder)):
         files_of(version)
+
+
+def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
+    world: World, registry: MlflowClient
+) -> None:
+    run_id = registry.create_run("0").info.run_id
+    (folder,) = registry.search_logged_models(["1"], max_results=1)
+    registry.create_model_version(
+        "imdb-sentiment",
+        f"models:/{folder.model_id}",
+        run_id=run_id,
+        model_id=folder.model_id,
+        tags={"test.accuracy": "0.873200", "test.accuracy_low": "0.1", "seed": "4"},
+    )
+    registry.set_registered_model_alias("imdb-sentiment", "other", "1")
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "4")
+    quick = find_champion(world.settings, None)
+    assert quick == _champion_from_mlflow(world.settings, None)
+    assert quick is not None
+    assert (quick.version.name, quick.version.number) == ("imdb-sentiment", 4)
+    assert (quick.run_id, quick.accuracy) == (run_id, 0.8732)
+    assert files_of(quick.version).is_dir()
+
+
+def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
+    assert find_champion(world.settings, None) is _champion_from_mlflow(world.settings, None) is None
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "3")
+    assert find_champion(world.settings, None) is not None
+    registry.delete_registered_model_alias("imdb-sentiment", "champion")
+    assert find_champion(world.settings, None) is None
+
+
+@pytest.mark.parametrize("tag", ["much", "nan", "1.5", ""])
+def test_an_accuracy_that_is_no_fraction_is_not_known(world: World, registry: MlflowClient, tag: str) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    registry.set_model_version_tag("imdb-sentiment", "1", "test.accuracy", tag)
+    found = find_champion(world.settings, None)
+    assert found is not None and found.accuracy is None
+    assert found == _champion_from_mlflow(world.settings, None)
+
+
+def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_store(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
+    assert find_champion(world.settings, "mine-sentiment") is None
+    assert _champion_from_mlflow(world.settings, "mine-sentiment") is None
+    place = tmp_path / "elsewhere"
+    assert find_champion(Settings(tracking_uri=f"sqlite:///{place / 'mlflow.db'}"), None) is None
+    assert not place.exists()
+
+
+def test_several_models_of_which_none_was_named_are_told(world: World, registry: MlflowClient) -> None:
+    registry.rename_registered_model("imdb-sentiment", "mine-sentiment")
+    with pytest.raises(UsageError, match="mine-sentiment, sample-sentiment"):
+        find_champion(world.settings, None)

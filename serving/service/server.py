@@ -1,0 +1,118 @@
+"""The process around the service: its socket, its threads, its end."""
+
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+
+import uvicorn
+
+from sentiment.errors import WorldError
+from serving.service.app import Parts, build
+from serving.service.batching import Batcher
+from serving.service.bodies import Limits
+from serving.service.champion import Source
+from serving.service.metrics import Metrics
+from serving.service.watcher import Watcher
+
+_BACKLOG = 1_024
+_FIRST_LOOK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not hold the start up
+_KEEP_ALIVE_SECONDS = 30
+_END_SECONDS = 15  # for requests that are under way; longer ones are cut off
+
+
+class _Server(uvicorn.Server):
+    """Tells when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell."""
+        await super().startup(sockets)
+        self._ready()
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Listen at once, so that nobody else can; connections wait until the service runs.
+
+    Raises:
+        WorldError: the port is taken, or the address is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as err:
+        raise WorldError(
+            f"Cannot listen on port {port} of {host}: {err.strerror}.",
+            "Choose another: sentiflow serve --port 0 takes a free one.",
+        ) from err
+    return listener
+
+
+def address_of(host: str, listener: socket.socket) -> str:
+    """Where it listens, as an address to open.
+
+    Example:
+        >>> address_of("::1", socket.create_server(("::1", 8000), family=socket.AF_INET6))
+        'http://[::1]:8000'
+    """
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def run(source: Source, poll: float, limits: Limits, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; then answer what is under way, and return.
+
+    Args:
+        source: the way to the registry.
+        poll: seconds between two looks at it.
+        limits: of requests.
+        listener: open already.
+        ready: called once requests are answered.
+    """
+    metrics = Metrics()
+    watcher, batcher = Watcher(source, poll, metrics), Batcher(limits.queue, metrics)
+    watcher.start()
+    batcher.start()
+    try:
+        app = build(Parts(watcher, batcher, metrics, limits), version("sentiflow"))
+        server = _Server(_config(app), ready)
+        watcher.looked.wait(_FIRST_LOOK_SECONDS)
+        _serve(server, listener)
+    finally:
+        watcher.stop()
+        batcher.close()
+
+
+def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    try:
+        server.run([listener])
+    except (KeyboardInterrupt, SystemExit):
+        if not server.should_exit:
+            raise
+        # It was told to end and has ended in good order; only then does uvicorn hand the signal on.
+
+
+def _config(app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        lifespan="off",
+        ws="none",
+        log_config=None,  # its lines go where all others go
+        log_level="error",  # a warning for each request that is no HTTP would let anybody fill the log
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_END_SECONDS,
+    )

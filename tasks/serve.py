@@ -1,0 +1,60 @@
+"""The service, tied to the registry of the settings."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from sentiment.errors import WorldError
+from sentiment.scoring import TextScorer
+from sentiment.settings import Settings
+from serving.service import server
+from serving.service.bodies import Limits
+from serving.service.champion import Champion, Source
+from tasks.scorers import load_scorer
+from tasks.versions import CHAMPION, Version, find_champion
+
+
+def serve(settings: Settings, name: str | None, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Answer over HTTP with the champion until the process is told to end.
+
+    Args:
+        settings: where the registry is, and the limits.
+        name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
+        host: address to listen on.
+        port: 0 takes a free one.
+        ready: called with the service's address once it answers.
+
+    Raises:
+        UsageError: no model was named, and there are several.
+        WorldError: the port is taken.
+    """
+    way = source(settings, name)
+    if settings.sqlite_file is not None:
+        with suppress(WorldError):  # the service looks again, and tells
+            way.find()
+    listener = server.open_socket(host, port)
+    address = server.address_of(host, listener)
+    limits = Limits(
+        settings.serve_max_body, settings.serve_max_text, settings.serve_max_texts, settings.serve_queue
+    )
+    server.run(way, settings.serve_poll, limits, listener, lambda: ready(address))
+
+
+def source(settings: Settings, name: str | None) -> Source:
+    """The way from the service to the registry."""
+
+    def find() -> Champion | None:
+        found = find_champion(settings, name)
+        if found is None:
+            return None
+        version = found.version
+        return Champion(version.name, version.number, found.run_id, found.accuracy, version.location)
+
+    def load(champion: Champion) -> TextScorer:
+        return load_scorer(settings, Version(champion.name, champion.number, CHAMPION, champion.location))
+
+    whose = f" --dataset {name.removesuffix('-sentiment')}" if name else ""
+    absent = (
+        f"No version of {name or 'the model'} is in use yet. "
+        f"Put one in use: sentiflow promote{whose} (after sentiflow train, if there is none)."
+    )
+    return Source(find, load, absent)

@@ -1,0 +1,131 @@
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving.service import service
+from tests.world import Trained, World, command
+
+SLOW = {"mlflow", "prefect", "tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib"}
+
+
+@pytest.fixture
+def promoted(trained: Trained, tmp_path: Path) -> World:
+    world, client = service.copied(trained, tmp_path)
+    service.promote(client, 1)
+    return world
+
+
+def test_it_is_ready_within_three_seconds_and_stays_below_400_mb(promoted: World) -> None:
+    began = time.monotonic()
+    with service.running(promoted) as running, running.client() as http:
+        assert http.get("/readyz").status_code == 200
+        assert time.monotonic() - began < 3
+        for _ in range(5):
+            assert http.post("/predict", json={"texts": ["good film " * 700] * 256}).status_code == 200
+        status = Path(f"/proc/{running.process.pid}/status").read_text()
+        (most,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    assert int(most) < 400_000
+
+
+def test_nothing_slow_is_loaded_however_it_is_used(promoted: World) -> None:
+    code = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules}))))\n"
+        "sys.argv = ['sentiflow', 'serve', '--port', '0']\n"
+        "from flows.cli import main\nmain()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=promoted.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        address = next(
+            re.findall(r"http://[\d.:]+", line)[0] for line in process.stderr or [] if "answers at" in line
+        )
+        with httpx.Client(base_url=address, trust_env=False) as http:
+            assert http.post("/predict", json={"text": "good"}).status_code == 200
+            assert http.post("/explain", json={"text": "good"}).status_code == 200
+            assert http.get("/docs/swagger-ui.css").status_code == 200
+        process.terminate()
+        loaded = set(json.loads(process.communicate(timeout=30)[0].splitlines()[-1]))
+    finally:
+        process.kill()
+    assert {"fastapi", "uvicorn", "numpy"} <= loaded
+    assert not loaded & SLOW
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_it_answers_what_is_under_way_and_ends_quietly_with_0(
+    promoted: World, number: signal.Signals
+) -> None:
+    answers: list[int] = []
+
+    def ask(address: str) -> None:
+        texts = ["good film " * 900] * 200
+        answers.append(httpx.post(f"{address}/predict", json={"texts": texts}, timeout=30).status_code)
+
+    with service.running(promoted) as running:
+        asking = [threading.Thread(target=ask, args=(running.address,)) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        with running.client() as http:
+            service.until(lambda: "sentiflow_batch_texts_count 0.0" not in http.get("/metrics").text)
+        running.process.send_signal(number)
+        for thread in asking:
+            thread.join()
+        assert running.process.wait(20) == 0
+    assert answers == [200] * 4
+    assert not [line for line in running.lines if "answers" not in line]
+
+
+def test_a_taken_port_ends_with_3_in_two_lines(promoted: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = promoted.run("serve", "--port", str(port))
+    assert done.returncode == 3
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"Error: Cannot listen on port {port} of 127.0.0.1: Address already in use")
+    assert "--port 0" in second
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_of_another_machine_ends_with_3(promoted: World, host: str) -> None:
+    done = promoted.run("serve", "--host", host, "--port", "0")
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    assert host in done.stderr
+
+
+def test_port_and_host_come_from_the_settings_when_no_option_names_them(promoted: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    environment = promoted.environment(SENTIFLOW_SERVE_HOST="::1", SENTIFLOW_SERVE_PORT=port)
+    process = subprocess.Popen(
+        [command(), "serve"],
+        env=environment, text=True, stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        assert any(f"http://[::1]:{port}" in line for line in process.stderr)
+        assert httpx.get(f"http://[::1]:{port}/healthz", trust_env=False).status_code == 200
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_several_models_of_which_none_was_named_end_with_2(trained: Trained, tmp_path: Path) -> None:
+    world, client = service.copied(trained, tmp_path)
+    client.create_registered_model("mine-sentiment")
+    done = world.run("serve", "--port", "0", timeout=30)
+    assert done.returncode == 2
+    assert "mine-sentiment, sample-sentiment" in done.stderr
