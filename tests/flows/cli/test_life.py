@@ -1,18 +1,31 @@
 """The life of a version after training, told by the commands alone."""
 
 import re
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.serving.service import service
 from tests.world import Registry, World, copy_world
 
 NAME = "sample-sentiment"
 
 
+@dataclass(frozen=True)
+class Step:
+    """What came of one command, and which version a running service answered with soon after (0 for none)."""
+
+    code: int
+    told: str
+    errors: str
+    serving: int
+
+
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> list[tuple[int, str, str]]:
-    """One story in one store: exit code, output and errors of each command."""
+def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> list[Step]:
+    """One story in one store, with a service beside it all the time."""
     world = copy_world(tmp_path_factory.mktemp("story"), three_versions)
     commands = [
         ("promote", str(Registry.GOOD), "--dry-run"),
@@ -25,47 +38,61 @@ def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> li
         ("delete", str(Registry.GOOD)),
         ("predict", "A touching film."),
     ]
-    done = [world.run(*command) for command in commands]
-    return [(one.returncode, one.stdout, one.stderr) for one in done]
+    steps = []
+    with service.running(world, "--dataset", "sample") as running, running.client() as http:
+        for command in commands:
+            done = world.run(*command)
+            time.sleep(2)  # it looks five times a second
+            answer = http.post("/predict", json={"text": "A touching film."})
+            serving = answer.json()["model"]["version"] if answer.status_code == 200 else 0
+            assert answer.status_code == (200 if serving else 503)
+            steps.append(Step(done.returncode, done.stdout, done.stderr, serving))
+    return steps
 
 
-def test_a_dry_run_shows_the_rules_and_changes_nothing(story: list[tuple[int, str, str]]) -> None:
-    code, told, _ = story[0]
-    assert code == 0
+def test_the_service_follows_each_change_of_the_champion_and_nothing_else(story: list[Step]) -> None:
+    good, poor = Registry.GOOD, Registry.POOR
+    #                         dry run, promoted, refused, forced, rolled back, then nothing changes any more
+    assert [step.serving for step in story] == [0, good, good, poor, good, good, good, good, good]
+
+
+def test_a_dry_run_shows_the_rules_and_changes_nothing(story: list[Step]) -> None:
+    told = story[0].told
+    assert story[0].code == 0
     assert re.search(r"yes +floor +accuracy 9\d\.\d\d%, at least 80\.00%", told)
     assert "it would be promoted. Nothing was changed." in told
-    assert "in place of" not in story[1][1]  # the next one is still the first
+    assert "in place of" not in story[1].told  # the next one is still the first
 
 
-def test_a_promotion_names_the_new_champion(story: list[tuple[int, str, str]]) -> None:
-    code, told, _ = story[1]
-    assert code == 0
+def test_a_promotion_names_the_new_champion(story: list[Step]) -> None:
+    told = story[1].told
+    assert story[1].code == 0
     assert f"{NAME} version {Registry.GOOD} is the champion, the first (passed)." in told
 
 
-def test_a_refusal_ends_with_4_the_table_and_the_rule_that_failed(story: list[tuple[int, str, str]]) -> None:
-    code, told, errors = story[2]
-    assert code == 4
+def test_a_refusal_ends_with_4_the_table_and_the_rule_that_failed(story: list[Step]) -> None:
+    told, errors = story[2].told, story[2].errors
+    assert story[2].code == 4
     assert re.search(r"no +better +accuracy -\d+\.\d\d points to the champion's", told)
     assert f"The gate refuses {NAME} version {Registry.POOR}" in errors
     assert "--force --reason" in errors
 
 
-def test_force_is_told_as_such(story: list[tuple[int, str, str]]) -> None:
-    code, told, _ = story[3]
-    assert code == 0
+def test_force_is_told_as_such(story: list[Step]) -> None:
+    told = story[3].told
+    assert story[3].code == 0
     assert f"version {Registry.POOR} is the champion, in place of version {Registry.GOOD} (forced)." in told
 
 
-def test_a_rollback_names_both_versions(story: list[tuple[int, str, str]]) -> None:
-    code, told, _ = story[4]
-    assert code == 0
+def test_a_rollback_names_both_versions(story: list[Step]) -> None:
+    told = story[4].told
+    assert story[4].code == 0
     assert f"version {Registry.GOOD} is the champion again, version {Registry.POOR} is not." in told
 
 
-def test_the_history_tells_it_all_newest_first(story: list[tuple[int, str, str]]) -> None:
-    code, told, _ = story[5]
-    assert code == 0
+def test_the_history_tells_it_all_newest_first(story: list[Step]) -> None:
+    told = story[5].told
+    assert story[5].code == 0
     lines = [line for line in told.splitlines() if re.match(r"\d{4}-", line)]
     expected = [
         ("rollback", Registry.GOOD, Registry.POOR, "rollback", "it was poor"),
@@ -79,9 +106,9 @@ def test_the_history_tells_it_all_newest_first(story: list[tuple[int, str, str]]
         ), line
 
 
-def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[tuple[int, str, str]]) -> None:
-    code, told, _ = story[6]
-    assert code == 0
+def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[Step]) -> None:
+    told = story[6].told
+    assert story[6].code == 0
     rows = {int(line.split()[0]): line for line in told.splitlines() if re.match(r"\d+ ", line)}
     assert sorted(rows, reverse=True) == list(rows) == [Registry.NEWEST, Registry.POOR, Registry.GOOD]
     assert "champion" in rows[Registry.GOOD] and "champion " not in rows[Registry.POOR].split("against")[0]
@@ -89,14 +116,13 @@ def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[tuple[i
     assert re.search(r"9\d\.\d\d% \(9\d\.\d\d% to 9\d\.\d\d%\)", rows[Registry.GOOD])
 
 
-def test_the_champion_cannot_be_deleted(story: list[tuple[int, str, str]]) -> None:
-    code, _, errors = story[7]
-    assert code == 2
-    assert f"version {Registry.GOOD} is held by the alias champion" in errors
+def test_the_champion_cannot_be_deleted(story: list[Step]) -> None:
+    assert story[7].code == 2
+    assert f"version {Registry.GOOD} is held by the alias champion" in story[7].errors
 
 
-def test_predict_answers_with_the_champion(story: list[tuple[int, str, str]]) -> None:
-    assert f"{NAME} version {Registry.GOOD} (champion)" in story[8][1]
+def test_predict_answers_with_the_champion(story: list[Step]) -> None:
+    assert f"{NAME} version {Registry.GOOD} (champion)" in story[8].told
 
 
 def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: World, tmp_path: Path) -> None:

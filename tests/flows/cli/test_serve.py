@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +24,9 @@ def promoted(trained: Trained, tmp_path: Path) -> World:
     return world
 
 
-def test_it_is_ready_within_three_seconds_and_stays_below_400_mb(promoted: World) -> None:
-    began = time.monotonic()
+def test_it_stays_below_400_mb_whatever_it_is_asked(promoted: World) -> None:
     with service.running(promoted) as running, running.client() as http:
         assert http.get("/readyz").status_code == 200
-        assert time.monotonic() - began < 3
         for _ in range(5):
             assert http.post("/predict", json={"texts": ["good film " * 700] * 256}).status_code == 200
         status = Path(f"/proc/{running.process.pid}/status").read_text()

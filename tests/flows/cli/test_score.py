@@ -1,0 +1,276 @@
+"""Tests of ``sentiflow score`` as a process of its own: its words, its end, and what it leaves."""
+
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.world import Trained, World, command
+
+TEXT = "The acting was fine, and the direction touching, but the ending was a mess. "
+MANY = 60_000
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows enough to be killed among; every thousandth has no text."""
+    path = tmp_path_factory.mktemp("many") / "in.csv"
+    with path.open("w") as stream:
+        stream.write("id,text\n")
+        for k in range(MANY):
+            stream.write(f'{k},"{"" if k % 1_000 == 0 else f"{k} {TEXT * (k % 12 + 1)}"}"\n')
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(trained: Trained, many: Path) -> pa.Table:
+    """What one uninterrupted run makes of it, in one process."""
+    output = many.parent / "whole.parquet"
+    done = trained.world.run("score", str(many), "-o", str(output), "--keep", "id", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    return pq.read_table(output)
+
+
+def start(world: World, *arguments: str) -> "subprocess.Popen[str]":
+    """A run in the background, whose Ctrl-C works although a suite in the background ignores it."""
+    return subprocess.Popen(
+        [command(), "score", *arguments],
+        env=world.environment(),
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_parts(process: "subprocess.Popen[str]", output: Path, least: int = 2) -> None:
+    until = time.monotonic() + 60
+    while len(list(output.with_name(f".{output.name}.parts").glob("*.arrow"))) < least:
+        assert process.poll() is None, f"it ended before it was stopped: {process.communicate()}"
+        assert time.monotonic() < until, "no part appeared"
+        time.sleep(0.002)
+
+
+def workers_of(process: "subprocess.Popen[str]") -> list[int]:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    until = time.monotonic() + 10
+    for pid in pids:
+        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2:3]:
+            assert time.monotonic() < until, f"process {pid} was left behind"
+            time.sleep(0.02)
+
+
+def modules_of(world: World, *arguments: str) -> set[str]:
+    """Top-level modules that a command has loaded when it ends."""
+    code = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules}))))\n"
+        f"sys.argv = ['sentiflow', *{list(arguments)!r}]\n"
+        "from flows.cli import main\nmain()\n"
+    )
+    python = str(Path(command()).with_name("python"))
+    done = subprocess.run(
+        [python, "-c", code], env=world.environment(), capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_run_tells_counts_speed_version_and_places_and_loads_nothing_slow(
+    trained: Trained, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "in.jsonl", tmp_path / "made" / "out.parquet"
+    lines = ['{"text": "The acting was dull."}', '{"text": null}', '{"text": 7}', "{", '{"text": null}']
+    path.write_text("\n".join(lines))
+    done = trained.world.run("score", str(path), "-o", str(output))
+    assert (done.returncode, done.stderr) == (0, "")
+    told = done.stdout.splitlines()
+    assert told[0] == "1 scored, 4 rejected, 5 rows in all"
+    assert re.fullmatch(r"\d+ reviews a second: 5 in \d\.\d s", told[1])
+    assert told[2] == "Scored by sample-sentiment version 1 (newest, no champion yet)"
+    assert told[3] == f"Scores:  {output}"
+    assert told[4] == f"Rejects: {output.parent / 'out.rejects.jsonl'} (2 missing, 1 not text, 1 not JSON)"
+    loaded = modules_of(trained.world, "score", str(path), "-o", str(output))
+    assert not loaded & {"mlflow", "prefect", "tensorflow", "keras", "pandas", "sklearn"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("in.csv", "-o", "out.parquet", "--column", "body"), "no column body; there are: id, text"),
+        (("in.csv", "-o", "out.parquet", "--keep", "stars"), "no column stars; there are: id, text"),
+        (("missing.csv", "-o", "out.parquet"), "missing.csv: no such file or folder"),
+        (("in.csv", "-o", "out.csv"), "the output is a Parquet file"),
+        (("in.csv", "-o", "out.parquet", "--version", "9"), "sample-sentiment has no version 9"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_leaves_nothing(
+    trained: Trained, arguments: tuple[str, ...], message: str
+) -> None:
+    folder = trained.world.root
+    (folder / "in.csv").write_text("id,text\n1,good\n")
+    done = trained.world.run("score", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not [path for path in folder.iterdir() if "out." in path.name]
+
+
+def test_a_run_that_was_killed_goes_on_and_gives_what_an_uninterrupted_one_gives(
+    trained: Trained, many: Path, whole: pa.Table, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.parquet"
+    arguments = (str(many), "-o", str(output), "--keep", "id", "--workers", "2")
+    for parts in (2, 8):  # killed twice
+        process = start(trained.world, *arguments)
+        wait_for_parts(process, output, parts)
+        workers = workers_of(process)
+        process.kill()
+        process.communicate()
+        assert len(workers) == 2 and not output.exists()
+        wait_until_gone(workers)
+    done = trained.world.run("score", *arguments)
+    assert done.returncode == 0, done.stderr
+    (already,) = re.findall(r"Going on where an unfinished run was: ([\d,]+) rows are done", done.stderr)
+    assert 8 * 2_048 <= int(already.replace(",", "")) < MANY
+    assert f"; {already} were done before" in done.stdout
+    assert f"{MANY - 60:,} scored, 60 rejected, {MANY:,} rows in all" in done.stdout
+    assert pq.read_table(output).equals(whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "out.rejects.jsonl"]
+
+
+@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
+    trained: Trained, many: Path, tmp_path: Path, number: signal.Signals, whole_group: bool
+) -> None:
+    """Ctrl-C reaches every process of a terminal's group, `kill` one process."""
+    output = tmp_path / "out.parquet"
+    process = start(trained.world, str(many), "-o", str(output), "--workers", "2")
+    wait_for_parts(process, output)
+    workers = workers_of(process)
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    told, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert told == "" and "Traceback" not in errors
+    assert "goes on where it was" in errors
+    wait_until_gone(workers)
+    assert not output.exists() and not (tmp_path / ".out.parquet.lock").exists()
+
+
+def test_a_second_run_of_the_same_output_ends_with_3_and_the_first_is_not_disturbed(
+    trained: Trained, many: Path, whole: pa.Table, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.parquet"
+    first = start(trained.world, str(many), "-o", str(output), "--keep", "id")
+    wait_for_parts(first, output)
+    first.send_signal(signal.SIGSTOP)  # it must not end before the second begins
+    second = trained.world.run("score", str(many), "-o", str(output), "--restart")
+    first.send_signal(signal.SIGCONT)
+    assert second.returncode == 3
+    assert f"by process {first.pid} on " in second.stderr
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    assert pq.read_table(output).equals(whole)
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_3_and_the_next_one_goes_on(
+    trained: Trained, many: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.parquet"
+    process = start(trained.world, str(many), "-o", str(output), "--workers", "2")
+    wait_for_parts(process, output)
+    os.kill(workers_of(process)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert "A scoring process ended by signal 9" in errors and "Traceback" not in errors
+    done = trained.world.run("score", str(many), "-o", str(output))
+    assert done.returncode == 0 and "Going on where" in done.stderr
+
+
+def test_a_full_disk_ends_with_3_leaves_no_output_and_the_next_run_works(
+    trained: Trained, many: Path, tmp_path: Path
+) -> None:
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # writes beyond it fail as on a full disk
+
+    output = tmp_path / "out.parquet"
+    arguments = [command(), "score", str(many), "-o", str(output), "--keep", "text"]
+    done = subprocess.run(
+        arguments,
+        env=trained.world.environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
+    assert not output.exists()
+    assert trained.world.run(*arguments[1:]).returncode == 0
+
+
+def peak_megabytes(world: World, path: Path) -> float:
+    """Most memory that the command held, or its largest worker."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "sys.stdout.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
+    )
+    python = str(Path(command()).with_name("python"))
+    arguments = [command(), "score", str(path), "-o", str(path.with_suffix(".scores.parquet")), "--workers", "2"]
+    done = subprocess.run(
+        [python, "-c", code, *arguments], env=world.environment(), capture_output=True, text=True, check=True
+    )
+    return int(done.stdout) / 1_024
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_memory_does_not_grow_with_the_input(trained: Trained, tmp_path: Path, kind: str) -> None:
+    """60 MB more of texts may cost 40 MB: caches of the allocator, not the texts."""
+    paths = []
+    for rows in (6_000, 36_000):
+        paths.append(tmp_path / f"{rows}.{kind}")
+        texts = [f"{k} {'lorem ipsum dolor sit ' * 100}" for k in range(rows)]
+        if kind == "csv":
+            paths[-1].write_text("text\n" + "".join(f"{text}\n" for text in texts))
+        else:
+            pq.write_table(pa.table({"text": texts}), paths[-1], compression="none", use_dictionary=False)
+    small, large = (peak_megabytes(trained.world, path) for path in paths)
+    assert paths[1].stat().st_size - paths[0].stat().st_size > 60e6
+    assert large < small + 40
+
+
+def reading(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            yield os.read(terminal, 65_536)
+        except OSError:  # the other side is closed
+            return
+
+
+def test_a_terminal_shows_how_far_it_is(trained: Trained, many: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    arguments = [command(), "score", str(many), "-o", str(tmp_path / "out.parquet")]
+    with subprocess.Popen(
+        arguments, env=trained.world.environment(TERM="xterm"), stdout=subprocess.DEVNULL, stderr=theirs
+    ):
+        os.close(theirs)
+        shown = b"".join(reading(ours)).decode()
+    os.close(ours)
+    shares = [int(share) for share in re.findall(r"(\d+)%", shown)]
+    assert "Scoring" in shown
+    assert shares == sorted(shares) and len(set(shares)) > 3 and max(shares) > 50
