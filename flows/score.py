@@ -1,0 +1,50 @@
+"""Scoring of a table or a folder with a registered version."""
+
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from tasks.batch import Request, Scored
+from tasks.score import score as score_input
+
+# What each is for stands in the flow's docstring: Prefect's form shows that, and not a field's description.
+Column = Annotated[str, Field(min_length=1)]
+Number = Annotated[int | None, Field(ge=1)]
+Workers = Annotated[int | None, Field(ge=1, le=64)]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    return f"{Path(given['source']).name}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
+
+
+@flow(name="score", flow_run_name=_run_name, persist_result=False)
+def score(
+    source: Path,
+    output: Path,
+    column: Column = "text",
+    keep: list[str] = [],  # noqa: B006 - Prefect's form shows it, and nothing changes it
+    dataset: str | None = None,
+    version: Number = None,
+    workers: Workers = None,
+    restart: bool = False,
+) -> Scored:
+    """Score every row of an input into a Parquet file.
+
+    1. score: read, score and keep in chunks; what cannot be scored goes to a file of rejects
+
+    Args:
+        source: A .csv, .jsonl or .parquet table, or a folder of .txt files.
+        output: The Parquet file to write; rejects go to a file beside it.
+        column: The table's column of texts.
+        keep: Columns of the table to copy to the output.
+        dataset: Whose model: imdb, sample, or your table's name; the only one if there is one.
+        version: A version; without it the champion, else the newest.
+        workers: Processes that score; by default one a core.
+        restart: Begin anew instead of going on where a killed run was.
+    """
+    request = Request(source, output, column, tuple(keep), dataset, version, workers, restart)
+    return score_input(request)

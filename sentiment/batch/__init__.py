@@ -1,0 +1,5 @@
+"""Scoring of whole tables and folders: in chunks, by several processes, resumable.
+
+Memory is bounded by the size of a chunk, whatever the size of the input. Nothing in here knows where a scorer
+comes from.
+"""

@@ -1,0 +1,174 @@
+"""What is finished of a job, kept beside its output, so that a killed job goes on where it was."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from sentiment.batch.results import REJECTS_SUFFIX
+from sentiment.batch.rows import Reject
+from sentiment.errors import WorldError
+from sentiment.files import PARTIAL, publish
+
+FORMAT = 1  # of parts; raise it when chunks are cut or rows judged in another way
+
+_JOB = "job.json"
+_ROWS, _REJECTS = b"rows", b"rejects"
+_GROUP_ROWS, _GROUP_SIZE = 65_536, 16_000_000  # rows and bytes gathered for a row group of the output
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job's result depends on; the parts of another job are of no use.
+
+    Attributes:
+        source: the input's absolute path.
+        identity: what tells whether the input changed.
+        column: of the texts.
+        keep: columns that go along.
+        model: registered name.
+        version: its number.
+        scorer: digest of the version's content.
+        code: formats and versions that decide how the input is cut and written.
+    """
+
+    source: str
+    identity: dict[str, str | int]
+    column: str
+    keep: list[str]
+    model: str
+    version: int
+    scorer: str
+    code: str = f"parts {FORMAT}, pyarrow {pa.__version__}"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a finished job came to.
+
+    Attributes:
+        rows: of the input; each is scored or rejected.
+        scored: of these.
+        reasons: how often a row was rejected, by kind of reason.
+        rejects: the file of the rejects, if there are any.
+    """
+
+    rows: int
+    scored: int
+    reasons: dict[str, int]
+    rejects: Path | None
+
+
+class Parts:
+    """The folder of one output's parts; a part is one file, one a chunk, and appears whole."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(f".{output.name}.parts")
+        self.rows: dict[int, int] = {}
+        """Rows of each finished chunk, by its number."""
+
+    def left(self) -> Job | None:
+        """The job that an earlier process began and did not finish, if it can be told."""
+        try:
+            return Job(**json.loads((self.folder / _JOB).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):  # none, or one of another format
+            return None
+
+    def resume(self) -> None:
+        """Take what is finished; a part that is damaged is none."""
+        for leftover in self.folder.glob(f".*{PARTIAL}"):
+            leftover.unlink()
+        for path in self.folder.glob("*.arrow"):
+            try:
+                with ipc.open_file(path) as file:
+                    self.rows[int(path.stem)] = int(file.schema.metadata[_ROWS])
+            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+                path.unlink()
+
+    def begin(self, job: Job) -> None:
+        """Forget what is there and begin a job."""
+        self.remove()
+        content = json.dumps(asdict(job), indent=1)
+        publish(self.folder / _JOB, lambda path: path.write_text(content, encoding="utf-8"))
+
+    def remove(self) -> None:
+        """Delete everything; nothing need be there."""
+        self.rows.clear()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def add(self, number: int, table: pa.Table, rejects: list[Reject]) -> None:
+        """Keep a finished chunk."""
+        rows = len(table) + len(rejects)
+        lines = "".join(f"{reject.to_json()}\n" for reject in rejects)
+        whole = table.unify_dictionaries().combine_chunks()  # an Arrow file holds one dictionary a column
+        whole = whole.replace_schema_metadata({_ROWS: str(rows), _REJECTS: lines})
+        publish(self._part(number), lambda path: _write(whole, path))
+        self.rows[number] = rows
+
+    def finish(self, schema: pa.Schema) -> Totals:
+        """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
+
+        Raises:
+            WorldError: a part is gone or damaged.
+            OSError: the disk is full, or the output cannot be replaced.
+        """
+        table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"
+        reasons: Counter[str] = Counter()
+        scored = 0
+        with lines.open("wb") as stream, pq.ParquetWriter(table, schema, compression="zstd") as out:
+            for group in _grouped(self._read(stream, reasons)):
+                out.write_table(group.unify_dictionaries())
+                scored += len(group)
+        rejects = self.output.with_suffix(REJECTS_SUFFIX)
+        if reasons:
+            lines.replace(rejects)
+        else:
+            rejects.unlink(missing_ok=True)  # an earlier run's
+        table.replace(self.output)
+        totals = Totals(sum(self.rows.values()), scored, dict(reasons.most_common()), rejects if reasons else None)
+        self.remove()
+        return totals
+
+    def _read(self, rejects: BinaryIO, reasons: Counter[str]) -> Iterator[pa.Table]:
+        """The scored rows part by part; the rejected ones are written and counted."""
+        for number in sorted(self.rows):
+            try:
+                with ipc.open_file(self._part(number)) as file:
+                    table = file.read_all()
+            except (pa.ArrowException, FileNotFoundError) as err:
+                raise WorldError(
+                    f"A part of {self.output} is gone or damaged: {err}.", "Begin anew with --restart."
+                ) from err
+            lines = table.schema.metadata[_REJECTS]
+            rejects.write(lines)
+            reasons.update(json.loads(line)["reason"].partition(":")[0] for line in lines.splitlines())
+            yield table.replace_schema_metadata(None)
+
+    def _part(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.arrow"
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with ipc.new_file(path, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as out:
+        out.write_table(table)
+
+
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables put together to a size that is worth a row group."""
+    group: list[pa.Table] = []
+    for table in tables:
+        group.append(table)
+        if sum(map(len, group)) >= _GROUP_ROWS or sum(each.nbytes for each in group) >= _GROUP_SIZE:
+            yield pa.concat_tables(group)
+            group = []
+    if group:
+        yield pa.concat_tables(group)

@@ -1,0 +1,146 @@
+"""What every kind of input offers: its columns, its identity, and its rows in chunks."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from sentiment.batch.arrays import strings
+from sentiment.batch.rows import Reject, Row
+from sentiment.errors import UsageError
+
+CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out and to lose when killed
+CHUNK_SIZE = 8_000_000  # characters or bytes: a chunk of long texts ends sooner
+
+_LOOKED_AT = 2**20  # bytes of a file's head and tail that tell whether its content is the same
+_SHOWN = 20  # columns in a message
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of an input.
+
+    Attributes:
+        number: 0 is the first.
+        rows: numbers of the rows that have a text; 0 is the first of the input.
+        texts: of these rows.
+        columns: what goes along to the output, a row a text.
+        rejects: the other rows.
+        units: of the input (bytes, rows or files) that this chunk took.
+    """
+
+    number: int
+    rows: list[int]
+    texts: list[str]
+    columns: pa.Table
+    rejects: list[Reject]
+    units: int
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.rejects)
+
+
+class Source(ABC):
+    """An input whose rows can be read more than once, each time in the same chunks.
+
+    Attributes:
+        path: a file or a folder.
+        total: units of progress: bytes, rows or files.
+        size: bytes of the texts, about.
+        schema: of what goes along to the output.
+        many: the input is many files, and what goes along is the name of each.
+    """
+
+    path: Path
+    total: int
+    size: int
+    schema: pa.Schema
+    many: bool = False
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Chunk]:
+        """Read from the beginning; a chunk is a function of the input alone.
+
+        Raises:
+            WorldError: the input is damaged further down.
+            OSError: it cannot be read.
+        """
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells whether the input is still the same: size, time of change, and a look at its content."""
+        about = self.path.stat()
+        state = hashlib.sha256()
+        with self.path.open("rb") as stream:
+            state.update(stream.read(_LOOKED_AT))
+            stream.seek(max(about.st_size - _LOOKED_AT, 0))
+            state.update(stream.read(_LOOKED_AT))
+        return {"size": about.st_size, "changed": about.st_mtime_ns, "content": state.hexdigest()}
+
+
+class RowSource(Source):
+    """An input that is read row by row; what goes along is text."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """Read from the beginning, row by row."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Read from the beginning."""
+        first = done = 0
+        for number, group in enumerate(_grouped(self.rows())):
+            yield _chunk(number, first, group, self.schema, group[-1].done - done)
+            first, done = first + len(group), group[-1].done
+
+
+def check_columns(path: Path, found: Sequence[str], column: str, keep: Sequence[str]) -> None:
+    """Check that the columns asked for are there, once each.
+
+    Raises:
+        UsageError: one is missing or stands twice; the message names what there is.
+    """
+    wanted = list(dict.fromkeys([column, *keep]))
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        there = ", ".join(f"{name:.60}" for name in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        raise UsageError(
+            f"{path}: no column {' and no column '.join(missing)}; there are: {there or 'none'}.",
+            "--column names the column of texts, --keep another to copy; names are compared as they are written.",
+        )
+    twice = [name for name in wanted if list(found).count(name) > 1]
+    if twice:
+        raise UsageError(f"{path}: the column {twice[0]} stands twice.", "Rename one of the two.")
+
+
+def text_schema(names: Iterable[str]) -> pa.Schema:
+    """Columns of text."""
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in groups of bounded number and size."""
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += len(row.text) + sum(len(value) for value in row.columns if value)
+        if len(group) == CHUNK_ROWS or size >= CHUNK_SIZE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _chunk(number: int, first: int, group: list[Row], schema: pa.Schema, units: int) -> Chunk:
+    good = [(k, row) for k, row in enumerate(group, first) if not row.reason]
+    columns = [strings([row.columns[k] for _, row in good]) for k in range(len(schema))]
+    return Chunk(
+        number,
+        [k for k, _ in good],
+        [row.text for _, row in good],
+        pa.table(columns, schema=schema),
+        [Reject(k, row.source, row.reason, row.value) for k, row in enumerate(group, first) if row.reason],
+        units,
+    )
