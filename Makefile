@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test check format bench results ui lock clean
+.PHONY: setup setup-dev run test check format bench bench-use results ui lock clean
 
 setup: .venv/.installed
 setup-dev: .venv/.installed-dev
@@ -42,6 +42,12 @@ format: setup-dev
 bench: setup-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
 	$(BIN)/python -m tests.bench --write
+
+# Compares with MLflow's own server, by wrk (Debian: apt-get install wrk), and with Keras's predict. Writes the tables
+# in the README. It needs a version of imdb-sentiment: the champion, else the newest.
+bench-use: setup-dev
+	$(BIN)/python -m tests.bench.scoring --write
+	$(BIN)/python -m tests.bench.serving --write
 
 # Trains each recipe with five seeds. Writes the table of results in the README.
 results: setup-dev

@@ -11,10 +11,8 @@ from sentiment.settings import load_settings
 from tasks.promote import decide, need_server, switch, weigh
 from tasks.promotion import Outcome, check_request
 
-Whose = Annotated[str, Field(description="imdb, sample, or the name of your table: whose model")]
-Version = Annotated[int | None, Field(ge=1, description="Which version; empty for the newest")]
-Force = Annotated[bool, Field(description="Promote although the gate says no; needs a reason, and is recorded")]
-Reason = Annotated[str, Field(max_length=2_000, description="Why; kept in the history")]
+Version = Annotated[int | None, Field(ge=1)]
+Reason = Annotated[str, Field(max_length=2_000)]
 
 
 def _run_name() -> str:
@@ -23,9 +21,7 @@ def _run_name() -> str:
 
 
 @flow(name="promote", flow_run_name=_run_name, persist_result=False)
-def promote(
-    dataset: Whose = "imdb", version: Version = None, force: Force = False, reason: Reason = ""
-) -> Outcome:
+def promote(dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = "") -> Outcome:
     """Put a registered version in use, if the gate says yes.
 
     1. weigh: candidate and champion on the same test reviews, and what the packaged model costs
@@ -33,6 +29,12 @@ def promote(
     3. switch: write it all down, then move the alias
 
     A no fails the flow run, and says why.
+
+    Args:
+        dataset: Whose model: imdb, sample, or the name of your table.
+        version: Which version; empty for the newest.
+        force: Promote although the gate says no; needs a reason, and is recorded.
+        reason: Why; kept in the history.
     """
     check_request(force=force, reason=reason)
     need_server(load_settings())

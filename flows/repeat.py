@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.promote import steps
-from flows.train import Dataset, Promote, Seed
+from flows.train import Seed
 from sentiment.data.prepare import Prepared, Source
 from sentiment.recipes import SEED, TrainConfig
 from sentiment.settings import load_settings
@@ -23,7 +23,7 @@ from tasks.summarize_repeats import best_of, summarize_repeats
 from tasks.train import preload
 from tasks.train import train as train_network
 
-Repeats = Annotated[int, Field(ge=2, le=1_000, description="How many seeds, counted up from the first")]
+Repeats = Annotated[int, Field(ge=2, le=1_000)]
 
 
 def _run_name() -> str:
@@ -36,10 +36,10 @@ def _run_name() -> str:
 @flow(name="repeat", flow_run_name=_run_name, persist_result=False)
 def repeat(
     config: TrainConfig = SEED,
-    dataset: Dataset = "imdb",
+    dataset: str = "imdb",
     seed: Seed = 0,
     repeats: Repeats = 5,
-    promote: Promote = False,
+    promote: bool = False,
 ) -> RepeatsResult:
     """Train a recipe with several seeds, each a run below one parent, and register the best by validation.
 
@@ -50,6 +50,13 @@ def repeat(
     5. with ``promote``: weigh, decide, switch, as ``train``
 
     A seed that fails fails the set: a mean without it would flatter the recipe. The runs before it stay.
+
+    Args:
+        config: The recipe, field by field.
+        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        seed: The first one, of the first weights and of the order of reviews.
+        repeats: How many seeds, counted up from the first.
+        promote: Afterwards put the version in use, if the gate says yes.
     """
     if promote:
         need_server(load_settings())

@@ -21,10 +21,8 @@ from tasks.summarize import summarize
 from tasks.train import preload
 from tasks.train import train as train_network
 
-Dataset = Annotated[str, Field(description="imdb, sample, or the path of a .csv or .parquet table")]
-Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the first weights and of the order of reviews")]
-
-Promote = Annotated[bool, Field(description="Afterwards put the version in use, if the gate says yes")]
+# What each parameter is for stands in a flow's docstring: Prefect's form shows that, not a field's description.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _run_name() -> str:
@@ -36,7 +34,7 @@ def _run_name() -> str:
 
 @flow(name="train", flow_run_name=_run_name, persist_result=False)
 def train(
-    config: TrainConfig = SEED, dataset: Dataset = "imdb", seed: Seed = 0, promote: Promote = False
+    config: TrainConfig = SEED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
 ) -> TrainingResult:
     """Train a recipe on a dataset and register the model.
 
@@ -47,6 +45,12 @@ def train(
     5. register: pack the model, store it, make a version
     6. summarize: tell it in MLflow, in Prefect and to the caller
     7. with ``promote``: weigh, decide, switch; a gate that says no fails nothing, the version stays registered
+
+    Args:
+        config: The recipe, field by field.
+        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        seed: Of the first weights and of the order of reviews.
+        promote: Afterwards put the version in use, if the gate says yes.
     """
     if promote:
         need_server(load_settings())  # told before the training, not after
