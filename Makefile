@@ -27,7 +27,7 @@ run: setup
 	$(BIN)/sentiflow train --or-sample
 
 test: setup-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup-dev
 	$(BIN)/ruff check .

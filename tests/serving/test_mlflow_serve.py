@@ -1,13 +1,6 @@
 """The registered model under MLflow's own server."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +8,7 @@ import pytest
 from sentiment.scoring import TextScorer
 from tasks.scorers import load_scorer
 from tasks.versions import find_version
+from tests.servers import mlflow
 from tests.world import Trained
 
 TEXTS = ["The acting was dull and wooden.", "The direction was touching and at times rewarding.", "", "zyzzyva 😀"]
@@ -23,38 +17,12 @@ TEXTS = ["The acting was dull and wooden.", "The direction was touching and at t
 @pytest.fixture(scope="module")
 def address(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``mlflow models serve`` on the registered version, from a folder that is not the project's."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    programs = Path(sys.executable).parent
     model = trained.result.model
-    process = subprocess.Popen(
-        [programs / "mlflow", "models", "serve", "--env-manager", "local", "--port", str(port),
-         "--model-uri", f"models:/{model.name}/{model.version}"],
-        env={
-            **os.environ,
-            "MLFLOW_TRACKING_URI": trained.world.variables["SENTIFLOW_TRACKING_URI"],
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",  # it calls uvicorn by its name
-        },
-        cwd=tmp_path_factory.mktemp("elsewhere"), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        wait(f"http://127.0.0.1:{port}/ping", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # the command starts the server as a child
-        process.wait()
-
-
-def wait(address: str, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while True:
-        assert process.poll() is None and time.monotonic() < until, "the server did not start"
-        try:
-            if httpx.get(address, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
+    uri = f"models:/{model.name}/{model.version}"
+    store = trained.world.variables["SENTIFLOW_TRACKING_URI"]
+    arguments = ["models", "serve", "--env-manager", "local", "--model-uri", uri]
+    with mlflow(arguments, tmp_path_factory.mktemp("elsewhere"), "/ping", MLFLOW_TRACKING_URI=store) as address:
+        yield address
 
 
 def scorer_of(trained: Trained) -> TextScorer:

@@ -1,0 +1,63 @@
+"""MLflow's own servers, as processes that a test starts and ends."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_PROGRAMS = Path(sys.executable).parent
+
+
+@contextmanager
+def mlflow(arguments: Sequence[str], folder: Path, answers: str, **variables: str) -> Iterator[str]:
+    """Run ``mlflow ARGUMENTS --port PORT`` in a folder until the block ends; gives its address.
+
+    Args:
+        arguments: the command's.
+        folder: to run in; its output stands there, too.
+        answers: a path that answers once the server is ready.
+        variables: of its environment.
+    """
+    port = free_port()
+    environment = {**os.environ, "PATH": f"{_PROGRAMS}{os.pathsep}{os.environ['PATH']}", **variables}
+    with (folder / "server.log").open("w+") as log:
+        process = subprocess.Popen(
+            [_PROGRAMS / "mlflow", *arguments, "--port", str(port)],
+            env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait(f"{address}{answers}", process, folder / "server.log")
+            yield address
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # the command starts the server as a child
+            process.wait()
+
+
+def free_port() -> int:
+    """A port below those that the system gives to others meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"{address} does not answer:\n{log.read_text()[-3_000:]}")
