@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiment.errors import UsageError, WorldError
@@ -13,12 +12,11 @@ from sentiment.names import model_name
 from sentiment.promotions import Event
 from sentiment.settings import Settings
 from tasks.locks import champion_lock
+from tasks.mlflow_registry import champion_of, versions_of
 from tasks.tracking import connect, tracking_errors
-from tasks.versions import CHAMPION, choose_name
+from tasks.versions import CHAMPION, NO_MODEL, choose_name, need_number, registry_of
 
 _HISTORY = "history."  # tags of the registered model: they outlive each version
-_MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's words for an alias that is not set
-_PAGE = 1_000
 
 
 def model_named(settings: Settings, dataset: str | None) -> str:
@@ -28,30 +26,10 @@ def model_named(settings: Settings, dataset: str | None) -> str:
         UsageError: there is no such model.
         WorldError: the store does not answer.
     """
-    client = connect(settings)
-    with tracking_errors(settings.tracking_uri):
-        names = sorted(model.name for model in client.search_registered_models())
-    return choose_name(names, None if dataset is None else model_name(dataset))
-
-
-def champion_of(client: MlflowClient, name: str) -> int | None:
-    """The champion's version, or None when there is none."""
-    try:
-        return int(client.get_model_version_by_alias(name, CHAMPION).version)
-    except MlflowException as err:
-        if err.error_code not in _MISSING:
-            raise
-        return None
-
-
-def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
-    """All versions that were not deleted, by number, oldest first."""
-    found = client.search_model_versions(f"name = '{name}'", max_results=_PAGE)
-    everything = list(found)
-    while found.token:
-        found = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=found.token)
-        everything += found
-    return {int(version.version): version for version in sorted(everything, key=lambda v: int(v.version))}
+    registry = registry_of(settings)
+    if registry is None:
+        raise UsageError(*NO_MODEL)
+    return choose_name(registry.names(), None if dataset is None else model_name(dataset))
 
 
 def events_of(client: MlflowClient, name: str) -> list[Event]:
@@ -98,10 +76,7 @@ def need_version(versions: dict[int, ModelVersion], name: str, number: int) -> M
     Raises:
         UsageError: it is not there.
     """
-    if number not in versions:
-        there = ", ".join(map(str, list(versions)[-10:]))
-        raise UsageError(f"{name} has no version {number}.", f"The latest versions are: {there}.")
-    return versions[number]
+    return versions[need_number(list(versions), name, number)]
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Literal
 from sentiment.errors import RefusedError, UsageError, WorldError
 from sentiment.promotions import Event, before
 from sentiment.settings import Settings
-from tasks.champion import champion_of, changing, events_of, move, need_model, need_version, now
+from tasks.champion import changing, events_of, move, need_model, need_version, now
+from tasks.mlflow_registry import champion_of
 from tasks.person import person
 from tasks.versions import CHAMPION
 from tasks.weigh import Weighed

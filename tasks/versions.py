@@ -1,15 +1,10 @@
-"""Which registered version answers, and where its files are.
-
-For a local store this reads SQLite itself, read-only: importing MLflow takes longer than an answer may. A test
-holds it to what MLflow's own client says.
-"""
+"""Which registered version answers, and where its files are."""
 
 import math
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlparse
 
 from sentiment.errors import UsageError, WorldError
@@ -17,9 +12,9 @@ from sentiment.settings import Settings
 
 CHAMPION = "champion"
 
-_NO_SUCH_ALIAS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # depends on the store
+NO_MODEL = "No model is registered yet.", "Train one first: sentiflow train"
+
 _ACCURACY = "test.accuracy"  # the tag that registering writes
-_DELETED = "Deleted_Internal"  # how MLflow marks a deleted version in its table
 
 
 @dataclass(frozen=True)
@@ -54,11 +49,28 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """What a registry says of one registered model: files by version, and the champion's number."""
+class Facts:
+    """What a registry says of one version: URI of its files, run and tags."""
 
-    locations: dict[int, str]
-    champion: int | None
+    location: str
+    run_id: str | None
+    tags: Mapping[str, str]
+
+
+class Registry(Protocol):
+    """A place to look versions up; every call raises WorldError when it cannot be read."""
+
+    def names(self) -> list[str]:
+        """All registered models, by the alphabet."""
+
+    def numbers(self, name: str) -> list[int]:
+        """The versions of a model that were not deleted, oldest first."""
+
+    def champion(self, name: str) -> int | None:
+        """The version in use, or None."""
+
+    def facts(self, name: str, number: int) -> Facts | None:
+        """What is known of a version, or None when it is not there."""
 
 
 def find_version(settings: Settings, name: str | None, number: int | None) -> Version:
@@ -73,15 +85,10 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
         UsageError: there is no such model or version; the hint names what there is.
         WorldError: the store cannot be read.
     """
-    file = settings.sqlite_file
-    if file is None:
-        names, read = _from_mlflow(settings)
-    elif file.is_file():
-        names, read = _from_sqlite(file)
-    else:
-        names, read = [], lambda _name: _Model({}, None)
-    name = choose_name(names, name)
-    return _choose_version(name, read(name), number)
+    registry = registry_of(settings)
+    if registry is None:
+        raise UsageError(*NO_MODEL)
+    return _choose_version(registry, choose_name(registry.names(), name), number)
 
 
 def find_champion(settings: Settings, name: str | None) -> Champion | None:
@@ -95,15 +102,35 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
         UsageError: no model was named, and there are several.
         WorldError: the store cannot be read.
     """
-    file = settings.sqlite_file
-    if file is None:
-        return _champion_from_mlflow(settings, name)
-    if not file.is_file():
-        return None
-    names = [row[0] for row in _query(file, "SELECT name FROM registered_models ORDER BY name")]
+    registry = registry_of(settings)
+    return None if registry is None else champion_in(registry, name)
+
+
+def champion_in(registry: Registry, name: str | None) -> Champion | None:
+    """Find the champion in a registry; see ``find_champion``."""
+    names = registry.names()
     if not names or (name and name not in names):
         return None
-    return _champion_from_sqlite(file, choose_name(names, name))
+    name = choose_name(names, name)
+    number = registry.champion(name)
+    facts = None if number is None else registry.facts(name, number)
+    if number is None or facts is None:  # none, or deleted a moment ago
+        return None
+    return Champion(
+        Version(name, number, CHAMPION, facts.location), facts.run_id, _fraction(facts.tags.get(_ACCURACY))
+    )
+
+
+def registry_of(settings: Settings) -> Registry | None:
+    """The registry of the settings: a local one is read without MLflow, and None before there is one."""
+    file = settings.sqlite_file
+    if file is None:
+        from tasks.mlflow_registry import MlflowRegistry  # seconds to import, so only where needed
+
+        return MlflowRegistry(settings)
+    from tasks.sqlite_registry import SqliteRegistry
+
+    return SqliteRegistry(file) if file.is_file() else None
 
 
 def files_of(version: Version) -> Path:
@@ -134,118 +161,44 @@ def choose_name(names: list[str], name: str | None) -> str:
     if name is None and len(names) == 1:
         return names[0]
     if not names:
-        raise UsageError("No model is registered yet.", "Train one first: sentiflow train")
+        raise UsageError(*NO_MODEL)
     raise UsageError(
         f"No model is registered as {wanted}; there are: {', '.join(names)}.",
         f"Choose one, for example: --dataset {names[0].removesuffix('-sentiment')}",
     )
 
 
-def _choose_version(name: str, model: _Model, number: int | None) -> Version:
-    if not model.locations:
-        raise UsageError(f"{name} has no version.", "Train one first: sentiflow train")
-    if number is not None and number not in model.locations:
-        there = ", ".join(map(str, sorted(model.locations)[-10:]))
+def need_number(numbers: list[int], name: str, number: int) -> int:
+    """One of a model's versions.
+
+    Raises:
+        UsageError: it is not there; the hint names those that are.
+    """
+    if number not in numbers:
+        there = ", ".join(map(str, numbers[-10:]))
         raise UsageError(f"{name} has no version {number}.", f"The latest versions are: {there}.")
+    return number
+
+
+def _choose_version(registry: Registry, name: str, number: int | None) -> Version:
+    numbers = registry.numbers(name)
+    if not numbers:
+        raise UsageError(f"{name} has no version.", "Train one first: sentiflow train")
     if number is not None:
-        return Version(name, number, "asked for", model.locations[number])
-    if model.champion is not None:
-        return Version(name, model.champion, CHAMPION, model.locations[model.champion])
-    newest = max(model.locations)
-    return Version(name, newest, "newest, no champion yet", model.locations[newest])
+        chosen, why = need_number(numbers, name, number), "asked for"
+    elif (champion := registry.champion(name)) is not None:
+        chosen, why = champion, CHAMPION
+    else:
+        chosen, why = numbers[-1], "newest, no champion yet"
+    facts = registry.facts(name, chosen)
+    if facts is None:
+        raise WorldError(f"{name} version {chosen} was deleted a moment ago.", "Try again.")
+    return Version(name, chosen, why, facts.location)
 
 
-def _query(file: Path, sql: str, *values: str) -> list[tuple[str, ...]]:
+def _fraction(text: str | None) -> float | None:
     try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-            return connection.execute(sql, values).fetchall()
-    except sqlite3.Error as err:
-        raise WorldError(f"Cannot read the store {file}: {err}.", "Is it an MLflow store?") from err
-
-
-def _from_sqlite(file: Path) -> tuple[list[str], Callable[[str], _Model]]:
-    def read(name: str) -> _Model:
-        rows = _query(
-            file,
-            "SELECT version, storage_location FROM model_versions WHERE name = ? AND current_stage != ?",
-            name,
-            _DELETED,
-        )
-        alias = _query(
-            file, "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?", name, CHAMPION
-        )
-        return _Model({int(row[0]): row[1] for row in rows}, int(alias[0][0]) if alias else None)
-
-    return [row[0] for row in _query(file, "SELECT name FROM registered_models ORDER BY name")], read
-
-
-def _champion_from_sqlite(file: Path, name: str) -> Champion | None:
-    rows = _query(
-        file,
-        "SELECT v.version, v.storage_location, v.run_id, t.value FROM registered_model_aliases a "
-        "JOIN model_versions v ON v.name = a.name AND v.version = a.version AND v.current_stage != ? "
-        "LEFT JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = ? "
-        "WHERE a.name = ? AND a.alias = ?",
-        _DELETED,
-        _ACCURACY,
-        name,
-        CHAMPION,
-    )
-    if not rows:
-        return None
-    number, location, run_id, accuracy = rows[0]
-    return _champion(Version(name, int(number), CHAMPION, location), run_id, accuracy)
-
-
-def _champion(version: Version, run_id: str | None, accuracy: str | None) -> Champion:
-    try:
-        value = float(accuracy or "nan")
+        value = float(text or "nan")
     except ValueError:
         value = math.nan  # somebody's own tag of that name
-    return Champion(version, run_id or None, value if 0 <= value <= 1 else None)
-
-
-def _from_mlflow(settings: Settings) -> tuple[list[str], Callable[[str], _Model]]:
-    from mlflow.exceptions import MlflowException  # seconds to import, so only where needed
-
-    from tasks.tracking import connect, tracking_errors
-
-    client = connect(settings)
-
-    def read(name: str) -> _Model:
-        with tracking_errors(settings.tracking_uri):
-            versions = client.search_model_versions(f"name = '{name}'")
-            locations = {int(v.version): client.get_model_version_download_uri(name, v.version) for v in versions}
-        try:
-            champion = int(client.get_model_version_by_alias(name, CHAMPION).version)
-        except MlflowException as err:
-            if err.error_code not in _NO_SUCH_ALIAS:
-                raise
-            champion = None
-        return _Model(locations, champion)
-
-    with tracking_errors(settings.tracking_uri):
-        return sorted(model.name for model in client.search_registered_models()), read
-
-
-def _champion_from_mlflow(settings: Settings, name: str | None) -> Champion | None:
-    from mlflow.exceptions import MlflowException  # seconds to import, so only where needed
-
-    from tasks.tracking import connect, tracking_errors
-
-    client = connect(settings)
-    with tracking_errors(settings.tracking_uri):
-        names = sorted(model.name for model in client.search_registered_models())
-        if not names or (name and name not in names):
-            return None
-        name = choose_name(names, name)
-        try:
-            found = client.get_model_version_by_alias(name, CHAMPION)
-        except MlflowException as err:
-            if err.error_code not in _NO_SUCH_ALIAS:
-                raise
-            return None
-        location = client.get_model_version_download_uri(name, found.version)
-    return _champion(
-        Version(name, int(found.version), CHAMPION, location), found.run_id, found.tags.get(_ACCURACY)
-    )
+    return value if 0 <= value <= 1 else None

@@ -21,7 +21,8 @@ from sentiment.errors import UsageError, WorldError
 from sentiment.gate import Cost, Decision, Limits, ScoreTable
 from sentiment.scoring import TextScorer
 from sentiment.settings import Settings
-from tasks.champion import champion_of, need_model, need_version
+from tasks.champion import need_model, need_version
+from tasks.mlflow_registry import champion_of
 from tasks.tracking import connect, tracking_errors
 
 LOGGER = logging.getLogger("weigh")

@@ -13,7 +13,8 @@ from flows.promote import promote
 from flows.train import train
 from sentiment.errors import RefusedError, UsageError
 from sentiment.recipes import load_recipe
-from tasks.champion import champion_of, events_of
+from tasks.champion import events_of
+from tasks.mlflow_registry import champion_of
 from tasks.tracking import connect
 from tests.world import Registry, World
 

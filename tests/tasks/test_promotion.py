@@ -13,7 +13,8 @@ from mlflow.tracking import MlflowClient
 
 from sentiment.errors import RefusedError, UsageError, WorldError
 from tasks import promotion
-from tasks.champion import champion_of, events_of, history_of
+from tasks.champion import events_of, history_of
+from tasks.mlflow_registry import champion_of
 from tasks.tracking import connect
 from tasks.weigh import weigh
 from tests.world import Registry, World

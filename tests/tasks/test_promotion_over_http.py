@@ -9,7 +9,8 @@ from flows.train import train
 from sentiment.recipes import load_recipe
 from sentiment.settings import load_settings
 from tasks import promotion
-from tasks.champion import champion_of, history_of
+from tasks.champion import history_of
+from tasks.mlflow_registry import champion_of
 from tasks.tracking import connect
 from tasks.weigh import weigh
 from tests.servers import mlflow

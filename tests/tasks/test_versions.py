@@ -6,8 +6,10 @@ from mlflow.tracking import MlflowClient
 
 from sentiment.errors import UsageError, WorldError
 from sentiment.settings import Settings
+from tasks.mlflow_registry import MlflowRegistry
+from tasks.sqlite_registry import SqliteRegistry
 from tasks.tracking import connect
-from tasks.versions import _champion_from_mlflow, _from_mlflow, _from_sqlite, files_of, find_champion, find_version
+from tasks.versions import champion_in, files_of, find_champion, find_version
 from tests.world import World
 
 
@@ -28,12 +30,15 @@ def registry(world: World) -> MlflowClient:
 
 def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: MlflowClient) -> None:
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
-    quick_names, quick = _from_sqlite(world.root / "mlruns" / "mlflow.db")
-    slow_names, slow = _from_mlflow(world.settings)
-    assert quick_names == slow_names == ["imdb-sentiment", "sample-sentiment"]
-    for name in quick_names:
-        assert quick(name) == slow(name)
-    assert set(quick("imdb-sentiment").locations) == {1, 3}
+    registry.set_model_version_tag("imdb-sentiment", "3", "seed", "4")
+    quick, slow = SqliteRegistry(world.root / "mlruns" / "mlflow.db"), MlflowRegistry(world.settings)
+    assert quick.names() == slow.names() == ["imdb-sentiment", "sample-sentiment"]
+    for name, numbers, champion in (("imdb-sentiment", [1, 3], 1), ("sample-sentiment", [1], None)):
+        assert quick.numbers(name) == slow.numbers(name) == numbers
+        assert quick.champion(name) == slow.champion(name) == champion
+        for number in (1, 2, 3):
+            assert quick.facts(name, number) == slow.facts(name, number)
+    assert quick.facts("imdb-sentiment", 2) is None
 
 
 def test_without_a_champion_the_newest_answers(world: World, registry: MlflowClient) -> None:
@@ -102,7 +107,7 @@ def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
     registry.set_registered_model_alias("imdb-sentiment", "other", "1")
     registry.set_registered_model_alias("imdb-sentiment", "champion", "4")
     quick = find_champion(world.settings, None)
-    assert quick == _champion_from_mlflow(world.settings, None)
+    assert quick == champion_in(MlflowRegistry(world.settings), None)
     assert quick is not None
     assert (quick.version.name, quick.version.number) == ("imdb-sentiment", 4)
     assert (quick.run_id, quick.accuracy) == (run_id, 0.8732)
@@ -110,7 +115,7 @@ def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
 
 
 def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
-    assert find_champion(world.settings, None) is _champion_from_mlflow(world.settings, None) is None
+    assert find_champion(world.settings, None) is champion_in(MlflowRegistry(world.settings), None) is None
     registry.set_registered_model_alias("imdb-sentiment", "champion", "3")
     assert find_champion(world.settings, None) is not None
     registry.delete_registered_model_alias("imdb-sentiment", "champion")
@@ -123,14 +128,14 @@ def test_an_accuracy_that_is_no_fraction_is_not_known(world: World, registry: Ml
     registry.set_model_version_tag("imdb-sentiment", "1", "test.accuracy", tag)
     found = find_champion(world.settings, None)
     assert found is not None and found.accuracy is None
-    assert found == _champion_from_mlflow(world.settings, None)
+    assert found == champion_in(MlflowRegistry(world.settings), None)
 
 
 def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_store(
     world: World, registry: MlflowClient, tmp_path: Path
 ) -> None:
     assert find_champion(world.settings, "mine-sentiment") is None
-    assert _champion_from_mlflow(world.settings, "mine-sentiment") is None
+    assert champion_in(MlflowRegistry(world.settings), "mine-sentiment") is None
     place = tmp_path / "elsewhere"
     assert find_champion(Settings(tracking_uri=f"sqlite:///{place / 'mlflow.db'}"), None) is None
     assert not place.exists()
