@@ -6,13 +6,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from sentiment.errors import SentiflowError
 from sentiment.names import model_name
 from sentiment.settings import load_settings
 from tasks.promote import decide, need_server, switch, weigh
-from tasks.promotion import Outcome, check_request
+from tasks.promotion import LONGEST_REASON, Outcome, check_request
 
 Version = Annotated[int | None, Field(ge=1)]
-Reason = Annotated[str, Field(max_length=2_000)]
+Reason = Annotated[str, Field(max_length=LONGEST_REASON)]
 
 
 def _run_name() -> str:
@@ -41,6 +42,19 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
     outcome = steps(model_name(dataset), version, force=force, reason=reason)
     outcome.need_promotion()
     return outcome
+
+
+def after_training(name: str, version: str) -> Outcome:
+    """The three steps for a version that was trained just now; a no of the gate fails nothing.
+
+    Raises:
+        SentiflowError: they cannot be carried out; the message says that the version is registered all the same.
+    """
+    try:
+        return steps(name, int(version))
+    except SentiflowError as err:
+        told = f"{name} version {version} is registered, but could not be promoted: {err.args[0]}"
+        raise type(err)(told, err.hint) from err
 
 
 def steps(name: str, version: int | None, *, force: bool = False, reason: str = "") -> Outcome:

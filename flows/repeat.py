@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.promote import steps
+from flows.promote import after_training
 from flows.train import Seed
 from sentiment.data.prepare import Prepared, Source
 from sentiment.recipes import SEED, TrainConfig
@@ -68,7 +68,7 @@ def repeat(
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_repeats(parent, prepared, seeds, best, model)
-    return replace(result, promotion=steps(model.name, int(model.version))) if promote else result
+    return replace(result, promotion=after_training(model.name, model.version)) if promote else result
 
 
 def _one(parent: RunContext, seed: int, repeats: int, source: Source, prepared: Prepared) -> SeedResult:

@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.promote import steps
+from flows.promote import after_training
 from sentiment.recipes import SEED, TrainConfig
 from sentiment.settings import load_settings
 from tasks.evaluate import evaluate
@@ -62,4 +62,4 @@ def train(
         measured = evaluate(run, prepared, trained)
         model = register(run, prepared, trained, measured)
         result = summarize(run, prepared, measured, model)
-    return replace(result, promotion=steps(model.name, int(model.version))) if promote else result
+    return replace(result, promotion=after_training(model.name, model.version)) if promote else result

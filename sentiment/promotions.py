@@ -1,7 +1,7 @@
 """The champion's history: promotions and rollbacks as events, and what they say of today.
 
-An event is written down before the champion's alias moves: a process that is killed in between leaves an event
-that never took effect. Which did is told by what stood in the alias when the next event was written, and today.
+An event is written down before the champion's alias moves, and noted as done afterwards: a process that is killed
+in between leaves an event that took effect only if its version is found in the alias.
 """
 
 import json
@@ -27,6 +27,7 @@ class Event:
         by: who.
         at: when, ISO 8601 in UTC.
         rules: what the gate said, a line a rule; empty for a rollback.
+        done: noted after the alias had moved.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Event:
     by: str
     at: str
     rules: tuple[str, ...] = ()
+    done: bool = False
 
     def to_json(self) -> str:
         """The event as one line of JSON."""
@@ -59,14 +61,14 @@ class Event:
 
 
 def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:
-    """Whether each event made its version the champion: where it did not, what it was to replace is still there.
+    """Whether each event made its version the champion: noted, or seen in the alias when the next was written.
 
     Args:
         events: all, oldest first.
         champion: today's.
     """
     found = [*(event.replaced for event in events), champion][1:]  # in the alias, after each
-    return [after != event.replaced for event, after in zip(events, found, strict=True)]
+    return [event.done or event.version == after for event, after in zip(events, found, strict=True)]
 
 
 def line(events: Sequence[Event], champion: int | None) -> list[int]:

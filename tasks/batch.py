@@ -125,7 +125,7 @@ def _choose(
     usual = find_version(settings, name, request.version)
     if left and request.version is None and (left.model, left.version) != (usual.name, usual.number):
         begun = _find(settings, left) if left.model == usual.name else None
-        scorer = begun and load_scorer(settings, begun)
+        scorer = begun and _load_begun(settings, begun)
         if begun and scorer and _job(request, source, begun, scorer) == left:
             say(
                 f"Version {begun.number} scores, as the unfinished run began with it; "
@@ -133,6 +133,16 @@ def _choose(
             )
             return begun, scorer
     return usual, load_scorer(settings, usual)
+
+
+def _load_begun(settings: Settings, version: Version) -> TextScorer:
+    try:
+        return load_scorer(settings, version)
+    except WorldError as err:
+        raise WorldError(
+            f"The unfinished run scored with version {version.number}, which is gone: {err.args[0]}",
+            "Begin anew with --restart.",
+        ) from err
 
 
 def _find(settings: Settings, left: Job) -> Version | None:

@@ -1,7 +1,9 @@
 """The champion of a registered model: read, moved, and its history."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion
@@ -17,6 +19,7 @@ from tasks.tracking import connect, tracking_errors
 from tasks.versions import CHAMPION, NO_MODEL, choose_name, need_number, registry_of
 
 _HISTORY = "history."  # tags of the registered model: they outlive each version
+_EVENT = re.compile(r"history\.\d{6}")
 
 
 def model_named(settings: Settings, dataset: str | None) -> str:
@@ -40,7 +43,7 @@ def events_of(client: MlflowClient, name: str) -> list[Event]:
     """
     tags = client.get_registered_model(name).tags
     try:
-        return [Event.from_json(tags[key]) for key in sorted(tags) if key.startswith(_HISTORY)]
+        return [Event.from_json(tags[key]) for key in sorted(tags) if _EVENT.fullmatch(key)]
     except ValueError as err:
         raise WorldError(
             f"The history of {name} cannot be read: {err}.", "Correct the tags of the model."
@@ -86,27 +89,35 @@ def changing(name: str, settings: Settings) -> Iterator[MlflowClient]:
         yield connect(settings)
 
 
-def move(client: MlflowClient, name: str, event: Event) -> None:
-    """Write the event down, on the version and in the history, then move the alias: the one and last switch.
-
-    The champion's lock must be held (``changing``).
+def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> None:
+    """Check that the champion is still the expected one; its lock must be held.
 
     Raises:
-        WorldError: the champion is no longer the one that the event replaces.
+        WorldError: it is not.
     """
     found = champion_of(client, name)
-    if found != event.replaced:
+    if found != expected:
         raise WorldError(
-            f"{name}: the champion is now {_called(found)}, no longer {_called(event.replaced)}: somebody else "
+            f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
             "changed it meanwhile. Nothing was changed here.",
             "Look at it with: sentiflow history; then try again.",
         )
-    keys = [key for key in client.get_registered_model(name).tags if key.startswith(_HISTORY)]
-    number = 1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0)
-    for key, value in _version_tags(event).items():
-        client.set_model_version_tag(name, str(event.version), key, value)
-    client.set_registered_model_tag(name, f"{_HISTORY}{number:06d}", event.to_json())
+
+
+def move(client: MlflowClient, name: str, event: Event) -> None:
+    """Write the event down, on the version and in the history, then move the alias: the one and last switch.
+
+    The champion's lock must be held (``changing``), and the champion be the one that the event replaces
+    (``need_unchanged``). That the event took effect is noted afterwards; who is killed before that leaves it to
+    be told by the alias.
+    """
+    keys = [key for key in client.get_registered_model(name).tags if _EVENT.fullmatch(key)]
+    key = f"{_HISTORY}{1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0):06d}"
+    for tag, value in _version_tags(event).items():
+        client.set_model_version_tag(name, str(event.version), tag, value)
+    client.set_registered_model_tag(name, key, event.to_json())
     client.set_registered_model_alias(name, CHAMPION, str(event.version))
+    client.set_registered_model_tag(name, key, replace(event, done=True).to_json())
 
 
 def _version_tags(event: Event) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sentiment.errors import UsageError
 from sentiment.settings import Settings, load_settings
 from tasks import promotion
 from tasks import weigh as weighing
-from tasks.promotion import Outcome, Verdict
+from tasks.promotion import NO_REASON, Outcome, Verdict
 from tasks.provenance import flow_run_tags
 from tasks.weigh import Weighed
 
@@ -85,11 +85,18 @@ def _ask(weighed: Weighed, verdict: Verdict, settings: Settings) -> Verdict:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
     except FlowPauseTimeout:
         return Verdict("declined", f"nobody answered within {settings.approval_timeout} s.", "Nobody")
+    return _answered(verdict, answer)
+
+
+def _answered(verdict: Verdict, answer: Approval) -> Verdict:
+    """What came of the answer; whoever asked, and why, stays on record beside whoever answered."""
     who = answer.name.strip() or "a person in the Prefect UI"
-    why = answer.reason.strip() or "no reason given"
+    why = answer.reason.strip()
     if not answer.promote:
-        return Verdict("declined", why, who)
-    return Verdict("forced" if verdict.answer == "forced" else "approved", why, who)
+        return Verdict("declined", why or "no reason given", who)
+    asked = [] if verdict.reason == NO_REASON else [verdict.reason]
+    reason = "; ".join([*asked, *filter(None, [why])]) or NO_REASON
+    return Verdict("forced" if verdict.answer == "forced" else "approved", reason, f"{who}, asked by {verdict.by}")
 
 
 def markdown(weighed: Weighed) -> str:

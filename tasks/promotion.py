@@ -1,17 +1,24 @@
 """Promotion and rollback: weigh, decide, move the alias."""
 
 import json
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from mlflow.tracking import MlflowClient
 
 from sentiment.errors import RefusedError, UsageError, WorldError
 from sentiment.promotions import Event, before
 from sentiment.settings import Settings
-from tasks.champion import changing, events_of, move, need_model, need_version, now
-from tasks.mlflow_registry import champion_of
+from tasks.champion import changing, events_of, move, need_model, need_unchanged, need_version, now
+from tasks.mlflow_registry import champion_of, versions_of
 from tasks.person import person
-from tasks.versions import CHAMPION
-from tasks.weigh import Weighed
+from tasks.versions import ACCURACY, CHAMPION, fraction
+from tasks.weigh import Weighed, load
+
+LONGEST_REASON = 2_000  # characters
+NO_REASON = "the gate passed"
 
 Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 
@@ -54,17 +61,39 @@ class Outcome:
             who = "The gate" if self.verdict.answer == "refused" else self.verdict.by
             raise RefusedError(
                 f"{who} refuses {self.weighed.name} version {self.weighed.version}: {self.verdict.reason}",
-                'Promote it all the same with: --force --reason "..."',
+                self._way_past,
             )
         return self.event
 
+    @property
+    def _way_past(self) -> str:
+        """What to do about a no of the gate; a person's no stands."""
+        if self.verdict.answer != "refused":
+            return ""
+        whose = self.weighed.name.removesuffix("-sentiment")
+        command = f"sentiflow promote {self.weighed.version} --dataset {whose}"
+        return f'Promote it all the same with: {command} --force --reason "..."'
 
-def check_request(*, force: bool, reason: str) -> None:
-    """Refuse a forced promotion without a reason, before anything is weighed.
+
+def check_reason(reason: str) -> None:
+    """Refuse a reason that is a book.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is too long.
     """
+    if len(reason) > LONGEST_REASON:
+        raise UsageError(
+            f"A reason has at most {LONGEST_REASON} characters, this one {len(reason)}.", "Shorten it."
+        )
+
+
+def check_request(*, force: bool, reason: str) -> None:
+    """Refuse a forced promotion without a reason, or a reason that is a book, before anything is weighed.
+
+    Raises:
+        UsageError: it is so.
+    """
+    check_reason(reason)
     if force and not reason.strip():
         raise UsageError(
             "--force needs a reason.", 'For example: --force --reason "the champion fails on long reviews"'
@@ -79,7 +108,7 @@ def decide(weighed: Weighed, *, force: bool, reason: str) -> Verdict:
     """
     check_request(force=force, reason=reason)
     if weighed.decision.passed:
-        return Verdict("passed", reason.strip() or "the gate passed", person())
+        return Verdict("passed", reason.strip() or NO_REASON, person())
     if force:
         return Verdict("forced", reason.strip(), person())
     return Verdict("refused", "; ".join(rule.told for rule in weighed.decision.failures) + ".", "the gate")
@@ -88,40 +117,41 @@ def decide(weighed: Weighed, *, force: bool, reason: str) -> Verdict:
 def carry_out(weighed: Weighed, verdict: Verdict, settings: Settings) -> Outcome:
     """Write the outcome on the candidate's version and, unless it is a no, make it champion.
 
-    Raises:
-        WorldError: as ``switch``.
-    """
-    _write_outcome(weighed, verdict, settings)
-    return Outcome(weighed, verdict, switch(weighed, verdict, settings) if verdict.promotes else None)
-
-
-def switch(weighed: Weighed, verdict: Verdict, settings: Settings) -> Event:
-    """Make the candidate the champion.
-
-    Written: who, when, why and what it replaces on the version, the event in the model's history, the alias last.
+    Written: what the gate and people said, on the version; of a promotion also who, when, why and what it
+    replaces, the event in the model's history, and the alias last.
 
     Raises:
-        WorldError: the champion is no longer the one that was weighed against, or the candidate is gone.
+        WorldError: the champion is no longer the one that was weighed against, or the candidate or its files are
+            gone; nothing was written.
     """
-    with changing(weighed.name, settings) as client:
-        if weighed.version not in need_model(client, weighed.name):
-            raise WorldError(
-                f"{weighed.name} version {weighed.version} was deleted meanwhile.", "Nothing was changed."
-            )
-        event = Event(
-            kind="promotion",
-            version=weighed.version,
-            replaced=weighed.champion,
-            run_id=weighed.run_id,
-            accuracy=weighed.decision.accuracy,
-            decision=verdict.answer,
-            reason=verdict.reason,
-            by=verdict.by,
-            at=now(),
-            rules=tuple(f"{'yes' if rule.passed else 'NO'}: {rule.told}" for rule in weighed.decision.rules),
-        )
-        move(client, weighed.name, event)
-    return event
+    name, number = weighed.name, weighed.version
+    with changing(name, settings) as client:
+        if number not in versions_of(client, name):
+            raise WorldError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
+        if verdict.promotes:
+            need_unchanged(client, name, weighed.champion)
+            need_files(name, number)
+        _write_outcome(client, weighed, verdict)
+        if not verdict.promotes:
+            return Outcome(weighed, verdict, None)
+        event = _promotion(weighed, verdict)
+        move(client, name, event)
+    return Outcome(weighed, verdict, event)
+
+
+def _promotion(weighed: Weighed, verdict: Verdict) -> Event:
+    return Event(
+        kind="promotion",
+        version=weighed.version,
+        replaced=weighed.champion,
+        run_id=weighed.run_id,
+        accuracy=weighed.decision.accuracy,
+        decision=verdict.answer,
+        reason=verdict.reason,
+        by=verdict.by,
+        at=now(),
+        rules=tuple(f"{'yes' if rule.passed else 'NO'}: {rule.told}" for rule in weighed.decision.rules),
+    )
 
 
 def rollback(name: str, reason: str, settings: Settings) -> Event:
@@ -133,6 +163,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         UsageError: no reason, no champion, or nothing before it.
         WorldError: the store fails, or the version's files are gone.
     """
+    check_reason(reason)
     if not reason.strip():
         raise UsageError(
             "A rollback needs a reason.", 'For example: sentiflow rollback --reason "wrong on long reviews"'
@@ -147,14 +178,13 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
             raise UsageError(
                 f"{name} version {champion} replaced no version that is still there.", "See: sentiflow history"
             )
-        _need_files(name, target)
-        accuracy = versions[target].tags.get("test.accuracy")
+        need_files(name, target)
         event = Event(
             kind="rollback",
             version=target,
             replaced=champion,
             run_id=str(versions[target].run_id),
-            accuracy=None if accuracy is None else float(accuracy),
+            accuracy=fraction(versions[target].tags.get(ACCURACY)),
             decision="rollback",
             reason=reason.strip(),
             by=person(),
@@ -182,7 +212,17 @@ def delete(name: str, number: int, settings: Settings) -> None:
         client.delete_model_version(name, str(number))
 
 
-def _write_outcome(weighed: Weighed, verdict: Verdict, settings: Settings) -> None:
+def need_files(name: str, number: int) -> None:
+    """Load a version once more: a champion without its files would be worse than a bad one.
+
+    Raises:
+        WorldError: it cannot be loaded.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        load(name, number, Path(folder))
+
+
+def _write_outcome(client: MlflowClient, weighed: Weighed, verdict: Verdict) -> None:
     tags = {
         "gate.outcome": verdict.answer,
         "gate.against": "no champion" if weighed.champion is None else f"version {weighed.champion}",
@@ -191,19 +231,5 @@ def _write_outcome(weighed: Weighed, verdict: Verdict, settings: Settings) -> No
         "gate.at": now(),
         "gate.record": json.dumps(weighed.decision.record(), ensure_ascii=False),
     }
-    with changing(weighed.name, settings) as client:
-        for key, value in tags.items():
-            client.set_model_version_tag(weighed.name, str(weighed.version), key, value)
-
-
-def _need_files(name: str, number: int) -> None:
-    """Load a version once: a champion without its files would be worse than a bad one."""
-    import mlflow.pyfunc
-    from mlflow.exceptions import MlflowException
-
-    try:
-        mlflow.pyfunc.load_model(f"models:/{name}/{number}")
-    except (MlflowException, OSError, ValueError, KeyError, ImportError) as err:
-        raise WorldError(
-            f"Cannot load {name} version {number}: {err}.", "Its files are gone; nothing was changed."
-        ) from err
+    for key, value in tags.items():
+        client.set_model_version_tag(weighed.name, str(weighed.version), key, value)

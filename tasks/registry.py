@@ -1,5 +1,6 @@
 """What the registry and the experiment hold, read for people and commands."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,6 +11,9 @@ from mlflow.tracking import MlflowClient
 from sentiment.settings import Settings
 from tasks.champion import need_model
 from tasks.tracking import connect, experiment_id, tracking_errors
+from tasks.versions import fraction
+
+_RUNS = 100  # asked for at a time
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,23 @@ def versions_with_aliases(name: str, settings: Settings) -> list[VersionRow]:
     with tracking_errors(settings.tracking_uri):
         versions = need_model(client, name)
         aliases = client.get_registered_model(name).aliases  # a search for versions gives none
-        experiments = [found.experiment_id for found in client.search_experiments()]
-        names = {run.info.run_id: run.info.run_name for run in client.search_runs(experiments, max_results=10_000)}
+        names = _run_names(client, {str(version.run_id) for version in versions.values()})
     return [
         _version_row(version, [alias for alias, of in aliases.items() if int(of) == number], names)
         for number, version in reversed(versions.items())
     ]
+
+
+def _run_names(client: MlflowClient, run_ids: Collection[str]) -> dict[str, str | None]:
+    """Names of some runs; those that were deleted have none."""
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    wanted = sorted(run_ids)
+    names: dict[str, str | None] = {}
+    for first in range(0, len(wanted), _RUNS):
+        ids = ", ".join(f"'{run_id}'" for run_id in wanted[first : first + _RUNS])
+        found = client.search_runs(experiments, f"attributes.run_id IN ({ids})", max_results=_RUNS)
+        names |= {run.info.run_id: run.info.run_name for run in found}
+    return names
 
 
 def _version_row(version: ModelVersion, aliases: list[str], run_names: dict[str, str | None]) -> VersionRow:
@@ -139,13 +154,9 @@ def _version_row(version: ModelVersion, aliases: list[str], run_names: dict[str,
         registered=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         recipe=tags.get("recipe", "-"),
         seed=tags.get("seed", "-"),
-        accuracy=_number(at),
-        accuracy_low=_number(low),
-        accuracy_high=_number(high),
+        accuracy=fraction(at),
+        accuracy_low=fraction(low),
+        accuracy_high=fraction(high),
         gate=f"{tags['gate.outcome']} against {against}" if against else "-",
         run=run_names.get(str(version.run_id)) or str(version.run_id)[:8],
     )
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)

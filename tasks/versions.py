@@ -1,6 +1,5 @@
 """Which registered version answers, and where its files are."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ CHAMPION = "champion"
 
 NO_MODEL = "No model is registered yet.", "Train one first: sentiflow train"
 
-_ACCURACY = "test.accuracy"  # the tag that registering writes
+ACCURACY = "test.accuracy"  # the tag that registering writes
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def champion_in(registry: Registry, name: str | None) -> Champion | None:
     if number is None or facts is None:  # none, or deleted a moment ago
         return None
     return Champion(
-        Version(name, number, CHAMPION, facts.location), facts.run_id, _fraction(facts.tags.get(_ACCURACY))
+        Version(name, number, CHAMPION, facts.location), facts.run_id, fraction(facts.tags.get(ACCURACY))
     )
 
 
@@ -196,9 +195,10 @@ def _choose_version(registry: Registry, name: str, number: int | None) -> Versio
     return Version(name, chosen, why, facts.location)
 
 
-def _fraction(text: str | None) -> float | None:
+def fraction(text: str | None) -> float | None:
+    """A tag's number from 0 to 1; None for anything else that somebody may have written there."""
     try:
-        value = float(text or "nan")
+        value = float(text or "")
     except ValueError:
-        value = math.nan  # somebody's own tag of that name
+        return None
     return value if 0 <= value <= 1 else None

@@ -5,6 +5,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import mlflow.artifacts
@@ -29,8 +30,8 @@ LOGGER = logging.getLogger("weigh")
 
 _SCORES = "test_scores.parquet"
 _TEXTS = 30  # timed one by one; the median of so many is steady
+_COMMON = 50  # words of the vocabulary that such a text repeats
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
-_LONG_TEXT = "the film was not as good as they say but the acting is fine " * 50  # 700 words: of full length
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,15 @@ class Weighed:
     decision: Decision
 
 
+@dataclass(frozen=True)
+class Packaged:
+    """A packaged model: its files, and both ways to score with it."""
+
+    path: Path
+    model: PyFuncModel
+    scorer: TextScorer
+
+
 def weigh(name: str, number: int | None, settings: Settings, logger: Logger = LOGGER) -> Weighed:
     """Hold a version, by default the newest, against the champion and the limits of the settings; changes nothing.
 
@@ -63,17 +73,18 @@ def weigh(name: str, number: int | None, settings: Settings, logger: Logger = LO
     """
     client = connect(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
+        current = champion_of(client, name)  # first: whatever it is, the versions read next hold it
         versions = need_model(client, name)
         candidate = need_version(versions, name, max(versions) if number is None else number)
-        current = champion_of(client, name)
         if current == int(candidate.version):
             raise UsageError(
                 f"{name} version {current} is the champion already.", "See the others: sentiflow versions"
             )
-        champion = None if current is None else versions[current]
-        files, cost = _load(candidate, Path(folder))
+        champion = None if current is None else need_version(versions, name, current)
+        packaged = load(name, int(candidate.version), Path(folder) / "candidate")
+        cost = _cost(packaged)
         store = _Store(client, settings, logger, Path(folder))
-        mine = store.stored_table(candidate) or store.scored(candidate, candidate, files)
+        mine = store.stored_table(candidate) or store.scored(candidate, candidate, packaged.scorer)
         theirs = None if champion is None else _champions(store, champion, candidate)
     decision = gate.judge(mine, theirs, cost, limits_of(settings))
     run_id = None if champion is None else str(champion.run_id)
@@ -92,26 +103,29 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def _load(version: ModelVersion, folder: Path) -> tuple[TextScorer, Cost]:
-    """Load the packaged model as whoever serves it would, and measure what it costs.
+def load(name: str, number: int, folder: Path) -> Packaged:
+    """Load a packaged model in both ways that it is used: as a pyfunc, and by the library's own scorer.
 
     Raises:
         WorldError: it cannot be loaded.
     """
-    called = f"{version.name} version {version.version}"
     try:
-        uri = f"models:/{version.name}/{version.version}"
-        path = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / f"model-{version.version}")))
-        model = mlflow.pyfunc.load_model(str(path))
-        scorer = TextScorer.load(path / "artifacts")
+        path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
+        return Packaged(path, mlflow.pyfunc.load_model(str(path)), TextScorer.load(path / "artifacts"))
     except (MlflowException, OSError, ValueError, KeyError, ImportError) as err:
         raise WorldError(
-            f"Cannot load {called}: {err}.", "Are its files still there? Choose another version."
+            f"Cannot load {name} version {number}: {err}.", "Are its files still there? Choose another version."
         ) from err
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    text = pd.DataFrame({"text": [_LONG_TEXT]})
-    model.predict(text)  # what is made at the first call is no part of an answer
-    return scorer, Cost(1_000 * statistics.median(_seconds(model, text) for _ in range(_TEXTS)), size / 1e6)
+
+
+def _cost(packaged: Packaged) -> Cost:
+    """Measure what the packaged model costs whoever serves it."""
+    size = sum(file.stat().st_size for file in packaged.path.rglob("*") if file.is_file())
+    known = cycle(packaged.scorer.vocabulary.words[:_COMMON])
+    text = pd.DataFrame({"text": [" ".join(islice(known, packaged.scorer.sequence_length))]})  # of full length
+    packaged.model.predict(text)  # what is made at the first call is no part of an answer
+    seconds = (_seconds(packaged.model, text) for _ in range(_TEXTS))
+    return Cost(1_000 * statistics.median(seconds), size / 1e6)
 
 
 def _seconds(model: PyFuncModel, text: pd.DataFrame) -> float:
@@ -128,8 +142,8 @@ def _champions(store: "_Store", champion: ModelVersion, candidate: ModelVersion)
         return stored
     if not same:
         store.logger.info("the champion was tested on other reviews: scored again on the candidate's")
-    scorer, _ = _load(champion, store.folder)
-    return store.scored(champion, candidate, scorer)
+    packaged = load(champion.name, int(champion.version), store.folder / "champion")
+    return store.scored(champion, candidate, packaged.scorer)
 
 
 @dataclass(frozen=True)
@@ -147,14 +161,12 @@ class _Store:
             folder = self.folder / f"scores-{version.version}"
             folder.mkdir(exist_ok=True)
             table = pd.read_parquet(self.client.download_artifacts(run_id, _SCORES, str(folder)))
-        except (MlflowException, OSError, KeyError) as err:
+            return _score_table(table, length)
+        except (MlflowException, OSError, KeyError, ValueError) as err:  # Arrow's errors are ValueErrors
             self.logger.warning(
                 "the scores of version %s are not in its run (%s): scored again", version.version, str(err)[:200]
             )
             return None
-        review_id = table["review_id"].to_numpy().astype(str)
-        label, score, n_tokens = (table[column].to_numpy() for column in ("label", "score", "n_tokens"))
-        return ScoreTable(review_id, label, score, n_tokens, length)
 
     def scored(self, version: ModelVersion, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
         """Scores of a version on the candidate's test reviews.
@@ -173,3 +185,8 @@ class _Store:
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
         scores = scorer.score([words.decode(ids, unknown="") for ids in test.tokens])
         return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)
+
+
+def _score_table(table: pd.DataFrame, sequence_length: int) -> ScoreTable:
+    label, score, n_tokens = (table[column].to_numpy() for column in ("label", "score", "n_tokens"))
+    return ScoreTable(table["review_id"].to_numpy().astype(str), label, score, n_tokens, sequence_length)

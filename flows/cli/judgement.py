@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.cli.tables import print_table
 from tasks.promotion import Outcome
 from tasks.weigh import Weighed
 
@@ -19,7 +20,7 @@ def show(weighed: Weighed, console: Console) -> None:
     table.add_column(overflow="fold")
     for rule in decision.rules:
         table.add_row("[green]yes[/]" if rule.passed else "[red]no[/]", rule.name, escape(rule.told))
-    console.print(table)
+    print_table(table, console)
     for note in decision.notes:
         console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
     console.print()

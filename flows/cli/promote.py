@@ -6,7 +6,7 @@ from rich.console import Console
 
 from flows.cli import judgement
 from sentiment.errors import RefusedError
-from sentiment.settings import load_settings
+from sentiment.settings import Settings, load_settings
 from tasks import promotion
 from tasks.champion import model_named
 from tasks.console import CONSOLE
@@ -26,15 +26,16 @@ def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dr
     console = Console(highlight=False)
     judgement.show(weighed, console)
     if dry_run:
-        _end_dry(weighed, console, force=force)
+        _end_dry(weighed, settings, console, force=force)
         return
     verdict = promotion.decide(weighed, force=force, reason=reason)
     judgement.tell(promotion.carry_out(weighed, verdict, settings), console)
 
 
-def _end_dry(weighed: Weighed, console: Console, *, force: bool) -> None:
+def _end_dry(weighed: Weighed, settings: Settings, console: Console, *, force: bool) -> None:
     would = weighed.decision.passed or force
-    console.print(f"Dry run: it would {'' if would else 'not '}be promoted. Nothing was changed.")
+    done = "be put to a person" if settings.promotion_approval else "be promoted"
+    console.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
         raise RefusedError(f"The gate refuses {weighed.name} version {weighed.version}.")
 

@@ -127,7 +127,7 @@ def _next(reader: "Iterator[list[str]]", lines: _Lines) -> tuple[list[str], str]
     try:
         fields = next(reader)
     except csv.Error as err:
-        return [], TOO_LONG if "field limit" in str(err) else f"not CSV: {err}"
+        return ["".join(lines.record)], TOO_LONG if "field limit" in str(err) else f"not CSV: {err}"
     if len(fields) and fields != [_END]:
         if fields[-1].endswith(_END):
             return fields, UNCLOSED

@@ -7,7 +7,7 @@ from sentiment.batch.csv_table import CsvTable
 from sentiment.batch.folder import Folder
 from sentiment.batch.json_lines import JsonLines
 from sentiment.batch.parquet_table import ParquetTable
-from sentiment.batch.results import REJECTS_SUFFIX, own_names
+from sentiment.batch.results import own_names, rejects_of
 from sentiment.batch.source import Source
 from sentiment.errors import UsageError
 
@@ -59,7 +59,7 @@ def check_output(source: Path, output: Path) -> None:
         raise UsageError(f"{output} is a folder.", "-o names the Parquet file to write.")
     if output.suffix.lower() in _OTHER_TABLES:
         raise UsageError(f"{output}: the output is a Parquet file.", f"For example: -o {output.stem}.parquet")
-    for written in (output, output.with_suffix(REJECTS_SUFFIX)):
+    for written in (output, rejects_of(output)):
         if written.exists() and written.samefile(source):
             raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
 

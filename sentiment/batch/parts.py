@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
-from sentiment.batch.results import REJECTS_SUFFIX
+from sentiment.batch.results import rejects_of
 from sentiment.batch.rows import Reject
 from sentiment.errors import WorldError
 from sentiment.files import PARTIAL, publish
@@ -128,7 +128,7 @@ class Parts:
             for group in _grouped(self._read(stream, reasons)):
                 out.write_table(group.unify_dictionaries())
                 scored += len(group)
-        rejects = self.output.with_suffix(REJECTS_SUFFIX)
+        rejects = rejects_of(self.output)
         if reasons:
             lines.replace(rejects)
         else:

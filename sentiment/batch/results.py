@@ -1,5 +1,7 @@
 """The table of scores: its columns, and a chunk of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from sentiment.batch.arrays import numbers, strings
 from sentiment.batch.source import Chunk, Source
 from sentiment.scoring import is_positive
 
-REJECTS_SUFFIX = ".rejects.jsonl"  # in place of the output's own
+_OWN, _REJECTS = ".parquet", ".rejects.jsonl"
 
 _ROW = pa.field("row", pa.int64())
 _SCORED = [
@@ -17,6 +19,16 @@ _SCORED = [
     pa.field("model", pa.string()),
     pa.field("version", pa.int32()),
 ]
+
+
+def rejects_of(output: Path) -> Path:
+    """The file of an output's rejects.
+
+    Example:
+        >>> rejects_of(Path("scores.parquet")).name, rejects_of(Path("scores.2026")).name
+        ('scores.rejects.jsonl', 'scores.2026.rejects.jsonl')
+    """
+    return output.with_name(output.name.removesuffix(_OWN) + _REJECTS)
 
 
 def output_schema(source: Source) -> pa.Schema:

@@ -15,6 +15,7 @@ from sentiment.errors import RefusedError, UsageError
 from sentiment.recipes import load_recipe
 from tasks.champion import events_of
 from tasks.mlflow_registry import champion_of
+from tasks.person import person
 from tasks.tracking import connect
 from tests.world import Registry, World
 
@@ -112,7 +113,8 @@ def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server:
     client = connect(registry.settings)
     assert champion_of(client, NAME) == Registry.GOOD
     event = events_of(client, NAME)[-1]
-    assert (event.decision, event.reason, event.by) == ("approved", "looks right", "Ada")
+    assert (event.decision, event.reason) == ("approved", "looks right")
+    assert event.by == f"Ada, asked by {person()}"
 
 
 def test_a_persons_no_ends_the_flow_and_moves_nothing(
@@ -126,6 +128,15 @@ def test_a_persons_no_ends_the_flow_and_moves_nothing(
     assert champion_of(client, NAME) is None
     tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
     assert (tags["gate.outcome"], tags["gate.by"]) == ("declined", "Ada")
+
+
+def test_who_forced_and_why_stays_on_record_beside_who_approved(
+    registry: World, prefect_server: None, approval: None
+) -> None:
+    answered(registry, {"promote": True}, version=Registry.POOR, force=True, reason="see issue 12")
+    event = events_of(connect(registry.settings), NAME)[-1]
+    assert (event.decision, event.reason) == ("forced", "see issue 12")
+    assert event.by == f"a person in the Prefect UI, asked by {person()}"
 
 
 def test_nobody_is_asked_about_a_version_that_the_gate_refuses(

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -130,17 +132,90 @@ def test_a_champion_of_another_state_of_the_dataset_is_scored_on_the_candidates_
     assert again.comparison == stored.comparison
 
 
+def files_of(client: MlflowClient, version: int) -> Path:
+    return Path(client.get_model_version_download_uri(NAME, str(version)).removeprefix("file://"))
+
+
+@contextmanager
+def hidden(path: Path) -> Iterator[None]:
+    """Files that are away for a while; other tests share them."""
+    away = path.rename(path.with_name(f"{path.name}.away"))
+    try:
+        yield
+    finally:
+        away.rename(path)
+
+
 def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
     registry: World, client: MlflowClient
 ) -> None:
-    source = Path(client.get_model_version_download_uri(NAME, str(Registry.GOOD)).removeprefix("file://"))
-    hidden = source.rename(source.with_name("hidden"))
-    try:
-        with pytest.raises(WorldError, match="Cannot load"):
-            promote(registry, Registry.GOOD, force=True, reason="never mind")
-    finally:
-        hidden.rename(source)
+    with hidden(files_of(client, Registry.GOOD)), pytest.raises(WorldError, match="Cannot load"):
+        promote(registry, Registry.GOOD, force=True, reason="never mind")
     assert champion_of(client, NAME) is None
+
+
+def test_files_that_go_while_a_person_thinks_stop_the_switch(registry: World, client: MlflowClient) -> None:
+    weighed = weigh(NAME, Registry.GOOD, registry.settings)
+    verdict = promotion.decide(weighed, force=False, reason="")
+    with hidden(files_of(client, Registry.GOOD)), pytest.raises(WorldError, match="Cannot load"):
+        promotion.carry_out(weighed, verdict, registry.settings)
+    assert champion_of(client, NAME) is None
+    assert "gate.outcome" not in client.get_model_version(NAME, str(Registry.GOOD)).tags
+
+
+def test_a_version_that_goes_while_a_person_thinks_is_told(registry: World, client: MlflowClient) -> None:
+    weighed = weigh(NAME, Registry.GOOD, registry.settings)
+    verdict = promotion.decide(weighed, force=False, reason="")
+    client.delete_model_version(NAME, str(Registry.GOOD))
+    with pytest.raises(WorldError, match=f"version {Registry.GOOD} was deleted meanwhile"):
+        promotion.carry_out(weighed, verdict, registry.settings)
+
+
+def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    promote(registry, Registry.GOOD)
+    config = files_of(client, Registry.POOR) / "artifacts" / "scorer.json"
+    with hidden(config):
+        config.write_text(json.dumps({"format": 1, "sequence_length": 80}))
+        try:
+            with pytest.raises(WorldError, match="Cannot load"):
+                promotion.rollback(NAME, "back", registry.settings)
+        finally:
+            config.unlink()
+    assert champion_of(client, NAME) == Registry.GOOD
+
+
+def test_damaged_stored_scores_are_told_and_scored_again(
+    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = weigh(NAME, Registry.GOOD, registry.settings).decision.accuracy
+    run = client.get_run(str(client.get_model_version(NAME, str(Registry.GOOD)).run_id))
+    scores = Path(str(run.info.artifact_uri).removeprefix("file://")) / "test_scores.parquet"
+    whole = scores.read_bytes()
+    with hidden(scores), caplog.at_level(logging.INFO):
+        scores.write_bytes(whole[:2_000])
+        try:
+            again = weigh(NAME, Registry.GOOD, registry.settings)
+        finally:
+            scores.unlink()
+    assert "scored again" in caplog.text
+    assert again.decision.accuracy == expected
+
+
+def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: MlflowClient) -> None:
+    client.set_registered_model_tag(NAME, "history.note", "see the wiki")
+    client.set_model_version_tag(NAME, str(Registry.POOR), "test.accuracy", "poor")
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    promote(registry, Registry.GOOD)
+    assert promotion.rollback(NAME, "back", registry.settings).accuracy is None
+    assert [event.version for event in events_of(client, NAME)] == [Registry.POOR, Registry.GOOD, Registry.POOR]
+
+
+def test_a_reason_that_is_a_book_is_refused_before_anything_is_weighed(registry: World) -> None:
+    with pytest.raises(UsageError, match="at most 2000 characters"):
+        promotion.check_request(force=False, reason="x" * 2_001)
+    with pytest.raises(UsageError, match="at most 2000 characters"):
+        promotion.rollback(NAME, "x" * 2_001, registry.settings)
 
 
 def test_a_rollback_leads_back_and_again_further_back(registry: World, client: MlflowClient) -> None:
@@ -190,7 +265,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: Worl
     def run(which: int) -> None:
         ready.wait()
         try:
-            done.append(promotion.switch(weighed[which], verdict, registry.settings))
+            done.append(promotion.carry_out(weighed[which], verdict, registry.settings))
         except WorldError as err:
             errors.append(err)
 
@@ -201,8 +276,13 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: Worl
         thread.join()
     assert len(done) == len(errors) == 1
     assert "somebody else changed it meanwhile" in str(errors[0])
-    assert champion_of(client, NAME) == done[0].version
+    won = done[0].weighed.version
+    (lost,) = {Registry.GOOD, Registry.NEWEST} - {won}
+    assert champion_of(client, NAME) == won
     assert len(events_of(client, NAME)) == 2
+    assert not [
+        tag for tag in client.get_model_version(NAME, str(lost)).tags if tag.startswith(("gate.", "promotion."))
+    ]
 
 
 def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClient) -> None:
