@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import uvicorn
 
-from sentiment.errors import UsageError, WorldError
+from sentiment.errors import WorldError
 from serving.service.app import Parts, build
 from serving.service.batching import Batcher
 from serving.service.bodies import Limits
@@ -37,7 +37,6 @@ def open_socket(host: str, port: int) -> socket.socket:
     """Listen at once, so that nobody else can; connections wait until the service runs.
 
     Raises:
-        UsageError: there is no such host.
         WorldError: the port is taken, or the address is not one of this machine.
     """
     try:
@@ -53,7 +52,7 @@ def open_socket(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (socket.gaierror, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
-        raise UsageError(f"{host!r} is no address of this machine.", "For example: --host 127.0.0.1") from err
+        raise WorldError(f"There is no host {host!r} here.", "For example: --host 127.0.0.1") from err
     except OSError as err:
         raise WorldError(
             f"Cannot listen on port {port} of {host}: {err.strerror}.",

@@ -20,8 +20,12 @@ def address(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Itera
     model = trained.result.model
     uri = f"models:/{model.name}/{model.version}"
     store = trained.world.variables["SENTIFLOW_TRACKING_URI"]
+    where = {
+        "MLFLOW_TRACKING_URI": store,
+        "MLFLOW_REGISTRY_URI": store,
+    }  # others may stand in the environment
     arguments = ["models", "serve", "--env-manager", "local", "--model-uri", uri]
-    with mlflow(arguments, tmp_path_factory.mktemp("elsewhere"), "/ping", MLFLOW_TRACKING_URI=store) as address:
+    with mlflow(arguments, tmp_path_factory.mktemp("elsewhere"), "/ping", **where) as address:
         yield address
 
 
