@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
@@ -78,17 +79,25 @@ def train(
         *([stopper] if config.patience else []),
     ]
     started = time.perf_counter()
+    # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
+    with _divergence_told(network, recorder, config), threadpool_limits(1, user_api="blas"):
+        core.fit(
+            batches(training, config, mixed=seed),
+            validation_data=batches(validation, config),
+            epochs=config.epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    kept = stopper.best_epoch + 1 if config.patience else config.epochs
+    return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
+
+
+@contextmanager
+def _divergence_told(network: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
+    """Close the recorder, and turn whatever comes of a loss that is no number into an error that says so."""
     try:
-        # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
-        with threadpool_limits(1, user_api="blas"):
-            core.fit(
-                batches(training, config, mixed=seed),
-                validation_data=batches(validation, config),
-                epochs=config.epochs,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,
-            )
+        yield
     except (RuntimeError, tf.errors.InvalidArgumentError) as err:
         # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
         diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(network)
@@ -99,8 +108,6 @@ def train(
         recorder.close()
     if not _is_finite(network):  # in a word, say, that no validation review holds
         raise _divergence(recorder.epoch, config)
-    kept = stopper.best_epoch + 1 if config.patience else config.epochs
-    return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
 
 
 def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> keras.Model:

@@ -40,11 +40,7 @@ class Way(ABC):
 
     @abstractmethod
     def warm(self) -> None:
-        """Compile whatever an epoch needs."""
-
-    @abstractmethod
-    def epoch(self) -> float:
-        """Seconds of one more epoch of training, without validation."""
+        """Compile whatever the work needs; what work there is, its methods say."""
 
 
 class Keras(Way):
@@ -68,6 +64,7 @@ class Keras(Way):
         self.network.evaluate(self.test_ids[:64], self.content.of("test").label[:64], verbose=0)
 
     def epoch(self) -> float:
+        """Seconds of one more epoch of training, without validation."""
         return timed(lambda: self.network.fit(self.ids, self.learnt.label, batch_size=SEED.batch_size, verbose=0))
 
     def fit(self) -> float:
@@ -123,9 +120,6 @@ class Fit(Way):
     def warm(self) -> None:
         import sentiment.training  # noqa: F401 - TensorFlow's import is no part of the training
 
-    def epoch(self) -> float:
-        raise NotImplementedError
-
     def fit(self) -> float:
         from sentiment.training import train
 
@@ -144,9 +138,6 @@ class Scorer(Way):
         )
         self.weights = Weights(*(array.astype(np.float32) for array in arrays))
         assert self.test_ids.shape == (25_000, 500)
-
-    def epoch(self) -> float:
-        raise NotImplementedError
 
     def evaluate(self) -> float:
         """Seconds to score the padded test split."""
