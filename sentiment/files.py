@@ -1,5 +1,7 @@
 """Files that appear whole or not at all."""
 
+import errno
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ def publish(target: Path, write: Callable[[Path], object]) -> None:
     A failed write leaves no file behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     try:
         write(partial)

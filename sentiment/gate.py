@@ -195,8 +195,8 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
         for name, rows in slices(candidate, champion).items():
             _add_slice(name, candidate.right[rows], champion.right[rows], limits, rules, notes)
     rules += [
-        _at_most("latency", cost.latency_ms, limits.latency_ms, lambda ms: f"{ms:.1f} ms a text"),
-        _at_most("size", cost.size_mb, limits.size_mb, lambda mb: f"{mb:.1f} MB"),
+        _at_most("latency", cost.latency_ms, limits.latency_ms, lambda ms: f"{ms:.3g} ms a text"),
+        _at_most("size", cost.size_mb, limits.size_mb, lambda mb: f"{mb:.3g} MB"),
     ]
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes))
 

@@ -101,7 +101,7 @@ def score_input(
     """
     began = time.monotonic()
     source = open_source(request.source, request.column, request.keep)
-    output = request.output.absolute()
+    output = request.output.resolve()  # a link stays one, and what it leads to is written
     check_output(request.source, output)
     with output_lock(output):
         parts = Parts(output)

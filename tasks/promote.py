@@ -93,7 +93,8 @@ def _answered(verdict: Verdict, answer: Approval) -> Verdict:
     who = answer.name.strip() or "a person in the Prefect UI"
     why = answer.reason.strip()
     if not answer.promote:
-        return Verdict("declined", why or "no reason given", who)
+        silent = "no reason given" if answer.name.strip() else "resumed without a yes"
+        return Verdict("declined", why or silent, who)
     asked = [] if verdict.reason == NO_REASON else [verdict.reason]
     reason = "; ".join([*asked, *filter(None, [why])]) or NO_REASON
     return Verdict("forced" if verdict.answer == "forced" else "approved", reason, f"{who}, asked by {verdict.by}")

@@ -41,11 +41,16 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
 
 def source(settings: Settings, name: str | None) -> Source:
     """The way from the service to the registry."""
+    file, seen = settings.sqlite_file, False
 
     def find() -> Champion | None:
+        nonlocal seen
+        if seen and file is not None and not file.is_file():  # gone, not merely without a champion
+            raise WorldError(f"The store {file} is gone.", "Put it back, or start the service anew.")
         found = find_champion(settings, name)
         if found is None:
             return None
+        seen = True
         version = found.version
         return Champion(version.name, version.number, found.run_id, found.accuracy, version.location)
 

@@ -21,6 +21,8 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
     """Print the words with the score after each, which moved it most, and write a page if one is asked for."""
     if not text.strip():
         raise UsageError("The text is empty.", 'For example: sentiflow explain "It began well, but ended badly."')
+    if page is not None and (not page.name or page.is_dir()):
+        raise UsageError(f"--html {page} names no file.", "For example: --html reading.html")
     settings = load_settings()
     version = find_version(settings, None if dataset is None else model_name(dataset), number)
     reading = load_scorer(settings, version).explain(text)
@@ -31,6 +33,8 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
     for line in _lines(reading, console.width):
         console.print(line, soft_wrap=True)
     console.print()
+    if not any(word.fate in ("read", "rare") for word in reading.words):
+        console.print("[dim]no word of it is known: the score is that of an empty text[/]")
     for way, words in zip(("raised", "lowered"), readings.strongest(reading), strict=True):
         if words:
             console.print(f"{way} it most: {escape(_told(words))}", soft_wrap=True)
@@ -40,7 +44,8 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
     colour = "green" if label == "positive" else "red"
     console.print(f"[{colour}]{label}[/]  {reading.score:.4f}  [dim]{by} ({version.why})[/]", soft_wrap=True)
     if page is not None:
-        publish(page, lambda path: path.write_text(readings.page(reading, label, by), encoding="utf-8"))
+        content = readings.page(reading, label, by).encode(errors="replace")  # bytes that were no text show as ?
+        publish(page, lambda path: path.write_bytes(content))
         console.print(f"Written: {escape(str(page))}", soft_wrap=True)
 
 

@@ -33,7 +33,7 @@ def tell(outcome: Outcome, console: Console) -> None:
         RefusedError: it is not.
     """
     event, name = outcome.need_promotion(), escape(outcome.weighed.name)
-    replaced = "the first" if event.replaced is None else f"in place of version {event.replaced}"
+    replaced = "where there was none" if event.replaced is None else f"in place of version {event.replaced}"
     console.print(
         f"[bold]{name} version {event.version} is the champion[/], {replaced} ({event.decision}).", soft_wrap=True
     )

@@ -55,8 +55,15 @@ def check_output(source: Path, output: Path) -> None:
     Raises:
         UsageError: it is a folder, is named like another kind of table, or is the input.
     """
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder.", "-o names the Parquet file to write.")
+    for written in (output, rejects_of(output)):
+        if written.is_dir():
+            raise UsageError(
+                f"{written} is a folder.", "-o names the Parquet file to write; rejects go beside it."
+            )
+        if written.exists() and not written.is_file():
+            raise UsageError(
+                f"{written} is a device or a pipe.", "-o names a file, which appears whole at the end."
+            )
     if output.suffix.lower() in _OTHER_TABLES:
         raise UsageError(f"{output}: the output is a Parquet file.", f"For example: -o {output.stem}.parquet")
     for written in (output, rejects_of(output)):

@@ -21,9 +21,9 @@ class JsonLines(RowSource):
         self.total = self.size = path.stat().st_size
         self.schema = text_schema(keep)
         self._column, self._keep = column, keep
-        keys = self._keys()
+        keys, whole = self._keys()
         if keys:  # without any object, the rejects tell better what is wrong
-            check_columns(path, keys, column, keep)
+            check_columns(path, keys, column, keep, "" if whole else f" in the first {_HEAD:,} lines")
 
     def rows(self) -> Iterator[Row]:
         """Read from the beginning; blank lines are no rows."""
@@ -49,14 +49,16 @@ class JsonLines(RowSource):
             return "", SURROGATE, ()
         return text, "", kept
 
-    def _keys(self) -> list[str]:
-        """The keys of the first objects, in order of appearance."""
+    def _keys(self) -> tuple[list[str], bool]:
+        """The keys of the first objects, in order of appearance, and whether these are all."""
         keys: dict[str, None] = {}
         with self.path.open("rb") as stream:
-            for line in itertools.islice(_lines(stream), _HEAD):
+            lines = _lines(stream)
+            for line in itertools.islice(lines, _HEAD):
                 record, _ = _parse(line)
                 keys |= dict.fromkeys(record)
-        return list(keys)
+            whole = next(lines, None) is None
+        return list(keys), whole
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:

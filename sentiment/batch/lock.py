@@ -25,6 +25,8 @@ def output_lock(output: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as err:
+        if not path.exists():
+            raise WorldError(f"Cannot write into {output.parent}.", "Name another place with -o.") from err
         raise WorldError(
             f"{output} is being made already, by {_owner(path)}.",
             "Wait for it, or name another with -o.",

@@ -13,6 +13,7 @@ from sentiment.batch.rows import NOT_UTF8, Reject, beginning, why_not
 from sentiment.batch.source import CHUNK_ROWS, CHUNK_SIZE, Chunk, Source, check_columns
 from sentiment.errors import UsageError, WorldError
 
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 _BATCH = 256  # rows decoded at a time
 _BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 
@@ -71,10 +72,16 @@ class ParquetTable(Source):
             number,
             [first + k for k in good],
             [values[k] for k in good],
-            kept.take(numbers(np.array(good, np.int64))) if rejects else kept,
+            _rows(kept, good) if rejects else kept,
             rejects,
             len(table),
         )
+
+
+def _rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """Some rows of a table; views, which Arrow cannot pick from, by way of the usual kind."""
+    usual = pa.schema([field.with_type(_VIEWS.get(field.type, field.type)) for field in table.schema])
+    return table.cast(usual).take(numbers(np.array(rows, np.int64))).cast(table.schema)
 
 
 def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:

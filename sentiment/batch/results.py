@@ -10,7 +10,7 @@ from sentiment.batch.arrays import numbers, strings
 from sentiment.batch.source import Chunk, Source
 from sentiment.scoring import is_positive
 
-_OWN, _REJECTS = ".parquet", ".rejects.jsonl"
+_OWN = ".parquet"
 
 _ROW = pa.field("row", pa.int64())
 _SCORED = [
@@ -25,10 +25,11 @@ def rejects_of(output: Path) -> Path:
     """The file of an output's rejects.
 
     Example:
-        >>> rejects_of(Path("scores.parquet")).name, rejects_of(Path("scores.2026")).name
-        ('scores.rejects.jsonl', 'scores.2026.rejects.jsonl')
+        >>> rejects_of(Path("scores.parquet")).name, rejects_of(Path("scores")).name
+        ('scores.rejects.jsonl', 'scores-rejects.jsonl')
     """
-    return output.with_name(output.name.removesuffix(_OWN) + _REJECTS)
+    usual = output.name.endswith(_OWN)
+    return output.with_name(output.name.removesuffix(_OWN) + (".rejects.jsonl" if usual else "-rejects.jsonl"))
 
 
 def output_schema(source: Source) -> pa.Schema:

@@ -95,8 +95,20 @@ class RowSource(Source):
             first, done = first + len(group), group[-1].done
 
 
-def check_columns(path: Path, found: Sequence[str], column: str, keep: Sequence[str]) -> None:
+def _shown(name: str) -> str:
+    """A column's name for a terminal, which must not obey it."""
+    return f"{name:.60}" if name.isprintable() else f"{name!r:.60}"
+
+
+def check_columns(path: Path, found: Sequence[str], column: str, keep: Sequence[str], where: str = "") -> None:
     """Check that the columns asked for are there, once each.
+
+    Args:
+        path: of the table.
+        found: its columns.
+        column: of texts.
+        keep: to copy.
+        where: in which part of the table was looked, for the message; by default all of it.
 
     Raises:
         UsageError: one is missing or stands twice; the message names what there is.
@@ -104,9 +116,9 @@ def check_columns(path: Path, found: Sequence[str], column: str, keep: Sequence[
     wanted = list(dict.fromkeys([column, *keep]))
     missing = [name for name in wanted if name not in found]
     if missing:
-        there = ", ".join(f"{name:.60}" for name in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        there = ", ".join(_shown(name) for name in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
         raise UsageError(
-            f"{path}: no column {' and no column '.join(missing)}; there are: {there or 'none'}.",
+            f"{path}: no column {' and no column '.join(missing)}{where}; there are: {there or 'none'}.",
             "--column names the column of texts, --keep another to copy; names are compared as they are written.",
         )
     twice = [name for name in wanted if list(found).count(name) > 1]

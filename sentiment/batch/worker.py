@@ -16,7 +16,7 @@ def serve(connection: "Connection[Any, Any]") -> None:
         scorer = connection.recv()
         while True:
             connection.send(scorer.score(connection.recv()))
-    except (EOFError, ConnectionError):
+    except (EOFError, OSError):  # gone, perhaps in the middle of a message
         return
 
 

@@ -34,6 +34,8 @@ class Parts:
     batcher: Batcher
     metrics: Metrics
     limits: Limits
+    ending: Callable[[], bool] = lambda: False
+    """Whether the service was told to end."""
 
     @property
     def loaded(self) -> Loaded:
@@ -68,7 +70,7 @@ def build(parts: Parts, version: str) -> ASGIApp:
     _add_state(app, parts)
     pages.add_to(app)
     methods = {route.path: route.methods or set() for route in app.routes if isinstance(route, Route)}
-    return Edge(Uploads(app, parts.limits.body, parts.limits.body_seconds), methods, parts.metrics)
+    return Edge(Uploads(app, parts.limits.body, parts.limits.body_seconds), methods, parts.metrics, parts.ending)
 
 
 def _add_answers(app: FastAPI, parts: Parts) -> None:

@@ -22,6 +22,8 @@ T = TypeVar("T")
 # A batch's bounds: more texts in one call gain little, and long ones would let all others wait.
 _TEXTS = 256
 _CHARACTERS = 500_000
+# Longest queue of what is worked on alone: a reading of the longest text takes a tenth of a second.
+_ALONE = 32
 
 
 class QueueFullError(Exception):
@@ -52,7 +54,9 @@ class Batcher:
 
     def __init__(self, most_waiting: int, metrics: Metrics) -> None:
         self._most, self._metrics = most_waiting, metrics
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[_Job] = deque()  # to be scored together
+        self._alone: deque[_Job] = deque()  # one at a time, in turns with a batch of the others
+        self._alone_next = False
         self._waiting = 0  # texts
         self._closed = False
         self._changed = threading.Condition()
@@ -93,10 +97,11 @@ class Batcher:
     ) -> "asyncio.Future[Any]":
         answer = asyncio.get_running_loop().create_future()
         with self._changed:
-            if self._closed or self._waiting + len(texts) > self._most:
+            queue, most = (self._jobs, self._most) if work is None else (self._alone, _ALONE)
+            if self._closed or self._waiting + len(texts) > self._most or len(queue) >= most:
                 raise QueueFullError
             self._waiting += len(texts)
-            self._jobs.append(_Job(loaded, texts, work, answer))
+            queue.append(_Job(loaded, texts, work, answer))
             self._changed.notify()
         return answer
 
@@ -109,17 +114,26 @@ class Batcher:
     def _take(self) -> list[_Job]:
         """Wait for a job, and take with it those that can be scored in the same call; nothing at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
-            taken: list[_Job] = []
-            texts = characters = 0
-            while self._jobs:
-                job = self._jobs[0]
-                texts, characters = texts + len(job.texts), characters + job.characters
-                if taken and (not _together(taken[0], job) or texts > _TEXTS or characters > _CHARACTERS):
-                    break
-                taken.append(self._jobs.popleft())
-                self._waiting -= len(job.texts)
+            self._changed.wait_for(lambda: self._jobs or self._alone or self._closed)
+            if self._alone and (self._alone_next or not self._jobs):
+                taken = [self._alone.popleft()]
+                self._alone_next = False
+            else:
+                taken = self._batch()
+                self._alone_next = True
+            self._waiting -= sum(len(job.texts) for job in taken)
             return taken
+
+    def _batch(self) -> list[_Job]:
+        taken: list[_Job] = []
+        texts = characters = 0
+        while self._jobs:
+            job = self._jobs[0]
+            texts, characters = texts + len(job.texts), characters + job.characters
+            if taken and (job.loaded is not taken[0].loaded or texts > _TEXTS or characters > _CHARACTERS):
+                break
+            taken.append(self._jobs.popleft())
+        return taken
 
     def _results(self, jobs: Sequence[_Job]) -> list[Any]:
         """What each job gives: its result, or the exception that came instead."""
@@ -137,10 +151,6 @@ class Batcher:
         self._metrics.batches.observe(len(texts))
         scores = iter(jobs[0].loaded.scorer.score(texts, threads=1).tolist())
         return [[next(scores) for _ in job.texts] for job in jobs]
-
-
-def _together(one: _Job, other: _Job) -> bool:
-    return one.work is None and other.work is None and one.loaded is other.loaded
 
 
 def _deliver(jobs: Sequence[_Job], results: Sequence[Any]) -> None:

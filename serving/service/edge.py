@@ -1,14 +1,15 @@
 """The outermost layer: which methods a path takes, headers that every answer carries, and the count of answers."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.service.metrics import Metrics
-from serving.service.refusals import Refusal
+from serving.service.refusals import SOON, Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,14 @@ class Edge:
     site anything.
     """
 
-    def __init__(self, app: ASGIApp, methods: Mapping[str, Collection[str]], metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(
+        self,
+        app: ASGIApp,
+        methods: Mapping[str, Collection[str]],
+        metrics: Metrics,
+        ending: Callable[[], bool],
+    ) -> None:
+        self._app, self._metrics, self._ending = app, metrics, ending
         self._methods = {path: _allowed(given) for path, given in methods.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,10 +55,15 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = _completed(message.get("headers", []))
+                if self._ending():  # nobody should ask again on a connection that is about to go
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
             await self._answer(path, scope, receive, note)
+        except asyncio.CancelledError:
+            if status == GONE:  # the service ends, and has waited long enough
+                await Refusal(503, "The service is ending; ask again.", SOON).send(scope, receive, note)
         except Exception:
             if status != GONE:
                 raise  # the server closes the connection: what was sent may be half an answer

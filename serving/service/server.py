@@ -1,8 +1,10 @@
 """The process around the service: its socket, its threads, its end."""
 
 import socket
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
+from types import FrameType
 
 import uvicorn
 
@@ -23,9 +25,14 @@ _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 class _Server(uvicorn.Server):
     """Tells when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: threading.Event) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._ending = ready, ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note that the end has begun."""
+        self._ending.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
@@ -83,12 +90,13 @@ def run(source: Source, poll: float, limits: Limits, listener: socket.socket, re
         ready: called once requests are answered.
     """
     metrics = Metrics()
+    ending = threading.Event()
     watcher, batcher = Watcher(source, poll, metrics), Batcher(limits.queue, metrics)
     watcher.start()
     batcher.start()
     try:
-        app = build(Parts(watcher, batcher, metrics, limits), version("sentiflow"))
-        server = _Server(_config(app), ready)
+        app = build(Parts(watcher, batcher, metrics, limits, ending.is_set), version("sentiflow"))
+        server = _Server(_config(app), ready, ending)
         watcher.looked.wait(_FIRST_LOOK_SECONDS)
         _serve(server, listener)
     finally:

@@ -67,7 +67,7 @@ def test_a_dry_run_shows_the_rules_and_changes_nothing(story: list[Step]) -> Non
 def test_a_promotion_names_the_new_champion(story: list[Step]) -> None:
     told = story[1].told
     assert story[1].code == 0
-    assert f"{NAME} version {Registry.GOOD} is the champion, the first (passed)." in told
+    assert f"{NAME} version {Registry.GOOD} is the champion, where there was none (passed)." in told
 
 
 def test_a_refusal_ends_with_4_the_table_and_the_rule_that_failed(story: list[Step]) -> None:
@@ -150,3 +150,17 @@ def test_without_any_model_each_command_says_what_to_do(world: World, command: s
     done = world.run(*command.split())
     assert done.returncode == 2
     assert "No model is registered yet" in done.stderr and "sentiflow train" in done.stderr
+
+
+@pytest.mark.parametrize("page", ["", "."])
+def test_a_page_without_a_name_is_wrong_use_told_before_the_reading(registry: World, page: str) -> None:
+    done = registry.run("explain", "dull", "--html", page)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "names no file" in done.stderr
+
+
+def test_a_text_with_bytes_that_are_no_text_makes_a_page_all_the_same(registry: World, tmp_path: Path) -> None:
+    page = tmp_path / "reading.html"
+    done = registry.run("explain", "dull \udcff film", "--html", str(page))
+    assert done.returncode == 0, done.stderr
+    assert "dull" in page.read_text(encoding="utf-8")

@@ -96,3 +96,13 @@ def test_damage_further_down_names_the_row(path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(WorldError, match=r"cannot be read beyond row [\d,]+:"):
         list(ParquetTable(path, "text", ()).chunks())
+
+
+def test_columns_of_views_are_kept_beside_rejected_rows(path: Path) -> None:
+    """Red if Arrow, which picks no rows from views, is asked to."""
+    table = pa.table({"text": ["good", None, "bad"], "kept": pa.array(["a", "b", "c"], pa.string_view())})
+    pq.write_table(table, path)
+    kind = pq.read_schema(path).field("kept").type
+    (chunk,) = ParquetTable(path, "text", ["kept"]).chunks()
+    assert chunk.columns["kept"].to_pylist() == ["a", "c"]
+    assert chunk.columns.schema.field("kept").type == kind

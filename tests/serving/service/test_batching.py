@@ -128,3 +128,26 @@ def test_somebody_who_gave_up_costs_nothing_and_disturbs_nobody(loaded: Loaded) 
     assert len(asyncio.run(give_up())) == 1
     batcher.close()
     assert batches(metrics) == (1, 1)
+
+
+def test_long_readings_let_predictions_pass_and_have_a_queue_of_their_own(loaded: Loaded) -> None:
+    metrics = Metrics()
+    batcher = Batcher(1_000, metrics)
+    order: list[str] = []
+
+    async def together() -> int:
+        alone = [
+            asyncio.ensure_future(batcher.alone(loaded, "dull", lambda: order.append("alone"))) for _ in range(33)
+        ]
+        score = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
+        await asyncio.sleep(0)  # all are queued, or refused
+        score.add_done_callback(lambda _done: order.append("score"))
+        batcher.start()
+        done = await asyncio.gather(*alone, return_exceptions=True)
+        await score
+        return sum(isinstance(one, QueueFullError) for one in done)
+
+    refused = asyncio.run(together())
+    batcher.close()
+    assert refused == 1
+    assert order.index("score") <= 5  # in turns, not behind all of them

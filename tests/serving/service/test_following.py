@@ -161,3 +161,14 @@ def test_a_service_started_before_there_is_a_store_waits_for_it_and_makes_none(
         shutil.copytree(tmp_path / "made elsewhere" / "mlruns", world.root / "mlruns")
         assert until(lambda: http.get("/readyz").status_code == 200) < SOON
         assert http.post("/predict", json={"text": "good"}).status_code == 200
+
+
+def test_a_store_that_is_gone_for_a_while_takes_nothing_out_of_service(registry: Registry) -> None:
+    service.promote(registry.client, 1)
+    until(lambda: registry.answering() == 1)
+    store = registry.world.root / "mlruns" / "mlflow.db"
+    away = store.rename(store.with_suffix(".away"))
+    until(lambda: "goes on answering" in registry.http.get("/readyz").json()["problem"])
+    assert registry.http.post("/predict", json={"text": "good"}).status_code == 200
+    away.rename(store)
+    until(lambda: registry.http.get("/readyz").json()["problem"] == "")
