@@ -53,7 +53,7 @@ def _lines(reading: Reading, width: int) -> list[Text]:
     """Each word with the score after it, never apart; the stronger the colour, the more it moved the score."""
     lines = [Text()]
     for word in reading.words:
-        entry = Text(word.text, _style(word, reading))
+        entry = Text(_shown(word), _style(word, reading))
         entry.append(f" {word.score:.2f}" if word.fate in ("read", "rare") else "", "not bold dim")
         if lines[-1] and lines[-1].cell_len + 2 + entry.cell_len > width:
             lines.append(Text())
@@ -71,4 +71,9 @@ def _style(word: Word, reading: Reading) -> str:
 
 
 def _told(words: Sequence[Word]) -> str:
-    return ", ".join(f"{word.text} {word.change:+.2f}" for word in words)
+    return ", ".join(f"{_shown(word)} {word.change:+.2f}" for word in words)
+
+
+def _shown(word: Word) -> str:
+    """A word for a terminal: bytes that were no text show as ?."""
+    return word.text.encode(errors="replace").decode()
