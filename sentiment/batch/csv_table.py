@@ -14,6 +14,10 @@ from sentiment.errors import UsageError
 
 # Bytes that are no UTF-8 are decoded to U+DC80 to U+DCFF, so no file can hold these two.
 _END, _CUT = "\ud800", "\ud801"
+_LONGEST = 2 * MOST  # characters of a record: one whose quote stays open must not take all the file with it
+# Characters read twice for the sake of stray quotes: so many, and so many times what has been read; then, until
+# more has been read, a quote ends with its line. A file full of them takes a multiple of its size, not its square.
+_PATIENCE, _REPEATS = 8_000_000, 2
 UNCLOSED = "a quote is never closed"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -97,16 +101,37 @@ class _Lines(Iterator[str]):
         self._ended = False
         self.record: list[str] = []
         """Lines of the record that is being read."""
+        self._cut_short = False
+        self._held = self._done = self._twice = 0  # characters: of the record, of all before it, read again
 
     def __next__(self) -> str:
+        if self.record and (self._held > _LONGEST or self._twice > _PATIENCE + _REPEATS * self._done):
+            return self._end_here()
         line = self._again.popleft() if self._again else self._read()
         self.record.append(line)
+        self._held += len(line)
         return line
+
+    def _end_here(self) -> str:
+        """End whatever quote is open: the mark, then nothing more until another record begins."""
+        if self._cut_short:
+            raise StopIteration
+        self._cut_short = True
+        return _END
+
+    def begin(self) -> None:
+        """Begin another record."""
+        self._cut_short = False
+        self._done += self._held
+        self._held = 0
+        self.record.clear()
 
     def back_to_second(self) -> list[str]:
         """The first line of the record as it stands; those after it will be read again."""
         first, *others = self.record
         self._again.extendleft(reversed(others))
+        self._twice += self._held - len(first)
+        self._held = len(first)
         return [first.rstrip(_CUT + "\r\n")]
 
     def _read(self) -> str:
@@ -123,7 +148,7 @@ class _Lines(Iterator[str]):
 
 def _next(reader: "Iterator[list[str]]", lines: _Lines) -> tuple[list[str], str]:
     """The next record and what is wrong with it."""
-    lines.record.clear()
+    lines.begin()
     try:
         fields = next(reader)
     except csv.Error as err:
