@@ -82,8 +82,7 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A store and a data folder of this test's own, in the environment, too."""
     made = make_world(tmp_path, migrated_store)
-    for name, value in made.variables.items():
-        monkeypatch.setenv(name, value)
+    made.enter(monkeypatch)
     return made
 
 
@@ -101,8 +100,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path, pref
 
     made = make_world(tmp_path_factory.mktemp("trained"), migrated_store)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.variables.items():
-            patch.setenv(name, value)
+        made.enter(patch)
         return Trained(made, train(load_recipe("seed", ["sequence_length=80"]), "sample", 4))
 
 
@@ -113,8 +111,7 @@ def three_versions(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -
 
     made = copy_world(tmp_path_factory.mktemp("registry"), trained.world)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.variables.items():
-            patch.setenv(name, value)
+        made.enter(patch)
         train(load_recipe("seed", ["sequence_length=80", "epochs=1", "learning_rate=0.0001"]), "sample", 4)
         train(load_recipe("seed", ["sequence_length=80"]), "sample", 5)
     return made
@@ -124,6 +121,5 @@ def three_versions(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -
 def registry(tmp_path: Path, three_versions: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A copy of that store for one test, in the environment, too."""
     made = copy_world(tmp_path, three_versions)
-    for name, value in made.variables.items():
-        monkeypatch.setenv(name, value)
+    made.enter(monkeypatch)
     return made

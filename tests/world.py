@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from prefect.settings import PREFECT_API_URL
 
 from sentiment.settings import Settings
@@ -33,6 +34,11 @@ class World:
         return Settings(
             tracking_uri=self.variables["SENTIFLOW_TRACKING_URI"], data_dir=self.variables["SENTIFLOW_DATA_DIR"]
         )
+
+    def enter(self, patch: pytest.MonkeyPatch) -> None:
+        """Make this the world of the settings in this process, until the patch is undone."""
+        for name, value in self.variables.items():
+            patch.setenv(name, value)
 
     def run(self, *arguments: str, timeout: float = 200, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run the command line in a process of its own, as a user would, from an unrelated folder."""

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from sentiment.errors import UsageError
 from sentiment.names import model_name
-from sentiment.scoring import is_positive
+from sentiment.scoring import label_of
 from sentiment.settings import load_settings
 from tasks.scorers import load_scorer
 from tasks.versions import find_version
@@ -23,8 +23,9 @@ def run(texts: Sequence[str], number: int | None, dataset: str | None) -> None:
     version = find_version(settings, None if dataset is None else model_name(dataset), number)
     scores = load_scorer(settings, version).score(texts)
     console = Console(highlight=False)
-    for text, score, positive in zip(texts, scores, is_positive(scores), strict=True):
-        label, colour = ("positive", "green") if positive else ("negative", "red")
+    for text, score in zip(texts, scores.tolist(), strict=True):
+        label = label_of(score)
+        colour = "green" if label == "positive" else "red"
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         console.print(f"[{colour}]{label}[/]  {score:.4f}  {escape(beginning)}", soft_wrap=True)

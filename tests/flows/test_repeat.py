@@ -29,8 +29,7 @@ def repeated(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> 
 @pytest.fixture(scope="module")
 def result(repeated: World, prefect_server: None) -> RepeatsResult:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in repeated.variables.items():
-            patch.setenv(name, value)
+        repeated.enter(patch)
         return repeat(CONFIG, "sample", 7, 3)
 
 

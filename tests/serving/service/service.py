@@ -17,7 +17,7 @@ import httpx
 from mlflow.tracking import MlflowClient
 
 from sentiment.scoring import TextScorer
-from tests.world import Trained, World, command
+from tests.world import Trained, World, command, make_world
 
 MODEL = "sample-sentiment"
 TEXTS = [
@@ -81,9 +81,7 @@ def _read(process: "subprocess.Popen[str]", lines: list[str], told: threading.Ev
 
 def copied(trained: Trained, root: Path) -> tuple[World, MlflowClient]:
     """A registry of this test's own, with the trained version as number 1 and no champion."""
-    (root / "mlruns").mkdir(parents=True)
-    shutil.copyfile(trained.world.root / "mlruns" / "mlflow.db", root / "mlruns" / "mlflow.db")
-    world = World(root)
+    world = make_world(root, trained.world.root / "mlruns" / "mlflow.db")
     uri = world.variables["SENTIFLOW_TRACKING_URI"]
     return world, MlflowClient(uri, uri)
 
