@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from sentiment.errors import UsageError
+from sentiment.settings_unattended import UnattendedSettings
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def project_root() -> Path:
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
-class Settings(BaseSettings):
+class Settings(UnattendedSettings):
     """Every setting, with its default and the reason for it.
 
     Relative paths given by a user are taken from the current folder, as in any shell.
