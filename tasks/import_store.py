@@ -1,0 +1,201 @@
+"""Move a local store into an MLflow server's database and artifacts, with every id, time and alias as it was.
+
+MLflow's own API gives new ids to whatever it makes, and tags, histories and links name the old ones; so the rows
+themselves are copied, between two databases of one schema.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, Table, create_engine, func, insert, inspect, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
+
+from sentiment.errors import UsageError, WorldError
+from sentiment.settings import shown
+from tasks.import_files import Moves, copy_all
+
+# What training, tracking and the registry write. The rest of MLflow's tables (traces and the like) is told when
+# it holds something, and not moved.
+_MOVED = (
+    "experiments", "experiment_tags", "runs", "params", "tags", "metrics", "latest_metrics",
+    "datasets", "inputs", "input_tags",
+    "logged_models", "logged_model_params", "logged_model_metrics", "logged_model_tags",
+    "registered_models", "registered_model_tags", "registered_model_aliases",
+    "model_versions", "model_version_tags",
+)  # fmt: skip
+_OWN = {"alembic_version", "workspaces", "scheduler_leases", "job_locks", "jobs"}  # each database has its own
+_ADDRESSES = ("artifact_uri", "artifact_location", "storage_location", "source")
+_DEFAULT = "Default"  # the experiment that every store has from the start
+_ROWS = 2_000  # a statement
+_START = "Start the server once, so that it makes its tables and its first experiment."
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was moved.
+
+    Attributes:
+        rows: by table.
+        files: copied.
+        megabytes: of them.
+        left: rows by table of what is not moved: traces and the like.
+    """
+
+    rows: Mapping[str, int]
+    files: int
+    megabytes: float
+    left: Mapping[str, int]
+
+
+def import_store(file: Path, database: str, artifacts: Path) -> Imported:
+    """Copy every experiment, run and registered model of a local store into a server's.
+
+    Written: rows in one transaction of the database; files below the artifacts, one folder an experiment. What
+    fails leaves no row, and at most a folder that nothing names.
+
+    Args:
+        file: the SQLite file of the local store, which nothing writes to meanwhile.
+        database: the server's own backend store.
+        artifacts: the folder that the server keeps artifacts in.
+
+    Raises:
+        UsageError: a run is still open, the server has an experiment or a model of a name already, or the two
+            databases are of different MLflow versions.
+        WorldError: a database or a file cannot be read or written.
+    """
+    if not file.is_file():
+        raise UsageError(f"There is no store {file}.", "Name the mlflow.db of a local store.")
+    try:
+        with (
+            create_engine(f"sqlite:///{file.as_uri()}?mode=ro&uri=true").connect() as source,
+            create_engine(database).begin() as target,
+        ):
+            return _copy(source, target, file, artifacts)
+    except IntegrityError as err:
+        raise WorldError(
+            f"{shown(database)} holds some of it already: {str(err.orig).splitlines()[0]}.",
+            "Nothing was imported. Is it there from an earlier import?",
+        ) from err
+    except (SQLAlchemyError, NoSuchDialectError, ImportError) as err:
+        raise WorldError(
+            f"Cannot import into {shown(database)}: {shown(str(err).splitlines()[0])}", "Nothing was imported."
+        ) from err
+
+
+def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -> Imported:
+    tables = _tables(source, target)
+    _need_ended(source, tables["runs"])
+    _need_new(source, target, tables)
+    experiments, moves = _open_experiments(source, target, tables["experiments"], file)
+    rows = {"experiments": len(experiments)}
+    for table in tables.values():
+        if table.name != "experiments":
+            rows[table.name] = _copy_rows(source, target, table, experiments, moves)
+    files, size = copy_all(moves, artifacts)
+    return Imported(rows, files, size / 1e6, _left(source))
+
+
+def _tables(source: Connection, target: Connection) -> dict[str, Table]:
+    """The tables to copy, those first that others refer to."""
+    versions = [_schema(connection) for connection in (source, target)]
+    if versions[0] != versions[1]:
+        raise UsageError(
+            f"The two databases are of different MLflow versions (schemas {versions[0]} and {versions[1]}).",
+            "Back the older one up, then: mlflow db upgrade ADDRESS",
+        )
+    known = MetaData()
+    known.reflect(target, only=_MOVED)
+    return {table.name: table for table in known.sorted_tables if table.name in _MOVED}
+
+
+def _schema(connection: Connection) -> str:
+    if not inspect(connection).has_table("alembic_version"):
+        raise UsageError(
+            f"{shown(str(connection.engine.url))} is no MLflow store.",
+            "Start the server once, so that it makes one.",
+        )
+    return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def _need_ended(source: Connection, runs: Table) -> None:
+    open_runs = source.scalars(select(runs.c.name).where(runs.c.status == "RUNNING")).all()
+    if open_runs:
+        raise UsageError(
+            f"Still running in the local store: {', '.join(map(str, open_runs[:5]))}.",
+            "Wait for them; what was killed, `sentiflow housekeeping` closes.",
+        )
+
+
+def _need_new(source: Connection, target: Connection, tables: Mapping[str, Table]) -> None:
+    for table, what in ((tables["experiments"], "an experiment"), (tables["registered_models"], "a model")):
+        names = [set(connection.scalars(select(table.c.name))) for connection in (source, target)]
+        both = sorted((names[0] & names[1]) - {_DEFAULT})
+        if both:
+            raise UsageError(
+                f"The server has {what} of that name already: {', '.join(both)}.",
+                "Import into a fresh server, or rename it in the local store's UI first.",
+            )
+
+
+def _open_experiments(
+    source: Connection, target: Connection, table: Table, file: Path
+) -> tuple[dict[int, int], Moves]:
+    """Make the experiments; gives their new numbers by the old ones, and where their files go."""
+    numbers: dict[int, int] = {}
+    moves = Moves(file)
+    for row in source.execute(select(table)).mappings():
+        values = dict(row)
+        old, location = values.pop("experiment_id"), values["artifact_location"]
+        if values["name"] == _DEFAULT:
+            wanted = select(table.c.experiment_id).where(table.c.name == _DEFAULT)
+            numbers[old] = _need_begun(target.execute(wanted).scalar(), target)
+            moves.add(location, "imported-default")
+            continue
+        made = insert(table).values(values).returning(table.c.experiment_id)
+        numbers[old] = target.execute(made).scalar_one()
+        moved = moves.add(location, str(numbers[old]))
+        target.execute(table.update().where(table.c.experiment_id == numbers[old]).values(artifact_location=moved))
+    return numbers, moves
+
+
+def _need_begun(number: int | None, target: Connection) -> int:
+    if number is None:
+        raise UsageError(f"No server has used {shown(str(target.engine.url))} yet.", _START)
+    return number
+
+
+def _copy_rows(
+    source: Connection, target: Connection, table: Table, experiments: Mapping[int, int], moves: Moves
+) -> int:
+    count = 0
+    for batch in source.execute(select(table)).mappings().partitions(_ROWS):
+        rows = list(_moved(batch, experiments, moves))
+        target.execute(insert(table), rows)
+        count += len(rows)
+    return count
+
+
+def _moved(batch: Any, experiments: Mapping[int, int], moves: Moves) -> Iterator[dict[str, Any]]:
+    for row in batch:
+        values = dict(row)
+        if values.get("experiment_id") is not None:
+            values["experiment_id"] = experiments[values["experiment_id"]]
+        for column in _ADDRESSES:
+            if values.get(column):
+                values[column] = moves.address(values[column])
+        yield values
+
+
+def _left(source: Connection) -> dict[str, int]:
+    """Rows by table of what is not moved."""
+    known = MetaData()
+    known.reflect(source)
+    counts = {
+        name: source.execute(select(func.count()).select_from(table)).scalar_one()
+        for name, table in known.tables.items()
+        if name not in _MOVED and name not in _OWN
+    }
+    return {name: count for name, count in counts.items() if count}
