@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -131,16 +131,32 @@ def load_recipe(name_or_file: str = "seed", overrides: Sequence[str] = ()) -> Tr
         >>> load_recipe("seed", ["epochs=1"]).epochs
         1
     """
-    fields = _read_fields(name_or_file)
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator or not key.strip():
-            raise UsageError(f"--set expects key=value, got {override!r}.", "For example: --set epochs=3")
-        fields[key.strip()] = value.strip()
+    return make_recipe(_read_fields(name_or_file), overrides, name_or_file)
+
+
+def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) -> TrainConfig:
+    """Make a recipe of fields and ``key=value`` overrides; the name is for messages.
+
+    Raises:
+        UsageError: an unknown field, or a value out of range.
+    """
+    changes = dict(split_change(override) for override in overrides)
     try:
-        return TrainConfig(**fields)
+        return TrainConfig(**{**fields, **changes})
     except ValidationError as err:
-        raise UsageError(*_explain(err, name_or_file)) from err
+        raise UsageError(*_explain(err, name)) from err
+
+
+def split_change(override: str) -> tuple[str, str]:
+    """Key and value of a ``key=value``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    key, separator, value = override.partition("=")
+    if not separator or not key.strip():
+        raise UsageError(f"--set expects key=value, got {override!r}.", "For example: --set epochs=3")
+    return key.strip(), value.strip()
 
 
 def _read_fields(name_or_file: str) -> dict[str, Any]:

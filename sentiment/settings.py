@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, get_args
 from urllib.parse import urlparse
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from sentiment.errors import UsageError
@@ -72,7 +73,8 @@ class Settings(UnattendedSettings):
     )
     ui_url: str = Field(
         default="http://127.0.0.1:5000",
-        description="Where links to MLflow runs lead when the store is a database; `sentiflow ui` listens there.",
+        description="Where `sentiflow ui` listens and links to MLflow runs lead; if not set, they lead to the "
+        "server of SENTIFLOW_TRACKING_URI, if it is one.",
     )
 
     gate_floor: float = Field(
@@ -191,22 +193,24 @@ def shown(uri: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
-def load_settings() -> Settings:
-    """Read the settings from the environment, then from ``.env`` at the root of the project.
+def load_settings(**options: Any) -> Settings:
+    """Read the settings from options, then the environment, then ``.env`` at the root of the project.
 
     Raises:
         UsageError: a value is malformed.
     """
     _warn_of_unknown(os.environ)
     try:
-        return Settings(_env_file=project_root() / ".env")
+        return Settings(_env_file=project_root() / ".env", **options)
     except ValidationError as err:
         first = err.errors()[0]
-        name = PREFIX + str(first["loc"][0]).upper()
+        field = str(first["loc"][0])
+        secret = SecretStr in get_args(Settings.model_fields[field].annotation)
+        got = "" if secret else f", got {first['input']!r}"
         raise UsageError(
-            f"{name}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}.",
+            f"{PREFIX}{field.upper()}: {first['msg'].removeprefix('Value error, ')}{got}.",
             "Correct it in the environment or in .env.",
-        ) from err
+        ) from (None if secret else err)  # pydantic's own error shows the value, too
 
 
 def _warn_of_unknown(names: Iterable[str]) -> None:

@@ -44,7 +44,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     if url := get_current_settings().api.url:
         return lambda: None, f"the server at {url}"
     notes = settings.data_dir / "servers"
-    _end_orphans(notes)
+    end_orphans(notes)
     failures: list[Exception] = []
 
     def start() -> None:
@@ -69,18 +69,25 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     return wait, "a temporary server"
 
 
-def _end_orphans(notes: Path) -> None:
-    """End servers whose process was killed: each note is named by that process and holds the server's number."""
+def end_orphans(notes: Path) -> list[int]:
+    """End servers whose process was killed: each note is named by that process and holds the server's number.
+
+    Returns:
+        The numbers of the servers that were ended.
+    """
+    ended = []
     for note in notes.glob("*"):
-        if _command_of(int(note.name)):
+        if command_of(int(note.name)):
             continue
         server = int(note.read_text(encoding="utf-8") or 0)
-        if "prefect.server.api.server:create_app" in _command_of(server):
+        if "prefect.server.api.server:create_app" in command_of(server):
             os.kill(server, signal.SIGTERM)
+            ended.append(server)
         note.unlink(missing_ok=True)
+    return ended
 
 
-def _command_of(process: int) -> str:
+def command_of(process: int) -> str:
     """The command line of a process, not cut to the terminal's width (``-ww``); empty when there is none."""
     done = subprocess.run(
         ["ps", "-ww", "-o", "args=", "-p", str(process)], capture_output=True, text=True, check=False

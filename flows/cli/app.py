@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import app_life, app_use, logs
+from flows.cli import app_care, app_life, app_run, app_team, app_use, logs
 from flows.cli.options import DatasetOption, DebugOption, RecipeOption, SetOption
 
 app = typer.Typer(
@@ -99,6 +99,9 @@ def runs(
 
 app_life.add_to(app)
 app_use.add_to(app)
+app_run.add_to(app)
+app_team.add_to(app)
+app_care.add_to(app)
 
 
 @app.command(

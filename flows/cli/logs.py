@@ -1,6 +1,7 @@
 """Log lines for people: time, step, message."""
 
 import logging
+from datetime import datetime
 from pathlib import PurePath
 
 from rich.markup import escape
@@ -20,14 +21,18 @@ class ConsoleHandler(logging.Handler):
         """Print one line."""
         if not self._debug and _is_noise(record):
             return
-        moment = logging.Formatter().formatTime(record, "%H:%M:%S")
-        message = record.getMessage().splitlines()[0] if record.getMessage() else ""
-        style = "yellow" if record.levelno >= logging.WARNING else "default"
-        CONSOLE.print(
-            f"[dim]{moment}[/] [bold]{_step(record):<10}[/] [{style}]{escape(message)}[/]", soft_wrap=True
-        )
+        show(datetime.fromtimestamp(record.created), _step(record), record.getMessage(), record.levelno)
         if self._debug and record.exc_info:
             CONSOLE.print(logging.Formatter().formatException(record.exc_info), markup=False, soft_wrap=True)
+
+
+def show(moment: datetime, step: str, message: str, level: int) -> None:
+    """Print a log line, the first if there are several."""
+    style = "yellow" if level >= logging.WARNING else "default"
+    first = message.splitlines()[0] if message else ""
+    CONSOLE.print(
+        f"[dim]{moment:%H:%M:%S}[/] [bold]{escape(step):<10}[/] [{style}]{escape(first)}[/]", soft_wrap=True
+    )
 
 
 def set_up(*, debug: bool) -> None:

@@ -17,6 +17,11 @@ _NOISE = re.compile(
 )
 
 
+def is_native_noise(line: str) -> bool:
+    """Whether a line is one of those notes."""
+    return _NOISE.match(line.encode()) is not None
+
+
 def filter_native_lines() -> None:
     """Pass what native code writes to stderr through a filter; Python's own lines go straight to the terminal."""
     sys.stderr.flush()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.temporary_server import _end_orphans
+from tasks.temporary_server import end_orphans
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -32,7 +32,7 @@ def test_only_a_server_whose_owner_is_gone_is_ended(
     try:
         note = tmp_path / str(os.getpid() if owner_lives else dead_process())
         note.write_text(str(server.pid))
-        _end_orphans(tmp_path)
+        assert end_orphans(tmp_path) == ([server.pid] if ends else [])
         if ends:
             assert server.wait(10) == -signal.SIGTERM
         else:

@@ -17,7 +17,7 @@ from tests.world import ROOT, Trained, World
 
 COMMANDS = (
     "", "train", "data", "runs", "promote", "rollback", "history", "versions", "delete", "predict", "explain",
-    "score", "serve", "ui",
+    "score", "serve", "schedule", "trigger", "ui",
 )  # fmt: skip
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 

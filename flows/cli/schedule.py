@@ -1,0 +1,116 @@
+"""``sentiflow schedule``."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from rich.markup import escape
+
+from flows.cli.relay import relayed
+from flows.deployments import deployments
+from sentiment.errors import WorldError
+from sentiment.schedules import Deployment
+from sentiment.settings import load_settings
+from tasks.console import CONSOLE
+
+if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
+    from prefect.client.schemas.objects import FlowRun
+
+    from tasks.deployments import Applied
+    from tasks.prefect_server import Server
+
+
+def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> None:
+    """Run all deployments when they are due, with a Prefect server of our own if none is set, until Ctrl-C.
+
+    Args:
+        changes: fields of the recipe, ``key=value``.
+        overrides: settings that options change.
+        debug: show every line of the runs.
+
+    Raises:
+        UsageError: a schedule is malformed, or lacks what it needs.
+        WorldError: the server does not come up, or another `sentiflow schedule` uses this data folder.
+    """
+    settings = load_settings(**{name: value for name, value in overrides.items() if value is not None})
+    table = deployments(settings, changes)
+    CONSOLE.print("Starting up ...")
+    from tasks.prefect_server import running_server
+    from tasks.slots import check
+
+    check(table)
+    try:
+        with _alone(settings.data_dir / "schedule"), running_server(settings) as server, relayed(debug=debug):
+            _serve(table, server)
+    except KeyboardInterrupt:
+        CONSOLE.print("Ended.")
+
+
+def _serve(table: list[Deployment], server: "Server") -> None:
+    from prefect.client.orchestration import get_client
+
+    from tasks.catch_up import catch_up
+    from tasks.deployments import apply
+    from tasks.left_behind import close_left_behind, end_processes
+    from tasks.run_deployments import run_until_told
+
+    began = datetime.now(UTC)
+    with get_client(sync_client=True) as client:
+        applied = [apply(client, spec) for spec in table]
+        ids = [each.id for each in applied]
+        _tell_left(*close_left_behind(client, ids))
+        caught_up = [each.spec.flow for each in applied if catch_up(client, each, began)]
+        _tell(applied, caught_up, server)
+        try:
+            run_until_told(ids, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
+        finally:
+            if server.own:
+                end_processes(client, ids)
+    CONSOLE.print("Ended.")
+
+
+def _tell_left(dead: list["FlowRun"], living: list["FlowRun"]) -> None:
+    for run in dead:
+        CONSOLE.print(f"Marked as crashed: {escape(run.name)}, whose process was killed.", soft_wrap=True)
+    for run in living:
+        CONSOLE.print(f"Still running since the last time: {escape(run.name)}", soft_wrap=True)
+
+
+def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> None:
+    CONSOLE.print(f"Prefect: {server.told}")
+    for each in applied:
+        more = ", and now once for what was missed" if each.spec.flow in caught_up else ""
+        CONSOLE.print(f"  {each.spec.flow:<13} {escape(_when(each))}{more}", soft_wrap=True)
+    CONSOLE.print(f"Prefect UI: [bold]{server.ui}[/]   (Ctrl-C ends it)", soft_wrap=True)
+
+
+def _when(applied: "Applied") -> str:
+    from tasks.slots import first_slot
+
+    on_server = applied.on_server
+    if not on_server.schedules:
+        return "no schedule"
+    if not applied.active:
+        return "paused in the Prefect UI"
+    slots = [first_slot(schedule, datetime.now(UTC)) for schedule in applied.active]
+    soonest = min((slot for slot in slots if slot), default=None)
+    told = str(applied.spec.schedule or "a schedule made in the Prefect UI")
+    return told if soonest is None else f"{told}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Refuse a second schedule with the same data folder: both would look after the same runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as err:
+        raise WorldError(
+            "Another `sentiflow schedule` is running with this data folder.", "End that one first."
+        ) from err
+    with lock:
+        yield

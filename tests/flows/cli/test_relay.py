@@ -1,0 +1,43 @@
+import sys
+
+import pytest
+
+from flows.cli.relay import relayed
+from tasks.console import CONSOLE
+
+
+@pytest.fixture(autouse=True)
+def _own_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLOW_RUN_FMT", "TASK_RUN_FMT", "FORMAT", "DATEFMT"):
+        monkeypatch.setenv(f"PREFECT_LOGGING_FORMATTERS_STANDARD_{name}", "kept")  # undone at the end
+
+
+def test_lines_come_whole_and_without_the_notes_of_engine_and_native_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with relayed(debug=False):
+        sys.stderr.write("12:36:39 train      epo")
+        sys.stderr.write(
+            "ch 1/2\n12:36:40 close killed runs Finished in state Completed()\nI0000 00:00:1795 x.cc:1]\n"
+        )
+        sys.stderr.write("12:36:41 train      Finished in state Failed('no')\n")
+    assert (
+        capsys.readouterr().err
+        == "12:36:39 train      epoch 1/2\n12:36:41 train      Finished in state Failed('no')\n"
+    )
+
+
+def test_a_traceback_is_left_out_and_what_the_command_says_meanwhile_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with relayed(debug=False):
+        sys.stderr.write("Traceback (most recent call last):\n  File x\nValueError: y\n")
+        CONSOLE.print("Ended.")
+        sys.stderr.write("a second line of the error\n12:36:41 flow       goes on\n")
+    assert capsys.readouterr().err == "Ended.\n12:36:41 flow       goes on\n"
+
+
+def test_debugging_everything_is_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with relayed(debug=True):
+        sys.stderr.write("Traceback (most recent call last):\n")
+    assert capsys.readouterr().err == "Traceback (most recent call last):\n"

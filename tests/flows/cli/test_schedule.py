@@ -1,0 +1,166 @@
+"""A story in three starts: trainings on a schedule, a kill in the middle of one, and what comes of it."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+
+from tasks.processes import end
+from tasks.tracking import connect
+from tests.scheduled import Home, Scheduled, until
+from tests.servers import free_port
+from tests.world import make_world
+
+QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
+TRAINING = ("--dataset", "sample", "--recipe", "seed", *QUICK, "--train", "every 5s")
+BOTH = (*TRAINING, "--housekeeping", "every 6s")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Home:
+    return Home(make_world(tmp_path_factory.mktemp("schedule"), migrated_store), free_port())
+
+
+@pytest.fixture(scope="module")
+def starts(home: Home) -> Iterator[list[Scheduled]]:
+    """The processes, the latest last; each test goes on where the one before it ended."""
+    begun: list[Scheduled] = []
+    yield begun
+    for each in begun:
+        if each.process.poll() is None:
+            each.ends(signal.SIGKILL)
+    if (home.world.root / "data" / "schedule" / f"server-{home.port}").exists():
+        end(home.server())
+
+
+def runs(home: Home) -> list[Run]:
+    """MLflow's runs, oldest first."""
+    return list(connect(home.world.settings).search_runs(["1"], order_by=["attributes.start_time ASC"]))
+
+
+def statuses(home: Home) -> list[str]:
+    return [run.info.status for run in runs(home)]
+
+
+def states(home: Home, flow: str) -> list[object]:
+    return [run["state_type"] for run in home.flow_runs(flow)]
+
+
+def pause(home: Home, flow: str) -> None:
+    """As the switch in the UI does."""
+    found = home.deployment(flow)
+    path = f"/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}"  # type: ignore[index]
+    with home.api() as api:
+        api.patch(path, json={"active": False}).raise_for_status()
+
+
+def test_trainings_fire_on_schedule_and_never_overlap(home: Home, starts: list[Scheduled]) -> None:
+    starts.append(Scheduled(home, *TRAINING, "--housekeeping", "off"))
+    starts[-1].until_says(f"Prefect UI: http://127.0.0.1:{home.port}")
+    told = starts[-1].output
+    assert re.search(r"  train +every 5s, next \w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d[05] UTC$", told, re.MULTILINE)
+    assert re.search(r"  housekeeping +no schedule$", told, re.MULTILINE)
+    until(lambda: statuses(home).count("FINISHED") >= 2, "two trainings", starts[-1].lines)
+    ended = [run for run in runs(home) if run.info.status == "FINISHED"]
+    for earlier, later in zip(ended, ended[1:], strict=False):
+        assert earlier.info.end_time <= later.info.start_time
+    assert "deployment sentiflow" in ended[0].data.tags["started_by"]
+    assert not re.search(r"^[IW]\d{4} |Traceback", starts[-1].output, re.MULTILINE)
+
+
+def test_a_second_schedule_of_the_same_data_folder_is_refused(home: Home, starts: list[Scheduled]) -> None:
+    done = home.run("schedule")
+    assert (done.returncode, "Another `sentiflow schedule` is running" in done.stderr) == (3, True)
+
+
+def test_ctrl_c_ends_it_quietly_with_0_and_leaves_nothing_running(home: Home, starts: list[Scheduled]) -> None:
+    pause(home, "train")
+    server = home.server()
+    assert starts[-1].ends(signal.SIGINT) == 0
+    assert starts[-1].lines[-1] == "Ended." and "Traceback" not in starts[-1].output
+    assert "RUNNING" not in statuses(home)
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+def test_what_was_paused_stays_paused_after_a_restart(home: Home, starts: list[Scheduled]) -> None:
+    starts.append(Scheduled(home, *BOTH))
+    starts[-1].until_says("Prefect UI")
+    assert re.search(r"  train +paused in the Prefect UI$", starts[-1].output, re.MULTILINE)
+    assert [each["active"] for each in home.deployment("train")["schedules"]] == [False]  # type: ignore[attr-defined]
+    assert {"RUNNING", "PENDING", "SCHEDULED", "CANCELLING"}.isdisjoint(states(home, "train"))
+
+
+def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
+    home: Home, starts: list[Scheduled]
+) -> None:
+    done = home.run("trigger", "train", "--no-wait", "--set", "epochs=1000", "--set", "seed=11")
+    assert (done.returncode, "/runs/flow-run/" in done.stderr) == (0, True)
+    starts[-1].until_says("epoch 2/1000")
+    starts[-1].until_says("housekeeping +Beginning flow run")
+    killed = datetime.now().astimezone()
+    starts[-1].ends(signal.SIGKILL)
+    # Two slots of housekeeping pass meanwhile.
+    until(lambda: (datetime.now().astimezone() - killed).total_seconds() > 13, "two slots", [])
+    starts.append(Scheduled(home, *BOTH))
+    starts[-1].until_says("Prefect UI")
+    assert "Marked as crashed: seed*-sample-seed11" in starts[-1].output
+    assert "Prefect: the one that a killed schedule left" in starts[-1].output
+    (crashed,) = (run for run in home.flow_runs("train") if "seed11" in str(run["name"]))
+    assert crashed["state_type"] == "CRASHED"
+
+
+def test_what_the_downtime_missed_is_caught_up_on_by_one_run(home: Home, starts: list[Scheduled]) -> None:
+    assert re.search(r"  housekeeping +every 6s, .*, and now once for what was missed$", starts[-1].output, re.M)
+
+    def caught_up() -> list[dict[str, object]]:
+        return [run for run in home.flow_runs("housekeeping") if "catch-up" in run["tags"]]  # type: ignore[operator]
+
+    until(lambda: [run["state_type"] for run in caught_up()] == ["COMPLETED"], "catch-up", starts[-1].lines)
+    (made,) = caught_up()
+    before = [run for run in home.flow_runs("housekeeping") if run["expected_start_time"] < made["created"]]  # type: ignore[operator]
+    assert {"RUNNING", "PENDING", "SCHEDULED"}.isdisjoint(run["state_type"] for run in before)
+    assert sum(run["state_type"] == "CANCELLED" for run in before) >= 2
+    pause(home, "housekeeping")  # the machine is for the other tests
+
+
+def test_trigger_follows_a_training_to_its_end(home: Home, starts: list[Scheduled]) -> None:
+    done = home.run("trigger", "train", "--set", "seed=7", "--set", "batch_size=64")
+    assert done.returncode == 0, done.stderr
+    first, *lines, last = done.stderr.splitlines()
+    assert re.fullmatch(rf"Started train: http://127.0.0.1:{home.port}/runs/flow-run/[0-9a-f-]{{36}}", first)
+    assert any(re.fullmatch(r"\d\d:\d\d:\d\d train +epoch 1/1: train loss .*", line) for line in lines)
+    assert any(re.match(r"\d\d:\d\d:\d\d register +registered sample-sentiment version", line) for line in lines)
+    assert last == "Completed."
+    newest = runs(home)[-1]
+    told = {key: newest.data.params[key] for key in ("seed", "batch_size", "units", "recipe")}
+    assert told == {"seed": "7", "batch_size": "64", "units": "4", "recipe": "seed"}
+    (killed,) = (run for run in runs(home) if run.data.params.get("seed") == "11")
+    assert killed.info.status == "KILLED"
+
+
+def test_trigger_ends_with_4_when_the_gate_says_no(home: Home, starts: list[Scheduled]) -> None:
+    done = home.run("trigger", "promote")  # of a world whose gate asks for more than this model has
+    assert done.returncode == 4, done.stderr
+    assert "The run ended as failed: The gate refuses sample-sentiment" in done.stderr
+    assert "Traceback" not in done.stderr
+    starts[-1].until_says("Finished in state Failed.*The gate refuses")
+
+
+def test_trigger_of_a_flow_that_is_none_names_those_there_are(home: Home, starts: list[Scheduled]) -> None:
+    done = home.run("trigger", "nothing")
+    assert (done.returncode, "monitor, promote, repeat, score, train." in done.stderr) == (2, True), done.stderr
+
+
+def test_a_service_manager_ends_it_likewise(home: Home, starts: list[Scheduled]) -> None:
+    server = home.server()
+    assert starts[-1].ends(signal.SIGTERM) == 0
+    assert starts[-1].lines[-1] == "Ended."
+    assert not re.search(r"Traceback|  File |Finished in state Completed\(\)", starts[-1].output)
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)

@@ -1,0 +1,104 @@
+"""What ``trigger`` makes of its options, and what it says without a server to ask."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+
+from flows.cli.trigger import parameters_of
+from flows.deployments import deployments
+from sentiment.errors import UsageError
+from sentiment.recipes import load_recipe
+from sentiment.settings import Settings
+from tasks.deployments import Applied, apply
+from tasks.follow import start
+from tests.servers import free_port
+from tests.world import World
+
+
+@pytest.fixture
+def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+        for each in client.read_deployments():
+            client.delete_deployment(each.id)
+
+
+def deployed(client: SyncPrefectClient, flow: str) -> Applied:
+    table = deployments(Settings(_env_file=None, schedule_dataset="sample"))
+    return apply(client, next(each for each in table if each.flow == flow))
+
+
+def test_a_flows_parameters_are_read_as_its_form_has_them_and_all_else_as_the_recipes(
+    client: SyncPrefectClient,
+) -> None:
+    changes = ["seed=7", "promote=True", "epochs=2", "optimizer=sgd"]
+    given = parameters_of(deployed(client, "train").on_server, None, None, changes)
+    config = load_recipe("tuned", ["epochs=2", "optimizer=sgd"]).model_dump(mode="json")
+    assert given == {"seed": 7, "promote": True, "config": config}
+
+
+def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> None:
+    given = parameters_of(deployed(client, "train").on_server, "imdb", "seed", ["units=8"])
+    assert given == {"dataset": "imdb", "config": load_recipe("seed", ["units=8"]).model_dump(mode="json")}
+
+
+def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:
+    made = start(client, deployed(client, "train").on_server, {})
+    assert (made.parameters["dataset"], made.parameters["config"]["recipe"]) == ("sample", "tuned")
+
+
+def test_paths_are_taken_from_the_current_folder(
+    client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = ["source=in.csv", "output=out.parquet", 'keep=["id"]', "dataset=sample"]
+    given = parameters_of(deployed(client, "score").on_server, None, None, changes)
+    assert given == {
+        "source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet", "keep": ["id"], "dataset": "sample",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flow", "dataset", "changes", "told"),
+    [
+        ("promote", None, ["versoin=1"], "It has: dataset, version, force, reason."),
+        ("train", None, ["epoch=1"], "did you mean 'epochs'?"),
+        ("train", None, ["epochs=0"], "epochs = '0' is not allowed"),
+        ("train", None, ["epochs"], "--set expects key=value"),
+        ("promote", None, ["version=x"], "The parameters are refused"),
+        ("score", None, [], "'source' is a required property"),
+        ("housekeeping", "sample", [], "This flow has no parameter 'dataset'."),
+    ],
+)
+def test_what_cannot_be_is_refused_and_what_there_is_is_named(
+    client: SyncPrefectClient, flow: str, dataset: str | None, changes: list[str], told: str
+) -> None:
+    deployment = deployed(client, flow).on_server
+    with pytest.raises(UsageError) as err:
+        start(client, deployment, parameters_of(deployment, dataset, None, changes))
+    assert told in str(err.value)
+
+
+def test_without_a_server_it_says_how_to_start_one(world: World) -> None:
+    done = world.run("trigger", "train", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(free_port()))
+    assert (done.returncode, "Start `sentiflow schedule`" in done.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--train", "61 * * * *"), "expected a cron line"),
+        (("--train", "every day"), "SENTIFLOW_SCHEDULE_TRAIN: expected a cron line"),
+        (("--timezone", "Mars/Olympus"), "expected the name of a time zone"),
+        (("--score", "every 1h"), "Scheduled scoring needs an input and an output."),
+        (("--recipe", "sed"), "No recipe is named 'sed'"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_told_before_a_server_is_started(
+    world: World, arguments: tuple[str, ...], told: str
+) -> None:
+    done = world.run("schedule", *arguments, PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(free_port()))
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert not (world.root / "data").exists()

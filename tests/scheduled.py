@@ -1,0 +1,109 @@
+"""``sentiflow schedule`` as a process, with a Prefect server of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import httpx
+
+from tests.world import World, command
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Home:
+    """A world, and the port of its Prefect server."""
+
+    world: World
+    port: int
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "PREFECT_API_URL": "",  # as an .env file may leave it: none at all
+            "SENTIFLOW_PREFECT_PORT": str(self.port),
+            "SENTIFLOW_GATE_FLOOR": "0.999",
+            # How long a run waits before it looks again whether the one before it has ended; 30 s by default.
+            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+        }
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return self.world.run(*arguments, **self.variables)
+
+    def api(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", trust_env=False, timeout=30)
+
+    def deployment(self, flow: str) -> dict[str, object]:
+        with self.api() as api:
+            found: dict[str, object] = api.get(f"/deployments/name/{flow}/sentiflow").raise_for_status().json()
+        return found
+
+    def flow_runs(self, flow: str) -> list[dict[str, object]]:
+        """The runs of a deployment, in the order of their time."""
+        wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        with self.api() as api:
+            found: list[dict[str, object]] = api.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+        return found
+
+    def server(self) -> int:
+        """The number of the server's process."""
+        return int((self.world.root / "data" / "schedule" / f"server-{self.port}").read_text())
+
+
+class Scheduled:
+    """The running command."""
+
+    def __init__(self, home: Home, *arguments: str) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [command(), "schedule", *arguments],
+            env=home.world.environment(**home.variables),
+            cwd=home.world.root,
+            start_new_session=True,
+            # A suite that a shell runs in the background ignores SIGINT, and so would its children.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or []:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def until_says(self, pattern: str) -> str:
+        """Wait for a line; gives it."""
+        return until(
+            lambda: next((line for line in list(self.lines) if re.search(pattern, line)), ""),
+            f"{pattern!r} to be said", self.lines,
+        )  # fmt: skip
+
+    def ends(self, number: signal.Signals) -> int:
+        """Send a signal as a terminal or a service manager does; gives the exit code."""
+        (os.killpg if number in (signal.SIGINT, signal.SIGKILL) else os.kill)(self.process.pid, number)
+        code = self.process.wait(90)
+        self._reader.join(10)
+        return code
+
+
+def until(asks: Callable[[], T], what: str, told: list[str], seconds: float = 120) -> T:
+    """Ask until the answer is true; gives it."""
+    end = time.monotonic() + seconds
+    while not (answer := asks()):
+        assert time.monotonic() < end, f"waited for {what} in vain:\n" + "\n".join(told[-60:])
+        time.sleep(0.2)
+    return answer
