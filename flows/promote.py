@@ -9,6 +9,7 @@ from pydantic import Field
 from sentiment.errors import SentiflowError
 from sentiment.names import model_name
 from sentiment.settings import load_settings
+from tasks.notify import failed
 from tasks.promote import decide, need_server, switch, weigh
 from tasks.promotion import LONGEST_REASON, Outcome, check_request
 
@@ -21,7 +22,7 @@ def _run_name() -> str:
     return f"{model_name(given['dataset'])}-version-{given['version'] or 'newest'}"
 
 
-@flow(name="promote", flow_run_name=_run_name, persist_result=False)
+@flow(name="promote", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
 def promote(dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = "") -> Outcome:
     """Put a registered version in use, if the gate says yes.
 

@@ -14,6 +14,7 @@ from sentiment.recipes import SEED, TrainConfig
 from sentiment.settings import load_settings
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
+from tasks.notify import failed
 from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
@@ -33,7 +34,7 @@ def _run_name() -> str:
     return run_name(config, given["dataset"], seeds_label(given["seed"], given["repeats"]), moment)
 
 
-@flow(name="repeat", flow_run_name=_run_name, persist_result=False)
+@flow(name="repeat", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
 def repeat(
     config: TrainConfig = SEED,
     dataset: str = "imdb",

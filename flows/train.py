@@ -12,6 +12,7 @@ from sentiment.recipes import SEED, TrainConfig
 from sentiment.settings import load_settings
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
+from tasks.notify import failed
 from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
@@ -32,7 +33,7 @@ def _run_name() -> str:
     return run_name(config, given["dataset"], seeds_label(given["seed"]), moment)
 
 
-@flow(name="train", flow_run_name=_run_name, persist_result=False)
+@flow(name="train", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
 def train(
     config: TrainConfig = SEED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
 ) -> TrainingResult:

@@ -43,3 +43,7 @@ class RefusedError(SentiflowError):
 
 class UnreachableError(WorldError):
     """A dataset could not be fetched at all: no network, no such address, no such file."""
+
+
+class BusyError(WorldError):
+    """Another process holds what may be held by one at a time."""

@@ -37,18 +37,24 @@ def git_tags() -> dict[str, str]:
     }
 
 
-def flow_run_tags() -> dict[str, str]:
-    """Id and address of the flow run that this is part of.
+def flow_run_url(flow_run_id: str) -> str:
+    """Address of a flow run in Prefect's UI.
 
     Under Prefect's temporary server the address works once ``prefect server start`` runs: it shares the
     temporary one's database.
     """
-    flow_run_id = str(runtime.flow_run.id)
-    ui = get_current_settings().server.ui.api_url or get_current_settings().api.url or ""
+    settings = get_current_settings()
+    ui = settings.server.ui.api_url or settings.ui_url or settings.api.url or ""
     base = ui.removesuffix("/").removesuffix("/api") or _DEFAULT_PREFECT_UI
+    return f"{base}/runs/flow-run/{flow_run_id}"
+
+
+def flow_run_tags() -> dict[str, str]:
+    """Id, address and name of the flow run that this is part of."""
+    flow_run_id = str(runtime.flow_run.id)
     return {
         "prefect.flow_run_id": flow_run_id,
-        "prefect.flow_run_url": f"{base}/runs/flow-run/{flow_run_id}",
+        "prefect.flow_run_url": flow_run_url(flow_run_id),
         "prefect.flow_run_name": str(runtime.flow_run.name),
     }
 

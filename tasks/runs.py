@@ -1,22 +1,15 @@
 """The life of an MLflow run: opened once, closed whatever happens, reconciled when its process was killed."""
 
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
-from uuid import UUID
 
-from mlflow.entities import LoggedModelStatus, Param, RunStatus, RunTag
+from mlflow.entities import Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, runtime
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
-from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
 
 from sentiment.data.prepare import Prepared, Source
 from sentiment.names import dataset_name, model_name
@@ -25,7 +18,8 @@ from sentiment.settings import Settings, load_settings
 from tasks import interrupts, provenance
 from tasks.clock import startup_seconds
 from tasks.dataset_input import log_dataset
-from tasks.locks import lock_file, training_lock
+from tasks.locks import Held, lock_tag, training_lock
+from tasks.reconcile import reconcile, work_folder
 from tasks.results import RunContext
 from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
 
@@ -51,7 +45,8 @@ def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1)
 
     Raises:
         UsageError: the last seed is beyond the last that there is.
-        WorldError: the store fails, or another training of this model is running.
+        WorldError: the store fails, or another training of this model is running; what a deployment started
+            waits for it, as long as the settings say.
     """
     check_seeds(seed, repeats)
     settings = load_settings()
@@ -60,11 +55,12 @@ def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1)
     began, opened = time.time() - startup, time.perf_counter()
     client = connect(settings)
     experiment = experiment_id(client, settings)
-    with training_lock(model, settings):
-        reconcile(client, experiment, model, settings)
+    with training_lock(model, settings, _patience(settings), get_run_logger()) as held:
+        began, opened = began + held.waited, opened + held.waited  # waiting for another is no work of this one
+        reconcile(client, experiment, model, settings, "the next run", get_run_logger())
         name = provenance.flow_run_tags()["prefect.flow_run_name"]
         planned = RunContext(
-            "", name, config, dataset, dataset_name(dataset), seed, model, _work(model, settings), began
+            "", name, config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began
         )
         run = _open(client, experiment, planned, settings)
         try:
@@ -75,6 +71,7 @@ def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1)
                 yield run
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
+            _tell_of_lost_lock(client, run, held)
 
 
 @contextmanager
@@ -113,47 +110,19 @@ def _closing(client: MlflowClient, run: RunContext) -> Iterator[None]:
         client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FINISHED))
 
 
-def reconcile(client: MlflowClient, experiment: str, name: str, settings: Settings) -> list[str]:
-    """Close what trainings of this model left behind when they were killed; their lock is held, so none lives.
-
-    Runs still RUNNING become KILLED, models never finished are deleted, their flow runs become crashed, and
-    their work folders go. Returns the ids of the runs.
-    """
-    with tracking_errors(settings.tracking_uri):
-        left = client.search_runs(
-            [experiment],
-            f"attributes.status = 'RUNNING' and tags.registered_model = '{name}' "
-            f"and tags.lock = '{_lock_tag(name, settings)}'",
-        )
-        for run in left:
-            run_id = run.info.run_id
-            client.set_tag(run_id, "end", "its process was killed; closed by the next run")
-            client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
-            get_run_logger().warning("Closed run %s, whose process was killed.", run.info.run_name)
-            _crash_flow_run(run.data.tags.get("prefect.flow_run_id"))
-        _delete_unfinished_models(client, experiment, name)
-    shutil.rmtree(_work(name, settings), ignore_errors=True)
-    return [run.info.run_id for run in left]
+def _patience(settings: Settings) -> float:
+    """Nobody waits before a terminal's closed door; a schedule does."""
+    return settings.training_wait if runtime.deployment.id else 0.0
 
 
-def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
-    """Models of this name that are still pending: killed while stored, or met by a full disk."""
-    for model in client.search_logged_models([experiment], f"name = '{name}'"):
-        if model.status == LoggedModelStatus.PENDING:
-            client.delete_logged_model(model.model_id)
-
-
-def _crash_flow_run(flow_run_id: str | None) -> None:
-    if flow_run_id is None:
+def _tell_of_lost_lock(client: MlflowClient, run: RunContext, held: Held) -> None:
+    """Say on the run that another training may have run beside it."""
+    if held.lost_to is None:
         return
-    with get_client(sync_client=True) as prefect:
-        try:
-            state = prefect.read_flow_run(UUID(flow_run_id)).state
-        except ObjectNotFound:  # it belongs to another server
-            return
-        if state is not None and not state.is_final():
-            crashed: State[Any] = Crashed(message="Its process was killed; closed by the next run.")
-            prefect.set_flow_run_state(UUID(flow_run_id), crashed, force=True)
+    try:
+        client.set_tag(run.run_id, "lock.lost_to", held.lost_to)
+    except MlflowException as err:
+        get_run_logger().warning("Could not note on the MLflow run that its lock was lost: %s", err.message)
 
 
 def _open(
@@ -171,7 +140,7 @@ def _open(
         "recipe.changes": ", ".join(f"{key}={value}" for key, value in changes.items()) or "none",
         "dataset": planned.dataset_name,
         "registered_model": model,
-        "lock": _lock_tag(model, settings),
+        "lock": lock_tag(model, settings),
         "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
         "mlflow.source.type": "LOCAL",
         **({} if parent is None else {"mlflow.parentRunId": parent}),
@@ -198,11 +167,3 @@ def _close(client: MlflowClient, run: RunContext, status: int, err: BaseExceptio
         client.set_terminated(run.run_id, RunStatus.to_string(status))
     except Exception as failure:  # noqa: BLE001
         get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
-
-
-def _lock_tag(name: str, settings: Settings) -> str:
-    return f"{socket.gethostname()}:{lock_file(name, settings)}"
-
-
-def _work(name: str, settings: Settings) -> Path:
-    return settings.data_dir / "work" / name

@@ -1,6 +1,8 @@
 """Fetching one file, verified, so that it is there whole or not at all."""
 
+import contextlib
 import logging
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -43,6 +45,8 @@ def fetch_file(
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
         if target.exists() and pooch.hashes.hash_matches(target, known_hash):
+            with contextlib.suppress(PermissionError):  # a folder that is read only is cleared by nobody
+                os.utime(target)  # its last use: files that nothing used for long are cleared away
             return False
         _remove_leftovers(target)
         pooch.get_logger().setLevel("WARNING")  # its own lines would stand between ours

@@ -108,6 +108,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     with FileLock(folder / ".lock"):
         found = _find(note, folder)
         if found is not None:
+            reviews.mark_used(found)
             return Prepared(source.name, found.stem, found, made=False)
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()

@@ -1,7 +1,9 @@
 """The canonical form of a dataset: one Parquet table, named by the digest of its content."""
 
+import contextlib
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +144,21 @@ def read(table: Path) -> Reviews:
     )
 
 
+def mark_used(table: Path) -> None:
+    """Note that a canonical table is used now: tables that nothing used for long are cleared away.
+
+    The time of the words' file tells, so that the table's own keeps saying when it was made.
+    """
+    with contextlib.suppress(PermissionError):  # a folder that is read only is cleared by nobody
+        os.utime(vocabulary_file(table))
+
+
+def used_at(table: Path) -> float:
+    """When a canonical table was last used, in seconds since the epoch."""
+    words = vocabulary_file(table)
+    return max(file.stat().st_mtime for file in (table, words) if file.exists())
+
+
 def is_whole(table: Path) -> bool:
     """Whether a canonical table and its vocabulary are there and undamaged, as far as a quick look tells."""
     try:
@@ -157,14 +174,16 @@ def vocabulary_file(table: Path) -> Path:
 
 
 def read_vocabulary(table: Path) -> Vocabulary:
-    """Read the words that belong to a canonical table.
+    """Read the words that belong to a canonical table, which counts as a use of it.
 
     Raises:
         WorldError: the file is missing or damaged.
     """
     path = vocabulary_file(table)
     try:
-        return Vocabulary(json.loads(path.read_text(encoding="utf-8")))
+        words = Vocabulary(json.loads(path.read_text(encoding="utf-8")))
+        mark_used(table)
+        return words
     except (OSError, ValueError) as err:
         raise WorldError(f"Cannot read the vocabulary {path}: {err}.", "Delete it and run again.") from err
 

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from tasks.tracking import connect
+from tests.receiver import receiver
 from tests.world import ROOT, World, command
 
 
@@ -22,10 +23,18 @@ def until(word: str, lines: Iterable[str]) -> Iterator[str]:
 def test_an_interrupted_training_is_closed_at_once_and_leaves_no_server(
     world: World, number: signal.Signals, whole_group: bool
 ) -> None:
-    """Ctrl-C reaches every process of a terminal's group, `kill` one process."""
+    """Ctrl-C reaches every process of a terminal's group, `kill` one process; the webhook hears of the latter."""
+    with receiver() as got:
+        _interrupt(world, number, whole_group, got.address)
+    assert [message["state"] for message in got.messages] == ([] if number == signal.SIGINT else ["CRASHED"])
+
+
+def _interrupt(world: World, number: signal.Signals, whole_group: bool, webhook: str) -> None:
     process = subprocess.Popen(
         [command(), "train", "--dataset", "sample", "--set", "epochs=900", "--set", "sequence_length=40"],
-        env=world.environment(PREFECT_API_URL=""),  # empty, as an .env file may leave it: none at all
+        env=world.environment(
+            SENTIFLOW_NOTIFY_URL=webhook, PREFECT_API_URL=""
+        ),  # empty, as an .env file may leave it: none at all
         cwd=ROOT,
         start_new_session=True,
         # A suite that a shell runs in the background ignores SIGINT, and so would its children.

@@ -1,6 +1,7 @@
 """Tests of the settings."""
 
 import logging
+import traceback
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,16 @@ def test_a_ui_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_shown_address_hides_its_password_and_nothing_else() -> None:
     assert shown("postgresql://me:s3cret@db:5432/mlflow") == "postgresql://me:***@db:5432/mlflow"
     assert shown("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SENTIFLOW_NOTIFY_URL", "chat.example/T0SECRET"), ("SENTIFLOW_LOCK_URL", "mysql://me:T0SECRET@db/x")],
+)
+def test_a_malformed_secret_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{name}: expected a") as caught:
+        load_settings()
+    assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))

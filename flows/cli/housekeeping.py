@@ -1,0 +1,26 @@
+"""``sentiflow housekeeping``."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from sentiment.settings import load_settings
+from tasks.console import CONSOLE
+
+
+def run() -> None:
+    """Clean up once, now; each thing that was done is a line."""
+    settings = load_settings()
+    from tasks.temporary_server import start_early
+
+    wait_for_server, where = start_early(settings)
+    CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
+    from tasks.tracking import connect
+
+    connect(settings)
+    from flows.housekeeping import housekeeping
+
+    wait_for_server()
+    care = housekeeping()
+    console = Console(highlight=False)
+    for line in care.lines():
+        console.print(escape(line), soft_wrap=True)

@@ -1,0 +1,90 @@
+"""The steps of housekeeping."""
+
+from datetime import UTC, datetime, timedelta
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+
+from sentiment.errors import WorldError
+from sentiment.settings import Settings, load_settings
+from tasks import close_killed as closing
+from tasks import old_files, retention
+from tasks.care import Care
+from tasks.flow_runs import delete_ended
+from tasks.mlflow_registry import MlflowRegistry
+
+
+@task(name="close killed runs", task_run_name="close killed runs", persist_result=False)
+def close_killed() -> Care:
+    """Close what no living process owns.
+
+    Written: status and ``end`` of MLflow runs, states of Prefect's flow and task runs; pending models go.
+    """
+    care = Care()
+    with care.attempt("close killed runs"):
+        care.add(closing.close_killed(load_settings(), get_run_logger(), datetime.now(UTC)))
+    return care
+
+
+@task(name="remove old files", task_run_name="remove old files", persist_result=False)
+def remove_old_files() -> Care:
+    """Remove what nothing uses from the data folder."""
+    care, settings = Care(), load_settings()
+    with care.attempt("remove old files"):
+        care.add(old_files.remove_old_files(settings, _digests_of_champions(settings)))
+    return care
+
+
+@task(name="retire runs", task_run_name="retire runs", persist_result=False)
+def retire_runs() -> Care:
+    """Delete old MLflow runs without a version, if the settings say after how long."""
+    care = Care()
+    with care.attempt("retire runs"):
+        care.add(retention.retire_runs(load_settings()))
+    return care
+
+
+@task(name="retire flow runs", task_run_name="retire flow runs", persist_result=False)
+def retire_flow_runs() -> Care:
+    """Delete old flow runs from Prefect, with their logs, if the settings say after how long."""
+    care, days = Care(), load_settings().keep_flow_runs_days
+    if days is None:
+        return care
+    with care.attempt("retire flow runs"), get_client(sync_client=True) as prefect:
+        count = delete_ended(prefect, datetime.now(UTC) - timedelta(days=days))
+        if count:
+            care.removed.append(f"{count} flow run{'s' * (count > 1)} of Prefect")
+    return care
+
+
+@task(name="tell", task_run_name="tell", persist_result=False)
+def tell(steps: list[Care]) -> Care:
+    """Add up what was done.
+
+    Written: a markdown artifact in Prefect.
+
+    Raises:
+        WorldError: something could not be done; the rest was.
+    """
+    care = Care()
+    for step in steps:
+        care.add(step)
+    create_markdown_artifact(care.markdown(), key="housekeeping", description="What was closed and cleared away")
+    if care.failures:
+        for line in care.lines():
+            get_run_logger().info("%s", line)
+        raise WorldError(f"Housekeeping could not {'; '.join(care.failures)}.", "The rest is done.")
+    return care
+
+
+def _digests_of_champions(settings: Settings) -> set[str]:
+    """Datasets that candidates are judged by."""
+    registry = MlflowRegistry(settings)
+    found = set()
+    for name in registry.names():
+        number = registry.champion(name)
+        facts = None if number is None else registry.facts(name, number)
+        if facts is not None and "dataset.digest" in facts.tags:
+            found.add(facts.tags["dataset.digest"])
+    return found

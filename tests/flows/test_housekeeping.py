@@ -1,0 +1,242 @@
+"""What a killed training leaves, and how housekeeping closes it; a living one is left alone."""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from mlflow.entities import LoggedModelStatus
+from mlflow.tracking import MlflowClient
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Completed, Crashed, Failed, Running
+
+from flows.housekeeping import housekeeping
+from sentiment.errors import WorldError
+from sentiment.settings import load_settings
+from tasks.close_killed import close_killed
+from tasks.flow_runs import delete_ended
+from tasks.housekeeping import retire_flow_runs
+from tasks.tracking import connect, experiment_id
+from tests.receiver import Receiver, receiver
+from tests.world import ROOT, World, command
+
+
+@pytest.fixture
+def prefect(prefect_server: None) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@contextmanager
+def training(world: World, client: MlflowClient, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A training of the sample in a process of its own, past its first epoch."""
+    process = subprocess.Popen(
+        [command(), "train", "--dataset", "sample", "--set", "epochs=900", "--set", "sequence_length=40"],
+        env=world.environment(**variables),
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 120
+        while not any("train/loss" in run.data.metrics for run in client.search_runs(["1"])):
+            assert process.poll() is None, "the training ended by itself"
+            assert time.monotonic() < until, "the training never began"
+            time.sleep(0.5)
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alone(
+    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(world.settings)
+    work = world.root / "data" / "work" / "sample-sentiment"
+    with receiver() as got, training(world, client) as process:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        (run,) = client.search_runs(["1"])
+        pending = client.create_logged_model(
+            run.info.experiment_id, name="sample-sentiment", source_run_id=run.info.run_id
+        )
+        care = housekeeping()
+        assert care.closed == []
+        assert f"process {process.pid} on " in care.left[0]
+        assert client.get_run(run.info.run_id).info.status == "RUNNING"
+        assert client.get_logged_model(pending.model_id).status == LoggedModelStatus.PENDING
+        assert [folder.name for folder in work.iterdir()] == [run.info.run_id]
+
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        care = housekeeping()
+        assert care.closed == [f"run {run.info.run_name}, whose process was killed"]
+        assert not work.exists()
+        closed = client.get_run(run.info.run_id)
+        assert (closed.info.status, closed.data.tags["end"]) == (
+            "KILLED", "its process was killed; closed by housekeeping",
+        )  # fmt: skip
+        assert client.search_logged_models(["1"]) == []
+        flow_run = prefect.read_flow_run(UUID(run.data.tags["prefect.flow_run_id"]))
+        assert flow_run.state is not None and flow_run.state.is_crashed()
+        assert flow_run.state.message == "Its process was killed; closed by housekeeping."
+        assert states_of_tasks(prefect, flow_run) == {
+            "fetch": "Completed",
+            "prepare": "Completed",
+            "train": "Crashed",
+        }
+        (message,) = about(flow_run.id, got)
+        assert (message["flow"], message["flow_run"], message["state"]) == ("train", flow_run.name, "CRASHED")
+        assert run.info.run_id in message["mlflow_run_url"]
+
+        assert housekeeping().lines() == ["Nothing to do: no run was left open, nothing is old enough to go."]
+        assert len(about(flow_run.id, got)) == 1
+
+
+def about(flow_run_id: UUID, got: Receiver) -> list[dict[str, Any]]:
+    """What the webhook heard of a flow run; other tests left crashed ones on this server, too."""
+    return [message for message in got.messages if str(flow_run_id) in message["flow_run_url"]]
+
+
+def test_a_crash_that_no_hook_spoke_of_is_told_once(
+    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_run = flow_run_in(prefect, Crashed(message="its container was killed"))
+    connect(world.settings).create_experiment("sentiflow")
+    with receiver() as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        for later in (timedelta(days=2), timedelta(), timedelta()):
+            close_killed(load_settings(), logging.getLogger(), datetime.now(UTC) + later)
+            assert len(about(flow_run.id, got)) == (0 if later else 1)
+    (message,) = about(flow_run.id, got)
+    assert (message["state"], message["message"]) == ("CRASHED", "its container was killed")
+
+
+def states_of_tasks(prefect: SyncPrefectClient, flow_run: FlowRun) -> dict[str, str | None]:
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    return {task.name: task.state_name for task in prefect.read_task_runs(flow_run_filter=mine)}
+
+
+@flow(name="train")
+def empty_train() -> None:
+    """Stands for a training in the list of flows."""
+
+
+@flow(name="to-be-cleared")
+def ours() -> None:
+    """Its runs may go: those of other names here belong to other tests."""
+
+
+@flow(name="somebody-elses")
+def foreign() -> None:
+    """A flow of others on the same server."""
+
+
+def flow_run_in(prefect: SyncPrefectClient, state: State[Any], of: Any = empty_train) -> FlowRun:
+    return prefect.create_flow_run(of, state=state)
+
+
+def run_elsewhere(client: MlflowClient, flow_run: UUID | None = None) -> str:
+    """An open run of a machine of which nothing is known here."""
+    tags = {"registered_model": "sample-sentiment", "lock": "elsewhere:/data/locks/sample-sentiment.lock"}
+    if flow_run is not None:
+        tags["prefect.flow_run_id"] = str(flow_run)
+    return str(client.create_run(experiment_id(client, load_settings()), tags=tags).info.run_id)
+
+
+def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefect: SyncPrefectClient) -> None:
+    client = connect(world.settings)
+    flow_runs = {
+        "crashed": flow_run_in(prefect, Crashed()).id,
+        "failed": flow_run_in(prefect, Failed()).id,
+        "running": flow_run_in(prefect, Running()).id,
+        "unknown": uuid4(),
+    }
+    runs = {name: run_elsewhere(client, each) for name, each in flow_runs.items()}
+    runs["by hand"] = run_elsewhere(client)
+    care = housekeeping()
+    assert {name: client.get_run(run).info.status for name, run in runs.items()} == {
+        "crashed": "KILLED", "failed": "FAILED", "running": "RUNNING", "unknown": "RUNNING", "by hand": "RUNNING",
+    }  # fmt: skip
+    assert len(care.closed) == 2
+    assert sorted(line.partition(": ")[2] for line in care.left) == [
+        "running elsewhere, and this Prefect server does not know it", "running elsewhere, says Prefect",
+    ]  # fmt: skip
+    prefect.delete_flow_run(flow_runs["running"])
+
+
+@pytest.mark.parametrize(
+    ("opened", "hours"), [(False, 3), (True, 1)], ids=["never opened an MLflow run", "its MLflow run has ended"]
+)
+def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
+    world: World, prefect: SyncPrefectClient, opened: bool, hours: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the lock as long as the settings say, and promotes for a while after its MLflow run ended."""
+    monkeypatch.setenv("SENTIFLOW_TRAINING_WAIT", "7200")
+    client, flow_run = connect(world.settings), flow_run_in(prefect, Running())
+    experiment = experiment_id(client, world.settings)
+    if opened:
+        run = client.create_run(experiment, tags={"prefect.flow_run_id": str(flow_run.id)}).info.run_id
+        client.set_terminated(run)
+    for later, state in ((hours - 0.1, "Running"), (hours + 0.1, "Crashed")):
+        now = datetime.now(UTC) + timedelta(hours=later)
+        close_killed(load_settings(), logging.getLogger(), now)
+        assert prefect.read_flow_run(flow_run.id).state_name == state
+
+
+def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: SyncPrefectClient) -> None:
+    old = [flow_run_in(prefect, state, ours).id for state in (Completed(), Crashed())]
+    others, running = flow_run_in(prefect, Completed(), foreign).id, flow_run_in(prefect, Running(), ours).id
+    moment = datetime.now(UTC)
+    young = flow_run_in(prefect, Completed(), ours).id
+    assert delete_ended(prefect, moment, ["to-be-cleared"]) == 2
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[*old, young, others, running]))
+    assert {run.id for run in prefect.read_flow_runs(flow_run_filter=mine)} == {young, others, running}
+
+
+def test_flow_runs_stay_unless_the_settings_say_for_how_long(
+    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = flow_run_in(prefect, Completed()).id
+    assert retire_flow_runs.fn().removed == []
+    monkeypatch.setenv("SENTIFLOW_KEEP_FLOW_RUNS_DAYS", "1")
+    assert retire_flow_runs.fn().removed == []
+    assert prefect.read_flow_run(run).id == run
+
+
+def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(
+    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(world.settings)
+    (world.root / "data" / "servers").mkdir(parents=True)
+    (world.root / "data" / "servers" / "999999999").mkdir()  # a folder where a note is expected
+    left = world.root / "data" / "work" / "mine-sentiment" / "1"
+    left.mkdir(parents=True)
+    monkeypatch.setenv("SENTIFLOW_KEEP_RUNS_DAYS", "1")
+    old = client.create_run(experiment_id(client, world.settings), start_time=1).info.run_id
+    client.set_terminated(old, end_time=2)
+    with pytest.raises(WorldError, match="could not end servers of killed processes: .*Is a directory"):
+        housekeeping()
+    assert not left.exists()
+    assert client.search_runs(["1"]) == []
+
+
+def test_the_command_says_what_was_done(world: World, prefect_server: None) -> None:
+    left = world.root / "data" / "work" / "mine-sentiment" / "1"
+    left.mkdir(parents=True)
+    (left / "weights").write_bytes(bytes(2_500_000))
+    done = world.run("housekeeping")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["Removed: mine-sentiment (work of a killed run)", "Freed 2.5 MB"]

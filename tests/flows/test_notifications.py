@@ -1,0 +1,127 @@
+"""The webhook hears of every flow run that failed or crashed, once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+from flows.housekeeping import housekeeping
+from flows.train import train
+from sentiment.errors import UsageError
+from sentiment.recipes import load_recipe
+from tasks.tracking import connect
+from tests.receiver import PATH, receiver
+from tests.tasks.test_locks import line_with, process
+from tests.world import ROOT, World
+
+LONG = load_recipe("seed", ["epochs=900", "sequence_length=40"])
+SERVE = """
+from flows.train import train
+train.serve(name="notified", print_starting_message=False, webserver=False)
+"""
+
+
+def broken_table(world: World) -> str:
+    table = world.root / "mine.csv"
+    table.write_text("text,label\ngood film,1\nbad film,maybe\n")
+    return str(table)
+
+
+def test_a_failed_flow_run_is_told_with_links_to_both_sides(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        with pytest.raises(UsageError, match="unknown label"):
+            train(LONG, broken_table(world))
+    (run,) = connect(world.settings).search_runs(["1"])
+    (message,) = got.messages
+    assert (message["flow"], message["flow_run"], message["state"]) == ("train", run.info.run_name, "FAILED")
+    assert "unknown label" in message["message"]
+    assert message["flow_run_url"] == run.data.tags["prefect.flow_run_url"]
+    assert message["mlflow_run_url"].endswith(f"/runs/{run.info.run_id}")
+    assert message["text"].startswith(f"Sentiflow: train {run.info.run_name} failed.")
+    assert message["text"].endswith(message["flow_run_url"]) and "\n" not in message["text"]
+
+
+def test_a_webhook_that_fails_changes_nothing_and_its_address_stands_in_no_log(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    with receiver([404]) as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        with pytest.raises(UsageError, match="unknown label"):
+            train(LONG, broken_table(world))
+    assert len(got.messages) == 1
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("Could not tell the webhook of train" in line and "answered 404" in line for line in warnings)
+    assert PATH not in caplog.text
+
+
+def test_a_run_of_a_schedule_waits_for_the_lock_and_is_told_once_when_its_process_is_killed(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner tells at once; closing what the run left in MLflow later tells nobody again."""
+    client = connect(world.settings)
+    with receiver() as got, get_client(sync_client=True) as prefect:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        with process(world, model="sample-sentiment") as holder, runner(world):
+            line_with("held", holder)
+            deployment = until(lambda: found(prefect.read_deployments()))
+            parameters = {"config": LONG.model_dump(mode="json"), "dataset": "sample"}
+            flow_run = prefect.create_flow_run_from_deployment(deployment, parameters=parameters)
+            until(lambda: any(f"process {holder.pid} on " in line for line in logs(prefect, flow_run.id)))
+            assert client.search_runs(["1"]) == []
+            holder.kill()
+            until(lambda: any("train/loss" in run.data.metrics for run in client.search_runs(["1"])))
+            owner = json.loads((world.root / "data" / "locks" / "sample-sentiment.owner.json").read_text())
+            os.kill(owner["pid"], signal.SIGKILL)
+            until(lambda: prefect.read_flow_run(flow_run.id).labels.get("sentiflow.notified"))
+        care = housekeeping()
+        assert prefect.read_flow_run(flow_run.id).state_name == "Crashed"
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == "KILLED"
+    assert care.closed == [f"run {run.info.run_name}, whose process was killed"]
+    (message,) = (message for message in got.messages if str(flow_run.id) in message["flow_run_url"])
+    assert (message["state"], message["flow_run"]) == ("CRASHED", run.info.run_name)
+    assert run.info.run_id in message["mlflow_run_url"]
+
+
+@contextmanager
+def runner(world: World) -> Iterator[None]:
+    """A process that serves the training."""
+    environment = world.environment(PREFECT_RUNNER_POLL_FREQUENCY="1")
+    made = subprocess.Popen([sys.executable, "-c", SERVE], env=environment, cwd=ROOT, start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(made.pid, signal.SIGKILL)
+        made.wait()
+
+
+def logs(prefect: SyncPrefectClient, flow_run_id: UUID) -> list[str]:
+    mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+    return [line.message for line in prefect.read_logs(mine)]
+
+
+def found(deployments: list) -> UUID | None:
+    return next((each.id for each in deployments if each.name == "notified"), None)
+
+
+def until(look: Callable[[], Any], seconds: float = 120) -> Any:
+    """What a look gives once it gives something."""
+    end = time.monotonic() + seconds
+    while not (value := look()):
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.3)
+    return value
