@@ -46,7 +46,7 @@ def learning_curves(history: Sequence[Epoch]) -> Figure:
             axes.plot(numbers, values, "o-", color=colour, label=label)
         axes.axvline(best_epoch(history).number, color=GREY, linestyle=":", label="lowest validation loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        _describe(axes, name.capitalize(), "epoch", "nats" if name == "loss" else "")
+        describe(axes, name.capitalize(), "epoch", "nats" if name == "loss" else "")
         if name == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         else:
@@ -67,7 +67,7 @@ def confusion(labels: Labels, scores: Scores) -> Figure:
     names = ("negative", "positive")
     axes.set_xticks((0, 1), names)
     axes.set_yticks((0, 1), names, rotation=90, va="center")
-    _describe(axes, "Test reviews (share of each row)", "predicted", "true")
+    describe(axes, "Test reviews (share of each row)", "predicted", "true")
     axes.grid(visible=False)
     return figure
 
@@ -79,7 +79,7 @@ def roc(labels: Labels, scores: Scores, measured: Measured) -> Figure:
     axes = figure.subplots()
     axes.plot(false_positive, true_positive, color=BLUE, label=f"AUC {measured.auc:.4f}")
     axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="chance")
-    _describe(axes, "ROC curve", "false positive rate", "true positive rate")
+    describe(axes, "ROC curve", "false positive rate", "true positive rate")
     axes.legend(frameon=False, loc="lower right")
     return figure
 
@@ -92,9 +92,9 @@ def reliability(labels: Labels, scores: Scores, measured: Measured) -> Figure:
     upper.plot(mean_score, share, "o-", color=BLUE, label=f"Brier score {measured.brier:.4f}")
     upper.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
     upper.legend(frameon=False, loc="upper left")
-    _describe(upper, "Reliability", "", "share that is positive")
+    describe(upper, "Reliability", "", "share that is positive")
     lower.hist(scores, bins=20, range=(0, 1), color=BLUE)
-    _describe(lower, "", "score", "reviews")
+    describe(lower, "", "score", "reviews")
     return figure
 
 
@@ -110,11 +110,12 @@ def review_lengths(train: NDArray[np.int32], test: NDArray[np.int32], sequence_l
         sequence_length, color=GREY, linestyle=":", label=f"cut at {sequence_length} ({cut:.1%} of the test)"
     )
     axes.legend(frameon=False)
-    _describe(axes, "Review lengths", "ids in a review (longest 1% may lie outside)", "reviews")
+    describe(axes, "Review lengths", "ids in a review (longest 1% may lie outside)", "reviews")
     return figure
 
 
-def _describe(axes: Axes, title: str, x: str, y: str) -> None:
+def describe(axes: Axes, title: str, x: str, y: str) -> None:
+    """Give axes their title and labels, and the look that all pictures share."""
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

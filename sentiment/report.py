@@ -17,7 +17,7 @@ from sentiment.scoring import Reading, TextScorer, is_positive
 
 WORST = 20
 
-_STYLE = """
+STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } th, td { text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top }
 th { font-weight: 600 } td.number { text-align: right; font-variant-numeric: tabular-nums }
@@ -91,7 +91,7 @@ def page(
 ) -> str:
     """An HTML page that needs nothing else: pictures stand inside."""
     pictures = "".join(
-        f'<img alt="{html.escape(name.replace("_", " "))}" src="data:image/png;base64,{_png(figure)}">'
+        f'<img alt="{html.escape(name.replace("_", " "))}" src="data:image/png;base64,{png(figure)}">'
         for name, figure in figures.items()
     )
     errors = "".join(
@@ -100,7 +100,7 @@ def page(
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}{readings.STYLE}</style><h1>{html.escape(title)}</h1>"
+        f"<style>{STYLE}{readings.STYLE}</style><h1>{html.escape(title)}</h1>"
         f"<p>{html.escape(headline(measured).capitalize())}.</p>"
         f"<h2>Test split</h2>{_table({k: f'{v:.4f}' for k, v in asdict(measured).items()}, 'number')}"
         f"<h2>Pictures</h2>{pictures}<h2>Worst errors</h2>"
@@ -117,7 +117,8 @@ def _table(rows: Mapping[str, object], css: str = "") -> str:
     return f"<table>{cells}</table>"
 
 
-def _png(figure: Figure) -> str:
+def png(figure: Figure) -> str:
+    """A picture as base64, to stand inside a page."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return base64.b64encode(content.getvalue()).decode()

@@ -20,6 +20,7 @@ from sentiment.progress import Progress, no_progress
 from sentiment.scoring import TextScorer
 from sentiment.settings import Settings
 from tasks.scorers import load_scorer
+from tasks.text_sample import sampling
 from tasks.versions import Version, find_version
 
 Say = Callable[[str], None]
@@ -85,7 +86,8 @@ def score_input(
 ) -> Scored:
     """Score an input, or go on where an earlier run of the same job was killed.
 
-    Written: the output, and its rejects beside it if there are any; each by one rename, at the end.
+    Written: the output, and its rejects beside it if there are any; each by one rename, at the end. A sample of
+    the texts goes to the text log, if there is one.
 
     Args:
         request: the job.
@@ -110,8 +112,8 @@ def score_input(
         job = _job(request, source, version, scorer)
         _resume(parts, job, left, say)
         model = Model(version.name, version.number, scorer)
-        with progress("Scoring", source.total) as advance:
-            rows = score_chunks(source, model, parts, request.workers, advance)
+        with progress("Scoring", source.total) as advance, sampling(settings, version, say) as see:
+            rows = score_chunks(source, model, parts, request.workers, advance, see)
         _check_read(source, job, parts)
         totals = parts.finish(output_schema(source))
     return Scored(output, version, totals, rows, time.monotonic() - began)

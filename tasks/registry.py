@@ -1,8 +1,9 @@
 """What the registry and the experiment hold, read for people and commands."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
@@ -12,6 +13,9 @@ from sentiment.settings import Settings
 from tasks.champion import need_model
 from tasks.tracking import connect, experiment_id, tracking_errors
 from tasks.versions import fraction
+
+KIND, MONITOR = "kind", "monitor"
+"""A tag, and its value on runs that are looks for drift, and no trainings."""
 
 _RUNS = 100  # asked for at a time
 
@@ -56,9 +60,9 @@ class VersionRow:
 
 
 def ui_url(settings: Settings) -> str:
-    """Base address of the MLflow UI: the server's own, or where ``sentiflow ui`` listens."""
-    uri = settings.tracking_uri
-    return (uri if uri.startswith(("http://", "https://")) else settings.ui_url).rstrip("/")
+    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens."""
+    uri, told = settings.tracking_uri, "ui_url" in settings.model_fields_set
+    return (uri if uri.startswith(("http://", "https://")) and not told else settings.ui_url).rstrip("/")
 
 
 def run_url(client: MlflowClient, settings: Settings, run_id: str) -> str:
@@ -67,16 +71,25 @@ def run_url(client: MlflowClient, settings: Settings, run_id: str) -> str:
 
 
 def latest_runs(client: MlflowClient, settings: Settings, most: int) -> list[RunRow]:
-    """The latest runs of the experiment, newest first."""
+    """The latest trainings of the experiment, newest first."""
     with tracking_errors(settings.tracking_uri):
         experiment = client.get_experiment_by_name(settings.experiment)
         if experiment is None:
             return []
-        runs = client.search_runs(
-            [experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=most
-        )
+        runs = list(islice(_trainings(client, experiment.experiment_id), most))
         versions = _versions(client, {run.data.tags.get("registered_model", "") for run in runs} - {""})
     return [_row(run, versions.get(run.info.run_id)) for run in runs]
+
+
+def _trainings(client: MlflowClient, experiment: str) -> Iterator[Run]:
+    """Runs but for the monitor's, newest first; a filter by tag would leave out runs that have no such tag."""
+    token: str | None = None
+    while token is None or token:
+        page = client.search_runs(
+            [experiment], order_by=["attributes.start_time DESC"], max_results=_RUNS, page_token=token
+        )
+        yield from (run for run in page if run.data.tags.get(KIND) != MONITOR)
+        token = page.token or ""
 
 
 def _versions(client: MlflowClient, names: set[str]) -> dict[str, str]:

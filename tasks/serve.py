@@ -10,6 +10,7 @@ from serving.service import server
 from serving.service.bodies import Limits
 from serving.service.champion import Champion, Source
 from tasks.scorers import load_scorer
+from tasks.text_log import text_log
 from tasks.versions import CHAMPION, Version, find_champion
 
 
@@ -36,7 +37,7 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
     limits = Limits(
         settings.serve_max_body, settings.serve_max_text, settings.serve_max_texts, settings.serve_queue
     )
-    server.run(way, settings.serve_poll, limits, listener, lambda: ready(address))
+    server.run(way, settings.serve_poll, limits, listener, lambda: ready(address), text_log(settings))
 
 
 def source(settings: Settings, name: str | None) -> Source:

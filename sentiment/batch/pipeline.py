@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from sentiment.batch.words import BulkScorer
 from sentiment.batch.workers import Scores, Workers
 from sentiment.progress import Advance
 from sentiment.scoring import TextScorer
+
+See = Callable[[Chunk, Scores], None]
 
 _WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others would only be starting
 _WAITING = 2  # chunks a worker has before it: one to score, one to score next
@@ -28,12 +30,23 @@ class Model:
     scorer: TextScorer
 
 
+def nobody_sees(_chunk: Chunk, _scores: Scores) -> None:
+    """Takes no notice of what is scored."""
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def score_chunks(source: Source, model: Model, parts: Parts, workers: int | None, advance: Advance) -> int:
+def score_chunks(
+    source: Source,
+    model: Model,
+    parts: Parts,
+    workers: int | None,
+    advance: Advance,
+    see: See = nobody_sees,
+) -> int:
     """Score every chunk that is not finished yet, and keep it.
 
     Args:
@@ -42,6 +55,7 @@ def score_chunks(source: Source, model: Model, parts: Parts, workers: int | None
         parts: what is finished; grows.
         workers: processes; by default one a core, or none where starting them takes longer than the work.
         advance: told the units of the input that are done.
+        see: shown each chunk and its scores.
 
     Returns:
         The rows that were finished this time.
@@ -54,6 +68,7 @@ def score_chunks(source: Source, model: Model, parts: Parts, workers: int | None
     with closing(_scored(_unfinished(source, parts, advance), model.scorer, workers)) as scored:
         for chunk, scores in scored:
             parts.add(chunk.number, to_table(chunk, scores, model.name, model.version, schema), chunk.rejects)
+            see(chunk, scores)
             advance(chunk.units)
             rows += len(chunk)
     return rows

@@ -18,6 +18,7 @@ from serving.service.champion import Loaded
 from serving.service.edge import Edge
 from serving.service.metrics import Metrics
 from serving.service.refusals import SOON, Refusal
+from serving.service.texts import Keeper
 from serving.service.uploads import Uploads
 from serving.service.watcher import Watcher
 
@@ -33,6 +34,7 @@ class Parts:
     watcher: Watcher
     batcher: Batcher
     metrics: Metrics
+    keeper: Keeper
     limits: Limits
     ending: Callable[[], bool] = lambda: False
     """Whether the service was told to end."""
@@ -85,6 +87,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
             scores = await parts.batcher.score(loaded, wanted)
         except QueueFullError as err:
             raise _busy() from err
+        parts.keeper.keep(loaded.champion, wanted, scores)
         return _answer(_predictions(loaded, scores), loaded)
 
     async def explain(request: Request) -> Response:
@@ -93,7 +96,9 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         wanted = text_of(await request.body(), parts.limits)
 
         def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too
-            return _answer(_explanation(loaded, loaded.scorer.explain(wanted)), loaded)
+            reading = loaded.scorer.explain(wanted)
+            parts.keeper.keep(loaded.champion, [wanted], [reading.score])
+            return _answer(_explanation(loaded, reading), loaded)
 
         try:
             return await parts.batcher.alone(loaded, wanted, work)

@@ -31,6 +31,10 @@ class Metrics:
         self.texts = Counter("sentiflow_texts_scored", "Texts scored or explained.", registry=own)
         self.batches = Histogram("sentiflow_batch_texts", "Texts in one call.", buckets=_TEXTS, registry=own)
         self.waiting = Gauge("sentiflow_queue_texts", "Texts that wait for their turn.", registry=own)
+        self.kept = Counter("sentiflow_texts_kept", "Texts written to the log for monitoring.", registry=own)
+        self.not_kept = Counter(
+            "sentiflow_texts_not_kept", "Texts that the log for monitoring did not take.", registry=own
+        )
         self.loads = Counter("sentiflow_champion_loads", "Champions loaded.", registry=own)
         self.failures = Counter(
             "sentiflow_champion_failures",

@@ -9,11 +9,13 @@ from types import FrameType
 import uvicorn
 
 from sentiment.errors import WorldError
+from sentiment.text_log import TextLog
 from serving.service.app import Parts, build
 from serving.service.batching import Batcher
 from serving.service.bodies import Limits
 from serving.service.champion import Source
 from serving.service.metrics import Metrics
+from serving.service.texts import Keeper
 from serving.service.watcher import Watcher
 
 _BACKLOG = 1_024
@@ -79,7 +81,14 @@ def address_of(host: str, listener: socket.socket) -> str:
     return f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def run(source: Source, poll: float, limits: Limits, listener: socket.socket, ready: Callable[[], None]) -> None:
+def run(
+    source: Source,
+    poll: float,
+    limits: Limits,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    log: TextLog | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; then answer what is under way, and return.
 
     Args:
@@ -88,20 +97,23 @@ def run(source: Source, poll: float, limits: Limits, listener: socket.socket, re
         limits: of requests.
         listener: open already.
         ready: called once requests are answered.
+        log: takes the texts that are answered; None to keep none.
     """
     metrics = Metrics()
     ending = threading.Event()
-    watcher, batcher = Watcher(source, poll, metrics), Batcher(limits.queue, metrics)
+    watcher, batcher, keeper = Watcher(source, poll, metrics), Batcher(limits.queue, metrics), Keeper(log, metrics)
     watcher.start()
     batcher.start()
+    keeper.start()
     try:
-        app = build(Parts(watcher, batcher, metrics, limits, ending.is_set), version("sentiflow"))
+        app = build(Parts(watcher, batcher, metrics, keeper, limits, ending.is_set), version("sentiflow"))
         server = _Server(_config(app), ready, ending)
         watcher.looked.wait(_FIRST_LOOK_SECONDS)
         _serve(server, listener)
     finally:
         watcher.stop()
         batcher.close()
+        keeper.close()
 
 
 def _serve(server: uvicorn.Server, listener: socket.socket) -> None:

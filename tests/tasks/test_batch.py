@@ -14,6 +14,8 @@ from mlflow.tracking import MlflowClient
 from sentiment.errors import UsageError, WorldError
 from sentiment.progress import Advance
 from sentiment.scoring import TextScorer, Vocabulary, Weights
+from sentiment.text_log import Entry
+from sentiment.text_log_reader import unread
 from tasks.batch import Request, Scored, score_input
 from tasks.tracking import connect
 from tests.world import Trained, World
@@ -235,3 +237,47 @@ def test_every_kind_of_input_scores_as_mlflow_does(
     assert made["label"].tolist() == said["label"].tolist()
     np.testing.assert_allclose(made["score"], said["score"], rtol=0, atol=1e-12)
     assert set(made["model"]) == {"sample-sentiment"} and set(made["version"]) == {1}
+
+
+def logged(folder: Path) -> list[Entry]:
+    with unread(folder, "imdb-sentiment", {}) as found:
+        return list(found.entries())
+
+
+def test_an_even_sample_of_what_is_scored_goes_to_the_text_log(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path
+) -> None:
+    settings = world.settings.model_copy(update={"text_log": tmp_path / "log"})
+    score_input(Request(path, tmp_path / "out.parquet"), settings)
+    entries = logged(tmp_path / "log")
+    assert len(entries) == 5_000  # of 7,000
+    assert {(entry.source, entry.model, entry.version) for entry in entries} == {("scored", "imdb-sentiment", 2)}
+    table = pq.read_table(tmp_path / "out.parquet").to_pydict()
+    said = dict(zip(TEXTS, table["score"], strict=True))
+    assert [entry.score for entry in entries] == pytest.approx([said[entry.text] for entry in entries], abs=1e-12)
+
+
+def test_an_interrupted_scoring_and_its_rest_log_each_row_once(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbered = [f"{k} good film" for k in range(4_500)]
+    pd.DataFrame({"text": numbered}).to_csv(path, index=False)
+    log = tmp_path / "log"
+    monkeypatch.setenv("SENTIFLOW_TEXT_LOG", str(log))
+    request = Request(path, tmp_path / "out.parquet")
+    interrupted(world, request)
+    before = len(logged(log))
+    run(world, request)
+    assert 0 < before < 4_500
+    assert sorted(entry.text for entry in logged(log)) == sorted(numbered)
+
+
+def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = world.settings.model_copy(update={"text_log": tmp_path / "file" / "log"})
+    said: list[str] = []
+    scored = score_input(Request(path, tmp_path / "out.parquet"), settings, say=said.append)
+    assert scored.totals.scored == ROWS
+    assert [line for line in said if "nothing is kept for monitoring" in line] == said

@@ -1,0 +1,48 @@
+"""``sentiflow monitor``."""
+
+from typing import cast
+
+from prefect.settings import get_current_settings
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.cli.tables import print_table
+from sentiment import drift_report
+from sentiment.drift_report import Told
+from sentiment.settings import load_settings
+from tasks.champion import model_named
+from tasks.watch import Look
+
+_NEXT = "Prefect was told: the deployment of train that waits for this starts, and its version meets the gate."
+_NOBODY = "No Prefect server is running, so no deployment hears of it. Train again: sentiflow train --promote"
+
+
+def run(dataset: str | None) -> None:
+    """Take a look; print the comparison, and where its report is."""
+    from flows.monitor import monitor
+
+    name = model_named(load_settings(), dataset)
+    look = cast("Look", monitor(name.removesuffix("-sentiment")))  # called by hand, a flow gives its state's data
+    console = Console(highlight=False)
+    if look.told is not None:
+        console.print(_headed(look, look.told), soft_wrap=True)
+        _show(look.told, console)
+        console.print(f"\nReport: {look.run_url}", soft_wrap=True)
+    console.print(f"[bold]{escape(look.message)}[/]", soft_wrap=True)
+    if look.drifted:
+        console.print(_NEXT if get_current_settings().api.url else _NOBODY, soft_wrap=True)
+
+
+def _headed(look: Look, told: Told) -> str:
+    return f"{escape(told.title)}: {look.texts:,} texts of late against the reviews\n"
+
+
+def _show(told: Told, console: Console) -> None:
+    heading, *figures = drift_report.rows(told)
+    table = Table(box=None, pad_edge=False)
+    for k, name in enumerate(heading):
+        table.add_column(name, justify="right" if k else "left")
+    for line in figures:
+        table.add_row(*line, style="red" if line[-1] == "yes" else None)
+    print_table(table, console)

@@ -1,0 +1,217 @@
+"""Looks at a real log with a trained version, a real store and a real Prefect server."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.states import StateType
+
+from flows import monitor as flow_module
+from flows.monitor import monitor
+from sentiment.data import sample
+from sentiment.errors import UsageError, WorldError
+from sentiment.text_log import SERVED, Entry, TextLog
+from sentiment.text_log_reader import read_seen
+from tasks.registry import latest_runs
+from tasks.tracking import connect
+from tasks.watch import watching
+from tests.world import Trained, World, copy_world
+
+MODEL = "sample-sentiment"
+EVENT = "sentiflow.drift"
+
+
+@pytest.fixture
+def watched(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world with a trained version and an empty text log."""
+    made = copy_world(tmp_path, trained.world)
+    made.enter(monkeypatch)
+    monkeypatch.setenv("SENTIFLOW_TEXT_LOG", str(tmp_path / "log"))
+    return made
+
+
+def held_out(seed: int, n: int) -> list[str]:
+    frame = sample.generate_sample(2, n, seed)
+    return frame.loc[frame["split"] == "test", "text"].tolist()
+
+
+def swapped(texts: Sequence[str]) -> list[str]:
+    """The same reviews in other words."""
+    return [text.replace("the ", "le ").replace("was ", "fut ").replace("film", "pelicula") for text in texts]
+
+
+def log(world: World, texts: Sequence[str]) -> None:
+    entries = [Entry("2026-01-01T00:00:00.000+00:00", SERVED, MODEL, 1, 0.5, text) for text in texts]
+    TextLog(world.root / "log", 10_000_000).append(entries)
+
+
+def looks(world: World) -> list[str]:
+    """Ids of the runs that looks made, newest first."""
+    client = connect(world.settings)
+    found = client.search_runs(["1"], "tags.kind = 'monitor'", order_by=["attributes.start_time DESC"])
+    return [run.info.run_id for run in found]
+
+
+def events(*run_ids: str) -> list[list[dict[str, Any]]]:
+    """The drift events of each run, once the server has written down all that came until now."""
+    marker = Event(event="tests.marker", resource={"prefect.resource.id": "tests"})
+    names = EventFilter(event=EventNameFilter(name=[EVENT, marker.event]))
+    until_then = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[marker.model_dump(mode="json")])
+        while time.monotonic() < until_then:
+            found = client.read_events(names, limit=50).events
+            if any(event.id == marker.id for event in found):
+                return [
+                    [
+                        event.model_dump()
+                        for event in found
+                        if f"mlflow.run.{run_id}" in {r.id for r in event.related}
+                    ]
+                    for run_id in run_ids
+                ]
+            time.sleep(0.1)
+    raise AssertionError("the server does not write events down")
+
+
+def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: World, tmp_path: Path) -> None:
+    log(watched, held_out(7, 300))
+    state = monitor("sample", return_state=True)
+    assert (state.type, state.message) == (
+        StateType.COMPLETED, "No drift: the texts are still like the reviews."
+    )  # fmt: skip
+    (run_id,) = looks(watched)
+    client = connect(watched.settings)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["monitor.drift"] == "none" and run.data.tags["monitor.version"] == "1"
+    assert run.data.metrics["drift/texts"] == 300
+    assert {f"drift/{name}_{end}" for name in ("oov", "length", "score") for end in ("psi", "p")} <= set(
+        run.data.metrics
+    )
+    files = Path(client.download_artifacts(run_id, "", str(tmp_path)))
+    assert {path.name for path in files.rglob("*.*")} >= {"report.html", "oov.png", "length.png", "score.png"}
+    assert events(run_id) == [[]]
+
+
+def test_swapped_words_end_in_an_event_that_names_model_dataset_and_figures(watched: World) -> None:
+    log(watched, swapped(held_out(7, 300)))
+    look = monitor("sample")
+    assert "out-of-vocabulary share" in look.drifted
+    (run_id,) = looks(watched)
+    ((event,),) = events(run_id)
+    assert event["resource"]["prefect.resource.id"] == f"sentiflow.model.{MODEL}"
+    payload = event["payload"]
+    assert (payload["model"], payload["dataset"], payload["version"], payload["texts"]) == (
+        MODEL,
+        "sample",
+        1,
+        300,
+    )
+    (figure,) = (each for each in payload["figures"] if each["name"] == "oov")
+    assert figure["drifted"] and figure["psi"] > 0.2 and figure["p"] < 0.001
+    with get_client(sync_client=True) as client:
+        told = [str(artifact.data) for artifact in client.read_artifacts() if artifact.key == "drift"]
+    assert any("| out-of-vocabulary share | 0.0% |" in text and "| yes |" in text for text in told)
+
+
+def test_a_look_sees_only_what_came_since_the_last_one(watched: World) -> None:
+    log(watched, swapped(held_out(7, 300)))
+    assert monitor("sample").drifted
+    assert "0 new texts tell too little" in monitor("sample").message
+    log(watched, held_out(8, 300))
+    look = monitor("sample")
+    assert (look.texts, look.drifted) == (300, ())
+    assert [len(each) for each in events(*looks(watched))] == [0, 1]
+
+
+def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
+    first, second = held_out(7, 300)[:120], held_out(8, 300)[:120]
+    log(watched, first)
+    log(watched, first)  # the same again are no new ones
+    state = monitor("sample", return_state=True)
+    assert state.message == "120 new texts tell too little, 200 are needed: they wait for the next look."
+    assert state.type == StateType.COMPLETED and looks(watched) == []
+    log(watched, second)
+    look = monitor("sample")
+    assert (look.texts, look.drifted) == (240, ())
+    (run_id,) = looks(watched)
+    metrics = connect(watched.settings).get_run(run_id).data.metrics
+    assert (metrics["drift/texts"], metrics["drift/repeated"]) == (240, 120)
+
+
+def test_a_look_that_was_killed_after_its_event_is_repeated_and_tells_the_same_event(
+    watched: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    log(watched, swapped(held_out(7, 300)))
+    with monkeypatch.context() as patch:
+        patch.setattr(flow_module, "remember", killed)
+        with pytest.raises(KeyboardInterrupt):
+            monitor("sample")
+    assert read_seen(watched.root / "log", MODEL) == {}
+    log(watched, swapped(held_out(8, 20)))
+    assert monitor("sample").texts == 320
+    assert [len(each) for each in events(*looks(watched))] == [
+        0,
+        1,
+    ]  # the second has the id of the first, and counts for nothing
+
+
+def test_a_run_that_a_killed_look_left_open_is_closed_by_the_next(watched: World) -> None:
+    client = connect(watched.settings)
+    with watching("sample") as watch:
+        left = client.create_run("1", tags={"kind": "monitor", "monitor.lock": watch.lock}).info.run_id
+    (watch.work).mkdir()
+    (watch.work / "texts.parquet").touch()
+    log(watched, held_out(7, 300))
+    monitor("sample")
+    assert client.get_run(left).info.status == "KILLED"
+    assert not watch.work.exists()
+
+
+def test_two_looks_at_a_model_never_overlap(watched: World) -> None:
+    with watching("sample"), pytest.raises(WorldError, match="Another look at sample-sentiment is running"):
+        monitor("sample")
+
+
+def test_a_look_is_no_training(watched: World) -> None:
+    before = latest_runs(connect(watched.settings), watched.settings, 1)
+    log(watched, held_out(7, 300))
+    monitor("sample")
+    assert latest_runs(connect(watched.settings), watched.settings, 1) == before
+    assert len(before) == 1
+
+
+def test_reviews_that_are_gone_are_made_again(watched: World) -> None:
+    for path in (watched.root / "data" / "datasets").rglob("*.parquet"):
+        path.unlink()
+    log(watched, held_out(7, 300))
+    assert monitor("sample").told is not None
+
+
+def test_without_a_log_the_flow_says_what_is_missing(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SENTIFLOW_TEXT_LOG")
+    with pytest.raises(UsageError, match="nothing to monitor"):
+        monitor("sample")
+
+
+def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
+    """The whole way as a user goes it: score, then look."""
+    table = watched.root / "reviews.csv"
+    pd.DataFrame({"text": [f"{text} ¡Qué película tan rara, señor!" for text in held_out(7, 250)]}).to_csv(table)
+    folder = str(watched.root / "log")
+    done = watched.run("score", str(table), "-o", "out.parquet", SENTIFLOW_TEXT_LOG=folder)
+    assert done.returncode == 0, done.stderr
+    done = watched.run("monitor", SENTIFLOW_TEXT_LOG=folder)
+    assert done.returncode == 0, done.stderr
+    assert "250 texts of late against the reviews" in done.stdout
+    assert "Drift: out-of-vocabulary share" in done.stdout and "Prefect was told" in done.stdout
