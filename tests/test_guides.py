@@ -1,0 +1,38 @@
+"""The guides, run word by word: each block of shell, in order, in one world."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.world import ROOT, World
+
+GUIDES = ROOT / "docs" / "guides"
+
+
+def blocks(guide: str) -> list[str]:
+    """The blocks of shell of a guide."""
+    text = (GUIDES / guide).read_text(encoding="utf-8")
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def run_block(block: str, world: World) -> str:
+    """Run a block as a user would, stopping at the first command that fails; gives what it printed."""
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        env=world.environment(PATH=path), cwd=world.root, capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_compare_and_promote(world: World, prefect_server: None) -> None:
+    told = [run_block(block, world) for block in blocks("compare-and-promote.md")]
+    trained, promoted, refused, overridden, used = told
+    assert re.search(r"seed \(.*epochs=1.*\).*sample-sentiment v2", trained)
+    assert re.search(r"1 +champion", run_block("sentiflow versions --dataset sample", world))
+    assert "champion" in promoted
+    assert "exit code 4" in refused
+    assert [line.split()[2] for line in overridden.splitlines() if "to try the way back" in line]
+    assert re.search(r"positive +0\.\d+ +The acting was charming", used)
