@@ -18,7 +18,8 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test check format bench bench-use results ui lock clean
+.PHONY: setup setup-dev run test check format bench bench-use results ui lock clean \
+	env up down logs backup restore import deployments
 
 setup: .venv/.installed
 setup-dev: .venv/.installed-dev
@@ -56,6 +57,47 @@ results: setup-dev
 ui: setup
 	$(BIN)/sentiflow ui
 
+# The stack of docker-compose.yml. PROFILES="redis dask" adds a second Prefect server and a Dask cluster.
+PROFILES ?=
+COMPOSE := docker compose --env-file .env $(if $(filter redis,$(PROFILES)),--env-file stack/redis.env) \
+	$(addprefix --profile ,$(PROFILES))
+
+env:
+	@sh stack/env.sh
+
+up: env
+	$(COMPOSE) up --build --detach --wait
+
+down:
+	$(COMPOSE) --profile '*' down
+
+logs:
+	$(COMPOSE) logs --follow --tail 100
+
+backup:
+	@mkdir -p backups
+	$(COMPOSE) run --rm backup
+
+# Whoever writes is stopped meanwhile; when it fails, what was there is as it was.
+restore:
+	@test -f "backups/$(BACKUP)/SHA256SUMS" || { echo "There is no backup '$(BACKUP)': make restore BACKUP=..., one of:" >&2; \
+		ls backups >&2; exit 2; }
+	others=$$($(COMPOSE) ps --services | grep -v '^postgres$$'); [ -z "$$others" ] || $(COMPOSE) stop $$others
+	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up --detach --wait && exit $$status
+
+# A local store with its artifacts, moved into the stack's server.
+STORE ?= mlruns
+import:
+	@test -f "$(STORE)/mlflow.db" || { echo "There is no mlflow.db in $(STORE); name its folder: make import STORE=..." >&2; exit 2; }
+	STORE="$(abspath $(STORE))" $(COMPOSE) run --rm import
+
+# Writes prefect.yaml and its variants for other work pools.
+deployments: setup
+	$(BIN)/python -m flows.prefect_yaml --defaults >prefect.yaml
+	$(BIN)/python -m flows.prefect_yaml --defaults --type docker --file stack/prefect-docker.yaml >stack/prefect-docker.yaml
+	$(BIN)/python -m flows.prefect_yaml --defaults --type kubernetes --file stack/prefect-kubernetes.yaml \
+		>stack/prefect-kubernetes.yaml
+
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \
 		"(on Debian: apt-get install python3-venv); name it with PYTHON=..." >&2; exit 2; }
@@ -71,12 +113,13 @@ ui: setup
 	@touch $@
 
 # Needs uv. The locks hold for Python 3.11 to 3.13 and name no index.
-LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --quiet
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+LOCK := uv pip compile pyproject.toml $(LOCKED)
 lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra team --constraints requirements.lock --output-file requirements-team.lock
 	$(LOCK) --extra team --extra dev --constraints requirements-team.lock --output-file requirements-dev.lock
+	uv pip compile --group pyproject.toml:serve $(LOCKED) --constraints requirements.lock --output-file requirements-serve.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -49,12 +49,14 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
             "housekeeping",
             "Close what killed runs left, remove what is old.",
             schedule=_when("housekeeping", settings),
+            concurrency_limit=1,
         ),
         Deployment(
             "monitor",
             "Compare the texts of late with the training reviews.",
             {"dataset": dataset},
             _when("monitor", settings),
+            1,
         ),
     ]
 

@@ -42,7 +42,9 @@ def test_a_table_of_ones_own_is_named_by_its_whole_path(tmp_path: Path, monkeypa
 
 
 def test_only_trainings_are_one_at_a_time() -> None:
-    assert {flow for flow, each in table().items() if each.concurrency_limit == 1} == {"train", "repeat"}
+    assert {flow for flow, each in table().items() if each.concurrency_limit} == {
+        "train", "repeat", "housekeeping", "monitor",
+    }  # fmt: skip
 
 
 def test_a_drift_of_the_model_starts_a_training_that_meets_the_gate() -> None:

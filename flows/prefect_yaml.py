@@ -1,0 +1,157 @@
+"""``prefect.yaml``, written from the table of deployments: ``python -m flows.prefect_yaml --help``.
+
+The file in the project holds the defaults, so that ``prefect deploy --all`` works as it stands; the stack writes
+its own, with the settings of its ``.env``.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+import yaml
+
+from flows.deployments import deployments
+from sentiment.errors import SentiflowError
+from sentiment.schedules import NAME, Deployment, Schedule
+from sentiment.settings import Settings, load_settings
+
+_HEAD = """\
+# Written by `make deployments` from flows/deployments.py and the default settings: change those, not this.
+#   {command}
+"""
+_IMAGE = "sentiflow-pipeline:0.1.0"
+_SERVER = "http://mlflow:5000"
+# Of a training on the IMDB reviews: 1.5 GB measured, twice that to be safe.
+_MEMORY, _CORES = 3, 2
+
+
+def work_pool(name: str, kind: str, settings: Settings) -> dict[str, Any]:
+    """A work pool, and what its jobs need.
+
+    MLflow's password is not in it: whoever sees the deployment would read it. A container finds it in a file of
+    its host, a pod in a secret of its namespace (stack/kubernetes-pool.json).
+
+    Args:
+        name: of the pool.
+        kind: process, docker or kubernetes.
+        settings: where MLflow's server is, for containers.
+    """
+    server = settings.tracking_uri if settings.tracking_uri.startswith("http") else _SERVER
+    container = {"image": _IMAGE, "image_pull_policy": "IfNotPresent", "env": {"SENTIFLOW_TRACKING_URI": server}}
+    variables: dict[str, dict[str, Any]] = {
+        "process": {},
+        "docker": {
+            **container,
+            "networks": ["sentiflow_default"],
+            "volumes": [
+                "sentiflow_data:/data",
+                "/etc/sentiflow/mlflow-credentials:/home/sentiflow/.mlflow/credentials:ro",
+            ],
+            "mem_limit": f"{_MEMORY}g",
+            "auto_remove": True,
+        },
+        "kubernetes": {
+            **container,
+            "namespace": NAME,
+            "cpu_request": "1",
+            "cpu_limit": str(_CORES),
+            "memory_request": f"{_MEMORY}Gi",
+            "memory_limit": f"{_MEMORY}Gi",
+            "finished_job_ttl": 3_600,
+        },
+    }
+    variables_of = variables[kind]
+    return {"name": name, **({"job_variables": variables_of} if variables_of else {})}
+
+
+def entry(spec: Deployment, pool: dict[str, Any]) -> dict[str, Any]:
+    """A deployment as ``prefect deploy`` reads it."""
+    limit = spec.concurrency_limit
+    return {
+        "name": NAME,
+        "description": spec.description,
+        "tags": list(spec.tags),
+        "entrypoint": spec.entrypoint,
+        "parameters": spec.parameters,
+        "schedules": [] if spec.schedule is None else [{"slug": NAME, **schedule_entry(spec.schedule)}],
+        **({} if limit is None else {"concurrency_limit": {"limit": limit, "collision_strategy": "ENQUEUE"}}),
+        **({"triggers": triggers} if (triggers := _triggers(spec)) else {}),
+        "work_pool": pool,
+    }
+
+
+def schedule_entry(schedule: Schedule) -> dict[str, Any]:
+    """A schedule as ``prefect deploy`` reads it; intervals in seconds."""
+    if schedule.cron:
+        return {"cron": schedule.cron, "timezone": schedule.timezone}
+    anchor = "2020-01-01T00:00:00+00:00"  # the same slots, however often it is deployed
+    return {"interval": schedule.interval.total_seconds(), "anchor_date": anchor, "timezone": "UTC"}
+
+
+def _triggers(spec: Deployment) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": trigger.name,
+            "type": "event",
+            "expect": [trigger.event],
+            "match": {"prefect.resource.id": trigger.resource},
+            "parameters": trigger.parameters,
+        }
+        for trigger in spec.triggers
+    ]
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Gives what stands there twice a name that tells what it is."""
+
+    def generate_anchor(self, node: yaml.Node) -> str:  # noqa: D102
+        keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
+        return "recipe" if "recipe" in keys else "pool" if "name" in keys else f"shared{id(node)}"
+
+
+def write(entries: list[dict[str, Any]], command: str) -> str:
+    """The file's text.
+
+    Args:
+        entries: of the deployments.
+        command: that deploys by it, for its head.
+    """
+    # No pull step: the flows are installed where they run.
+    whole = {"name": NAME, "pull": [], "deployments": entries}
+    text: str = yaml.dump(whole, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    return _HEAD.format(command=command) + text
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.prefect_yaml", description="Write prefect.yaml.")
+    parser.add_argument("--type", choices=("process", "docker", "kubernetes"), default="process")
+    parser.add_argument("--pool", default=None, help="work pool; by default sentiflow, with its type")
+    parser.add_argument("--file", default="prefect.yaml", help="its name, for its head")
+    parser.add_argument("--defaults", action="store_true", help="the default settings, whatever is set")
+    parser.add_argument("--keep-paused", action="store_true", help="what was paused on the server stays so")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Write the file to the standard output; 2 when a setting is wrong."""
+    given = _arguments()
+    try:
+        settings = Settings(_env_file=None) if given.defaults else load_settings()
+        pool = work_pool(
+            given.pool or (NAME if given.type == "process" else f"{NAME}-{given.type}"), given.type, settings
+        )
+        entries = [entry(spec, pool) for spec in deployments(settings)]
+        if given.keep_paused:
+            from tasks.paused import keep_paused
+
+            entries = keep_paused(entries)
+    except SentiflowError as err:
+        sys.stderr.write(f"{err.args[0]}\n{err.hint}\n")
+        return 2
+    option = "" if given.file == "prefect.yaml" else f" --prefect-file {given.file}"
+    sys.stdout.write(write(entries, f"prefect --no-prompt deploy --all{option}"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Both databases and the artifacts into one folder, named by the moment: backup.sh STORE BACKUPS
+# It appears whole or not at all.
+set -eu
+umask 077
+store=$1
+name=$(date -u +%Y%m%dT%H%M%SZ)
+goal=$2/$name
+partial=$2/.$name.partial
+mkdir -p "$partial"
+trap 'rm -rf "$partial"' EXIT
+
+# MLflow before the artifacts: those that a row names are then in the archive.
+for database in mlflow prefect; do
+    pg_dump --format=custom --file="$partial/$database.dump" "$database"
+done
+# There is no folder before the first artifact.
+if [ -d "$store/artifacts" ]; then what=artifacts; else what=--files-from=/dev/null; fi
+# 1 says that a file changed meanwhile: one of a run that had not ended.
+tar --create --gzip --file="$partial/artifacts.tar.gz" --directory="$store" "$what" || [ $? -eq 1 ]
+(cd "$partial" && sha256sum mlflow.dump prefect.dump artifacts.tar.gz >SHA256SUMS)
+mv "$partial" "$goal"
+trap - EXIT
+echo "Backup $name: $(du -sh "$goal" | cut -f1)"

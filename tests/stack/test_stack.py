@@ -1,0 +1,192 @@
+"""The team's stack, from `make env` to `make restore`: one story, its chapters in order."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from distributed import Client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tests.stack import snapshot
+from tests.stack.team import MODEL, Team, status_of, team, until
+
+TEXT = "The direction was touching and at times rewarding."
+PER_EPOCH = (
+    "train/loss", "train/accuracy", "val/loss", "val/accuracy",
+    "train/learning_rate", "time/epoch", "train/reviews_per_second",
+)  # fmt: skip
+SHORT: dict[str, Any] = {"recipe": "seed", "sequence_length": 40}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Team]:
+    """The stack as `make up` starts it, with a training every few seconds."""
+    settings = {
+        "SENTIFLOW_SCHEDULE_TRAIN": "every 30s",
+        "SENTIFLOW_SCHEDULE_DATASET": "sample",
+        "SENTIFLOW_SCHEDULE_RECIPE": "seed",
+    }
+    with team(**settings) as made:
+        made.run("make", "up")
+        with made.logged_in():
+            yield made
+
+
+def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Team) -> None:
+    with stack.prefect() as client:
+        deployment = client.read_deployment_by_name("train/sentiflow")
+        until(lambda: _begun(client, deployment.id), 60, stack.log)
+        client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # one is enough
+        begun = _begun(client, deployment.id)
+    assert all(run.auto_scheduled for run in begun)
+    assert [stack.ended(run.id).state_name for run in begun] == ["Completed"] * len(begun), stack.log()
+    version = stack.mlflow.get_model_version(MODEL, "1")
+    run = stack.mlflow.get_run(str(version.run_id))
+    assert run.data.tags["started_by"].endswith("deployment sentiflow")
+    assert UUID(run.data.tags["prefect.flow_run_id"]) in {run.id for run in begun}
+    assert str(stack.mlflow.get_experiment(run.info.experiment_id).artifact_location).startswith(
+        "mlflow-artifacts:/"
+    )
+
+
+def test_links_in_a_run_lead_where_a_browser_gets(stack: Team) -> None:
+    run = stack.mlflow.get_run(str(stack.mlflow.get_model_version(MODEL, "1").run_id))
+    assert run.data.tags["prefect.flow_run_url"].startswith(f"http://127.0.0.1:{stack.port('PREFECT_PORT')}/runs/")
+
+
+def test_a_promoted_version_answers_over_http(stack: Team) -> None:
+    assert stack.answer("/healthz") == {"status": "alive"}
+    assert stack.answer("/readyz") is None
+    promoted = stack.ended(stack.start("promote", dataset="sample", version=1))
+    assert promoted.state_name == "Completed", promoted.state and promoted.state.message
+    until(lambda: stack.answer("/readyz"), 30)
+    assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
+    assert stack.answer("/model")["version"] == 1
+
+
+@pytest.mark.parametrize("who", [None, "admin:wrong", "nobody:"])
+def test_both_servers_refuse_a_request_without_the_password(stack: Team, who: str | None) -> None:
+    mlflow, prefect = (f"http://127.0.0.1:{stack.port(name)}" for name in ("MLFLOW_PORT", "PREFECT_PORT"))
+    assert status_of(f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=1", who) == 401
+    assert status_of(f"{mlflow}/api/2.0/mlflow-artifacts/artifacts", who) == 401
+    assert status_of(f"{prefect}/api/flows/filter", who, b"{}") == 401
+    assert status_of(f"{prefect}/api/admin/settings", who) == 401
+
+
+def test_the_api_s_account_reads_and_changes_nothing(stack: Team) -> None:
+    address = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}/api/2.0/mlflow/registered-models"
+    who = f"reader:{stack.secrets['MLFLOW_READER_PASSWORD']}"
+    assert status_of(f"{address}/get?name={MODEL}", who) == 200
+    body = f'{{"name": "{MODEL}", "alias": "champion", "version": "1"}}'.encode()
+    assert status_of(f"{address}/alias", who, body) == 403
+
+
+def test_mlflow_answers_to_no_foreign_name(stack: Team) -> None:
+    port = stack.port("MLFLOW_PORT")
+    for host, status in ((f"mlflow:{port}", 401), ("evil.example", 403)):
+        assert status_of(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search", None, host=host) == status
+
+
+def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_run_succeeds(stack: Team) -> None:
+    killed = stack.start("train", config={**SHORT, "epochs": 900})
+    until(lambda: (run := stack.training_of(killed)) and "train/loss" in run.data.metrics, 120, stack.log)
+    stack.compose("kill", "worker")
+    assert stack.training_of(killed).info.status == "RUNNING", "a killed process cannot close its run"
+    stack.compose("up", "--detach", "--wait", "worker")
+    cleaned = stack.ended(stack.start("housekeeping"))
+    assert cleaned.state_name == "Completed", cleaned.state and cleaned.state.message
+    state = stack.flow_run(killed).state
+    assert state is not None and state.type == StateType.CRASHED
+    assert stack.training_of(killed).info.status == "KILLED"
+
+
+def test_a_database_that_restarts_in_mid_training_loses_no_metric(stack: Team) -> None:
+    """It is the run after the killed one, too."""
+    epochs = 30
+    training = stack.start("train", config={**SHORT, "epochs": epochs}, seed=3)
+    until(lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics, 120, stack.log)
+    before = len(stack.mlflow.get_metric_history(stack.training_of(training).info.run_id, "train/loss"))
+    stack.compose("stop", "postgres")
+    stack.compose("up", "--detach", "--wait", "postgres")
+    assert before < epochs, "it ended before the database did"
+    assert stack.ended(training).state_name == "Completed", stack.log()
+    run = stack.training_of(training)
+    for name in PER_EPOCH:
+        steps = [each.step for each in stack.mlflow.get_metric_history(run.info.run_id, name)]
+        assert sorted(steps) == list(range(1, epochs + 1)), name
+    assert run.info.status == "FINISHED"
+
+
+def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
+    store = stack.root / "state" / "volumes" / "mlflow" / "artifacts"
+    before = _everything(stack)
+    assert len(before[0]["runs"]) >= 3 and before[0]["registered"][MODEL]["aliases"] == {"champion": "1"}
+    stack.run("make", "backup")
+    (backup,) = (stack.project / "backups").iterdir()
+    assert sorted(file.name for file in backup.iterdir()) == [
+        "SHA256SUMS", "artifacts.tar.gz", "mlflow.dump", "prefect.dump",
+    ]  # fmt: skip
+    stack.run("make", "down")
+    for volume in ("postgres", "mlflow"):
+        shutil.rmtree(stack.root / "state" / "volumes" / volume)
+    assert "There is no backup 'other'" in stack.run("make", "restore", "BACKUP=other", code=2)
+    assert not store.exists(), "a name that does not exist changes nothing"
+    stack.run("make", "restore", f"BACKUP={backup.name}")
+    for old, new in zip(before, _everything(stack), strict=True):
+        for kind in old:
+            assert new[kind] == old[kind], kind
+    assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
+
+
+def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_anew(stack: Team) -> None:
+    """The restore did so, as each `make up` does."""
+    with stack.prefect() as client:
+        (schedule,) = client.read_deployment_by_name("train/sentiflow").schedules
+    assert not schedule.active
+
+
+def test_a_damaged_backup_is_refused_and_what_is_there_stays(stack: Team) -> None:
+    (backup,) = (stack.project / "backups").iterdir()
+    file = backup / "artifacts.tar.gz"
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    file.write_bytes(whole)
+    before = snapshot.of_mlflow(stack.mlflow)
+    assert "artifacts.tar.gz" in stack.run(
+        "docker", "compose", "--env-file", ".env", "run", "--rm", "restore", backup.name, code=1
+    )
+    assert snapshot.of_mlflow(stack.mlflow) == before
+
+
+def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_computes(stack: Team) -> None:
+    stack.run("make", "up", "PROFILES=redis dask")
+    second = f"http://127.0.0.1:{stack.inner_port('prefect-2', 4200)}/api"
+    with temporary_settings({PREFECT_API_URL: second}), stack.prefect() as client:
+        assert client.read_deployment_by_name("train/sentiflow").name == "sentiflow"
+        event = {"event": "told.to.the.second", "resource": {"prefect.resource.id": "a.test"}, "id": str(uuid4())}
+        event["occurred"] = datetime.now(UTC).isoformat()
+        client.request("POST", "/events", json=[event]).raise_for_status()
+    # The first server alone keeps events, so it came to it through Redis.
+    with stack.prefect() as client:
+        wanted = {"filter": {"event": {"name": ["told.to.the.second"]}}}
+        until(lambda: client.request("POST", "/events/filter", json=wanted).json()["total"], 60)
+    with Client(f"tcp://127.0.0.1:{stack.inner_port('dask-scheduler', 8786)}") as cluster:
+        assert cluster.submit(sum, [20, 22]).result(timeout=30) == 42
+
+
+def _everything(stack: Team) -> list[snapshot.Values]:
+    with stack.prefect() as client:
+        prefect = snapshot.of_prefect(client)
+    files = snapshot.of_files(stack.root / "state" / "volumes" / "mlflow" / "artifacts")
+    return [snapshot.of_mlflow(stack.mlflow), prefect, {"files": files}]
+
+
+def _begun(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
+    runs = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])))
+    return [run for run in runs if run.state and run.state.type != StateType.SCHEDULED]
