@@ -63,15 +63,20 @@ class Engine:
             process = container.start()
             self._begun.add(container.name)
             if container.is_one_shot:
-                container.result.write_text(str(process.wait(PATIENCE)))
+                part = container.result.with_suffix(".part")
+                part.write_text(str(process.wait(PATIENCE)))
+                part.rename(container.result)  # whole at once: others read it meanwhile
         self._wait(container, "service_completed_successfully" if container.is_one_shot else "service_healthy")
 
     def _wait(self, container: Container, condition: str) -> None:
         until = time.monotonic() + 2 * PATIENCE
         holds = {"service_healthy": _is_healthy, "service_completed_successfully": _has_completed}[condition]
-        while not holds(container):
+        while True:
+            # In this order: what ends well between the two looks has not failed.
             begun = container.name in self._begun
             ended = container.result.is_file() if container.is_one_shot else not container.running()
+            if holds(container):
+                return
             if self._failed.is_set() or (begun and ended) or time.monotonic() > until:
                 self._failed.set()
                 raise SystemExit(f"{container.name}: not {condition}\n{container.log()}")
