@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test check format bench bench-use results ui lock clean \
+.PHONY: setup setup-dev run test test-stories check format bench bench-use results ui lock clean \
 	env up down logs backup restore import deployments
 
 setup: .venv/.installed
@@ -29,6 +29,10 @@ run: setup
 
 test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The long ones: the team's stack, the schedule, the guides, drift to its end.
+test-stories: setup-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m story
 
 check: setup-dev
 	$(BIN)/ruff check .

@@ -5,20 +5,32 @@ its own, with the settings of its ``.env``.
 """
 
 import argparse
+import re
 import sys
 from typing import Any
 
 import yaml
+from pydantic import SecretStr
 
 from flows.deployments import deployments
 from sentiment.errors import SentiflowError
 from sentiment.schedules import NAME, Deployment, Schedule
-from sentiment.settings import Settings, load_settings
+from sentiment.settings import PREFIX, Settings, load_settings
 
 _HEAD = """\
 # Written by `make deployments` from flows/deployments.py and the default settings: change those, not this.
-#   {command}
+# Once, where the server has no such pool yet:
+#   prefect work-pool create {pool}
+# Then, and after each change:
+#   prefect --no-prompt deploy --all{option}
 """
+_CREATE = {
+    "process": "--type process",
+    "docker": "--type docker",
+    "kubernetes": "--type kubernetes --base-job-template stack/kubernetes-pool.json",
+}
+# Where containers keep files is the image's; schedules are the deployment's own; the service is another container.
+_NOT_FOR_JOBS = re.compile("tracking_uri|artifact_root|data_dir|text_log|prefect_port|schedule_.*|serve_.*")
 _IMAGE = "sentiflow-pipeline:0.1.0"
 _SERVER = "http://mlflow:5000"
 # Of a training on the IMDB reviews: 1.5 GB measured, twice that to be safe.
@@ -28,8 +40,9 @@ _MEMORY, _CORES = 3, 2
 def work_pool(name: str, kind: str, settings: Settings) -> dict[str, Any]:
     """A work pool, and what its jobs need.
 
-    MLflow's password is not in it: whoever sees the deployment would read it. A container finds it in a file of
-    its host, a pod in a secret of its namespace (stack/kubernetes-pool.json).
+    What is set and no secret goes with it. MLflow's password and other secrets do not: whoever sees the deployment
+    would read them. A container finds the password in a file of its host, a pod all of them in a secret of its
+    namespace (stack/kubernetes-pool.json).
 
     Args:
         name: of the pool.
@@ -37,7 +50,8 @@ def work_pool(name: str, kind: str, settings: Settings) -> dict[str, Any]:
         settings: where MLflow's server is, for containers.
     """
     server = settings.tracking_uri if settings.tracking_uri.startswith("http") else _SERVER
-    container = {"image": _IMAGE, "image_pull_policy": "IfNotPresent", "env": {"SENTIFLOW_TRACKING_URI": server}}
+    env = {f"{PREFIX}TRACKING_URI": server, **_told(settings)}
+    container = {"image": _IMAGE, "image_pull_policy": "IfNotPresent", "env": env}
     variables: dict[str, dict[str, Any]] = {
         "process": {},
         "docker": {
@@ -62,6 +76,16 @@ def work_pool(name: str, kind: str, settings: Settings) -> dict[str, Any]:
     }
     variables_of = variables[kind]
     return {"name": name, **({"job_variables": variables_of} if variables_of else {})}
+
+
+def _told(settings: Settings) -> dict[str, str]:
+    """The settings that somebody made and that jobs need, but for secrets."""
+    told = {name: getattr(settings, name) for name in sorted(settings.model_fields_set)}
+    return {
+        PREFIX + name.upper(): str(value)
+        for name, value in told.items()
+        if not _NOT_FOR_JOBS.fullmatch(name) and not isinstance(value, SecretStr) and value is not None
+    }
 
 
 def entry(spec: Deployment, pool: dict[str, Any]) -> dict[str, Any]:
@@ -109,17 +133,18 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
         return "recipe" if "recipe" in keys else "pool" if "name" in keys else f"shared{id(node)}"
 
 
-def write(entries: list[dict[str, Any]], command: str) -> str:
+def write(entries: list[dict[str, Any]], pool: str, option: str) -> str:
     """The file's text.
 
     Args:
         entries: of the deployments.
-        command: that deploys by it, for its head.
+        pool: name and options of its pool, for its head.
+        option: that names the file to ``prefect deploy``, likewise.
     """
     # No pull step: the flows are installed where they run.
     whole = {"name": NAME, "pull": [], "deployments": entries}
     text: str = yaml.dump(whole, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
-    return _HEAD.format(command=command) + text
+    return _HEAD.format(pool=pool, option=option) + text
 
 
 def _arguments() -> argparse.Namespace:
@@ -136,7 +161,7 @@ def main() -> int:
     """Write the file to the standard output; 2 when a setting is wrong."""
     given = _arguments()
     try:
-        settings = Settings(_env_file=None) if given.defaults else load_settings()
+        settings = Settings.model_construct() if given.defaults else load_settings()
         pool = work_pool(
             given.pool or (NAME if given.type == "process" else f"{NAME}-{given.type}"), given.type, settings
         )
@@ -149,7 +174,7 @@ def main() -> int:
         sys.stderr.write(f"{err.args[0]}\n{err.hint}\n")
         return 2
     option = "" if given.file == "prefect.yaml" else f" --prefect-file {given.file}"
-    sys.stdout.write(write(entries, f"prefect --no-prompt deploy --all{option}"))
+    sys.stdout.write(write(entries, f"{pool['name']} {_CREATE[given.type]}", option))
     return 0
 
 

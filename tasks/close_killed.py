@@ -21,6 +21,7 @@ _WHO = "housekeeping"
 # After its MLflow run a flow still promotes: seconds. And before it opens one it waits for the lock.
 _GRACE = timedelta(hours=1)
 _LONG = timedelta(days=1)
+_TOLD_BACK = timedelta(days=30)  # a crash that was told is marked, and not told again
 _TRAIN = ("train", "repeat")
 
 
@@ -31,26 +32,39 @@ def close_killed(settings: Settings, logger: Logger, now: datetime) -> Care:
     another machine's is judged by what Prefect says of its flow run.
     """
     care, client = Care(), connect(settings)
+    with get_client(sync_client=True) as prefect:
+        with tracking_errors(settings.tracking_uri):
+            experiments = [found.experiment_id for found in client.search_experiments()]
+            experiment = client.get_experiment_by_name(settings.experiment)
+        if experiment is not None:
+            _close_runs(client, prefect, experiment.experiment_id, settings, care, logger)
+        with care.attempt("close flow runs"):
+            _close_flow_runs(client, prefect, experiments, now, settings, care, logger)
+        if settings.notify_url is not None:
+            with care.attempt("tell of crashed flow runs"):
+                flow_runs.tell_unheard(prefect, now - _TOLD_BACK, logger)
+    return care
+
+
+def _close_runs(
+    client: MlflowClient,
+    prefect: SyncPrefectClient,
+    experiment: str,
+    settings: Settings,
+    care: Care,
+    logger: Logger,
+) -> None:
+    """Close the MLflow runs whose process is gone."""
     with tracking_errors(settings.tracking_uri):
-        experiment = client.get_experiment_by_name(settings.experiment)
-        if experiment is None:
-            return care
-        running = list(client.search_runs([experiment.experiment_id], RUNNING))
+        running = list(client.search_runs([experiment], RUNNING))
     mine = [run for run in running if run.data.tags.get("lock") in lock_tags(_model(run), settings)]
     for model in sorted({_model(run) for run in mine}):
         with care.attempt(f"close the runs of {model}"):
-            _close_mine(client, experiment.experiment_id, model, settings, care, logger)
-    with get_client(sync_client=True) as prefect:
-        for run in running:
-            if run not in mine:
-                with care.attempt(f"close run {run.info.run_name}"):
-                    _close_foreign(client, prefect, run, care, logger)
-        with care.attempt("close flow runs"):
-            _close_flow_runs(client, prefect, experiment.experiment_id, now, settings, care, logger)
-        if settings.notify_url is not None:
-            with care.attempt("tell of crashed flow runs"):
-                flow_runs.tell_unheard(prefect, now - _LONG, logger)
-    return care
+            _close_mine(client, experiment, model, settings, care, logger)
+    for run in running:
+        if run not in mine:
+            with care.attempt(f"close run {run.info.run_name}"):
+                _close_foreign(client, prefect, run, care, logger)
 
 
 def _model(run: Run) -> str:
@@ -89,7 +103,7 @@ def _close_foreign(client: MlflowClient, prefect: SyncPrefectClient, run: Run, c
 def _close_flow_runs(
     client: MlflowClient,
     prefect: SyncPrefectClient,
-    experiment: str,
+    experiments: list[str],
     now: datetime,
     settings: Settings,
     care: Care,
@@ -100,8 +114,9 @@ def _close_flow_runs(
         name, began = flow_runs.flow_name(prefect, flow_run), flow_run.start_time or now
         why = None
         if name in _TRAIN:
-            runs = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{flow_run.id}'")
-            why = _gone(runs, began, now, settings)
+            runs = client.search_runs(experiments, f"tags.`prefect.flow_run_id` = '{flow_run.id}'")
+            # One that a person started may log to another store than this one.
+            why = _gone(runs, began, now, settings) if runs or flow_run.deployment_id else None
         if why is not None:
             flow_runs.crash(prefect, flow_run, f"{why}; closed by {_WHO}.", logger)
             care.closed.append(f"flow run {flow_run.name}: {why[0].lower()}{why[1:]}")

@@ -44,6 +44,11 @@ class Moves:
                 return f"{_SERVED}{name}{address.removeprefix(location)}"
         return address
 
+    @property
+    def absent(self) -> list[str]:
+        """The locations whose files are nowhere."""
+        return [location for location in self.names if self.folder(location) is None]
+
     def folder(self, location: str) -> Path | None:
         """Where a location's files are now: in their place, or beside the store; None when there are none."""
         written = Path(unquote(urlparse(location).path))

@@ -76,8 +76,8 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
             return _copy(source, target, file, artifacts)
     except IntegrityError as err:
         raise WorldError(
-            f"{shown(database)} holds some of it already: {str(err.orig).splitlines()[0]}.",
-            "Nothing was imported. Is it there from an earlier import?",
+            f"{shown(database)} refuses a row: {str(err.orig).splitlines()[0]}.",
+            "Nothing was imported. Is some of it there already, or was the local store changed by hand?",
         ) from err
     except (SQLAlchemyError, NoSuchDialectError, ImportError) as err:
         raise WorldError(
@@ -94,8 +94,22 @@ def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -
     for table in tables.values():
         if table.name != "experiments":
             rows[table.name] = _copy_rows(source, target, table, experiments, moves)
+    _need_files(source, tables["runs"], tables["logged_models"], moves.absent)
     files, size = copy_all(moves, artifacts)
     return Imported(rows, files, size / 1e6, _left(source))
+
+
+def _need_files(source: Connection, runs: Table, models: Table, absent: list[str]) -> None:
+    """Check that nothing which was imported has its files in a folder that was not found."""
+    for location in absent:
+        for column in (runs.c.artifact_uri, models.c.artifact_location):
+            if source.scalars(
+                select(column).where(column.startswith(f"{location}/", autoescape=True)).limit(1)
+            ).all():
+                raise UsageError(
+                    f"The artifacts of the store are not at {location}, nor beside the store.",
+                    f"Put that folder, named {Path(location).name}, beside the store, and import again.",
+                )
 
 
 def _tables(source: Connection, target: Connection) -> dict[str, Table]:

@@ -44,7 +44,7 @@ def close_left_behind(
 def end_processes(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> None:
     """End the processes that run these deployments and that nobody watches over: their server is about to go."""
     runs = {run.id for run in _begun(client, deployment_ids)}
-    mine = {process for run, process in processes().items() if run in runs}
+    mine = {process for run, all_of_it in processes().items() if run in runs for process in all_of_it}
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in mine:
             try:
@@ -53,14 +53,18 @@ def end_processes(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> 
                 continue
         until = time.monotonic() + _END_SECONDS
         while mine and time.monotonic() < until:
-            mine &= set(processes().values())
+            mine &= {process for all_of_it in processes().values() for process in all_of_it}
             time.sleep(0.2)
 
 
-def processes() -> dict[UUID, int]:
-    """Which process here runs which flow run: Prefect starts each with the run's id in its environment."""
+def processes() -> dict[UUID, set[int]]:
+    """Which processes here run which flow run: Prefect starts one with its id, and children inherit that."""
     texts = _environments() if Path("/proc/self/environ").exists() else _listing()
-    return {UUID(found[1]): process for process, text in texts.items() if (found := _ID.search(text))}
+    found: dict[UUID, set[int]] = {}
+    for process, text in texts.items():
+        if told := _ID.search(text):
+            found.setdefault(UUID(told[1]), set()).add(process)
+    return found
 
 
 def _environments() -> dict[int, str]:

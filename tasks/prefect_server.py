@@ -95,7 +95,7 @@ def connect_to_running(settings: Settings) -> Server:
 
 def _find_or_start(base: str, port: int, note: Path) -> tuple[int | None, str]:
     """The number of the process to end at the end, if any, and what to tell of it."""
-    left = int(note.read_text(encoding="utf-8")) if note.exists() else 0
+    left = int(note.read_text(encoding="utf-8") or 0) if note.exists() else 0
     if left and not _is_ours(left, port):
         left = 0
     if _is_prefect(base):

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.world import ROOT, World
+
+pytestmark = pytest.mark.story
 
 GUIDES = ROOT / "docs" / "guides"
 

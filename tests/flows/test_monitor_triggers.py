@@ -17,6 +17,8 @@ from tasks.monitor import EVENT
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world
 
+pytestmark = pytest.mark.story
+
 MODEL = "sample-sentiment"
 
 

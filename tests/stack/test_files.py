@@ -142,6 +142,18 @@ def test_other_work_pools_get_the_same_deployments_with_an_image_and_resources()
         assert {pool["job_variables"]["image"] for pool in pools[1:]} == {"sentiflow-pipeline:0.1.0"}
 
 
+def test_jobs_in_containers_get_what_is_set_and_no_secret() -> None:
+    given = {
+        "SENTIFLOW_GATE_MARGIN": "0.01", "SENTIFLOW_DATA_DIR": "/here/only",
+        "SENTIFLOW_LOCK_URL": "postgresql://me:hidden@db/locks", "SENTIFLOW_TRACKING_URI": "http://tracking:5000",
+    }  # fmt: skip
+    done = _write("--type", "docker", **given)
+    first = yaml.safe_load(done.stdout)["deployments"][0]
+    env = first["work_pool"]["job_variables"]["env"]
+    assert env["SENTIFLOW_GATE_MARGIN"] == "0.01" and env["SENTIFLOW_TRACKING_URI"] == "http://tracking:5000"
+    assert "SENTIFLOW_DATA_DIR" not in env and "hidden" not in done.stdout
+
+
 def test_a_wrong_setting_is_told_before_anything_is_deployed() -> None:
     done = _write(SENTIFLOW_SCHEDULE_TRAIN="every now and then")
     assert done.returncode == 2

@@ -17,6 +17,8 @@ from sentiment.settings import Settings
 from tasks.slots import as_prefect
 from tests.world import ROOT
 
+pytestmark = pytest.mark.story
+
 
 def prefect(folder: Path, *words: str) -> str:
     program = Path(sys.executable).with_name("prefect")
@@ -33,6 +35,7 @@ def prefect(folder: Path, *words: str) -> str:
     ("pool", "kind", "file"),
     [
         ("sentiflow", ["--type", "process"], "prefect.yaml"),
+        ("sentiflow-docker", ["--type", "docker"], "stack/prefect-docker.yaml"),
         (
             "sentiflow-kubernetes",
             ["--type", "kubernetes", "--base-job-template", "stack/kubernetes-pool.json"],

@@ -157,6 +157,15 @@ def test_a_store_moved_with_its_files_is_imported_from_its_new_place(
     ).read_text() == "as it was"
 
 
+def test_a_run_whose_files_are_nowhere_is_not_imported(world: World, target: str, tmp_path: Path) -> None:
+    client = MlflowClient(world.settings.tracking_uri)
+    gone = (tmp_path / "another-disk" / "files").as_uri()
+    client.set_terminated(client.create_run(client.create_experiment("mine", artifact_location=gone)).info.run_id)
+    with pytest.raises(UsageError, match=r"artifacts of the store are not at file:.*/another-disk/files"):
+        import_store(world.root / "mlruns" / "mlflow.db", target, tmp_path / "served")
+    assert [entry.name for entry in MlflowClient(target).search_experiments()] == ["Default"]
+
+
 def test_a_database_that_is_no_store_is_told(world: World, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no MLflow store"):
         import_store(world.root / "mlruns" / "mlflow.db", f"sqlite:///{tmp_path}/empty.db", tmp_path / "served")

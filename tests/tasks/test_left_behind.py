@@ -36,7 +36,7 @@ def test_a_process_is_found_by_the_run_in_its_environment() -> None:
     run = uuid4()
     process = sleeper(run)
     try:
-        assert processes()[run] == process.pid
+        assert processes()[run] == {process.pid}
     finally:
         process.kill()
         process.wait()

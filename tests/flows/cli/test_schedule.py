@@ -16,6 +16,8 @@ from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import make_world
 
+pytestmark = pytest.mark.story
+
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 TRAINING = ("--dataset", "sample", "--recipe", "seed", *QUICK, "--train", "every 5s")
 BOTH = (*TRAINING, "--housekeeping", "every 6s")
