@@ -20,6 +20,8 @@ from tests.stack import snapshot
 from tests.stack.team import MODEL, Team, status_of, team, until
 from tests.world import command
 
+pytestmark = pytest.mark.story
+
 TEXT = "The direction was touching and at times rewarding."
 PER_EPOCH = (
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",
