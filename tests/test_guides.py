@@ -1,12 +1,16 @@
 """The guides, run word by word: each block of shell, in order, in one world."""
 
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.scheduled import Home, Scheduled
+from tests.servers import free_port
 from tests.world import ROOT, World
 
 pytestmark = pytest.mark.story
@@ -20,12 +24,13 @@ def blocks(guide: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def run_block(block: str, world: World) -> str:
+def run_block(block: str, world: World, **variables: str) -> str:
     """Run a block as a user would, stopping at the first command that fails; gives what it printed."""
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
-        env=world.environment(PATH=path), cwd=world.root, capture_output=True, text=True, timeout=250, check=False,
+        env=world.environment(PATH=path, **variables), cwd=world.root,
+        capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -40,3 +45,17 @@ def test_compare_and_promote(world: World, prefect_server: None) -> None:
     assert "exit code 4" in refused
     assert [line.split()[2] for line in overridden.splitlines() if "to try the way back" in line]
     assert re.search(r"positive +0\.\d+ +The acting was charming", used)
+
+
+def test_schedule(world: World) -> None:
+    first, second = blocks("schedule.md")
+    home = Home(world, free_port())
+    running = Scheduled(home, *shlex.split(first)[2:])
+    try:
+        assert f"http://127.0.0.1:{home.port}" in running.until_says("Prefect UI")
+        assert re.search(r"train +every 2m, next ", running.output)
+        assert re.search(r"housekeeping +0 5 \* \* \*.*, next .* 05:00:00 UTC", running.output)
+        told = run_block(second, world, **home.variables)
+        assert re.search(r"seed \(sequence_length=80\) +sample +7 +9\d\.\d\d%.*sample-sentiment v\d", told)
+    finally:
+        assert running.ends(signal.SIGINT) == 0
