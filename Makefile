@@ -70,6 +70,7 @@ env:
 	@sh stack/env.sh
 
 up: env
+	@mkdir -p inputs
 	$(COMPOSE) up --build --detach --wait
 
 down:

@@ -19,6 +19,8 @@ if [ -d "$store/artifacts" ]; then what=artifacts; else what=--files-from=/dev/n
 # 1 says that a file changed meanwhile: one of a run that had not ended.
 tar --create --gzip --file="$partial/artifacts.tar.gz" --directory="$store" "$what" || [ $? -eq 1 ]
 (cd "$partial" && sha256sum mlflow.dump prefect.dump artifacts.tar.gz >SHA256SUMS)
+# A container's root would keep it from whoever the folder belongs to.
+if [ "$(id -u)" = 0 ]; then chown -R --reference="$2" "$partial"; fi
 mv "$partial" "$goal"
 trap - EXIT
 echo "Backup $name: $(du -sh "$goal" | cut -f1)"

@@ -11,13 +11,17 @@ if [ -z "$3" ] || [ ! -f "$backup/SHA256SUMS" ]; then
 fi
 (cd "$backup" && sha256sum --check --quiet SHA256SUMS)
 
-new=$store/.artifacts.restored
-rm -rf "$new"
-mkdir "$new"
-tar --extract --gzip --file="$backup/artifacts.tar.gz" --directory="$new" --strip-components=1 --preserve-permissions
+query() { psql --quiet --set ON_ERROR_STOP=1 --dbname postgres; }
+
+new=$store/.restored old=$store/.replaced
+rm -rf "$new" "$old"
+mkdir "$new" "$old"
+tar --extract --gzip --file="$backup/artifacts.tar.gz" --directory="$new" --preserve-permissions --numeric-owner
+if [ "$(id -u)" = 0 ]; then chown "$OWNER" "$store"; fi
 
 for database in mlflow prefect; do
-    psql --quiet --set ON_ERROR_STOP=1 --dbname postgres <<SQL
+    query <<SQL
+DROP DATABASE IF EXISTS ${database}_replaced;
 DROP DATABASE IF EXISTS ${database}_restored WITH (FORCE);
 CREATE DATABASE ${database}_restored OWNER $database;
 REVOKE CONNECT ON DATABASE ${database}_restored FROM PUBLIC;
@@ -25,15 +29,27 @@ SQL
     pg_restore --exit-on-error --no-owner --role="$database" --dbname="${database}_restored" "$backup/$database.dump"
 done
 
-rm -rf "$store/.artifacts.old"
-if [ -d "$store/artifacts" ]; then mv "$store/artifacts" "$store/.artifacts.old"; fi
-chown --reference="$store" "$new"
-mv "$new" "$store/artifacts"
-psql --quiet --set ON_ERROR_STOP=1 --dbname postgres <<SQL
-DROP DATABASE IF EXISTS mlflow WITH (FORCE);
+# There is no folder before the first artifact.
+swap() {
+    if [ -d "$store/artifacts" ]; then mv "$store/artifacts" "$1/artifacts"; fi
+    if [ -d "$2/artifacts" ]; then mv "$2/artifacts" "$store/artifacts"; fi
+}
+# Nothing may come between the files and the databases.
+trap '' INT TERM
+swap "$old" "$new"
+trap 'swap "$new" "$old"' EXIT
+query <<SQL
+BEGIN;
+ALTER DATABASE mlflow RENAME TO mlflow_replaced;
 ALTER DATABASE mlflow_restored RENAME TO mlflow;
-DROP DATABASE IF EXISTS prefect WITH (FORCE);
+ALTER DATABASE prefect RENAME TO prefect_replaced;
 ALTER DATABASE prefect_restored RENAME TO prefect;
+COMMIT;
 SQL
-rm -rf "$store/.artifacts.old"
+trap - EXIT INT TERM
+query <<SQL
+DROP DATABASE mlflow_replaced WITH (FORCE);
+DROP DATABASE prefect_replaced WITH (FORCE);
+SQL
+rm -rf "$new" "$old"
 echo "Restored $3"

@@ -1,5 +1,6 @@
 """Tell a webhook of flow runs that failed or crashed."""
 
+import re
 import signal
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from tasks.webhook import post
 
 TOLD = "sentiflow.notified"  # label of flow runs that the webhook knows of
 _LONGEST = 500
+_ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 
 def failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -31,8 +33,14 @@ def failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     It runs in the flow's own process, or, when that was killed, in the process that watched it. Who pressed Ctrl-C
     needs no telling.
     """
-    by_hand = signal.SIGINT in interrupts.received
-    tell(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=by_hand)
+    known = signal.SIGINT in interrupts.received or _was_refused_at_once(flow_run, state)
+    tell(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
+
+
+def _was_refused_at_once(flow_run: FlowRun, state: State[Any]) -> bool:
+    """Whether somebody at a terminal was told that another process is at work: nothing failed."""
+    found = _ENCOUNTERED.match(state.message or "")
+    return flow_run.deployment_id is None and found is not None and found[1] == "BusyError"
 
 
 def tell(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, known: bool = False) -> None:
@@ -58,7 +66,7 @@ def tell(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, kno
 
 def _message(flow: str, flow_run: FlowRun, state: State[Any], mlflow_url: str | None) -> dict[str, str]:
     url = flow_run_url(str(flow_run.id))
-    reason = " ".join((state.message or "").split())[:_LONGEST]
+    reason = " ".join(_ENCOUNTERED.sub("", state.message or "").split())[:_LONGEST]
     word = (state.name or state.type.value).lower()
     links = {"flow_run_url": url} | ({} if mlflow_url is None else {"mlflow_run_url": mlflow_url})
     return {

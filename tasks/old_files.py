@@ -36,7 +36,7 @@ def remove_old_files(settings: Settings, kept: Collection[str]) -> Care:
     for folder in _folders(data / "work"):
         with care.attempt(f"remove {folder}"), own_lock(folder.name, settings, HOUSEKEEPING) as free:
             if free:
-                _remove(folder, "work of a killed run", care)
+                _remove(folder, "work files of no living run", care)
     for folder in _folders(data / "datasets"):
         with care.attempt(f"clean {folder}"), own_lock(model_name(folder.name), settings, HOUSEKEEPING) as free:
             if free:
@@ -83,7 +83,7 @@ def _clean_download(folder: Path, before: float, care: Care) -> None:
         target = folder / path.name.removeprefix(".").removesuffix(".lock")
         with _if_free(path) as free:
             if not free:  # it is being fetched
-                return
+                continue
             for leftover in sorted(folder.iterdir()):
                 if leftover.is_file() and leftover != target and leftover.suffix != ".lock":
                     _remove(leftover, "left by a killed download", care)

@@ -71,6 +71,21 @@ def running_server(settings: Settings) -> Iterator[Server]:
             note.unlink(missing_ok=True)
 
 
+def use_running(settings: Settings) -> bool:
+    """Whether a Prefect server is set, or answers at the port of the settings, which is then set for this process.
+
+    Written: ``PREFECT_API_URL`` of this process.
+    """
+    if get_current_settings().api.url:
+        return True
+    base = f"http://{_HOST}:{settings.prefect_port}"
+    if not _is_prefect(base):
+        return False
+    os.environ["PREFECT_API_URL"] = f"{base}/api"
+    refresh_global_settings_context()
+    return True
+
+
 def connect_to_running(settings: Settings) -> Server:
     """The server that is set, or the one at the port of the settings.
 
@@ -83,13 +98,11 @@ def connect_to_running(settings: Settings) -> Server:
         _need_answer(url)
         return Server(_ui(url), "the server that is set", own=False)
     base = f"http://{_HOST}:{settings.prefect_port}"
-    if not _is_prefect(base):
+    if not use_running(settings):
         raise WorldError(
             f"No Prefect server answers at {base}.",
             "Start `sentiflow schedule`, or set PREFECT_API_URL to the one to use.",
         )
-    os.environ["PREFECT_API_URL"] = f"{base}/api"
-    refresh_global_settings_context()
     return Server(base, "the server that is running", own=False)
 
 

@@ -9,12 +9,10 @@ from importlib.metadata import version
 from prefect import runtime
 from prefect.settings import get_current_settings
 
-from sentiment.settings import project_root
+from sentiment.settings import load_settings, project_root
 from tasks.person import user
 
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
-
-_DEFAULT_PREFECT_UI = "http://127.0.0.1:4200"  # where `prefect server start` listens
 
 
 def versions() -> dict[str, str]:
@@ -45,7 +43,7 @@ def flow_run_url(flow_run_id: str) -> str:
     """
     settings = get_current_settings()
     ui = settings.server.ui.api_url or settings.ui_url or settings.api.url or ""
-    base = ui.removesuffix("/").removesuffix("/api") or _DEFAULT_PREFECT_UI
+    base = ui.removesuffix("/").removesuffix("/api") or f"http://127.0.0.1:{load_settings().prefect_port}"
     return f"{base}/runs/flow-run/{flow_run_id}"
 
 

@@ -2,7 +2,6 @@
 
 from typing import cast
 
-from prefect.settings import get_current_settings
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,15 +13,18 @@ from sentiment.settings import load_settings
 from tasks.champion import model_named
 from tasks.watch import Look
 
-_NEXT = "Prefect was told: the deployment of train that waits for this starts, and its version meets the gate."
+_NEXT = "Prefect was told: a deployment of train that waits for this starts, and its version meets the gate."
 _NOBODY = "No Prefect server is running, so no deployment hears of it. Train again: sentiflow train --promote"
 
 
 def run(dataset: str | None) -> None:
     """Take a look; print the comparison, and where its report is."""
     from flows.monitor import monitor
+    from tasks.prefect_server import use_running
 
-    name = model_named(load_settings(), dataset)
+    settings = load_settings()
+    heard = use_running(settings)  # where the deployment is that waits for the event
+    name = model_named(settings, dataset)
     look = cast("Look", monitor(name.removesuffix("-sentiment")))  # called by hand, a flow gives its state's data
     console = Console(highlight=False)
     if look.told is not None:
@@ -31,7 +33,8 @@ def run(dataset: str | None) -> None:
         console.print(f"\nReport: {look.run_url}", soft_wrap=True)
     console.print(f"[bold]{escape(look.message)}[/]", soft_wrap=True)
     if look.drifted:
-        console.print(_NEXT if get_current_settings().api.url else _NOBODY, soft_wrap=True)
+        told = f"{_NOBODY} --dataset {name.removesuffix('-sentiment')}"
+        console.print(_NEXT if heard else told, soft_wrap=True)
 
 
 def _headed(look: Look, told: Told) -> str:

@@ -1,8 +1,10 @@
 """``sentiflow schedule``."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,10 @@ from flows.cli.relay import relayed
 from flows.deployments import deployments
 from sentiment.errors import WorldError
 from sentiment.schedules import Deployment
-from sentiment.settings import load_settings
+from sentiment.settings import Settings, load_settings
 from tasks.console import CONSOLE
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from prefect.client.schemas.objects import FlowRun
@@ -39,20 +43,35 @@ def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> No
     table = deployments(settings, changes)
     CONSOLE.print("Starting up ...")
     from tasks.prefect_server import running_server
+    from tasks.preflight import check_data
     from tasks.slots import check
 
     check(table)
+    check_data(settings.schedule_dataset, settings)
     try:
-        with _alone(settings.data_dir / "schedule"), running_server(settings) as server, relayed(debug=debug):
-            _serve(table, server)
+        with (
+            _alone(settings.data_dir / "schedule", "with this data folder"),
+            running_server(settings) as server,
+            _alone(_home() / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12], f"with {server.ui}"),
+            relayed(debug=debug),
+        ):
+            _serve(table, server, settings)
     except KeyboardInterrupt:
         CONSOLE.print("Ended.")
 
 
-def _serve(table: list[Deployment], server: "Server") -> None:
+def _home() -> Path:
+    """Prefect's folder of this user: what all projects that share a server on this machine have in common."""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().home
+
+
+def _serve(table: list[Deployment], server: "Server", settings: Settings) -> None:
     from prefect.client.orchestration import get_client
 
     from tasks.catch_up import catch_up
+    from tasks.close_killed import close_killed
     from tasks.deployments import apply
     from tasks.left_behind import close_left_behind, end_processes
     from tasks.run_deployments import run_until_told
@@ -61,7 +80,10 @@ def _serve(table: list[Deployment], server: "Server") -> None:
     with get_client(sync_client=True) as client:
         applied = [apply(client, spec) for spec in table]
         ids = [each.id for each in applied]
-        _tell_left(*close_left_behind(client, ids))
+        dead, living = close_left_behind(client, ids)
+        _tell_left(dead, living)
+        if dead:  # their runs in MLflow, too
+            close_killed(settings, logger, datetime.now(UTC))
         caught_up = [each.spec.flow for each in applied if catch_up(client, each, began)]
         _tell(applied, caught_up, server)
         try:
@@ -102,15 +124,16 @@ def _when(applied: "Applied") -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Refuse a second schedule with the same data folder: both would look after the same runs."""
+def _alone(folder: Path, what: str) -> Iterator[None]:
+    """Refuse a second schedule: both would look after the same runs, or undo each other's deployments."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as err:
         raise WorldError(
-            "Another `sentiflow schedule` is running with this data folder.", "End that one first."
+            f"Another `sentiflow schedule` is running {what}.",
+            "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT.",
         ) from err
     with lock:
         yield

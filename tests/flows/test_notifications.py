@@ -17,8 +17,9 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 from flows.housekeeping import housekeeping
 from flows.train import train
-from sentiment.errors import UsageError
+from sentiment.errors import BusyError, UsageError
 from sentiment.recipes import load_recipe
+from tasks.locks import training_lock
 from tasks.tracking import connect
 from tests.receiver import PATH, receiver
 from tests.tasks.test_locks import line_with, process
@@ -52,6 +53,16 @@ def test_a_failed_flow_run_is_told_with_links_to_both_sides(
     assert message["mlflow_run_url"].endswith(f"/runs/{run.info.run_id}")
     assert message["text"].startswith(f"Sentiflow: train {run.info.run_name} failed.")
     assert message["text"].endswith(message["flow_run_url"]) and "\n" not in message["text"]
+
+
+def test_who_is_refused_at_a_terminal_since_another_trains_needs_no_webhook(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as got, training_lock("sample-sentiment", world.settings):
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        with pytest.raises(BusyError, match="Another training of sample-sentiment is running"):
+            train(LONG, "sample")
+    assert got.messages == []
 
 
 def test_a_webhook_that_fails_changes_nothing_and_its_address_stands_in_no_log(

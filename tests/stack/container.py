@@ -91,7 +91,7 @@ class Container:
         pid = self._pid()
         return pid is not None and alive(pid) and is_of(pid, self._mark)
 
-    def stop(self, seconds: float = 30) -> None:
+    def stop(self, seconds: float = 60) -> None:
         """Signal the main process, wait, then kill whatever is left."""
         pid = self._pid()
         if pid and self.running():
@@ -140,7 +140,8 @@ class Container:
         given = {
             name: value for name, value in (self.service.get("environment") or {}).items() if value is not None
         }
-        programs = [Path(sys.executable).parent, *DATABASE_PROGRAMS[-1:], "/usr/bin", "/bin"]
+        own_programs = HERE / "image" / "programs"
+        programs = [Path(sys.executable).parent, *DATABASE_PROGRAMS[-1:], own_programs, "/usr/bin", "/bin"]
         own = {
             **self._place.environment({**self._image.environment, **given}),
             "PATH": os.pathsep.join(map(str, programs)),

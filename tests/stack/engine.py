@@ -56,7 +56,8 @@ class Engine:
 
     def _start_in_turn(self, container: Container) -> None:
         for before, how in container.service.get("depends_on", {}).items():
-            self._wait(self.containers[before], how["condition"])
+            if before in self.containers or how["required"]:
+                self._wait(self.containers[before], how["condition"])
         if container.running() and container.made_of() != container.parts:
             container.stop()
         if not container.running():

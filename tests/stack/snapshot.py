@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, ViewType
+from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 
@@ -47,10 +47,6 @@ def _run(client: MlflowClient, run: Any) -> Values:
         "artifacts": sorted(file.path for file in client.list_artifacts(run.info.run_id)),
         "dataset": [each.dataset.digest for each in run.inputs.dataset_inputs],
     }
-
-
-def _history(client: MlflowClient, run: Any, name: str) -> list[Metric]:
-    return list(client.get_metric_history(run.info.run_id, name))
 
 
 def of_prefect(client: SyncPrefectClient) -> Values:

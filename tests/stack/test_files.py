@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from tests.stack.team import PARTS, need_programs
 from tests.world import ROOT
 
 PROFILES = ["redis", "dask", "tools"]
-_PASSWORD = r"(PASSWORD|SECRET_KEY|AUTH_STRING)[\"']?[=:] ?[\w-]{8,}\s*$"
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,14 @@ def test_every_setting_of_a_flow_reaches_the_worker(services: dict[str, Any]) ->
     serving = {name for name in wanted if name.startswith("SENTIFLOW_SERVE_")}
     assert wanted - serving <= set(services["worker"]["environment"])
     assert serving - {"SENTIFLOW_SERVE_HOST", "SENTIFLOW_SERVE_PORT"} <= set(services["api"]["environment"])
+
+
+def test_the_version_is_the_same_wherever_it_stands(services: dict[str, Any]) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    images = {service["image"] for service in services.values() if service.get("build")}
+    assert images == {f"sentiflow-pipeline:{version}", f"sentiflow-serve:{version}"}
+    docker = yaml.safe_load((ROOT / "stack" / "prefect-docker.yaml").read_text())["deployments"]
+    assert {each["work_pool"]["job_variables"]["image"] for each in docker} == {f"sentiflow-pipeline:{version}"}
 
 
 def test_the_images_are_not_root_s_and_hold_what_the_locks_say() -> None:

@@ -1,7 +1,10 @@
 """The team's stack, from `make env` to `make restore`: one story, its chapters in order."""
 
+import os
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.stack import snapshot
+from tests.stack.compose import read_config
 from tests.stack.team import MODEL, Team, status_of, team, until
 from tests.world import command
 
@@ -27,6 +31,8 @@ PER_EPOCH = (
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",
     "train/learning_rate", "time/epoch", "train/reviews_per_second",
 )  # fmt: skip
+IS_ROOT = os.geteuid() == 0
+IMAGE_USER, MEMBER = 10_001, 12_345
 SHORT: dict[str, Any] = {"recipe": "seed", "sequence_length": 40}
 
 
@@ -132,25 +138,40 @@ def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_ru
     assert stack.training_of(killed).info.status == "KILLED"
 
 
+def test_a_worker_that_is_stopped_closes_its_training_on_both_sides(stack: Team) -> None:
+    stopped = stack.start("train", config={**SHORT, "epochs": 900}, seed=2)
+    until(lambda: (run := stack.training_of(stopped)) and "train/loss" in run.data.metrics, 120, stack.log)
+    stack.compose("stop", "worker")
+    state = stack.flow_run(stopped).state
+    assert state is not None and state.type == StateType.CRASHED, stack.log()
+    assert stack.training_of(stopped).info.status == "KILLED"
+    stack.compose("up", "--detach", "--wait", "worker")
+
+
 def test_a_database_that_restarts_in_mid_training_loses_no_metric(stack: Team) -> None:
-    """It is the run after the killed one, too."""
+    """It is the run after those that were killed and stopped, too."""
     epochs = 30
     training = stack.start("train", config={**SHORT, "epochs": epochs}, seed=3)
     until(lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics, 120, stack.log)
-    before = len(stack.mlflow.get_metric_history(stack.training_of(training).info.run_id, "train/loss"))
     stack.compose("stop", "postgres")
     stack.compose("up", "--detach", "--wait", "postgres")
-    assert before < epochs, "it ended before the database did"
+    back = time.time() * 1_000
     assert stack.ended(training).state_name == "Completed", stack.log()
     run = stack.training_of(training)
     for name in PER_EPOCH:
         steps = [each.step for each in stack.mlflow.get_metric_history(run.info.run_id, name)]
         assert sorted(steps) == list(range(1, epochs + 1)), name
+    losses = stack.mlflow.get_metric_history(run.info.run_id, "train/loss")
+    assert max(each.timestamp for each in losses) > back, "it did not train on after the database was back"
     assert run.info.status == "FINISHED"
 
 
 def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
     store = stack.root / "state" / "volumes" / "mlflow" / "artifacts"
+    (stack.project / "backups").mkdir()
+    if IS_ROOT:  # as in the containers
+        _give_away(store, IMAGE_USER)
+        _give_away(stack.project / "backups", MEMBER)
     before = _everything(stack)
     assert len(before[0]["runs"]) >= 3 and before[0]["registered"][MODEL]["aliases"] == {"champion": "1"}
     stack.run("make", "backup")
@@ -158,6 +179,8 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
     assert sorted(file.name for file in backup.iterdir()) == [
         "SHA256SUMS", "artifacts.tar.gz", "mlflow.dump", "prefect.dump",
     ]  # fmt: skip
+    if IS_ROOT:
+        assert _owners(backup) == {MEMBER}, "who keeps the backups could not read it"
     stack.run("make", "down")
     for volume in ("postgres", "mlflow"):
         shutil.rmtree(stack.root / "state" / "volumes" / volume)
@@ -167,6 +190,8 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
     for old, new in zip(before, _everything(stack), strict=True):
         for kind in old:
             assert new[kind] == old[kind], kind
+    if IS_ROOT:
+        assert _owners(store) | {store.parent.stat().st_uid} == {IMAGE_USER}, "MLflow could write no artifacts"
     assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
 
 
@@ -177,6 +202,17 @@ def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_anew(
     assert not schedule.active
 
 
+def test_a_restore_whose_last_step_fails_leaves_everything_as_it_was(stack: Team) -> None:
+    """Databases that somebody is connected to cannot be replaced."""
+    (backup,) = (stack.project / "backups").iterdir()
+    newer = stack.mlflow.create_run(stack.mlflow.create_experiment("newer than the backup"))
+    stack.mlflow.log_text(newer.info.run_id, "newer", "note.txt")
+    before = _everything(stack)
+    told = stack.compose("run", "--rm", "restore", backup.name, code=3)
+    assert "is being accessed by other users" in told
+    assert _everything(stack) == before
+
+
 def test_a_damaged_backup_is_refused_and_what_is_there_stays(stack: Team) -> None:
     (backup,) = (stack.project / "backups").iterdir()
     file = backup / "artifacts.tar.gz"
@@ -184,9 +220,7 @@ def test_a_damaged_backup_is_refused_and_what_is_there_stays(stack: Team) -> Non
     whole[len(whole) // 2] ^= 1
     file.write_bytes(whole)
     before = snapshot.of_mlflow(stack.mlflow)
-    assert "artifacts.tar.gz" in stack.run(
-        "docker", "compose", "--env-file", ".env", "run", "--rm", "restore", backup.name, code=1
-    )
+    assert "artifacts.tar.gz" in stack.compose("run", "--rm", "restore", backup.name, code=1)
     assert snapshot.of_mlflow(stack.mlflow) == before
 
 
@@ -202,8 +236,31 @@ def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_compu
     with stack.prefect() as client:
         wanted = {"filter": {"event": {"name": ["told.to.the.second"]}}}
         until(lambda: client.request("POST", "/events/filter", json=wanted).json()["total"], 60)
+    for name in ("prefect", "prefect-2"):
+        assert "connecting to localhost:6379" not in (stack.root / "state" / "logs" / f"{name}.log").read_text()
+    assert "NOAUTH" in _redis_without_password(stack), "its health check takes a refusal for health"
     with Client(f"tcp://127.0.0.1:{stack.inner_port('dask-scheduler', 8786)}") as cluster:
         assert cluster.submit(sum, [20, 22]).result(timeout=30) == 42
+
+
+def _redis_without_password(stack: Team) -> str:
+    """What Redis's health check says, failing, to who has no password."""
+    options = ["--env-file=.env", "--profile=redis"]
+    check = read_config(stack.project, options)["services"]["redis"]["healthcheck"]["test"]
+    port = str(stack.inner_port("redis", 6379))
+    words = [port if word == "6379" else word for word in check[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode
+    return done.stdout + done.stderr
+
+
+def _give_away(folder: Path, user: int) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, user)
+
+
+def _owners(folder: Path) -> set[int]:
+    return {path.stat().st_uid for path in (folder, *folder.rglob("*"))}
 
 
 def _everything(stack: Team) -> list[snapshot.Values]:

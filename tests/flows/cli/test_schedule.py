@@ -77,7 +77,18 @@ def test_trainings_fire_on_schedule_and_never_overlap(home: Home, starts: list[S
 
 def test_a_second_schedule_of_the_same_data_folder_is_refused(home: Home, starts: list[Scheduled]) -> None:
     done = home.run("schedule")
-    assert (done.returncode, "Another `sentiflow schedule` is running" in done.stderr) == (3, True)
+    assert (done.returncode, "Another `sentiflow schedule` is running with this data folder" in done.stderr) == (
+        3,
+        True,
+    )
+
+
+def test_a_second_schedule_of_another_project_does_not_take_the_server_over(
+    home: Home, starts: list[Scheduled], tmp_path: Path
+) -> None:
+    done = home.world.run("schedule", **home.variables, SENTIFLOW_DATA_DIR=str(tmp_path / "data"))
+    assert (done.returncode, f"is running with http://127.0.0.1:{home.port}" in done.stderr) == (3, True)
+    assert os.kill(home.server(), 0) is None, "it is the first one's"
 
 
 def test_ctrl_c_ends_it_quietly_with_0_and_leaves_nothing_running(home: Home, starts: list[Scheduled]) -> None:
@@ -115,6 +126,8 @@ def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     assert "Prefect: the one that a killed schedule left" in starts[-1].output
     (crashed,) = (run for run in home.flow_runs("train") if "seed11" in str(run["name"]))
     assert crashed["state_type"] == "CRASHED"
+    (run,) = (run for run in runs(home) if run.data.params.get("seed") == "11")
+    assert run.info.status == "KILLED"
 
 
 def test_what_the_downtime_missed_is_caught_up_on_by_one_run(home: Home, starts: list[Scheduled]) -> None:
@@ -142,8 +155,6 @@ def test_trigger_follows_a_training_to_its_end(home: Home, starts: list[Schedule
     newest = runs(home)[-1]
     told = {key: newest.data.params[key] for key in ("seed", "batch_size", "units", "recipe")}
     assert told == {"seed": "7", "batch_size": "64", "units": "4", "recipe": "seed"}
-    (killed,) = (run for run in runs(home) if run.data.params.get("seed") == "11")
-    assert killed.info.status == "KILLED"
 
 
 def test_trigger_ends_with_4_when_the_gate_says_no(home: Home, starts: list[Scheduled]) -> None:
