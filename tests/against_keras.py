@@ -9,11 +9,12 @@ def check_scores(scores: NDArray[np.float64], network: keras.Model, ids: NDArray
     """Assert that scores are the network's.
 
     Keras's float32 differs from itself by up to 3e-6 between batch sizes (decision 0002): single scores may
-    be further than a millionth away. Computed in float64, the same layers agree to the last digits.
+    be further than a millionth away, how far depends on the processor. Computed in float64, the same layers agree
+    to the last digits.
     """
     difference = np.abs(scores - network.predict(ids, verbose=0)[:, 0])
     assert np.quantile(difference, 0.99) < 1e-6
-    assert difference.max() < 5e-6
+    assert difference.max() < 1e-4
     exact = keras.models.clone_model(network, clone_function=_in_float64)
     exact.set_weights(network.get_weights())
     np.testing.assert_allclose(scores, exact.predict(ids, verbose=0)[:, 0], rtol=0, atol=1e-9)

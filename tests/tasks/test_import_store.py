@@ -103,6 +103,7 @@ def _version(client: MlflowClient, entry: Any, folder: Path) -> Any:
         f"models:/{entry.name}/{entry.version}",
         dst_path=_made(folder / f"version-{entry.version}"),
         tracking_uri=client.tracking_uri,
+        registry_uri=client.tracking_uri,  # another test's may still be MLflow's global one
     )
     return entry.run_id, entry.model_id, entry.status, entry.creation_timestamp, entry.tags, _files(Path(files))
 
