@@ -10,10 +10,11 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from sentiment import drift_report
 from sentiment.drift import Floats
+from sentiment.run_record import KIND, MONITOR
 from sentiment.settings import Settings, load_settings
 from tasks import provenance
 from tasks.monitor import NOW, REFERENCE
-from tasks.registry import KIND, MONITOR, run_url
+from tasks.registry import run_url
 from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
 from tasks.watch import LOCK, Comparison, Reported, Texts, Watch
 

@@ -9,13 +9,11 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
+from sentiment.run_record import KIND, MONITOR
 from sentiment.settings import Settings
 from tasks.champion import need_model
 from tasks.tracking import connect, experiment_id, tracking_errors
 from tasks.versions import fraction
-
-KIND, MONITOR = "kind", "monitor"
-"""A tag, and its value on runs that are looks for drift, and no trainings."""
 
 _RUNS = 100  # asked for at a time
 

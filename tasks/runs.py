@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from prefect import get_run_logger, runtime
 from sentiment.data.prepare import Prepared, Source
 from sentiment.names import dataset_name, model_name
 from sentiment.recipes import TrainConfig, check_seeds
+from sentiment.run_record import KIND, REPEATS, SEED, TRAINING
 from sentiment.settings import Settings, load_settings
 from tasks import interrupts, provenance
 from tasks.clock import startup_seconds
@@ -36,10 +37,13 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 
 @contextmanager
-def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1) -> Iterator[RunContext]:
+def training_run(
+    config: TrainConfig, dataset: str, seed: int, repeats: int = 1, kind: str | None = None
+) -> Iterator[RunContext]:
     """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
 
-    With ``repeats`` it is the parent of so many runs, one a seed, made by ``seed_run``.
+    With ``repeats`` it is the parent of so many runs, one a seed, made by ``seed_run``. ``kind`` is for other
+    parents, whose runs ``child_run`` makes.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
@@ -62,10 +66,12 @@ def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1)
         planned = RunContext(
             "", name, config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began
         )
-        run = _open(client, experiment, planned, settings)
+        kind = kind or (TRAINING if repeats == 1 else REPEATS)
+        run = _open(client, experiment, planned, settings, {KIND: kind})
         try:
             with _closing(client, run):
-                _log_parameters(client, run, settings, {} if repeats == 1 else {"repeats": repeats})
+                more = {} if repeats == 1 else {"repeats": repeats}
+                _log_parameters(client, run, settings, _fields(run) | more)
                 spent = {"time/startup": startup, "time/open": time.perf_counter() - opened}
                 log_metrics(client, run.run_id, spent)
                 yield run
@@ -78,17 +84,53 @@ def training_run(config: TrainConfig, dataset: str, seed: int, repeats: int = 1)
 def seed_run(
     parent: RunContext, seed: int, repeats: int, source: Source, prepared: Prepared
 ) -> Iterator[RunContext]:
-    """Keep the MLflow run of one seed open, below the run of the whole set, which holds the lock.
+    """Keep the MLflow run of one seed open, below the run of the whole set."""
+    name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
+    with child_run(parent, name, SEED, source, prepared, seed=seed) as run:
+        yield run
+
+
+@contextmanager
+def child_run(
+    parent: RunContext,
+    name: str,
+    kind: str,
+    source: Source,
+    prepared: Prepared,
+    *,
+    config: TrainConfig | None = None,
+    seed: int | None = None,
+    parameters: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[RunContext]:
+    """Keep an MLflow run open below another, which holds the lock.
 
     Written: the run with its tags, parameters and dataset; its work folder stays until the parent ends.
+
+    Args:
+        parent: an open run.
+        name: of this one.
+        kind: of this one, see ``sentiment.run_record``.
+        source: of the dataset.
+        prepared: likewise.
+        config: by default the parent's.
+        seed: by default the parent's.
+        parameters: logged in place of the recipe's fields, by what is no training of a recipe.
+        tags: more of them, or others in place of the usual ones.
     """
     settings = load_settings()
     client = connect(settings)
-    name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
-    planned = replace(parent, name=name, seed=seed, began=time.time())
-    run = _open(client, experiment_id(client, settings), planned, settings, parent.run_id)
+    planned = replace(
+        parent,
+        name=name,
+        config=parent.config if config is None else config,
+        seed=parent.seed if seed is None else seed,
+        began=time.time(),
+    )
+    more = {KIND: kind, "mlflow.parentRunId": parent.run_id, **(tags or {})}
+    run = _open(client, experiment_id(client, settings), planned, settings, more)
     with _closing(client, run):
-        _log_parameters(client, run, settings, {})
+        _log_parameters(client, run, settings, _fields(run) if parameters is None else parameters)
         with tracking_errors(settings.tracking_uri):
             log_dataset(client, run.run_id, source, prepared)
         yield run
@@ -130,9 +172,9 @@ def _open(
     experiment: str,
     planned: RunContext,
     settings: Settings,
-    parent: str | None = None,
+    more: Mapping[str, str],
 ) -> RunContext:
-    """Make the run that is planned; gives it its id and a work folder below the planned one."""
+    """Make the run that is planned, with more tags; gives it its id and a work folder below the planned one."""
     config, model = planned.config, planned.model_name
     changes = config.changes()
     tags = {
@@ -143,18 +185,24 @@ def _open(
         "lock": lock_tag(model, settings),
         "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
         "mlflow.source.type": "LOCAL",
-        **({} if parent is None else {"mlflow.parentRunId": parent}),
         **provenance.git_tags(),
         **provenance.flow_run_tags(),
         **provenance.origin_tags(),
+        **more,
     }
     with tracking_errors(settings.tracking_uri):
         run_id = client.create_run(experiment, tags=tags, run_name=planned.name).info.run_id
     return replace(planned, run_id=run_id, work=planned.work / run_id)
 
 
-def _log_parameters(client: MlflowClient, run: RunContext, settings: Settings, more: dict[str, int]) -> None:
-    values = run.config.model_dump() | {"seed": run.seed, "dataset": run.dataset} | more | provenance.versions()
+def _fields(run: RunContext) -> dict[str, object]:
+    return run.config.model_dump() | {"seed": run.seed}
+
+
+def _log_parameters(
+    client: MlflowClient, run: RunContext, settings: Settings, parameters: Mapping[str, object]
+) -> None:
+    values = {**parameters, "dataset": run.dataset, **provenance.versions()}
     with tracking_errors(settings.tracking_uri):
         client.log_batch(run.run_id, params=[Param(key, str(value)) for key, value in values.items()])
 
