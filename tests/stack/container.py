@@ -66,6 +66,9 @@ class Container:
                 self._command(None), env=self.environment(), cwd=self._folder(), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user,
             )  # fmt: skip
+        # Popen returns when the old environment is gone; the new one is there a moment later.
+        while alive(process.pid) and not is_of(process.pid, self._mark):
+            time.sleep(0.01)
         (self._folder() / "made-of.json").write_text(self.parts)
         (self._folder() / "pid").write_text(str(process.pid))
         return process
