@@ -224,12 +224,12 @@ def need_files(name: str, number: int) -> None:
 
 def _write_outcome(client: MlflowClient, weighed: Weighed, verdict: Verdict) -> None:
     tags = {
-        "gate.outcome": verdict.answer,
         "gate.against": "no champion" if weighed.champion is None else f"version {weighed.champion}",
         "gate.reason": verdict.reason,
         "gate.by": verdict.by,
         "gate.at": now(),
         "gate.record": json.dumps(weighed.decision.record(), ensure_ascii=False),
+        "gate.outcome": verdict.answer,  # last: whoever sees it finds the others
     }
     for key, value in tags.items():
         client.set_model_version_tag(weighed.name, str(weighed.version), key, value)

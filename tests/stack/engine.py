@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +35,8 @@ class Engine:
         self.containers = {
             name: Container(name, service, project, root, ports) for name, service in self.services.items()
         }
-        self._failed = threading.Event()
+        self._failed: list[str] = []
+        """What went wrong first; the others then only gave up."""
         self._begun: set[str] = set()
 
     def up(self, names: list[str]) -> None:
@@ -78,9 +78,9 @@ class Engine:
             ended = container.result.is_file() if container.is_one_shot else not container.running()
             if holds(container):
                 return
-            if self._failed.is_set() or (begun and ended) or time.monotonic() > until:
-                self._failed.set()
-                raise SystemExit(f"{container.name}: not {condition}\n{container.log()}")
+            if self._failed or (begun and ended) or time.monotonic() > until:
+                self._failed.append(f"{container.name}: not {condition}\n{container.log()}")
+                raise SystemExit(self._failed[0])
             time.sleep(0.2)
 
 
