@@ -158,7 +158,7 @@ def _run_names(client: MlflowClient, run_ids: Collection[str]) -> dict[str, str 
 def _version_row(version: ModelVersion, aliases: list[str], run_names: dict[str, str | None]) -> VersionRow:
     tags = version.tags
     low, at, high = (tags.get(f"test.accuracy{end}") for end in ("_low", "", "_high"))
-    against = tags.get("gate.against")
+    outcome = tags.get("gate.outcome")
     return VersionRow(
         number=int(version.version),
         aliases=tuple(sorted(aliases)),
@@ -168,6 +168,6 @@ def _version_row(version: ModelVersion, aliases: list[str], run_names: dict[str,
         accuracy=fraction(at),
         accuracy_low=fraction(low),
         accuracy_high=fraction(high),
-        gate=f"{tags['gate.outcome']} against {against}" if against else "-",
+        gate=f"{outcome} against {tags['gate.against']}" if outcome else "-",
         run=run_names.get(str(version.run_id)) or str(version.run_id)[:8],
     )
