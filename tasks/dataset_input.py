@@ -38,7 +38,10 @@ def _inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
     table = pq.read_table(prepared.table, columns=["split", "label"]).to_pandas()
     contexts = {"train": "training", "validation": "validation", "test": "testing"}
     inputs = []
-    for split, labels in table.groupby("split")["label"]:
+    for split, context in contexts.items():  # in this order: MLflow's table names the first of a run
+        labels = table.loc[table["split"] == split, "label"]
+        if labels.empty:
+            continue
         profile = {"split": split, "reviews": len(labels), "positive": int(labels.sum())}
         dataset = Dataset(
             name=f"{prepared.name}-{split}",
@@ -48,5 +51,5 @@ def _inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
             schema=json.dumps({"mlflow_colspec": _SCHEMA.to_dict()}),
             profile=json.dumps(profile),
         )
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", contexts[str(split)])]))
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
     return inputs

@@ -1,44 +1,18 @@
-"""What the registry and the experiment hold, read for people and commands."""
+"""What the registry holds, and where the UI shows it, read for people and commands."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 
-from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from sentiment.run_record import KIND, MONITOR
 from sentiment.settings import Settings
 from tasks.champion import need_model
 from tasks.tracking import connect, experiment_id, tracking_errors
 from tasks.versions import fraction
 
 _RUNS = 100  # asked for at a time
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One line of the table of runs; a figure is None when the run did not come so far.
-
-    A set of repeats has a mean and a standard deviation in place of an accuracy with its interval.
-    """
-
-    started: datetime
-    status: str
-    name: str
-    recipe: str
-    dataset: str
-    seed: str
-    accuracy: float | None
-    accuracy_low: float | None
-    accuracy_high: float | None
-    accuracy_mean: float | None
-    accuracy_sd: float | None
-    seconds: float | None
-    version: str | None
-    run_id: str
 
 
 @dataclass(frozen=True)
@@ -66,63 +40,6 @@ def ui_url(settings: Settings) -> str:
 def run_url(client: MlflowClient, settings: Settings, run_id: str) -> str:
     """Address of a run in the MLflow UI."""
     return f"{ui_url(settings)}/#/experiments/{experiment_id(client, settings)}/runs/{run_id}"
-
-
-def latest_runs(client: MlflowClient, settings: Settings, most: int) -> list[RunRow]:
-    """The latest trainings of the experiment, newest first."""
-    with tracking_errors(settings.tracking_uri):
-        experiment = client.get_experiment_by_name(settings.experiment)
-        if experiment is None:
-            return []
-        runs = list(islice(_trainings(client, experiment.experiment_id), most))
-        versions = _versions(client, {run.data.tags.get("registered_model", "") for run in runs} - {""})
-    return [_row(run, versions.get(run.info.run_id)) for run in runs]
-
-
-def _trainings(client: MlflowClient, experiment: str) -> Iterator[Run]:
-    """Runs but for the monitor's, newest first; a filter by tag would leave out runs that have no such tag."""
-    token: str | None = None
-    while token is None or token:
-        page = client.search_runs(
-            [experiment], order_by=["attributes.start_time DESC"], max_results=_RUNS, page_token=token
-        )
-        yield from (run for run in page if run.data.tags.get(KIND) != MONITOR)
-        token = page.token or ""
-
-
-def _versions(client: MlflowClient, names: set[str]) -> dict[str, str]:
-    """Versions by the id of their run."""
-    return {
-        str(version.run_id): f"{version.name} v{version.version}"
-        for name in names
-        for version in client.search_model_versions(f"name = '{name}'", max_results=10_000)
-    }
-
-
-def _row(run: Run, version: str | None) -> RunRow:
-    tags, metrics = run.data.tags, run.data.metrics
-    changes = tags.get("recipe.changes", "none")
-    return RunRow(
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        status=run.info.status,
-        name=run.info.run_name or "",
-        recipe=tags.get("recipe", "") + ("" if changes == "none" else f" ({changes})"),
-        dataset=tags.get("dataset", ""),
-        seed=_seeds(run.data.params),
-        accuracy=metrics.get("test/accuracy"),
-        accuracy_low=metrics.get("test/accuracy_low"),
-        accuracy_high=metrics.get("test/accuracy_high"),
-        accuracy_mean=metrics.get("test/accuracy_mean"),
-        accuracy_sd=metrics.get("test/accuracy_sd"),
-        seconds=metrics.get("time/total"),
-        version=version,
-        run_id=run.info.run_id,
-    )
-
-
-def _seeds(parameters: dict[str, str]) -> str:
-    first, repeats = parameters.get("seed", "-"), parameters.get("repeats")
-    return first if repeats is None else f"{first} to {int(first) + int(repeats) - 1}"
 
 
 def versions_with_aliases(name: str, settings: Settings) -> list[VersionRow]:

@@ -24,10 +24,18 @@ from tasks.reconcile import reconcile, work_folder
 from tasks.results import RunContext
 from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
 
+_CHANGES = 40  # most characters of a run's name that tell of changed fields
+
 
 def run_name(config: TrainConfig, dataset: str, seeds: str, moment: str) -> str:
-    """A name that tells recipe, dataset and seeds, and differs from run to run."""
-    changed = "*" if config.changes() else ""
+    """A name that tells recipe, changes, dataset and seeds, and differs from run to run.
+
+    It begins with what runs differ by: charts and tables cut the ends of names off.
+    """
+    changes = config.changes()
+    changed = "".join(f"+{key}={value}" for key, value in changes.items())
+    if len(changed) > _CHANGES:
+        changed = f"+{len(changes)}changes"
     return f"{config.recipe}{changed}-{dataset_name(dataset)}-{seeds}-{moment}"
 
 
@@ -178,16 +186,17 @@ def _open(
     config, model = planned.config, planned.model_name
     changes = config.changes()
     tags = {
+        **more,  # first: MLflow shows tags in the order of their making
         "recipe": config.recipe,
         "recipe.changes": ", ".join(f"{key}={value}" for key, value in changes.items()) or "none",
         "dataset": planned.dataset_name,
         "registered_model": model,
-        "lock": lock_tag(model, settings),
         "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
         "mlflow.source.type": "LOCAL",
         **provenance.git_tags(),
         **provenance.flow_run_tags(),
         **provenance.origin_tags(),
+        "lock": lock_tag(model, settings),
         **more,
     }
     with tracking_errors(settings.tracking_uri):

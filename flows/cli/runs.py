@@ -1,46 +1,123 @@
 """``sentiflow runs``."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
 from rich.console import Console
-from rich.table import Table
 
-from flows.cli.tables import print_table
+from flows.cli.run_table import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
+from sentiment.run_fields import FIELDS, Fields, Value
+from sentiment.run_query import Query, select
+from sentiment.run_record import RunRecord
 from sentiment.settings import load_settings, shown
-from tasks.registry import RunRow, latest_runs
-from tasks.tracking import connect
+from tasks.run_store import open_store
 
 
-def run(most: int) -> None:
-    """Print the latest runs, newest first."""
+def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> None:
+    """Print the runs that are asked for: a table, or JSON for scripts."""
     settings = load_settings()
-    missing = settings.sqlite_file is not None and not settings.sqlite_file.exists()  # listing makes no store
-    rows = [] if missing else latest_runs(connect(settings), settings, most)
-    console = Console(highlight=False)
-    if not rows:
-        console.print(f"No runs yet in {shown(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
-        return
-    table = Table(box=None, pad_edge=False)
-    for heading, justify in (
-        ("when", "left"), ("recipe", "left"), ("dataset", "left"), ("seed", "right"),
-        ("test accuracy (95% interval)", "left"), ("seconds", "right"), ("version", "left"),
-    ):  # fmt: skip
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*_cells(row))
-    print_table(table, console)
-
-
-def _cells(row: RunRow) -> tuple[str, ...]:
-    accuracy = "-"
-    if row.accuracy is not None and row.accuracy_low is not None and row.accuracy_high is not None:
-        accuracy = f"{row.accuracy:.2%} ({row.accuracy_low:.2%} to {row.accuracy_high:.2%})"
-    elif row.accuracy_mean is not None and row.accuracy_sd is not None:
-        accuracy = f"{row.accuracy_mean:.2%} on average, sd {100 * row.accuracy_sd:.2f} points"
-    return (
-        f"{row.started.astimezone():%Y-%m-%d %H:%M}",
-        row.recipe,
-        row.dataset,
-        row.seed,
-        accuracy,
-        "-" if row.seconds is None else f"{row.seconds:.0f}",
-        row.version or ("-" if row.status == "FINISHED" else row.status.lower()),
+    store = open_store(settings)
+    runs = store.runs()
+    found = select(runs, query, datetime.now().astimezone())
+    top = found if query.sort else _top(found)
+    listed = _Listed(
+        top[:most] if query.sort else _with_below(top[:most], found),
+        Counter(one.parent for one in runs if one.parent),
+        store.versions(),
     )
+    console = Console(highlight=False)
+    if as_json:
+        print_json(console, listed.records())
+    elif not runs:
+        console.print(f"No runs yet in {shown(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
+    elif not found:
+        console.print(f"None of {len(runs):,} runs is like this. All there are: sentiflow runs --children")
+    else:
+        print_columns([*listed.columns(), *_asked(columns, listed.rows, Fields(runs))], console)
+        if len(top) > most:
+            console.print(f"[dim]{len(top) - most:,} more: --most {len(top)}[/]")
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The runs to show, how many children each run has, and the registered versions by run."""
+
+    rows: Sequence[RunRecord]
+    children: Mapping[str, int]
+    versions: Mapping[str, str]
+
+    def columns(self) -> list[Column]:
+        """What is shown of each run; what tells it apart stays in the narrowest terminal."""
+        rows = self.rows
+        return [
+            Column("id", [one.run_id[:8] for one in rows]),
+            Column("name", self._names()),
+            Column("kind", [self._kind(one) for one in rows], 4),
+            Column("when", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in rows], 6),
+            Column("accuracy", [accuracy_text(one) for one in rows], 1, right=True),
+            Column("95% interval", [interval_text(one) for one in rows], 2),
+            Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 5, right=True),
+            Column("version", [self._version(one) for one in rows], 3),
+        ]
+
+    def _names(self) -> list[str]:
+        """Names, those of children set in below their parent's."""
+        names, above = [], ""
+        for one in self.rows:
+            names.append(f"- {one.name}" if one.parent and one.parent == above else one.name)
+            above = above if one.parent == above and above else one.run_id
+        return names
+
+    def _kind(self, one: RunRecord) -> str:
+        count = self.children.get(one.run_id)
+        return f"{one.kind} ({count})" if count else one.kind
+
+    def _version(self, one: RunRecord) -> str:
+        """The registered version (the dataset names its model), else how the run ended, unless well."""
+        if one.run_id in self.versions:
+            return self.versions[one.run_id].rpartition(" ")[2]
+        return "" if one.status == "FINISHED" else one.status.lower()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Everything that is known of each run, but for its description."""
+        return [
+            {name: plain(get(one)) for name, get in FIELDS.items()}
+            | {
+                "started": one.started.astimezone(UTC).isoformat(),
+                "version": self.versions.get(one.run_id),
+                "parent": one.parent,
+                "children": self.children.get(one.run_id, 0),
+                "metrics": {name: plain(value) for name, value in sorted(one.metrics.items())},
+                "params": dict(sorted(one.params.items())),
+                "tags": {key: one.tags[key] for key in sorted(one.tags) if key != "mlflow.note.content"},
+            }
+            for one in self.rows
+        ]
+
+
+def _top(found: Sequence[RunRecord]) -> list[RunRecord]:
+    """Those that are not below another one of them."""
+    ids = {one.run_id for one in found}
+    return [one for one in found if one.parent not in ids]
+
+
+def _with_below(top: Sequence[RunRecord], found: Sequence[RunRecord]) -> list[RunRecord]:
+    """Each with those below it, oldest first."""
+    below: dict[str | None, list[RunRecord]] = {}
+    for one in reversed(found):
+        below.setdefault(one.parent, []).append(one)
+    return [row for one in top for row in (one, *below.get(one.run_id, ()))]
+
+
+def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) -> list[Column]:
+    """The columns that the user added."""
+    names = [name.strip() for text in columns for name in text.split(",") if name.strip()]
+    made = []
+    for name in names:
+        values: list[Value] = [fields.getter(name)(one) for one in rows]
+        numbers = all(isinstance(value, float) or value is None for value in values)
+        made.append(Column(name, [value_text(value) for value in values], right=numbers))
+    return made

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiment.data import sample
 from sentiment.errors import UsageError, WorldError
+from sentiment.run_query import Query, select
+from sentiment.run_record import RunRecord
 from sentiment.text_log import SERVED, Entry, TextLog
 from sentiment.text_log_reader import read_seen
-from tasks.registry import latest_runs
+from tasks.run_store import open_store
 from tasks.tracking import connect
 from tasks.watch import watching
 from tests.world import Trained, World, copy_world
@@ -183,11 +186,16 @@ def test_two_looks_at_a_model_never_overlap(watched: World) -> None:
         monitor("sample")
 
 
+def listed(world: World) -> list[RunRecord]:
+    """What ``sentiflow runs`` lists."""
+    return select(open_store(world.settings).runs(), Query(), datetime.now(UTC))
+
+
 def test_a_look_is_no_training(watched: World) -> None:
-    before = latest_runs(connect(watched.settings), watched.settings, 1)
+    before = listed(watched)
     log(watched, held_out(7, 300))
     monitor("sample")
-    assert latest_runs(connect(watched.settings), watched.settings, 1) == before
+    assert listed(watched) == before
     assert len(before) == 1
 
 

@@ -1,0 +1,162 @@
+"""A comparison of runs on a terminal: columns fold into blocks that fit its width."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.cli.run_table import GAP, PIPE, Column, print_columns, value_text
+from sentiment.comparison import Against, Figure, differing, figure
+from sentiment.run_fields import number
+from sentiment.run_record import RunRecord
+
+_DIGEST = 12  # characters of a digest that tell it apart
+_LONG = 10  # characters of a number that is shown rounded
+_WIDEST = 32  # characters of a run's cell; longer ones fold
+_CHANCE = 0.05
+
+Row = tuple[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Runs, numbered from 1, and where they are printed."""
+
+    runs: Sequence[RunRecord]
+    console: Console
+
+    def show(self, metrics: Sequence[str], held: Sequence[Against]) -> None:
+        """Print the runs, the parameters that differ, the metrics, and each run held against the first."""
+        if not self.console.is_terminal:
+            self.console.width = max(self.console.width, PIPE)
+        self._list()
+        parameters = [
+            (name, [_parameter(name, value) for value in values]) for name, values in differing(self.runs).items()
+        ]
+        if parameters:
+            self._blocks("Parameters that differ", parameters)
+        else:
+            self.console.print("\n[bold]No parameter differs[/]")
+        self._blocks("Metrics", [row for name in metrics for row in self._rows(name)])
+        self._differences(held)
+
+    def _list(self) -> None:
+        columns = [
+            Column("", self._numbers(), right=True),
+            Column("id", [one.run_id[:8] for one in self.runs]),
+            Column("name", [one.name for one in self.runs]),
+            Column("kind", [one.kind for one in self.runs], 1),
+            Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
+        ]
+        print_columns(columns, self.console, tell=False)
+
+    def _numbers(self) -> list[str]:
+        return [str(place + 1) for place in range(len(self.runs))]
+
+    def _rows(self, name: str) -> list[Row]:
+        """The row of a metric, and below it one of its intervals and deviations, if it has any."""
+        found = [figure(one, name) for one in self.runs]
+        rows = [(name, [_figure(name, one) for one in found])]
+        if any(one and (one.low is not None or one.sd is not None) for one in found):
+            rows.append(("  interval or deviation", [_uncertainty(name, one) for one in found]))
+        return rows
+
+    def _blocks(self, title: str, rows: Sequence[Row]) -> None:
+        """Print rows with a column a run, in blocks; the first run stands in each."""
+        heads = self._numbers()
+        widths = [max(cell_len(text) for text in (head, *(cells[at] for _, cells in rows)))
+                  for at, head in enumerate(heads)]  # fmt: skip
+        label = max((cell_len(name) for name, _ in rows), default=0)
+        for block in _fold([min(width, _WIDEST) for width in widths], self.console.width - label):
+            table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+            table.add_column("", overflow="fold")
+            for at in block:
+                table.add_column(heads[at], justify="right", overflow="fold", max_width=_WIDEST)
+            for name, cells in rows:
+                table.add_row(escape(name), *(escape(cells[at]) for at in block))
+            self.console.print(f"\n[bold]{title}[/]")
+            self.console.print(table)
+
+    def _differences(self, held: Sequence[Against]) -> None:
+        self.console.print(f"\n[bold]Test accuracy less that of 1[/] ({escape(self.runs[0].name)})")
+        columns = [
+            Column("", self._numbers()[1:], right=True),
+            Column(
+                "points", ["" if one.difference is None else _points(one.difference) for one in held], right=True
+            ),
+            Column("95% interval", [_interval(one) for one in held]),
+            Column("p", ["" if one.p_value is None else _p(one.p_value) for one in held], right=True),
+            Column("gained", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True),
+            Column("lost", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True),
+            Column("", [_verdict(one) for one in held]),
+        ]
+        print_columns(columns, self.console, tell=False)
+        for place, one in zip(self._numbers()[1:], held, strict=True):
+            if one.why_not:
+                means = (
+                    " The means are held against each other by Welch's t-test." if one.p_value is not None else ""
+                )
+                self.console.print(f"{place} is not paired with 1: {escape(one.why_not)}.{means}")
+        if any(one.paired for one in held):
+            self.console.print(
+                "[dim]Review by review, p by McNemar's exact test; gained: only this run has it right, "
+                "lost: only 1 has.[/]"
+            )
+
+
+def _fold(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Columns in groups that fit the room, at least two each; the first one stands in every group."""
+    block, used = [0], GAP + widths[0]
+    for at in range(1, len(widths)):
+        if used + GAP + widths[at] > room and len(block) > 1:
+            yield block
+            block, used = [0], GAP + widths[0]
+        block.append(at)
+        used += GAP + widths[at]
+    yield block
+
+
+def _parameter(name: str, value: str | None) -> str:
+    if value is None:
+        return "-"
+    if name.endswith("digest"):
+        return value[:_DIGEST]
+    return f"{found:.6g}" if len(value) > _LONG and (found := number(value)) is not None else value
+
+
+def _figure(name: str, found: Figure | None) -> str:
+    if found is None:
+        return "-"
+    return f"{found.value:.2%}" if "accuracy" in name else value_text(found.value)
+
+
+def _uncertainty(name: str, found: Figure | None) -> str:
+    if found is None:
+        return ""
+    times = 100 if "accuracy" in name else 1
+    if found.low is not None and found.high is not None:
+        return f"{times * found.low:.4g} to {times * found.high:.4g}"
+    return "" if found.sd is None else f"sd {times * found.sd:.2g}"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.2f}"
+
+
+def _interval(one: Against) -> str:
+    return "" if one.low is None or one.high is None else f"{_points(one.low)} to {_points(one.high)}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def _verdict(one: Against) -> str:
+    if one.p_value is None or one.difference is None:
+        return ""
+    if one.p_value >= _CHANCE:
+        return "not told apart"
+    return "better" if one.difference > 0 else "worse"

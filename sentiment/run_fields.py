@@ -1,0 +1,87 @@
+"""What can be asked of a run by name: its own fields, metrics, parameters and tags."""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+from sentiment.errors import UsageError
+from sentiment.run_record import RunRecord
+
+Value = str | float | None
+
+
+def _seed(run: RunRecord) -> str | None:
+    """The seed, or the seeds of a set of repeats."""
+    seed, repeats = run.params.get("seed"), run.params.get("repeats", "")
+    if seed is None or not (seed.isdecimal() and repeats.isdecimal()):
+        return seed
+    return f"{seed} to {int(seed) + int(repeats) - 1}"
+
+
+FIELDS: Mapping[str, Callable[[RunRecord], Value]] = {
+    "id": lambda run: run.run_id,
+    "name": lambda run: run.name,
+    "kind": lambda run: run.kind,
+    "status": lambda run: run.status,
+    "started": lambda run: run.started.timestamp(),
+    "recipe": lambda run: run.recipe or None,
+    "dataset": lambda run: run.dataset or None,
+    "seed": _seed,
+    "accuracy": lambda run: run.metrics.get("test/accuracy", run.metrics.get("test/accuracy_mean")),
+    "seconds": lambda run: run.metrics.get("time/total"),
+}
+"""What has a name of its own."""
+
+_PREFIXES = ("metrics.", "params.", "tags.")
+
+
+class Fields:
+    """Looks values up by name, over given runs.
+
+    A name is one of ``FIELDS``, else that of a metric, a parameter or a tag, whichever any of the runs has;
+    ``metrics.``, ``params.`` or ``tags.`` before it says which is meant.
+    """
+
+    def __init__(self, runs: Iterable[RunRecord]) -> None:
+        runs = list(runs)
+        self._known = {
+            prefix: {name for run in runs for name in getattr(run, prefix[:-1])} for prefix in _PREFIXES
+        }
+
+    def getter(self, name: str) -> Callable[[RunRecord], Value]:
+        """What gives a run's value under a name; None where the run has none.
+
+        Raises:
+            UsageError: no run has anything of this name; the hint names the nearest.
+        """
+        if name in FIELDS:
+            return FIELDS[name]
+        for prefix in _PREFIXES:
+            plain = name.removeprefix(prefix)
+            if plain in self._known[prefix] and (plain != name or not name.startswith(_PREFIXES)):
+                return lambda run: _value(getattr(run, prefix[:-1]).get(plain))
+        raise UsageError(f"No run has a metric, parameter or tag {name!r}.", self._near(name))
+
+    def _near(self, name: str) -> str:
+        prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+        shown = [prefix + known for known in self._known[prefix]] if prefix else self._all()
+        close = difflib.get_close_matches(name, shown, n=3, cutoff=0.5)
+        close += sorted(known for known in shown if known.endswith(f"/{name}") and known not in close)[:3]
+        examples = "for example: accuracy, test/loss, params.units, tags.started_by"
+        return f"Did you mean {' or '.join(close)}?" if close else f"Name one, {examples}"
+
+    def _all(self) -> list[str]:
+        return sorted(set(FIELDS).union(*self._known.values()))
+
+
+def number(value: Value) -> float | None:
+    """The value as a number, however it is written; None if it is none."""
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(found) else found
+
+
+def _value(value: Value) -> Value:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,76 @@
+"""Measure what finding runs takes among a thousand: the commands, and the table of MLflow's UI in Chromium.
+
+    python -m tests.bench.many_runs [--runs 1000] [--rounds 5] [--keep FOLDER]
+
+The runs are made by SQL in a store of their own: as many parameters, metrics, epochs and tags as a training logs.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from sentiment.settings import Settings
+from tasks.run_store import open_store
+from tasks.tracking import connect, experiment_id
+from tests.bench import machine
+from tests.bench.made_runs import fill
+from tests.bench.ui_table import seconds_to_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.many_runs", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, help="make the store here, and leave it")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = chosen.keep or Path(folder)
+        settings = Settings(_env_file=None, tracking_uri=f"sqlite:///{place / 'mlruns' / 'mlflow.db'}")
+        if not open_store(settings).runs():
+            fill(settings.sqlite_file, experiment_id(connect(settings), settings), chosen.runs)
+        measure_commands(settings, chosen.rounds)
+        tell(f"{'MLflow, the table':<40} {seconds_to_table(settings, chosen.rounds)}")
+    tell(machine.describe())
+
+
+def measure_commands(settings: Settings, rounds: int) -> None:
+    """Print wall and user seconds of whole commands, medians over rounds in turns."""
+    scored = [run.run_id for run in open_store(settings).runs() if "scored" in run.tags]
+    commands = {
+        "runs": ("runs",),
+        "runs, filtered and sorted": ("runs", "--where", "test/accuracy>=0.85", "--sort", "-accuracy"),
+        "runs, all of them as JSON": ("runs", "--json", "--children", "--most", "100000"),
+        "compare, two runs": ("compare", *scored[:2]),
+        "compare, ten runs": ("compare", *scored[:10]),
+    }
+    took = {name: [measure(arguments, settings) for _ in range(rounds)] for name, arguments in commands.items()}
+    for name, rows in took.items():
+        wall, user = (statistics.median(column) for column in zip(*rows, strict=True))
+        tell(f"{name:<40} {wall:.2f} s, {user:.2f} s of it user time")
+
+
+def measure(arguments: tuple[str, ...], settings: Settings) -> tuple[float, float]:
+    """Wall and user seconds of one command."""
+    command = [str(Path(sys.executable).with_name("sentiflow")), *arguments]
+    environment = {**os.environ, "SENTIFLOW_TRACKING_URI": settings.tracking_uri}
+    started = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - started, used.ru_utime
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What a user reads in MLflow's own pages, in a real browser."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+from mlflow.entities import Run
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from flows.repeat import repeat
+from sentiment.recipes import load_recipe
+from tasks.results import RepeatsResult
+from tasks.tracking import connect, experiment_id
+from tests import browsers, servers
+from tests.world import Registry, World, copy_world
+
+PATIENCE = 60_000  # milliseconds; the pages are large, and a test's machine may be busy
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A store's pages.
+
+    Attributes:
+        address: of the experiment's.
+        singles: runs of one training each, oldest first; the first one's version is champion.
+        repeats: a set of two seeds.
+    """
+
+    root: str
+    experiment: str
+    singles: list[Run]
+    repeats: RepeatsResult
+
+    @property
+    def address(self) -> str:
+        return f"{self.root}/#/experiments/{self.experiment}/runs"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsers.chromium() as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def pages(browser: Browser, three_versions: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    """MLflow's server over three trainings, one of them in use, and a set of repeats."""
+    world = copy_world(tmp_path_factory.mktemp("pages"), three_versions)
+    with pytest.MonkeyPatch.context() as patch:
+        world.enter(patch)
+        client = connect(world.settings)
+        experiment = experiment_id(client, world.settings)
+        singles = client.search_runs([experiment], order_by=["attributes.start_time"])
+        client.set_registered_model_alias("sample-sentiment", "champion", str(Registry.GOOD))
+        repeats = repeat(load_recipe("seed", ["sequence_length=20", "epochs=1"]), "sample", 0, 2)
+        store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri]
+        with servers.mlflow(store, world.root, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as root:
+            yield Pages(root, experiment, singles, repeats)
+
+
+@pytest.fixture
+def page(browser: Browser, pages: Pages) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1600, "height": 1400})
+    context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    yield opened
+    context.close()
+    expect.set_options(timeout=5_000)
+
+
+def cells(page: Page, run_id: str, text: str) -> Locator:
+    """The part of a run's row with a text: MLflow's table has two elements a row, so that names stay in sight."""
+    return page.locator(f"[row-id='{run_id}']", has_text=text)
+
+
+def test_the_table_tells_runs_apart_and_holds_those_of_a_set_below_it(page: Page, pages: Pages) -> None:
+    page.goto(pages.address)
+    for run in pages.singles:
+        expect(cells(page, run.info.run_id, run.info.run_name)).to_be_visible()
+        expect(cells(page, run.info.run_id, "sample-train")).to_contain_text("sample-sentiment")
+    assert len({run.info.run_name for run in pages.singles}) == 3
+    parent, seed = pages.repeats.run_id, pages.repeats.seeds[1].run
+    expect(cells(page, parent, pages.repeats.run_name)).to_be_visible()
+    expect(cells(page, seed.run_id, seed.name)).to_have_count(0)
+    cells(page, parent, pages.repeats.run_name).get_by_role("button").first.click()
+    expect(cells(page, seed.run_id, seed.name)).to_be_visible()
+
+
+def test_a_tag_finds_the_sets_of_repeats(page: Page, pages: Pages) -> None:
+    asked = quote("tags.kind = 'repeats'")
+    page.goto(f"{pages.address}?searchFilter={asked}")
+    expect(page.get_by_role("link", name=pages.repeats.run_name, exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name=pages.singles[0].info.run_name, exact=True)).to_have_count(0)
+
+
+def test_charts_of_several_runs_are_grouped_by_what_they_show(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.address}?compareRunsMode=CHART")
+    for group in ("train", "val", "test", "time"):
+        section = page.get_by_role("button", expanded=True).filter(has_text=re.compile(rf"\b{group}\s*\(\d+\)"))
+        expect(section.first).to_be_attached()
+    page.get_by_placeholder("Search metric charts").fill("(train|val)/loss$")
+    for name in ("train/loss", "val/loss"):
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="time/total", exact=True)).to_have_count(0)
+
+
+def test_two_runs_side_by_side_show_what_differs(page: Page, pages: Pages) -> None:
+    first, other = pages.singles[:2]
+    chosen = quote(json.dumps([first.info.run_id, other.info.run_id]))
+    page.goto(f"{pages.root}/#/compare-runs?runs={chosen}&experiments={quote(json.dumps([pages.experiment]))}")
+    expect(page.get_by_text("Comparing 2 Runs from 1 Experiment")).to_be_visible()
+    names = page.get_by_role("row").filter(has_text="Run Name:")
+    rows = {"learning_rate": (".001", ".0001"), "recipe.changes": ("length=80", "learning_rate=0.0001, epochs=1")}
+    for name, (mine, others) in rows.items():
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True))
+        expect(row.get_by_role("cell").first).to_contain_text(mine)
+        expect(row.get_by_role("cell").last).to_contain_text(others)
+    expect(names).to_contain_text(first.info.run_name)
+    expect(names).to_contain_text(other.info.run_name)
+
+
+def test_a_runs_page_tells_how_it_went_on_which_data_and_what_it_made(page: Page, pages: Pages) -> None:
+    run = pages.singles[0]
+    page.goto(f"{pages.address}/{run.info.run_id}")
+    expect(page.get_by_role("heading", name=run.info.run_name)).to_be_visible()
+    expect(page.get_by_text(f"Test accuracy {run.data.metrics['test/accuracy']:.2%}").first).to_be_visible()
+    expect(page.get_by_text("sample-train").first).to_be_visible()
+    expect(page.get_by_role("link", name="sample-sentiment").first).to_be_visible()
+    expect(page.get_by_text("test/accuracy", exact=True)).to_be_attached()
+    expect(page.get_by_text("learning_rate", exact=True)).to_be_attached()
+    tags = page.locator("span").filter(has_text="kind: training")
+    expect(tags.first).to_be_visible()
+
+
+def test_a_seeds_page_leads_to_its_set(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.address}/{pages.repeats.best.run.run_id}")
+    expect(page.get_by_role("link", name=pages.repeats.run_name).first).to_be_visible()
+
+
+def test_the_models_page_names_the_champion_and_what_each_version_is(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.root}/#/models/sample-sentiment")
+    expect(page.get_by_text("Sentiment of a text, trained on sample")).to_be_visible()
+    champion = page.get_by_role("row").filter(has=page.get_by_role("link", name="Version 1", exact=True))
+    expect(champion).to_contain_text("champion")
+    expect(champion).to_contain_text("recipe: seed")
+    for number in (2, 3, 4):
+        other = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"Version {number}", exact=True))
+        expect(other).not_to_contain_text("champion")
