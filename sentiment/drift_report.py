@@ -11,7 +11,8 @@ from matplotlib.ticker import PercentFormatter
 from sentiment.drift import FIGURES, Compared, Floats, Limits
 from sentiment.drift_figures import Unusual
 from sentiment.plots import BLUE, ORANGE, describe
-from sentiment.report import STYLE, png
+from sentiment.reports.pictures import image
+from sentiment.reports.style import STYLE
 
 _REFERENCE = {"oov": "training reviews", "length": "training reviews", "score": "test reviews"}
 _SHOWN = 0.99  # of all texts; the longest would squeeze the others together
@@ -19,8 +20,8 @@ _BARS = 30
 _PAGE = """
 table.drift th, table.drift td { padding: .25rem 1.2rem .25rem 0; text-align: right }
 table.drift th:first-child, table.drift td:first-child { text-align: left }
-.yes { color: #b03a00; font-weight: 600 } .small { color: #555 }
-blockquote { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #ddd; padding-left: .8rem }
+.yes { color: var(--alarm); font-weight: 600 }
+blockquote { white-space: pre-wrap }
 """
 
 
@@ -80,20 +81,17 @@ def markdown(told: Told) -> str:
 
 def page(told: Told, figures: Mapping[str, Figure]) -> str:
     """An HTML page that needs nothing else: pictures stand inside."""
-    images = "".join(
-        f'<img alt="{html.escape(FIGURES[name])}" src="data:image/png;base64,{png(figure)}">'
-        for name, figure in figures.items()
-    )
+    images = "".join(image(figure, FIGURES[name]) for name, figure in figures.items())
     facts = "".join(
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in told.facts.items()
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(told.title)}</title>'
-        f"<style>{STYLE}{_PAGE}</style><h1>{html.escape(told.title)}</h1>"
+        f"<style>{STYLE}{_PAGE}</style><main><h1>{html.escape(told.title)}</h1>"
         f"<p><strong>{html.escape(told.headline)}.</strong></p>{_html_table(told)}"
         f'<p class="small">{html.escape(_limits(told.limits))}</p>'
         f"<h2>Distributions</h2>{images}<h2>The most unusual texts</h2>{''.join(map(_quote, told.unusual))}"
-        f"<h2>What was compared</h2><table>{facts}</table></html>"
+        f"<h2>What was compared</h2><table>{facts}</table></main></html>"
     )
 
 

@@ -1,57 +1,83 @@
-"""Pictures of a run. Each function returns a figure that belongs to nobody; nothing global is touched."""
+"""Pictures of a run. Each function returns a figure that belongs to nobody; nothing global is touched.
 
-from collections.abc import Sequence
+Black is the ink of the page that a picture may stand on, where it turns light if the page is dark; what must stay
+dark is ``DARK``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from sentiment.data.reviews import Reviews
-from sentiment.history import Epoch, best_epoch
+from sentiment.calibration import reliability as in_bins
+from sentiment.gate import ScoreTable
+from sentiment.history import Epoch
 from sentiment.metrics import Measured
 from sentiment.scoring import is_positive
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#7f7f7f"  # told apart by colour-blind readers, too
+DARK = "#111111"
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
+Curves = Mapping[str, Sequence[tuple[int, float]]]
+"""Metrics logged per epoch by name (``train/loss``, ``val/loss``, ...): the epoch and the value of each point."""
 
 
-def all_of(
-    history: Sequence[Epoch], content: Reviews, scores: Scores, measured: Measured, sequence_length: int
-) -> dict[str, Figure]:
-    """Every picture of a run, by name."""
-    test = content.of("test")
-    return {
-        "learning_curves": learning_curves(history),
-        "confusion_matrix": confusion(test.label, scores),
-        "roc_curve": roc(test.label, scores, measured),
-        "reliability_curve": reliability(test.label, scores, measured),
-        "review_lengths": review_lengths(content.of("train").n_tokens, test.n_tokens, sequence_length),
+def curves_of(history: Sequence[Epoch]) -> Curves:
+    """What reports show of a history, named as in the store."""
+    speed = [(epoch.number, epoch.reviews_per_second) for epoch in history]
+    return {"train/reviews_per_second": speed} | {
+        f"{split}/{name}": [(epoch.number, getattr(epoch, f"{split}_{name}")) for epoch in history]
+        for split in ("train", "val")
+        for name in ("loss", "accuracy")
     }
 
 
-def learning_curves(history: Sequence[Epoch]) -> Figure:
+def of_run(
+    curves: Curves, table: ScoreTable, measured: Measured, train_lengths: NDArray[np.int32] | None
+) -> dict[str, Figure]:
+    """Every picture of a run, by name: no curves without epochs."""
+    drawn = {"learning_curves": learning_curves(curves)} if curves.get("val/loss") else {}
+    return drawn | {
+        "confusion_matrix": confusion(table.label, table.score),
+        "roc_curve": roc(table.label, table.score, measured),
+        "reliability_curve": reliability(table.label, table.score, measured),
+        "review_lengths": review_lengths(train_lengths, table.n_tokens, table.sequence_length),
+    }
+
+
+def learning_curves(curves: Curves) -> Figure:
     """Loss and accuracy of training and validation, epoch by epoch; the best epoch is marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    numbers = [epoch.number for epoch in history]
+    best = min(curves["val/loss"], key=lambda point: point[1])[0]  # the earliest of equals
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, colour in (("train", BLUE), ("val", ORANGE)):
-            values = [getattr(epoch, f"{split}_{name}") for epoch in history]
             label = "training" if split == "train" else "validation"
-            axes.plot(numbers, values, "o-", color=colour, label=label)
-        axes.axvline(best_epoch(history).number, color=GREY, linestyle=":", label="lowest validation loss")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        describe(axes, name.capitalize(), "epoch", "nats" if name == "loss" else "")
-        if name == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        else:
+            draw_line(axes, curves.get(f"{split}/{name}", ()), color=colour, label=label)
+        axes.axvline(best, color=GREY, linestyle=":", label="lowest validation loss")
+        finish_curves(axes, name)
+        if name == "loss":
             axes.legend(frameon=False)
     return figure
+
+
+def draw_line(axes: Axes, points: Sequence[tuple[int, float]], marker: str = "o", **how: Any) -> None:
+    """Draw one metric over the epochs."""
+    axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker=marker, **how)
+
+
+def finish_curves(axes: Axes, name: str, title: str = "") -> None:
+    """Give axes of a loss or an accuracy over epochs their scales and labels."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    describe(axes, title or name.capitalize(), "epoch", "nats" if name == "loss" else "")
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
 
 
 def confusion(labels: Labels, scores: Scores) -> Figure:
@@ -61,7 +87,7 @@ def confusion(labels: Labels, scores: Scores) -> Figure:
     axes = figure.subplots()
     axes.imshow(counts, cmap="Blues", vmin=0)
     for row, column in np.ndindex(counts.shape):
-        shade = "white" if counts[row, column] > counts.max() / 2 else "black"
+        shade = "white" if counts[row, column] > counts.max() / 2 else DARK
         text = f"{counts[row, column]:,}\n{counts[row, column] / counts[row].sum():.1%}"
         axes.text(column, row, text, ha="center", va="center", color=shade)
     names = ("negative", "positive")
@@ -86,24 +112,26 @@ def roc(labels: Labels, scores: Scores, measured: Measured) -> Figure:
 
 def reliability(labels: Labels, scores: Scores, measured: Measured) -> Figure:
     """Share of positive reviews among those of like score, over how many there are."""
-    share, mean_score = calibration_curve(labels, scores, n_bins=10)
+    bins = in_bins(labels, scores)
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    upper.plot(mean_score, share, "o-", color=BLUE, label=f"Brier score {measured.brier:.4f}")
+    upper.plot(bins.score, bins.positive, "o-", color=BLUE, label=f"Brier score {measured.brier:.4f}")
     upper.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
-    upper.legend(frameon=False, loc="upper left")
+    upper.legend(frameon=False, loc="best")
     describe(upper, "Reliability", "", "share that is positive")
     lower.hist(scores, bins=20, range=(0, 1), color=BLUE)
     describe(lower, "", "score", "reviews")
     return figure
 
 
-def review_lengths(train: NDArray[np.int32], test: NDArray[np.int32], sequence_length: int) -> Figure:
-    """Lengths in ids of training and test reviews, and where they are cut."""
+def review_lengths(train: NDArray[np.int32] | None, test: NDArray[np.int32], sequence_length: int) -> Figure:
+    """Lengths in ids of test reviews and, where they are known, of training ones, and where they are cut."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    top = max(float(np.quantile(np.concatenate([train, test]), 0.99)), sequence_length * 1.1)
-    for lengths, name, colour in ((train, "training", BLUE), (test, "test", ORANGE)):
+    sides = [(test, "test", ORANGE)] if train is None else [(train, "training", BLUE), (test, "test", ORANGE)]
+    longest = np.quantile(np.concatenate([lengths for lengths, _, _ in sides]), 0.99)
+    top = max(float(longest), sequence_length * 1.1)
+    for lengths, name, colour in sides:
         axes.hist(lengths, bins=60, range=(0, top), histtype="step", color=colour, label=name, linewidth=1.5)
     cut = float((test > sequence_length).mean())
     axes.axvline(

@@ -1,26 +1,39 @@
-"""Measure the trained model on the test split, and draw what there is to see."""
+"""Measure a trained model on the test split, and record what there is to see.
 
+``record_evaluation`` is the part that knows nothing of networks: whatever scores the test reviews, a baseline too,
+is recorded by it, with the same metrics, tables, pictures and report. It also writes the run's description.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mlflow.tracking import MlflowClient
 from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
 from sentiment import history as histories
-from sentiment import metrics, plots, report
+from sentiment import metrics, plots, slices
+from sentiment.calibration import reliability
 from sentiment.data import reviews
 from sentiment.data.describe import in_both_splits
 from sentiment.data.prepare import Prepared
 from sentiment.data.reviews import Reviews
+from sentiment.gate import ScoreTable
 from sentiment.history import Epoch
 from sentiment.metrics import Measured
-from sentiment.report import Miss
-from sentiment.scoring import TextScorer, Weights
+from sentiment.reports import one
+from sentiment.reports.account import ECE, PARAMETERS, SPEED, Account, Tested
+from sentiment.reports.headline import headline
+from sentiment.reports.misses import worst_errors_text
+from sentiment.scoring import TextScorer, Vocabulary, Weights
 from sentiment.settings import load_settings
-from tasks import provenance
+from sentiment.slices import Slice, Traits
 from tasks.results import RunContext, TrainedFiles
+from tasks.run_store import open_store
 from tasks.tracking import connect, log_metrics, timed, tracking_errors
 
 
@@ -28,55 +41,117 @@ from tasks.tracking import connect, log_metrics, timed, tracking_errors
 def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Measured:
     """Score the test split once, with the forward pass that the registered model uses.
 
-    Written: ``test/*`` metrics, ``time/evaluate`` and ``time/report``, the score table, pictures, worst errors
-    and the report on the run.
+    Written: ``time/evaluate``, and all that ``record_evaluation`` writes.
     """
     settings = load_settings()
     client = connect(settings)
     content = reviews.read(prepared.table)
-    test = content.of("test")
-    history = histories.load(trained.history)
     words = reviews.read_vocabulary(prepared.table)
     scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
     with tracking_errors(settings.tracking_uri):
         with timed(client, run.run_id, "evaluate"):
+            test = content.of("test")
             ids = test.padded(run.config.sequence_length, run.config.vocabulary_size)
+            began = time.perf_counter()
             scores = scorer.network.score(ids)
-            measured = metrics.measure(test.label, scores)
-        log_metrics(client, run.run_id, _metrics(run, content, history, measured))
-        with timed(client, run.run_id, "report"):
-            figures = plots.all_of(history, content, scores, measured, run.config.sequence_length)
-            misses = report.worst_errors(test, scores, scorer)
-            folder = run.work / "artifacts"
-            _write_tables(folder, test, scores, misses)
-            for name, figure in figures.items():
-                figure.savefig(folder / "plots" / f"{name}.png", dpi=120)
-            page = report.page(run.name, _facts(run, prepared, trained), measured, figures, misses)
-            (folder / "report.html").write_text(page, encoding="utf-8")
-            client.log_artifacts(run.run_id, str(folder))
-    get_run_logger().info("%s", report.headline(measured))
+            speed = len(test) / (time.perf_counter() - began)
+        return record_evaluation(
+            client, run, prepared, content, words, scores,
+            history=histories.load(trained.history), scorer=scorer,
+            figures={PARAMETERS: _parameters(trained.weights), SPEED: speed},
+        )  # fmt: skip
+
+
+def record_evaluation(
+    client: MlflowClient,
+    run: RunContext,
+    prepared: Prepared,
+    content: Reviews,
+    words: Vocabulary,
+    scores: NDArray[np.float64],
+    *,
+    history: Sequence[Epoch] | None = None,
+    scorer: TextScorer | None = None,
+    figures: Mapping[str, float] | None = None,
+    facts: Mapping[str, object] | None = None,
+) -> Measured:
+    """Measure the scores of the test reviews, and log everything that tells of them.
+
+    Written on the run: ``test/*``, ``slice_*/*``, ``data/*`` and ``time/report`` metrics, the score table,
+    pictures, worst errors, ``report.html`` and the description.
+
+    Args:
+        client: of the store.
+        run: open.
+        prepared: the dataset.
+        content: all its reviews.
+        words: its vocabulary.
+        scores: of the test reviews, shape (n,), 0 to 1.
+        history: of a training that has epochs.
+        scorer: what tells word by word how a score came about, if anything does.
+        figures: more metrics, such as ``model/parameters`` and ``test/reviews_per_second``.
+        facts: more lines for the report's table of the run.
+    """
+    test = content.of("test")
+    table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
+    tested = Tested(test, words, content.of("train").n_tokens)
+    traits = slices.traits_of(test, words, run.config.vocabulary_size)
+    measured = metrics.measure(test.label, scores)
+    found = _metrics(run, content, history, measured) | slices.as_metrics(_slices(table, traits))
+    found[ECE] = reliability(test.label, scores).error
+    log_metrics(client, run.run_id, found | dict(figures or {}))
+    with timed(client, run.run_id, "report"):
+        record = open_store(load_settings()).record(run.run_id)
+        curves = plots.curves_of(history) if history else {}
+        about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
+        about |= {name: str(value) for name, value in (facts or {}).items()}
+        _log_report(client, run, Account(record, curves, table, traits, tested, scorer, facts=about))
+    get_run_logger().info("%s", headline(measured))
     return measured
 
 
-def _metrics(run: RunContext, content: Reviews, history: list[Epoch], measured: Measured) -> dict[str, float]:
-    best = histories.best_epoch(history)
-    test_lengths = content.of("test").n_tokens
-    return {f"test/{key}": value for key, value in asdict(measured).items()} | {
-        "val/best_epoch": best.number,
-        "val/best_loss": best.val_loss,
-        "data/truncated": float((test_lengths > run.config.sequence_length).mean()),
-        "data/in_both_splits": in_both_splits(content),
-    }
-
-
-def _write_tables(folder: Path, test: Reviews, scores: NDArray[np.float64], misses: list[Miss]) -> None:
+def _log_report(client: MlflowClient, run: RunContext, account: Account) -> None:
+    folder = run.work / "artifacts"
     (folder / "plots").mkdir(parents=True)
-    table = {"review_id": test.review_id, "label": test.label, "score": scores, "n_tokens": test.n_tokens}
-    pd.DataFrame(table).to_parquet(folder / "test_scores.parquet", index=False)
-    (folder / "worst_errors.txt").write_text(report.worst_errors_text(misses), encoding="utf-8")
+    drawn = one.pictures(account)
+    for name, figure in drawn.items():
+        figure.savefig(folder / "plots" / f"{name}.png", dpi=120)
+    report = one.report(account, drawn)
+    _write_scores(folder / "test_scores.parquet", account)
+    (folder / "worst_errors.txt").write_text(worst_errors_text(account.misses or []), encoding="utf-8")
+    (folder / "report.html").write_text(report.page(), encoding="utf-8")
+    client.log_artifacts(run.run_id, str(folder))
+    client.set_tag(run.run_id, "mlflow.note.content", report.markdown())
 
 
-def _facts(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> dict[str, object]:
-    facts = {"dataset": prepared.name, "dataset digest": prepared.digest, "seed": run.seed}
-    facts["weights of epoch"] = trained.kept.number
-    return facts | run.config.model_dump() | provenance.versions()
+def _slices(table: ScoreTable, traits: Traits) -> list[Slice]:
+    return slices.measure(table.right, slices.rows_of(table, traits))
+
+
+def _parameters(weights: Path) -> float:
+    """How many numbers were trained: those of all arrays of a weights file but its switches."""
+    with np.load(weights, allow_pickle=False) as arrays:
+        return float(sum(arrays[name].size for name in arrays if arrays[name].dtype.kind == "f"))
+
+
+def _metrics(
+    run: RunContext, content: Reviews, history: Sequence[Epoch] | None, measured: Measured
+) -> dict[str, float]:
+    found = {f"test/{key}": value for key, value in asdict(measured).items()}
+    lengths = content.of("test").n_tokens
+    found["data/truncated"] = float((lengths > run.config.sequence_length).mean())
+    found["data/in_both_splits"] = in_both_splits(content)
+    if history:
+        best = histories.best_epoch(history)
+        found |= {"val/best_epoch": best.number, "val/best_loss": best.val_loss}
+    return found
+
+
+def _write_scores(path: Path, account: Account) -> None:
+    """The score of every test review, with what a later report needs to cut slices without the dataset."""
+    table, traits = account.table, account.traits
+    if table is None or traits is None:
+        raise ValueError("a run without scores has no table of them")
+    columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
+    columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
+    pd.DataFrame(columns).to_parquet(path, index=False)

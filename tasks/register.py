@@ -13,7 +13,7 @@ from sentiment.data import reviews
 from sentiment.data.prepare import Prepared
 from sentiment.errors import WorldError
 from sentiment.metrics import Measured
-from sentiment.report import headline
+from sentiment.reports.headline import headline
 from sentiment.scoring import TextScorer, Weights
 from sentiment.settings import load_settings
 from serving import package
@@ -116,6 +116,6 @@ def _create_version(
         run_id=run.run_id,
         model_id=model_id,
         tags=tags,
-        description=f"{run.name}: {headline(measured)}",
+        description=f"{headline(measured).capitalize()}: {run.name}",
     )
     return Registered(run.model_name, str(version.version), model_id)

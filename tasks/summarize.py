@@ -1,17 +1,20 @@
 """Say how a run went: on the run itself, in Prefect, and to the caller."""
 
 import time
-from dataclasses import asdict
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from sentiment.data.prepare import Prepared
 from sentiment.metrics import Measured
-from sentiment.report import headline
+from sentiment.reports import one
+from sentiment.reports.account import Account
+from sentiment.reports.blocks import plain
 from sentiment.settings import load_settings
 from tasks.registry import run_url
+from tasks.report import NOTE
 from tasks.results import Registered, RunContext, TrainingResult
+from tasks.run_store import open_store
 from tasks.tracking import connect, log_metrics, tracking_errors
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
@@ -31,8 +34,9 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
         seconds = _seconds(client.get_run(run.run_id).data.metrics, time.time() - run.began)
         log_metrics(client, run.run_id, {f"time/{stage}": value for stage, value in seconds.items()})
         url = run_url(client, settings, run.run_id)
-        text = _markdown(run, prepared, measured, model, seconds, url)
-        client.set_tag(run.run_id, "mlflow.note.content", text)
+        report = one.report(Account(open_store(settings).record(run.run_id), {}), {})
+        text = report.markdown(*_lines(run, prepared, model, url))
+        client.set_tag(run.run_id, NOTE, text)
     create_markdown_artifact(text, key="training-summary", description=f"How {run.name} went")
     create_link_artifact(url, link_text=f"MLflow run {run.name}", key="mlflow-run")
     get_run_logger().info("MLflow run: %s", url)
@@ -48,29 +52,11 @@ def _seconds(metrics: dict[str, float], total: float) -> dict[str, float]:
     return seconds
 
 
-def _markdown(
-    run: RunContext,
-    prepared: Prepared,
-    measured: Measured,
-    model: Registered,
-    seconds: dict[str, float],
-    url: str,
-) -> str:
+def _lines(run: RunContext, prepared: Prepared, model: Registered, url: str) -> list[str]:
     changes = ", ".join(f"{key}={value}" for key, value in run.config.changes().items())
-    figures = " | ".join(f"{value:.4f}" for value in asdict(measured).values())
-    stages = "\n".join(f"| {stage} | {value:.1f} |" for stage, value in seconds.items())
-    return f"""**{headline(measured).capitalize()}.**
-
-- recipe: {run.config.recipe}{f" ({changes})" if changes else ""}, seed {run.seed}
-- dataset: {prepared.name}, digest `{prepared.digest[:12]}`
-- registered: {model.name} version {model.version}
-- MLflow run: [{run.name}]({url})
-
-| {" | ".join(asdict(measured))} |
-|{"---|" * len(asdict(measured))}
-| {figures} |
-
-| stage | seconds |
-|---|---:|
-{stages}
-"""
+    return [
+        f"- recipe: {plain(run.config.recipe)}{f' ({plain(changes)})' if changes else ''}, seed {run.seed}",
+        f"- dataset: {plain(prepared.name)}, digest `{prepared.digest[:12]}`",
+        f"- registered: {plain(model.name)} version {model.version}",
+        f"- MLflow run: [{plain(run.name)}]({url})",
+    ]

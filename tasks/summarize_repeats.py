@@ -4,15 +4,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from sentiment.data.prepare import Prepared
-from sentiment.metrics import Spread, spread
-from sentiment.settings import load_settings
+from sentiment.metrics import spread
+from sentiment.reports.blocks import plain
+from sentiment.settings import Settings, load_settings
 from tasks.registry import run_url
+from tasks.report import NOTE, log_report, report_on
 from tasks.results import Registered, RepeatsResult, RunContext, SeedResult
-from tasks.tracking import connect, log_metrics, tracking_errors
+from tasks.tracking import connect, log_metrics, timed, tracking_errors
 
 _ENDS = {"mean": "mean", "sd": "sd", "least": "min", "most": "max"}
 
@@ -28,24 +31,23 @@ def summarize_repeats(
 ) -> RepeatsResult:
     """Gather what there is to tell.
 
-    Written: mean, sd, min and max of each figure (``test/accuracy_mean``, ...), ``time/total`` and the description
-    on the parent; a markdown summary and a link to it in Prefect.
+    Written: mean, sd, min and max of each figure (``test/accuracy_mean``, ...), ``time/total``, the description
+    and a report that compares the seeds on the parent; a markdown summary and a link to it in Prefect.
     """
     settings = load_settings()
     client = connect(settings)
     spreads = {name: spread(values) for name, values in _figures(seeds).items()}
-    seconds = time.time() - parent.began
     with tracking_errors(settings.tracking_uri):
         ends = {
             f"{name}_{end}": getattr(of, field) for name, of in spreads.items() for field, end in _ENDS.items()
         }
-        log_metrics(client, parent.run_id, ends | {"time/total": seconds})
+        log_metrics(client, parent.run_id, ends)
         url = run_url(client, settings, parent.run_id)
-        text = _markdown(parent, prepared, seeds, best, model, spreads["test/accuracy"])
-        client.set_tag(parent.run_id, "mlflow.note.content", text)
         for result in seeds:
-            note = f"Seed {result.run.seed} of [{parent.name}]({url})."
-            client.set_tag(result.run.run_id, "mlflow.note.content", note)
+            _tell_of_parent(client, result.run.run_id, f"Seed {result.run.seed} of [{plain(parent.name)}]({url}).")
+        text = _log_report(client, settings, parent, seeds, _lines(parent, prepared, seeds, best, model))
+        seconds = time.time() - parent.began
+        log_metrics(client, parent.run_id, {"time/total": seconds})
     create_markdown_artifact(text, key="repeats-summary", description=f"How {parent.name} went")
     create_link_artifact(url, link_text=f"MLflow run {parent.name}", key="mlflow-run")
     get_run_logger().info("MLflow run: %s", url)
@@ -65,13 +67,24 @@ def _figures(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
     }
 
 
-def _markdown(
-    parent: RunContext,
-    prepared: Prepared,
-    seeds: Sequence[SeedResult],
-    best: SeedResult,
-    model: Registered,
-    accuracy: Spread,
+def _tell_of_parent(client: MlflowClient, run_id: str, line: str) -> None:
+    """Lead from a seed's description to the whole set."""
+    note = client.get_run(run_id).data.tags.get(NOTE, "")
+    client.set_tag(run_id, NOTE, f"{line}\n\n{note}")
+
+
+def _log_report(
+    client: MlflowClient, settings: Settings, parent: RunContext, seeds: Sequence[SeedResult], lines: str
+) -> str:
+    """Hold the seeds against each other, on the parent."""
+    with timed(client, parent.run_id, "report"):
+        title = f"{parent.name}: {len(seeds)} seeds compared"
+        report = report_on(settings, [result.run.run_id for result in seeds], title)
+        return log_report(client, parent.run_id, report, lines)
+
+
+def _lines(
+    parent: RunContext, prepared: Prepared, seeds: Sequence[SeedResult], best: SeedResult, model: Registered
 ) -> str:
     changes = ", ".join(f"{key}={value}" for key, value in parent.config.changes().items())
     lines = "\n".join(
@@ -79,14 +92,10 @@ def _markdown(
         f"| {result.trained.kept.val_accuracy:.2%} | {result.measured.accuracy:.2%} |"
         for result in seeds
     )
-    return f"""**Test accuracy over {len(seeds)} seeds: mean {accuracy.mean:.2%}, standard deviation \
-{100 * accuracy.sd:.2f} points, {accuracy.least:.2%} to {accuracy.most:.2%}.**
-
-- recipe: {parent.config.recipe}{f" ({changes})" if changes else ""}
-- dataset: {prepared.name}, digest `{prepared.digest[:12]}`
-- registered: {model.name} version {model.version}, of seed {best.run.seed}, whose validation loss is lowest
+    return f"""- recipe: {plain(parent.config.recipe)}{f" ({plain(changes)})" if changes else ""}
+- dataset: {plain(prepared.name)}, digest `{prepared.digest[:12]}`
+- registered: {plain(model.name)} version {model.version}, of seed {best.run.seed}, whose validation loss is lowest
 
 | seed | epoch kept | validation loss | validation accuracy | test accuracy |
 |---:|---:|---:|---:|---:|
-{lines}
-"""
+{lines}"""

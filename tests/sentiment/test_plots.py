@@ -6,7 +6,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from sentiment import plots
-from sentiment.data.reviews import Reviews
+from sentiment.gate import ScoreTable
 from sentiment.history import Epoch
 from sentiment.metrics import Measured, measure
 
@@ -22,13 +22,12 @@ def measured() -> Measured:
 
 @pytest.fixture(scope="module")
 def curves() -> Figure:
-    return plots.learning_curves(
-        [
-            Epoch(1, 0.69, 0.55, 0.60, 0.65, 1e-3, 1.0, 10.0),
-            Epoch(2, 0.50, 0.75, 0.45, 0.80, 1e-3, 1.0, 10.0),
-            Epoch(3, 0.30, 0.90, 0.52, 0.78, 1e-3, 1.0, 10.0),
-        ]
-    )
+    history = [
+        Epoch(1, 0.69, 0.55, 0.60, 0.65, 1e-3, 1.0, 10.0),
+        Epoch(2, 0.50, 0.75, 0.45, 0.80, 1e-3, 1.0, 10.0),
+        Epoch(3, 0.30, 0.90, 0.52, 0.78, 1e-3, 1.0, 10.0),
+    ]
+    return plots.learning_curves(plots.curves_of(history))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_learning_curves_mark_the_epoch_of_the_lowest_validation_loss(curves: Fi
 
 
 def test_learning_curves_of_a_single_epoch_show_whole_numbers() -> None:
-    figure = plots.learning_curves([Epoch(1, 0.69, 0.55, 0.60, 0.65, 1e-3, 1.0, 10.0)])
+    figure = plots.learning_curves({"train/loss": [(1, 0.69)], "val/loss": [(1, 0.6)]})
     assert all(tick == int(tick) for tick in figure.axes[0].get_xticks())
 
 
@@ -130,17 +129,24 @@ def test_review_lengths_counts_each_split_under_its_name() -> None:
 
 @pytest.fixture(scope="module")
 def pictures(measured: Measured) -> dict[str, Figure]:
-    tokens = [np.ones(5, np.int32)] * 10
-    split = np.array(["train"] * 3 + ["test"] * 7)
-    content = Reviews(
-        np.array([f"r{i}" for i in range(10)]), split, np.append([0, 1, 0], LABELS).astype(np.int8), tokens
-    )
-    return plots.all_of([Epoch(1, 0.69, 0.55, 0.60, 0.65, 1e-3, 1.0, 10.0)], content, SCORES, measured, 4)
+    table = ScoreTable(np.array([f"r{i}" for i in range(7)]), LABELS, SCORES, np.full(7, 5, np.int32), 4)
+    curves = {"val/loss": [(1, 0.6)]}
+    return plots.of_run(curves, table, measured, np.array([5, 5, 5], np.int32))
 
 
 def test_a_run_has_five_pictures_by_name(pictures: dict[str, Figure]) -> None:
     names = {"learning_curves", "confusion_matrix", "roc_curve", "reliability_curve", "review_lengths"}
     assert {name for name, figure in pictures.items() if isinstance(figure, Figure)} == names == set(pictures)
+
+
+def test_a_run_without_epochs_has_no_curves(measured: Measured) -> None:
+    table = ScoreTable(np.array([f"r{i}" for i in range(7)]), LABELS, SCORES, np.full(7, 5, np.int32), 4)
+    assert "learning_curves" not in plots.of_run({}, table, measured, None)
+
+
+def test_lengths_of_training_reviews_that_are_not_at_hand_are_left_out() -> None:
+    figure = plots.review_lengths(None, np.array([5, 400], np.int32), 500)
+    assert [patch.get_label() for patch in figure.axes[0].patches] == ["test"]
 
 
 def test_pictures_of_a_run_are_of_its_test_split(pictures: dict[str, Figure]) -> None:

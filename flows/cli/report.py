@@ -1,0 +1,65 @@
+"""``sentiflow report``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+
+from sentiment.errors import UsageError
+from sentiment.files import publish
+from sentiment.run_record import RunRecord
+from sentiment.settings import Settings, load_settings
+from tasks.run_store import find_run, open_store
+
+COMPARISON = "comparison.html"  # beside a run's own report
+
+
+def run(names: Sequence[str], output: Path | None, summary: Path | None, *, log: bool) -> None:
+    """Write the page; show the summary or write it, too; store the page if asked to."""
+    for path, option in ((output, "--output"), (summary, "--markdown")):
+        if path is not None and (not path.name or path.is_dir()):
+            raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
+    settings = load_settings()
+    store = open_store(settings)
+    runs = [find_run(store, name) for name in names]
+    from tasks.report import report_of  # it imports matplotlib, and a wrong name is told sooner
+
+    report = report_of(store, runs, settings)
+    console, page = Console(highlight=False), report.page()
+    _tell(report.markdown(), summary, console)
+    _write(output or Path(_name(runs)), page, console)
+    if log:
+        _log(settings, runs, page, console)
+
+
+def _tell(text: str, summary: Path | None, console: Console) -> None:
+    """Show the summary, as Markdown to a pipe, or write it."""
+    if summary is not None:
+        _write(summary, text, console)
+    elif console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _name(runs: Sequence[RunRecord]) -> str:
+    others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
+    return f"report-{runs[0].run_id[:8]}{others}.html"
+
+
+def _write(path: Path, text: str, console: Console) -> None:
+    publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
+    console.print(f"Written: {escape(str(path))}", soft_wrap=True)
+
+
+def _log(settings: Settings, runs: Sequence[RunRecord], page: str, console: Console) -> None:
+    from tasks.report import PAGE
+    from tasks.tracking import connect, tracking_errors  # seconds to import, so only where needed
+
+    name = PAGE if len(runs) == 1 else COMPARISON
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        client.log_text(runs[0].run_id, page, name)
+    console.print(f"Stored: {name} on {escape(runs[0].name)}", soft_wrap=True)

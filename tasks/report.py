@@ -1,0 +1,101 @@
+"""Reports on runs of the store: one run, or several held against each other.
+
+``report_on`` makes a report of run ids; ``log_report`` stores it on a run as its page and description. Both are
+for whatever has made runs: repeats, a sweep, baselines, the command line.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiment.errors import UsageError
+from sentiment.reports import one, several
+from sentiment.reports.blocks import Report
+from sentiment.run_record import BASELINES, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiment.settings import Settings
+from tasks.accounts import gather
+from tasks.run_store import RunStore, open_store
+
+if TYPE_CHECKING:  # seconds to import, and a report that is only read needs none of it
+    from mlflow.tracking import MlflowClient
+
+PAGE = "report.html"
+NOTE = "mlflow.note.content"
+_PARENTS = (REPEATS, SWEEP, BASELINES)
+
+
+def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Report:
+    """Report on one run, or hold several against the first.
+
+    A parent stands for the finished runs below it.
+
+    Args:
+        settings: where the store and the datasets are.
+        run_ids: whole ids; none twice.
+        title: of the page; by default the run's name, or how many runs there are.
+
+    Raises:
+        UsageError: there is no such run, or none below a parent that has finished.
+        WorldError: the store cannot be read.
+    """
+    store = open_store(settings)
+    return report_of(store, [store.record(run_id) for run_id in run_ids], settings, title)
+
+
+def report_of(store: RunStore, records: Sequence[RunRecord], settings: Settings, title: str = "") -> Report:
+    """What ``report_on`` does, of runs that were looked up already."""
+    runs = _once([each for record in records for each in members(store, record)])
+    with tempfile.TemporaryDirectory() as folder:
+        accounts = gather(store, runs, settings, Path(folder))
+    if len(accounts) == 1:
+        return one.report(accounts[0])
+    named = f"{records[0].name}: {len(runs)} runs compared" if len(records) == 1 else ""
+    return several.report(accounts, title or named)
+
+
+def members(store: RunStore, record: RunRecord) -> list[RunRecord]:
+    """The run itself, or the finished runs below a parent: trainings of a recipe first, a sweep's trials last.
+
+    Raises:
+        UsageError: there is none, or the run trained nothing.
+    """
+    if record.kind == MONITOR:
+        raise UsageError(
+            f"{record.name} is a look for drift, and trained nothing.", f"Its report is its artifact {PAGE}."
+        )
+    if record.kind not in _PARENTS:
+        return [record]
+    below = [run for run in store.children(record.run_id) if run.status == "FINISHED"]
+    if not below:
+        raise UsageError(
+            f"{record.name} has no finished runs below it (it is {record.status}).", "Name runs: sentiflow runs"
+        )
+    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params))
+
+
+def log_report(client: "MlflowClient", run_id: str, report: Report, *lines: str) -> str:
+    """Store a report on a run: the page as ``report.html``, the summary as the run's description.
+
+    Args:
+        client: of the store.
+        run_id: of the run.
+        report: on it, or on the runs below it.
+        lines: Markdown that follows the lead of the summary.
+
+    Returns:
+        The summary.
+    """
+    text = report.markdown(*lines)
+    log_page(client, run_id, report)
+    client.set_tag(run_id, NOTE, text)
+    return text
+
+
+def log_page(client: "MlflowClient", run_id: str, report: Report, name: str = PAGE) -> None:
+    """Store the page of a report on a run, and leave its description alone."""
+    client.log_text(run_id, report.page(), name)
+
+
+def _once(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    return list({run.run_id: run for run in runs}.values())

@@ -1,0 +1,180 @@
+"""Tests of the comparison of several runs, against counts by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sentiment.reports import several
+from sentiment.reports.account import Account
+from sentiment.reports.blocks import Report
+from sentiment.reports.compared import MOST
+from sentiment.run_record import SEED
+from tests.pages import Page, tables
+from tests.sentiment.reports.made import HOSTILE, IDS, SCORES, account, record, table
+
+# The first is right on number 0 alone; this one on all but 1 and 2: three gained, none lost.
+BETTER = (0.9, 0.1, 0.98, 0.7, 0.2, 0.4)
+OTHER = record(
+    "tuned-mine-seed3",
+    run_id="f" * 32,
+    params={"seed": "3", "units": "64"},
+    metrics={"val/best_loss": 0.31},
+    tags={"recipe": "tuned"},
+)
+GONE = {"table": None, "traits": None, "tested": None, "scorer": None}
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return several.report([account(), account(BETTER, of=OTHER)])
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> Page:
+    return Page(report.page())
+
+
+def rows(page: Page, *heading: str) -> list[list[str]]:
+    """The rows of the table with this heading, or that begins with it."""
+    (found,) = (each for each in page.cells if each[0][: len(heading)] == list(heading))
+    return found[1:]
+
+
+def test_sections_stand_in_the_order_of_asking(page: Page) -> None:
+    assert page.ids == [
+        "runs", "paired-differences", "parameters-that-differ", "learning-curves", "slices", "calibration", "cost",
+        "where-they-disagree-most", "what-all-get-most-wrong",
+    ]  # fmt: skip
+
+
+def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
+    # three of six differ, all gained, which is no proof: see below
+    assert report.lead[0].text == (
+        "By validation loss run 2 (tuned, seed 3) is the best, with 0.3100: test accuracy 66.67%, "
+        "+50.00 points against run 1 (seed, seed 0), within chance."
+    )
+
+
+def test_paired_differences_are_mcnemars(page: Page) -> None:
+    # wins 3 of 3: two-sided p = 2 / 8; Clopper and Pearson: 0.025 ** (1/3) = 0.2924; (2 * 0.2924 - 1) * 3 / 6
+    assert rows(page, "run", "difference") == [
+        ["2 tuned, seed 3", "+50.00 points", "-20.76 points", "+50.00 points", "0.2500", "3", "0"]
+    ]
+
+
+def test_slices_stand_side_by_side(page: Page) -> None:
+    found = {row[0]: row[1:] for row in rows(page, "slice")}
+    assert found["short: the shortest quarter"] == ["50.00%", "100.00%"]
+    assert found["with a negation (not, n't, never, no, ...)"] == ["0.00%", "100.00%"]
+
+
+def test_only_parameters_that_differ_are_shown(page: Page) -> None:
+    assert rows(page, "parameter") == [["seed", "0", "3"], ["units", "32", "64"]]
+
+
+def test_cost_stands_side_by_side(page: Page) -> None:
+    assert ["train, seconds", "3.2", "3.2"] in rows(page, "what")
+
+
+def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: Report) -> None:
+    # apart by 0.5 (number 4), 0.3 (3), 0.2 (5), 0.1 (1), 0.01 (2), nothing (0)
+    content = report.page()
+    part = content[content.index('id="where-they') : content.index('id="what-all')]
+    order = [name for name in ("test-4", "test-3", "test-5", "test-1", "test-2") if f"<h3>{name}: " in part]
+    places = [part.index(f"<h3>{name}: ") for name in order]
+    assert len(order) == 5 and places == sorted(places)
+    assert "<h3>test-0" not in part
+    assert part.count("as read by 1 seed, seed 0") == part.count("as read by 2 tuned, seed 3") == 5
+
+
+def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(report: Report) -> None:
+    content = report.page()
+    part = content[content.index('id="what-all') :]
+    assert "2 of 6 test reviews are labelled wrongly by all of them." in part
+    # number 2 is off by 0.985 on average, number 1 by 0.85
+    assert 0 < part.index("<h3>test-2: negative") < part.index("<h3>test-1: positive")
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (
+            account(BETTER, of=record(tags={"dataset.digest": "e" * 64})),
+            "Run 2 (seed, seed 0) cannot be paired with run 1 (seed, seed 0): tested on other reviews "
+            "(mine eeeeeeee and mine dddddddd).",
+        ),
+        (
+            account(table=table(BETTER, [f"other-{i}" for i in range(6)])),
+            "Run 2 (seed, seed 0) cannot be paired with run 1 (seed, seed 0): the two score tables hold different "
+            "reviews.",
+        ),
+    ],
+)
+def test_runs_on_other_reviews_are_not_paired_and_it_says_so(other: Account, told: str) -> None:
+    made = several.report([account(), other])
+    page = Page(made.page())
+    assert told in page.words
+    assert rows(page, "run", "difference")[0][2:] == ["-"] * 5
+    assert "where-they-disagree-most" not in page.ids
+
+
+def test_a_run_without_scores_stands_beside_the_others() -> None:
+    bare = account(of=record("gone", tags={"recipe": "gone"}), missing=("Its scores are gone.",), **GONE)
+    made = several.report([account(), bare, account(BETTER, of=OTHER)])
+    page = Page(made.page())
+    assert "2 gone, seed 0: Its scores are gone." in page.words
+    assert [row[0] for row in rows(page, "run", "difference")] == ["3 tuned, seed 3"]
+    assert "Not scored on the test split, and left out here: 1 of the runs." in page.words
+    assert "2 gone, seed 0" not in {row[0] for row in rows(page, "run", "expected calibration error")}
+    assert "where-they-disagree-most" in page.ids
+
+
+def test_the_review_order_of_a_table_does_not_matter() -> None:
+    order = [5, 3, 1, 0, 2, 4]
+    made = table(BETTER)
+    mixed = replace(
+        made, **{name: getattr(made, name)[order] for name in ("review_id", "label", "score", "n_tokens")}
+    )
+    found = several.report([account(), replace(account(of=OTHER), table=mixed, traits=None)])
+    assert rows(Page(found.page()), "run", "difference")[0][5:] == ["3", "0"]
+    assert mixed.review_id.tolist() == [IDS[i] for i in order]
+
+
+def seeds(count: int) -> list[Account]:
+    made = []
+    for seed in range(count):
+        metrics = {"val/best_loss": 1 - seed / 100}
+        tags = {"kind": SEED, "mlflow.parentRunId": "p"}
+        of = record(f"seed{seed}", run_id=f"{seed:032x}", params={"seed": str(seed)}, metrics=metrics, tags=tags)
+        made.append(account(BETTER if seed % 2 else SCORES, of=of))
+    return made
+
+
+def test_seeds_of_one_set_are_summed_up_first() -> None:
+    made = several.report(seeds(4))
+    # 1/6, 4/6, 1/6, 4/6: mean 2.5/6; each is 0.25 off, so sd = 0.25 * sqrt(4/3)
+    assert made.lead[0].text == (
+        f"Test accuracy over 4 seeds: mean 41.67%, standard deviation {25 * np.sqrt(4 / 3):.2f} points, "
+        "16.67% to 66.67%."
+    )
+    assert "No p-value is corrected for there being 3 comparisons." in made.markdown()
+
+
+def test_of_many_runs_pictures_show_the_first_and_the_best_by_validation() -> None:
+    made = several.report([replace(each, tested=None, scorer=None) for each in seeds(MOST + 3)])
+    page = Page(made.page())
+    slices = rows(page, "slice")
+    assert [row[0].split(" ")[0] for row in slices] == ["1", *(str(i) for i in range(5, 16))]
+    assert f"Of {MOST + 3} runs the first and those of the lowest validation loss." in page.words
+    assert len(rows(page, "run", "test accuracy")) == MOST + 3
+
+
+def test_a_hostile_name_stays_text_and_tables_stay_whole() -> None:
+    hostile = record(HOSTILE, params={"units": HOSTILE}, tags={"recipe": HOSTILE})
+    made = several.report([account(), account(BETTER, of=hostile)], HOSTILE)
+    page = Page(made.page())
+    assert {"script", "b"}.isdisjoint(page.names)
+    assert all(each.startswith(("#", "data:")) for each in page.references)
+    found = tables(made.markdown())
+    assert len(found) > 5 and all(len(set(each)) == 1 for each in found)
