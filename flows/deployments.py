@@ -39,6 +39,12 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
             concurrency_limit=1,
         ),
         Deployment(
+            "sweep",
+            "Search for better values of a recipe's fields and register the best by validation.",
+            {"config": config, "dataset": dataset, "seed": 0, "trials": 20, "repeats": 3, "promote": False},
+            concurrency_limit=1,
+        ),
+        Deployment(
             "promote",
             "Put the newest version in use, if the gate says yes.",
             {"dataset": dataset},

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from sentiment.errors import UsageError
+from sentiment.settings_runner import RunnerSettings
 from sentiment.settings_unattended import UnattendedSettings
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def project_root() -> Path:
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
-class Settings(UnattendedSettings):
+class Settings(RunnerSettings, UnattendedSettings):
     """Every setting, with its default and the reason for it.
 
     Relative paths given by a user are taken from the current folder, as in any shell.

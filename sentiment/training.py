@@ -1,6 +1,7 @@
 """Training the network with Keras's ``fit``, by the fast core."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from sentiment.history import Epoch
 from sentiment.model import build, optimizer
 from sentiment.progress import Progress, no_progress
 from sentiment.recipes import TrainConfig
+
+# TensorFlow's seed is the whole process's: trainings side by side in threads take turns until it is taken up.
+_SEEDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def train(
             raise UsageError(f"The {name} split is empty.", "Use a larger table or another validation_fraction.")
     if config.deterministic:  # for the whole process: TensorFlow has no way back
         tf.config.experimental.enable_op_determinism()
-    tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
+    with _SEEDING:
+        tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
+        mixed = batches(training, config, mixed=seed)
     network = build(config, seed)
     core = _core(network, config, config.epochs * math.ceil(len(training) / config.batch_size), seed)
     recorder = Recorder(len(training), config.epochs, on_epoch, progress)
@@ -82,7 +88,7 @@ def train(
     # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
     with _divergence_told(network, recorder, config), threadpool_limits(1, user_api="blas"):
         core.fit(
-            batches(training, config, mixed=seed),
+            mixed,
             validation_data=batches(validation, config),
             epochs=config.epochs,
             callbacks=callbacks,

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sentiment.progress import Advance
+from tasks import interrupts
 
 # One console for log lines and bars: rich then keeps a bar below the lines instead of mixing them.
 CONSOLE = Console(stderr=True, highlight=False)
@@ -16,7 +17,7 @@ CONSOLE = Console(stderr=True, highlight=False)
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
     """Show a bar that vanishes when done, if there is a terminal to show it on."""
     if not CONSOLE.is_terminal:
-        yield lambda _step: None
+        yield lambda _step: interrupts.stop_if_asked()  # each batch of a training comes by here
         return
     columns = (
         TextColumn("         {task.description}"),

@@ -91,7 +91,7 @@ _TRIGGER = """Examples:
 def trigger(
     flow: Annotated[
         str,
-        typer.Argument(metavar="FLOW", help="train, repeat, promote, score, housekeeping or monitor."),
+        typer.Argument(metavar="FLOW", help="train, repeat, sweep, promote, score, housekeeping or monitor."),
     ],
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Another dataset this time.")] = None,
     recipe: Annotated[

@@ -2,10 +2,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Protocol
 
 from sentiment.batch.parts import Parts
 from sentiment.batch.results import output_schema, to_table
@@ -30,6 +30,32 @@ class Model:
     scorer: TextScorer
 
 
+class Waiting(Protocol):
+    """Scores that somebody is to give."""
+
+    def result(self) -> Scores:
+        """Wait for them."""
+
+
+class Pool(Protocol):
+    """Whoever scores chunks side by side, in a context: the processes of ``Workers``, or other machines.
+
+    Attributes:
+        number: how many chunks are scored at a time.
+    """
+
+    number: int
+
+    def __enter__(self) -> "Pool":
+        """Begin."""
+
+    def __exit__(self, *_error: object) -> None:
+        """Let go of whatever scores."""
+
+    def score(self, texts: Sequence[str]) -> Waiting:
+        """Score some texts, without waiting for it."""
+
+
 def nobody_sees(_chunk: Chunk, _scores: Scores) -> None:
     """Takes no notice of what is scored."""
 
@@ -46,6 +72,7 @@ def score_chunks(
     workers: int | None,
     advance: Advance,
     see: See = nobody_sees,
+    pool: Pool | None = None,
 ) -> int:
     """Score every chunk that is not finished yet, and keep it.
 
@@ -56,6 +83,7 @@ def score_chunks(
         workers: processes; by default one a core, or none where starting them takes longer than the work.
         advance: told the units of the input that are done.
         see: shown each chunk and its scores.
+        pool: scores in place of such processes.
 
     Returns:
         The rows that were finished this time.
@@ -64,8 +92,10 @@ def score_chunks(
         WorldError: a scoring process ended, or the input is damaged.
     """
     schema, rows = output_schema(source), 0
-    workers = workers or (cores() if source.size >= _WORTH_WORKERS else 1)
-    with closing(_scored(_unfinished(source, parts, advance), model.scorer, workers)) as scored:
+    if pool is None:
+        workers = workers or (cores() if source.size >= _WORTH_WORKERS else 1)
+        pool = Workers(model.scorer, workers) if workers > 1 else None
+    with closing(_scored(_unfinished(source, parts, advance), model.scorer, pool)) as scored:
         for chunk, scores in scored:
             parts.add(chunk.number, to_table(chunk, scores, model.name, model.version, schema), chunk.rejects)
             see(chunk, scores)
@@ -82,18 +112,18 @@ def _unfinished(source: Source, parts: Parts, advance: Advance) -> Iterator[Chun
             yield chunk
 
 
-def _scored(chunks: Iterable[Chunk], scorer: TextScorer, workers: int) -> Generator[tuple[Chunk, Scores]]:
+def _scored(chunks: Iterable[Chunk], scorer: TextScorer, pool: Pool | None) -> Generator[tuple[Chunk, Scores]]:
     """Chunks with their scores, in order; so few are read ahead that memory stays flat."""
-    if workers == 1:
+    if pool is None:
         bulk = BulkScorer(scorer)
         for chunk in chunks:
             yield chunk, bulk.score(chunk.texts)
         return
-    waiting: deque[tuple[Chunk, Future[Scores]]] = deque()
-    with Workers(scorer, workers) as pool:
+    waiting: deque[tuple[Chunk, Waiting]] = deque()
+    with pool:
         for chunk in chunks:
             waiting.append((chunk, pool.score(chunk.texts)))
-            if len(waiting) >= _WAITING * workers:
+            if len(waiting) >= _WAITING * pool.number:
                 first, scores = waiting.popleft()
                 yield first, scores.result()
         for first, scores in waiting:

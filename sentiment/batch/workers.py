@@ -34,13 +34,13 @@ class Workers:
 
     def __init__(self, scorer: TextScorer, number: int) -> None:
         self._scorer = scorer
-        self._number = number
+        self.number = number
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._all: list[_Worker] = []
         self._threads = ThreadPoolExecutor(number, "scoring")
 
     def __enter__(self) -> "Workers":
-        for _ in range(self._number):
+        for _ in range(self.number):
             self._all.append(_Worker())
         scorer = pickle.dumps(BulkScorer(self._scorer))  # while they start
         for worker in self._all:

@@ -43,7 +43,7 @@ def test_a_table_of_ones_own_is_named_by_its_whole_path(tmp_path: Path, monkeypa
 
 def test_only_trainings_are_one_at_a_time() -> None:
     assert {flow for flow, each in table().items() if each.concurrency_limit} == {
-        "train", "repeat", "housekeeping", "monitor",
+        "train", "repeat", "sweep", "housekeeping", "monitor",
     }  # fmt: skip
 
 

@@ -1,0 +1,105 @@
+"""``sentiflow sweep``."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from sentiment.recipes import TrainConfig, check_seeds, load_recipe
+from sentiment.search_space import SearchSpace, load_space
+from sentiment.settings import Settings, load_settings, shown
+from tasks.console import CONSOLE
+
+if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
+    from tasks.summarize_sweep import SweepResult
+
+_SHOWN = 5
+
+
+def run(
+    recipe: str, changes: Sequence[str], dataset: str, space: Path | None, *, repeats: int, **options: Any
+) -> None:
+    """Sweep; afterwards print the best trials, what mattered, and where to look."""
+    check_seeds(0, repeats)
+    config = load_recipe(recipe, changes)
+    searched = load_space(space, config)
+    settings = load_settings()
+    wait_for_server = _start_up(config, dataset, searched, settings)
+    from flows.sweep import sweep
+
+    wait_for_server()
+    _show(sweep(config, dataset, repeats=repeats, space=space, **options))
+
+
+def _start_up(config: TrainConfig, dataset: str, space: SearchSpace, settings: Settings) -> Callable[[], None]:
+    """Check what can be checked first, and begin what takes its time; each import here costs a second or more."""
+    from tasks.preflight import check_data
+
+    check_data(dataset, settings)
+    what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
+    CONSOLE.print(f"{what}: {', '.join(space.fields)}", soft_wrap=True)
+    CONSOLE.print(f"Store: {escape(shown(settings.tracking_uri))}", soft_wrap=True)
+    if settings.task_runner == "dask":
+        from tasks.dask_cluster import check_dask
+
+        check_dask(settings)
+    from tasks.temporary_server import start_early
+
+    wait_for_server, where = start_early(settings)
+    CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
+    from tasks.tracking import connect
+
+    connect(settings)  # a store that does not answer is told before anything is done
+    return wait_for_server
+
+
+def _show(result: "SweepResult") -> None:
+    from flows.cli import judgement
+    from tasks.summarize_sweep import told
+
+    console = Console(highlight=False)
+    console.print(f"\n[bold]{told(result)}[/]", soft_wrap=True)
+    for line in [*_trials(result), *_next(result)]:
+        console.print(line, soft_wrap=True)
+    if result.promotion is not None:
+        console.print()
+        judgement.show(result.promotion.weighed, console)
+        judgement.tell(result.promotion, console)
+
+
+def _trials(result: "SweepResult") -> list[str]:
+    from sentiment.sweep_record import by_loss
+    from tasks.trials import shown as value_shown
+
+    best = by_loss(result.trials)
+    rows = (
+        f"  {row.number:>5}  {row.loss:>15.4f}  "
+        + ", ".join(f"{name}={value_shown(value)}" for name, value in row.values.items())
+        for row in best[:_SHOWN]
+    )
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.importance.items())
+    return [
+        "",
+        f"{len(best)} trials complete, {len(result.trials) - len(best)} pruned",
+        "",
+        f"  {'trial':>5}  {'validation loss':>15}  tried",
+        *rows,
+        "",
+        *([f"What mattered: {shares}"] if shares else []),
+    ]
+
+
+def _next(result: "SweepResult") -> list[str]:
+    from flows.cli.outcome import command
+
+    me, model = command(), result.model
+    return [
+        f"Registered as [bold]{model.name}[/] version {model.version}: seed {result.best.run.seed} of the best "
+        "recipe, whose validation loss is lowest",
+        f"All of it took {result.seconds:.0f} s",
+        "",
+        f"Look at it:      {me} ui   then {result.run_url}",
+        f"The best recipe: {escape(result.recipe)}",
+    ]

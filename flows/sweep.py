@@ -1,0 +1,144 @@
+"""A search for better values of a recipe's fields, side by side, and the best of them trained and registered."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.promote import after_training
+from flows.train import Seed
+from sentiment.data.prepare import Prepared, Source
+from sentiment.errors import UsageError
+from sentiment.recipes import TUNED, TrainConfig, check_seeds
+from sentiment.run_record import SWEEP
+from sentiment.search_space import load_space
+from sentiment.settings import load_settings
+from sentiment.sweep_record import by_loss
+from tasks.fetch import fetch
+from tasks.notify import failed
+from tasks.prepare import prepare
+from tasks.promote import need_server
+from tasks.register import register
+from tasks.results import RunContext, SeedResult
+from tasks.runners import Runner, check_runner, running, workers_of
+from tasks.runs import run_name, seeds_label, training_run
+from tasks.study import Sweep, open_study
+from tasks.summarize_repeats import best_of
+from tasks.summarize_sweep import SweepResult, summarize_sweep
+from tasks.sweep import begin, end, left_to_do, log_size, rows
+from tasks.trials import TrialEnd, start_worker, told_of, train_best, trial
+
+Trials = Annotated[int, Field(ge=1, le=10_000)]
+Workers = Annotated[int | None, Field(ge=1, le=256)]
+Repeats = Annotated[int, Field(ge=1, le=1_000)]
+Name = Annotated[str, Field(max_length=60)]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    config = TrainConfig.model_validate(given["config"])
+    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
+    return f"sweep-{run_name(config, given['dataset'], seeds_label(given['seed']), moment)}"
+
+
+@flow(name="sweep", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+def sweep(
+    config: TrainConfig = TUNED,
+    dataset: str = "imdb",
+    seed: Seed = 0,
+    trials: Trials = 20,
+    workers: Workers = None,
+    repeats: Repeats = 3,
+    space: Path | None = None,
+    name: Name = "",
+    restart: bool = False,
+    promote: bool = False,
+) -> SweepResult:
+    """Try other values of a recipe's fields, train the best by validation with several seeds, and register it.
+
+    1. fetch and prepare, once, while the workers start
+    2. begin: a study, or the one that a killed sweep left
+    3. trials, side by side; each is a run below this one, stopped early when its validation loss lags behind
+    4. train the best: with several seeds, evaluated on the test split, which no trial has seen
+    5. register: the model whose validation loss is lowest
+    6. summarize: pictures, a table and the best recipe, on the parent
+    7. with ``promote``: weigh, decide, switch, as ``train``
+
+    Killed, and started again with the same parameters, it goes on: finished trials are not run again.
+
+    Args:
+        config: The recipe that is changed, field by field.
+        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        seed: Of the search, and of each trial's training.
+        trials: How many are to be finished.
+        workers: How many run side by side; by default one a core, or as many as Dask has.
+        repeats: With how many seeds, counted up from 0, the best recipe is trained.
+        space: A TOML file of fields and their ranges; empty for the default one.
+        name: Tells sweeps of the same recipe, space, dataset and seed apart.
+        restart: Begin anew instead of going on where a killed sweep was.
+        promote: Afterwards put the version in use, if the gate says yes.
+    """
+    settings = load_settings()
+    check_seeds(0, repeats)
+    searched = load_space(space, config)
+    check_runner(settings)
+    if promote:
+        need_server(settings)
+    workers = workers_of(settings, workers)
+    with (
+        training_run(config, dataset, seed, kind=SWEEP) as run,
+        running(settings, workers, start_worker) as runner,
+    ):
+        log_size(run, trials=trials, workers=workers, repeats=repeats, runner=settings.task_runner)
+        source = fetch(run)
+        prepared = prepare(run, source)
+        study = begin(run, prepared, searched, name, restart)
+        _try_all(runner, study, trials, run, source, prepared)
+        best_config = _best(study)
+        seeds = _train_best(runner, best_config, repeats, run, source, prepared)
+        best = best_of(seeds)
+        model = register(best.run, prepared, best.trained, best.measured)
+        result = summarize_sweep(run, prepared, study, best_config, seeds, best, model)
+    end(study)
+    return replace(result, promotion=after_training(model.name, model.version)) if promote else result
+
+
+def _try_all(
+    runner: Runner, study: Sweep, trials: int, run: RunContext, source: Source, prepared: Prepared
+) -> None:
+    """Run what is still to be run, and tell how each trial ended."""
+    logger = get_run_logger(task_run_name="trials")
+    places = left_to_do(study, trials)
+    calls = ({"parent": run, "source": source, "prepared": prepared, "sweep": study, "place": k} for k in places)
+    done = trials - len(places)
+    ended: TrialEnd
+    for ended in runner.side_by_side(trial, calls):
+        done += 1
+        logger.info("%d of %d: %s", done, trials, told_of(ended))
+
+
+def _best(study: Sweep) -> TrainConfig:
+    """The recipe of the trial whose validation loss is lowest.
+
+    Raises:
+        UsageError: no trial was complete.
+    """
+    ranked = by_loss(rows(open_study(study)))
+    if not ranked:
+        raise UsageError(
+            "No trial trained to its end: all diverged.",
+            "Narrow the search space, learning_rate above all, or --restart.",
+        )
+    return study.recipe(ranked[0].values, f"{study.config.recipe}-best"[:60])
+
+
+def _train_best(
+    runner: Runner, config: TrainConfig, repeats: int, run: RunContext, source: Source, prepared: Prepared
+) -> list[SeedResult]:
+    shared: dict[str, Any] = {"parent": run, "source": source, "prepared": prepared, "config": config}
+    calls: Iterator[dict[str, Any]] = ({**shared, "seed": seed} for seed in range(repeats))
+    return sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)

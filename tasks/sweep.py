@@ -1,0 +1,153 @@
+"""Begin a sweep, or go on with the one that was killed; and what its study holds."""
+
+import shutil
+from pathlib import Path
+
+from mlflow.entities import Param, RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from prefect import get_run_logger, task
+
+from sentiment.data.prepare import Prepared
+from sentiment.search_space import SearchSpace
+from sentiment.settings import Settings, load_settings, shown
+from sentiment.sweep_record import TrialRow
+from tasks.results import RunContext
+from tasks.study import ENDED_AS, FINISHED, PARENTS, RETRY_OF, RUN_ID, Sweep, finished, identity, open_study
+from tasks.tracking import connect, tracking_errors
+
+
+@task(name="begin", task_run_name="begin", persist_result=False)
+def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, restart: bool) -> Sweep:
+    """Begin a sweep, or take over an unfinished one: same recipe, space, seed, dataset, store and name.
+
+    Of an unfinished one, finished trials stay and become children of this run; what was running is marked as
+    failed, and what it tried waits to be tried again. Its processes are gone, or notice that they are not wanted.
+
+    Written: the study's journal in the data folder, which goes when the sweep is finished; tags of earlier runs.
+    """
+    settings = load_settings()
+    client = connect(settings)
+    store = {"store": shown(settings.tracking_uri), "experiment": settings.experiment}
+    mine = identity(run.config, run.seed, dataset=prepared.digest, space=space.digest, name=name, **store)
+    sweep = Sweep(_folder(settings, run) / mine, space, run.config, run.seed)
+    with tracking_errors(settings.tracking_uri):
+        study = _study(client, sweep, restart=restart)
+        parents = study.user_attrs.get(PARENTS, [])
+        if parents:
+            _take_over(client, study, run, parents)
+        elif space.holds(run.config):
+            # The recipe as it is comes first: whatever is found is then no worse than that.
+            values = run.config.model_dump(include=set(space.fields))
+            study.enqueue_trial(values, skip_if_exists=True)
+        study.set_user_attr(PARENTS, [*parents, run.run_id])
+    return sweep
+
+
+def end(sweep: Sweep) -> None:
+    """Forget the study of a finished sweep: the same command begins another."""
+    shutil.rmtree(sweep.folder, ignore_errors=True)
+
+
+def log_size(run: RunContext, **sizes: object) -> None:
+    """Log how large a sweep is, as parameters of its run."""
+    settings = load_settings()
+    with tracking_errors(settings.tracking_uri):
+        params = [Param(f"sweep.{name}", str(value)) for name, value in sizes.items()]
+        connect(settings).log_batch(run.run_id, params=params)
+
+
+def left_to_do(sweep: Sweep, trials: int) -> range:
+    """Places of the trials that are still to be run, counted on from those that there are."""
+    study = open_study(sweep)
+    begun = sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+    return range(begun, begun + max(0, trials - len(finished(study))))
+
+
+def rows(study: Study) -> list[TrialRow]:
+    """The finished trials."""
+    return [_row(trial) for trial in finished(study)]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    losses = trial.intermediate_values.values()
+    complete = trial.state == TrialState.COMPLETE
+    seconds = trial.duration.total_seconds() if trial.duration else 0.0
+    return TrialRow(
+        trial.number,
+        trial.user_attrs[ENDED_AS],
+        trial.value if complete else min(losses, default=None),
+        len(losses),
+        seconds,
+        trial.params,
+        trial.user_attrs[RUN_ID],
+    )
+
+
+def _folder(settings: Settings, run: RunContext) -> Path:
+    return settings.data_dir / "sweeps" / run.model_name
+
+
+def _study(client: MlflowClient, sweep: Sweep, *, restart: bool) -> Study:
+    """The unfinished study if there is one to go on with, else an empty one."""
+    study = open_study(sweep)
+    parents = study.user_attrs.get(PARENTS, [])
+    if not parents and not restart:
+        return study
+    why = "it was asked for" if restart else _why_not(client, study, parents[-1])
+    if why is None:
+        return study
+    if parents:
+        get_run_logger().info("beginning anew: %s", why)
+    shutil.rmtree(sweep.folder)
+    return open_study(sweep)
+
+
+def _why_not(client: MlflowClient, study: Study, parent: str) -> str | None:
+    """Why an earlier sweep is not gone on with; None if it is."""
+    if _status(client, parent) == "FINISHED":
+        return "the earlier sweep is finished"
+    if any(_status(client, trial.user_attrs[RUN_ID]) is None for trial in finished(study)):
+        return "runs of the earlier sweep are gone from the store"
+    return None
+
+
+def _status(client: MlflowClient, run_id: str) -> str | None:
+    """Status of a run; None when there is none, or it was deleted."""
+    try:
+        info = client.get_run(run_id).info
+    except MlflowException as err:
+        if err.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return str(info.status) if info.lifecycle_stage == "active" else None
+
+
+def _take_over(client: MlflowClient, study: Study, run: RunContext, parents: list[str]) -> None:
+    trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    for trial in trials:
+        if trial.state in FINISHED:
+            _adopt(client, trial.user_attrs[RUN_ID], run.run_id)
+            continue
+        if trial.state in (TrialState.RUNNING, TrialState.FAIL) and trial.number not in retried:
+            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+    for parent in parents:
+        if _status(client, parent) is not None:
+            client.set_tag(parent, "continued_by", run.run_id)
+    done = sum(trial.state in FINISHED for trial in trials)
+    get_run_logger().info("going on with an unfinished sweep: %d trials are done", done)
+
+
+def _adopt(client: MlflowClient, run_id: str, parent: str) -> None:
+    """Hang a finished trial's run below another parent; one that was killed before it was closed is whole."""
+    client.set_tag(run_id, "mlflow.parentRunId", parent)
+    run = client.get_run(run_id)
+    if run.info.status != "FINISHED":
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+        if "end" in run.data.tags:
+            client.delete_tag(run_id, "end")

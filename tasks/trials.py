@@ -1,0 +1,209 @@
+"""One trial of a sweep, and one seed of its best recipe: tasks that run side by side, wherever the runner says."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import RunTag
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+from prefect import get_run_logger, task
+
+from sentiment.data import reviews
+from sentiment.data.prepare import Prepared, Source
+from sentiment.data.reviews import Reviews
+from sentiment.errors import UsageError, WorldError
+from sentiment.history import Epoch, best_epoch
+from sentiment.recipes import TrainConfig
+from sentiment.run_record import SEED, TRIAL
+from sentiment.settings import load_settings
+from sentiment.sweep_record import COMPLETE, DIVERGED, PRUNED
+from tasks.console import progress_bar
+from tasks.evaluate import evaluate
+from tasks.results import RunContext, SeedResult
+from tasks.runs import child_run, seeds_label
+from tasks.study import ENDED_AS, RUN_ID, Sweep, distributions, open_study
+from tasks.tracking import EpochLog, connect, log_metrics, tracking_errors
+from tasks.train import train
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from sentiment.training import Trained
+
+
+class _Pruned(Exception):  # noqa: N818 - no error
+    """The trial is not worth going on with."""
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a trial ended.
+
+    Attributes:
+        number: of the trial; 0 is the first.
+        state: complete, pruned, or diverged, which counts as pruned.
+        loss: validation loss of the epoch kept, if complete; else of the last epoch, if there was one.
+        epochs: that it trained.
+        values: what it tried.
+        run_id: of MLflow.
+    """
+
+    number: int
+    state: str
+    loss: float | None
+    epochs: int
+    values: dict[str, Any]
+    run_id: str
+
+
+@task(name="start worker", task_run_name="start worker", persist_result=False)
+def start_worker() -> None:
+    """Import TensorFlow, once a process, while the data is prepared."""
+    import sentiment.training  # noqa: F401
+
+
+@task(name="trial", task_run_name="trial at place {place}", persist_result=False)
+def trial(parent: RunContext, source: Source, prepared: Prepared, sweep: Sweep, place: int) -> TrialEnd:
+    """Ask the study what to try, train it, and tell the study how low its validation loss came.
+
+    A diverged training counts as pruned: the study learns to leave such values alone. The test split stays unread.
+
+    Written: the trial in the study; a child run in MLflow, with metrics of each epoch and the tags
+    ``trial.number``, ``trial.state`` and ``trial.epochs``.
+    """
+    study = open_study(sweep, place)
+    asked = study.ask(distributions(sweep.space))
+    try:
+        return _tried(study, asked, sweep.recipe(asked.params), parent, source, prepared)
+    except UpdateFinishedTrialError as err:
+        raise WorldError(f"Trial {asked.number} was given up: another run of this sweep has begun.") from err
+    except BaseException:
+        if study.get_trials(deepcopy=False)[asked.number].state == TrialState.RUNNING:
+            study.tell(asked, state=TrialState.FAIL)
+        raise
+    finally:
+        gc.collect()  # networks refer to themselves in circles; a worker trains one after the other
+
+
+@task(name="train the best", task_run_name="train the best, seed {seed}", persist_result=False)
+def train_best(
+    parent: RunContext, source: Source, prepared: Prepared, config: TrainConfig, seed: int
+) -> SeedResult:
+    """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does.
+
+    Written: a child run in MLflow, as complete as any training's.
+    """
+    name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
+    with child_run(parent, name, SEED, source, prepared, config=config, seed=seed) as run:
+        trained = train.fn(run, prepared)
+        measured = evaluate.fn(run, prepared, trained)
+    return SeedResult(run, trained, measured)
+
+
+def _tried(
+    study: Study, asked: Trial, config: TrainConfig, parent: RunContext, source: Source, prepared: Prepared
+) -> TrialEnd:
+    tags = {"trial.number": str(asked.number)}
+    name = f"trial{asked.number:02d}-{parent.name.removeprefix('sweep-')}"
+    with child_run(parent, name, TRIAL, source, prepared, config=config, tags=tags) as run:
+        asked.set_user_attr(RUN_ID, run.run_id)
+        ended = _fit(asked, run, prepared)
+        # Told first: a run that is open though its trial is finished can be closed later, whole as it is.
+        asked.set_user_attr(ENDED_AS, ended.state)
+        if ended.state == COMPLETE:
+            study.tell(asked, ended.loss)
+        else:
+            study.tell(asked, state=TrialState.PRUNED)
+    return ended
+
+
+def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> TrialEnd:
+    """Train until the end, the pruner's no, or a divergence; log what came of it."""
+    settings, logger = load_settings(), get_run_logger()
+    client = connect(settings)
+    log = EpochLog(client, run.run_id, logger)
+    logger.info(_line(asked))
+    seen: list[Epoch] = []
+    state, kept = _trained(run, prepared, _watcher(asked, run.config, seen, log))
+    loss = kept.val_loss if kept else seen[-1].val_loss if seen else None
+    ended = TrialEnd(asked.number, state, loss, len(seen), asked.params, run.run_id)
+    metrics = {"train/epochs": float(len(seen)), "trial/number": float(asked.number)}
+    if seen:
+        best = best_epoch(seen)
+        metrics |= {"val/best_loss": best.val_loss, "val/best_epoch": float(best.number)}
+    if kept:
+        metrics |= {"val/kept_loss": kept.val_loss, "train/kept_epoch": float(kept.number)}
+    note = f"{_line(asked)}\n\n{told_of(ended)}"
+    tags = {"trial.state": state, "trial.epochs": str(len(seen)), "mlflow.note.content": note}
+    with tracking_errors(settings.tracking_uri):
+        log.flush()
+        log_metrics(client, run.run_id, metrics)
+        client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    logger.info("%s", told_of(ended))
+    return ended
+
+
+def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
+    """Train; how it ended, and if it came to its end the epoch whose weights would be kept."""
+    try:
+        trained = _train(run, prepared, on_epoch)
+    except _Pruned:
+        return PRUNED, None
+    except UsageError as err:
+        if "diverged" not in str(err):
+            raise
+        return DIVERGED, None
+    return COMPLETE, trained.history[trained.kept - 1]
+
+
+def told_of(ended: TrialEnd) -> str:
+    """How a trial ended, in one line."""
+    return f"trial {ended.number} {_ending(ended.state, ended.loss, ended.epochs)}"
+
+
+def _watcher(asked: Trial, config: TrainConfig, seen: list[Epoch], log: EpochLog) -> Callable[[Epoch], None]:
+    """What each epoch is told to: the run, the study, and by the pruner's word the end."""
+    logger = get_run_logger()
+
+    def on_epoch(epoch: Epoch) -> None:
+        seen.append(epoch)
+        log.add(epoch)
+        logger.info("epoch %d/%d: val loss %.4f", epoch.number, config.epochs, epoch.val_loss)
+        asked.report(epoch.val_loss, epoch.number)
+        if epoch.number < config.epochs and asked.should_prune():
+            raise _Pruned
+
+    return on_epoch
+
+
+def _train(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> "Trained":
+    train_split, validation = _splits(prepared.table, run.config.validation_fraction)
+    from sentiment import training
+
+    return training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
+
+
+@lru_cache(maxsize=1)
+def _splits(table: Path, fraction: float) -> tuple[Reviews, Reviews]:
+    """The reviews to learn from, kept from trial to trial."""
+    return reviews.read(table).learning_splits(fraction)
+
+
+def _line(asked: Trial) -> str:
+    return f"trial {asked.number} tries " + ", ".join(
+        f"{name}={shown(value)}" for name, value in asked.params.items()
+    )
+
+
+def _ending(state: str, loss: float | None, epochs: int) -> str:
+    after = f"after {epochs} epoch{'s' if epochs != 1 else ''}"
+    told = "" if loss is None else f", val loss {loss:.4f}"
+    return f"{state} {after}{told}"
+
+
+def shown(value: Any) -> str:
+    """A value for people: numbers by four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

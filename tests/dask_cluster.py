@@ -1,0 +1,66 @@
+"""A Dask scheduler and two worker processes on this machine, as a user starts them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from distributed import Client
+
+from tests.servers import free_port
+from tests.world import ROOT
+
+_DASK = Path(sys.executable).with_name("dask")
+
+
+@contextmanager
+def cluster(folder: Path, **variables: str) -> Iterator[str]:
+    """Run ``dask scheduler`` and twice ``dask worker`` until the block ends; gives the scheduler's address.
+
+    Args:
+        folder: for their logs and scratch files.
+        variables: of the workers' environment.
+    """
+    address = f"tcp://127.0.0.1:{free_port()}"
+    port = address.rpartition(":")[2]
+    with ExitStack() as stack:
+        scheduler = "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"
+        stack.enter_context(_running(folder / "scheduler.log", scheduler, variables))
+        _wait_for_port(int(port))
+        for name in ("one", "two"):
+            scratch = str(folder / "scratch")
+            worker = "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", name
+            command = *worker, "--local-directory", scratch
+            stack.enter_context(_running(folder / f"worker-{name}.log", command, variables))
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address
+
+
+@contextmanager
+def _running(log: Path, arguments: tuple[str, ...], variables: dict[str, str]) -> Iterator[None]:
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [_DASK, *arguments], env={**os.environ, **variables}, cwd=ROOT, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_for_port(port: int, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens at port {port}")

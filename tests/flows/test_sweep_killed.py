@@ -1,0 +1,132 @@
+"""Sweeps that are killed with SIGKILL, wherever they are, and started again; real processes, minutes."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from tasks.tracking import connect
+from tests.world import ROOT, World, command
+
+pytestmark = [pytest.mark.story, pytest.mark.timeout(1_800)]
+
+SWEEP = (
+    "sweep", "--dataset", "sample", "--recipe", "seed", "--trials", "12", "--workers", "2", "--repeats", "2",
+    "--set", "epochs=3", "--set", "sequence_length=40",
+)  # fmt: skip
+
+
+def runs(client: MlflowClient, kind: str) -> list[Run]:
+    found = client.search_experiments(filter_string="name = 'sentiflow'")
+    return list(client.search_runs([found[0].experiment_id], f"tags.kind = '{kind}'")) if found else []
+
+
+@pytest.fixture
+def begin(world: World) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def start() -> "subprocess.Popen[bytes]":
+        with (world.root / f"output-{len(begun)}.txt").open("w") as output:
+            begun.append(subprocess.Popen(
+                [command(), *SWEEP], env=world.environment(), cwd=ROOT, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            ))  # fmt: skip
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def workers_of(process: "subprocess.Popen[bytes]") -> list[int]:
+    done = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in done.stdout.split() if int(line) != process.pid]
+
+
+def wait_for(what: Callable[[], bool], process: "subprocess.Popen[bytes]", seconds: float = 600) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, "the sweep ended before it was killed"
+        assert time.monotonic() < until, "it never came so far"
+        time.sleep(0.5)
+
+
+def check_whole(world: World) -> None:
+    """Twelve finished trials below one parent, each once, and nothing that says it runs."""
+    client = connect(world.settings)
+    (parent,) = [run for run in runs(client, "sweep") if run.info.status == "FINISHED"]
+    trials = runs(client, "trial")
+    done = [run for run in trials if run.info.status == "FINISHED"]
+    assert Counter(run.info.status for run in trials)["RUNNING"] == 0
+    assert len(done) == 12
+    assert {run.data.tags["mlflow.parentRunId"] for run in done} == {parent.info.run_id}
+    assert len({run.data.tags["trial.number"] for run in done}) == 12
+    assert all(run.data.tags["trial.state"] in ("complete", "pruned") for run in done)
+    mine = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    children = client.search_runs([parent.info.experiment_id], mine)
+    assert Counter(run.data.tags["kind"] for run in children) == {"trial": 12, "seed": 2}
+    assert parent.data.metrics["trials/complete"] + parent.data.metrics["trials/pruned"] == 12
+    assert parent.data.metrics["val/best_loss"] == min(
+        run.data.metrics["val/kept_loss"] for run in done if run.data.tags["trial.state"] == "complete"
+    )
+    for run in [*trials, *runs(client, "sweep"), *runs(client, "seed")]:
+        assert run.info.status != "RUNNING"
+    assert not list((world.root / "data" / "sweeps").glob("*/*"))
+
+
+@pytest.mark.parametrize("trials", [0, 3, 8, 12])
+def test_a_sweep_whose_processes_are_all_killed_goes_on_and_ends_with_all_its_trials(
+    world: World, prefect_server: None, begin: Callable[[], "subprocess.Popen[bytes]"], trials: int
+) -> None:
+    client = connect(world.settings)
+    killed = begin()
+    wait_for(lambda: len(runs(client, "trial")) >= trials, killed)
+    time.sleep(random.uniform(0, 3))
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    before = {run.info.run_id for run in runs(client, "trial") if run.info.status == "FINISHED"}
+    again = begin()
+    assert again.wait(timeout=600) == 0, (world.root / "output-1.txt").read_text()[-3_000:]
+    check_whole(world)
+    assert before <= {run.info.run_id for run in runs(client, "trial") if run.info.status == "FINISHED"}
+
+
+def test_workers_end_when_their_parent_alone_is_killed(
+    world: World, prefect_server: None, begin: Callable[[], "subprocess.Popen[bytes]"]
+) -> None:
+    client = connect(world.settings)
+    killed = begin()
+    wait_for(lambda: len(runs(client, "trial")) >= 3, killed)
+    assert len(workers_of(killed)) >= 2
+    killed.kill()
+    killed.wait()
+    until = time.monotonic() + 20
+    while workers_of(killed) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not workers_of(killed)
+    assert begin().wait(timeout=600) == 0
+    check_whole(world)
+
+
+def test_an_interrupted_sweep_ends_at_once_closes_its_runs_and_goes_on(
+    world: World, prefect_server: None, begin: Callable[[], "subprocess.Popen[bytes]"]
+) -> None:
+    client = connect(world.settings)
+    ended = begin()
+    wait_for(lambda: len(runs(client, "trial")) >= 3, ended)
+    ended.send_signal(signal.SIGTERM)
+    assert ended.wait(timeout=120) == 128 + signal.SIGTERM
+    assert "Traceback" not in (Path(world.root) / "output-0.txt").read_text()
+    assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} <= {"FINISHED", "KILLED"}
+    assert begin().wait(timeout=600) == 0
+    check_whole(world)

@@ -1,0 +1,80 @@
+"""Scoring by a real Dask scheduler and two worker processes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sentiment.errors import UsageError, WorldError
+from sentiment.progress import Advance
+from tasks.batch import Request, score_input
+from tests.dask_cluster import cluster
+from tests.world import Trained
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with cluster(tmp_path_factory.mktemp("dask")) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _in_its_world(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained.world.enter(monkeypatch)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "in.csv"
+    texts = [f"The acting was {'dull' if k % 3 else 'touching'} {k}." if k % 50 else "" for k in range(20_000)]
+    pd.DataFrame({"id": range(len(texts)), "text": texts}).to_csv(made, index=False)
+    return made
+
+
+def test_a_cluster_writes_the_same_bytes_as_this_machine_also_when_it_goes_on(
+    trained: Trained, address: str, path: Path, tmp_path: Path
+) -> None:
+    here = score_input(Request(path, tmp_path / "here.parquet", keep=("id",)), trained.world.settings)
+    settings = trained.world.settings.model_copy(update={"task_runner": "dask", "dask_address": address})
+    request = Request(path, tmp_path / "there.parquet", keep=("id",))
+
+    @contextmanager
+    def interrupted(_what: str, _total: int) -> Iterator[Advance]:
+        steps: list[int] = []
+
+        def advance(step: int) -> None:
+            steps.append(step)
+            if len(steps) == 3:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    with pytest.raises(KeyboardInterrupt):
+        score_input(request, settings, interrupted)
+    said: list[str] = []
+    there = score_input(request, settings, say=said.append)
+    assert said == ["Going on where an unfinished run was: 6,144 rows are done."]
+    assert there.rows == 20_000 - 6_144
+    for one, other in ((here.output, there.output), (here.totals.rejects, there.totals.rejects)):
+        assert one is not None and other is not None
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
+    trained: Trained, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.dask_cluster.REACH_SECONDS", 1)
+    settings = trained.world.settings.model_copy(
+        update={"task_runner": "dask", "dask_address": "tcp://127.0.0.1:9"}
+    )
+    with pytest.raises(WorldError, match="answers at tcp://127.0.0.1:9") as caught:
+        score_input(Request(path, tmp_path / "out.parquet"), settings)
+    assert "SENTIFLOW_DASK_ADDRESS" in caught.value.hint
+
+
+def test_dask_without_an_address_is_refused(trained: Trained, path: Path, tmp_path: Path) -> None:
+    settings = trained.world.settings.model_copy(update={"task_runner": "dask"})
+    with pytest.raises(UsageError, match="needs the address of its scheduler"):
+        score_input(Request(path, tmp_path / "out.parquet"), settings)
