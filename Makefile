@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test test-stories check format bench bench-use results ui lock clean \
+.PHONY: setup setup-dev run test test-stories check format bench bench-use bench-compare results screenshots ui lock clean \
 	env up down logs backup restore import deployments
 
 setup: .venv/.installed
@@ -54,9 +54,19 @@ bench-use: setup-dev
 	$(BIN)/python -m tests.bench.scoring --write
 	$(BIN)/python -m tests.bench.serving --write
 
-# Trains each recipe with five seeds. Writes the table of results in the README.
+# Measures a sweep with one worker and with two, and commands on a store of a thousand runs. Writes the README's tables.
+bench-compare: setup-dev
+	$(BIN)/python -m tests.bench.sweep --write
+	$(BIN)/python -m tests.bench.many_runs
+
+# Trains each recipe with five seeds, then the baselines. Writes the tables of results in the README.
 results: setup-dev
 	$(BIN)/python -m tests.bench.results
+	$(BIN)/python -m tests.bench.baselines
+
+# Makes the pictures of MLflow's pages in docs/images anew, from the runs in the store of the settings.
+screenshots: setup-dev
+	$(BIN)/python -m tests.bench.screenshots
 
 ui: setup
 	$(BIN)/sentiflow ui

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import app_care, app_life, app_run, app_team, app_use, logs
+from flows.cli import app_care, app_compare, app_life, app_run, app_runs, app_team, app_use, logs
 from flows.cli.options import DatasetOption, DebugOption, RecipeOption, SetOption
 
 app = typer.Typer(
@@ -79,24 +79,8 @@ def data(
     command.run(dataset, recipe, changes or [])
 
 
-@app.command(
-    epilog="""Examples:
-
-    sentiflow runs
-
-    sentiflow runs --most 50"""
-)
-def runs(
-    most: Annotated[int, typer.Option("--most", "-n", min=1, max=1000, help="How many runs to list.")] = 10,
-    debug: DebugOption = False,
-) -> None:
-    """List the latest runs, newest first."""
-    logs.set_up(debug=debug)
-    from flows.cli import runs as command
-
-    command.run(most)
-
-
+app_runs.add_to(app)
+app_compare.add_to(app)
 app_life.add_to(app)
 app_use.add_to(app)
 app_run.add_to(app)

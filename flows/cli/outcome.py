@@ -76,7 +76,7 @@ def _dataset_of(result: TrainingResult | RepeatsResult) -> str:
 
 
 def _next(result: TrainingResult | RepeatsResult, dataset: str) -> list[str]:
-    me = _command()
+    me = command()
     lines = [
         "",
         f"Look at it:  {me} ui   then {result.run_url}",
@@ -87,6 +87,6 @@ def _next(result: TrainingResult | RepeatsResult, dataset: str) -> list[str]:
     return [*lines, f"On the real reviews: {me} train --dataset imdb"] if dataset == "sample" else lines
 
 
-def _command() -> str:
+def command() -> str:
     """How to call this command from here: by its name where the shell finds it, else by its path."""
     return "sentiflow" if shutil.which("sentiflow") else os.path.relpath(sys.argv[0])

@@ -29,7 +29,8 @@ def run(
     config = load_recipe(recipe, changes)
     settings = load_settings()
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
-    wait_for_server = _start_up(config, dataset, seeds, settings)
+    told = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
+    wait_for_server = start_up(told, dataset, settings)
     try:
         result = _train(config, dataset, seed, repeats, promote, wait_for_server)
     except UnreachableError as err:
@@ -48,12 +49,23 @@ def run(
     outcome.show(result, dataset)
 
 
-def _start_up(config: TrainConfig, dataset: str, seeds: str, settings: Settings) -> Callable[[], None]:
-    """Check what can be checked first, and begin what takes its time; each import here costs a second or more."""
+def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
+    """Check what can be checked first, say what will be done, and begin what takes its time.
+
+    Each import here costs a second or more.
+
+    Args:
+        told: what will be done, as markup.
+        dataset: as the user named it.
+        settings: of the store and of Prefect.
+
+    Returns:
+        A function that waits until Prefect's server answers.
+    """
     from tasks.preflight import check_data
 
     check_data(dataset, settings)
-    CONSOLE.print(f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}")
+    CONSOLE.print(told)
     CONSOLE.print(f"Store: {escape(shown(settings.tracking_uri))}", soft_wrap=True)
     from tasks.temporary_server import start_early
 

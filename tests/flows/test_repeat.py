@@ -117,8 +117,9 @@ def test_prefect_names_the_tasks_by_seed_and_shows_the_summary(
 
 
 def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: RepeatsResult, repeated: World) -> None:
-    line = next(line for line in repeated.run("runs").stdout.splitlines() if "7 to 9" in line)
-    assert f"{result.accuracy.mean:.2%} on average, sd {100 * result.accuracy.sd:.2f} points" in line
+    line = next(line for line in repeated.run("runs").stdout.splitlines() if "seeds7to9" in line)
+    assert f"{result.accuracy.mean:.2%}  mean, sd {100 * result.accuracy.sd:.2f}" in line
+    assert "repeats (3)" in line
 
 
 def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(

@@ -12,7 +12,10 @@ import sentiment
 
 PACKAGE = Path(sentiment.__file__).parent
 HEAVY = ("prefect", "mlflow", "tensorflow", "keras")
-BUILD_NETWORKS = {"sentiment.model", "sentiment.training", "sentiment.callbacks", "sentiment.core.network"}
+BUILD_NETWORKS = {
+    "sentiment.model", "sentiment.training", "sentiment.callbacks", "sentiment.core.network",
+    "sentiment.baselines.networks", "sentiment.baselines.network_fit",
+}  # fmt: skip
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages([str(PACKAGE)], "sentiment.") if info.name not in BUILD_NETWORKS
 )

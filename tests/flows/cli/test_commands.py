@@ -16,8 +16,8 @@ import pytest
 from tests.world import ROOT, Trained, World
 
 COMMANDS = (
-    "", "train", "data", "runs", "promote", "rollback", "history", "versions", "delete", "predict", "explain",
-    "score", "serve", "schedule", "trigger", "ui",
+    "", "train", "data", "runs", "compare", "promote", "rollback", "history", "versions", "delete", "predict",
+    "explain", "score", "serve", "schedule", "trigger", "ui", "report",
 )  # fmt: skip
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 
@@ -78,9 +78,9 @@ def test_runs_lists_when_recipe_dataset_accuracy_seconds_and_version(trained: Tr
     done = trained.world.run("runs")
     (line,) = [line for line in done.stdout.splitlines() if "sample" in line]
     measured = trained.result.measured
-    assert "seed (sequence_length=80)" in line
-    assert f"{measured.accuracy:.2%} ({measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})" in line
-    assert "sample-sentiment v1" in line
+    assert "seed+sequence_length=80-sample-seed4" in line
+    assert f"{measured.accuracy:.2%}  {100 * measured.accuracy_low:.2f} to {measured.accuracy_high:.2%}" in line
+    assert line.split()[-1] == "v1"
 
 
 def test_runs_of_an_empty_store_say_how_to_make_one(world: World) -> None:

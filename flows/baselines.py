@@ -1,0 +1,72 @@
+"""The recipe's network beside simpler and other models: what the recurrence buys."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.train import Seed
+from sentiment.baselines.names import Name, choose
+from sentiment.data.prepare import Prepared, Source
+from sentiment.recipes import TUNED, TrainConfig
+from sentiment.run_record import BASELINES
+from tasks.baselines import baseline_run, measure_baseline, network_run, set_name
+from tasks.evaluate import evaluate
+from tasks.fetch import fetch
+from tasks.notify import failed
+from tasks.prepare import prepare
+from tasks.results import RunContext
+from tasks.runs import seeds_label, training_run
+from tasks.summarize_baselines import BaselinesResult, summarize_baselines
+from tasks.train import preload
+from tasks.train import train as train_network
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    config = TrainConfig.model_validate(given["config"])
+    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
+    return set_name(config, given["dataset"], seeds_label(given["seed"]), moment)
+
+
+@flow(name="baselines", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+def baselines(
+    config: TrainConfig = TUNED, dataset: str = "imdb", seed: Seed = 0, only: list[Name] | None = None
+) -> BaselinesResult:
+    """Measure a recipe's network and baselines on the same reviews, each a run below one parent.
+
+    1. fetch and prepare, once
+    2. train and evaluate the recipe's network, as ``train`` does
+    3. fit and evaluate each baseline: the same splits, vocabulary and length
+    4. summarize: one table, on the parent
+
+    A model that fails fails the set; the runs before it stay. Nothing is registered: the packaged form is the
+    network's.
+
+    Args:
+        config: The recipe, field by field; of the baselines it says vocabulary, length, validation and size.
+        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        seed: Of first weights and of the order of reviews.
+        only: Baselines to fit; by default all.
+    """
+    names = choose(only or [])
+    preload()
+    with training_run(config, dataset, seed, kind=BASELINES) as parent:
+        source = fetch(parent)
+        prepared = prepare(parent, source)
+        network = _network(parent, source, prepared)
+        runs: dict[str, RunContext] = {name: _baseline(parent, name, source, prepared) for name in names}
+        return summarize_baselines(parent, prepared, network, runs)
+
+
+def _network(parent: RunContext, source: Source, prepared: Prepared) -> RunContext:
+    """Train and evaluate the recipe's own network."""
+    with network_run(parent, source, prepared) as run:
+        trained = train_network.with_options(task_run_name="train network")(run, prepared)
+        evaluate.with_options(task_run_name="evaluate network")(run, prepared, trained)
+    return run
+
+
+def _baseline(parent: RunContext, name: Name, source: Source, prepared: Prepared) -> RunContext:
+    """Fit and evaluate one baseline."""
+    with baseline_run(parent, name, source, prepared) as run:
+        measure_baseline.with_options(task_run_name=f"baseline {name}")(run, name, prepared)
+    return run

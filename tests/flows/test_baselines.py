@@ -1,0 +1,208 @@
+"""A set of baselines on the sample, read back from the store."""
+
+from collections.abc import Callable
+from itertools import takewhile
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from prefect.client.orchestration import get_client
+
+from flows.baselines import baselines
+from sentiment.baselines.fitted import Fitted
+from sentiment.baselines.names import NAMES
+from sentiment.baselines.table import TOP
+from sentiment.data import reviews
+from sentiment.data.reviews import Reviews
+from sentiment.errors import UsageError
+from sentiment.gate import ScoreTable, compare
+from sentiment.recipes import load_recipe
+from tasks import baselines as tasks
+from tasks.run_store import open_store, score_table
+from tasks.summarize_baselines import BaselinesResult
+from tasks.tracking import connect
+from tests.world import World, make_world
+
+CONFIG = load_recipe(
+    "seed", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4", "learning_rate=0.01"]
+)
+
+Seen = dict[str, tuple[set[str], set[str]]]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> World:
+    return make_world(tmp_path_factory.mktemp("baselines"), migrated_store)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """Ids of the reviews that each fitting was given."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def result(measured: World, prefect_server: None, seen: Seen) -> BaselinesResult:
+    fit = tasks.fit
+
+    def watched(name: str, training: Reviews, validation: Reviews, *rest: object) -> Fitted:
+        seen[name] = set(training.review_id), set(validation.review_id)
+        return fit(name, training, validation, *rest)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        measured.enter(patch)
+        patch.setattr(tasks, "fit", watched)
+        return baselines(CONFIG, "sample", 3)
+
+
+@pytest.fixture(scope="module")
+def client(measured: World) -> MlflowClient:
+    return connect(measured.settings)
+
+
+@pytest.fixture(scope="module")
+def children(result: BaselinesResult, client: MlflowClient) -> dict[str, Run]:
+    """By name; the network's is called seed, as its recipe."""
+    found = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{result.run_id}'")
+    return {run.data.tags["recipe"]: run for run in found}
+
+
+@pytest.fixture(scope="module")
+def tables(
+    children: dict[str, Run], measured: World, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, ScoreTable]:
+    store, folder = open_store(measured.settings), tmp_path_factory.mktemp("scores")
+    found = {name: score_table(store, store.record(run.info.run_id), folder) for name, run in children.items()}
+    return {name: table for name, table in found.items() if table is not None}
+
+
+def test_each_is_a_finished_run_below_the_parent_that_says_what_it_is(
+    children: dict[str, Run], result: BaselinesResult, client: MlflowClient
+) -> None:
+    assert set(children) == {"seed", *NAMES}
+    assert {(run.info.status, run.data.tags["kind"]) for run in children.values()} == {("FINISHED", "baseline")}
+    assert client.get_run(result.run_id).data.tags["kind"] == "baselines"
+    moment = result.run_name.rpartition("seed3-")[2]
+    assert {name: run.info.run_name for name, run in children.items() if name != "seed"} == {
+        name: f"{name}-sample-seed3-{moment}" for name in NAMES
+    }
+    assert "baselines-" + children["seed"].info.run_name == result.run_name
+
+
+def test_all_scored_the_same_reviews_of_the_same_dataset(
+    children: dict[str, Run], tables: dict[str, ScoreTable]
+) -> None:
+    assert len({run.data.params["dataset.digest"] for run in children.values()}) == 1
+    assert all(run.inputs.dataset_inputs for run in children.values())
+    assert set(tables) == set(children)
+    for table in tables.values():
+        assert table.review_id.tolist() == tables["seed"].review_id.tolist()
+        assert table.label.tolist() == tables["seed"].label.tolist()
+        assert table.sequence_length == 20
+
+
+def test_nothing_is_fitted_on_a_test_review(seen: Seen, measured: World, result: BaselinesResult) -> None:
+    (path,) = (measured.root / "data" / "datasets" / "sample").glob("*.parquet")
+    training, validation = reviews.read(path).learning_splits(0.2)
+    assert seen == dict.fromkeys(NAMES, (set(training.review_id), set(validation.review_id)))
+    assert not (set(training.review_id) | set(validation.review_id)) & set(reviews.read(path).of("test").review_id)
+
+
+def test_parameters_are_counted_as_by_hand(children: dict[str, Run]) -> None:
+    v, d = 10_000, 4
+    # The network: d u + u u + u behind the embedding, and u + 1; with 4 units 41. Nearest to it:
+    # 7 units of a dense layer (d u + u + u + 1 = 43; 6 give 37),
+    # 2 of a GRU (3 (8 + 4 + 4) + 3 = 51; 1 gives 23), 1 of an LSTM (4 (4 + 1 + 1) + 2 = 26; 2 give 59).
+    expected = {
+        "seed": v * d + 41, "majority": 1, "tfidf": v - 4 + 1,
+        "embeddings": v * d + 43, "gru": v * d + 51, "lstm": v * d + 26,
+    }  # fmt: skip
+    assert {name: run.data.metrics["model/parameters"] for name, run in children.items()} == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_baseline_s_run_holds_what_a_network_s_does(
+    name: str, children: dict[str, Run], client: MlflowClient, tables: dict[str, ScoreTable]
+) -> None:
+    run, network = children[name], children["seed"]
+    by_epoch = set() if name not in ("majority", "tfidf") else {
+        "train/loss", "train/accuracy", "train/learning_rate", "train/reviews_per_second", "train/epochs",
+        "train/kept_epoch", "val/best_epoch", "time/epoch",
+    }  # fmt: skip
+    assert set(network.data.metrics) - set(run.data.metrics) == by_epoch
+    assert run.data.metrics["test/accuracy"] == tables[name].right.mean()
+    files = {entry.path for entry in client.list_artifacts(run.info.run_id)}
+    assert files >= {"report.html", "test_scores.parquet", "plots", "model_summary.txt"}
+
+
+def test_the_majority_is_what_the_training_labels_say(
+    tables: dict[str, ScoreTable], measured: World, children: dict[str, Run]
+) -> None:
+    (path,) = (measured.root / "data" / "datasets" / "sample").glob("*.parquet")
+    training, _ = reviews.read(path).learning_splits(0.2)
+    assert np.unique(tables["majority"].score).tolist() == [training.label.mean()]
+    assert children["majority"].data.metrics["test/auc"] == 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parent_holds_accuracy_and_difference_of_each(
+    name: str, result: BaselinesResult, client: MlflowClient, tables: dict[str, ScoreTable]
+) -> None:
+    parent = client.get_run(result.run_id).data
+    mine, network = tables[name].right, tables["seed"].right
+    assert parent.metrics[f"test/accuracy_{name}"] == mine.mean()
+    assert parent.metrics[f"test/difference_{name}"] == pytest.approx(mine.mean() - network.mean())
+    assert parent.metrics[f"test/p_value_{name}"] == compare(mine, network).p_value
+    assert parent.metrics["test/accuracy_network"] == network.mean()
+
+
+def test_the_description_has_a_line_a_model_and_prefect_shows_it(
+    result: BaselinesResult, client: MlflowClient
+) -> None:
+    note = client.get_run(result.run_id).data.tags["mlflow.note.content"]
+    lines = note.splitlines()
+    rows = takewhile(lambda line: line.startswith("|"), lines[lines.index(TOP) + 2 :])
+    assert [row.split(" | ")[0] for row in rows] == ["| seed\\*", *(f"| {name}" for name in NAMES)]
+    assert "report.html" in {entry.path for entry in client.list_artifacts(result.run_id)}
+    with get_client(sync_client=True) as prefect:
+        assert any(a.key == "baselines-summary" and a.data == note for a in prefect.read_artifacts())
+        flow_run = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
+        names = {task.name for task in prefect.read_task_runs() if task.flow_run_id == UUID(flow_run)}
+    assert {"train network", "evaluate network", *(f"baseline {name}" for name in NAMES)} <= names
+
+
+def test_nothing_is_registered(result: BaselinesResult, client: MlflowClient) -> None:
+    assert not client.search_registered_models()
+
+
+def test_one_that_fails_fails_the_set_and_those_before_it_stay(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "fit", failing_at("tfidf", tasks.fit))
+    with pytest.raises(UsageError, match="the words are gone"):
+        baselines(CONFIG, "sample", 0, ["lstm", "tfidf", "majority"])
+    found = connect(world.settings).search_runs(["1"])
+    assert {(run.data.tags["kind"], run.data.tags["recipe"]): run.info.status for run in found} == {
+        ("baselines", "seed"): "FAILED", ("baseline", "seed"): "FINISHED",
+        ("baseline", "majority"): "FINISHED", ("baseline", "tfidf"): "FAILED",
+    }  # fmt: skip
+    assert list((world.root / "data" / "work").glob("*/*")) == []
+
+
+def failing_at(wrong: str, fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
+    def fitting(name: str, *rest: object) -> Fitted:
+        if name == wrong:
+            raise UsageError("the words are gone")
+        return fit(name, *rest)
+
+    return fitting
+
+
+def test_a_baseline_that_there_is_not_is_refused_before_anything_is_done(world: World) -> None:
+    done = world.run("baselines", "--dataset", "sample", "--only", "bert")
+    assert done.returncode == 2
+    assert "No baseline is named 'bert'" in done.stderr and "majority, tfidf" in done.stderr
+    assert not connect(world.settings).search_experiments(filter_string="name = 'sentiflow'")
