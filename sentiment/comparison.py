@@ -133,7 +133,7 @@ def _welch(run: RunRecord, first: RunRecord) -> tuple[float, float, float] | Non
 
 
 def _repeats(run: RunRecord) -> int:
-    told = run.params.get("repeats", "")
+    told = run.params.get("repeats") or run.params.get("sweep.repeats", "")
     return int(told) if told.isdecimal() else 0
 
 

@@ -33,7 +33,7 @@ def learning_curves(runs: Mapping[str, Curves], numbers: Sequence[int]) -> Figur
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for number, (label, curves) in zip(numbers, runs.items(), strict=True):
-            draw_line(axes, curves.get(f"val/{name}", ()), label=label, markersize=4, **style(number))
+            draw_line(axes, curves.get(f"val/{name}", ()), label=_literally(label), markersize=4, **style(number))
         finish_curves(axes, name, f"Validation {name}")
     _legend(figure)
     return figure
@@ -45,7 +45,7 @@ def reliability(runs: Mapping[str, Reliability], numbers: Sequence[int]) -> Figu
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
     for number, (label, bins) in zip(numbers, runs.items(), strict=True):
-        axes.plot(bins.score, bins.positive, label=label, markersize=4, **style(number))
+        axes.plot(bins.score, bins.positive, label=_literally(label), markersize=4, **style(number))
     describe(axes, "Reliability", "score", "share that is positive")
     _legend(figure)
     return figure
@@ -68,13 +68,18 @@ def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: 
         at = np.array([each.accuracy for each in found])
         ends = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in found]).reshape(-1, 2)
         look = style(number) | {"linestyle": "none"}
-        axes.errorbar(at, height, xerr=ends.T, label=label, markersize=4, elinewidth=1.2, **look)
+        axes.errorbar(at, height, xerr=ends.T, label=_literally(label), markersize=4, elinewidth=1.2, **look)
     axes.set_yticks(range(len(labels)), list(labels.values()))
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     describe(axes, "Accuracy by slice, 95% intervals", "", "")
     _legend(figure)
     return figure
+
+
+def _literally(text: str) -> str:
+    """A text in which a dollar is a dollar, and no beginning of a formula."""
+    return text.replace("$", r"\$")
 
 
 def _legend(figure: Figure) -> None:

@@ -27,8 +27,8 @@ FIELDS: Mapping[str, Callable[[RunRecord], Value]] = {
     "recipe": lambda run: run.recipe or None,
     "dataset": lambda run: run.dataset or None,
     "seed": _seed,
-    "accuracy": lambda run: run.metrics.get("test/accuracy", run.metrics.get("test/accuracy_mean")),
-    "seconds": lambda run: run.metrics.get("time/total"),
+    "accuracy": lambda run: _value(run.metrics.get("test/accuracy", run.metrics.get("test/accuracy_mean"))),
+    "seconds": lambda run: _value(run.metrics.get("time/total")),
 }
 """What has a name of its own."""
 

@@ -1,6 +1,7 @@
 """Training the network with Keras's ``fit``, by the fast core."""
 
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from sentiment.callbacks import Diverged, Recorder
@@ -126,16 +128,37 @@ def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> k
 
 
 def batches(reviews: Reviews, config: TrainConfig, *, mixed: int | None = None) -> tf.data.Dataset:
-    """Pairs of ids (n, length) and labels (n,); with a seed mixed anew each time they are gone through."""
+    """Pairs of ids (n, length) and labels (n,); with a seed mixed anew each time they are gone through.
+
+    Several members mix each in an order of its own: ids (members, n, length) and labels (members, n).
+    """
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
-    pairs = tf.data.Dataset.from_tensor_slices((ids, reviews.label))
     options = tf.data.Options()
     options.autotune.enabled = (
         False  # it now and then holds an epoch up for a second, and has nothing to tune here
     )
+    if mixed is not None and config.members > 1:
+        return _mixed_apart(ids, reviews.label, config, mixed).with_options(options)
+    pairs = tf.data.Dataset.from_tensor_slices((ids, reviews.label))
     if mixed is not None:
         pairs = pairs.shuffle(len(reviews), seed=mixed)
     return pairs.batch(config.batch_size).with_options(options)
+
+
+def _mixed_apart(
+    ids: NDArray[np.int32], labels: NDArray[np.int8], config: TrainConfig, seed: int
+) -> tf.data.Dataset:
+    """Batches of every member at once; what is mixed are rows, so that the reviews lie in memory once."""
+    source = random.Random(f"order {seed}")
+    rows = tf.data.Dataset.range(len(ids))
+    orders = [rows.shuffle(len(ids), seed=source.getrandbits(31)) for _ in range(config.members)]
+    every_id, every_label = tf.constant(ids), tf.constant(labels)
+
+    def look_up(*own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        stacked = tf.stack(own)  # (members, n)
+        return tf.gather(every_id, stacked), tf.gather(every_label, stacked)
+
+    return tf.data.Dataset.zip(*(order.batch(config.batch_size) for order in orders)).map(look_up)
 
 
 def _divergence(epoch: int, config: TrainConfig) -> UsageError:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from sentiment.batch.inputs import check_output, open_source
 from sentiment.batch.lock import output_lock
 from sentiment.batch.parts import Job, Parts, Totals
-from sentiment.batch.pipeline import Model, score_chunks
+from sentiment.batch.pipeline import Model, Pool, score_chunks
 from sentiment.batch.results import output_schema
 from sentiment.batch.source import Source
 from sentiment.errors import UsageError, WorldError
@@ -113,7 +113,8 @@ def score_input(
         _resume(parts, job, left, say)
         model = Model(version.name, version.number, scorer)
         with progress("Scoring", source.total) as advance, sampling(settings, version, say) as see:
-            rows = score_chunks(source, model, parts, request.workers, advance, see)
+            pool = _pool(settings, scorer, request.workers)
+            rows = score_chunks(source, model, parts, request.workers, advance, see, pool)
         _check_read(source, job, parts)
         totals = parts.finish(output_schema(source))
     return Scored(output, version, totals, rows, time.monotonic() - began)
@@ -135,6 +136,15 @@ def _choose(
             )
             return begun, scorer
     return usual, load_scorer(settings, usual)
+
+
+def _pool(settings: Settings, scorer: TextScorer, workers: int | None) -> Pool | None:
+    """The cluster that the settings name; by default none, as processes of this machine are the fast way."""
+    if settings.task_runner != "dask":
+        return None
+    from tasks.dask_scoring import DaskWorkers
+
+    return DaskWorkers(settings, scorer, workers)
 
 
 def _load_begun(settings: Settings, version: Version) -> TextScorer:
@@ -164,10 +174,10 @@ def _job(request: Request, source: Source, version: Version, scorer: TextScorer)
 
 def _digest(scorer: TextScorer) -> str:
     """SHA-256 of what a version scores with: a name and a number can come to mean another model."""
-    state = hashlib.sha256(f"{scorer.sequence_length} {scorer.weights.mask_zero}\n".encode())
+    state = hashlib.sha256(f"{scorer.sequence_length}\n".encode())
     state.update("\n".join(scorer.vocabulary.words).encode())
-    for field in fields(scorer.weights):
-        state.update(np.ascontiguousarray(getattr(scorer.weights, field.name)).tobytes())
+    for name, value in scorer.weights.entries().items():
+        state.update(name.encode() + np.ascontiguousarray(value).tobytes())
     return state.hexdigest()
 
 

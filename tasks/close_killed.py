@@ -22,7 +22,7 @@ _WHO = "housekeeping"
 _GRACE = timedelta(hours=1)
 _LONG = timedelta(days=1)
 _TOLD_BACK = timedelta(days=30)  # a crash that was told is marked, and not told again
-_TRAIN = ("train", "repeat", "sweep")
+_TRAIN = ("train", "repeat", "sweep", "baselines")
 
 
 def close_killed(settings: Settings, logger: Logger, now: datetime) -> Care:

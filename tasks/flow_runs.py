@@ -28,7 +28,7 @@ from prefect.states import Crashed
 from tasks.loggers import Logger
 from tasks.notify import TOLD, tell
 
-FLOWS = ("train", "repeat", "sweep", "promote", "score", "housekeeping", "monitor")
+FLOWS = ("train", "repeat", "sweep", "baselines", "promote", "score", "housekeeping", "monitor")
 _PAGE = 100
 _BEGUN = [StateType.RUNNING, StateType.CANCELLING]
 _OPEN = [state for state in StateType if state not in TERMINAL_STATES]

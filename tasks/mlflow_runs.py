@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from mlflow.entities import Run
@@ -41,7 +42,11 @@ class MlflowRuns:
             return [_record(run) for run in self._search(experiment.experiment_id, "", "DESC")]
 
     def names(self) -> list[tuple[str, str]]:
-        """Id and name of each of them; a server gives no less than the whole runs."""
+        """Id and name of each of them; a server gives no less than the whole runs, so it is asked once."""
+        return self._names
+
+    @cached_property
+    def _names(self) -> list[tuple[str, str]]:
         return [(run.run_id, run.name) for run in self.runs()]
 
     def record(self, run_id: str) -> RunRecord:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.errors import UsageError
 from sentiment.reports import one, several
 from sentiment.reports.blocks import Report
-from sentiment.run_record import BASELINES, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiment.run_record import RunRecord
 from sentiment.settings import Settings
 from tasks.accounts import gather
+from tasks.members import members
 from tasks.run_store import RunStore, open_store
 
 if TYPE_CHECKING:  # seconds to import, and a report that is only read needs none of it
@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # seconds to import, and a report that is only read needs non
 
 PAGE = "report.html"
 NOTE = "mlflow.note.content"
-_PARENTS = (REPEATS, SWEEP, BASELINES)
 
 
 def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Report:
@@ -52,26 +51,6 @@ def report_of(store: RunStore, records: Sequence[RunRecord], settings: Settings,
         return one.report(accounts[0])
     named = f"{records[0].name}: {len(runs)} runs compared" if len(records) == 1 else ""
     return several.report(accounts, title or named)
-
-
-def members(store: RunStore, record: RunRecord) -> list[RunRecord]:
-    """The run itself, or the finished runs below a parent: trainings of a recipe first, a sweep's trials last.
-
-    Raises:
-        UsageError: there is none, or the run trained nothing.
-    """
-    if record.kind == MONITOR:
-        raise UsageError(
-            f"{record.name} is a look for drift, and trained nothing.", f"Its report is its artifact {PAGE}."
-        )
-    if record.kind not in _PARENTS:
-        return [record]
-    below = [run for run in store.children(record.run_id) if run.status == "FINISHED"]
-    if not below:
-        raise UsageError(
-            f"{record.name} has no finished runs below it (it is {record.status}).", "Name runs: sentiflow runs"
-        )
-    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params))
 
 
 def log_report(client: "MlflowClient", run_id: str, report: Report, *lines: str) -> str:

@@ -85,8 +85,11 @@ def find_run(store: RunStore, text: str) -> RunRecord:
     Raises:
         UsageError: there is no such run, or several; the hint names what there is.
     """
-    runs, beginning = store.names(), text.lower()
+    beginning = text.lower()
     is_id = _ID.fullmatch(beginning) is not None
+    if is_id and len(text) == _WHOLE:
+        return store.record(beginning)
+    runs = store.names()
     found = [run for run in runs if run[1] == text or (is_id and run[0].startswith(beginning))]
     if len(found) == 1:
         return store.record(found[0][0])
@@ -94,8 +97,6 @@ def find_run(store: RunStore, text: str) -> RunRecord:
         raise UsageError(f"{text!r} means {len(found)} runs: {_told(found)}.", "Type more of the id of one.")
     if version := _VERSION.fullmatch(text):
         return store.record(_run_of_version(store, version["name"], version["number"]))
-    if is_id and len(text) == _WHOLE:
-        return store.record(beginning)  # of another experiment
     raise UsageError(f"There is no run {text!r}.", _nearest(runs, text))
 
 

@@ -28,7 +28,7 @@ from sentiment.recipes import TrainConfig
 from sentiment.search_space import Choices, Range, SearchSpace
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-RUN_ID, RETRY_OF, ENDED_AS = "run_id", "retry_of", "ended_as"  # attributes of a trial
+RUN_ID, RETRY_OF, ENDED_AS, REFUSED = "run_id", "retry_of", "ended_as", "refused"  # attributes of a trial
 PARENTS = "parents"  # of the study: MLflow runs that it was tried under, the latest last
 
 _NAME = "sweep"

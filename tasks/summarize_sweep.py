@@ -19,6 +19,7 @@ from sentiment.settings import load_settings
 from sentiment.sweep_record import TrialRow
 from tasks.promotion import Outcome
 from tasks.registry import run_url
+from tasks.report import log_page, report_on
 from tasks.results import Registered, RunContext, SeedResult
 from tasks.study import Sweep, open_study
 from tasks.sweep import rows as rows_of
@@ -96,6 +97,8 @@ def summarize_sweep(
         )  # fmt: skip
         text = _markdown(result, prepared, sweep)
         _log(client, result, text)
+        title = f"{run.name}: the best recipe, seed by seed"
+        log_page(client, run.run_id, report_on(settings, [each.run.run_id for each in seeds], title))
     create_markdown_artifact(text, key="sweep-summary", description=f"How {run.name} went")
     create_link_artifact(url, link_text=f"MLflow run {run.name}", key="mlflow-run")
     get_run_logger().info("MLflow run: %s", url)

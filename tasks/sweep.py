@@ -15,7 +15,18 @@ from sentiment.search_space import SearchSpace
 from sentiment.settings import Settings, load_settings, shown
 from sentiment.sweep_record import TrialRow
 from tasks.results import RunContext
-from tasks.study import ENDED_AS, FINISHED, PARENTS, RETRY_OF, RUN_ID, Sweep, finished, identity, open_study
+from tasks.study import (
+    ENDED_AS,
+    FINISHED,
+    PARENTS,
+    REFUSED,
+    RETRY_OF,
+    RUN_ID,
+    Sweep,
+    finished,
+    identity,
+    open_study,
+)
 from tasks.tracking import connect, tracking_errors
 
 
@@ -130,9 +141,9 @@ def _take_over(client: MlflowClient, study: Study, run: RunContext, parents: lis
     retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         if trial.state in FINISHED:
-            _adopt(client, trial.user_attrs[RUN_ID], run.run_id)
+            _adopt(client, trial, run.run_id)
             continue
-        if trial.state in (TrialState.RUNNING, TrialState.FAIL) and trial.number not in retried:
+        if trial.number not in retried and _is_worth_another_try(trial):
             study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
         if trial.state == TrialState.RUNNING:
             study.tell(trial.number, state=TrialState.FAIL)
@@ -143,11 +154,21 @@ def _take_over(client: MlflowClient, study: Study, run: RunContext, parents: lis
     get_run_logger().info("going on with an unfinished sweep: %d trials are done", done)
 
 
-def _adopt(client: MlflowClient, run_id: str, parent: str) -> None:
+def _is_worth_another_try(trial: FrozenTrial) -> bool:
+    """Whether a kill ended it, or it failed for the first time; values that do not go together never are."""
+    if trial.state == TrialState.RUNNING:
+        return True
+    tried_again, refused = RETRY_OF in trial.user_attrs, REFUSED in trial.user_attrs
+    return trial.state == TrialState.FAIL and not tried_again and not refused
+
+
+def _adopt(client: MlflowClient, trial: FrozenTrial, parent: str) -> None:
     """Hang a finished trial's run below another parent; one that was killed before it was closed is whole."""
+    run_id = trial.user_attrs[RUN_ID]
     client.set_tag(run_id, "mlflow.parentRunId", parent)
     run = client.get_run(run_id)
     if run.info.status != "FINISHED":
-        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+        ended = int(trial.datetime_complete.timestamp() * 1000) if trial.datetime_complete else None
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED), end_time=ended)
         if "end" in run.data.tags:
             client.delete_tag(run_id, "end")

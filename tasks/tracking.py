@@ -38,6 +38,8 @@ def tracking_errors(uri: str) -> Iterator[None]:
             reason = "it does not answer."
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {shown(uri)}"
+        elif any(f"error code {code}" in reason for code in (401, 403)):
+            hint = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
         elif uri.startswith("http"):
             hint = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
         else:

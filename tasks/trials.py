@@ -12,6 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
+from pydantic import ValidationError
 
 from sentiment.data import reviews
 from sentiment.data.prepare import Prepared, Source
@@ -26,12 +27,15 @@ from tasks.console import progress_bar
 from tasks.evaluate import evaluate
 from tasks.results import RunContext, SeedResult
 from tasks.runs import child_run, seeds_label
-from tasks.study import ENDED_AS, RUN_ID, Sweep, distributions, open_study
+from tasks.study import ENDED_AS, REFUSED, RUN_ID, Sweep, distributions, open_study
 from tasks.tracking import EpochLog, connect, log_metrics, tracking_errors
 from tasks.train import train
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from sentiment.training import Trained
+
+
+_ASKED_AT_MOST = 100  # times for values that go together
 
 
 class _Pruned(Exception):  # noqa: N818 - no error
@@ -75,9 +79,9 @@ def trial(parent: RunContext, source: Source, prepared: Prepared, sweep: Sweep, 
     ``trial.number``, ``trial.state`` and ``trial.epochs``.
     """
     study = open_study(sweep, place)
-    asked = study.ask(distributions(sweep.space))
+    asked, config = _ask(study, sweep)
     try:
-        return _tried(study, asked, sweep.recipe(asked.params), parent, source, prepared)
+        return _tried(study, asked, config, parent, source, prepared)
     except UpdateFinishedTrialError as err:
         raise WorldError(f"Trial {asked.number} was given up: another run of this sweep has begun.") from err
     except BaseException:
@@ -101,6 +105,23 @@ def train_best(
         trained = train.fn(run, prepared)
         measured = evaluate.fn(run, prepared, trained)
     return SeedResult(run, trained, measured)
+
+
+def _ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
+    """Ask for values until they go together in a recipe; those that do not are told as failed.
+
+    Raises:
+        UsageError: they hardly ever do.
+    """
+    for _ in range(_ASKED_AT_MOST):
+        asked = study.ask(distributions(sweep.space))
+        try:
+            return asked, sweep.recipe(asked.params)
+        except ValidationError as err:
+            why = str(err.errors()[0]["msg"]).removeprefix("Value error, ")
+            asked.set_user_attr(REFUSED, why)
+            study.tell(asked, state=TrialState.FAIL)
+    raise UsageError(f"The search space's values do not go together: {why}.", "Leave some of its choices out.")
 
 
 def _tried(

@@ -15,12 +15,21 @@ def check_scores(scores: NDArray[np.float64], network: keras.Model, ids: NDArray
     difference = np.abs(scores - network.predict(ids, verbose=0)[:, 0])
     assert np.quantile(difference, 0.99) < 1e-6
     assert difference.max() < 1e-4
-    exact = keras.models.clone_model(network, clone_function=_in_float64)
-    exact.set_weights(network.get_weights())
+    exact = in_float64(network)
     np.testing.assert_allclose(scores, exact.predict(ids, verbose=0)[:, 0], rtol=0, atol=1e-9)
 
 
-def _in_float64(layer: keras.Layer) -> keras.Layer:
+def in_float64(network: keras.Model) -> keras.Model:
+    """The same layers and weights, computing in float64."""
+    exact = keras.models.clone_model(network, clone_function=_layer_in_float64, recursive=True)
+    exact.set_weights(network.get_weights())
+    return exact
+
+
+def _layer_in_float64(layer: keras.Layer) -> keras.Layer:
     config = layer.get_config()
     config["dtype"] = "float64"
+    for inner in ("layer", "backward_layer"):  # of two directions
+        if inner in config:
+            config[inner]["config"]["dtype"] = "float64"
     return type(layer).from_config(config)

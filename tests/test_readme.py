@@ -3,7 +3,7 @@ import re
 from typer.main import get_command
 
 from flows.cli.app import app
-from sentiment.recipes import SEED, TUNED, TrainConfig
+from sentiment.recipes import RECIPES, TrainConfig
 from sentiment.settings import PREFIX, Settings
 from tests.world import ROOT
 
@@ -16,10 +16,10 @@ def test_the_settings_table_names_every_setting_and_no_other() -> None:
 
 
 def test_the_recipes_table_gives_every_field_its_value_in_each_recipe() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|", README, re.MULTILINE)
-    told = {field: (seed, tuned) for field, seed, tuned in rows if field in TrainConfig.model_fields}
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|", README, re.MULTILINE)
+    told = {field: values for field, *values in rows if field in TrainConfig.model_fields}
     fields = [field for field in TrainConfig.model_fields if field != "recipe"]
-    assert told == {field: (str(getattr(SEED, field)), str(getattr(TUNED, field))) for field in fields}
+    assert told == {field: [str(getattr(recipe, field)) for recipe in RECIPES.values()] for field in fields}
 
 
 def test_every_command_of_the_readme_exists_with_its_options() -> None:

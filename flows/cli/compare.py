@@ -12,8 +12,9 @@ from flows.cli.compare_page import Page
 from flows.cli.run_table import plain, print_json
 from sentiment.comparison import Against, against, differing, figure, metric_names
 from sentiment.errors import UsageError
-from sentiment.run_record import RunRecord
+from sentiment.run_record import TRIAL, RunRecord
 from sentiment.settings import load_settings
+from tasks.members import members
 from tasks.run_store import RunStore, find_run, open_store, score_table
 
 _MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total", "train/kept_epoch")
@@ -38,7 +39,7 @@ def run(names: Sequence[str], *, everything: bool, as_json: bool) -> None:
 
 
 def _runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
-    """The runs that are named; those below, if only one is named that has some.
+    """The runs that are named; those that a parent stands for, if it alone is named.
 
     Raises:
         UsageError: there is nothing to compare with.
@@ -51,7 +52,9 @@ def _runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
         runs.append(found)
     if len(runs) > 1:
         return runs
-    below = store.children(runs[0].run_id)
+    below = members(store, runs[0])
+    scored = [one for one in below if one.kind != TRIAL]
+    below = scored if len(scored) > 1 else below  # of a sweep its best recipe's seeds: trials see no test review
     if len(below) < 2:
         raise UsageError(
             f"{names[0]} alone has nothing to be compared with.",

@@ -1,5 +1,6 @@
 """``sentiflow report``."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from sentiment.errors import UsageError
 from sentiment.files import publish
 from sentiment.run_record import RunRecord
 from sentiment.settings import Settings, load_settings
-from tasks.run_store import find_run, open_store
+from tasks.run_store import RunStore, find_run, open_store
 
 COMPARISON = "comparison.html"  # beside a run's own report
+# Likewise: what the training wrote has readings that cannot be made again where no version keeps the weights.
+REBUILT = "report-rebuilt.html"
 
 
 def run(names: Sequence[str], output: Path | None, summary: Path | None, *, log: bool) -> None:
@@ -31,7 +34,7 @@ def run(names: Sequence[str], output: Path | None, summary: Path | None, *, log:
     _tell(report.markdown(), summary, console)
     _write(output or Path(_name(runs)), page, console)
     if log:
-        _log(settings, runs, page, console)
+        _log(settings, store, runs, page, console)
 
 
 def _tell(text: str, summary: Path | None, console: Console) -> None:
@@ -54,11 +57,13 @@ def _write(path: Path, text: str, console: Console) -> None:
     console.print(f"Written: {escape(str(path))}", soft_wrap=True)
 
 
-def _log(settings: Settings, runs: Sequence[RunRecord], page: str, console: Console) -> None:
+def _log(settings: Settings, store: RunStore, runs: Sequence[RunRecord], page: str, console: Console) -> None:
     from tasks.report import PAGE
     from tasks.tracking import connect, tracking_errors  # seconds to import, so only where needed
 
-    name = PAGE if len(runs) == 1 else COMPARISON
+    with tempfile.TemporaryDirectory() as folder:
+        own = REBUILT if store.file(runs[0], PAGE, Path(folder)) else PAGE
+    name = own if len(runs) == 1 else COMPARISON
     client = connect(settings)
     with tracking_errors(settings.tracking_uri):
         client.log_text(runs[0].run_id, page, name)

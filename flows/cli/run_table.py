@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sentiment.run_fields import Value
+from sentiment.run_fields import FIELDS, Value
 from sentiment.run_record import RunRecord
 
 GAP = 2  # between two columns
@@ -72,24 +72,24 @@ def plain(value: Value) -> Value:
 
 def value_text(value: Value, digits: int | None = None) -> str:
     """A value in a cell: numbers short, and nothing for what is not there."""
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, float):
         return str(value)
     if digits is not None:
         return f"{value:.{digits}f}"
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
 
 
 def accuracy_text(run: RunRecord) -> str:
     """The test accuracy, of a set of repeats the mean."""
-    value = run.metrics.get("test/accuracy", run.metrics.get("test/accuracy_mean"))
-    return "" if value is None else f"{value:.2%}"
+    value = FIELDS["accuracy"](run)
+    return f"{value:.2%}" if isinstance(value, float) else ""
 
 
 def interval_text(run: RunRecord) -> str:
     """Its 95% interval, of a set of repeats the standard deviation over its seeds."""
     low, high, sd = (run.metrics.get(f"test/accuracy_{end}") for end in ("low", "high", "sd"))
-    if low is not None and high is not None:
+    if low is not None and high is not None and math.isfinite(low + high):
         return f"{100 * low:.2f} to {high:.2%}"
-    return "" if sd is None else f"mean, sd {100 * sd:.2f}"
+    return "" if sd is None or math.isnan(sd) else f"mean, sd {100 * sd:.2f}"

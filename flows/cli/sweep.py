@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from sentiment.errors import UsageError
 from sentiment.recipes import TrainConfig, check_seeds, load_recipe
 from sentiment.search_space import SearchSpace, load_space
 from sentiment.settings import Settings, load_settings, shown
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from tasks.summarize_sweep import SweepResult
 
 _SHOWN = 5
+_NAME_LENGTH = 60
 
 
 def run(
@@ -23,6 +25,8 @@ def run(
 ) -> None:
     """Sweep; afterwards print the best trials, what mattered, and where to look."""
     check_seeds(0, repeats)
+    if len(options.get("name", "")) > _NAME_LENGTH:
+        raise UsageError(f"--name is longer than {_NAME_LENGTH} characters.", "Give a shorter one.")
     config = load_recipe(recipe, changes)
     searched = load_space(space, config)
     settings = load_settings()

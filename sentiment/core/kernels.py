@@ -100,6 +100,19 @@ def read(
 
 
 @_compiled
+def add_up(first: Array, states: Array, sums: Array) -> None:
+    """Fill ``sums`` (n, u): all states of each review, from the one after its first word on."""
+    sums[:] = 0
+    begun = 0
+    for s in range(len(states) - 1):
+        while begun < len(first) and first[begun] <= s:
+            begun += 1
+        for r in range(begun):
+            for j in range(sums.shape[1]):
+                sums[r, j] += states[s + 1, r, j]
+
+
+@_compiled
 def gradients(
     ids: Array,
     order: Array,
@@ -107,6 +120,7 @@ def gradients(
     transposed: Array,
     states: Array,
     d_states: Array,
+    d_each: Array,
     d_inputs: Array,
     d_recurrent: Array,
     d_pads: Array,
@@ -114,7 +128,7 @@ def gradients(
     """Walk the steps backwards and add each one's share to ``d_inputs``, ``d_recurrent`` and ``d_pads``.
 
     ``transposed`` is the recurrent kernel's transpose; ``d_states`` (n, u), the loss by the last states, is used
-    up.
+    up. ``d_each`` (n, u) is what a mean adds to the loss by every state after a word; without a mean (0, u).
     """
     steps, units = ids.shape[1], len(transposed)
     d_sums = np.empty_like(d_states)  # the loss by what goes into tanh
@@ -122,6 +136,10 @@ def gradients(
     begun = len(order)
     for s in range(steps, -1, -1):
         if s < steps and begun:
+            if len(d_each):
+                for r in range(begun):
+                    for j in range(units):
+                        d_states[r, j] += d_each[r, j]
             for r in range(begun):
                 word = ids[order[r], s]
                 for j in range(units):

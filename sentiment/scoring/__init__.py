@@ -4,11 +4,12 @@ This package travels inside every registered model, under a name of its own. It 
 standard library only, and itself only relatively.
 """
 
-from .forward import Network, Weights, forward
+from .forward import Network, forward
 from .reading import Reading, Word
 from .scorer import TextScorer, is_positive, label_of
 from .sequences import pad
 from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, tokenize
+from .weights import Weights
 
 __all__ = [
     "OUT_OF_VOCABULARY",

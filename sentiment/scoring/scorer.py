@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .forward import Network, Weights
+from .forward import Network
 from .reading import Reading, read
 from .sequences import pad
 from .vocabulary import Vocabulary
+from .weights import Weights
 
-FORMAT = 2  # of the three files below; a reader refuses what it does not know
+FORMAT = 3  # of the three files below; a reader refuses what it does not know
+_READABLE = (2, FORMAT)  # 2 knew one direction and the last state alone
 WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"
@@ -101,7 +103,8 @@ class TextScorer:
             OSError: a file is missing.
         """
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config.get("format") != FORMAT:
-            raise ValueError(f"{folder}: scorer format {config.get('format')!r}, this code reads {FORMAT}")
+        if config.get("format") not in _READABLE:
+            readable = " and ".join(map(str, _READABLE))
+            raise ValueError(f"{folder}: scorer format {config.get('format')!r}, this code reads {readable}")
         words = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), int(config["sequence_length"]))

@@ -56,3 +56,27 @@ def pads_in_front(ids: NDArray[np.int32]) -> NDArray[np.int32]:
     if words.sum() == ids.size - first_words(ids).sum():
         return ids
     return np.take_along_axis(ids, np.argsort(words, axis=1, kind="stable"), axis=1)
+
+
+def reversed_words(ids: NDArray[np.int32], first: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Each row's words in reverse order, its padding still in front; ``first`` is the step at which that ends.
+
+    Example:
+        >>> reversed_words(np.array([[0, 1, 5, 7], [1, 4, 5, 6]]), np.array([1, 0])).tolist()
+        [[0, 7, 5, 1], [6, 5, 4, 1]]
+    """
+    steps = ids.shape[1]
+    # Modulo the length, what stands before a row's first word comes from its padding, too.
+    columns = (first[:, np.newaxis] + (steps - 1) - np.arange(steps)) % steps
+    return np.take_along_axis(ids, columns, axis=1)
+
+
+def beginnings(ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The first 0, 1, 2, ... ids of one review, each padded in front to its whole length.
+
+    Example:
+        >>> beginnings(np.array([4, 5])).tolist()
+        [[0, 0], [0, 4], [4, 5]]
+    """
+    padded = np.concatenate([np.full_like(ids, PAD), ids])
+    return np.lib.stride_tricks.sliding_window_view(padded, len(ids))

@@ -1,4 +1,4 @@
-"""Train both recipes with five seeds each, and write the README's table of results: ``make results``."""
+"""Train each recipe with five seeds, and write the README's table of results: ``make results``."""
 
 import os
 import subprocess

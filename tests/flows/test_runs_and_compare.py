@@ -135,8 +135,10 @@ def test_another_digest_cannot_be_paired_and_is_said(
 
 
 def test_a_parent_stands_for_its_children(typed: Type, registry: World, run_ids: dict[int, str]) -> None:
+    client = connect(registry.settings)
+    client.set_tag(run_ids[3], "kind", "repeats")
     for number in (1, 2):
-        connect(registry.settings).set_tag(run_ids[number], "mlflow.parentRunId", run_ids[3])
+        client.set_tag(run_ids[number], "mlflow.parentRunId", run_ids[3])
     told = json.loads(typed("compare", run_ids[3], "--json").output)
     assert [run["id"] for run in told["runs"]] == [run_ids[1], run_ids[2]]
 

@@ -1,10 +1,12 @@
 """Tests of the network."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
-from sentiment.model import build, optimizer, summary_of, weights_of
+from sentiment.model import build, members_of, optimizer, summary_of, weights_of
 from sentiment.recipes import SEED, TrainConfig
 
 
@@ -25,6 +27,76 @@ def test_the_seed_recipe_has_643137_parameters_and_all_are_trained(seed_network:
 def test_the_network_is_three_stock_layers(seed_network: keras.Model) -> None:
     stock = [keras.layers.Embedding, keras.layers.SimpleRNN, keras.layers.Dense]
     assert [type(layer) for layer in seed_network.layers] == stock
+
+
+BOTH_WAYS = TrainConfig(
+    vocabulary_size=9, embedding_size=3, units=4, mask_zero=True, bidirectional=True, pooling="mean"
+)
+
+
+def test_a_mean_of_two_directions_is_four_stock_layers() -> None:
+    network = build(BOTH_WAYS)
+    layers = keras.layers
+    stock = [layers.Embedding, layers.Bidirectional, layers.GlobalAveragePooling1D, layers.Dense]
+    assert [type(layer) for layer in network.layers] == stock
+    # 9 * 3; twice 3 * 4 + 4 * 4 + 4; nothing; 8 + 1
+    assert [layer.count_params() for layer in network.layers] == [27, 64, 0, 9]
+
+
+def test_the_two_directions_start_from_numbers_of_their_own() -> None:
+    """Red if the second were made from the first one's description, its seeds included, as Keras does."""
+    weights = weights_of(build(BOTH_WAYS))
+    assert weights.backward_kernel is not None
+    assert not np.isclose(weights.kernel, weights.backward_kernel).any()
+    assert np.abs(weights.recurrent_kernel - weights.backward_recurrent_kernel).max() > 0.1
+
+
+MEMBERS = BOTH_WAYS.model_copy(update={"members": 2})
+
+
+def test_members_are_networks_of_their_own_whose_scores_are_averaged() -> None:
+    network = build(MEMBERS)
+    one, other = members_of(network)
+    assert network.count_params() == 2 * build(BOTH_WAYS).count_params()
+    ids = np.array([[0] * 497 + [1, 5, 8], [4] * 500], np.int32)
+    scores = [member.predict(ids, verbose=0) for member in (one, other)]
+    assert np.abs(scores[0] - scores[1]).max() > 1e-4
+    np.testing.assert_allclose(network.predict(ids, verbose=0), (scores[0] + scores[1]) / 2, rtol=1e-6)
+
+
+def test_the_first_member_starts_as_the_network_without_others() -> None:
+    for ours, theirs in zip(
+        members_of(build(MEMBERS, 3))[0].get_weights(), build(BOTH_WAYS, 3).get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_mixed_members_take_turns_between_the_mean_and_the_last_state() -> None:
+    network = build(MEMBERS.model_copy(update={"pooling": "mixed", "members": 3}))
+    assert [member.pooling for member in weights_of(network).members] == ["mean", "last", "mean"]
+
+
+def test_weights_of_members_are_those_of_each() -> None:
+    network = build(MEMBERS)
+    for ours, theirs in zip(weights_of(network).members, members_of(network), strict=True):
+        np.testing.assert_array_equal(ours.embedding, theirs.get_layer("embedding").get_weights()[0])
+        np.testing.assert_array_equal(ours.dense_kernel, theirs.get_layer("score").get_weights()[0])
+
+
+def test_the_summary_of_members_names_the_layers_of_each() -> None:
+    summary = summary_of(build(MEMBERS))
+    assert all(word in summary for word in ("member_1", "member_2", "simple_rnn", "mean_of_members"))
+
+
+@pytest.mark.parametrize("config", [BOTH_WAYS, MEMBERS], ids=["both ways", "members"])
+def test_a_saved_network_comes_back_whole(tmp_path: Path, config: TrainConfig) -> None:
+    network = build(config)
+    network.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    ids = np.array([[0] * 497 + [1, 5, 8], [4] * 500], np.int32)
+    np.testing.assert_array_equal(loaded.predict(ids, verbose=0), network.predict(ids, verbose=0))
+    for one, other in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_ids_of_any_number_come_in_and_a_score_each_comes_out(seed_network: keras.Model) -> None:
@@ -120,6 +192,20 @@ def test_weights_of_names_each_array_as_keras_does(seed_network: keras.Model) ->
         (weights.dense_bias, seed_network.get_layer("score").bias),
     ):
         np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs), strict=True)
+
+
+def test_weights_of_two_directions_names_those_of_the_way_back() -> None:
+    network = build(BOTH_WAYS)
+    weights, layer = weights_of(network), network.get_layer("simple_rnn")
+    for ours, theirs in (
+        (weights.kernel, layer.forward_layer.cell.kernel),
+        (weights.bias, layer.forward_layer.cell.bias),
+        (weights.backward_kernel, layer.backward_layer.cell.kernel),
+        (weights.backward_recurrent_kernel, layer.backward_layer.cell.recurrent_kernel),
+        (weights.backward_bias, layer.backward_layer.cell.bias),
+    ):
+        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs), strict=True)
+    assert (weights.pooling, weights.mask_zero) == ("mean", True)
 
 
 def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:

@@ -87,7 +87,7 @@ def refused(name: str = "seed", overrides: tuple[str, ...] = ()) -> UsageError:
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
-    assert "'tunde'; there are: seed" in str(refused("tunde"))
+    assert "'tunde'; there are: large, seed, tuned." in str(refused("tunde"))
 
 
 def test_an_unknown_recipe_is_answered_with_how_to_make_one() -> None:
@@ -159,4 +159,30 @@ def test_an_unknown_field_of_a_file_is_named_with_the_file(tmp_path: Path) -> No
 def test_what_keras_own_layers_cannot_do_is_refused_in_two_lines(field: str) -> None:
     with pytest.raises(UsageError, match="knows no word_dropout, dropout or clip_norm") as caught:
         load_recipe("seed", ["core=keras", f"{field}=0.5"])
+    assert "change one of them" in caught.value.hint
+
+
+@pytest.mark.parametrize("change", ["pooling=mean", "bidirectional=true", "pooling=mixed"])
+def test_what_is_of_words_alone_is_refused_where_padding_is_read(change: str) -> None:
+    with pytest.raises(UsageError, match="of words alone: set mask_zero to true") as caught:
+        load_recipe("seed", [change])
+    assert "change one of them" in caught.value.hint
+    load_recipe("seed", [change, "mask_zero=true", "members=2"])
+
+
+def test_turns_need_members_to_take_them() -> None:
+    with pytest.raises(UsageError, match="set members to 2 or more"):
+        load_recipe("tuned", ["pooling=mixed"])
+
+
+@pytest.mark.parametrize("name", ["seed", "tuned"])
+def test_the_first_two_recipes_keep_their_network(name: str) -> None:
+    """Red if a field that came later changed what they train."""
+    recipe = RECIPES[name]
+    assert (recipe.bidirectional, recipe.pooling, recipe.members) == (False, "last", 1)
+
+
+def test_members_side_by_side_are_more_than_keras_own_layers_can_train() -> None:
+    with pytest.raises(UsageError, match="would train members as one network") as caught:
+        load_recipe("seed", ["core=keras", "members=2"])
     assert "change one of them" in caught.value.hint

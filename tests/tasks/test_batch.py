@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sentiment.progress import Advance
 from sentiment.scoring import TextScorer, Vocabulary, Weights
 from sentiment.text_log import Entry
 from sentiment.text_log_reader import unread
+from tasks import batch as module
 from tasks.batch import Request, Scored, score_input
 from tasks.tracking import connect
 from tests.world import Trained, World
@@ -281,3 +283,24 @@ def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(
     scored = score_input(Request(path, tmp_path / "out.parquet"), settings, say=said.append)
     assert scored.totals.scored == ROWS
     assert [line for line in said if "nothing is kept for monitoring" in line] == said
+
+
+def test_what_a_version_scores_with_is_known_again_and_told_from_all_else() -> None:
+    """Red if a setting or an array were left out, or if what is absent were known by where it lies in memory."""
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (8, 1), (1,)
+    ones = [np.ones(shape, np.float32) for shape in shapes]
+    both = Weights(*ones, True, *ones[1:4])
+
+    def digest(weights: Weights) -> str:
+        return module._digest(TextScorer(weights, Vocabulary(("good",)), 6))
+
+    found = {
+        digest(both),
+        digest(replace(both, pooling="mean")),
+        digest(replace(both, others=(both,))),
+        digest(replace(both, backward_bias=np.zeros(4, np.float32))),
+        digest(Weights(*ones[:4], np.ones((4, 1), np.float32), ones[5], True)),
+        digest(Weights(*ones[:4], np.ones((4, 1), np.float32), ones[5], False)),
+    }
+    assert len(found) == 6
+    assert digest(Weights(*ones, True, *ones[1:4])) == digest(both)

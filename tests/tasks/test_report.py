@@ -13,7 +13,8 @@ from mlflow.tracking import MlflowClient
 from sentiment.errors import UsageError
 from sentiment.run_record import KIND, MONITOR, REPEATS, RunRecord
 from tasks.accounts import gather
-from tasks.report import NOTE, log_page, log_report, members, report_on
+from tasks.members import members
+from tasks.report import NOTE, log_page, log_report, report_on
 from tasks.run_store import find_run, open_store
 from tasks.tracking import connect
 from tests.pages import Page, tables

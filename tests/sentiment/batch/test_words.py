@@ -94,6 +94,15 @@ def test_scores_are_those_of_the_scorer() -> None:
     np.testing.assert_allclose(BulkScorer(scorer).score(EDGES), scorer.score(EDGES), rtol=0, atol=1e-14)
 
 
+def test_scores_of_a_mean_of_both_directions_are_those_of_the_scorer() -> None:
+    rng = np.random.default_rng(2)
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (8, 1), (1,)
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    backward = [rng.normal(size=shape).astype(np.float32) for shape in shapes[1:4]]
+    scorer = TextScorer(Weights(*arrays, True, *backward, pooling="mean"), Vocabulary(WORDS), 6)
+    np.testing.assert_allclose(BulkScorer(scorer).score(EDGES), scorer.score(EDGES), rtol=0, atol=1e-14)
+
+
 def test_the_real_reviews_give_their_own_ids(imdb: tuple[Reviews, Vocabulary]) -> None:
     content, vocabulary = imdb
     test = content.of("test")

@@ -24,40 +24,56 @@ def case(reviews: int, seed: int = 0, units: int = UNITS, steps: int = STEPS) ->
 
 
 def plain(
-    inputs: NDArray[np.floating], recurrent: NDArray[np.floating], ids: NDArray[np.int32], *, masked: bool
+    inputs: NDArray[np.floating],
+    recurrent: NDArray[np.floating],
+    ids: NDArray[np.int32],
+    *,
+    masked: bool,
+    mean: bool = False,
+    backwards: bool = False,
 ) -> NDArray[np.float64]:
     states = np.zeros((len(ids), len(recurrent)))
-    for column in ids.T:
+    total = np.zeros_like(states)
+    for column in reversed(ids.T) if backwards else ids.T:
         after = np.tanh(inputs.astype(np.float64)[column] + states @ recurrent.astype(np.float64))
-        states = np.where((column == 0)[:, np.newaxis], states, after) if masked else after
-    return states
+        word = (column != 0)[:, np.newaxis]
+        states = np.where(word, after, states) if masked else after
+        total += np.where(word, states, 0)
+    return total / np.maximum((ids != 0).sum(axis=1, keepdims=True), 1) if mean else states
 
 
-masked_or_not = pytest.mark.parametrize("masked", [False, True])
+KINDS: dict[str, dict[str, bool]] = {
+    "read": {"masked": False},
+    "masked": {"masked": True},
+    "mean": {"masked": True, "mean": True},
+    "backwards": {"masked": True, "backwards": True},
+    "mean backwards": {"masked": True, "mean": True, "backwards": True},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
-@masked_or_not
+@every_kind
 @pytest.mark.parametrize("reviews", [1, 2, 3, 8, 33])
-def test_last_states_are_those_of_a_plain_loop(reviews: int, masked: bool) -> None:
+def test_what_is_handed_on_is_that_of_a_plain_loop(reviews: int, kind: dict[str, bool]) -> None:
     inputs, recurrent, ids = case(reviews)
-    states = Recurrence(masked=masked).last_states(inputs, recurrent, ids)
-    np.testing.assert_allclose(states, plain(inputs, recurrent, ids, masked=masked), atol=2e-6)
+    states = Recurrence(**kind).read(inputs, recurrent, ids)
+    np.testing.assert_allclose(states, plain(inputs, recurrent, ids, **kind), atol=2e-6)
 
 
-@masked_or_not
-def test_zeros_between_and_behind_words_count_as_they_do_in_the_plain_loop(masked: bool) -> None:
+@every_kind
+def test_zeros_between_and_behind_words_count_as_they_do_in_the_plain_loop(kind: dict[str, bool]) -> None:
     inputs, recurrent, ids = case(16)
     ids[:, 2] = 0
     ids[3:9, -1] = 0
-    states = Recurrence(masked=masked).last_states(inputs, recurrent, ids)
-    np.testing.assert_allclose(states, plain(inputs, recurrent, ids, masked=masked), atol=2e-6)
+    states = Recurrence(**kind).read(inputs, recurrent, ids)
+    np.testing.assert_allclose(states, plain(inputs, recurrent, ids, **kind), atol=2e-6)
 
 
-@masked_or_not
-def test_padding_alone_keeps_a_masked_state_of_zeros(masked: bool) -> None:
+@every_kind
+def test_padding_alone_keeps_a_masked_state_of_zeros(kind: dict[str, bool]) -> None:
     inputs, recurrent, ids = case(3)
-    states = Recurrence(masked=masked).last_states(inputs, recurrent, np.zeros_like(ids))
-    assert bool(states.any()) is not masked
+    states = Recurrence(**kind).read(inputs, recurrent, np.zeros_like(ids))
+    assert bool(states.any()) is not kind["masked"]
 
 
 def slopes(
@@ -74,63 +90,72 @@ def slopes(
     return found
 
 
-@masked_or_not
+@every_kind
 @pytest.mark.parametrize("reviews", [1, 8, 21])
-def test_gradients_are_the_slopes_of_the_plain_loop(reviews: int, masked: bool) -> None:
+def test_gradients_are_the_slopes_of_the_plain_loop(reviews: int, kind: dict[str, bool]) -> None:
     """Red if a step, a review in its padding or the padding's own steps were left out of the way back."""
     inputs, recurrent, ids = case(reviews)
     if reviews == 21:
         ids[5:10, 3] = 0  # padding where none belongs
     d_last = np.random.default_rng(4).normal(size=(reviews, UNITS)).astype(np.float32)
-    recurrence = Recurrence(masked=masked)
-    recurrence.last_states(inputs, recurrent, ids)
+    recurrence = Recurrence(**kind)
+    recurrence.read(inputs, recurrent, ids)
     d_inputs, d_recurrent = recurrence.gradients(d_last)
     np.testing.assert_allclose(
         d_inputs,
-        slopes(lambda a: float((plain(a, recurrent, ids, masked=masked) * d_last).sum()), inputs),
+        slopes(lambda a: float((plain(a, recurrent, ids, **kind) * d_last).sum()), inputs),
         atol=2e-5,
     )
     np.testing.assert_allclose(
         d_recurrent,
-        slopes(lambda a: float((plain(inputs, a, ids, masked=masked) * d_last).sum()), recurrent),
+        slopes(lambda a: float((plain(inputs, a, ids, **kind) * d_last).sum()), recurrent),
         atol=2e-5,
     )
 
 
-def test_a_batch_does_not_depend_on_those_before_it() -> None:
+@every_kind
+def test_a_batch_does_not_depend_on_those_before_it(kind: dict[str, bool]) -> None:
     """Red if states left in the reused memory were read."""
-    used, fresh = Recurrence(masked=False), Recurrence(masked=False)
+    used, fresh = Recurrence(**kind), Recurrence(**kind)
     for reviews, seed in ((40, 1), (3, 2)):
-        used.last_states(*case(reviews, seed))
+        used.read(*case(reviews, seed))
         used.gradients(np.ones((reviews, UNITS), np.float32))
     batch, d_last = case(12, 3), np.ones((12, UNITS), np.float32)
-    np.testing.assert_array_equal(used.last_states(*batch), fresh.last_states(*batch))
+    np.testing.assert_array_equal(used.read(*batch), fresh.read(*batch))
     for ours, theirs in zip(used.gradients(d_last), fresh.gradients(d_last), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_gradients_are_the_same_bit_for_bit_however_often() -> None:
+@every_kind
+def test_gradients_are_the_same_bit_for_bit_however_often(kind: dict[str, bool]) -> None:
     inputs, recurrent, ids = case(64, units=32, steps=60)
     d_last = np.random.default_rng(4).normal(size=(64, 32)).astype(np.float32)
-    recurrence = Recurrence(masked=False)
+    recurrence = Recurrence(**kind)
 
     def both() -> list[bytes]:
-        recurrence.last_states(inputs, recurrent, ids)
+        recurrence.read(inputs, recurrent, ids)
         return [array.tobytes() for array in recurrence.gradients(d_last)]
 
     first = both()
     assert all(both() == first for _ in range(30))
 
 
-def test_what_was_given_is_not_written_to() -> None:
+@every_kind
+def test_what_was_given_is_not_written_to(kind: dict[str, bool]) -> None:
     inputs, recurrent, ids = case(8)
     d_last = np.ones((8, UNITS), np.float32)
     before = [array.copy() for array in (inputs, recurrent, ids, d_last)]
-    recurrence = Recurrence(masked=True)
-    recurrence.last_states(inputs, recurrent, ids)
+    recurrence = Recurrence(**kind)
+    recurrence.read(inputs, recurrent, ids)
     recurrence.gradients(d_last)
     for array, copy in zip((inputs, recurrent, ids, d_last), before, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("kind", [{"mean": True}, {"backwards": True}])
+def test_a_mean_or_a_reading_backwards_of_padding_is_refused(kind: dict[str, bool]) -> None:
+    with pytest.raises(ValueError, match="of words alone"):
+        Recurrence(masked=False, **kind)
 
 
 @pytest.mark.parametrize("wrong", [-1, WORDS])
@@ -138,11 +163,12 @@ def test_an_id_without_a_row_is_refused(wrong: int) -> None:
     inputs, recurrent, ids = case(4)
     ids[2, 5] = wrong
     with pytest.raises(ValueError, match=f"ids must lie from 0 to {WORDS - 1}"):
-        Recurrence(masked=False).last_states(inputs, recurrent, ids)
+        Recurrence(masked=False).read(inputs, recurrent, ids)
 
 
-def test_a_word_that_is_no_number_spoils_only_the_reviews_that_hold_it() -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind["masked"]])
+def test_a_word_that_is_no_number_spoils_only_the_reviews_that_hold_it(kind: dict[str, bool]) -> None:
     inputs, recurrent, ids = case(16)
     inputs[4] = np.nan
-    states = Recurrence(masked=True).last_states(inputs, recurrent, ids)
+    states = Recurrence(**kind).read(inputs, recurrent, ids)
     np.testing.assert_array_equal(np.isnan(states).all(axis=1), (ids == 4).any(axis=1))

@@ -1,89 +1,126 @@
 """Tests of the forward pass against a plain loop, one review and one step at a time."""
 
-import importlib
 import math
-from collections.abc import Callable
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentiment.scoring import Weights, forward, pad
-
-# The package exports a function of the same name, which hides the module.
-module = importlib.import_module("sentiment.scoring.forward")
+from sentiment.scoring import Network, Weights, forward, pad
+from sentiment.scoring import reader as module
 
 WORDS, STEPS = 12, 9
-ARRAYS = [field.name for field in fields(Weights) if field.name != "mask_zero"]
+ARRAYS = ["embedding", "kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias"]
+BACKWARD = ["backward_kernel", "backward_recurrent_kernel", "backward_bias"]
 REVIEWS = [[], [1], [1, 5, 2], [1, 4, 11, 6, 0, 7, 3, 9, 10], [1, 0, 0], [4] * 20, [1, 8, 8, 8, 8], [0, 0], [11]]
 
 
-masked_or_not = pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
+KINDS: dict[str, dict[str, Any]] = {
+    "read": {},
+    "masked": {"mask_zero": True},
+    "mean": {"mask_zero": True, "mean": True},
+    "both ways": {"mask_zero": True, "both_ways": True},
+    "mean both ways": {"mask_zero": True, "mean": True, "both_ways": True},
+    "three members": {"mask_zero": True, "mean": True, "both_ways": True, "members": 3},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+every_masked_kind = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if kind], ids=[name for name, kind in KINDS.items() if kind]
+)
 
 
-def random_weights(seed: int = 0, scale: float = 0.7, *, mask_zero: bool = False) -> Weights:
+def random_weights(
+    seed: int = 0,
+    scale: float = 0.7,
+    *,
+    mask_zero: bool = False,
+    mean: bool = False,
+    both_ways: bool = False,
+    members: int = 1,
+) -> Weights:
     rng = np.random.default_rng(seed)
-    shapes = (WORDS, 4), (4, 5), (5, 5), (5,), (5, 1), (1,)
+    shapes = (WORDS, 4), (4, 5), (5, 5), (5,), (10 if both_ways else 5, 1), (1,)
     arrays = (rng.normal(0, scale, shape).astype(np.float32) for shape in shapes)
-    return Weights(*arrays, mask_zero=mask_zero)
+    backward = [rng.normal(0, scale, shape).astype(np.float32) for shape in shapes[1:4]] if both_ways else []
+    settings = {"mask_zero": mask_zero, "mean": mean, "both_ways": both_ways}
+    others = tuple(random_weights(seed + 100 + k, scale, **settings) for k in range(members - 1))
+    return Weights(*arrays, mask_zero, *backward, pooling="mean" if mean else "last", others=others)
 
 
-def plain_loop(weights: Weights, ids: NDArray[np.int32]) -> list[float]:
-    embedding, kernel, recurrent, bias, dense, dense_bias = (
-        getattr(weights, name).astype(np.float64) for name in ARRAYS
-    )
+def plain_loop(weights: Weights, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+    return sum(plain_scores(member, ids) for member in weights.members) / len(weights.members)
+
+
+def plain_scores(weights: Weights, ids: NDArray[np.int32]) -> NDArray[np.float64]:
     scores = []
     for review in ids:
-        state = np.zeros(len(bias))
-        for i in review:
-            if i == 0 and weights.mask_zero:
-                continue
-            state = np.tanh(embedding[i] @ kernel + state @ recurrent + bias)
-        scores.append(1 / (1 + np.exp(-(state @ dense + dense_bias)[0])))
-    return scores
+        features = [plain_states(weights, review.tolist(), ARRAYS[1:4])]
+        if weights.backward_kernel is not None:
+            features.append(plain_states(weights, review.tolist()[::-1], BACKWARD))
+        logit = np.concatenate(features) @ weights.dense_kernel.astype(np.float64) + weights.dense_bias
+        scores.append(1 / (1 + np.exp(-logit[0])))
+    return np.array(scores)
 
 
-@masked_or_not
+def plain_states(weights: Weights, review: list[int], names: list[str]) -> NDArray[np.float64]:
+    """The last state, or the mean of the states after each word."""
+    kernel, recurrent, bias = (getattr(weights, name).astype(np.float64) for name in names)
+    states = [np.zeros(len(bias))]
+    for i in review:
+        if i == 0 and weights.mask_zero:
+            continue
+        states.append(np.tanh(weights.embedding[i].astype(np.float64) @ kernel + states[-1] @ recurrent + bias))
+    return np.mean(states[1:] or states, axis=0) if weights.pooling == "mean" else states[-1]
+
+
+@every_kind
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 8, 9, 10, 2_048])
 def test_forward_equals_the_plain_loop_in_chunks_of_any_size(
-    chunk: int, mask_zero: bool, monkeypatch: pytest.MonkeyPatch
+    chunk: int, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows hold padding alone, full rows, cut rows, zeros between words, and equal lengths."""
     monkeypatch.setattr(module, "_CHUNK", chunk)
-    weights, ids = random_weights(mask_zero=mask_zero), pad(REVIEWS, STEPS, WORDS)
+    weights, ids = random_weights(**kind), pad(REVIEWS, STEPS, WORDS)
     np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
-@masked_or_not
+@every_kind
 @pytest.mark.parametrize("seed", range(5))
-def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, mask_zero: bool) -> None:
+def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, kind: dict[str, Any]) -> None:
     rng = np.random.default_rng(seed)
     ids = pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(40)], STEPS, WORDS)
-    weights = random_weights(seed, scale=1.5, mask_zero=mask_zero)
+    weights = random_weights(seed, scale=1.5, **kind)
     np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-13)
 
 
+@every_kind
 @pytest.mark.parametrize("review", REVIEWS)
-def test_a_single_review_equals_the_plain_loop(review: list[int]) -> None:
-    ids = pad([review], STEPS, WORDS)
-    np.testing.assert_allclose(
-        forward(random_weights(), ids), plain_loop(random_weights(), ids), rtol=0, atol=1e-14
-    )
+def test_a_single_review_equals_the_plain_loop(review: list[int], kind: dict[str, Any]) -> None:
+    weights, ids = random_weights(**kind), pad([review], STEPS, WORDS)
+    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
-def test_a_review_scores_the_same_alone_and_in_a_batch() -> None:
-    ids = pad(REVIEWS, STEPS, WORDS)
-    alone = np.concatenate([forward(random_weights(), ids[i : i + 1]) for i in range(len(ids))])
-    np.testing.assert_allclose(forward(random_weights(), ids), alone, rtol=0, atol=1e-14)
+@every_kind
+def test_a_review_scores_the_same_alone_and_in_a_batch(kind: dict[str, Any]) -> None:
+    weights, ids = random_weights(**kind), pad(REVIEWS, STEPS, WORDS)
+    alone = np.concatenate([forward(weights, ids[i : i + 1]) for i in range(len(ids))])
+    np.testing.assert_allclose(forward(weights, ids), alone, rtol=0, atol=1e-14)
 
 
-def test_reviews_of_padding_alone_equal_the_plain_loop() -> None:
-    ids = np.zeros((3, STEPS), np.int32)
-    np.testing.assert_allclose(
-        forward(random_weights(), ids), plain_loop(random_weights(), ids), rtol=0, atol=1e-14
-    )
+@every_kind
+def test_reviews_of_padding_alone_equal_the_plain_loop(kind: dict[str, Any]) -> None:
+    weights, ids = random_weights(**kind), np.zeros((3, STEPS), np.int32)
+    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
+
+
+@every_kind
+def test_the_score_after_each_step_is_that_of_the_plain_loop_on_as_much(kind: dict[str, Any]) -> None:
+    """Also over zeros between words; red if the way back were read once, from the end of the whole review."""
+    weights, review = random_weights(**kind), pad([[1, 4, 11, 0, 0, 7, 3]], STEPS, WORDS)[0]
+    expected = [plain_loop(weights, review[np.newaxis, :steps])[0] for steps in range(STEPS + 1)]
+    np.testing.assert_allclose(Network(weights).score_steps(review), expected, rtol=0, atol=1e-14)
 
 
 def test_one_step_worked_by_hand() -> None:
@@ -94,6 +131,20 @@ def test_one_step_worked_by_hand() -> None:
     assert score[0] == pytest.approx(expected, abs=1e-15)
 
 
+def test_two_words_read_both_ways_and_averaged_worked_by_hand() -> None:
+    """Words 1 and 2 add 0.5 and -1 before tanh; forwards half of the state stays, backwards a quarter."""
+    there = [math.tanh(0.5)]
+    there.append(math.tanh(-1 + 0.5 * there[0]))
+    back = [math.tanh(-1)]
+    back.append(math.tanh(0.5 + 0.25 * back[0]))
+    expected = 1 / (1 + math.exp(-(2 * sum(there) / 2 + 3 * sum(back) / 2 - 0.5)))
+    arrays = [[0.0], [0.5], [-1.0]], [[1.0]], [[0.5]], [0.0], [[2.0], [3.0]], [-0.5]
+    backward = [[1.0]], [[0.25]], [0.0]
+    one, other = ([np.array(values, np.float32) for values in group] for group in (arrays, backward))
+    score = forward(Weights(*one, True, *other, pooling="mean"), np.array([[0, 0, 1, 2]], np.int32))
+    assert score[0] == pytest.approx(expected, abs=1e-15)
+
+
 def test_padding_is_read_like_a_word() -> None:
     """Red if padding were always left out: the same review, padded longer, would then score the same."""
     weights = random_weights()
@@ -101,8 +152,9 @@ def test_padding_is_read_like_a_word() -> None:
     assert abs(short - long) > 1e-6
 
 
-def test_masked_padding_changes_nothing_however_long() -> None:
-    weights = random_weights(mask_zero=True)
+@every_masked_kind
+def test_masked_padding_changes_nothing_however_long(kind: dict[str, Any]) -> None:
+    weights = random_weights(**kind)
     short, long = (forward(weights, pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 80))
     assert short == long
 
@@ -134,64 +186,3 @@ def test_extreme_logits_saturate_without_a_warning(bias: float, score: float) ->
 def test_an_id_without_a_row_is_refused(bad: int) -> None:
     with pytest.raises(ValueError, match=rf"from 0 to {WORDS - 1}, got .*{bad}"):
         forward(random_weights(), np.array([[1, bad, 5]], np.int32))
-
-
-@masked_or_not
-def test_weights_survive_save_and_load(tmp_path: Path, mask_zero: bool) -> None:
-    weights = random_weights(mask_zero=mask_zero)
-    weights.save(tmp_path / "weights.npz")
-    loaded = Weights.load(tmp_path / "weights.npz")
-    for field in fields(Weights):
-        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(weights, field.name), strict=True)
-
-
-@pytest.mark.parametrize("name", ARRAYS)
-def test_an_array_of_a_wrong_shape_is_refused(name: str) -> None:
-    weights = random_weights()
-    wrong = np.zeros(tuple(size + 1 for size in getattr(weights, name).shape), np.float32)
-    with pytest.raises(ValueError, match="do not fit together"):
-        replace(weights, **{name: wrong})
-
-
-@pytest.mark.parametrize("name", ["embedding", "bias"])
-def test_an_array_with_too_few_axes_is_refused(name: str) -> None:
-    array = getattr(random_weights(), name)
-    with pytest.raises(ValueError, match="do not fit together"):
-        replace(random_weights(), **{name: array.reshape(-1)[0] if name == "bias" else array.reshape(-1)})
-
-
-@pytest.mark.parametrize("name", [field.name for field in fields(Weights)])
-def test_a_file_without_one_of_the_arrays_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    arrays = {field.name: getattr(random_weights(), field.name) for field in fields(Weights)}
-    del arrays[name]
-    np.savez(tmp_path / "weights.npz", **arrays)
-    with pytest.raises(ValueError, match=rf"missing arrays \['{name}'\]"):
-        Weights.load(tmp_path / "weights.npz")
-
-
-def test_a_file_with_a_pickled_array_is_refused(tmp_path: Path) -> None:
-    arrays = {field.name: getattr(random_weights(), field.name) for field in fields(Weights)}
-    np.savez(tmp_path / "weights.npz", **{**arrays, "bias": arrays["bias"].astype(object)})
-    with pytest.raises(ValueError, match="allow_pickle"):
-        Weights.load(tmp_path / "weights.npz")
-
-
-def damage_cut(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-def damage_flip(content: bytes) -> bytes:
-    return content[:200] + bytes([content[200] ^ 255]) + content[201:]
-
-
-def damage_empty(_content: bytes) -> bytes:
-    return b""
-
-
-@pytest.mark.parametrize("damage", [damage_cut, damage_flip, damage_empty])
-def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    file = tmp_path / "weights.npz"
-    random_weights().save(file)
-    file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ValueError, match=r"weights\.npz"):
-        Weights.load(file)

@@ -1,5 +1,8 @@
 """Tests of word-by-word readings, against scores of the text's beginnings."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,16 +13,27 @@ WORDS = Vocabulary(
 )  # ids 4 to 10; with 9 rows, rare (9) and rarer (10) are 2
 
 
-def scorer(length: int, *, mask_zero: bool = False) -> TextScorer:
+def scorer(
+    length: int, *, mask_zero: bool = False, both_ways: bool = False, pooling: str = "last", members: int = 1
+) -> TextScorer:
     random = np.random.default_rng(3)
-    shapes = (9, 4), (4, 3), (3, 3), (3,), (3, 1), (1,)
-    arrays = (random.normal(size=shape).astype(np.float32) for shape in shapes)
-    return TextScorer(Weights(*arrays, mask_zero=mask_zero), WORDS, length)
+    shapes = (9, 4), (4, 3), (3, 3), (3,), (6 if both_ways else 3, 1), (1,)
+    arrays = [random.normal(size=shape).astype(np.float32) for shape in shapes]
+    backward = [random.normal(size=shape).astype(np.float32) for shape in shapes[1:4]] if both_ways else []
+    weights = Weights(*arrays, mask_zero, *backward, pooling=pooling)
+    others = (replace(weights, embedding=-weights.embedding),) * (members - 1)
+    return TextScorer(replace(weights, others=others), WORDS, length)
 
 
-def test_with_a_mask_the_score_after_each_word_is_the_score_of_the_text_up_to_it() -> None:
+masked_kinds = pytest.mark.parametrize(
+    "kind", [{}, {"pooling": "mean"}, {"both_ways": True}, {"both_ways": True, "pooling": "mean", "members": 2}]
+)
+
+
+@masked_kinds
+def test_with_a_mask_the_score_after_each_word_is_the_score_of_the_text_up_to_it(kind: dict[str, Any]) -> None:
     # Padding leaves the state alone, so that a beginning scores as it does inside the whole.
-    reader, text = scorer(12, mask_zero=True), "The film was rare, unseen and good"
+    reader, text = scorer(12, mask_zero=True, **kind), "The film was rare, unseen and good"
     words = text.split()
     reading = reader.explain(text)
     beginnings = [" ".join(words[: i + 1]) for i in range(len(words))]
@@ -37,10 +51,12 @@ def test_without_a_mask_the_score_after_each_word_is_that_of_as_much_padding_and
     assert [word.score for word in reader.explain(text).words] == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("mask_zero", [False, True])
+@pytest.mark.parametrize(
+    "kind", [{}, {"mask_zero": True}, {"mask_zero": True, "both_ways": True, "pooling": "mean", "members": 2}]
+)
 @pytest.mark.parametrize("length", [1, 2, 4, 6, 7, 30])
-def test_the_last_score_is_the_texts_and_the_changes_add_up_to_it(length: int, mask_zero: bool) -> None:
-    reader, text = scorer(length, mask_zero=mask_zero), "the film xyz was good rare rarer the bad"
+def test_the_last_score_is_the_texts_and_the_changes_add_up_to_it(length: int, kind: dict[str, Any]) -> None:
+    reader, text = scorer(length, **kind), "the film xyz was good rare rarer the bad"
     reading = reader.explain(text)
     assert reading.score == pytest.approx(reader.score([text])[0], abs=1e-12)
     assert reading.start + sum(word.change for word in reading.words) == pytest.approx(reading.score, abs=1e-12)

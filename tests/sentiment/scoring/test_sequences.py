@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sentiment.scoring import pad
+from sentiment.scoring.sequences import beginnings, first_words, reversed_words
 
 
 def test_pad_puts_zeros_in_front_of_a_short_review() -> None:
@@ -39,3 +40,13 @@ def test_pad_gives_int32_of_the_promised_shape(count: int) -> None:
 
 def test_pad_to_one_keeps_the_last_id() -> None:
     assert pad([[1, 4, 7]], 1, 10).tolist() == [[7]]
+
+
+def test_reversed_words_stand_behind_their_padding() -> None:
+    ids = np.array([[0, 0, 1, 5, 7], [1, 4, 5, 6, 8], [0, 0, 0, 0, 9], [0, 0, 0, 0, 0]], np.int32)
+    expected = [[0, 0, 7, 5, 1], [8, 6, 5, 4, 1], [0, 0, 0, 0, 9], [0, 0, 0, 0, 0]]
+    assert reversed_words(ids, first_words(ids)).tolist() == expected
+
+
+def test_beginnings_are_padded_to_the_whole_length() -> None:
+    assert beginnings(np.array([1, 5, 4], np.int32)).tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 5], [1, 5, 4]]

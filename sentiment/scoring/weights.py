@@ -1,0 +1,135 @@
+"""The trained arrays, and their file."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+LAST, MEAN = "last", "mean"
+
+_NO_ARRAYS = ("mask_zero", "pooling", "others")
+# Files of scorer format 2 know none of these.
+_SINCE_FORMAT_3 = ("pooling", "others", "backward_kernel", "backward_recurrent_kernel", "backward_bias")
+
+
+class Direction(NamedTuple):
+    """The arrays of one recurrence; ``backwards`` begins with the last word."""
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array
+    backwards: bool
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The trained arrays, float32, named as Keras names them.
+
+    Attributes:
+        mask_zero: zeros leave the state alone; without it they are read like any other word.
+        backward_kernel: of a second recurrence that reads backwards, and likewise the two below; or all None.
+        pooling: what the last layer gets: the last state, or the mean of the states after each word.
+        others: further networks; the score is the mean of all of them. They read the same ids.
+    """
+
+    embedding: Array  # (v, d)
+    kernel: Array  # (d, u)
+    recurrent_kernel: Array  # (u, u)
+    bias: Array  # (u,)
+    dense_kernel: Array  # (u, 1), with two directions (2 u, 1)
+    dense_bias: Array  # (1,)
+    mask_zero: bool = False
+    backward_kernel: Array | None = None
+    backward_recurrent_kernel: Array | None = None
+    backward_bias: Array | None = None
+    pooling: str = LAST
+    others: tuple["Weights", ...] = ()
+
+    def __post_init__(self) -> None:
+        v, d = self.embedding.shape if self.embedding.ndim == 2 else (-1, -1)
+        u = self.bias.size
+        arrays = self._arrays()
+        recurrence = [(d, u), (u, u), (u,)]
+        backward = recurrence if len(arrays) > len(_REQUIRED) - 1 else []
+        expected = [(v, d), *recurrence, (2 * u if backward else u, 1), (1,), *backward]
+        found = [array.shape for array in arrays]
+        if found != expected:
+            raise ValueError(f"weights do not fit together: expected shapes {expected}, got {found}")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("weights hold values that are no finite numbers")
+        if self.pooling not in (LAST, MEAN):
+            raise ValueError(f"pooling must be {LAST!r} or {MEAN!r}, got {self.pooling!r}")
+        if (backward or self.pooling == MEAN) and not self.mask_zero:
+            raise ValueError("a mean, or a second direction, is of words alone: mask_zero must be set")
+        if any(len(other.embedding) != v or other.others for other in self.others):
+            raise ValueError(f"each further network must know {v} words, and have none beside it")
+
+    @property
+    def members(self) -> tuple["Weights", ...]:
+        """All networks, this one first."""
+        return self, *self.others
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The recurrence, and the one that reads backwards if there is one."""
+        forward = Direction(self.kernel, self.recurrent_kernel, self.bias, backwards=False)
+        if self.backward_kernel is None or self.backward_recurrent_kernel is None or self.backward_bias is None:
+            return (forward,)
+        other = Direction(self.backward_kernel, self.backward_recurrent_kernel, self.backward_bias, backwards=True)
+        return forward, other
+
+    def _arrays(self) -> list[Array]:
+        values = (getattr(self, field.name) for field in fields(self) if field.name not in _NO_ARRAYS)
+        return [value for value in values if value is not None]
+
+    def entries(self) -> dict[str, NDArray[Any]]:
+        """All arrays and settings by their names in a file; those of further networks after ``2/``, ``3/``, ..."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "others"}
+        told = {name: np.asarray(value) for name, value in own.items() if value is not None}
+        for number, other in enumerate(self.others, start=2):
+            told |= {f"{number}/{name}": value for name, value in other.entries().items()}
+        return told
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as an npz without pickles."""
+        entries: dict[str, Any] = self.entries()
+        np.savez(path, **entries)
+
+    @classmethod
+    def load(cls, path: Path) -> "Weights":
+        """Read what ``save`` wrote, now or for scorer format 2.
+
+        Raises:
+            ValueError: the file is damaged, lacks an array, or holds one of the wrong shape.
+            OSError: it cannot be read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in arrays.files}
+        except (zipfile.BadZipFile, EOFError, TypeError, zlib.error) as err:
+            raise ValueError(f"{path}: damaged, or not the weights of a network: {err}") from err
+        numbers = {name.partition("/")[0] for name in found if "/" in name}
+        prefixes = ["", *(f"{number}/" for number in range(2, 2 + len(numbers)))]
+        missing = [prefix + name for prefix in prefixes for name in _REQUIRED if prefix + name not in found]
+        if missing:
+            raise ValueError(f"{path}: missing arrays {missing}")
+        first, *others = (cls._of(found, prefix) for prefix in prefixes)
+        return replace(first, others=tuple(others))
+
+    @classmethod
+    def _of(cls, found: Mapping[str, NDArray[Any]], prefix: str) -> "Weights":
+        own: dict[str, Any] = {
+            field.name: found[prefix + field.name] for field in fields(cls) if prefix + field.name in found
+        }
+        own["mask_zero"], own["pooling"] = bool(own["mask_zero"]), str(own.get("pooling", LAST))
+        return cls(**own)
+
+
+_REQUIRED = [field.name for field in fields(Weights) if field.name not in _SINCE_FORMAT_3]

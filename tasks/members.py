@@ -1,0 +1,27 @@
+"""The runs that a parent stands for when runs are compared."""
+
+from sentiment.errors import UsageError
+from sentiment.run_record import BASELINES, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
+from tasks.run_store import RunStore
+
+PARENTS = (REPEATS, SWEEP, BASELINES)
+
+
+def members(store: RunStore, record: RunRecord) -> list[RunRecord]:
+    """The run itself, or the finished runs below a parent: trainings of a recipe first, a sweep's trials last.
+
+    Raises:
+        UsageError: there is none, or the run trained nothing.
+    """
+    if record.kind == MONITOR:
+        raise UsageError(
+            f"{record.name} is a look for drift, and trained nothing.", "Its report is its artifact report.html."
+        )
+    if record.kind not in PARENTS:
+        return [record]
+    below = [run for run in store.children(record.run_id) if run.status == "FINISHED"]
+    if not below:
+        raise UsageError(
+            f"{record.name} has no finished runs below it (it is {record.status}).", "Name runs: sentiflow runs"
+        )
+    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params))
