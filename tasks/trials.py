@@ -79,7 +79,7 @@ def trial(parent: RunContext, source: Source, prepared: Prepared, sweep: Sweep, 
     ``trial.number``, ``trial.state`` and ``trial.epochs``.
     """
     study = open_study(sweep, place)
-    asked, config = _ask(study, sweep)
+    asked, config = ask(study, sweep)
     try:
         return _tried(study, asked, config, parent, source, prepared)
     except UpdateFinishedTrialError as err:
@@ -107,7 +107,7 @@ def train_best(
     return SeedResult(run, trained, measured)
 
 
-def _ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
+def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
     """Ask for values until they go together in a recipe; those that do not are told as failed.
 
     Raises:

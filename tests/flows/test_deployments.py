@@ -8,10 +8,17 @@ from sentiment.errors import UsageError
 from sentiment.recipes import TUNED, load_recipe
 from sentiment.schedules import Deployment, Schedule
 from sentiment.settings import Settings
+from tasks.flow_runs import FLOWS
+from tests.world import ROOT
 
 
 def table(**fields: object) -> dict[str, Deployment]:
     return {each.flow: each for each in deployments(Settings(_env_file=None, **fields))}  # type: ignore[arg-type]
+
+
+def test_housekeeping_knows_every_flow() -> None:
+    flows = {path.stem for path in (ROOT / "flows").glob("*.py") if "@flow(" in path.read_text()}
+    assert set(FLOWS) == flows
 
 
 def test_by_default_training_is_weekly_and_cleaning_daily_and_nothing_else_runs() -> None:

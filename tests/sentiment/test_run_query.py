@@ -36,6 +36,12 @@ def names(**asked: object) -> str:
     return "".join(found.name for found in select(RUNS, Query(**asked), NOW))
 
 
+@pytest.mark.parametrize("order", ["accuracy", "-accuracy"])
+def test_an_accuracy_that_is_no_number_comes_last(order: str) -> None:
+    runs = [run("x", 1, "training", metrics={"test/accuracy": float("nan")}), *RUNS]
+    assert [found.name for found in select(runs, Query(sort=order), NOW)][-2:] in (["x", "a"], ["a", "x"])
+
+
 def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
     assert names() == "eba"
 

@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 from sentiment.recipes import TUNED
-from sentiment.search_space import Range, SearchSpace, load_space
-from tasks.study import Journal, Sweep, distributions, finished, identity, open_study
+from sentiment.search_space import Choices, Range, SearchSpace, load_space
+from tasks.study import REFUSED, Journal, Sweep, distributions, finished, identity, open_study
+from tasks.trials import ask
 
 SPACE = SearchSpace({"dropout": Range(0.0, 0.6, whole=False)})
 
@@ -44,6 +45,19 @@ def test_a_trial_is_stopped_once_it_lags_behind_the_median_and_never_in_the_firs
 
 def test_the_first_four_are_never_stopped(sweep: Sweep) -> None:
     assert [tried(sweep, [level] * 8) for level in (0.1, 0.9, 0.95, 0.99)] == [0, 0, 0, 0]
+
+
+def test_values_that_do_not_go_together_are_asked_for_again_and_never_tried(tmp_path: Path) -> None:
+    fields = {"mask_zero": Choices((True, False)), "pooling": Choices(("last", "mean"))}
+    sweep = Sweep(tmp_path / "study", SearchSpace(fields), TUNED, 0)
+    study = open_study(sweep)
+    for _ in range(12):
+        asked, config = ask(study, sweep)
+        assert config.mask_zero or config.pooling == "last"
+        study.tell(asked, 0.5)
+    refused = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert refused and all("set mask_zero to true" in trial.user_attrs[REFUSED] for trial in refused)
+    assert len(finished(study)) == 12
 
 
 def test_a_torn_last_line_is_cut_off_and_the_study_goes_on(sweep: Sweep) -> None:
