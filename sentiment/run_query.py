@@ -22,7 +22,7 @@ Condition = Callable[[RunRecord], bool]
 
 _SPAN = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_WHERE = re.compile(r"\s*(?P<name>[^\s<>=!~]+)\s*(?P<sign>>=|<=|!=|==|=|~|<|>)\s*(?P<value>.*?)\s*")
+_WHERE = re.compile(r"\s*(?P<name>[^\s<>=!~]+)\s*(?P<sign>>=|<=|!=|==|=|~|<|>)\s*(?P<value>(?![<>=~]).*?)\s*")
 _ORDERED: dict[str, Callable[[float, float], bool]] = {
     ">=": float.__ge__, "<=": float.__le__, ">": float.__gt__, "<": float.__lt__,
 }  # fmt: skip

@@ -183,7 +183,7 @@ validation loss is lowest
 |---:|---:|---:|{"---:|" * len(fields)}
 {lines}
 
-The best recipe, seed by seed, on the test split, which no trial has seen. Trials were trained with seed {sweep.seed}: its \
+The best recipe, seed by seed, on the test split, which no trial has seen. Trials had seed {sweep.seed}: its \
 validation loss was chosen among theirs, and flatters.
 
 | seed | epoch kept | validation loss | test accuracy |

@@ -23,6 +23,8 @@ from sentiment.settings import Settings, shown
 
 # The client's own 7 retries of 120 s would wait four minutes for a dead server.
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+# One bar a file, for files that are there at once, in the middle of a log.
+_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 # Says that these are trainings; without it the UI guesses what kind of experiment it is.
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -64,7 +66,7 @@ def connect(settings: Settings) -> MlflowClient:
     Raises:
         WorldError: the store does not answer or cannot be made.
     """
-    for name, value in _HTTP.items():
+    for name, value in (_HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
     if settings.sqlite_file is not None:
         _create_sqlite(settings.sqlite_file)

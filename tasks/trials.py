@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import RunTag
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
@@ -121,6 +122,8 @@ def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
             why = str(err.errors()[0]["msg"]).removeprefix("Value error, ")
             asked.set_user_attr(REFUSED, why)
             study.tell(asked, state=TrialState.FAIL)
+            # The sampler learns nothing from what failed, and would propose it again and again.
+            study.sampler = RandomSampler(seed=asked.number)
     raise UsageError(f"The search space's values do not go together: {why}.", "Leave some of its choices out.")
 
 

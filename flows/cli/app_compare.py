@@ -129,7 +129,7 @@ def report(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run, or several to compare.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The page; by default report-<id>.html, here."),
+        typer.Option("--output", "-o", metavar="FILE", help="The page; by default report-ID.html, here."),
     ] = None,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the summary there instead of showing it.")
