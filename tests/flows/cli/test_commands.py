@@ -152,7 +152,7 @@ def test_a_wrong_hash_is_no_reason_to_fall_back(world: World, prefect_server: No
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--recipe", "sed"], "there are: seed"),
+        (["--recipe", "sed"], "there are: large, seed, tuned"),
         (["--set", "epoch=3"], "did you mean 'epochs'"),
         (["--set", "epochs=0"], "greater than or equal to 1"),
         (["--set", "learning_rate=nan"], "finite"),
