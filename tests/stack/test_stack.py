@@ -99,7 +99,7 @@ def test_a_local_store_is_imported_with_its_ids(stack: Team) -> None:
 def test_a_member_s_shell_works_with_the_servers(stack: Team) -> None:
     told = stack.run("sh", "-euc", f". stack/client.sh; {command()} versions --dataset sample; {command()} runs")
     assert re.search(r"^1 +champion ", told, re.MULTILINE)
-    assert f"{MODEL} v1" in told
+    assert re.search(r" seed-sample-seed0-\S+ +training .* v1 *$", told, re.MULTILINE)
 
 
 @pytest.mark.parametrize("who", [None, "admin:wrong", "nobody:"])

@@ -122,7 +122,7 @@ def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     until(lambda: (datetime.now().astimezone() - killed).total_seconds() > 13, "two slots", [])
     starts.append(Scheduled(home, *BOTH))
     starts[-1].until_says("Prefect UI")
-    assert "Marked as crashed: seed*-sample-seed11" in starts[-1].output
+    assert "Marked as crashed: seed+sequence_length=20+units=4+epochs=1000-sample-seed11" in starts[-1].output
     assert "Prefect: the one that a killed schedule left" in starts[-1].output
     (crashed,) = (run for run in home.flow_runs("train") if "seed11" in str(run["name"]))
     assert crashed["state_type"] == "CRASHED"
