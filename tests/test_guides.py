@@ -39,7 +39,7 @@ def run_block(block: str, world: World, **variables: str) -> str:
 def test_compare_and_promote(world: World, prefect_server: None) -> None:
     told = [run_block(block, world) for block in blocks("compare-and-promote.md")]
     trained, promoted, refused, overridden, used = told
-    assert re.search(r"^\w{8} +seed\+\S*epochs=1\S*-sample-\S+ +training .* v2 *$", trained, re.MULTILINE)
+    assert re.search(r"^\w{8} +seed\+3changes-sample-seed0-\S+ +training .* v2 *$", trained, re.MULTILINE)
     assert re.search(r"1 +champion", run_block("sentiflow versions --dataset sample", world))
     assert "champion" in promoted
     assert "exit code 4" in refused
