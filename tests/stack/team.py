@@ -105,13 +105,11 @@ class Team:
             with temporary_settings(values):
                 yield
 
-    def start(self, flow: str, variables: dict[str, str] | None = None, /, **parameters: Any) -> UUID:
-        """Ask for a run of a deployment, with other environment variables."""
+    def start(self, flow: str, **parameters: Any) -> UUID:
+        """Ask for a run of a deployment."""
         with self.prefect() as client:
             deployment = client.read_deployment_by_name(f"{flow}/sentiflow")
-            return client.create_flow_run_from_deployment(
-                deployment.id, parameters=parameters, job_variables={"env": variables} if variables else None
-            ).id
+            return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
     def flow_run(self, run_id: UUID) -> FlowRun:
         with self.prefect() as client:

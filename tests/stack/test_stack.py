@@ -243,18 +243,6 @@ def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_compu
         assert cluster.submit(sum, [20, 22]).result(timeout=30) == 42
 
 
-def test_a_sweep_runs_on_the_stack_s_dask_cluster(stack: Team) -> None:
-    address = f"tcp://127.0.0.1:{stack.inner_port('dask-scheduler', 8786)}"
-    size = {"trials": 3, "repeats": 1, "dataset": "sample", "config": {**SHORT, "epochs": 1}}
-    run_id = stack.start("sweep", {"SENTIFLOW_TASK_RUNNER": "dask", "SENTIFLOW_DASK_ADDRESS": address}, **size)
-    ended = stack.ended(run_id, 240)
-    assert ended.state_name == "Completed", stack.log()
-    runs = stack.mlflow.search_runs(stack.experiments(), f"tags.`prefect.flow_run_id` = '{run_id}'")
-    assert sorted(run.data.tags["kind"] for run in runs) == ["seed", "sweep", "trial", "trial", "trial"]
-    log = (stack.root / "state" / "logs" / "dask-worker.log").read_text()
-    assert "trial" in log, "the trials ran elsewhere"
-
-
 def _redis_without_password(stack: Team) -> str:
     """What Redis's health check says, failing, to who has no password."""
     options = ["--env-file=.env", "--profile=redis"]
