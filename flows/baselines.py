@@ -1,30 +1,26 @@
 """The recipe's network beside simpler and other models: what the recurrence buys."""
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.train import Seed
 from sentiment.baselines.names import Name, choose
 from sentiment.data.prepare import Prepared, Source
 from sentiment.recipes import TUNED, TrainConfig
 from sentiment.run_record import BASELINES
-from tasks.baselines import baseline_run, measure_baseline, network_run, set_name
+from tasks.baselines import PREFIX, baseline_run, measure_baseline, network_run
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.notify import failed
 from tasks.prepare import prepare
 from tasks.results import RunContext
-from tasks.runs import seeds_label, training_run
+from tasks.runs import planned_name, training_run
 from tasks.summarize_baselines import BaselinesResult, summarize_baselines
 from tasks.train import preload
 from tasks.train import train as train_network
 
 
 def _run_name() -> str:
-    given = flow_run.parameters
-    config = TrainConfig.model_validate(given["config"])
-    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
-    return set_name(config, given["dataset"], seeds_label(given["seed"]), moment)
+    return PREFIX + planned_name()
 
 
 @flow(name="baselines", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])

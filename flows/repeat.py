@@ -19,7 +19,7 @@ from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.results import RepeatsResult, RunContext, SeedResult
-from tasks.runs import run_name, seed_run, seeds_label, training_run
+from tasks.runs import planned_name, seed_run, training_run
 from tasks.summarize_repeats import best_of, summarize_repeats
 from tasks.train import preload
 from tasks.train import train as train_network
@@ -28,10 +28,7 @@ Repeats = Annotated[int, Field(ge=2, le=1_000)]
 
 
 def _run_name() -> str:
-    given = flow_run.parameters
-    config = TrainConfig.model_validate(given["config"])
-    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
-    return run_name(config, given["dataset"], seeds_label(given["seed"], given["repeats"]), moment)
+    return planned_name(flow_run.parameters["repeats"])
 
 
 @flow(name="repeat", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])

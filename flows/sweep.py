@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.promote import after_training
@@ -25,7 +24,7 @@ from tasks.promote import need_server
 from tasks.register import register
 from tasks.results import RunContext, SeedResult
 from tasks.runners import Runner, check_runner, running, workers_of
-from tasks.runs import run_name, seeds_label, training_run
+from tasks.runs import planned_name, training_run
 from tasks.study import Sweep, open_study
 from tasks.summarize_repeats import best_of
 from tasks.summarize_sweep import SweepResult, summarize_sweep
@@ -39,10 +38,7 @@ Name = Annotated[str, Field(max_length=60)]
 
 
 def _run_name() -> str:
-    given = flow_run.parameters
-    config = TrainConfig.model_validate(given["config"])
-    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
-    return f"sweep-{run_name(config, given['dataset'], seeds_label(given['seed']), moment)}"
+    return f"sweep-{planned_name()}"
 
 
 @flow(name="sweep", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.promote import after_training
@@ -17,7 +16,7 @@ from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.results import TrainingResult
-from tasks.runs import run_name, seeds_label, training_run
+from tasks.runs import planned_name, training_run
 from tasks.summarize import summarize
 from tasks.train import preload
 from tasks.train import train as train_network
@@ -26,14 +25,7 @@ from tasks.train import train as train_network
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def _run_name() -> str:
-    given = flow_run.parameters
-    config = TrainConfig.model_validate(given["config"])
-    moment = f"{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
-    return run_name(config, given["dataset"], seeds_label(given["seed"]), moment)
-
-
-@flow(name="train", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(name="train", flow_run_name=planned_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
 def train(
     config: TrainConfig = SEED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
 ) -> TrainingResult:

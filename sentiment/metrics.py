@@ -53,6 +53,20 @@ class Spread:
     least: float
     most: float
 
+    def as_metrics(self, name: str) -> dict[str, float]:
+        """The four under the names of metrics.
+
+        Example:
+            >>> spread([1.0, 2.0, 6.0]).as_metrics("test/loss")["test/loss_max"]
+            6.0
+        """
+        return {
+            f"{name}_mean": self.mean,
+            f"{name}_sd": self.sd,
+            f"{name}_min": self.least,
+            f"{name}_max": self.most,
+        }
+
 
 def spread(values: Sequence[float]) -> Spread:
     """Sum up two or more values.

@@ -15,7 +15,6 @@ from sentiment.baselines.names import ABOUT, Name
 from sentiment.data import reviews
 from sentiment.data.prepare import Prepared, Source
 from sentiment.history import Epoch, best_epoch
-from sentiment.recipes import TrainConfig
 from sentiment.run_record import BASELINE
 from sentiment.settings import load_settings
 from tasks.console import progress_bar
@@ -25,11 +24,7 @@ from tasks.runs import child_run, run_name
 from tasks.tracking import EpochLog, connect, log_metrics, timed, tracking_errors
 
 PREFIX = "baselines-"
-
-
-def set_name(config: TrainConfig, dataset: str, seeds: str, moment: str) -> str:
-    """Name of a set: that of the network's run, with a word in front."""
-    return PREFIX + run_name(config, dataset, seeds, moment)
+"""Before the name of the network's run it makes that of the set."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from sentiment.settings import Settings
 from tasks.tracking import connect, tracking_errors
 from tasks.versions import CHAMPION, Facts
 
-_MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # what is not there; it depends on the store
+MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # what is not there; it depends on the store
 _PAGE = 1_000
 
 
@@ -43,7 +43,7 @@ class MlflowRegistry:
                 found = self._client.get_model_version(name, str(number))
                 location = self._client.get_model_version_download_uri(name, str(number))
             except MlflowException as err:
-                if err.error_code not in _MISSING:
+                if err.error_code not in MISSING:
                     raise
                 return None
         return Facts(location, found.run_id or None, found.tags)
@@ -64,7 +64,7 @@ def champion_of(client: MlflowClient, name: str) -> int | None:
     try:
         return int(client.get_model_version_by_alias(name, CHAMPION).version)
     except MlflowException as err:
-        if err.error_code not in _MISSING:
+        if err.error_code not in MISSING:
             raise
         return None
 

@@ -11,12 +11,11 @@ from mlflow.exceptions import MlflowException
 from sentiment.errors import UsageError
 from sentiment.run_record import RunRecord
 from sentiment.settings import Settings, shown
-from tasks.mlflow_registry import MlflowRegistry, names_of, versions_of
+from tasks.mlflow_registry import MISSING, MlflowRegistry, names_of, versions_of
 from tasks.run_files import file_of
 from tasks.tracking import connect, tracking_errors
 
 _PAGE = 1_000
-_MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # no such run; it depends on the store
 
 
 class MlflowRuns:
@@ -94,7 +93,7 @@ class MlflowRuns:
             try:
                 run = self._client.get_run(run_id)
             except MlflowException as err:
-                if err.error_code not in _MISSING:
+                if err.error_code not in MISSING:
                     raise
                 return None
         return run if run.info.lifecycle_stage == "active" else None

@@ -39,6 +39,13 @@ def run_name(config: TrainConfig, dataset: str, seeds: str, moment: str) -> str:
     return f"{config.recipe}{changed}-{dataset_name(dataset)}-{seeds}-{moment}"
 
 
+def planned_name(repeats: int = 1) -> str:
+    """Name of the flow run of a training that is about to begin, by its parameters and the moment it is due."""
+    given = runtime.flow_run.parameters
+    config, seeds = TrainConfig.model_validate(given["config"]), seeds_label(given["seed"], repeats)
+    return run_name(config, given["dataset"], seeds, f"{runtime.flow_run.scheduled_start_time:%y%m%d-%H%M%S}")
+
+
 def seeds_label(seed: int, repeats: int = 1) -> str:
     """The seeds of a run, in its name."""
     return f"seed{seed}" if repeats == 1 else f"seeds{seed}to{seed + repeats - 1}"

@@ -1,17 +1,13 @@
-"""A local registry, read from its SQLite file: importing MLflow takes longer than an answer may.
+"""A local registry, read from its SQLite file.
 
 Read-only. A test holds it to what MLflow's own client says.
 """
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sentiment.errors import WorldError
+from tasks.sqlite_store import DELETED, query
 from tasks.versions import CHAMPION, Facts
-
-_DELETED = "Deleted_Internal"  # how MLflow marks a deleted version in its table
 
 
 class SqliteRegistry:
@@ -27,7 +23,7 @@ class SqliteRegistry:
     def numbers(self, name: str) -> list[int]:
         """The versions of a model that were not deleted, oldest first."""
         living = "WHERE name = ? AND current_stage != ?"
-        rows = self._query(f"SELECT version FROM model_versions {living} ORDER BY version", name, _DELETED)
+        rows = self._query(f"SELECT version FROM model_versions {living} ORDER BY version", name, DELETED)
         return [int(row[0]) for row in rows]
 
     def champion(self, name: str) -> int | None:
@@ -41,13 +37,9 @@ class SqliteRegistry:
         """What is known of a version, or None when it is not there."""
         one = "WHERE name = ? AND version = ?"
         living = f"SELECT storage_location, run_id FROM model_versions {one} AND current_stage != ?"
-        rows = self._query(living, name, number, _DELETED)
+        rows = self._query(living, name, number, DELETED)
         tags = self._query(f"SELECT key, value FROM model_version_tags {one}", name, number)
         return Facts(rows[0][0], rows[0][1] or None, dict(tags)) if rows else None
 
     def _query(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        try:
-            with closing(sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-                return connection.execute(sql, values).fetchall()
-        except sqlite3.Error as err:
-            raise WorldError(f"Cannot read the store {self._file}: {err}.", "Is it an MLflow store?") from err
+        return query(self._file, sql, *values)

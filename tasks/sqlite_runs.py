@@ -1,21 +1,20 @@
-"""Runs of a local store, read from its SQLite file: importing MLflow takes longer than an answer may.
+"""Runs of a local store, read from its SQLite file.
 
 Read-only. A test holds it to what MLflow's own client says.
 """
 
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
 from typing import Any
 
-from sentiment.errors import UsageError, WorldError
+from sentiment.errors import UsageError
 from sentiment.run_record import RunRecord
 from sentiment.settings import Settings, shown
 from tasks.run_files import file_of
 from tasks.sqlite_registry import SqliteRegistry
+from tasks.sqlite_store import DELETED, query
 
 _RUN = "SELECT run_uuid, name, status, start_time, artifact_uri FROM runs r WHERE lifecycle_stage = 'active' AND "
 _OURS = "experiment_id IN (SELECT experiment_id FROM experiments WHERE name = ?)"
@@ -68,8 +67,8 @@ class SqliteRuns:
 
     def versions(self) -> Mapping[str, str]:
         """Registered versions by the id of their run."""
-        sql = "SELECT run_id, name, version FROM model_versions WHERE current_stage != 'Deleted_Internal'"
-        return {run: f"{name} v{number}" for run, name, number in self._query(f"{sql} ORDER BY name, version")}
+        sql = "SELECT run_id, name, version FROM model_versions WHERE current_stage != ? ORDER BY name, version"
+        return {run: f"{name} v{number}" for run, name, number in self._query(sql, DELETED)}
 
     def _records(self, condition: str, value: str, order: str) -> list[RunRecord]:
         """Runs under a condition, with all that is known of them."""
@@ -93,10 +92,4 @@ class SqliteRuns:
         return found
 
     def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
-        if not self._file.is_file():
-            return []
-        try:
-            with closing(sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-                return connection.execute(sql, values).fetchall()
-        except sqlite3.Error as err:
-            raise WorldError(f"Cannot read the store {self._file}: {err}.", "Is it an MLflow store?") from err
+        return query(self._file, sql, *values) if self._file.is_file() else []

@@ -17,8 +17,6 @@ from tasks.report import NOTE, log_report, report_on
 from tasks.results import Registered, RepeatsResult, RunContext, SeedResult
 from tasks.tracking import connect, log_metrics, timed, tracking_errors
 
-_ENDS = {"mean": "mean", "sd": "sd", "least": "min", "most": "max"}
-
 
 def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
     """The seed whose validation loss is lowest; the first of equals. The test split chooses nothing."""
@@ -38,10 +36,8 @@ def summarize_repeats(
     client = connect(settings)
     spreads = {name: spread(values) for name, values in _figures(seeds).items()}
     with tracking_errors(settings.tracking_uri):
-        ends = {
-            f"{name}_{end}": getattr(of, field) for name, of in spreads.items() for field, end in _ENDS.items()
-        }
-        log_metrics(client, parent.run_id, ends)
+        ends = [of.as_metrics(name) for name, of in spreads.items()]
+        log_metrics(client, parent.run_id, {name: value for each in ends for name, value in each.items()})
         url = run_url(client, settings, parent.run_id)
         for result in seeds:
             _tell_of_parent(client, result.run.run_id, f"Seed {result.run.seed} of [{plain(parent.name)}]({url}).")

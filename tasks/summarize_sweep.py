@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
@@ -145,9 +145,7 @@ def _log(client: MlflowClient, result: SweepResult, text: str) -> None:
         "time/total": result.seconds,
     }
     if result.accuracy is not None:
-        ends = {"mean": "mean", "sd": "sd", "least": "min", "most": "max"}
-        values = asdict(result.accuracy)
-        figures |= {f"test/accuracy_{end}": values[field] for field, end in ends.items()}
+        figures |= result.accuracy.as_metrics("test/accuracy")
     figures |= {f"importance/{name}": share for name, share in result.importance.items()}
     log_metrics(client, result.run_id, figures)
     client.set_tag(result.run_id, "mlflow.note.content", text)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows.cli import app_care, app_compare, app_life, app_run, app_runs, app_team, app_use, logs
-from flows.cli.options import DatasetOption, DebugOption, RecipeOption, SetOption
+from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption
 
 app = typer.Typer(
     name="sentiflow",
@@ -40,9 +40,7 @@ def train(
         int,
         typer.Option(min=1, max=1000, help="Train this many seeds, counted up from --seed; register the best."),
     ] = 1,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Put the version in use afterwards, if the gate says yes.")
-    ] = False,
+    promote: PromoteOption = False,
     or_sample: Annotated[
         bool, typer.Option("--or-sample", help="Train on the sample when the dataset cannot be fetched.")
     ] = False,

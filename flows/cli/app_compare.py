@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli import logs
-from flows.cli.options import DatasetOption, DebugOption, RecipeOption, SetOption
+from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,9 +52,7 @@ def sweep(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever a killed sweep has finished.")
     ] = False,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Put the version in use afterwards, if the gate says yes.")
-    ] = False,
+    promote: PromoteOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Search for better values of a recipe's fields, and register the best by validation."""

@@ -19,4 +19,7 @@ WhoseOption = Annotated[
 VersionOption = Annotated[
     int | None, typer.Option("--version", min=1, help="A version; without it the champion, else the newest.")
 ]
+PromoteOption = Annotated[
+    bool, typer.Option("--promote", help="Put the version in use afterwards, if the gate says yes.")
+]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]

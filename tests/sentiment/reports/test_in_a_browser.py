@@ -1,21 +1,16 @@
 """Reports in a real browser: by day and by night, on a telephone and on a desk."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
 from sentiment.reports import one, several
+from tests.browsers import chromium
 from tests.sentiment.reports.made import account, record
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 LONG = "seed+sequence_length=200+learning_rate=0.0005-a-dataset-with-a-long-name-seed4294967295-261125-151553"
 LOOKS = [("one", "light", 400), ("one", "dark", 1100), ("several", "dark", 400), ("several", "light", 1100)]
 CONTRAST = """(element) => {
@@ -30,16 +25,8 @@ CONTRAST = """(element) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        told = "needs a browser: no chromium, chromium-browser or google-chrome on the PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(told)
-        pytest.skip(told)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
-        yield launched
-        launched.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
