@@ -67,7 +67,8 @@ class Container:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user,
             )  # fmt: skip
         # Popen returns when the old environment is gone; the new one is there a moment later.
-        while alive(process.pid) and not is_of(process.pid, self._mark):
+        until = time.monotonic() + 10
+        while alive(process.pid) and not is_of(process.pid, self._mark) and time.monotonic() < until:
             time.sleep(0.01)
         (self._folder() / "made-of.json").write_text(self.parts)
         (self._folder() / "pid").write_text(str(process.pid))

@@ -38,6 +38,8 @@ class Engine:
         self._failed: list[str] = []
         """What went wrong first; the others then only gave up."""
         self._begun: set[str] = set()
+        self._to_come: set[str] = set()
+        """Whose turn was not yet: what runs of them may be about to be replaced."""
 
     def up(self, names: list[str]) -> None:
         """Start what is not running, each after what it waits for; return when all are healthy or done."""
@@ -45,6 +47,7 @@ class Engine:
         for name in wanted:
             if not self.containers[name].running():
                 self.containers[name].result.unlink(missing_ok=True)
+        self._to_come = set(wanted)
         with ThreadPoolExecutor(len(wanted)) as pool:
             for future in [pool.submit(self._start_in_turn, self.containers[name]) for name in wanted]:
                 future.result()
@@ -67,6 +70,7 @@ class Engine:
                 part = container.result.with_suffix(".part")
                 part.write_text(str(process.wait(PATIENCE)))
                 part.rename(container.result)  # whole at once: others read it meanwhile
+        self._to_come.discard(container.name)
         self._wait(container, "service_completed_successfully" if container.is_one_shot else "service_healthy")
 
     def _wait(self, container: Container, condition: str) -> None:
@@ -76,7 +80,7 @@ class Engine:
             # In this order: what ends well between the two looks has not failed.
             begun = container.name in self._begun
             ended = container.result.is_file() if container.is_one_shot else not container.running()
-            if holds(container):
+            if container.name not in self._to_come and holds(container):
                 return
             if self._failed or (begun and ended) or time.monotonic() > until:
                 self._failed.append(f"{container.name}: not {condition}\n{container.log()}")
