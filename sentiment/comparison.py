@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from scipy.special import stdtr, stdtrit
 
-from sentiment import gate
-from sentiment.gate import ScoreTable
+from sentiment import paired
+from sentiment.gate import Comparison, ScoreTable
 from sentiment.run_record import RunRecord
 
 ACCURACY = "test/accuracy"
@@ -45,7 +45,7 @@ class Against:
     low: float | None = None
     high: float | None = None
     p_value: float | None = None
-    paired: gate.Comparison | None = None
+    paired: Comparison | None = None
     why_not: str = ""
 
 
@@ -92,10 +92,10 @@ def against(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_ta
         low, high, p_value = welch or (None, None, None)
         return Against(difference, low, high, p_value, why_not=why_not)
     try:
-        paired = gate.compare(table.right, first_table.in_order_of(table).right)
+        found = paired.compare(table.right, first_table.in_order_of(table).right)
     except ValueError as err:
         return Against(difference, why_not=str(err))
-    return Against(paired.difference, paired.low, paired.high, paired.p_value, paired)
+    return Against(found.difference, found.low, found.high, found.p_value, found)
 
 
 def _why_not(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None) -> str:

@@ -206,7 +206,9 @@ def compare(candidate: NDArray[np.bool_], champion: NDArray[np.bool_]) -> Compar
 
     Only reviews on which the two differ tell anything. How many of these the candidate wins is binomial; its
     Clopper-Pearson interval, scaled to all reviews, is the interval of the difference: it leaves out 0 just when
-    the test's p-value is below 5%. McNemar (1947), Clopper and Pearson (1934).
+    the test's p-value is below 5%. It takes the number of differing reviews as given: right about who is better,
+    too narrow about by how much where the two are far apart (``sentiment.paired`` is for that). McNemar (1947),
+    Clopper and Pearson (1934).
 
     Args:
         candidate: shape (n,), which reviews it labels rightly.

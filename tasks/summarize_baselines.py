@@ -11,8 +11,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from sentiment.baselines.names import ABOUT
 from sentiment.baselines.table import Row, markdown
 from sentiment.data.prepare import Prepared
-from sentiment.gate import ScoreTable, compare
+from sentiment.gate import ScoreTable
 from sentiment.metrics import Measured
+from sentiment.paired import compare
 from sentiment.reports.blocks import plain
 from sentiment.settings import Settings, load_settings
 from tasks.registry import run_url

@@ -18,7 +18,8 @@ from sentiment.baselines.table import TOP
 from sentiment.data import reviews
 from sentiment.data.reviews import Reviews
 from sentiment.errors import UsageError
-from sentiment.gate import ScoreTable, compare
+from sentiment.gate import ScoreTable
+from sentiment.paired import compare, score_interval
 from sentiment.recipes import load_recipe
 from tasks import baselines as tasks
 from tasks.run_store import open_store, score_table
@@ -160,12 +161,16 @@ def test_the_parent_holds_accuracy_and_difference_of_each(
 
 
 def test_the_description_has_a_line_a_model_and_prefect_shows_it(
-    result: BaselinesResult, client: MlflowClient
+    result: BaselinesResult, client: MlflowClient, tables: dict[str, ScoreTable]
 ) -> None:
     note = client.get_run(result.run_id).data.tags["mlflow.note.content"]
     lines = note.splitlines()
     rows = takewhile(lambda line: line.startswith("|"), lines[lines.index(TOP) + 2 :])
+    rows = list(rows)
     assert [row.split(" | ")[0] for row in rows] == ["| seed\\*", *(f"| {name}" for name in NAMES)]
+    mine, network = tables["majority"].right, tables["seed"].right
+    low, high = score_interval(int((mine & ~network).sum()), int((network & ~mine).sum()), len(mine))
+    assert f"({100 * low:+.2f} to {100 * high:+.2f})" in rows[1]
     assert "report.html" in {entry.path for entry in client.list_artifacts(result.run_id)}
     with get_client(sync_client=True) as prefect:
         assert any(a.key == "baselines-summary" and a.data == note for a in prefect.read_artifacts())

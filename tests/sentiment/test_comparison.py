@@ -6,6 +6,7 @@ from scipy.stats import ttest_ind
 
 from sentiment.comparison import Figure, against, differing, figure, metric_names
 from sentiment.gate import ScoreTable
+from sentiment.paired import score_interval
 from sentiment.run_record import RunRecord
 
 
@@ -65,6 +66,7 @@ def test_two_runs_are_compared_review_by_review_whatever_their_order() -> None:
     assert outcome.difference == pytest.approx(3 / 6)
     # Among equals 4 or more of 5 fall to one side with (5 + 1) / 32, either side twice that.
     assert outcome.p_value == pytest.approx(2 * 6 / 32)
+    assert (outcome.low, outcome.high) == score_interval(4, 1, 6)
     assert outcome.why_not == ""
 
 

@@ -99,11 +99,11 @@ def _model(model: Any) -> Any:
 
 
 def _version(client: MlflowClient, entry: Any, folder: Path) -> Any:
+    # Not by `models:/`: MLflow asks its global registry for that, whatever address it is given.
     files = download_artifacts(
-        f"models:/{entry.name}/{entry.version}",
+        client.get_model_version_download_uri(entry.name, entry.version),
         dst_path=_made(folder / f"version-{entry.version}"),
         tracking_uri=client.tracking_uri,
-        registry_uri=client.tracking_uri,  # another test's may still be MLflow's global one
     )
     return entry.run_id, entry.model_id, entry.status, entry.creation_timestamp, entry.tags, _files(Path(files))
 

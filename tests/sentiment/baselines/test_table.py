@@ -1,8 +1,8 @@
 import numpy as np
 
 from sentiment.baselines.table import HEADINGS, Row, markdown
-from sentiment.gate import compare
 from sentiment.metrics import Measured
+from sentiment.paired import compare
 
 MEASURED = Measured(0.4, 0.8325, 0.82783, 0.83708, 0.83, 0.9, 0.12)
 WORSE = compare(np.array([True] * 4 + [False] * 5 + [True]), np.array([True] * 9 + [False]))  # 1 gained, 5 lost
@@ -21,7 +21,7 @@ def test_a_row_tells_its_figures_as_people_read_them() -> None:
 def test_the_difference_has_its_sign_its_interval_and_the_test() -> None:
     # (1 - 5) / 10; McNemar's exact p of 1 in 6: 2 (1 + 6) / 64
     difference, p = ROWS[1].cells[2:4]
-    assert difference.startswith("-40.00 points (-59.")
+    assert difference == "-40.00 points (-72.01 to +8.73)"  # of score_interval(1, 5, 10)
     assert p == "0.219"
 
 
