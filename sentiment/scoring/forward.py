@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .reader import Reader
+from .together import MOST, alike, read_together
 from .weights import Weights
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,8 @@ class Network:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self._members = [_Member(member) for member in weights.members]
+        self._readers = [reader for member in self._members for reader in member.readers]
+        self._together = alike(self._readers)
 
     def score(self, ids: Ids, threads: int | None = None) -> Floats:
         """Score reviews: h_t = tanh(x_t W + h_(t-1) U + b) over all steps, then a sigmoid of the last state.
@@ -43,8 +46,13 @@ class Network:
             ValueError: an id has no row in the embedding.
         """
         self._check(ids)
+        if self._together and 0 < len(ids) <= MOST:
+            handed_on = iter(read_together(self._readers, ids))
+            return _mean([member.scores([next(handed_on) for _ in member.readers]) for member in self._members])
         threads = threads or os.cpu_count() or 1
-        return _mean([member.score(ids, threads) for member in self._members])
+        return _mean(
+            [member.scores([reader.read(ids, threads) for reader in member.readers]) for member in self._members]
+        )
 
     def score_steps(self, ids: Ids) -> Floats:
         """Score one review after each of its steps.
@@ -61,7 +69,9 @@ class Network:
             ValueError: an id has no row in the embedding.
         """
         self._check(ids)
-        return _mean([member.score_steps(ids) for member in self._members])
+        return _mean(
+            [member.scores([reader.read_steps(ids) for reader in member.readers]) for member in self._members]
+        )
 
     def _check(self, ids: Ids) -> None:
         v = len(self.weights.embedding)
@@ -73,17 +83,12 @@ class _Member:
     """One network, whose ids are known to be rows of its embedding."""
 
     def __init__(self, weights: Weights) -> None:
-        self._readers = [Reader(weights, direction) for direction in weights.directions]
+        self.readers = [Reader(weights, direction) for direction in weights.directions]
         self._dense = weights.dense_kernel.astype(np.float64)  # (f, 1)
         self._bias = weights.dense_bias
 
-    def score(self, ids: Ids, threads: int) -> Floats:
-        return self._scores([reader.read(ids, threads) for reader in self._readers])
-
-    def score_steps(self, ids: Ids) -> Floats:
-        return self._scores([reader.read_steps(ids) for reader in self._readers])
-
-    def _scores(self, handed_on: list[Floats]) -> Floats:
+    def scores(self, handed_on: list[Floats]) -> Floats:
+        """From what each reader hands on, (n, u), to probabilities, (n,)."""
         features = handed_on[0] if len(handed_on) == 1 else np.concatenate(handed_on, axis=1)  # (n, f)
         return _sigmoid((features @ self._dense + self._bias)[:, 0])
 

@@ -22,29 +22,37 @@ _BLOCK = 128
 
 
 class Reader:
-    """One direction, made ready to read with: what each word adds to a step is computed once, not once a call."""
+    """One direction, made ready to read with: what each word adds to a step is computed once, not once a call.
+
+    Attributes:
+        backwards: it begins with the last word.
+        mask: zeros leave the state alone.
+        mean: it hands on the mean of the states, else the last one.
+        inputs: what each word adds to a step; shape (v, u).
+        recurrent: what the state before is multiplied with; shape (u, u).
+    """
 
     def __init__(self, weights: Weights, direction: Direction) -> None:
         self.backwards = direction.backwards
-        self._mask, self._mean = weights.mask_zero, weights.pooling == MEAN
+        self.mask, self.mean = weights.mask_zero, weights.pooling == MEAN
         # One row a word, so that a step looks its input up instead of multiplying by the kernel again.
-        self._inputs = weights.embedding.astype(np.float64) @ direction.kernel + direction.bias  # (v, u)
-        self._recurrent = direction.recurrent_kernel.astype(np.float64)  # (u, u)
+        self.inputs = weights.embedding.astype(np.float64) @ direction.kernel + direction.bias  # (v, u)
+        self.recurrent = direction.recurrent_kernel.astype(np.float64)  # (u, u)
 
     def read(self, ids: Ids, threads: int) -> Floats:
         """The last state of each review, or the mean of its states; (n, t) -> (n, u)."""
-        if self._mask:
+        if self.mask:
             ids = pads_in_front(ids)
         first = first_words(ids)  # (n,)
         lengths = ids.shape[1] - first
         order = np.argsort(lengths, kind="stable")
         pads = self._pads(ids.shape[1])
-        handed_on = np.empty((len(ids), len(self._recurrent)))
+        handed_on = np.empty((len(ids), len(self.recurrent)))
 
         def read(start: int) -> None:
             rows = order[start : start + _CHUNK]
             chunk = reversed_words(ids[rows], first[rows]) if self.backwards else ids[rows]
-            handed_on[rows] = _read(chunk, lengths[rows], self._inputs, self._recurrent, pads, self._mean)
+            handed_on[rows] = _read(chunk, lengths[rows], self.inputs, self.recurrent, pads, self.mean)
 
         _in_threads(read, range(0, len(ids), _CHUNK), threads)
         return handed_on
@@ -55,18 +63,18 @@ class Reader:
             return self.read(beginnings(ids), threads=1)
         states = self._pads(len(ids))
         for t in range(int(first_words(ids[np.newaxis])[0]), len(ids)):
-            if self._mask and ids[t] == PAD:
+            if self.mask and ids[t] == PAD:
                 states[t + 1] = states[t]
             else:
-                states[t + 1] = np.tanh(self._inputs[ids[t]] + states[t] @ self._recurrent)
-        return _running_mean(states, ids) if self._mean else states
+                states[t + 1] = np.tanh(self.inputs[ids[t]] + states[t] @ self.recurrent)
+        return _running_mean(states, ids) if self.mean else states
 
     def _pads(self, steps: int) -> Floats:
         """The states after 0, 1, 2, ... steps of padding, which all reviews share; shape (steps + 1, u)."""
-        pads = np.zeros((steps + 1, len(self._recurrent)))
-        if not self._mask:
+        pads = np.zeros((steps + 1, len(self.recurrent)))
+        if not self.mask:
             for t in range(steps):
-                pads[t + 1] = np.tanh(self._inputs[PAD] + pads[t] @ self._recurrent)
+                pads[t + 1] = np.tanh(self.inputs[PAD] + pads[t] @ self.recurrent)
         return pads
 
 

@@ -1,6 +1,7 @@
 """Tests of the forward pass against a plain loop, one review and one step at a time."""
 
 import math
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from sentiment.scoring import reader as module
 WORDS, STEPS = 12, 9
 ARRAYS = ["embedding", "kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias"]
 BACKWARD = ["backward_kernel", "backward_recurrent_kernel", "backward_bias"]
+BLOCKS, TOGETHER = 0, 10**9
 REVIEWS = [[], [1], [1, 5, 2], [1, 4, 11, 6, 0, 7, 3, 9, 10], [1, 0, 0], [4] * 20, [1, 8, 8, 8, 8], [0, 0], [11]]
 
 
@@ -26,9 +28,18 @@ KINDS: dict[str, dict[str, Any]] = {
     "three members": {"mask_zero": True, "mean": True, "both_ways": True, "members": 3},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+# Few reviews step through all recurrences together, many through one after the other, in blocks.
+either_way = pytest.mark.parametrize("most", [BLOCKS, TOGETHER], ids=["in blocks", "together"], indirect=True)
 every_masked_kind = pytest.mark.parametrize(
     "kind", [kind for kind in KINDS.values() if kind], ids=[name for name, kind in KINDS.items() if kind]
 )
+
+
+@pytest.fixture
+def most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many reviews step together at most."""
+    monkeypatch.setattr(sys.modules["sentiment.scoring.forward"], "MOST", request.param)
+    return int(request.param)
 
 
 def random_weights(
@@ -81,23 +92,26 @@ def test_forward_equals_the_plain_loop_in_chunks_of_any_size(
     chunk: int, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows hold padding alone, full rows, cut rows, zeros between words, and equal lengths."""
+    monkeypatch.setattr(sys.modules["sentiment.scoring.forward"], "MOST", BLOCKS)
     monkeypatch.setattr(module, "_CHUNK", chunk)
     weights, ids = random_weights(**kind), pad(REVIEWS, STEPS, WORDS)
     np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
+@either_way
 @every_kind
 @pytest.mark.parametrize("seed", range(5))
-def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, kind: dict[str, Any]) -> None:
+def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, most: int, kind: dict[str, Any]) -> None:
     rng = np.random.default_rng(seed)
     ids = pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(40)], STEPS, WORDS)
     weights = random_weights(seed, scale=1.5, **kind)
     np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-13)
 
 
+@either_way
 @every_kind
 @pytest.mark.parametrize("review", REVIEWS)
-def test_a_single_review_equals_the_plain_loop(review: list[int], kind: dict[str, Any]) -> None:
+def test_a_single_review_equals_the_plain_loop(review: list[int], most: int, kind: dict[str, Any]) -> None:
     weights, ids = random_weights(**kind), pad([review], STEPS, WORDS)
     np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
@@ -107,11 +121,24 @@ def test_a_review_scores_the_same_alone_and_in_a_batch(kind: dict[str, Any]) -> 
     weights, ids = random_weights(**kind), pad(REVIEWS, STEPS, WORDS)
     alone = np.concatenate([forward(weights, ids[i : i + 1]) for i in range(len(ids))])
     np.testing.assert_allclose(forward(weights, ids), alone, rtol=0, atol=1e-14)
+    among_many = forward(weights, np.repeat(ids, 10, axis=0))[::10]
+    np.testing.assert_allclose(among_many, alone, rtol=0, atol=1e-14)
 
 
+@either_way
 @every_kind
-def test_reviews_of_padding_alone_equal_the_plain_loop(kind: dict[str, Any]) -> None:
+def test_reviews_of_padding_alone_equal_the_plain_loop(most: int, kind: dict[str, Any]) -> None:
     weights, ids = random_weights(**kind), np.zeros((3, STEPS), np.int32)
+    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
+
+
+def test_members_of_other_sizes_score_as_each_does() -> None:
+    """Their states cannot be stepped together; red if few reviews were tried so all the same."""
+    rng = np.random.default_rng(5)
+    shapes = (WORDS, 4), (4, 3), (3, 3), (3,), (3, 1), (1,)
+    small = Weights(*(rng.normal(0, 0.7, shape).astype(np.float32) for shape in shapes), mask_zero=True)
+    weights = replace(random_weights(mask_zero=True), others=(small,))
+    ids = pad(REVIEWS, STEPS, WORDS)
     np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
@@ -161,6 +188,7 @@ def test_masked_padding_changes_nothing_however_long(kind: dict[str, Any]) -> No
 
 def test_an_error_in_one_of_many_chunks_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if a thread's failure were lost, and its reviews kept whatever stood in memory."""
+    monkeypatch.setattr(sys.modules["sentiment.scoring.forward"], "MOST", BLOCKS)
     monkeypatch.setattr(module, "_CHUNK", 2)
     monkeypatch.setattr(module, "_read", lambda *_arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
