@@ -14,7 +14,7 @@ from sentiment.reports.blocks import Report
 from sentiment.run_record import RunRecord
 from sentiment.settings import Settings
 from tasks.accounts import gather
-from tasks.members import members
+from tasks.members import PARENTS, members
 from tasks.run_store import RunStore, open_store
 
 if TYPE_CHECKING:  # seconds to import, and a report that is only read needs none of it
@@ -50,7 +50,7 @@ def report_of(store: RunStore, records: Sequence[RunRecord], settings: Settings,
     if len(accounts) == 1:
         return one.report(accounts[0])
     named = f"{records[0].name}: {len(runs)} runs compared" if len(records) == 1 else ""
-    return several.report(accounts, title or named)
+    return several.report(accounts, title or named, [each for each in records if each.kind in PARENTS])
 
 
 def log_report(client: "MlflowClient", run_id: str, report: Report, *lines: str) -> str:

@@ -13,15 +13,17 @@ from sentiment.reports.disagreement import disagreements, worst_of_all
 from sentiment.reports.overlaid import calibration, curves, slices
 from sentiment.reports.parameters import side_by_side
 from sentiment.reports.pictures import strip
-from sentiment.run_record import SEED
+from sentiment.reports.sets import sets
+from sentiment.run_record import SEED, RunRecord
 
 
-def report(accounts: Sequence[Account], title: str = "") -> Report:
+def report(accounts: Sequence[Account], title: str = "", parents: Sequence[RunRecord] = ()) -> Report:
     """Hold runs against the first of them.
 
     Args:
         accounts: of two or more runs.
         title: of the page; by default it counts the runs.
+        parents: that stand for several of the runs.
     """
     runs = Compared(accounts, [f"{i} {account.title}" for i, account in enumerate(accounts, 1)])
     held = [against(each.record, each.table, accounts[0].record, accounts[0].table) for each in accounts[1:]]
@@ -29,6 +31,7 @@ def report(accounts: Sequence[Account], title: str = "") -> Report:
     few = [Text(f"Of {len(accounts)} runs the first and those of the lowest validation loss.")]
     note: list[Block] = [*few] if len(shown.accounts) < len(accounts) else []
     sections = [
+        Section("Sets of seeds", sets(parents)),
         Section("Runs", _table(runs)),
         Section("Paired differences", differences(runs, held)),
         Section("Parameters that differ", note + turned(side_by_side(shown.accounts, shown.labels))),

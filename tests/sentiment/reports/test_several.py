@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t, ttest_ind_from_stats
 
 from sentiment.reports import several
 from sentiment.reports.account import Account
 from sentiment.reports.blocks import Report
 from sentiment.reports.compared import MOST
-from sentiment.run_record import SEED
+from sentiment.run_record import REPEATS, SEED
 from tests.pages import Page, tables
 from tests.sentiment.reports.made import HOSTILE, IDS, SCORES, account, record, table
 
@@ -178,3 +179,30 @@ def test_a_hostile_name_stays_text_and_tables_stay_whole() -> None:
     assert all(each.startswith(("#", "data:")) for each in page.references)
     found = tables(made.markdown())
     assert len(found) > 5 and all(len(set(each)) == 1 for each in found)
+
+
+def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:
+    first, second = (
+        record(
+            name,
+            tags={"kind": REPEATS},
+            params={"repeats": "3"},
+            metrics={"test/accuracy_mean": mean, "test/accuracy_sd": sd},
+        )
+        for name, mean, sd in (("tuned-3seeds", 0.88, 0.003), ("large-3seeds", 0.89, 0.0004))
+    )
+    page = Page(several.report([account(), account(BETTER, of=OTHER)], parents=[first, second]).page())
+    welch = ttest_ind_from_stats(0.89, 0.0004, 3, 0.88, 0.003, 3, equal_var=False)
+    # The error is sqrt((0.003^2 + 0.0004^2) / 3) = 0.0017474, over 2.0711 degrees of freedom.
+    reach = t.ppf(0.975, 2.0711) * 0.0017474
+    assert rows(page, "set of seeds") == [
+        ["tuned-3seeds", "88.00%", "0.30 points", "", "", "", ""],
+        ["large-3seeds", "89.00%", "0.04 points", "+1.00 points", f"{100 * (0.01 - reach):+.2f} points",
+         f"{100 * (0.01 + reach):+.2f} points", f"{welch.pvalue:.4f}"],
+    ]  # fmt: skip
+    assert page.ids[0] == "sets-of-seeds"
+
+
+def test_one_parent_alone_has_no_section_of_sets(page: Page) -> None:
+    one = record(tags={"kind": REPEATS}, metrics={"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003})
+    assert Page(several.report([account(), account(BETTER, of=OTHER)], parents=[one]).page()).ids == page.ids
