@@ -107,7 +107,9 @@ def _why_not(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_t
 def _without(run: RunRecord) -> str:
     """Why a run has no scores of its own."""
     count = _repeats(run)
-    return f"{run.name} stands for {count} seeds" if count else f"{run.name} keeps no test scores"
+    if not count:
+        return f"{run.name} keeps no test scores"
+    return f"{run.name} stands for {count} seed{'s' if count > 1 else ''}"
 
 
 def _reviews(run: RunRecord) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sentiment import run_record
 from sentiment.errors import UsageError
@@ -16,6 +16,7 @@ KINDS = (
     run_record.TRAINING, run_record.REPEATS, run_record.SEED, run_record.SWEEP, run_record.TRIAL,
     run_record.BASELINES, run_record.BASELINE, run_record.MONITOR,
 )  # fmt: skip
+_OWN_VALUES = {"status": STATUSES, "kind": KINDS}  # of fields whose values are the project's or MLflow's
 CHILD_KINDS = (run_record.SEED, run_record.TRIAL, run_record.BASELINE)
 
 Condition = Callable[[RunRecord], bool]
@@ -59,7 +60,7 @@ def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRe
     Args:
         runs: of the experiment, newest first.
         query: what is asked for.
-        now: with a time zone, in which dates are meant.
+        now: see ``moment``.
 
     Raises:
         UsageError: a part of the query cannot be understood, or names what no run has.
@@ -72,15 +73,16 @@ def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRe
 
 def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[Condition]:
     _need(query.kinds, KINDS, "kind")
+    _need(query.statuses, STATUSES, "status")
     statuses = [status.upper() for status in query.statuses]
-    _need(statuses, STATUSES, "status")
     datasets = [dataset_name(dataset) for dataset in query.datasets]
     if runs:
         _need(query.recipes, {run.recipe for run in runs}, "recipe")
         _need(datasets, {run.dataset for run in runs}, "dataset")
     conditions = [_of_kinds(runs, query)]
     if not query.children and not set(query.kinds) & set(CHILD_KINDS):
-        conditions.append(lambda run: run.parent is None)
+        ids = {run.run_id for run in runs}
+        conditions.append(lambda run: run.parent not in ids)  # one whose parent was deleted has none
     if query.recipes:
         conditions.append(lambda run: run.recipe in query.recipes)
     if datasets:
@@ -97,12 +99,19 @@ def _of_kinds(runs: Sequence[RunRecord], query: Query) -> Condition:
     """Whether a run is of the kinds asked for, or, where children are listed, below one that is."""
     if not query.kinds:
         return lambda run: run.kind != run_record.MONITOR
-    above = {run.run_id for run in runs if run.kind in query.kinds} if query.children else set()
-    return lambda run: run.kind in query.kinds or run.parent in above
+    listed = {run.run_id for run in runs if run.kind in query.kinds}
+    while query.children and (below := {run.run_id for run in runs if run.parent in listed} - listed):
+        listed |= below
+    return lambda run: run.run_id in listed
 
 
 def moment(text: str, now: datetime) -> datetime:
     """A date, a moment or a span before now as a moment.
+
+    Args:
+        text: of the user.
+        now: with the time zone that dates are meant in; without one they are meant by this machine's clock, as it
+            stood then: summer and winter may differ.
 
     Raises:
         UsageError: it is none of these.
@@ -114,9 +123,9 @@ def moment(text: str, now: datetime) -> datetime:
     """
     try:
         if span := _SPAN.fullmatch(text.strip()):
-            return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
+            return now.astimezone(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
         given = datetime.fromisoformat(text.strip())
-        return given if given.tzinfo else given.replace(tzinfo=now.tzinfo)
+        return (given if given.tzinfo else given.replace(tzinfo=now.tzinfo)).astimezone(UTC)
     except (ValueError, OverflowError) as err:
         raise UsageError(
             f"Since {text!r} is not understood.",
@@ -133,6 +142,8 @@ def _where(text: str, fields: Fields) -> Condition:
             "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'",
         )
     get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
+    if sign in ("=", "==", "!=") and parts["name"] in _OWN_VALUES:
+        _need([value], _OWN_VALUES[parts["name"]], parts["name"])
     if sign in _ORDERED:
         limit = number(value)
         if limit is None:
@@ -142,6 +153,7 @@ def _where(text: str, fields: Fields) -> Condition:
         return lambda run: (found := number(get(run))) is not None and _ORDERED[sign](found, limit)
     if sign == "~":
         return lambda run: value.lower() in str(get(run) or "").lower()
+    value = value.upper() if parts["name"] == "status" else value
     return lambda run: (found := get(run)) is not None and _same(found, value) == (sign != "!=")
 
 
@@ -165,8 +177,9 @@ def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRec
 
 
 def _need(given: Collection[str], known: Collection[str], what: str) -> None:
-    """Refuse what nothing has, with what there is."""
+    """Refuse what nothing has, with what there is; a status is meant in any case."""
     for one in given:
-        if one not in known:
+        if (one.upper() if what == "status" else one) not in known:
             there = ", ".join(sorted(filter(None, known)) if isinstance(known, set) else known)
+            there = there.lower() if what == "status" else there
             raise UsageError(f"No run has the {what} {one!r}.", f"There are: {there}.")

@@ -1,6 +1,6 @@
 """What is known of a run of the tracking store, whoever read it there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,3 +68,14 @@ class RunRecord:
     def digest(self) -> str | None:
         """Content digest of the dataset; None before it was prepared."""
         return self.tags.get("dataset.digest")
+
+
+def called(runs: Sequence[tuple[str, str]], name: str, beginning: str) -> list[tuple[str, str]]:
+    """Those with a name, or an id that begins so.
+
+    Args:
+        runs: id and name of each.
+        name: of a run.
+        beginning: of an id, in small letters; empty if only names are meant.
+    """
+    return [run for run in runs if run[1] == name or (beginning and run[0].startswith(beginning))]

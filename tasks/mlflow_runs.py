@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from sentiment.errors import UsageError
-from sentiment.run_record import RunRecord
+from sentiment.run_record import RunRecord, called
 from sentiment.settings import Settings, shown
 from tasks.mlflow_registry import MISSING, MlflowRegistry, names_of, versions_of
 from tasks.run_files import file_of
@@ -47,6 +47,10 @@ class MlflowRuns:
     @cached_property
     def _names(self) -> list[tuple[str, str]]:
         return [(run.run_id, run.name) for run in self.runs()]
+
+    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
+        """Those of them with a name, or an id that begins so."""
+        return called(self.names(), name, beginning)
 
     def record(self, run_id: str) -> RunRecord:
         """A run."""

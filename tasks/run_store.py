@@ -1,7 +1,7 @@
 """Runs of the tracking store, found and read for people and commands.
 
-A local store is read from its SQLite file, without MLflow, which takes seconds to import; any other through
-MLflow's client.
+A local store is read from its SQLite file and a server over HTTP, both without MLflow, which takes seconds to
+import; any other store, and a server whose login only MLflow's client knows, through that client.
 """
 
 import difflib
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SCORES = "test_scores.parquet"
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
-_ID = re.compile(r"[0-9a-f]{4,32}")  # a run's id, or the beginning of one
+_LEAST = 4  # digits of the beginning of an id
+_ID = re.compile(rf"[0-9a-f]{{{_LEAST},32}}")  # a run's id, or the beginning of one
 _VERSION = re.compile(rf"(?P<name>[^@/]+)(?:@{CHAMPION}|/(?P<number>\d{{1,9}}))")
 _WHOLE = 32  # digits of a whole id
 _TOLD = 8  # candidates that an error names at most
@@ -38,6 +39,9 @@ class RunStore(Protocol):
 
     def names(self) -> list[tuple[str, str]]:
         """Id and name of each of them, in the same order; quicker than ``runs``."""
+
+    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
+        """Id and name of those with a name, or an id that begins so (unless empty); newest first."""
 
     def record(self, run_id: str) -> RunRecord:
         """The run with this whole id, of any experiment.
@@ -65,13 +69,19 @@ def open_store(settings: Settings) -> RunStore:
     Raises:
         WorldError: it does not answer.
     """
-    if settings.sqlite_file is None:
-        from tasks.mlflow_runs import MlflowRuns  # seconds to import, so only where needed
+    if settings.sqlite_file is not None:
+        from tasks.sqlite_runs import SqliteRuns
 
-        return MlflowRuns(settings)
-    from tasks.sqlite_runs import SqliteRuns
+        return SqliteRuns(settings, settings.sqlite_file)
+    from tasks import server_api  # and what else is imported here: only what the store needs
 
-    return SqliteRuns(settings, settings.sqlite_file)
+    if server_api.suffices(settings):
+        from tasks.server_runs import ServerRuns
+
+        return ServerRuns(settings)
+    from tasks.mlflow_runs import MlflowRuns
+
+    return MlflowRuns(settings)
 
 
 def find_run(store: RunStore, text: str) -> RunRecord:
@@ -89,15 +99,14 @@ def find_run(store: RunStore, text: str) -> RunRecord:
     is_id = _ID.fullmatch(beginning) is not None
     if is_id and len(text) == _WHOLE:
         return store.record(beginning)
-    runs = store.names()
-    found = [run for run in runs if run[1] == text or (is_id and run[0].startswith(beginning))]
+    found = store.called(text, beginning if is_id else "")
     if len(found) == 1:
         return store.record(found[0][0])
     if found:
         raise UsageError(f"{text!r} means {len(found)} runs: {_told(found)}.", "Type more of the id of one.")
     if version := _VERSION.fullmatch(text):
         return store.record(_run_of_version(store, version["name"], version["number"]))
-    raise UsageError(f"There is no run {text!r}.", _nearest(runs, text))
+    raise UsageError(f"There is no run {text!r}.", _nearest(store.names(), text))
 
 
 def score_table(store: RunStore, record: RunRecord, folder: Path) -> "ScoreTable | None":
@@ -150,6 +159,10 @@ def _nearest(runs: Sequence[tuple[str, str]], text: str) -> str:
     """What the user may have meant."""
     if not runs:
         return "There are no runs yet. Make one: sentiflow train"
+    if re.fullmatch(f"[0-9a-f]{{1,{_LEAST - 1}}}", text.lower()):
+        begun = [run for run in runs if run[0].startswith(text.lower())]
+        so_far = f" It begins {_told(begun)}." if begun else ""
+        return f"The beginning of an id needs {_LEAST} digits at least, and this has {len(text)}.{so_far}"
     close = difflib.get_close_matches(text, [name for _, name in runs], n=3, cutoff=0.5)
     near = [run for run in runs if run[1] in close or (text and text in run[1])]
     if not near:

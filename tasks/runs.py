@@ -1,6 +1,7 @@
 """The life of an MLflow run: opened once, closed whatever happens, reconciled when its process was killed."""
 
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from mlflow.entities import Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, runtime
+from prefect.exceptions import TerminationSignal
 
 from sentiment.data.prepare import Prepared, Source
 from sentiment.names import dataset_name, model_name
@@ -225,9 +227,18 @@ def _log_parameters(
 
 def _close(client: MlflowClient, run: RunContext, status: int, err: BaseException) -> None:
     """Say on the run how it ended; when even that fails, the error on its way matters more."""
-    reason = str(err).splitlines()[0][:500] if str(err) else type(err).__name__
     try:
-        client.log_batch(run.run_id, tags=[RunTag("end", reason)])
+        client.log_batch(run.run_id, tags=[RunTag("end", _why(err))])
         client.set_terminated(run.run_id, RunStatus.to_string(status))
     except Exception as failure:  # noqa: BLE001
         get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
+
+
+def _why(err: BaseException) -> str:
+    """What ended a run, without a full stop: it stands within sentences, as what ``reconcile`` says does."""
+    if signal.SIGINT in interrupts.received or isinstance(err, KeyboardInterrupt):
+        return "it was interrupted"
+    if interrupts.received or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
+        return "it was asked to end"
+    reason = str(err).splitlines()[0][:500] if str(err) else type(err).__name__
+    return reason.removesuffix(".")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.errors import UsageError
-from sentiment.run_record import RunRecord
+from sentiment.run_record import RunRecord, called
 from sentiment.settings import Settings, shown
 from tasks.run_files import file_of
 from tasks.sqlite_registry import SqliteRegistry
@@ -41,6 +41,10 @@ class SqliteRuns:
     def names(self) -> list[tuple[str, str]]:
         """Id and name of each of them."""
         return [(row[0], row[1] or "") for row in self._query(_RUN + _OURS + _NEWEST, self._settings.experiment)]
+
+    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
+        """Those of them with a name, or an id that begins so."""
+        return called(self.names(), name, beginning)
 
     def record(self, run_id: str) -> RunRecord:
         """A run."""

@@ -41,7 +41,7 @@ class Sweep:
     """What the trials of a sweep share.
 
     Attributes:
-        folder: of the study.
+        folder: of the study; each beginning has its own.
         space: what is tried.
         config: the recipe that is changed.
         seed: of the search, and of each trial's training: that two trials differ is then the recipe's doing.

@@ -27,6 +27,8 @@ from tasks.tracking import connect, log_metrics, tracking_errors
 from tasks.trials import shown
 
 _SHOWN = 10  # trials in the description; the table has all
+# Before so many trials are complete, shares are noise: docs/sweeps.md says how that was seen.
+_ENOUGH = 10
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class SweepResult:
         trials: those that are finished, in their order.
         config: the best recipe.
         recipe: where the store keeps it as a file.
-        importance: share of the variance that each field explains; empty where too few trials tell.
+        importance: share of the variance that each field explains; empty where it cannot be told.
+        importance_told: the same in words, or why it cannot be told.
         seeds: of the best recipe, a result a seed.
         best: the one whose validation loss is lowest; it is registered.
         model: the registered version.
@@ -56,6 +59,7 @@ class SweepResult:
     config: TrainConfig
     recipe: str
     importance: Mapping[str, float]
+    importance_told: str
     seeds: tuple[SeedResult, ...]
     best: SeedResult
     model: Registered
@@ -77,23 +81,25 @@ def summarize_sweep(
     """Gather what there is to tell.
 
     Written: pictures, the table of trials and the best recipe as artifacts of the parent; ``val/best_loss``,
-    ``trials/complete``, ``trials/pruned``, the mean and sd of ``test/accuracy`` and ``time/total``, and the
-    description; a markdown summary and a link to it in Prefect.
+    ``trials/complete``, ``trials/pruned``, ``time/total``, the mean and sd of ``test/accuracy`` (of a single seed
+    its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
     """
     settings = load_settings()
     client = connect(settings)
     study = open_study(sweep)
     rows, shares = rows_of(study), importance_of(study)
+    told_shares = importance_told(shares, rows)
     folder = run.work / "artifacts"
-    _write_files(folder, rows, shares, sweep, config, run.name)
+    _write_files(folder, rows, sweep, config, run.name)
+    _write_importance(folder / "plots", shares, told_shares)
     accuracy = spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None
     with tracking_errors(settings.tracking_uri):
         client.log_artifacts(run.run_id, str(folder))
         uri = client.get_run(run.run_id).info.artifact_uri
         url = run_url(client, settings, run.run_id)
         result = SweepResult(
-            run.run_id, run.name, url, tuple(rows), config, f"{uri}/best.toml", shares, tuple(seeds), best, model,
-            accuracy, time.time() - run.began,
+            run.run_id, run.name, url, tuple(rows), config, f"{uri}/best.toml", shares, told_shares, tuple(seeds),
+            best, model, accuracy, time.time() - run.began,
         )  # fmt: skip
         text = _markdown(result, prepared, sweep)
         _log(client, result, text)
@@ -106,25 +112,35 @@ def summarize_sweep(
 
 
 def importance_of(study: Study) -> dict[str, float]:
-    """Share of the variance of the loss that each field explains, by fANOVA; empty where that is undefined."""
-    values = {trial.value for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"}
-    if len(values) < 2:
+    """Share of the variance of the loss that each field explains, by fANOVA; empty where it says nothing."""
+    losses = [trial.value for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    if len(losses) < _ENOUGH or len(set(losses)) < 2:
         return {}
     return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
 
 
-def _write_files(
-    folder: Path,
-    rows: Sequence[TrialRow],
-    shares: Mapping[str, float],
-    sweep: Sweep,
-    config: TrainConfig,
-    name: str,
-) -> None:
+def importance_told(shares: Mapping[str, float], rows: Sequence[TrialRow]) -> str:
+    """The shares in words, or why there are none."""
+    if shares:
+        return ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    count = len(sweep_record.complete(rows))
+    if count < _ENOUGH:
+        return f"told from {_ENOUGH} complete trials on; {count} {'is' if count == 1 else 'are'}"
+    return "all complete trials have the same validation loss"
+
+
+def _write_importance(folder: Path, shares: Mapping[str, float], told: str) -> None:
+    """The picture, or in its place why there is none."""
+    if shares:
+        plots_sweep.importance(shares).savefig(folder / "importance.png", dpi=120)
+    else:
+        (folder / "importance.txt").write_text(f"What mattered: {told}.\n", encoding="utf-8")
+
+
+def _write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: TrainConfig, name: str) -> None:
     (folder / "plots").mkdir(parents=True)
     figures = {
         "history": plots_sweep.history(rows),
-        **({"importance": plots_sweep.importance(shares)} if shares else {}),
         "parallel_coordinates": plots_sweep.parallel_coordinates(rows, sweep.space),
     }
     for title, figure in figures.items():
@@ -132,7 +148,7 @@ def _write_files(
     table = sweep_record.table(rows)
     table.to_parquet(folder / "trials.parquet", index=False)
     table.to_csv(folder / "trials.csv", index=False)
-    text = sweep_record.recipe_file(config, f"The best of {len(rows)} trials of {name}, by validation.")
+    text = sweep_record.recipe_file(config, f"The best of {of_trials(len(rows))} of {name}, by validation.")
     (folder / "best.toml").write_text(text, encoding="utf-8")
 
 
@@ -144,11 +160,22 @@ def _log(client: MlflowClient, result: SweepResult, text: str) -> None:
         "trials/pruned": float(len(result.trials) - len(complete)),
         "time/total": result.seconds,
     }
-    if result.accuracy is not None:
-        figures |= result.accuracy.as_metrics("test/accuracy")
+    figures |= _accuracy(result)
     figures |= {f"importance/{name}": share for name, share in result.importance.items()}
     log_metrics(client, result.run_id, figures)
     client.set_tag(result.run_id, "mlflow.note.content", text)
+
+
+def _accuracy(result: SweepResult) -> dict[str, float]:
+    """Of the best recipe: over its seeds, or of the only one, whose interval is the test split's."""
+    if result.accuracy is not None:
+        return result.accuracy.as_metrics("test/accuracy")
+    measured = result.best.measured
+    return {
+        "test/accuracy": measured.accuracy,
+        "test/accuracy_low": measured.accuracy_low,
+        "test/accuracy_high": measured.accuracy_high,
+    }
 
 
 def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
@@ -165,14 +192,13 @@ def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
         f"| {each.measured.accuracy:.2%} |"
         for each in result.seeds
     )
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.importance.items())
     return f"""**{told(result)}**
 
 - recipe: {sweep.config.recipe}, searched: {", ".join(fields)}
 - dataset: {prepared.name}, digest `{prepared.digest[:12]}`
 - trials: {len(best)} complete, {len(result.trials) - len(best)} pruned; the lowest validation loss is of trial \
 {best[0].number}
-- what mattered: {shares or "too few complete trials differ to say"}
+- what mattered: {result.importance_told}
 - registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
 validation loss is lowest
 - the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
@@ -188,6 +214,11 @@ validation loss was chosen among theirs, and flatters.
 |---:|---:|---:|---:|
 {seeds}
 """
+
+
+def of_trials(count: int) -> str:
+    """So many trials, in words."""
+    return f"{count:,} trial{'' if count == 1 else 's'}"
 
 
 def told(result: SweepResult) -> str:

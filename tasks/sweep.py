@@ -1,6 +1,8 @@
 """Begin a sweep, or go on with the one that was killed; and what its study holds."""
 
+import contextlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow.entities import Param, RunStatus
@@ -12,7 +14,7 @@ from prefect import get_run_logger, task
 
 from sentiment.data.prepare import Prepared
 from sentiment.search_space import SearchSpace
-from sentiment.settings import Settings, load_settings, shown
+from sentiment.settings import load_settings, shown
 from sentiment.sweep_record import TrialRow
 from tasks.results import RunContext
 from tasks.study import (
@@ -43,9 +45,11 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     client = connect(settings)
     store = {"store": shown(settings.tracking_uri), "experiment": settings.experiment}
     mine = identity(run.config, run.seed, dataset=prepared.digest, space=space.digest, name=name, **store)
-    sweep = Sweep(_folder(settings, run) / mine, space, run.config, run.seed)
+    home = settings.data_dir / "sweeps" / run.model_name / mine
+    fresh = Sweep(home / run.run_id, space, run.config, run.seed)
     with tracking_errors(settings.tracking_uri):
-        study = _study(client, sweep, restart=restart)
+        sweep = _unfinished(client, home, fresh, restart=restart)
+        study = open_study(sweep)
         parents = study.user_attrs.get(PARENTS, [])
         if parents:
             _take_over(client, study, run, parents)
@@ -60,6 +64,8 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
 def end(sweep: Sweep) -> None:
     """Forget the study of a finished sweep: the same command begins another."""
     shutil.rmtree(sweep.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the same sweep has begun anew, in a folder of its own
+        sweep.folder.parent.rmdir()
 
 
 def log_size(run: RunContext, **sizes: object) -> None:
@@ -97,28 +103,30 @@ def _row(trial: FrozenTrial) -> TrialRow:
     )
 
 
-def _folder(settings: Settings, run: RunContext) -> Path:
-    return settings.data_dir / "sweeps" / run.model_name
+def _unfinished(client: MlflowClient, home: Path, fresh: Sweep, *, restart: bool) -> Sweep:
+    """The sweep to go on with if there is one, else the fresh one.
+
+    A folder is never used by two beginnings: a worker far away that still trains for the old one would report to
+    trials of the new one that have the same numbers.
+    """
+    for folder in sorted(home.glob("*/")):
+        earlier = replace(fresh, folder=folder)
+        study = open_study(earlier)
+        parents = study.user_attrs.get(PARENTS, [])
+        why = "it was asked for" if restart else _why_not(client, study, parents)
+        if why is None:
+            return earlier
+        if parents:
+            get_run_logger().info("beginning anew: %s", why)
+        shutil.rmtree(folder)
+    return fresh
 
 
-def _study(client: MlflowClient, sweep: Sweep, *, restart: bool) -> Study:
-    """The unfinished study if there is one to go on with, else an empty one."""
-    study = open_study(sweep)
-    parents = study.user_attrs.get(PARENTS, [])
-    if not parents and not restart:
-        return study
-    why = "it was asked for" if restart else _why_not(client, study, parents[-1])
-    if why is None:
-        return study
-    if parents:
-        get_run_logger().info("beginning anew: %s", why)
-    shutil.rmtree(sweep.folder)
-    return open_study(sweep)
-
-
-def _why_not(client: MlflowClient, study: Study, parent: str) -> str | None:
+def _why_not(client: MlflowClient, study: Study, parents: list[str]) -> str | None:
     """Why an earlier sweep is not gone on with; None if it is."""
-    if _status(client, parent) == "FINISHED":
+    if not parents:
+        return "the earlier sweep had not begun"
+    if _status(client, parents[-1]) == "FINISHED":
         return "the earlier sweep is finished"
     if any(_status(client, trial.user_attrs[RUN_ID]) is None for trial in finished(study)):
         return "runs of the earlier sweep are gone from the store"
@@ -151,7 +159,8 @@ def _take_over(client: MlflowClient, study: Study, run: RunContext, parents: lis
         if _status(client, parent) is not None:
             client.set_tag(parent, "continued_by", run.run_id)
     done = sum(trial.state in FINISHED for trial in trials)
-    get_run_logger().info("going on with an unfinished sweep: %d trials are done", done)
+    told = "1 trial is" if done == 1 else f"{done} trials are"
+    get_run_logger().info("going on with an unfinished sweep: %s done", told)
 
 
 def _is_worth_another_try(trial: FrozenTrial) -> bool:

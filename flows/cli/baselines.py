@@ -1,6 +1,7 @@
 """``sentiflow baselines``."""
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -55,6 +56,7 @@ def _show(result: "BaselinesResult") -> None:
         f"All of it took {result.seconds:.0f} s",
         "",
         f"Look at it:  {command()} ui   then {result.run_url}",
-        f"Compare:     {command()} runs",
+        f"Compare:     {command()} compare {quote(result.run_name)}",
+        f"Report:      {command()} report {quote(result.run_name)}",
     ):
         console.print(escape(line), soft_wrap=True)

@@ -35,7 +35,7 @@ def run(names: Sequence[str], *, everything: bool, as_json: bool) -> None:
         return
     Page(runs, console).show(shown, held)
     if hidden := len(metrics) - len(shown):
-        console.print(f"\n[dim]{hidden} more metrics: --all[/]")
+        console.print(f"\n[dim]{hidden} more metric{'s' if hidden > 1 else ''}: --all[/]")
 
 
 def _runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:

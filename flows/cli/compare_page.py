@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.run_table import GAP, PIPE, Column, print_columns, value_text
-from sentiment.comparison import Against, Figure, differing, figure
+from flows.cli.run_table import GAP, PIPE, Column, accuracy_text, print_columns, value_text
+from sentiment.comparison import ACCURACY, Against, Figure, differing, figure
 from sentiment.run_fields import number
-from sentiment.run_record import RunRecord
+from sentiment.run_record import TRIAL, RunRecord
+from tasks.members import PARENTS
 
 _DIGEST = 12  # characters of a digest that tell it apart
 _LONG = 10  # characters of a number that is shown rounded
+_DIGITS = range(4, 18)  # of a rounded number: as many as tell the runs apart, and 17 tell any two
 _WIDEST = 32  # characters of a run's cell; longer ones fold
 _CHANCE = 0.05
 
@@ -33,9 +35,7 @@ class Page:
         if not self.console.is_terminal:
             self.console.width = max(self.console.width, PIPE)
         self._list()
-        parameters = [
-            (name, [_parameter(name, value) for value in values]) for name, values in differing(self.runs).items()
-        ]
+        parameters = [(name, _parameters(name, values)) for name, values in differing(self.runs).items()]
         if parameters:
             self._blocks("Parameters that differ", parameters)
         else:
@@ -44,17 +44,24 @@ class Page:
         self._differences(held)
 
     def _list(self) -> None:
+        accuracies = [accuracy_text(one) for one in self.runs]
         columns = [
             Column("", self._numbers(), right=True),
             Column("id", [one.run_id[:8] for one in self.runs]),
-            Column("name", [one.name for one in self.runs]),
-            Column("kind", [one.kind for one in self.runs], 1),
+            Column("name", [one.name for one in self.runs], shrinks=True),
+            Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
+            Column("kind", [_trial(one) or one.kind for one in self.runs], 1),
             Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
         ]
         print_columns(columns, self.console, tell=False)
 
     def _numbers(self) -> list[str]:
         return [str(place + 1) for place in range(len(self.runs))]
+
+    def _heads(self) -> list[str]:
+        """Numbers of the columns, of a trial with the number that its sweep calls it by."""
+        numbered = zip(self._numbers(), map(_trial, self.runs), strict=True)
+        return [f"{number}: {trial}" if trial else number for number, trial in numbered]
 
     def _rows(self, name: str) -> list[Row]:
         """The row of a metric, and below it one of its intervals and deviations, if it has any."""
@@ -66,7 +73,7 @@ class Page:
 
     def _blocks(self, title: str, rows: Sequence[Row]) -> None:
         """Print rows with a column a run, in blocks; the first run stands in each."""
-        heads = self._numbers()
+        heads = self._heads()
         widths = [max(cell_len(text) for text in (head, *(cells[at] for _, cells in rows)))
                   for at, head in enumerate(heads)]  # fmt: skip
         label = max((cell_len(name) for name, _ in rows), default=0)
@@ -81,6 +88,9 @@ class Page:
             self.console.print(table)
 
     def _differences(self, held: Sequence[Against]) -> None:
+        if all(one.kind == TRIAL for one in self.runs):
+            self.console.print("\nTrials see no test review: what they are compared by is the validation loss.")
+            return
         self.console.print(f"\n[bold]Test accuracy less that of 1[/] ({escape(self.runs[0].name)})")
         columns = [
             Column("", self._numbers()[1:], right=True),
@@ -91,7 +101,7 @@ class Page:
             Column("p", ["" if one.p_value is None else _p(one.p_value) for one in held], right=True),
             Column("gained", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True),
             Column("lost", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True),
-            Column("", [_verdict(one) for one in held]),
+            Column("", [self._verdict(run, one) for run, one in zip(self.runs[1:], held, strict=True)]),
         ]
         print_columns(columns, self.console, tell=False)
         for place, one in zip(self._numbers()[1:], held, strict=True):
@@ -99,12 +109,34 @@ class Page:
                 means = (
                     " The means are held against each other by Welch's t-test." if one.p_value is not None else ""
                 )
-                self.console.print(f"{place} is not paired with 1: {escape(one.why_not)}.{means}")
+                why = f"{place} is not paired with 1: {escape(one.why_not)}.{means}"
+                self.console.print(why, soft_wrap=not self.console.is_terminal)
+        alone = any(one.why_not and one.p_value is None for one in held)
+        if alone and any(one.kind in PARENTS for one in self.runs):
+            self.console.print(
+                "To pair review by review, name a run below it in place of a parent: sentiflow runs --children"
+            )
         if any(one.paired for one in held):
             self.console.print(
                 "[dim]Review by review, p by McNemar's exact test; gained: only this run has it right, "
                 "lost: only 1 has.[/]"
             )
+
+    def _verdict(self, run: RunRecord, one: Against) -> str:
+        """What the row says, or why it says little."""
+        if one.difference is None:
+            return "no test accuracy" if figure(run, ACCURACY) is None else "1 has no test accuracy"
+        if one.p_value is None:
+            return "not paired"
+        if one.p_value >= _CHANCE:
+            return "not told apart"
+        return "better" if one.difference > 0 else "worse"
+
+
+def _trial(run: RunRecord) -> str:
+    """What its sweep calls a trial; empty for other runs."""
+    number = run.tags.get("trial.number") if run.kind == TRIAL else None
+    return "" if number is None else f"trial {number}"
 
 
 def _fold(widths: Sequence[int], room: int) -> Iterator[list[int]]:
@@ -119,12 +151,23 @@ def _fold(widths: Sequence[int], room: int) -> Iterator[list[int]]:
     yield block
 
 
-def _parameter(name: str, value: str | None) -> str:
+def _parameters(name: str, values: Sequence[str | None]) -> list[str]:
+    """A parameter's values: digests and long fractions are cut, but so that what differs still does."""
+    if name.endswith("digest"):
+        return ["-" if value is None else value[:_DIGEST] for value in values]
+    different = len({number(value) or value for value in values})
+    for digits in _DIGITS:
+        cells = [_rounded(value, digits) for value in values]
+        if len(set(cells)) >= different:
+            break
+    return cells
+
+
+def _rounded(value: str | None, digits: int) -> str:
     if value is None:
         return "-"
-    if name.endswith("digest"):
-        return value[:_DIGEST]
-    return f"{found:.6g}" if len(value) > _LONG and (found := number(value)) is not None else value
+    found = number(value) if len(value) > _LONG and "." in value else None
+    return value if found is None else f"{found:.{digits}g}"
 
 
 def _figure(name: str, found: Figure | None) -> str:
@@ -152,11 +195,3 @@ def _interval(one: Against) -> str:
 
 def _p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
-
-
-def _verdict(one: Against) -> str:
-    if one.p_value is None or one.difference is None:
-        return ""
-    if one.p_value >= _CHANCE:
-        return "not told apart"
-    return "better" if one.difference > 0 else "worse"

@@ -24,17 +24,42 @@ def run(names: Sequence[str], output: Path | None, summary: Path | None, *, log:
     for path, option in ((output, "--output"), (summary, "--markdown")):
         if path is not None and (not path.name or path.is_dir()):
             raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
+    for folder, option in _folders(output, summary):
+        _check(folder, option)
     settings = load_settings()
     store = open_store(settings)
     runs = [find_run(store, name) for name in names]
+    page_file = output or Path(_name(runs))
+    if summary is not None and summary.resolve() == page_file.resolve():
+        raise UsageError(f"--markdown {summary} is where the page goes, too.", "Name two files.")
     from tasks.report import report_of  # it imports matplotlib, and a wrong name is told sooner
 
     report = report_of(store, runs, settings)
     console, page = Console(highlight=False), report.page()
     _tell(report.markdown(), summary, console)
-    _write(output or Path(_name(runs)), page, console)
+    _write(page_file, page, console)
     if log:
         _log(settings, store, runs, page, console)
+
+
+def _folders(output: Path | None, summary: Path | None) -> list[tuple[Path, str]]:
+    """Where files are to be written, by default here, and the options that say so."""
+    page = (Path() if output is None else output.parent, "--output")
+    return [page] if summary is None else [page, (summary.parent, "--markdown")]
+
+
+def _check(folder: Path, option: str) -> None:
+    """Refuse a folder that cannot be written to, before the work is done that it is for."""
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", f"Make it, or name a file elsewhere: {option} FILE")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell: a disk may be read-only
+            pass
+    except OSError as err:
+        raise UsageError(
+            f"The folder {folder.absolute()} cannot be written to: {err.strerror}.",
+            f"Name a file elsewhere: {option} FILE",
+        ) from err
 
 
 def _tell(text: str, summary: Path | None, console: Console) -> None:

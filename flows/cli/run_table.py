@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -14,39 +14,81 @@ from sentiment.run_fields import FIELDS, Value
 from sentiment.run_record import RunRecord
 
 GAP = 2  # between two columns
+_CUT = ".."  # stands where a name was cut
+_NARROWEST = 16  # of names that are cut
 PIPE = 200  # a pipe has no width, and what a script reads is not cut short
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, a cell a row, and how soon it is left out for want of width; never at 0."""
+    """A column of a table.
+
+    Attributes:
+        heading: of it.
+        cells: one a row.
+        leaves: how soon it is left out for want of width; never at 0.
+        right: numbers stand right.
+        shrinks: its cells may be cut in the middle for want of width.
+    """
 
     heading: str
     cells: Sequence[str]
     leaves: int = 0
     right: bool = False
+    shrinks: bool = False
 
     @property
     def width(self) -> int:
         """Of its widest line."""
         return max(cell_len(line) for cell in (self.heading, *self.cells) for line in cell.split("\n"))
 
+    def cut(self, width: int) -> "Column":
+        """The column with its cells cut to a width, but no narrower than what can be told apart."""
+        most = max(width, _NARROWEST, cell_len(self.heading))
+        return replace(self, cells=[cut_in_the_middle(cell, most) for cell in self.cells])
+
+
+def cut_in_the_middle(text: str, width: int) -> str:
+    """The beginning and the end of a text that is wider; names of runs tell the recipe first, the moment last.
+
+    Example:
+        >>> cut_in_the_middle("tuned-imdb-seed0-261125", 15)
+        'tuned-i..261125'
+    """
+    if cell_len(text) <= width:
+        return text
+    tail = (width - len(_CUT)) // 2
+    head = width - len(_CUT) - tail
+    while cell_len(cut := text[:head] + _CUT + text[len(text) - tail :]) > width:  # of characters two cells wide
+        head, tail = (head - 1, tail) if head >= tail else (head, tail - 1)
+    return cut
+
 
 def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[Column]]:
-    """The columns that fit a width, and those left out, the highest ``leaves`` first; empty ones are neither."""
+    """The columns that fit a width, and those left out, the highest ``leaves`` first; empty ones are neither.
+
+    One that shrinks leaves others half of the width, and takes what they do not need.
+    """
     wanted = [column for column in columns if not column.leaves or any(column.cells)]
     kept, left = [], width + GAP
     for column in sorted(wanted, key=lambda column: column.leaves):
-        if not column.leaves or column.width + GAP <= left:
+        needed = min(column.width, width // 2) if column.shrinks else column.width
+        if not column.leaves or needed + GAP <= left:
             kept.append(column)
-            left -= column.width + GAP
-    return [column for column in wanted if column in kept], [column for column in wanted if column not in kept]
+            left -= needed + GAP
+    spare = left + sum(min(column.width, width // 2) for column in kept if column.shrinks)
+    fitted = [
+        column.cut(spare) if column.shrinks and column.width > spare else column
+        for column in wanted
+        if column in kept
+    ]
+    return fitted, [column for column in wanted if column not in kept]
 
 
 def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = True) -> None:
-    """Print a table, without what does not fit, and tell what that was."""
+    """Print a table, without what does not fit, and tell what that was; a pipe gets all of it."""
     if not console.is_terminal:
-        console.width = max(console.width, PIPE)
+        console.width = max(console.width, PIPE, sum(column.width + GAP for column in columns))
     kept, out = fitting(columns, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for column in kept:
@@ -78,7 +120,8 @@ def value_text(value: Value, digits: int | None = None) -> str:
         return str(value)
     if digits is not None:
         return f"{value:.{digits}f}"
-    return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+    whole = value.is_integer() or abs(value) >= 1_000
+    return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"
 
 
 def accuracy_text(run: RunRecord) -> str:

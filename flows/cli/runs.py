@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,8 @@ def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> No
     settings = load_settings()
     store = open_store(settings)
     runs = store.runs()
-    found = select(runs, query, datetime.now().astimezone())
+    now = datetime.now()  # of this machine's clock, which dates are meant by
+    found = select(runs, query, now)
     top = found if query.sort else _top(found)
     listed = _Listed(
         top[:most] if query.sort else _with_below(top[:most], found),
@@ -34,7 +35,7 @@ def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> No
     elif not runs:
         console.print(f"No runs yet in {shown(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
     elif not found:
-        console.print(f"None of {len(runs):,} runs is like this. All there are: sentiflow runs --children")
+        console.print(_none(runs, query, now), markup=False, soft_wrap=True)
     else:
         print_columns([*listed.columns(), *_asked(columns, listed.rows, Fields(runs))], console)
         if len(top) > most:
@@ -52,12 +53,13 @@ class _Listed:
     def columns(self) -> list[Column]:
         """What is shown of each run; what tells it apart stays in the narrowest terminal."""
         rows = self.rows
+        accuracies = [accuracy_text(one) for one in rows]
         return [
             Column("id", [one.run_id[:8] for one in rows]),
-            Column("name", self._names()),
+            Column("name", self._names(), shrinks=True),
             Column("kind", [self._kind(one) for one in rows], 4),
             Column("when", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in rows], 6),
-            Column("accuracy", [accuracy_text(one) for one in rows], 1, right=True),
+            Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("95% interval", [interval_text(one) for one in rows], 2),
             Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 5, right=True),
             Column("version", [self._version(one) for one in rows], 3),
@@ -65,10 +67,13 @@ class _Listed:
 
     def _names(self) -> list[str]:
         """Names, those of children set in below their parent's."""
-        names, above = [], ""
+        names: list[str] = []
+        above: list[str] = []  # the parents, each below the one before, that the next row may stand below
         for one in self.rows:
-            names.append(f"- {one.name}" if one.parent and one.parent == above else one.name)
-            above = above if one.parent == above and above else one.run_id
+            while above and one.parent != above[-1]:
+                above.pop()
+            names.append(f"{'  ' * (len(above) - 1)}- {one.name}" if above else one.name)
+            above.append(one.run_id)
         return names
 
     def _kind(self, one: RunRecord) -> str:
@@ -98,6 +103,16 @@ class _Listed:
         ]
 
 
+def _none(runs: Sequence[RunRecord], query: Query, now: datetime) -> str:
+    """That nothing was found, and what is found below other runs."""
+    below = 0 if query.children else len(select(runs, replace(query, children=True), now))
+    if not below:
+        count = f"None of {len(runs):,} runs is" if len(runs) > 1 else "The only run is not"
+        return f"{count} like this. All there are: sentiflow runs --children"
+    those = f"{below:,} runs below others are" if below > 1 else "1 run below another is"
+    return f"None of the runs at the top is like this, but {those}. To list them, too, add --children"
+
+
 def _top(found: Sequence[RunRecord]) -> list[RunRecord]:
     """Those that are not below another one of them."""
     ids = {one.run_id for one in found}
@@ -105,11 +120,15 @@ def _top(found: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _with_below(top: Sequence[RunRecord], found: Sequence[RunRecord]) -> list[RunRecord]:
-    """Each with those below it, oldest first."""
+    """Each with those below it, oldest first, and in turn those below these."""
     below: dict[str | None, list[RunRecord]] = {}
     for one in reversed(found):
         below.setdefault(one.parent, []).append(one)
-    return [row for one in top for row in (one, *below.get(one.run_id, ()))]
+
+    def with_below(one: RunRecord) -> list[RunRecord]:
+        return [one, *(row for child in below.get(one.run_id, ()) for row in with_below(child))]
+
+    return [row for one in top for row in with_below(one)]
 
 
 def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) -> list[Column]:

@@ -1,16 +1,21 @@
 """``sentiflow sweep``."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
 
 from rich.console import Console
 from rich.markup import escape
 
 from sentiment.errors import UsageError
+from sentiment.names import model_name
 from sentiment.recipes import TrainConfig, check_seeds, load_recipe
 from sentiment.search_space import SearchSpace, load_space
 from sentiment.settings import Settings, load_settings, shown
+from tasks import interrupts
 from tasks.console import CONSOLE
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
@@ -34,7 +39,20 @@ def run(
     from flows.sweep import sweep
 
     wait_for_server()
-    _show(sweep(config, dataset, repeats=repeats, space=space, **options))
+    began = time.time()
+    try:
+        result = sweep(config, dataset, repeats=repeats, space=space, **options)
+    except BaseException:
+        if interrupts.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
+            same = "The same command, without --restart," if options.get("restart") else "The same command"
+            CONSOLE.print(f"{same} goes on where this sweep was; finished trials are kept.", soft_wrap=True)
+        raise
+    _show(result, dataset, settings)
+
+
+def _goes_on(studies: Path, began: float) -> bool:
+    """Whether a study that was written meanwhile is still there: of a finished sweep it is gone."""
+    return any(journal.stat().st_mtime >= began for journal in studies.glob("*/*/journal.log"))
 
 
 def _start_up(config: TrainConfig, dataset: str, space: SearchSpace, settings: Settings) -> Callable[[], None]:
@@ -59,13 +77,13 @@ def _start_up(config: TrainConfig, dataset: str, space: SearchSpace, settings: S
     return wait_for_server
 
 
-def _show(result: "SweepResult") -> None:
+def _show(result: "SweepResult", dataset: str, settings: Settings) -> None:
     from flows.cli import judgement
     from tasks.summarize_sweep import told
 
     console = Console(highlight=False)
     console.print(f"\n[bold]{told(result)}[/]", soft_wrap=True)
-    for line in [*_trials(result), *_next(result)]:
+    for line in [*_trials(result), *_next(result), *_to_use(result, dataset, settings)]:
         console.print(line, soft_wrap=True)
     if result.promotion is not None:
         console.print()
@@ -75,6 +93,7 @@ def _show(result: "SweepResult") -> None:
 
 def _trials(result: "SweepResult") -> list[str]:
     from sentiment.sweep_record import by_loss
+    from tasks.summarize_sweep import of_trials
     from tasks.trials import shown as value_shown
 
     best = by_loss(result.trials)
@@ -83,15 +102,14 @@ def _trials(result: "SweepResult") -> list[str]:
         + ", ".join(f"{name}={value_shown(value)}" for name, value in row.values.items())
         for row in best[:_SHOWN]
     )
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.importance.items())
     return [
         "",
-        f"{len(best)} trials complete, {len(result.trials) - len(best)} pruned",
+        f"{of_trials(len(best))} complete, {len(result.trials) - len(best)} pruned",
         "",
         f"  {'trial':>5}  {'validation loss':>15}  tried",
         *rows,
         "",
-        *([f"What mattered: {shares}"] if shares else []),
+        f"What mattered: {result.importance_told}",
     ]
 
 
@@ -105,5 +123,20 @@ def _next(result: "SweepResult") -> list[str]:
         f"All of it took {result.seconds:.0f} s",
         "",
         f"Look at it:      {me} ui   then {result.run_url}",
-        f"The best recipe: {escape(result.recipe)}",
     ]
+
+
+def _to_use(result: "SweepResult", dataset: str, settings: Settings) -> list[str]:
+    """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
+    from flows.cli.outcome import command
+
+    me, place = command(), urlparse(result.recipe)
+    path = Path(unquote(place.path))
+    if place.scheme in ("", "file") and path.is_file():
+        lines = [f"The best recipe: {path}"]
+    else:
+        fetch = f"{Path(me).with_name('mlflow')} artifacts download -r {result.run_id} -a {path.name} -d ."
+        lines = [f"The best recipe: MLFLOW_TRACKING_URI={quote(shown(settings.tracking_uri))} {fetch}"]
+        path = Path(path.name)
+    lines.append(f"Train it:        {me} train --recipe {quote(str(path))} --dataset {quote(dataset)}")
+    return [escape(line) for line in lines]

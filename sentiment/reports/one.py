@@ -25,6 +25,7 @@ _MEANINGS = {
     "auc": "area under the ROC curve",
     "brier": "mean squared difference of score and label",
 }
+_ENDED = {"RUNNING": "is still running", "FAILED": "failed", "KILLED": "was killed", "FINISHED": "trained nothing"}
 _EPOCHS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 _ALT = {
     "learning_curves": "Loss and accuracy of training and validation over the epochs",
@@ -79,7 +80,7 @@ def _without_test(record: RunRecord) -> str:
     if loss is not None and record.status == "FINISHED":
         return f"Lowest validation loss {loss:.4f}; the test split was not scored."
     end = record.tags.get("end")
-    return f"No test figures: the run is {record.status}{f', {end}' if end else ''}."
+    return f"No test figures: the run {_ENDED.get(record.status, 'ended')}{f': {end}' if end else ''}."
 
 
 def _figures(account: Account) -> list[Block]:

@@ -58,6 +58,8 @@ def _interrupt(world: World, number: signal.Signals, whole_group: bool, webhook:
     assert "Interrupted" in rest and "Traceback" not in rest
     (run,) = connect(world.settings).search_runs(["1"])
     assert run.info.status == "KILLED"
+    told = "it was interrupted" if number == signal.SIGINT else "it was asked to end"
+    assert run.data.tags["end"] == told
     assert list((world.root / "data" / "work").glob("*/*")) == []
     with pytest.raises(ProcessLookupError):
         os.kill(server, 0)

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -90,6 +92,52 @@ def test_children_stand_below_their_parent_and_are_counted(
     assert [line[:8] for line in typed("runs", "--children", "--sort", "started").output.splitlines()[1:]] == [
         run_ids[number][:8] for number in (1, 2, 3)
     ]
+
+
+def test_what_is_below_runs_that_are_themselves_below_others_is_listed_too(
+    typed: Type, registry: World, run_ids: dict[int, str]
+) -> None:
+    client = connect(registry.settings)
+    client.set_tag(run_ids[2], "mlflow.parentRunId", run_ids[1])
+    client.set_tag(run_ids[3], "mlflow.parentRunId", run_ids[2])
+    lines = typed("runs", "--children").output.splitlines()[1:]
+    assert [line[:8] for line in lines] == [run_ids[number][:8] for number in (1, 2, 3)]
+    assert [line[10:].index("seed") for line in lines] == [0, 2, 4]
+
+
+def test_when_only_runs_below_others_are_like_it_they_are_counted(
+    typed: Type, registry: World, run_ids: dict[int, str]
+) -> None:
+    client = connect(registry.settings)
+    asked = ("--where", "learning_rate=1e-4")
+    client.set_tag(run_ids[Registry.POOR], "mlflow.parentRunId", run_ids[1])
+    told = (
+        "None of the runs at the top is like this, but 1 run below another is. To list them, too, add --children"
+    )
+    assert told in typed("runs", *asked).output
+    assert run_ids[Registry.POOR][:8] in typed("runs", *asked, "--children").output
+    client.set_tag(run_ids[3], "mlflow.parentRunId", run_ids[1])
+    assert "but 2 runs below others are." in typed("runs", "--where", f"id!={run_ids[1]}").output
+    client.delete_run(run_ids[1])
+    assert run_ids[Registry.POOR][:8] in typed("runs").output  # its parent is gone: it stands alone
+
+
+@pytest.mark.parametrize(("day", "before"), [("2025-07-01", 22), ("2025-01-01", 23)])
+def test_a_day_begins_when_it_began_on_the_clocks_of_its_season(
+    typed: Type, registry: World, run_ids: dict[int, str], monkeypatch: pytest.MonkeyPatch, day: str, before: int
+) -> None:
+    """Two runs a minute before and after the midnight of Berlin, whose clocks are two hours ahead in summer."""
+    midnight = datetime.fromisoformat(f"{day}T00:00+00:00") - timedelta(hours=24 - before)
+    client = connect(registry.settings)
+    for name, minutes in (("early", -1), ("late", 1)):
+        began = int((midnight + timedelta(minutes=minutes)).timestamp() * 1000)
+        client.create_run("1", start_time=began, run_name=name)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        output = typed("runs", "--since", day).output
+    time.tzset()
+    assert " late " in output and " early " not in output
 
 
 def test_a_comparison_counts_the_reviews_as_a_hand_would(

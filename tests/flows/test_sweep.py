@@ -106,15 +106,19 @@ def test_the_parent_tells_the_whole(result: SweepResult, client: MlflowClient, t
     assert (parent.info.status, parent.data.tags["kind"]) == ("FINISHED", "sweep")
     assert parent.data.metrics["val/best_loss"] == by_loss(result.trials)[0].loss
     assert parent.data.metrics["trials/complete"] + parent.data.metrics["trials/pruned"] == 4
-    assert sum(result.importance.values()) == pytest.approx(1)
+    told = parent.data.tags["mlflow.note.content"]
+    assert not result.importance and not [name for name in parent.data.metrics if name.startswith("importance/")]
+    assert "what mattered: told from 10 complete trials on; 4 are" in told
     files = Path(client.download_artifacts(result.run_id, "", str(tmp_path)))
-    for name in ("importance", "history", "parallel_coordinates"):
+    for name in ("history", "parallel_coordinates"):
         assert (files / "plots" / f"{name}.png").read_bytes().startswith(PNG)
+    assert "10 complete trials" in (files / "plots" / "importance.txt").read_text()
+    assert not (files / "plots" / "importance.png").exists()
     table = pd.read_parquet(files / "trials.parquet")
     assert table["val_loss"].tolist() == [row.loss for row in result.trials]
     assert pd.read_csv(files / "trials.csv")["run_id"].tolist() == [row.run_id for row in result.trials]
     assert load_recipe(str(files / "best.toml")) == result.config
-    assert "test accuracy" in parent.data.tags["mlflow.note.content"].lower()
+    assert "test accuracy" in told.lower()
 
 
 def test_prefect_has_a_task_a_trial_and_the_summary(result: SweepResult, client: MlflowClient) -> None:
@@ -155,6 +159,9 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
     assert {key for key, run in before.items() if run.info.status == "FINISHED"} <= set(after)
     assert len(calls) == 5  # two, one that failed, that one again, and the fourth
     assert client.get_run(first.info.run_id).data.tags["continued_by"] == done.run_id
+    (seed,) = children(client, done.run_id, "seed")
+    for name in ("test/accuracy", "test/accuracy_low", "test/accuracy_high"):  # the parent's are its only seed's
+        assert client.get_run(done.run_id).data.metrics[name] == seed.data.metrics[name]
     (failed,) = (run for run in before.values() if run.info.status == "FAILED")
     again = {run.data.params["learning_rate"] for key, run in after.items() if key not in before}
     assert failed.data.params["learning_rate"] in again

@@ -126,7 +126,9 @@ def test_an_interrupted_sweep_ends_at_once_closes_its_runs_and_goes_on(
     wait_for(lambda: len(runs(client, "trial")) >= 3, ended)
     ended.send_signal(signal.SIGTERM)
     assert ended.wait(timeout=120) == 128 + signal.SIGTERM
-    assert "Traceback" not in (Path(world.root) / "output-0.txt").read_text()
+    told = (Path(world.root) / "output-0.txt").read_text()
+    assert "Traceback" not in told
+    assert "The same command goes on where this sweep was" in told
     assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} <= {"FINISHED", "KILLED"}
     assert begin().wait(timeout=600) == 0
     check_whole(world)

@@ -1,3 +1,5 @@
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -57,6 +59,9 @@ def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
         ({"recipes": ["tuned"]}, "e"),
         ({"datasets": ["My reviews.csv"]}, "a"),
         ({"statuses": ["failed"]}, "a"),
+        ({"where": ["status=failed"]}, "a"),
+        ({"where": ["status==Failed"]}, "a"),
+        ({"where": ["status!=failed"]}, "eb"),
         ({"since": "4d"}, "eb"),
         ({"since": "2026-03-02", "children": True}, "edc"),
         ({"since": "2026-03-04T12:00+00:00"}, "e"),
@@ -85,7 +90,10 @@ def test_runs_asked_for(asked: dict[str, object], found: str) -> None:
     ("asked", "told", "hint"),
     [
         ({"kinds": ["trials"]}, "kind 'trials'", "sweep, trial, baselines"),
-        ({"statuses": ["done"]}, "status 'DONE'", "FINISHED"),
+        ({"statuses": ["Done"]}, "status 'Done'", "finished, failed, killed"),
+        ({"where": ["status=done"]}, "status 'done'", "finished, failed, killed"),
+        ({"where": ["status!=done"]}, "status 'done'", "finished, failed, killed"),
+        ({"where": ["kind=trials"]}, "kind 'trials'", "sweep, trial, baselines"),
         ({"recipes": ["tune"]}, "recipe 'tune'", "seed, tuned"),
         ({"datasets": ["sample"]}, "dataset 'sample'", "imdb, my-reviews"),
         ({"since": "yesterday"}, "Since 'yesterday'", "7d"),
@@ -108,6 +116,43 @@ def test_a_metric_is_meant_before_a_parameter_of_the_same_name_unless_said() -> 
     both = RunRecord("a" * 32, "a", "FINISHED", NOW, {"size": "1"}, {"size": 2.0}, {}, "")
     assert select([both], Query(where=["size=2"]), NOW) == [both]
     assert select([both], Query(where=["params.size=2"]), NOW) == []
+
+
+def test_a_run_whose_parent_is_gone_stands_at_the_top() -> None:
+    orphan = run("o", 1, "seed", parent="9" * 32)
+    assert select([orphan], Query(), NOW) == [orphan]
+
+
+def test_with_a_kind_come_all_that_are_below_it_however_deep_and_whenever_begun() -> None:
+    deep = run("h", 20, "trial", parent="c" * 32)  # older than what it hangs below, as one that was taken over
+    found = select([*RUNS, deep], Query(kinds=["repeats"], children=True), NOW)
+    assert [one.name for one in found] == ["d", "c", "b", "h"]
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clocks an hour ahead of UTC in winter, two in summer; in 2026 they change on 29 March."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-03-01", datetime(2026, 2, 28, 23, tzinfo=UTC)),
+        ("2026-04-01", datetime(2026, 3, 31, 22, tzinfo=UTC)),
+        ("2026-03-29T12:00", datetime(2026, 3, 29, 10, tzinfo=UTC)),
+        ("2026-03-01T00:00+00:00", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("36h", datetime(2026, 3, 28, 22, tzinfo=UTC)),  # 36 hours on any watch, whatever the clocks on walls show
+    ],
+)
+def test_on_this_machines_clock_a_date_has_the_hour_of_its_own_season(
+    in_berlin: None, text: str, meant: datetime
+) -> None:
+    assert moment(text, datetime(2026, 3, 30, 12)) == meant
 
 
 def test_a_date_is_meant_where_the_user_is() -> None:

@@ -144,7 +144,12 @@ def test_a_run_is_found_by_id_beginning_or_name(named: Named, text: str, found: 
     [
         ("tuned-imdb-seed0", "2 runs: abce2222 (tuned-imdb-seed0), dead3333 (tuned-imdb-seed0)", "more of the id"),
         ("dead", "2 runs: dead3333 (tuned-imdb-seed0), beef4444 (dead)", "more of the id"),  # an id, and a name
-        ("abc", "no run 'abc'", "4 digits at least"),
+        (
+            "abc",
+            "no run 'abc'",
+            "needs 4 digits at least, and this has 3. It begins abcd1111 (seed-imdb-seed0), abce2",
+        ),
+        ("1", "no run '1'", "needs 4 digits at least, and this has 1"),
         ("abcf", "no run 'abcf'", "sentiflow runs"),
         ("seed-imdb-seed1", "no run 'seed-imdb-seed1'", "abcd1111 (seed-imdb-seed0)"),
         ("tuned", "no run 'tuned'", "abce2222 (tuned-imdb-seed0), dead3333"),

@@ -19,7 +19,7 @@ def test_a_run_gets_its_page_and_a_summary_without_anything_slow(trained: Traine
 
 
 def test_the_page_is_named_after_the_run_unless_told_otherwise(trained: Trained, tmp_path: Path) -> None:
-    run_id, page = trained.result.run_id, tmp_path / "deep" / "page.html"
+    run_id, page = trained.result.run_id, tmp_path / "page.html"
     named = trained.world.run("report", run_id[:8])
     told = trained.world.run("report", trained.result.run_name, "-o", str(page))
     assert (named.returncode, told.returncode) == (0, 0), named.stderr + told.stderr
@@ -57,12 +57,32 @@ def test_several_runs_are_compared_and_stored_beside_the_first_ones_own_report(
         (("nothing-of-that-name",), "There is no run 'nothing-of-that-name'"),
         (("sample-sentiment/1", "-o", "."), "--output . names no file"),
         (("sample-sentiment/1", "--markdown", "."), "--markdown . names no file"),
+        (("sample-sentiment/1", "-o", "none/page.html"), "There is no folder none."),
+        (("sample-sentiment/1", "--markdown", "none/page.md"), "There is no folder none."),
+        (("sample-sentiment/1", "-o", "a.html", "--markdown", "./a.html"), "is where the page goes, too"),
     ],
 )
 def test_wrong_use_ends_with_what_is_wrong(trained: Trained, arguments: tuple[str, ...], told: str) -> None:
     done = trained.world.run("report", *arguments)
     assert done.returncode == 2
     assert told in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
+@pytest.mark.parametrize("option", ["--output", "--markdown"])
+def test_a_folder_that_cannot_be_written_to_is_told_before_a_run_is_looked_for(
+    tmp_path: Path, option: str
+) -> None:
+    done = World(tmp_path).run("report", "no-such-run", option, "/proc/page")
+    assert done.returncode == 2
+    assert "The folder /proc cannot be written to" in done.stderr and option in done.stderr
+
+
+def test_the_summary_is_not_written_over_a_page_that_nobody_named(trained: Trained) -> None:
+    name = f"report-{trained.result.run_id[:8]}.html"
+    done = trained.world.run("report", trained.result.run_id, "--markdown", name)
+    assert done.returncode == 2
+    assert f"--markdown {name} is where the page goes, too" in done.stderr
 
 
 def test_before_there_is_a_store_none_is_made(tmp_path: Path) -> None:

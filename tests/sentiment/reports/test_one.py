@@ -123,8 +123,9 @@ def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_miss
 @pytest.mark.parametrize(
     ("status", "tags", "metrics", "lead"),
     [
-        ("FAILED", {"end": "the loss diverged"}, {}, "No test figures: the run is FAILED, the loss diverged."),
-        ("RUNNING", {}, {}, "No test figures: the run is RUNNING."),
+        ("FAILED", {"end": "the loss diverged"}, {}, "No test figures: the run failed: the loss diverged."),
+        ("KILLED", {"end": "it was interrupted"}, {}, "No test figures: the run was killed: it was interrupted."),
+        ("RUNNING", {}, {}, "No test figures: the run is still running."),
         ("FINISHED", {}, {}, "Lowest validation loss 0.4500; the test split was not scored."),
     ],
 )

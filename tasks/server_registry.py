@@ -1,0 +1,52 @@
+"""A registry behind an MLflow server, read over HTTP without MLflow's client."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.server_api import MissingError, ServerApi
+from tasks.versions import CHAMPION, Facts
+
+_PAGE = 1_000
+
+
+class ServerRegistry:
+    """A ``Registry`` over a server."""
+
+    def __init__(self, api: ServerApi) -> None:
+        self._api = api
+
+    def names(self) -> list[str]:
+        """All registered models, by the alphabet."""
+        models = self._api.pages("registered-models/search", "registered_models", max_results=_PAGE)
+        return sorted(model["name"] for model in models)
+
+    def numbers(self, name: str) -> list[int]:
+        """The versions of a model that were not deleted, oldest first."""
+        return sorted(int(version["version"]) for version in self._versions(f"name = '{name}'"))
+
+    def champion(self, name: str) -> int | None:
+        """The version in use, or None."""
+        try:
+            found = self._api.get("registered-models/alias", name=name, alias=CHAMPION)
+        except MissingError:
+            return None
+        return int(found["model_version"]["version"])
+
+    def facts(self, name: str, number: int) -> Facts | None:
+        """What is known of a version, or None when it is not there."""
+        try:
+            found = self._api.get("model-versions/get", name=name, version=number)["model_version"]
+            place = self._api.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"]
+        except MissingError:
+            return None
+        tags = {tag["key"]: tag.get("value", "") for tag in found.get("tags", ())}
+        return Facts(place, found.get("run_id") or None, tags)
+
+    def by_run(self) -> Mapping[str, str]:
+        """Registered versions by the id of their run, like ``imdb-sentiment v3``; the newest of several."""
+        found = sorted(self._versions(""), key=lambda version: (version["name"], int(version["version"])))
+        return {one["run_id"]: f"{one['name']} v{one['version']}" for one in found if one.get("run_id")}
+
+    def _versions(self, condition: str) -> list[dict[str, Any]]:
+        asked = {"filter": condition} if condition else {}
+        return list(self._api.pages("model-versions/search", "model_versions", max_results=_PAGE, **asked))

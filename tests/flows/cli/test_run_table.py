@@ -1,0 +1,79 @@
+"""Tables of runs in narrow terminals and in pipes."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flows.cli.run_table import Column, cut_in_the_middle, fitting, print_columns, value_text
+
+NAME = "sweep-seed+4changes-sample-seed0-261125-184954"  # 46 characters
+
+
+def columns(name: str = NAME) -> list[Column]:
+    """As ``sentiflow runs`` has them: 8, 46, 8, 8 and 15 wide."""
+    return [
+        Column("id", ["5cdbbdcb"]),
+        Column("name", [name], shrinks=True),
+        Column("kind", ["training"], 4),
+        Column("accuracy", ["57.70%"], right=True),
+        Column("95% interval", ["54.61 to 60.73%"], 2),
+    ]
+
+
+def printed(width: int, *, terminal: bool = True, **asked: object) -> list[str]:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
+    print_columns(columns(**asked), console)  # type: ignore[arg-type]
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_id_and_accuracy_stay_in_any_terminal_and_no_line_folds(width: int) -> None:
+    heading, row, *left_out = printed(width)
+    assert row.startswith("5cdbbdcb  sweep-") and "184954" in row and "57.70%" in row
+    assert "accuracy" in heading and all(len(line) <= width for line in (heading, row))
+    assert not left_out or left_out[0].startswith("Left out")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "name"),
+    [
+        (60, ["id", "name", "kind", "accuracy"], 60 - 10 - 10 - 10),
+        (74, ["id", "name", "accuracy", "95% interval"], 74 - 10 - 10 - 17),  # worth more than the kind
+        (120, ["id", "name", "kind", "accuracy", "95% interval"], 46),
+    ],
+)
+def test_a_name_leaves_half_to_others_and_takes_what_they_do_not_need(
+    width: int, shown: list[str], name: int
+) -> None:
+    kept, _ = fitting(columns(), width)
+    assert [column.heading for column in kept] == shown
+    assert len(kept[1].cells[0]) == name
+
+
+def test_a_pipe_gets_everything_uncut_however_wide() -> None:
+    lines = printed(60, terminal=False, name="n" * 300)
+    assert len(lines) == 2
+    assert "n" * 300 in lines[1] and lines[1].endswith("54.61 to 60.73%")
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "cut"),
+    [
+        ("tuned-imdb", 10, "tuned-imdb"),
+        ("tuned-imdb-seed0", 10, "tune..eed0"),
+        ("tuned-imdb-seed0", 9, "tune..ed0"),
+        ("評" * 6, 10, "評評..評評"),  # each takes two cells
+    ],
+)
+def test_a_text_is_cut_in_its_middle(text: str, width: int, cut: str) -> None:
+    assert cut_in_the_middle(text, width) == cut
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(40041.0, "40,041"), (375603.27, "375,603"), (0.123456, "0.1235"), (4.9e-05, "4.9e-05"), (None, ""),
+     (float("nan"), ""), (1e20, "1e+20"), (-1234.5, "-1,234")],
+)  # fmt: skip
+def test_numbers_are_short(value: float | None, told: str) -> None:
+    assert value_text(value) == told

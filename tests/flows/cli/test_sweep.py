@@ -1,0 +1,90 @@
+"""What ``sentiflow sweep`` says at its end, and when it is interrupted."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows.cli import sweep as command
+from sentiment.settings import Settings
+from tasks import interrupts
+from tasks.tracking import connect
+from tests import servers
+from tests.world import World
+
+
+def told(recipe: str, run_id: str, dataset: str, settings: Settings) -> list[str]:
+    result: Any = SimpleNamespace(recipe=recipe, run_id=run_id)
+    return [line.partition(":")[2].strip() for line in command._to_use(result, dataset, settings)]
+
+
+def test_of_a_local_store_the_recipe_is_a_plain_path_and_the_command_is_whole(world: World) -> None:
+    path = world.root / "with a space" / "best.toml"
+    path.parent.mkdir()
+    path.touch()
+    place, use = told(path.as_uri(), "a" * 32, "my reviews.csv", world.settings)
+    assert place == str(path)
+    assert shlex.split(use)[1:] == ["train", "--recipe", str(path), "--dataset", "my reviews.csv"]
+
+
+def test_of_a_server_the_command_that_is_told_brings_the_recipe(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri,
+             "--artifacts-destination", str(tmp_path / "far"), "--serve-artifacts"]  # fmt: skip
+    with servers.mlflow(store, tmp_path, "/health") as address:
+        settings = Settings(tracking_uri=address)
+        client = connect(settings)
+        run = client.create_run(client.create_experiment("sentiflow"))
+        client.log_text(run.info.run_id, 'recipe = "mine"\n', "best.toml")
+        fetch, use = told(f"{run.info.artifact_uri}/best.toml", run.info.run_id, "sample", settings)
+        here = tmp_path / "here"
+        here.mkdir()
+        subprocess.run(fetch, shell=True, cwd=here, check=True)
+        assert (here / "best.toml").read_text() == 'recipe = "mine"\n'
+    assert shlex.split(use)[1:] == ["train", "--recipe", "best.toml", "--dataset", "sample"]
+
+
+@pytest.fixture
+def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a sweep that is interrupted; gives what it says. Whether it keeps a study is asked for."""
+
+    def run(*, keeps: bool, restart: bool = False) -> str:
+        def sweep(*_: object, **__: object) -> None:
+            if keeps:
+                journal = world.root / "data" / "sweeps" / "sample-sentiment" / "a" / "b" / "journal.log"
+                journal.parent.mkdir(parents=True, exist_ok=True)
+                journal.write_text("{}\n")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("flows.sweep.sweep", sweep)
+        monkeypatch.setattr(command, "_start_up", lambda *_: lambda: None)
+        monkeypatch.setattr(interrupts, "received", [signal.SIGINT])
+        with pytest.raises(KeyboardInterrupt):
+            command.run("seed", [], "sample", None, repeats=1, restart=restart)
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_an_interrupted_sweep_says_that_the_same_command_goes_on(interrupted: Any) -> None:
+    assert "The same command goes on where this sweep was" in interrupted(keeps=True)
+    assert "The same command, without --restart, goes on" in interrupted(keeps=True, restart=True)
+
+
+def test_without_a_study_there_is_nothing_to_go_on_with_and_nothing_is_said(
+    interrupted: Any, world: World
+) -> None:
+    assert interrupted(keeps=False) == ""
+    old = world.root / "data" / "sweeps" / "sample-sentiment" / "other" / "c" / "journal.log"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    os.utime(old, (1_700_000_000, 1_700_000_000))  # of another sweep
+    assert interrupted(keeps=False) == ""

@@ -1,0 +1,67 @@
+"""What a sweep says of the fields that it searched."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.study import Study
+from optuna.trial import TrialState, create_trial
+
+from sentiment.sweep_record import COMPLETE, PRUNED, TrialRow
+from tasks.summarize_sweep import _write_importance, importance_of, importance_told
+
+FIELDS = {"matters": FloatDistribution(0, 1), "does_not": FloatDistribution(0, 1)}
+
+
+def study_of(complete: int, pruned: int = 0, *, slope: float = 1.0) -> Study:
+    """Trials whose loss follows one of two fields."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    for place in range(complete + pruned):
+        values = {"matters": place / 50, "does_not": (place * 7 % 10) / 10}
+        state = TrialState.COMPLETE if place < complete else TrialState.PRUNED
+        value = 0.5 + slope * values["matters"]
+        study.add_trial(create_trial(state=state, params=values, distributions=FIELDS, value=value))
+    return study
+
+
+def rows(complete: int, pruned: int = 0) -> list[TrialRow]:
+    states = [COMPLETE] * complete + [PRUNED] * pruned
+    return [TrialRow(place, state, 0.5, 1, 1.0, {}, "") for place, state in enumerate(states)]
+
+
+def test_from_ten_complete_trials_on_the_field_that_matters_is_told() -> None:
+    shares = importance_of(study_of(10))
+    assert next(iter(shares)) == "matters" and shares["matters"] > 0.7
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_before_it_nothing_is_told_and_pruned_trials_do_not_count() -> None:
+    assert importance_of(study_of(9, pruned=20)) == {}
+    assert importance_of(study_of(0)) == {}
+
+
+def test_equal_losses_tell_nothing() -> None:
+    assert importance_of(study_of(12, slope=0.0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("shares", "trials", "told"),
+    [
+        ({"units": 0.754, "dropout": 0.246}, rows(10), "units 75%, dropout 25%"),
+        ({}, rows(1, 4), "told from 10 complete trials on; 1 is"),
+        ({}, rows(2), "told from 10 complete trials on; 2 are"),
+        ({}, rows(10), "all complete trials have the same validation loss"),
+    ],
+)
+def test_what_is_said_of_it(shares: dict[str, float], trials: list[TrialRow], told: str) -> None:
+    assert importance_told(shares, trials) == told
+
+
+def test_a_picture_is_drawn_of_shares_and_a_sentence_stands_in_its_place_without(tmp_path: Path) -> None:
+    _write_importance(tmp_path, {}, "told from 10 complete trials on; 2 are")
+    assert [path.name for path in tmp_path.iterdir()] == ["importance.txt"]
+    assert (tmp_path / "importance.txt").read_text() == "What mattered: told from 10 complete trials on; 2 are.\n"
+    _write_importance(tmp_path, {"units": 0.75, "dropout": 0.25}, "")
+    assert (tmp_path / "importance.png").stat().st_size > 5_000

@@ -1,0 +1,82 @@
+"""Which study a sweep goes on with, and which it leaves alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+from prefect.logging import disable_run_logger
+
+from sentiment.data.prepare import Prepared
+from sentiment.recipes import TUNED
+from sentiment.search_space import Range, SearchSpace
+from tasks.results import RunContext
+from tasks.study import PARENTS, RUN_ID, Sweep, distributions, open_study
+from tasks.sweep import begin, end
+from tasks.tracking import connect
+from tests.world import World
+
+SPACE = SearchSpace({"dropout": Range(0.0, 0.6, whole=False)})
+
+
+@pytest.fixture
+def client(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
+    world.enter(monkeypatch)
+    with disable_run_logger():
+        yield connect(world.settings)
+
+
+def begun(client: MlflowClient, *, restart: bool = False) -> tuple[RunContext, Sweep]:
+    run_id = client.create_run("0").info.run_id
+    run = RunContext(run_id, "sweep", TUNED, "sample", "sample", 0, "sample-sentiment", Path("work"), 0.0)
+    prepared = Prepared("sample", "d" * 64, Path("table.parquet"), made=False)
+    return run, begin.fn(run, prepared, SPACE, "", restart)
+
+
+def test_the_same_sweep_goes_on_with_its_study(client: MlflowClient) -> None:
+    first, one = begun(client)
+    client.set_terminated(first.run_id, "KILLED")
+    second, two = begun(client)
+    assert two == one
+    assert open_study(two).user_attrs[PARENTS] == [first.run_id, second.run_id]
+
+
+def test_a_worker_of_the_old_sweep_does_not_speak_for_a_trial_of_the_new_one(client: MlflowClient) -> None:
+    """Red if both used one journal: the old worker's trial 0 would be the new sweep's trial 0."""
+    first, old = begun(client)
+    worker = open_study(old)
+    its_trial = worker.ask(distributions(SPACE))
+    client.set_terminated(first.run_id, "KILLED")
+    _, new = begun(client, restart=True)
+    study = open_study(new)
+    assert study.ask(distributions(SPACE)).number == its_trial.number == 0
+    with pytest.raises(FileNotFoundError):
+        worker.tell(its_trial, 0.001)
+    assert [trial.state for trial in open_study(new).get_trials()] == [TrialState.RUNNING]
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["finished", "a trial's run deleted"])
+def test_a_sweep_that_cannot_go_on_begins_with_an_empty_study(client: MlflowClient, *, gone: bool) -> None:
+    first, old = begun(client)
+    study = open_study(old)
+    tried = study.ask(distributions(SPACE))
+    tried.set_user_attr(RUN_ID, client.create_run("0").info.run_id)
+    study.tell(tried, 0.5)
+    if gone:
+        client.delete_run(study.trials[0].user_attrs[RUN_ID])
+    client.set_terminated(first.run_id, "KILLED" if gone else "FINISHED")
+    second, new = begun(client)
+    assert not old.folder.exists()
+    assert open_study(new).user_attrs[PARENTS] == [second.run_id]
+    assert [trial.state for trial in open_study(new).get_trials()] == [TrialState.WAITING]  # the recipe as it is
+
+
+def test_the_end_of_one_leaves_a_later_beginning_alone(client: MlflowClient, world: World) -> None:
+    first, old = begun(client)
+    client.set_terminated(first.run_id, "FINISHED")
+    _, new = begun(client)
+    end(old)
+    assert new.folder.exists()
+    end(new)
+    assert not list((world.root / "data" / "sweeps" / "sample-sentiment").iterdir())
