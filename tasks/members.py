@@ -1,7 +1,7 @@
 """The runs that a parent stands for when runs are compared."""
 
 from sentiment.errors import UsageError
-from sentiment.run_record import BASELINES, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiment.run_record import BASELINES, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
 from tasks.run_store import RunStore
 
 PARENTS = (REPEATS, SWEEP, BASELINES)
@@ -24,4 +24,10 @@ def members(store: RunStore, record: RunRecord) -> list[RunRecord]:
         raise UsageError(
             f"{record.name} has no finished runs below it (it is {record.status}).", "Name runs: sentiflow runs"
         )
-    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params))
+    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params, _seed(run)))
+
+
+def _seed(run: RunRecord) -> int:
+    """Seeds that ran side by side began in any order."""
+    seed = run.params.get("seed", "")
+    return int(seed) if run.kind == SEED and seed.isdecimal() else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sentiment.reports import one, several
 from sentiment.reports.blocks import Report
-from sentiment.run_record import RunRecord
+from sentiment.run_record import TRIAL, RunRecord
 from sentiment.settings import Settings
 from tasks.accounts import gather
 from tasks.members import PARENTS, members
@@ -27,7 +27,7 @@ NOTE = "mlflow.note.content"
 def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Report:
     """Report on one run, or hold several against the first.
 
-    A parent stands for the finished runs below it.
+    A parent stands for the finished runs below it; beside others, a sweep for the seeds of its best recipe.
 
     Args:
         settings: where the store and the datasets are.
@@ -44,7 +44,7 @@ def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Re
 
 def report_of(store: RunStore, records: Sequence[RunRecord], settings: Settings, title: str = "") -> Report:
     """What ``report_on`` does, of runs that were looked up already."""
-    runs = _once([each for record in records for each in members(store, record)])
+    runs = _once([each for record in records for each in _members(store, record, alone=len(records) == 1)])
     with tempfile.TemporaryDirectory() as folder:
         accounts = gather(store, runs, settings, Path(folder))
     if len(accounts) == 1:
@@ -74,6 +74,13 @@ def log_report(client: "MlflowClient", run_id: str, report: Report, *lines: str)
 def log_page(client: "MlflowClient", run_id: str, report: Report, name: str = PAGE) -> None:
     """Store the page of a report on a run, and leave its description alone."""
     client.log_text(run_id, report.page(), name)
+
+
+def _members(store: RunStore, record: RunRecord, *, alone: bool) -> list[RunRecord]:
+    """What a run stands for; trials, which saw no test review, only where there is nothing else."""
+    found = members(store, record)
+    tested = [run for run in found if run.kind != TRIAL]
+    return found if alone or not tested else tested
 
 
 def _once(runs: Sequence[RunRecord]) -> list[RunRecord]:

@@ -11,7 +11,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiment.errors import UsageError
-from sentiment.run_record import KIND, MONITOR, REPEATS, RunRecord
+from sentiment.reports.blocks import Report
+from sentiment.run_record import KIND, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
 from tasks.accounts import gather
 from tasks.members import members
 from tasks.report import NOTE, log_page, log_report, report_on
@@ -184,6 +185,37 @@ def test_a_parent_stands_for_the_finished_runs_below_it(
     assert report.title == "a set: 2 runs compared"
     names = next(table for table in page.cells if table[0] == ["run", "id", "version", "name"])
     assert [row[3] for row in names[1:]] == [good.name, poor.name]
+
+
+def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trials_too(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
+) -> None:
+    sweep = parent_of(client, [good], SWEEP)
+    trial = client.create_run(
+        client.get_run(good.run_id).info.experiment_id,
+        tags={KIND: TRIAL, "trial.number": "7", "mlflow.parentRunId": sweep},
+        run_name="trial07",
+    ).info.run_id
+    client.log_metric(trial, "val/best_loss", 0.5)
+    client.set_terminated(trial)
+    assert _labels(report_on(registry.settings, [sweep])) == ["1 seed*, seed 4", "2 trial 7"]
+    assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == ["1 seed*, seed 4", "2 seed*, seed 4"]
+
+
+def _labels(report: Report) -> list[str]:
+    names = next(table for table in Page(report.page()).cells if table[0] == ["run", "id", "version", "name"])
+    return [row[0] for row in names[1:]]
+
+
+def test_seeds_stand_in_their_order_whichever_began_first(registry: World, client: MlflowClient) -> None:
+    parent = parent_of(client, [])
+    experiment = client.get_run(parent).info.experiment_id
+    for seed in ("10", "2", "0"):
+        child = client.create_run(experiment, tags={KIND: SEED, "mlflow.parentRunId": parent}).info.run_id
+        client.log_param(child, "seed", seed)
+        client.set_terminated(child)
+    store = open_store(registry.settings)
+    assert [run.params["seed"] for run in members(store, store.record(parent))] == ["0", "2", "10"]
 
 
 def test_a_run_that_is_named_beside_its_parent_stands_once(
