@@ -10,6 +10,7 @@ from sentiment.metrics import Measured
 from sentiment.reports import one
 from sentiment.reports.account import Account
 from sentiment.reports.blocks import plain
+from sentiment.reports.cost import STAGES
 from sentiment.settings import load_settings
 from tasks.registry import run_url
 from tasks.report import NOTE
@@ -17,7 +18,6 @@ from tasks.results import Registered, RunContext, TrainingResult
 from tasks.run_store import open_store
 from tasks.tracking import connect, log_metrics, tracking_errors
 
-STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
 WORK = ("fetch", "train", "evaluate")  # all else is what orchestration and tracking cost
 
 

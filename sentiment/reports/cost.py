@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from sentiment.reports.account import Account
 from sentiment.reports.blocks import Block, Table, cells
 
-STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register", "other")
-"""Into which the time of a run is divided, as metrics ``time/<stage>``; ``total`` sums them up."""
+STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
+"""Into which the time of a run is divided: metrics ``time/<stage>``; with ``other`` they sum up to ``total``."""
 
 
 def cost(account: Account) -> list[Block]:
@@ -22,7 +22,7 @@ def costs(accounts: Sequence[Account], labels: Sequence[str]) -> list[Block]:
 
 
 def _rows(accounts: Sequence[Account]) -> list[tuple[str, ...]]:
-    times = [(f"{name}, seconds", _seconds(name)) for name in (*STAGES, "total")]
+    times = [(f"{name}, seconds", _seconds(name)) for name in (*STAGES, "other", "total")]
     other: list[tuple[str, Callable[[Account], str]]] = [
         ("training, reviews a second", lambda account: cells(_thousands, account.trained_per_second)),
         ("scoring, reviews a second", lambda account: cells(_thousands, account.scored_per_second)),
