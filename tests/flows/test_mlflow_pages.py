@@ -17,6 +17,8 @@ from tasks.tracking import connect, experiment_id
 from tests import browsers, servers
 from tests.world import Registry, World, copy_world
 
+pytestmark = pytest.mark.story
+
 PATIENCE = 60_000  # milliseconds; the pages are large, and a test's machine may be busy
 
 
