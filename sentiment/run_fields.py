@@ -43,9 +43,9 @@ class Fields:
     """
 
     def __init__(self, runs: Iterable[RunRecord]) -> None:
-        runs = list(runs)
+        self._runs = list(runs)
         self._known = {
-            prefix: {name for run in runs for name in getattr(run, prefix[:-1])} for prefix in _PREFIXES
+            prefix: {name for run in self._runs for name in getattr(run, prefix[:-1])} for prefix in _PREFIXES
         }
 
     def getter(self, name: str) -> Callable[[RunRecord], Value]:
@@ -61,6 +61,11 @@ class Fields:
             if plain in self._known[prefix] and (plain != name or not name.startswith(_PREFIXES)):
                 return lambda run: _value(getattr(run, prefix[:-1]).get(plain))
         raise UsageError(f"No run has a metric, parameter or tag {name!r}.", self._near(name))
+
+    def texts(self, name: str) -> set[str]:
+        """The values that the runs have under a name, as texts."""
+        get = self.getter(name)
+        return {str(value) for run in self._runs if (value := get(run)) is not None}
 
     def _near(self, name: str) -> str:
         prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")

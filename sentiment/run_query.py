@@ -143,7 +143,8 @@ def _where(text: str, fields: Fields) -> Condition:
         )
     get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
     if sign in ("=", "==", "!=") and parts["name"] in _OWN_VALUES:
-        _need([value], _OWN_VALUES[parts["name"]], parts["name"])
+        there = _OWN_VALUES[parts["name"]]
+        _need([value], (*there, *sorted(fields.texts(parts["name"]) - set(there))), parts["name"])
     if sign in _ORDERED:
         limit = number(value)
         if limit is None:

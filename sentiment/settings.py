@@ -154,6 +154,7 @@ class Settings(RunnerSettings, UnattendedSettings):
         if not value.startswith(head):
             if "://" not in value or value.startswith("file:"):
                 raise ValueError("expected sqlite:///path/to/mlflow.db or the http(s) address of an MLflow server")
+            urlparse(value)  # raises what is wrong with it
             return value
         if value == f"{head}:memory:":
             raise ValueError("a store in memory would be gone with the process; name a file")
@@ -190,8 +191,11 @@ def shown(uri: str) -> str:
     Example:
         >>> shown("postgresql://me:secret@db/mlflow")
         'postgresql://me:***@db/mlflow'
+        >>> shown("https://token@mlflow.example")
+        'https://***@mlflow.example'
     """
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+    uri = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", uri)
+    return re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", uri)
 
 
 def load_settings(**options: Any) -> Settings:

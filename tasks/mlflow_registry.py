@@ -6,9 +6,8 @@ from mlflow.tracking import MlflowClient
 
 from sentiment.settings import Settings
 from tasks.tracking import connect, tracking_errors
-from tasks.versions import CHAMPION, Facts
+from tasks.versions import CHAMPION, MISSING, Facts
 
-MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # what is not there; it depends on the store
 _PAGE = 1_000
 
 

@@ -11,9 +11,10 @@ from mlflow.exceptions import MlflowException
 from sentiment.errors import UsageError
 from sentiment.run_record import RunRecord, called
 from sentiment.settings import Settings, shown
-from tasks.mlflow_registry import MISSING, MlflowRegistry, names_of, versions_of
+from tasks.mlflow_registry import MlflowRegistry, names_of, versions_of
 from tasks.run_files import file_of
 from tasks.tracking import connect, tracking_errors
+from tasks.versions import MISSING
 
 _PAGE = 1_000
 

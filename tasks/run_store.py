@@ -109,6 +109,21 @@ def find_run(store: RunStore, text: str) -> RunRecord:
     raise UsageError(f"There is no run {text!r}.", _nearest(store.names(), text))
 
 
+def find_runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
+    """The runs that users mean by some texts.
+
+    Raises:
+        UsageError: ``find_run``'s, or two of them mean the same run.
+    """
+    runs: list[RunRecord] = []
+    for name in names:
+        found = find_run(store, name)
+        if found in runs:
+            raise UsageError(f"The run {found.run_id[:8]} ({found.name}) is named twice.", "Name each run once.")
+        runs.append(found)
+    return runs
+
+
 def score_table(store: RunStore, record: RunRecord, folder: Path) -> "ScoreTable | None":
     """The scores of a run's test reviews, or None if the run keeps none.
 

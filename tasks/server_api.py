@@ -1,12 +1,12 @@
 """MLflow's documented REST interface, asked without MLflow's client, which takes seconds to import.
 
-Login, certificates, retries and time-outs follow the variables that the client reads.
+Login, certificates, the number of retries and the time-out follow the variables that the client reads.
 """
 
 import base64
 import configparser
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,18 @@ from requests.adapters import HTTPAdapter, Retry
 from sentiment.errors import WorldError
 from sentiment.files import publish
 from sentiment.settings import Settings, shown
+from tasks.versions import MISSING
 
-MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # what is not there; it depends on the store
+# MLflow's own 7 retries of 120 s would wait four minutes for a dead server.
+HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+WANTS_LOGIN = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+IS_IT_RUNNING = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
 AT_ONCE = 4  # requests side by side: as many as a server has workers by default
 _PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be others a moment later
 _BLOCK = 1 << 20
 # What only MLflow's own client does: logins by plugins or AWS, workspaces.
 _CLIENTS_OWN = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE")
 _HEADERS_BY_PLUGIN = "mlflow.request_header_provider"
-
-
-class MissingError(Exception):
-    """What was asked for is not there."""
 
 
 def suffices(settings: Settings) -> bool:
@@ -40,28 +40,38 @@ def suffices(settings: Settings) -> bool:
 
 
 class ServerApi:
-    """A server; every call raises WorldError when it does not answer, and MissingError for what is not there.
+    """A server; every call raises WorldError when it does not answer, or not with what was asked for.
 
     Several threads may ask at once.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._address = settings.tracking_uri.rstrip("/")
-        self._seconds = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"))
+        attempts, seconds = (os.environ.get(name, default) for name, default in HTTP.items())
+        self._seconds = float(seconds)
         self._session = requests.Session()
         self._session.headers.update(_login())
         certificate = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
         trusting = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
         self._verify: bool | str = certificate or not trusting
         self._session.cert = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
-        attempts = int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"))
-        retry = Retry(attempts, status_forcelist=_PASSING, allowed_methods=None, backoff_factor=0.5)
+        retry = Retry(
+            int(attempts), status_forcelist=_PASSING, allowed_methods=None, backoff_factor=0.5,
+            raise_on_status=False, respect_retry_after_header=False,  # the last answer says more; no hour's wait
+        )  # fmt: skip
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=AT_ONCE, max_retries=retry))
 
     def get(self, what: str, **wanted: str | int) -> dict[str, Any]:
         """The answer to a question without a body, such as ``runs/get``."""
         return self._json(what, self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted))
+
+    def find(self, what: str, missing: Sequence[str] = MISSING, **wanted: str | int) -> dict[str, Any] | None:
+        """The answer to a question like ``get``'s, or None where the answer is one of these error codes."""
+        response = self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted)
+        if response.status_code != requests.codes.ok and (_object_of(response) or {}).get("error_code") in missing:
+            return None
+        return self._json(what, response)
 
     def post(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a question with one, such as ``runs/search``."""
@@ -80,7 +90,7 @@ class ServerApi:
         where = f"/api/2.0/mlflow-artifacts/artifacts/{quote(path.strip('/'))}"
         response = self._ask("GET", where, stream=True)
         if response.status_code != requests.codes.ok:
-            raise self._failed(_refused(where, response))
+            raise self._failed(_refused(where, response), response.status_code)
 
         def write(partial: Path) -> None:
             with partial.open("wb") as file:
@@ -97,33 +107,34 @@ class ServerApi:
                 method, self._address + path, timeout=self._seconds, verify=self._verify, **how
             )
         except requests.RequestException as err:
-            away = isinstance(err, requests.ConnectionError | requests.exceptions.RetryError)
-            away = away and not isinstance(err, requests.exceptions.SSLError)
+            away = isinstance(err, requests.ConnectionError) and not isinstance(err, requests.exceptions.SSLError)
             raise self._failed("it does not answer." if away else str(err)) from err
 
     def _json(self, what: str, response: requests.Response) -> dict[str, Any]:
-        try:
-            answer = response.json()
-        except requests.JSONDecodeError:
-            answer = None
-        if response.status_code == requests.codes.ok and isinstance(answer, dict):
+        answer = _object_of(response)
+        if response.status_code == requests.codes.ok and answer is not None:
             return answer
-        if isinstance(answer, dict) and "error_code" in answer:
-            told = f"{answer['error_code']}: {answer.get('message', '')}"
-            if answer["error_code"] in MISSING:
-                raise MissingError(told)
-            raise self._failed(told, response.status_code)
         raise self._failed(_refused(what, response), response.status_code)
 
     def _failed(self, reason: str, code: int = 0) -> WorldError:
-        hint = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
-        if code in (401, 403):
-            hint = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+        hint = WANTS_LOGIN if code in (401, 403) else IS_IT_RUNNING
         first = (reason.strip().splitlines() or [""])[0][:300]
         return WorldError(f"The tracking store {shown(self._address)} failed: {shown(first)}", hint)
 
 
+def _object_of(response: requests.Response) -> dict[str, Any] | None:
+    """The JSON object that an answer holds; None when it holds anything else."""
+    try:
+        answer = response.json()
+    except requests.JSONDecodeError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 def _refused(what: str, response: requests.Response) -> str:
+    error = _object_of(response) or {}
+    if "error_code" in error:
+        return f"{error['error_code']}: {error.get('message', '')}"
     if response.status_code == requests.codes.ok:
         return f"its answer to {what} is not JSON."
     return f"{what} failed with error code {response.status_code}."

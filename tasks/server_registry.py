@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.server_api import MissingError, ServerApi
-from tasks.versions import CHAMPION, Facts
+from tasks.server_api import ServerApi
+from tasks.versions import CHAMPION, MISSING, Facts
 
 _PAGE = 1_000
 
@@ -26,21 +26,19 @@ class ServerRegistry:
 
     def champion(self, name: str) -> int | None:
         """The version in use, or None."""
-        try:
-            found = self._api.get("registered-models/alias", name=name, alias=CHAMPION)
-        except MissingError:
-            return None
-        return int(found["model_version"]["version"])
+        found = self._api.find("registered-models/alias", name=name, alias=CHAMPION)
+        return None if found is None else int(found["model_version"]["version"])
 
     def facts(self, name: str, number: int) -> Facts | None:
         """What is known of a version, or None when it is not there."""
-        try:
-            found = self._api.get("model-versions/get", name=name, version=number)["model_version"]
-            place = self._api.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"]
-        except MissingError:
+        asked: dict[str, str | int] = {"name": name, "version": number}
+        version = self._api.find("model-versions/get", MISSING, **asked)
+        place = self._api.find("model-versions/get-download-uri", MISSING, **asked)
+        if version is None or place is None:
             return None
+        found = version["model_version"]
         tags = {tag["key"]: tag.get("value", "") for tag in found.get("tags", ())}
-        return Facts(place, found.get("run_id") or None, tags)
+        return Facts(place["artifact_uri"], found.get("run_id") or None, tags)
 
     def by_run(self) -> Mapping[str, str]:
         """Registered versions by the id of their run, like ``imdb-sentiment v3``; the newest of several."""

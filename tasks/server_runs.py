@@ -18,11 +18,12 @@ from sentiment.errors import UsageError
 from sentiment.run_record import RunRecord, called
 from sentiment.settings import Settings, shown
 from tasks.run_files import file_of
-from tasks.server_api import AT_ONCE, MissingError, ServerApi
+from tasks.server_api import AT_ONCE, ServerApi
 from tasks.server_registry import ServerRegistry
 
 _FIRST = 50  # newest runs that are asked for before the rest is asked for in parts
-_PAGE = 1_000
+_PAGE = 200  # a server with one worker tells four parts one after the other, each within the time-out
+_NO_EXPERIMENT = ("RESOURCE_DOES_NOT_EXIST",)
 _DIGITS = "0123456789abcdef"  # an id, which MLflow draws at random, begins with each as often
 _PLAIN = re.compile(r"[\w .+\-/:,=@#()]+")  # a name that stands between quotes as it is
 
@@ -116,18 +117,14 @@ class ServerRuns:
 
     @cached_property
     def _experiment(self) -> str | None:
-        try:
-            found = self._api.get("experiments/get-by-name", experiment_name=self._settings.experiment)
-        except MissingError:
-            return None
-        return str(found["experiment"]["experiment_id"])
+        name = self._settings.experiment
+        found = self._api.find("experiments/get-by-name", _NO_EXPERIMENT, experiment_name=name)
+        return None if found is None else str(found["experiment"]["experiment_id"])
 
     def _living(self, run_id: str) -> dict[str, Any] | None:
-        try:
-            run: dict[str, Any] = self._api.get("runs/get", run_id=run_id)["run"]
-        except MissingError:
-            return None
-        return run if run["info"]["lifecycle_stage"] == "active" else None
+        found = self._api.find("runs/get", run_id=run_id)
+        run: dict[str, Any] = {} if found is None else found["run"]
+        return run if run and run["info"]["lifecycle_stage"] == "active" else None
 
     def _part(self, before: int, digit: str) -> list[RunRecord]:
         wanted = f"attributes.start_time <= {before} AND attributes.run_id LIKE '{digit}%'"

@@ -20,9 +20,8 @@ from sentiment.errors import UsageError, WorldError
 from sentiment.files import publish
 from sentiment.history import Epoch
 from sentiment.settings import Settings, shown
+from tasks.server_api import HTTP, IS_IT_RUNNING, WANTS_LOGIN
 
-# The client's own 7 retries of 120 s would wait four minutes for a dead server.
-_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 # Says that these are trainings; without it the UI guesses what kind of experiment it is.
@@ -41,9 +40,9 @@ def tracking_errors(uri: str) -> Iterator[None]:
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {shown(uri)}"
         elif any(f"error code {code}" in reason for code in (401, 403)):
-            hint = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+            hint = WANTS_LOGIN
         elif uri.startswith("http"):
-            hint = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
+            hint = IS_IT_RUNNING
         else:
             hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
         raise WorldError(f"The tracking store {shown(uri)} failed: {shown(reason)}", hint) from err
@@ -66,7 +65,7 @@ def connect(settings: Settings) -> MlflowClient:
     Raises:
         WorldError: the store does not answer or cannot be made.
     """
-    for name, value in (_HTTP | _QUIET).items():
+    for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
     if settings.sqlite_file is not None:
         _create_sqlite(settings.sqlite_file)

@@ -10,6 +10,7 @@ from sentiment.errors import UsageError, WorldError
 from sentiment.settings import Settings
 
 CHAMPION = "champion"
+MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 
 NO_MODEL = "No model is registered yet.", "Train one first: sentiflow train"
 

@@ -120,7 +120,8 @@ _REPORT = """Examples:
     sentiflow report 9bc1 --log
 
 A run is named as for `compare`: by its id or the beginning of it, by its name, or by the version that it made. A
-parent (repeats, sweep, baselines) stands for the finished runs below it."""
+parent (repeats, sweep, baselines) stands for the finished runs below it; beside others a sweep stands for its best
+recipe's seeds."""
 
 
 def report(

@@ -15,7 +15,7 @@ from sentiment.errors import UsageError
 from sentiment.run_record import TRIAL, RunRecord
 from sentiment.settings import load_settings
 from tasks.members import members
-from tasks.run_store import RunStore, find_run, open_store, score_table
+from tasks.run_store import RunStore, find_runs, open_store, score_table
 
 _MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total", "train/kept_epoch")
 
@@ -44,12 +44,7 @@ def _runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
     Raises:
         UsageError: there is nothing to compare with.
     """
-    runs: list[RunRecord] = []
-    for name in names:
-        found = find_run(store, name)
-        if found in runs:
-            raise UsageError(f"The run {found.run_id[:8]} ({found.name}) is named twice.", "Name each run once.")
-        runs.append(found)
+    runs = find_runs(store, names)
     if len(runs) > 1:
         return runs
     below = members(store, runs[0])

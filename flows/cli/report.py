@@ -12,7 +12,7 @@ from sentiment.errors import UsageError
 from sentiment.files import publish
 from sentiment.run_record import RunRecord
 from sentiment.settings import Settings, load_settings
-from tasks.run_store import RunStore, find_run, open_store
+from tasks.run_store import RunStore, find_runs, open_store
 
 COMPARISON = "comparison.html"  # beside a run's own report
 # Likewise: what the training wrote has readings that cannot be made again where no version keeps the weights.
@@ -28,7 +28,7 @@ def run(names: Sequence[str], output: Path | None, summary: Path | None, *, log:
         _check(folder, option)
     settings = load_settings()
     store = open_store(settings)
-    runs = [find_run(store, name) for name in names]
+    runs = find_runs(store, names)
     page_file = output or Path(_name(runs))
     if summary is not None and summary.resolve() == page_file.resolve():
         raise UsageError(f"--markdown {summary} is where the page goes, too.", "Name two files.")

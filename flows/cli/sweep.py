@@ -1,5 +1,6 @@
 """``sentiflow sweep``."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from sentiment.search_space import SearchSpace, load_space
 from sentiment.settings import Settings, load_settings, shown
 from tasks import interrupts
 from tasks.console import CONSOLE
+from tasks.server_api import WANTS_LOGIN
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from tasks.summarize_sweep import SweepResult
@@ -135,8 +137,13 @@ def _to_use(result: "SweepResult", dataset: str, settings: Settings) -> list[str
     if place.scheme in ("", "file") and path.is_file():
         lines = [f"The best recipe: {path}"]
     else:
-        fetch = f"{Path(me).with_name('mlflow')} artifacts download -r {result.run_id} -a {path.name} -d ."
-        lines = [f"The best recipe: MLFLOW_TRACKING_URI={quote(shown(settings.tracking_uri))} {fetch}"]
+        store = urlparse(settings.tracking_uri)
+        address = store._replace(netloc=store.netloc.rpartition("@")[2]).geturl()  # no login in a command
+        mlflow = Path(sys.executable).with_name("mlflow")
+        fetch = f"{mlflow} artifacts download -r {result.run_id} -a {path.name} -d ."
+        lines = [f"The best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]
+        if "@" in store.netloc:
+            lines.append(f"                 {WANTS_LOGIN}")
         path = Path(path.name)
     lines.append(f"Train it:        {me} train --recipe {quote(str(path))} --dataset {quote(dataset)}")
     return [escape(line) for line in lines]

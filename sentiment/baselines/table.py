@@ -18,6 +18,7 @@ HEADINGS = (
     "reviews a second",
 )
 
+_READS_NOTHING = 1e7  # reviews a second from which on a model cannot have looked at them
 _LEAST_P = 1e-99  # what is smaller is no more telling, and may be too small for a float
 
 
@@ -54,7 +55,7 @@ class Row:
             f"{self.val_loss:.4f}",
             f"{self.parameters:,}",
             f"{self.seconds:.1f} s",
-            f"{self.reviews_per_second:,.0f}",
+            f"{self.reviews_per_second:,.0f}" if self.reviews_per_second < _READS_NOTHING else "",
         )
 
 

@@ -27,12 +27,27 @@ def sets(records: Sequence[RunRecord]) -> list[Block]:
         f"Less the mean of {first.name}, with the 95% interval and p-value of Welch's t-test over the seeds. It "
         "speaks of the recipes; what follows, run by run, of these networks alone."
     )
-    return [Table(heading, rows), Text(told)]
+    return [Table(heading, rows), Text(told), *_alone([record for record, _ in found])]
+
+
+def _alone(records: Sequence[RunRecord]) -> list[Block]:
+    """Why a set has no interval."""
+    first = records[0]
+    told: list[Block] = []
+    for record in records[1:]:
+        held = against(record, None, first, None)
+        if record.digest != first.digest:
+            told.append(Text(f"{record.name} cannot be held against {first.name}: {held.why_not}."))
+        elif held.p_value is None:
+            told.append(Text(f"{record.name} and {first.name} have no test: their seeds do not differ."))
+    return told
 
 
 def _apart(record: RunRecord, first: RunRecord) -> tuple[str, ...]:
     if record is first:
         return "", "", "", ""
+    if record.digest != first.digest:
+        return "-", "-", "-", "-"
     held = against(record, None, first, None)
     ends = (cells(points, each) for each in (held.difference, held.low, held.high))
     return (*ends, cells(lambda p: f"{p:.4f}" if p >= 0.0001 else "< 0.0001", held.p_value))

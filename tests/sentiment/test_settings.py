@@ -213,6 +213,10 @@ def test_a_ui_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_shown_address_hides_its_password_and_nothing_else() -> None:
     assert shown("postgresql://me:s3cret@db:5432/mlflow") == "postgresql://me:***@db:5432/mlflow"
     assert shown("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+    assert shown("http://me:p@ss@h:5000/x") == "http://me:***@h:5000/x"
+    assert (
+        shown("https://token@h/x and http://h:80/#/m@champion") == "https://***@h/x and http://h:80/#/m@champion"
+    )
 
 
 @pytest.mark.parametrize(

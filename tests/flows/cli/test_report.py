@@ -55,6 +55,7 @@ def test_several_runs_are_compared_and_stored_beside_the_first_ones_own_report(
     [
         (("sample-sentiment/9",), "sample-sentiment has no version 9"),
         (("nothing-of-that-name",), "There is no run 'nothing-of-that-name'"),
+        (("sample-sentiment/1", "sample-sentiment/1"), "is named twice"),
         (("sample-sentiment/1", "-o", "."), "--output . names no file"),
         (("sample-sentiment/1", "--markdown", "."), "--markdown . names no file"),
         (("sample-sentiment/1", "-o", "none/page.html"), "There is no folder none."),

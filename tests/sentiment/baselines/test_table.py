@@ -31,6 +31,10 @@ def test_a_p_value_too_small_for_a_number_is_no_zero() -> None:
     assert Row("x", MEASURED, worse, 0.7, 1, 0.0, 1.0).cells[3] == "< 1e-99"
 
 
+def test_a_model_that_reads_no_review_has_no_speed() -> None:
+    assert Row("majority", MEASURED, WORSE, 0.6931, 1, 0.0, 5e8).cells[-1] == ""
+
+
 def test_every_line_of_the_table_has_as_many_columns() -> None:
     lines = markdown(ROWS).splitlines()
     assert {line.count("|") for line in lines} == {len(HEADINGS) + 1}

@@ -203,6 +203,17 @@ def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:
     assert page.ids[0] == "sets-of-seeds"
 
 
+def test_sets_on_other_reviews_are_not_subtracted_and_it_says_why() -> None:
+    figures = {"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003}
+    first = record("here", tags={"kind": REPEATS}, params={"repeats": "3"}, metrics=figures)
+    other = record(
+        "there", tags={"kind": REPEATS, "dataset.digest": "e" * 64}, params={"repeats": "3"}, metrics=figures
+    )
+    page = Page(several.report([account(), account(BETTER, of=OTHER)], parents=[first, other]).page())
+    assert rows(page, "set of seeds")[1] == ["there", "88.00%", "0.30 points", "-", "-", "-", "-"]
+    assert "there cannot be held against here: tested on other reviews" in page.words
+
+
 def test_one_parent_alone_has_no_section_of_sets(page: Page) -> None:
     one = record(tags={"kind": REPEATS}, metrics={"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003})
     assert Page(several.report([account(), account(BETTER, of=OTHER)], parents=[one]).page()).ids == page.ids
