@@ -61,6 +61,7 @@ def training(world: World, client: MlflowClient, **variables: str) -> Iterator["
         process.wait()
 
 
+@pytest.mark.story
 def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alone(
     world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ def until(word: str, lines: Iterable[str]) -> Iterator[str]:
             return
 
 
+@pytest.mark.story
 @pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_an_interrupted_training_is_closed_at_once_and_leaves_no_server(
     world: World, number: signal.Signals, whole_group: bool

@@ -79,6 +79,7 @@ def test_a_webhook_that_fails_changes_nothing_and_its_address_stands_in_no_log(
     assert PATH not in caplog.text
 
 
+@pytest.mark.story
 def test_a_run_of_a_schedule_waits_for_the_lock_and_is_told_once_when_its_process_is_killed(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

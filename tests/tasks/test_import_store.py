@@ -23,6 +23,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.story
 def test_a_local_store_is_the_same_on_the_server(registry: World, database: str, tmp_path: Path) -> None:
     uri = registry.settings.tracking_uri
     local = MlflowClient(uri, uri)

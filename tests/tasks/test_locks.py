@@ -19,6 +19,7 @@ from sentiment.settings import load_settings
 from tasks import lock_session
 from tasks.locks import training_lock
 lock_session.GRACE = 0.0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs tests behind itself ignores it
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 with training_lock(sys.argv[2], load_settings(), patience=float(sys.argv[1])):
     print("held", file=sys.stderr, flush=True)

@@ -30,6 +30,7 @@ def server(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.story
 def test_two_versions_are_trained_weighed_promoted_and_rolled_back(server: str, prefect_server: None) -> None:
     settings = load_settings()
     for seed in (1, 2):
