@@ -30,7 +30,7 @@ run: setup
 test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The long ones: the team's stack, the schedule, the guides, killed sweeps, MLflow's pages, drift to its end.
+# The long ones: many processes, real servers, kills, whole sweeps, pages in a browser, the guides word by word.
 test-stories: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m story
 
