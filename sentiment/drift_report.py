@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from sentiment.drift import FIGURES, Compared, Floats, Limits
 from sentiment.drift_figures import Unusual
 from sentiment.plots import BLUE, ORANGE, describe
+from sentiment.reports.compared import chance
 from sentiment.reports.pictures import image
 from sentiment.reports.style import STYLE
 
@@ -104,7 +105,7 @@ def _picture(figure: Compared, reference: Floats, now: Floats) -> Figure:
         axes.stairs(shares / len(values), cuts, color=colour, alpha=0.18, fill=True)
         axes.stairs(shares / len(values), cuts, color=colour, linewidth=1.6, label=f"{label} ({len(values):,})")
     word = "drift" if figure.drifted else "no drift"
-    title = f"{figure.label.capitalize()}: PSI {figure.psi:.3f}, p {_chance(figure.p)}, {word}"
+    title = f"{figure.label.capitalize()}: PSI {figure.psi:.3f}, p {chance(figure.p)}, {word}"
     describe(axes, title, figure.label, "share of texts")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     if figure.name == "oov":
@@ -124,7 +125,7 @@ def _cuts(name: str, reference: Floats, now: Floats) -> Floats:
 
 def _row(figure: Compared) -> tuple[str, ...]:
     medians = (shown(figure.name, figure.reference), shown(figure.name, figure.now))
-    return (figure.label, *medians, f"{figure.psi:.3f}", _chance(figure.p), "yes" if figure.drifted else "no")
+    return (figure.label, *medians, f"{figure.psi:.3f}", chance(figure.p), "yes" if figure.drifted else "no")
 
 
 def shown(name: str, value: float) -> str:
@@ -154,7 +155,3 @@ def _quote(text: Unusual) -> str:
 
 def _limits(limits: Limits) -> str:
     return f"A figure has drifted when its PSI is at least {limits.psi:g} and its p below {limits.alpha:g}."
-
-
-def _chance(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"

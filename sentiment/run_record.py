@@ -65,6 +65,12 @@ class RunRecord:
         return self.tags.get("dataset", "")
 
     @property
+    def trial(self) -> str:
+        """What its sweep calls a trial, such as ``trial 7``; empty for other runs."""
+        number = self.tags.get("trial.number") if self.kind == TRIAL else None
+        return "" if number is None else f"trial {number}"
+
+    @property
     def digest(self) -> str | None:
         """Content digest of the dataset; None before it was prepared."""
         return self.tags.get("dataset.digest")

@@ -50,7 +50,7 @@ class Page:
             Column("id", [one.run_id[:8] for one in self.runs]),
             Column("name", [one.name for one in self.runs], shrinks=True),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
-            Column("kind", [_trial(one) or one.kind for one in self.runs], 1),
+            Column("kind", [one.trial or one.kind for one in self.runs], 1),
             Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
         ]
         print_columns(columns, self.console, tell=False)
@@ -60,8 +60,8 @@ class Page:
 
     def _heads(self) -> list[str]:
         """Numbers of the columns, of a trial with the number that its sweep calls it by."""
-        numbered = zip(self._numbers(), map(_trial, self.runs), strict=True)
-        return [f"{number}: {trial}" if trial else number for number, trial in numbered]
+        numbered = zip(self._numbers(), self.runs, strict=True)
+        return [f"{number}: {one.trial}" if one.trial else number for number, one in numbered]
 
     def _rows(self, name: str) -> list[Row]:
         """The row of a metric, and below it one of its intervals and deviations, if it has any."""
@@ -131,12 +131,6 @@ class Page:
         if one.p_value >= _CHANCE:
             return "not told apart"
         return "better" if one.difference > 0 else "worse"
-
-
-def _trial(run: RunRecord) -> str:
-    """What its sweep calls a trial; empty for other runs."""
-    number = run.tags.get("trial.number") if run.kind == TRIAL else None
-    return "" if number is None else f"trial {number}"
 
 
 def _fold(widths: Sequence[int], room: int) -> Iterator[list[int]]:

@@ -83,8 +83,8 @@ class Account:
     @property
     def title(self) -> str:
         """Recipe and seed, of a trial its number, or the run's name where it has none of these."""
-        if (number := self.record.tags.get("trial.number")) is not None:
-            return f"trial {number}"
+        if self.record.trial:
+            return self.record.trial
         recipe, seed = self.record.recipe, self.record.params.get("seed")
         if not recipe:
             return self.record.name

@@ -54,6 +54,11 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:+.2f} points"
 
 
+def chance(p: float) -> str:
+    """A p-value."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def turned(blocks: Sequence[Block]) -> list[Block]:
     """Tables of many runs with a line a run."""
     return [

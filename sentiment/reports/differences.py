@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sentiment.comparison import Against
 from sentiment.reports.blocks import Block, Table, Text, cells
-from sentiment.reports.compared import Compared, named, points
+from sentiment.reports.compared import Compared, chance, named, points
 
 
 def differences(runs: Compared, held: Sequence[Against]) -> list[Block]:
@@ -42,8 +42,4 @@ def _against_row(label: str, held: Against) -> tuple[str, ...]:
         return (label, cells(points, held.difference), *("-" * 5))
     paired = held.paired
     ends = (points(value) for value in (paired.difference, paired.low, paired.high))
-    return (label, *ends, _chance(paired.p_value), f"{paired.gained:,}", f"{paired.lost:,}")
-
-
-def _chance(p: float) -> str:
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+    return (label, *ends, chance(paired.p_value), f"{paired.gained:,}", f"{paired.lost:,}")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from sentiment.comparison import ACCURACY, against, figure
+from sentiment.comparison import ACCURACY, Against, against, figure
 from sentiment.reports.blocks import Block, Table, Text, cells
-from sentiment.reports.compared import points
+from sentiment.reports.compared import chance, points
 from sentiment.run_record import RunRecord
 
 
@@ -18,36 +18,33 @@ def sets(records: Sequence[RunRecord]) -> list[Block]:
     if len(found) < 2:
         return []
     first, _ = found[0]
+    others = [(record, against(record, None, first, None)) for record, _ in found[1:]]
     heading = ("set of seeds", "mean test accuracy", "standard deviation", "difference", "from", "to", "p")
+    ends = [("", "", "", ""), *(_apart(record, first, held) for record, held in others)]
     rows = [
-        (record.name, f"{mean.value:.2%}", f"{100 * (mean.sd or 0):.2f} points", *_apart(record, first))
-        for record, mean in found
+        (record.name, f"{mean.value:.2%}", f"{100 * (mean.sd or 0):.2f} points", *apart)
+        for (record, mean), apart in zip(found, ends, strict=True)
     ]
     told = (
         f"Less the mean of {first.name}, with the 95% interval and p-value of Welch's t-test over the seeds. It "
         "speaks of the recipes; what follows, run by run, of these networks alone."
     )
-    return [Table(heading, rows), Text(told), *_alone([record for record, _ in found])]
+    alone = [Text(why) for record, held in others if (why := _why_alone(record, first, held))]
+    return [Table(heading, rows), Text(told), *alone]
 
 
-def _alone(records: Sequence[RunRecord]) -> list[Block]:
-    """Why a set has no interval."""
-    first = records[0]
-    told: list[Block] = []
-    for record in records[1:]:
-        held = against(record, None, first, None)
-        if record.digest != first.digest:
-            told.append(Text(f"{record.name} cannot be held against {first.name}: {held.why_not}."))
-        elif held.p_value is None:
-            told.append(Text(f"{record.name} and {first.name} have no test: their seeds do not differ."))
-    return told
-
-
-def _apart(record: RunRecord, first: RunRecord) -> tuple[str, ...]:
-    if record is first:
-        return "", "", "", ""
+def _apart(record: RunRecord, first: RunRecord, held: Against) -> tuple[str, ...]:
     if record.digest != first.digest:
         return "-", "-", "-", "-"
-    held = against(record, None, first, None)
-    ends = (cells(points, each) for each in (held.difference, held.low, held.high))
-    return (*ends, cells(lambda p: f"{p:.4f}" if p >= 0.0001 else "< 0.0001", held.p_value))
+    return (*(cells(points, each) for each in (held.difference, held.low, held.high)), cells(chance, held.p_value))
+
+
+def _why_alone(record: RunRecord, first: RunRecord, held: Against) -> str:
+    """Why a set has no interval; empty when it has one."""
+    if record.digest != first.digest:
+        return f"{record.name} cannot be held against {first.name}: {held.why_not}."
+    return (
+        ""
+        if held.p_value is not None
+        else f"{record.name} and {first.name} have no test: their seeds do not differ."
+    )
