@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +9,7 @@ from urllib.parse import urlparse
 
 from sentiment.errors import WorldError
 from sentiment.settings import Settings, load_settings
+from tasks.children import Child
 from tasks.console import CONSOLE
 from tasks.tracking import connect
 
@@ -28,8 +27,7 @@ def run(port: int | None) -> None:
     _need_free(host, port)
     connect(settings)
     CONSOLE.print("Starting the MLflow UI ...")
-    # In a session of its own: Ctrl-C would end it with a traceback; it is told to stop below.
-    server = subprocess.Popen(_command(settings, host, port), env=_environment(), start_new_session=True)
+    server = Child(_command(settings, host, port), _environment())
     try:
         _wait(server, f"http://{host}:{port}")
         CONSOLE.print(f"MLflow UI: [bold]http://{host}:{port}[/]   (Ctrl-C ends it)", soft_wrap=True)
@@ -37,15 +35,14 @@ def run(port: int | None) -> None:
     except KeyboardInterrupt:
         code = 0
     finally:
-        server.terminate()
-        server.wait()
+        server.stop()
     if code:
         raise WorldError(f"The MLflow UI ended with exit code {code}.")
 
 
 def _command(settings: Settings, host: str, port: int) -> list[str]:
     return [
-        *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--uvicorn-opts", "--log-level warning"),
         *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
     ]
@@ -68,11 +65,11 @@ def _need_free(host: str, port: int) -> None:
             ) from err
 
 
-def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
+def _wait(server: Child, address: str) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
-        if server.poll() is not None:
-            raise WorldError(f"The MLflow UI did not start (exit code {server.returncode}).")
+        if server.exit_code is not None:
+            raise WorldError(f"The MLflow UI did not start (exit code {server.exit_code}).")
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=2):
                 return
