@@ -11,6 +11,7 @@ from tasks.baselines import PREFIX, baseline_run, measure_baseline, network_run
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 from tasks.prepare import prepare
 from tasks.results import RunContext
 from tasks.runs import planned_name, training_run
@@ -23,7 +24,14 @@ def _run_name() -> str:
     return PREFIX + planned_name()
 
 
-@flow(name="baselines", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="baselines",
+    flow_run_name=_run_name,
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def baselines(
     config: TrainConfig = TUNED, dataset: str = "imdb", seed: Seed = 0, only: list[Name] | None = None
 ) -> BaselinesResult:

@@ -5,9 +5,16 @@ from prefect import flow
 from tasks.care import Care
 from tasks.housekeeping import close_killed, remove_old_files, retire_flow_runs, retire_runs, tell
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 
 
-@flow(name="housekeeping", persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="housekeeping",
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def housekeeping() -> Care:
     """Close what killed processes left open, and remove what is old.
 

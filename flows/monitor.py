@@ -10,6 +10,7 @@ from sentiment.settings import load_settings
 from tasks.monitor import act, collect, compare, remember
 from tasks.monitor_report import report
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 from tasks.watch import Look, told_of, too_few, watching
 
 
@@ -18,7 +19,14 @@ def _run_name() -> str:
     return f"monitor-{dataset}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
 
 
-@flow(name="monitor", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="monitor",
+    flow_run_name=_run_name,
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def monitor(dataset: str = "imdb") -> State[Look]:
     """Compare the texts since the last look with the reviews that the model learned from.
 

@@ -10,6 +10,7 @@ from sentiment.errors import SentiflowError
 from sentiment.names import model_name
 from sentiment.settings import load_settings
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 from tasks.promote import decide, need_server, switch, weigh
 from tasks.promotion import LONGEST_REASON, Outcome, check_request
 
@@ -22,7 +23,14 @@ def _run_name() -> str:
     return f"{model_name(given['dataset'])}-version-{given['version'] or 'newest'}"
 
 
-@flow(name="promote", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="promote",
+    flow_run_name=_run_name,
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def promote(dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = "") -> Outcome:
     """Put a registered version in use, if the gate says yes.
 

@@ -15,6 +15,7 @@ from sentiment.settings import load_settings
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
@@ -31,7 +32,14 @@ def _run_name() -> str:
     return planned_name(flow_run.parameters["repeats"])
 
 
-@flow(name="repeat", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="repeat",
+    flow_run_name=_run_name,
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def repeat(
     config: TrainConfig = SEED,
     dataset: str = "imdb",

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tasks.batch import Request, Scored
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 from tasks.score import score as score_input
 
 # What each is for stands in the flow's docstring: Prefect's form shows that, and not a field's description.
@@ -22,7 +23,14 @@ def _run_name() -> str:
     return f"{Path(given['source']).name}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
 
 
-@flow(name="score", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="score",
+    flow_run_name=_run_name,
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def score(
     source: Path,
     output: Path,

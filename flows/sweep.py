@@ -19,6 +19,7 @@ from sentiment.settings import load_settings
 from sentiment.sweep_record import by_loss
 from tasks.fetch import fetch
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
@@ -41,7 +42,14 @@ def _run_name() -> str:
     return f"sweep-{planned_name()}"
 
 
-@flow(name="sweep", flow_run_name=_run_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="sweep",
+    flow_run_name=_run_name,
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def sweep(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",

@@ -12,6 +12,7 @@ from sentiment.settings import load_settings
 from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.notify import failed
+from tasks.parent import end_with_schedule
 from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
@@ -25,7 +26,14 @@ from tasks.train import train as train_network
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-@flow(name="train", flow_run_name=planned_name, persist_result=False, on_failure=[failed], on_crashed=[failed])
+@flow(
+    name="train",
+    flow_run_name=planned_name,
+    persist_result=False,
+    on_running=[end_with_schedule],
+    on_failure=[failed],
+    on_crashed=[failed],
+)
 def train(
     config: TrainConfig = SEED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
 ) -> TrainingResult:

@@ -1,4 +1,4 @@
-"""Files that nothing uses any more: work of killed runs, old datasets and downloads, notes of dead servers."""
+"""Files that nothing uses any more: work of killed runs, old datasets and downloads."""
 
 import json
 import shutil
@@ -16,7 +16,6 @@ from sentiment.settings import Settings
 from tasks.care import Care, size_of
 from tasks.locks import own_lock
 from tasks.shared_lock import HOUSEKEEPING
-from tasks.temporary_server import end_orphans
 
 _DAY = 86_400.0
 
@@ -44,9 +43,6 @@ def remove_old_files(settings: Settings, kept: Collection[str]) -> Care:
     for folder in _folders(data / "downloads"):
         with care.attempt(f"clean {folder}"):
             _clean_download(folder, before, care)
-    with care.attempt("end servers of killed processes"):
-        ended = end_orphans(data / "servers")
-        care.closed += [f"Prefect's temporary server {number}, whose process was killed" for number in ended]
     return care
 
 

@@ -1,30 +1,43 @@
-"""The Prefect server that schedules need: the one that is set, or one of our own on this machine."""
+"""Prefect servers: the one that Prefect's settings name, or one of our own on this machine, with a login."""
 
+import atexit
 import json
 import os
+import secrets
 import socket
-import subprocess
-import sys
+import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
+from filelock import FileLock, Timeout
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
 from sentiment.errors import WorldError
-from sentiment.settings import Settings
-from tasks.processes import end
-from tasks.temporary_server import command_of
+from sentiment.files import publish
+from sentiment.settings import Settings, shown
+from tasks.children import Child
+from tasks.console import CONSOLE
 
 _HOST = "127.0.0.1"
-_ENVIRONMENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
+_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    # tasks.serve_prefect does both under a lock, before the server starts.
+    "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+}
 _START_SECONDS = 120
+_PRIVATE = 0o600
+_temporary: set[str] = set()  # API addresses of this process's temporary server
 
 
 @dataclass(frozen=True)
@@ -34,165 +47,236 @@ class Server:
     Attributes:
         ui: the address for a browser.
         told: how it came, for people.
-        own: whether it ends with this process.
+        login: user and password of a server of our own, ``user:password``; empty for one that the settings name.
     """
 
     ui: str
     told: str
-    own: bool
+    login: str = ""
+
+
+def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
+    """Start a temporary server in the background, unless Prefect's settings name one.
+
+    It needs some eight seconds, about as long as this process's imports, and ends with this process.
+    Written: address and login of the server, in this process's environment, for Prefect's client and for children.
+
+    Returns:
+        A function to call before the flow (it waits, and raises what the start raised), and which server it is.
+    """
+    if url := get_current_settings().api.url:
+        return lambda: None, f"the server at {shown(url)}"
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
+    own = _OwnServer(0, log, {"PREFECT_UI_ENABLED": "false"})
+    _temporary.add(f"{own.base}/api")
+    # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
+    own.enter({"PREFECT_SERVER_UI_API_URL": f"http://{_HOST}:{settings.prefect_port}/api"})
+    atexit.register(own.stop)
+    return own.wait_until_ready, "a temporary server"
 
 
 @contextmanager
 def running_server(settings: Settings) -> Iterator[Server]:
-    """Use the Prefect server that is set; else the one at the port of the settings, started if there is none.
+    """Use the Prefect server that Prefect's settings name; else start one, which ends with the block.
 
-    One that was started here, now or by a process that was killed since, ends with the block.
-    Written: ``PREFECT_API_URL`` of this process and its children; the server's output, in the data folder.
+    Written: address and login of the server, in this process's environment and, for commands of the same user, in
+    the data folder; the server's output, in the data folder.
 
     Raises:
-        WorldError: it does not answer, or something else has the port.
+        WorldError: it does not answer, or the port is taken.
     """
     if url := get_current_settings().api.url:
         _need_answer(url)
-        yield Server(_ui(url), "the server that is set", own=False)
+        yield Server(_ui(url), "the server that is set")
         return
-    base = f"http://{_HOST}:{settings.prefect_port}"
-    folder = settings.data_dir / "schedule"
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / f"server-{settings.prefect_port}"
-    process, told = _find_or_start(base, settings.prefect_port, note)
-    os.environ["PREFECT_API_URL"] = f"{base}/api"
-    refresh_global_settings_context()
-    try:
-        yield Server(base, told, own=process is not None)
-    finally:
-        if process is not None:
-            end(process)
+    with (schedule_folder(settings) / f"server-{settings.prefect_port}.log").open("w+b") as log:
+        own = _OwnServer(settings.prefect_port, log, {})
+        note = _note(settings)
+        try:
+            own.enter({"PREFECT_SERVER_UI_API_URL": f"{own.base}/api"})
+            own.wait_until_ready()
+            own.end_this_process_with_it()
+            server = Server(own.base, "started here", own.login)
+            publish(note, lambda partial: _write_private(partial, json.dumps(asdict(server))))
+            yield server
+        finally:
             note.unlink(missing_ok=True)
+            own.stop()
 
 
 def use_running(settings: Settings) -> bool:
-    """Whether a Prefect server is set, or answers at the port of the settings, which is then set for this process.
+    """Whether Prefect's settings name a server or `sentiflow schedule` runs one, which this process then uses.
 
-    Written: ``PREFECT_API_URL`` of this process.
+    Written: address and login of the server, in this process's environment.
     """
-    if get_current_settings().api.url:
-        return True
-    base = f"http://{_HOST}:{settings.prefect_port}"
-    if not _is_prefect(base):
-        return False
-    os.environ["PREFECT_API_URL"] = f"{base}/api"
-    refresh_global_settings_context()
-    return True
+    return bool(get_current_settings().api.url) or _find(settings) is not None
 
 
 def connect_to_running(settings: Settings) -> Server:
-    """The server that is set, or the one at the port of the settings.
+    """The server that Prefect's settings name, or the one of the `sentiflow schedule` that uses this data folder.
 
-    Written: ``PREFECT_API_URL`` of this process, so that Prefect's clients find it.
+    Written: address and login of the server, in this process's environment.
 
     Raises:
-        WorldError: there is none.
+        WorldError: there is none, or it does not answer.
     """
     if url := get_current_settings().api.url:
         _need_answer(url)
-        return Server(_ui(url), "the server that is set", own=False)
-    base = f"http://{_HOST}:{settings.prefect_port}"
-    if not use_running(settings):
+        return Server(_ui(url), "the server that is set")
+    if (server := _find(settings)) is None:
         raise WorldError(
-            f"No Prefect server answers at {base}.",
-            "Start `sentiflow schedule`, or set PREFECT_API_URL to the one to use.",
+            "No Prefect server is set, and no `sentiflow schedule` is running with this data folder.",
+            "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
         )
-    return Server(base, "the server that is running", own=False)
+    return server
 
 
-def _find_or_start(base: str, port: int, note: Path) -> tuple[int | None, str]:
-    """The number of the process to end at the end, if any, and what to tell of it."""
-    left = int(note.read_text(encoding="utf-8") or 0) if note.exists() else 0
-    if left and not _is_ours(left, port):
-        left = 0
-    if _is_prefect(base):
-        return (left, "the one that a killed schedule left") if left else (None, "the one that is running")
-    if left:
-        end(left)  # it hangs, or was killed while it started
-    if _is_taken(port):
-        raise WorldError(
-            f"Port {port} is taken, and not by a Prefect server.",
-            "Set SENTIFLOW_PREFECT_PORT to a free one.",
-        )
-    return _start(base, port, note), "started here"
+def lasting_api_url() -> str | None:
+    """The API of Prefect's server, unless it is a temporary one, which nobody else can ask."""
+    url = get_current_settings().api.url
+    return None if not url or url in _temporary else url
 
 
-def _start(base: str, port: int, note: Path) -> int:
-    log = note.with_suffix(".log")
-    with log.open("w", encoding="utf-8") as output:
-        # In a session of its own: Ctrl-C would end it before what it must still be told.
-        process = subprocess.Popen(
-            [sys.executable, "-m", *_command(port)],
-            # Its pages would ask port 4200 otherwise.
-            env={**os.environ, **_ENVIRONMENT, "PREFECT_SERVER_UI_API_URL": f"{base}/api"},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+def schedule_folder(settings: Settings) -> Path:
+    """Where `sentiflow schedule` keeps its lock, the note on its server and the server's log."""
+    folder = settings.data_dir / "schedule"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class _OwnServer:
+    """A server of our own; who does not know its login is refused.
+
+    This process keeps the listening socket open as long as it lives, so that nobody else can take the address
+    while the server starts or after it failed.
+    """
+
+    def __init__(self, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
+        try:
+            self._listener = socket.create_server((_HOST, port), backlog=2048)
+        except OSError as err:
+            raise WorldError(
+                f"Port {port} is taken: {err.strerror}.", "Set SENTIFLOW_PREFECT_PORT to a free one."
+            ) from err
+        self._output = output
+        port = self._listener.getsockname()[1]
+        self.base = f"http://{_HOST}:{port}"
+        self.login = _login()
+        self._ready = False
+        own = {
+            "PREFECT_SERVER_API_AUTH_STRING": self.login,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{self.base},http://localhost:{port}",
+            "PREFECT_SERVER_UI_API_URL": f"{self.base}/api",  # its pages would ask port 4200 otherwise
+        }
+        descriptor = self._listener.fileno()
+        self._child = Child(
+            ["tasks.serve_prefect", str(descriptor)],
+            {**os.environ, **_ENVIRONMENT, **own, **variables}, output, [descriptor],
         )  # fmt: skip
-    note.write_text(str(process.pid), encoding="utf-8")
-    try:
+
+    def enter(self, variables: dict[str, str]) -> None:
+        """Let Prefect's client in this process and its children use it."""
+        os.environ |= {
+            "PREFECT_API_URL": f"{self.base}/api",
+            "PREFECT_API_AUTH_STRING": self.login,
+            **variables,
+        }
+        refresh_global_settings_context()
+
+    def wait_until_ready(self) -> None:
+        """Wait for its first answer.
+
+        Raises:
+            WorldError: it ended, or does not answer in time.
+        """
         until = time.monotonic() + _START_SECONDS
-        while not _is_prefect(base):
-            if process.poll() is not None:
-                raise WorldError(f"The Prefect server did not start: {_last_line(log)}", f"All it said: {log}")
+        while not self._answers():
+            if self._child.exit_code is not None:
+                raise WorldError(
+                    f"The Prefect server did not start: {self._last_line()}",
+                    f"Check that Prefect's folder can be written and is not full: {get_current_settings().home}",
+                )
             if time.monotonic() > until:
-                raise WorldError(f"The Prefect server did not answer within {_START_SECONDS} s.", f"See {log}")
-            time.sleep(0.3)
-    except BaseException:
-        end(process.pid)
-        note.unlink(missing_ok=True)
-        raise
-    return process.pid
+                raise WorldError(f"The Prefect server did not answer within {_START_SECONDS} s.")
+        self._ready = True
+
+    def end_this_process_with_it(self) -> None:
+        """Should it end unasked, end this process with code 3: nothing that this process does can go on."""
+
+        def watch() -> None:
+            code = self._child.wait()
+            if not self._child.stopping:
+                CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
+                os._exit(WorldError.exit_code)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def stop(self) -> None:
+        """End it; one that has answered may first write what it still has to."""
+        self._child.stop(at_once=not self._ready)
+        self._listener.close()
+
+    def _answers(self) -> bool:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
+        try:
+            with opener.open(f"{self.base}/api/health", timeout=1) as answer:
+                return json.load(answer) is True
+        except (urllib.error.URLError, OSError, ValueError):
+            return False
+
+    def _last_line(self) -> str:
+        self._output.seek(0)
+        lines = [line.strip() for line in self._output.read().decode(errors="replace").splitlines()]
+        return next((line for line in reversed(lines) if line), "it gave no reason")
 
 
-def _command(port: int) -> list[str]:
-    return ["prefect", "--no-prompt", "server", "start", "--host", _HOST, "--port", str(port)]
+def _login() -> str:
+    """Prefect's own setting for it, else a random one."""
+    settings = get_current_settings()
+    given = settings.server.api.auth_string or settings.api.auth_string
+    return given.get_secret_value() if given else f"sentiflow:{secrets.token_urlsafe(24)}"
 
 
-def _is_ours(process: int, port: int) -> bool:
-    return " ".join(_command(port)) in command_of(process)
+def _find(settings: Settings) -> Server | None:
+    """The server of the `sentiflow schedule` that runs with this data folder, which this process then uses.
+
+    The note counts only while a schedule holds its lock: a schedule keeps its server's address, so that no other
+    process can have taken it.
+    """
+    note = _note(settings)
+    if not note.exists() or _is_free(schedule_folder(settings) / "lock"):
+        return None
+    server = Server(**json.loads(note.read_text(encoding="utf-8")))
+    os.environ |= {"PREFECT_API_URL": f"{server.ui}/api", "PREFECT_API_AUTH_STRING": server.login}
+    refresh_global_settings_context()
+    return Server(server.ui, "the server of `sentiflow schedule`", server.login)
 
 
-def _is_prefect(base: str) -> bool:
+def _is_free(lock: Path) -> bool:
     try:
-        return _get(f"{base}/api/health") is True and isinstance(_get(f"{base}/api/admin/version"), str)
-    except (urllib.error.URLError, OSError, ValueError):
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
         return False
 
 
-def _get(address: str) -> object:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
-    with opener.open(address, timeout=5) as answer:
-        return json.load(answer)
+def _note(settings: Settings) -> Path:
+    return schedule_folder(settings) / "server.json"
 
 
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return True
-    return False
+def _write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _need_answer(url: str) -> None:
     with get_client(sync_client=True) as client:
         if failure := client.api_healthcheck():
             raise WorldError(
-                f"The Prefect server at {url} does not answer: {failure}",
+                f"The Prefect server at {shown(url)} does not answer: {failure}",
                 "Start it, or unset PREFECT_API_URL to use one on this machine.",
             )
 
 
 def _ui(api_url: str) -> str:
-    return get_current_settings().ui_url or api_url.rstrip("/").removesuffix("/api")
-
-
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "it said nothing")
+    return get_current_settings().ui_url or shown(api_url).rstrip("/").removesuffix("/api")

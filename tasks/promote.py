@@ -5,13 +5,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
-from prefect.settings import get_current_settings
 from pydantic import Field
 
 from sentiment.errors import UsageError
 from sentiment.settings import Settings, load_settings
 from tasks import promotion
 from tasks import weigh as weighing
+from tasks.prefect_server import lasting_api_url
 from tasks.promotion import NO_REASON, Outcome, Verdict
 from tasks.provenance import flow_run_tags
 from tasks.weigh import Weighed
@@ -67,7 +67,7 @@ def need_server(settings: Settings) -> None:
     Raises:
         UsageError: an approval is asked for, and Prefect's server is a temporary one.
     """
-    if settings.promotion_approval and not get_current_settings().api.url:
+    if settings.promotion_approval and lasting_api_url() is None:
         raise UsageError(
             "SENTIFLOW_PROMOTION_APPROVAL asks for a person's answer, and no Prefect server is running to ask in.",
             "Start one (prefect server start) and set PREFECT_API_URL=http://127.0.0.1:4200/api",

@@ -18,7 +18,7 @@ from sentiment.names import dataset_name, model_name
 from sentiment.recipes import TrainConfig, check_seeds
 from sentiment.run_record import KIND, REPEATS, SEED, TRAINING
 from sentiment.settings import Settings, load_settings
-from tasks import interrupts, provenance
+from tasks import interrupts, parent, provenance
 from tasks.clock import startup_seconds
 from tasks.dataset_input import log_dataset
 from tasks.locks import Held, lock_tag, training_lock
@@ -236,6 +236,8 @@ def _close(client: MlflowClient, run: RunContext, status: int, err: BaseExceptio
 
 def _why(err: BaseException) -> str:
     """What ended a run, without a full stop: it stands within sentences, as what ``reconcile`` says does."""
+    if parent.gone.is_set():
+        return "the schedule that ran it ended"
     if signal.SIGINT in interrupts.received or isinstance(err, KeyboardInterrupt):
         return "it was interrupted"
     if interrupts.received or isinstance(err, TerminationSignal):  # Prefect's own, within a flow

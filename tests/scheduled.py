@@ -1,5 +1,6 @@
 """``sentiflow schedule`` as a process, with a Prefect server of its own."""
 
+import json
 import os
 import re
 import signal
@@ -39,7 +40,11 @@ class Home:
         return self.world.run(*arguments, **self.variables)
 
     def api(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", trust_env=False, timeout=30)
+        """A client that knows the server's login, as the commands of the same user do."""
+        note = json.loads((self.world.root / "data" / "schedule" / "server.json").read_text())
+        user, _, password = note["login"].partition(":")
+        base = f"http://127.0.0.1:{self.port}/api"
+        return httpx.Client(base_url=base, auth=(user, password), trust_env=False, timeout=30)
 
     def deployment(self, flow: str) -> dict[str, object]:
         with self.api() as api:
@@ -52,10 +57,6 @@ class Home:
         with self.api() as api:
             found: list[dict[str, object]] = api.post("/flow_runs/filter", json=wanted).raise_for_status().json()
         return found
-
-    def server(self) -> int:
-        """The number of the server's process."""
-        return int((self.world.root / "data" / "schedule" / f"server-{self.port}").read_text())
 
 
 class Scheduled:

@@ -10,7 +10,7 @@ from tasks.console import CONSOLE
 def run() -> None:
     """Clean up once, now; each thing that was done is a line."""
     settings = load_settings()
-    from tasks.temporary_server import start_early
+    from tasks.prefect_server import start_early
 
     wait_for_server, where = start_early(settings)
     CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)

@@ -20,10 +20,13 @@ _NOBODY = "No Prefect server is running, so no deployment hears of it. Train aga
 def run(dataset: str | None) -> None:
     """Take a look; print the comparison, and where its report is."""
     from flows.monitor import monitor
-    from tasks.prefect_server import use_running
+    from tasks.prefect_server import start_early, use_running
 
     settings = load_settings()
     heard = use_running(settings)  # where the deployment is that waits for the event
+    if not heard:
+        wait_for_server, _ = start_early(settings)
+        wait_for_server()
     name = model_named(settings, dataset)
     look = cast("Look", monitor(name.removesuffix("-sentiment")))  # called by hand, a flow gives its state's data
     console = Console(highlight=False)

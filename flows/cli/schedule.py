@@ -21,8 +21,6 @@ from tasks.console import CONSOLE
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
-    from prefect.client.schemas.objects import FlowRun
-
     from tasks.deployments import Applied
     from tasks.prefect_server import Server
 
@@ -42,7 +40,7 @@ def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> No
     settings = load_settings(**{name: value for name, value in overrides.items() if value is not None})
     table = deployments(settings, changes)
     CONSOLE.print("Starting up ...")
-    from tasks.prefect_server import running_server
+    from tasks.prefect_server import running_server, schedule_folder
     from tasks.preflight import check_data
     from tasks.slots import check
 
@@ -50,7 +48,7 @@ def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> No
     check_data(settings.schedule_dataset, settings)
     try:
         with (
-            _alone(settings.data_dir / "schedule", "with this data folder"),
+            _alone(schedule_folder(settings), "with this data folder"),
             running_server(settings) as server,
             _alone(_home() / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12], f"with {server.ui}"),
             relayed(debug=debug),
@@ -73,32 +71,24 @@ def _serve(table: list[Deployment], server: "Server", settings: Settings) -> Non
     from tasks.catch_up import catch_up
     from tasks.close_killed import close_killed
     from tasks.deployments import apply
-    from tasks.left_behind import close_left_behind, end_processes
+    from tasks.left_behind import close_left_behind
+    from tasks.parent import mark_children
     from tasks.run_deployments import run_until_told
 
     began = datetime.now(UTC)
     with get_client(sync_client=True) as client:
         applied = [apply(client, spec) for spec in table]
         ids = [each.id for each in applied]
-        dead, living = close_left_behind(client, ids)
-        _tell_left(dead, living)
+        dead = close_left_behind(client, ids)
+        for run in dead:
+            CONSOLE.print(f"Marked as crashed: {escape(run.name)}, whose process was killed.", soft_wrap=True)
         if dead:  # their runs in MLflow, too
             close_killed(settings, logger, datetime.now(UTC))
         caught_up = [each.spec.flow for each in applied if catch_up(client, each, began)]
         _tell(applied, caught_up, server)
-        try:
-            run_until_told(ids, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
-        finally:
-            if server.own:
-                end_processes(client, ids)
+        mark_children()
+        run_until_told(ids, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
     CONSOLE.print("Ended.")
-
-
-def _tell_left(dead: list["FlowRun"], living: list["FlowRun"]) -> None:
-    for run in dead:
-        CONSOLE.print(f"Marked as crashed: {escape(run.name)}, whose process was killed.", soft_wrap=True)
-    for run in living:
-        CONSOLE.print(f"Still running since the last time: {escape(run.name)}", soft_wrap=True)
 
 
 def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> None:
@@ -106,7 +96,8 @@ def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> N
     for each in applied:
         more = ", and now once for what was missed" if each.spec.flow in caught_up else ""
         CONSOLE.print(f"  {each.spec.flow:<13} {escape(_when(each))}{more}", soft_wrap=True)
-    CONSOLE.print(f"Prefect UI: [bold]{server.ui}[/]   (Ctrl-C ends it)", soft_wrap=True)
+    login = f"   login: [bold]{escape(server.login)}[/]" if server.login else ""
+    CONSOLE.print(f"Prefect UI: [bold]{server.ui}[/]{login}   (Ctrl-C ends it)", soft_wrap=True)
 
 
 def _when(applied: "Applied") -> str:
@@ -129,7 +120,7 @@ def _alone(folder: Path, what: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # other commands hold it for a moment, to learn whether a schedule runs
     except Timeout as err:
         raise WorldError(
             f"Another `sentiflow schedule` is running {what}.",

@@ -69,7 +69,7 @@ def _start_up(config: TrainConfig, dataset: str, space: SearchSpace, settings: S
         from tasks.dask_cluster import check_dask
 
         check_dask(settings)
-    from tasks.temporary_server import start_early
+    from tasks.prefect_server import start_early
 
     wait_for_server, where = start_early(settings)
     CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)

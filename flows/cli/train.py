@@ -67,7 +67,7 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
     check_data(dataset, settings)
     CONSOLE.print(told)
     CONSOLE.print(f"Store: {escape(shown(settings.tracking_uri))}", soft_wrap=True)
-    from tasks.temporary_server import start_early
+    from tasks.prefect_server import start_early
 
     wait_for_server, where = start_early(settings)
     CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)

@@ -1,0 +1,81 @@
+"""Prefect's server on a socket that its parent opened; ``tasks.prefect_server`` starts it.
+
+python -m tasks.serve_prefect DESCRIPTOR
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from filelock import FileLock
+from prefect.server.database import provide_database_interface
+from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.database.dependencies import temporary_database_config
+from prefect.server.models.block_registration import run_block_auto_registration
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
+from sqlalchemy.engine import make_url
+
+from sentiment.files import publish
+
+_DISK = "sqlite+aiosqlite"
+
+
+def prepare_database() -> None:
+    """Make Prefect's database, or bring it up to date; one process at a time, as its migrations race.
+
+    A SQLite file that is not there yet is made beside its place and then renamed: one killed meanwhile leaves none
+    that is half made.
+
+    Raises:
+        OSError: the folder of Prefect cannot be written or is full.
+        SQLAlchemyError: the database cannot be written.
+    """
+    settings = get_current_settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    file = Path(url.database or "")
+    with FileLock(settings.home / ".sentiflow-database.lock"):
+        if url.drivername != _DISK or ":memory:" in str(file) or file.exists():
+            asyncio.run(_migrate())
+            return
+        for left in file.parent.glob(f".{file.name}.*"):  # of a process that was killed
+            left.unlink()
+        publish(file, _make)
+
+
+def _make(file: Path) -> None:
+    with temporary_database_config(AioSqliteConfiguration(f"{_DISK}:///{file}")):
+        asyncio.run(_migrate())
+
+
+async def _migrate() -> None:
+    database = provide_database_interface()
+    await database.create_db()
+    async with database.session_context() as session:
+        await run_block_auto_registration(session=session)
+    await (await database.engine()).dispose()
+
+
+def main(descriptor: int) -> int:
+    """Serve until SIGTERM; gives the exit code."""
+    try:
+        prepare_database()
+    except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
+        print(f"{type(err).__name__}: {str(err).splitlines()[0]}", file=sys.stderr)  # noqa: T201
+        return 3
+    config = uvicorn.Config(
+        "prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error",
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.run(sockets=[socket.socket(fileno=descriptor)])
+    return 0 if server.started else 3
+
+
+if __name__ == "__main__":
+    code = main(int(sys.argv[1]))
+    sys.stderr.flush()
+    os._exit(code)  # threads of Prefect may be in native code, which the interpreter's own end can crash in
