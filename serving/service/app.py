@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from sentiment.scoring import Reading, label_of
 from serving.service import pages, schemas
 from serving.service.batching import Batcher, QueueFullError
-from serving.service.bodies import Limits, text_of, texts_of
+from serving.service.bodies import Limits, Parser
 from serving.service.champion import Loaded
 from serving.service.edge import Edge
 from serving.service.metrics import Metrics
@@ -72,17 +72,19 @@ def build(parts: Parts, version: str) -> ASGIApp:
     _add_state(app, parts)
     pages.add_to(app)
     methods = {route.path: route.methods or set() for route in app.routes if isinstance(route, Route)}
-    return Edge(Uploads(app, parts.limits.body, parts.limits.body_seconds), methods, parts.metrics, parts.ending)
+    uploads = Uploads(app, parts.limits.body, parts.limits.step_seconds)
+    return Edge(uploads, methods, parts.metrics, parts.ending)
 
 
 def _add_answers(app: FastAPI, parts: Parts) -> None:
+    parser = Parser(parts.limits)
     text = schemas.text_schema(parts.limits.text)
     texts = {"type": "array", "items": text, "minItems": 1, "maxItems": parts.limits.most_texts}
 
     async def predict(request: Request) -> Response:
         """Label and score of one text, or of many."""
         loaded = parts.loaded
-        wanted = texts_of(await request.body(), parts.limits)
+        wanted = await parser.texts(await request.body())
         try:
             scores = await parts.batcher.score(loaded, wanted)
         except QueueFullError as err:
@@ -93,7 +95,7 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
     async def explain(request: Request) -> Response:
         """The score after each word of a text, and what the word added to it."""
         loaded = parts.loaded
-        wanted = text_of(await request.body(), parts.limits)
+        wanted = await parser.text(await request.body())
 
         def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too
             reading = loaded.scorer.explain(wanted)
@@ -174,7 +176,7 @@ def _explanation(loaded: Loaded, reading: Reading) -> schemas.Explanation:
         label=label_of(reading.score),
         score=reading.score,
         start=reading.start,
-        words=[schemas.WordRead.model_validate(word, from_attributes=True) for word in reading.words],
+        words=reading.words,
         model=schemas.answering(loaded.champion),
     )
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 # A batch's bounds: more texts in one call gain little, and long ones would let all others wait.
 _TEXTS = 256
 _CHARACTERS = 500_000
-# Longest queue of what is worked on alone: a reading of the longest text takes a tenth of a second.
+# Longest queue of what is worked on alone: an explanation of the longest text takes a tenth of a second.
 _ALONE = 32
 
 

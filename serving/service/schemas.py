@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sentiment.scoring import Word
 from serving.service.champion import Champion
 
 
@@ -32,22 +33,13 @@ class Predictions(_Answer):
     model: Answering
 
 
-class WordRead(_Answer):
-    """A word as the network read it."""
-
-    text: str = Field(description="As the tokeniser made it")
-    fate: str = Field(description="read, rare (read as the one id of all rare words), unknown or cut (left out)")
-    score: float = Field(ge=0, le=1, description="After the word")
-    change: float = Field(description="What the word added to the score")
-
-
 class Explanation(_Answer):
     """A score, word by word; start and all changes add up to it."""
 
     label: str
     score: float = Field(ge=0, le=1)
     start: float = Field(ge=0, le=1, description="Before the first word")
-    words: list[WordRead]
+    words: tuple[Word, ...]
     model: Answering
 
 
@@ -99,7 +91,7 @@ def answering(champion: Champion) -> Answering:
 
 def text_schema(most_characters: int) -> dict[str, Any]:
     """JSON schema of one text."""
-    return {"type": "string", "minLength": 1, "maxLength": most_characters, "description": "Not blank"}
+    return {"type": "string", "minLength": 1, "maxLength": most_characters, "pattern": r"\S"}
 
 
 def request_body(properties: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:

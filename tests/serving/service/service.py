@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 
 import httpx
 from mlflow.tracking import MlflowClient
+from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment.scoring import TextScorer
 from tests.world import Trained, World, command, make_world
@@ -110,6 +111,15 @@ def add_opposite(client: MlflowClient, folder: Path) -> int:
     replace(scorer, weights=weights).save(folder / "artifacts")
     version = client.create_model_version(MODEL, folder.as_uri(), tags={"test.accuracy": "0.25"})
     return int(version.version)
+
+
+def figure(http: httpx.Client, name: str, **labels: str) -> float:
+    """A figure of the service's metrics; 0 where there is none yet."""
+    for family in text_string_to_metric_families(http.get("/metrics").text):
+        for sample in family.samples:
+            if (sample.name, sample.labels) == (name, labels):
+                return float(sample.value)
+    return 0.0
 
 
 def exchange(running: Running, sent: bytes, seconds: float = 10) -> bytes:

@@ -79,7 +79,13 @@ def test_every_answer_fits_the_schema_that_the_openapi_page_shows(http: httpx.Cl
         Draft202012Validator(schema | {"components": api["components"]}).validate(response.json())
     body = api["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert Draft202012Validator(body).is_valid({"texts": ["a", "b"]})
-    for wrong in ({}, {"text": "a", "texts": ["a"]}, {"texts": ["a"] * 257}, {"text": "a" * 100_001}):
+    for wrong in (
+        {},
+        {"text": "a", "texts": ["a"]},
+        {"texts": ["a"] * 257},
+        {"text": "a" * 100_001},
+        {"texts": ["a", "\f"]},
+    ):
         assert not Draft202012Validator(body).is_valid(wrong)
         assert http.post("/predict", json=wrong).status_code == 422
 

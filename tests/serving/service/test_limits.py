@@ -5,13 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from sentiment.scoring import TextScorer
 from tests.serving.service import service
-from tests.serving.service.service import Running, exchange
+from tests.serving.service.service import Running, exchange, figure
 from tests.world import Trained
 
 BODY = 4_000_000
@@ -44,7 +46,7 @@ def test_a_client_that_sends_far_too_much_still_reads_its_413(http: httpx.Client
 
 
 def test_a_length_beyond_the_limit_is_refused_before_the_body_comes(served: Running) -> None:
-    head = "POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n{}\r\n"
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n"
     for length in ("1000000000000", "9" * 19):
         assert exchange(served, head.format(length, "").encode()).startswith(b"HTTP/1.1 413 ")
     told = exchange(served, head.format(BODY + 1, "Expect: 100-continue\r\n").encode(), 1)
@@ -78,13 +80,72 @@ def test_slow_clients_hold_nobody_up(served: Running, http: httpx.Client) -> Non
     slow = []
     for _ in range(40):
         connection = socket.create_connection(served.host_and_port)
-        connection.sendall(b'POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{"text"')
+        connection.sendall(b'POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"text"')
         slow.append(connection)
     began = time.monotonic()
     assert http.post("/predict", json={"text": "quick"}).status_code == 200
     assert time.monotonic() - began < 1
     for connection in slow:
         connection.close()
+
+
+def test_stalled_uploads_that_fill_the_room_keep_nobody_out(served: Running, http: httpx.Client) -> None:
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {BODY}\r\n\r\n".encode()
+    with ExitStack() as stalled:
+        for _ in range(8):
+            connection = stalled.enter_context(socket.create_connection(served.host_and_port))
+            connection.sendall(head + body_of(BODY)[:-1])
+        for size in (100, 60_000, BODY):
+            assert http.post("/predict", content=body_of(size)).status_code == 200
+
+
+HOSTILE = {
+    "objects": b'{"text": "a", "x": [' + b"{}," * 1_330_000 + b"{}]}",
+    "arrays": b'{"text": "a", "x": [' + b"[]," * 1_330_000 + b"[]]}",
+    "keys": b"{" + b",".join(b'"%06x":1' % i for i in range(330_000)) + b"}",
+    "texts": b'{"texts": [' + b'"",' * 1_330_000 + b'""]}',
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_a_body_of_a_million_pieces_costs_little_and_others_are_answered_meanwhile(
+    served: Running, http: httpx.Client, body: bytes
+) -> None:
+    assert len(body) <= BODY
+    before = figure(http, "process_cpu_seconds_total")
+    statuses: list[int] = []
+
+    def send() -> None:
+        with served.client() as client:
+            statuses.extend(client.post("/predict", content=body).status_code for _ in range(5))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    answered = 0
+    while sender.is_alive():
+        assert http.get("/healthz").status_code == 200
+        answered += 1
+    sender.join()
+    assert statuses == [422] * 5
+    assert answered > 5
+    # Unbounded parsing takes 0.1 to 2.5 s for one. Other processes do not count: this is processor time.
+    assert figure(http, "process_cpu_seconds_total") - before - 0.003 * answered < 0.5
+
+
+def test_the_longest_explanation_costs_little_more_than_to_read_the_text(
+    http: httpx.Client, scorer: TextScorer
+) -> None:
+    text = "a " * 50_000
+    http.post("/explain", json={"text": text})
+    before = figure(http, "process_cpu_seconds_total")
+    for _ in range(5):
+        assert http.post("/explain", json={"text": text}).status_code == 200
+    spent = figure(http, "process_cpu_seconds_total") - before
+    scorer.explain(text)
+    began = time.thread_time()
+    for _ in range(5):
+        scorer.explain(text)
+    assert spent < 4 * (time.thread_time() - began)
 
 
 @pytest.fixture(scope="module")

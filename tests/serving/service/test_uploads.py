@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.service.uploads import Uploads
 
-SECONDS = 0.6
+SECONDS, MOST = 3.0, 200_000
 
 
 async def tell_size(scope: Scope, receive: Receive, send: Send) -> None:
@@ -23,8 +23,8 @@ async def tell_size(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """A server that takes bodies of 1,000 bytes, within less than a second, 8,000 bytes at a time."""
-    app = Uploads(tell_size, 1_000, SECONDS)
+    """A server that takes bodies of 200,000 bytes, 1,600,000 at a time, and waits 3 s for each 64,000."""
+    app = Uploads(tell_size, MOST, SECONDS)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -55,7 +55,7 @@ def connection(port: int, sent: bytes) -> socket.socket:
 )
 def test_a_body_that_never_ends_gets_408_however_it_trickles(port: int, head: bytes, part: bytes) -> None:
     began = time.monotonic()
-    with connection(port, b"POST / HTTP/1.1\r\nHost: here\r\n" + head + b"\r\n\r\n") as slow:
+    with connection(port, b"POST / HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n") as slow:
         slow.settimeout(0.05)
         answer = b""
         while not answer:
@@ -69,24 +69,38 @@ def test_a_body_that_never_ends_gets_408_however_it_trickles(port: int, head: by
     assert time.monotonic() - began >= SECONDS
 
 
-def test_bodies_that_together_take_too_much_memory_get_429_and_room_comes_back(port: int) -> None:
-    head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n"
-    held = [connection(port, head + b"x" * 999) for _ in range(8)]
-    time.sleep(0.2)  # 7,992 bytes are held
-    with connection(port, head + b"x" * 1_000) as one_more:
-        assert answer_of(one_more).startswith(b"HTTP/1.1 429 ")
+def large(size: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
+
+
+def test_a_body_that_keeps_its_pace_may_take_longer_in_all(port: int) -> None:
+    began = time.monotonic()
+    with connection(port, large(192_000)) as steady:
+        for _ in range(3):
+            time.sleep(SECONDS / 2.5)
+            steady.sendall(b"x" * 64_000)
+        assert answer_of(steady).endswith(b"192000")
+    assert time.monotonic() - began > SECONDS
+
+
+def test_stalled_bodies_that_fill_the_room_keep_no_small_one_out_and_give_way_to_a_faster_one(port: int) -> None:
+    held = [connection(port, large(MOST) + b"x" * (MOST - 1)) for _ in range(8)]
+    time.sleep(0.5)  # 8 bytes are left
+    with connection(port, large(60_000) + b"x" * 60_000) as small:
+        assert answer_of(small).endswith(b"60000")
+    with connection(port, large(MOST) + b"x" * MOST) as faster:
+        assert answer_of(faster).endswith(b"200000")
     for each in held:
         each.sendall(b"x")
-        assert answer_of(each).endswith(b"1000")
+    answers = [answer_of(each)[:12] for each in held]
+    assert sorted(answers) == [b"HTTP/1.1 200"] * 7 + [b"HTTP/1.1 429"]
+    for each in held:
         each.close()
-    with connection(port, head + b"x" * 1_000) as later:
-        assert answer_of(later).startswith(b"HTTP/1.1 200 ")
 
 
 def test_who_goes_away_in_the_middle_leaves_no_bytes_behind(port: int) -> None:
-    head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n"
     for _ in range(20):
-        connection(port, head + b"x" * 900).close()
+        connection(port, large(MOST) + b"x" * 180_000).close()
     time.sleep(0.2)
-    with connection(port, head + b"x" * 1_000) as later:
+    with connection(port, large(MOST) + b"x" * MOST) as later:
         assert answer_of(later).startswith(b"HTTP/1.1 200 ")
