@@ -1,10 +1,14 @@
 """The process around the service: its socket, its threads, its end."""
 
+import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -14,22 +18,30 @@ from serving.service.app import Parts, build
 from serving.service.batching import Batcher
 from serving.service.bodies import Limits
 from serving.service.champion import Source
+from serving.service.connections import ACCEPT_AT_ONCE, KEEP_ALIVE_SECONDS, Connection, Connections
 from serving.service.metrics import Metrics
 from serving.service.texts import Keeper
 from serving.service.watcher import Watcher
 
-_BACKLOG = 1_024
+_BACKLOG = 1_024  # connections that wait in the kernel
 _FIRST_LOOK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not hold the start up
-_KEEP_ALIVE_SECONDS = 30
+_SAME_ERROR_SECONDS = 60.0  # between two log entries of one error of the event loop
 _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 
 
 class _Server(uvicorn.Server):
-    """Tells when it is ready."""
+    """Tells when it is ready, and closes connections in time."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: threading.Event) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        connections: Connections,
+        ready: Callable[[], None],
+        ending: threading.Event,
+    ) -> None:
         super().__init__(config)
-        self._ready, self._ending = ready, ending
+        self._connections, self._ready, self._ending = connections, ready, ending
+        self._last_logged: dict[str, float] = {}
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note that the end has begun."""
@@ -38,8 +50,24 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
+        asyncio.get_running_loop().set_exception_handler(self._log_error)
         await super().startup(sockets)
+        for listener in sockets or []:  # asyncio takes one number for the kernel's queue and for accepting
+            listener.listen(_BACKLOG)
         self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close what is late, once a second; uvicorn ticks ten times."""
+        if counter % 10 == 0:
+            self._connections.close_late()
+        return await super().on_tick(counter)
+
+    def _log_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error of the event loop, but not the same one again and again: clients may cause some."""
+        now, message = time.monotonic(), context["message"]
+        if now >= self._last_logged.get(message, -_SAME_ERROR_SECONDS) + _SAME_ERROR_SECONDS:
+            self._last_logged[message] = now
+            loop.default_exception_handler(context)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -107,7 +135,8 @@ def run(
     keeper.start()
     try:
         app = build(Parts(watcher, batcher, metrics, keeper, limits, ending.is_set), version("sentiflow"))
-        server = _Server(_config(app), ready, ending)
+        connections = Connections()
+        server = _Server(_config(app, connections), connections, ready, ending)
         watcher.looked.wait(_FIRST_LOOK_SECONDS)
         _serve(server, listener)
     finally:
@@ -125,9 +154,11 @@ def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
         # It was told to end and has ended in good order; only then does uvicorn hand the signal on.
 
 
-def _config(app: object) -> uvicorn.Config:
+def _config(app: object, connections: Connections) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=partial(Connection, connections),  # type: ignore[arg-type]
+        backlog=ACCEPT_AT_ONCE,
         lifespan="off",
         ws="none",
         log_config=None,  # its lines go where all others go
@@ -135,6 +166,6 @@ def _config(app: object) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_END_SECONDS,
     )

@@ -1,6 +1,7 @@
 """A service as a user starts it, and registries to start it on."""
 
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -46,12 +48,14 @@ class Running:
 
 
 @contextmanager
-def running(world: World, *options: str, **variables: str) -> Iterator[Running]:
-    """``sentiflow serve`` on a free port, until the block ends."""
+def running(world: World, *options: str, descriptors: int = 1_024, **variables: str) -> Iterator[Running]:
+    """``sentiflow serve`` on a free port, until the block ends; with so many descriptors of files."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (descriptors, descriptors))
     environment = world.environment(SENTIFLOW_SERVE_POLL="0.2", **variables)
     process = subprocess.Popen(
         [command(), "serve", "--port", "0", *options],
         env=environment, cwd=world.root, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=limit,
     )  # fmt: skip
     lines: list[str] = []
     told = threading.Event()
