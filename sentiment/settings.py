@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlparse
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from sentiment.errors import UsageError
 from sentiment.settings_runner import RunnerSettings
@@ -19,6 +19,7 @@ from sentiment.settings_unattended import UnattendedSettings
 logger = logging.getLogger(__name__)
 
 PREFIX = "SENTIFLOW_"
+_HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
 
 def project_root() -> Path:
@@ -116,6 +117,11 @@ class Settings(RunnerSettings, UnattendedSettings):
     serve_port: int = Field(
         default=8000, ge=0, le=65_535, description="Port of `sentiflow serve`; 0 takes a free one."
     )
+    serve_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Further names that requests may call this service by, with commas between them: those under "
+        "which a proxy or another container asks. Others get 421, as web pages can invent names.",
+    )
     serve_max_body: int = Field(
         default=4_000_000, ge=1_000, description="Most bytes of a request; larger ones get 413."
     )
@@ -131,6 +137,15 @@ class Settings(RunnerSettings, UnattendedSettings):
     serve_poll: float = Field(
         default=1.0, gt=0, le=3_600, description="Seconds between two looks for a new champion."
     )
+
+    @field_validator("serve_hosts", mode="before")
+    @classmethod
+    def _are_host_names(cls, value: Any) -> Any:
+        names = [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        for name in names:
+            if not _HOST.fullmatch(name):
+                raise ValueError("expected host names with commas between them, without http:// and ports")
+        return names
 
     @field_validator("imdb_sha256", "word_index_sha256")
     @classmethod

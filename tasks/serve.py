@@ -9,6 +9,7 @@ from sentiment.settings import Settings
 from serving.service import server
 from serving.service.bodies import Limits
 from serving.service.champion import Champion, Source
+from serving.service.origins import Origins
 from tasks.scorers import load_scorer
 from tasks.text_log import text_log
 from tasks.versions import CHAMPION, Version, find_champion
@@ -37,7 +38,8 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
     limits = Limits(
         settings.serve_max_body, settings.serve_max_text, settings.serve_max_texts, settings.serve_queue
     )
-    server.run(way, settings.serve_poll, limits, listener, lambda: ready(address), text_log(settings))
+    origins = Origins(listener, [host, *settings.serve_hosts])
+    server.run(way, settings.serve_poll, limits, origins, listener, lambda: ready(address), text_log(settings))
 
 
 def source(settings: Settings, name: str | None) -> Source:

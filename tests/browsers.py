@@ -16,7 +16,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(*flags: str) -> Iterator[Browser]:
     """A running browser without a window; where none is installed the test is skipped, in CI it fails."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
@@ -25,6 +25,6 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(told)
         pytest.skip(told)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=found, headless=True, args=[*FLAGS, *flags])
         yield browser
         browser.close()

@@ -17,6 +17,7 @@ from serving.service.bodies import Limits, Parser
 from serving.service.champion import Loaded
 from serving.service.edge import Edge
 from serving.service.metrics import Metrics
+from serving.service.origins import Origins
 from serving.service.refusals import SOON, Refusal
 from serving.service.texts import Keeper
 from serving.service.uploads import Uploads
@@ -36,6 +37,7 @@ class Parts:
     metrics: Metrics
     keeper: Keeper
     limits: Limits
+    origins: Origins
     ending: Callable[[], bool] = lambda: False
     """Whether the service was told to end."""
 
@@ -73,7 +75,7 @@ def build(parts: Parts, version: str) -> ASGIApp:
     pages.add_to(app)
     methods = {route.path: route.methods or set() for route in app.routes if isinstance(route, Route)}
     uploads = Uploads(app, parts.limits.body, parts.limits.step_seconds)
-    return Edge(uploads, methods, parts.metrics, parts.ending)
+    return Edge(uploads, methods, parts.origins, parts.metrics, parts.ending)
 
 
 def _add_answers(app: FastAPI, parts: Parts) -> None:

@@ -1,4 +1,4 @@
-"""The outermost layer: which methods a path takes, headers that every answer carries, and the count of answers."""
+"""The outermost layer: who may ask, which methods a path takes, headers of every answer, metrics."""
 
 import asyncio
 import logging
@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.service.metrics import Metrics
-from serving.service.refusals import SOON, Refusal
+from serving.service.origins import Origins
+from serving.service.refusals import CLOSE, SOON, Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +40,11 @@ class Edge:
         self,
         app: ASGIApp,
         methods: Mapping[str, Collection[str]],
+        origins: Origins,
         metrics: Metrics,
         ending: Callable[[], bool],
     ) -> None:
-        self._app, self._metrics, self._ending = app, metrics, ending
+        self._app, self._origins, self._metrics, self._ending = app, origins, metrics, ending
         self._methods = {path: _allowed(given) for path, given in methods.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +63,8 @@ class Edge:
 
         try:
             await self._answer(path, scope, receive, note)
+        except Refusal as refusal:
+            await refusal.send(scope, receive, note)
         except asyncio.CancelledError:
             if status == GONE:  # the service ends, and has waited long enough
                 await Refusal(503, "The service is ending; ask again.", SOON).send(scope, receive, note)
@@ -73,16 +77,18 @@ class Edge:
             self._metrics.answered(path, status, time.perf_counter() - began)
 
     async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, method = dict(scope["headers"]), scope["method"]
+        if b"transfer-encoding" in headers and b"content-length" in headers:  # RFC 9112, 6.1: perhaps two requests
+            raise Refusal(400, "Expected Content-Length or Transfer-Encoding, got both.", CLOSE)
+        self._origins.check(method, headers)
         allowed = self._methods.get(path)
-        method = scope["method"]
         if allowed is None:
-            refusal = Refusal(404, "There is no such path; /docs lists those that there are.")
-            await refusal.send(scope, receive, send)
-        elif method == "OPTIONS":
+            raise Refusal(404, "There is no such path; /docs lists those that there are.")
+        if method == "OPTIONS":
             await Response(status_code=204, headers={"Allow": ", ".join(allowed)})(scope, receive, send)
         elif method not in allowed:
-            headers = {"Allow": ", ".join(allowed)}
-            await Refusal(405, f"This path takes {headers['Allow']}.", headers).send(scope, receive, send)
+            names = ", ".join(allowed)
+            raise Refusal(405, f"This path takes {names}.", {"Allow": names})
         else:
             await self._app({**scope, "method": "GET"} if method == "HEAD" else scope, receive, send)
 

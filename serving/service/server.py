@@ -20,6 +20,7 @@ from serving.service.bodies import Limits
 from serving.service.champion import Source
 from serving.service.connections import ACCEPT_AT_ONCE, KEEP_ALIVE_SECONDS, Connection, Connections
 from serving.service.metrics import Metrics
+from serving.service.origins import Origins
 from serving.service.texts import Keeper
 from serving.service.watcher import Watcher
 
@@ -113,6 +114,7 @@ def run(
     source: Source,
     poll: float,
     limits: Limits,
+    origins: Origins,
     listener: socket.socket,
     ready: Callable[[], None],
     log: TextLog | None = None,
@@ -123,6 +125,7 @@ def run(
         source: the way to the registry.
         poll: seconds between two looks at it.
         limits: of requests.
+        origins: who may ask.
         listener: open already.
         ready: called once requests are answered.
         log: takes the texts that are answered; None to keep none.
@@ -134,7 +137,7 @@ def run(
     batcher.start()
     keeper.start()
     try:
-        app = build(Parts(watcher, batcher, metrics, keeper, limits, ending.is_set), version("sentiflow"))
+        app = build(Parts(watcher, batcher, metrics, keeper, limits, origins, ending.is_set), version("sentiflow"))
         connections = Connections()
         server = _Server(_config(app, connections), connections, ready, ending)
         watcher.looked.wait(_FIRST_LOOK_SECONDS)

@@ -112,3 +112,12 @@ def test_a_body_that_is_no_http_leaves_no_line_in_the_log(small: Running, path: 
     with small.client() as http:
         assert http.get("/healthz").status_code == 200
     assert [line for line in small.lines if "answers" not in line] == []
+
+
+def test_a_request_with_two_lengths_is_refused_and_what_follows_is_not_answered(small: Running) -> None:
+    hidden = b"GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(small, head + b"0\r\n\r\n" + hidden) as connection:
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))  # to the end: it is closed
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
