@@ -12,11 +12,11 @@ from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.notify import failed
 from tasks.parent import end_with_schedule
+from tasks.preload import preload
 from tasks.prepare import prepare
 from tasks.results import RunContext
 from tasks.runs import planned_name, training_run
 from tasks.summarize_baselines import BaselinesResult, summarize_baselines
-from tasks.train import preload
 from tasks.train import train as train_network
 
 

@@ -16,13 +16,13 @@ from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.notify import failed
 from tasks.parent import end_with_schedule
+from tasks.preload import preload
 from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.results import RepeatsResult, RunContext, SeedResult
 from tasks.runs import planned_name, seed_run, training_run
 from tasks.summarize_repeats import best_of, summarize_repeats
-from tasks.train import preload
 from tasks.train import train as train_network
 
 Repeats = Annotated[int, Field(ge=2, le=1_000)]

@@ -13,13 +13,13 @@ from tasks.evaluate import evaluate
 from tasks.fetch import fetch
 from tasks.notify import failed
 from tasks.parent import end_with_schedule
+from tasks.preload import preload
 from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.results import TrainingResult
 from tasks.runs import planned_name, training_run
 from tasks.summarize import summarize
-from tasks.train import preload
 from tasks.train import train as train_network
 
 # What each parameter is for stands in a flow's docstring: Prefect's form shows that, not a field's description.

@@ -57,10 +57,17 @@ class LockSession:
                 time.sleep(min(left, 1.0))
         if self._value(_TAKE, self._key)[0]:
             return None
-        holder = self._value(_HOLDER, self._key)
-        return (
-            f"{holder[0].removeprefix(_PREFIX)}, since {holder[1]}" if holder else "a process that has just ended"
-        )
+        return self.holder() or "a process that has just ended"
+
+    def holder(self) -> str | None:
+        """Who holds the lock and since when; None when nobody does.
+
+        Raises:
+            UsageError: the driver is missing, or the address is none.
+            WorldError: PostgreSQL does not answer.
+        """
+        row = self._value(_HOLDER, self._key)
+        return f"{row[0].removeprefix(_PREFIX)}, since {row[1]}" if row else None
 
     def lives(self) -> bool:
         """Whether the session, and with it the lock, is still there."""

@@ -16,12 +16,14 @@ from filelock import FileLock, Timeout
 
 from sentiment.errors import BusyError
 from sentiment.settings import Settings
+from tasks.lock_session import LockSession
 from tasks.loggers import Logger
 from tasks.shared_lock import HOUSEKEEPING, SharedLock
 
 _LOGGER = logging.getLogger(__name__)
 _PATIENCE = 30.0  # seconds: many times what a change of the champion, or a look of housekeeping, takes
 _POLL = 0.5
+_LOOK_SECONDS = 1.0  # many times what `check_free` holds a lock for
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,35 @@ def training_lock(
         yield held
 
 
+def check_free(model_name: str, settings: Settings) -> None:
+    """Look whether a training of this model is running, before anything is started for another one.
+
+    Nothing is held afterwards: ``training_lock`` decides. Housekeeping does not count: it is through in a moment.
+
+    Raises:
+        BusyError: another training is running; the message says which process.
+        UsageError: the shared lock of the settings has no driver, or its address is none.
+        WorldError: PostgreSQL does not answer.
+    """
+    path, what = lock_file(model_name, settings), f"Another training of {model_name}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 20)
+        lock.release()
+    except Timeout as err:
+        if _owner(path).get("purpose") != HOUSEKEEPING:
+            raise _busy(what, _describe(_owner(path))) from err
+    if settings.lock_url is not None:
+        session = LockSession(settings.lock_url.get_secret_value(), model_name, "look")
+        try:
+            holder = session.holder()
+        finally:
+            session.close()
+        if holder is not None and not holder.startswith(f"{HOUSEKEEPING}, "):
+            raise _busy(what, holder)
+
+
 @contextmanager
 def champion_lock(model_name: str, settings: Settings) -> Iterator[None]:
     """Hold the lock of a registered model's champion while it is looked at and moved: a second or two.
@@ -130,7 +161,7 @@ def _held(
 def _acquire(lock: FileLock, path: Path, patience: float, what: str, logger: Logger) -> None:
     """Take the file's lock, waiting if there is patience, or if its holder is through in a moment."""
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 20)
         return
     except Timeout:
         about = _owner(path)
@@ -141,9 +172,7 @@ def _acquire(lock: FileLock, path: Path, patience: float, what: str, logger: Log
             logger.info("%s is running: %s. Waiting up to %.0f s.", what, _describe(about), seconds)
         lock.acquire(timeout=seconds, poll_interval=_POLL)
     except Timeout as err:
-        raise BusyError(
-            f"{what} is running: {_describe(_owner(path))}.", "Wait for it to end, or stop that process."
-        ) from err
+        raise _busy(what, _describe(_owner(path))) from err
     logger.info("Went on after %.0f s of waiting.", time.monotonic() - began)
 
 
@@ -163,6 +192,10 @@ def _noted(lock: FileLock, purpose: str) -> Iterator[None]:
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
+
+
+def _busy(what: str, holder: str) -> BusyError:
+    return BusyError(f"{what} is running: {holder}.", "Wait for it to end, or stop that process.")
 
 
 def _owner_file(path: Path) -> Path:

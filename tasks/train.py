@@ -1,7 +1,5 @@
 """Train the network."""
 
-import importlib
-import threading
 from typing import TYPE_CHECKING
 
 from prefect import get_run_logger, task
@@ -18,14 +16,6 @@ from tasks.tracking import EpochLog, connect, log_metrics, timed, tracking_error
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from sentiment.training import Trained
-
-
-def preload() -> None:
-    """Begin to import TensorFlow in the background: it takes seconds, and a server starts meanwhile.
-
-    A failure shows where the import is needed, in ``train``. Calling it again costs nothing.
-    """
-    threading.Thread(target=importlib.import_module, args=("sentiment.training",), daemon=True).start()
 
 
 @task(name="train", task_run_name="train", persist_result=False)

@@ -29,7 +29,7 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, only: Sequ
     told = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
     wait_for_server = start_up(told, dataset, load_settings())
     from flows.baselines import baselines
-    from tasks.train import preload
+    from tasks.preload import preload
 
     preload()
     wait_for_server()

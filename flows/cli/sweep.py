@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ from urllib.parse import unquote, urlparse
 from rich.console import Console
 from rich.markup import escape
 
+from flows.cli.train import start_up
 from sentiment.errors import UsageError
 from sentiment.names import model_name
-from sentiment.recipes import TrainConfig, check_seeds, load_recipe
-from sentiment.search_space import SearchSpace, load_space
-from sentiment.settings import Settings, load_settings, shown
+from sentiment.recipes import check_seeds, load_recipe
+from sentiment.search_space import load_space
+from sentiment.settings import Settings, load_settings
 from tasks import interrupts
 from tasks.console import CONSOLE
 from tasks.server_api import WANTS_LOGIN
@@ -37,7 +38,12 @@ def run(
     config = load_recipe(recipe, changes)
     searched = load_space(space, config)
     settings = load_settings()
-    wait_for_server = _start_up(config, dataset, searched, settings)
+    if settings.task_runner == "dask":
+        from tasks.dask_cluster import check_dask
+
+        check_dask(settings)
+    what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
+    wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings)
     from flows.sweep import sweep
 
     wait_for_server()
@@ -55,28 +61,6 @@ def run(
 def _goes_on(studies: Path, began: float) -> bool:
     """Whether a study that was written meanwhile is still there: of a finished sweep it is gone."""
     return any(journal.stat().st_mtime >= began for journal in studies.glob("*/*/journal.log"))
-
-
-def _start_up(config: TrainConfig, dataset: str, space: SearchSpace, settings: Settings) -> Callable[[], None]:
-    """Check what can be checked first, and begin what takes its time; each import here costs a second or more."""
-    from tasks.preflight import check_data
-
-    check_data(dataset, settings)
-    what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
-    CONSOLE.print(f"{what}: {', '.join(space.fields)}", soft_wrap=True)
-    CONSOLE.print(f"Store: {escape(shown(settings.tracking_uri))}", soft_wrap=True)
-    if settings.task_runner == "dask":
-        from tasks.dask_cluster import check_dask
-
-        check_dask(settings)
-    from tasks.prefect_server import start_early
-
-    wait_for_server, where = start_early(settings)
-    CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
-    from tasks.tracking import connect
-
-    connect(settings)  # a store that does not answer is told before anything is done
-    return wait_for_server
 
 
 def _show(result: "SweepResult", dataset: str, settings: Settings) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from sentiment.errors import UnreachableError
+from sentiment.names import model_name
 from sentiment.recipes import TrainConfig, check_seeds, load_recipe
 from sentiment.settings import Settings, load_settings, shown
 from tasks.console import CONSOLE
@@ -52,7 +53,7 @@ def run(
 def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
-    Each import here costs a second or more.
+    Each import here costs a second or more: what is known to fail is told before the next one.
 
     Args:
         told: what will be done, as markup.
@@ -61,11 +62,18 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
 
     Returns:
         A function that waits until Prefect's server answers.
+
+    Raises:
+        UsageError: no such table, or a mirror without its hash.
+        WorldError: another training of this model is running, or the store does not answer.
+        OSError: the data folder cannot be written.
     """
+    from tasks.locks import check_free
     from tasks.preflight import check_data
 
     check_data(dataset, settings)
-    CONSOLE.print(told)
+    check_free(model_name(dataset), settings)
+    CONSOLE.print(told, soft_wrap=True)
     CONSOLE.print(f"Store: {escape(shown(settings.tracking_uri))}", soft_wrap=True)
     from tasks.prefect_server import start_early
 
@@ -87,7 +95,7 @@ def _train(
 ) -> "TrainingResult | RepeatsResult":
     from flows.repeat import repeat
     from flows.train import train
-    from tasks.train import preload
+    from tasks.preload import preload
 
     preload()
     wait_for_server()

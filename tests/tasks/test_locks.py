@@ -4,12 +4,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from sentiment.errors import BusyError
-from tasks.locks import lock_tag, own_lock, training_lock
+from tasks.locks import check_free, lock_tag, own_lock, training_lock
 from tasks.shared_lock import HOUSEKEEPING
 from tests.world import ROOT, World
 
@@ -119,3 +119,36 @@ def test_no_driver_is_loaded_without_a_shared_lock() -> None:
     code = "import sys, tasks.locks; print('psycopg' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False"
+
+
+def test_a_look_finds_who_trains_and_neither_a_free_lock_nor_housekeeping(world: World) -> None:
+    check_free("mine", world.settings)
+    with process(world) as holder:
+        line_with("held", holder)
+        with pytest.raises(BusyError, match=f"Another training of mine is running: process {holder.pid} on "):
+            check_free("mine", world.settings)
+        check_free("other", world.settings)
+    check_free("mine", world.settings)
+    with training_lock("mine", world.settings, purpose=HOUSEKEEPING):
+        check_free("mine", world.settings)
+
+
+def test_a_training_is_not_refused_by_those_that_only_look(world: World) -> None:
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            with suppress(BusyError):
+                check_free("mine", world.settings)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            with training_lock("mine", world.settings):
+                pass
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()

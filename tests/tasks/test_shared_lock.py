@@ -17,7 +17,7 @@ from sentiment.recipes import load_recipe
 from sentiment.settings import Settings
 from tasks import lock_session, shared_lock
 from tasks.lock_session import key_of
-from tasks.locks import champion_lock, training_lock
+from tasks.locks import champion_lock, check_free, training_lock
 from tasks.shared_lock import SharedLock
 from tasks.tracking import connect, experiment_id
 from tests.postgres import Postgres
@@ -63,12 +63,15 @@ def test_trainings_of_one_model_on_two_machines_exclude_each_other_and_others_do
 ) -> None:
     here, there = machine(tmp_path / "here", server), machine(tmp_path / "there", server)
     with training_lock("mine", here):
+        with pytest.raises(BusyError, match=r"Another training of mine is running: training, process \d+ on "):
+            check_free("mine", there)
         with pytest.raises(
             BusyError, match=r"Another training of mine is running: training, process \d+ on .*since 20"
         ):
             training_lock("mine", there).__enter__()
         with training_lock("other", there), champion_lock("mine", there):
             pass
+    check_free("mine", there)
     with training_lock("mine", there):
         pass
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.locks import training_lock
 from tests.world import ROOT, Trained, World
 
 COMMANDS = (
@@ -25,13 +26,19 @@ QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 def modules_of(*arguments: str, world: World) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
     code = (
-        "import atexit, json, sys\n"
-        "atexit.register(lambda: print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules}))))\n"
+        "import json, sys\n"
         f"sys.argv = ['sentiflow', *{list(arguments)!r}]\n"
-        "from flows.cli import main\nmain()\n"
+        "from flows.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=world.environment(), cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=world.environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -43,6 +50,17 @@ def test_help_shows_examples_and_loads_nothing_slow(world: World, command: str) 
     assert done.returncode == 0
     assert not command or f"sentiflow {command}" in done.stdout.split("Examples")[1]
     assert not modules_of(*arguments, world=world) & {"mlflow", "prefect", "tensorflow", "pandas", "sklearn"}
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["train", "--repeats", "2"], ["sweep"], ["baselines"]])
+def test_a_training_learns_of_another_one_before_anything_is_started(world: World, arguments: list[str]) -> None:
+    with training_lock("sample-sentiment", world.settings):
+        done = world.run(*arguments, "--dataset", "sample")
+        loaded = modules_of(*arguments, "--dataset", "sample", world=world)
+    assert done.returncode == 3
+    assert f"Another training of sample-sentiment is running: process {os.getpid()} on " in done.stderr
+    assert "Prefect" not in done.stderr
+    assert not loaded & {"mlflow", "prefect", "tensorflow"}
 
 
 def test_predict_answers_with_label_score_and_version_and_loads_nothing_slow(trained: Trained) -> None:

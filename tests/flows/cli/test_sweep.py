@@ -65,7 +65,7 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             raise KeyboardInterrupt
 
         monkeypatch.setattr("flows.sweep.sweep", sweep)
-        monkeypatch.setattr(command, "_start_up", lambda *_: lambda: None)
+        monkeypatch.setattr(command, "start_up", lambda *_: lambda: None)
         monkeypatch.setattr(interrupts, "received", [signal.SIGINT])
         with pytest.raises(KeyboardInterrupt):
             command.run("seed", [], "sample", None, repeats=1, restart=restart)

@@ -1,0 +1,270 @@
+"""How commands end: with the promised exit code, whatever ends them and when."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+
+import pytest
+
+from tests.world import ROOT, World, command
+
+# A hundred in a trial: SENTIFLOW_TEST_REPEATS=100 pytest -m story tests/flows/test_exit_codes.py
+REPEATS = int(os.environ.get("SENTIFLOW_TEST_REPEATS", "3"))
+SEED = random.randrange(10_000)
+
+# The command line with a command of the test's own in place of the real ones.
+MAIN = """
+import atexit, contextlib, hashlib, os, signal, sys, time, types
+class Late:
+    def __del__(self):
+        print("finalized", flush=True)
+late = Late()
+def say(word):
+    print(word, flush=True)
+def hold(seconds):
+    say("begun")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
+def app():
+{body}
+sys.modules["flows.cli.app"] = types.SimpleNamespace(app=app)
+from flows.cli import main
+from tasks import interrupts
+interrupts._CLOSING_SECONDS = {closing}
+main()
+"""
+
+
+def as_a_shell(code: int) -> int:
+    """The exit code that a shell would tell: a process that a signal ended has 128 and its number."""
+    return code if code >= 0 else 128 - code
+
+
+def restore_signals() -> None:
+    """A suite that a shell runs in the background ignores SIGINT, and so would its children."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def main(body: str, closing: float = 60.0) -> Iterator["subprocess.Popen[str]"]:
+    """A process whose command is this code, which calls ``hold`` where it is to be interrupted."""
+    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN.format(body=lines, closing=closing)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=restore_signals,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def read(process: "subprocess.Popen[str]", word: str) -> None:
+    """Wait until the process has said this."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{word}\n"
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """The exit code as it is, and what was said from now on."""
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+ENDINGS = {
+    "success": ("raise SystemExit(0)", 0),
+    "wrong use": ("from sentiment.errors import UsageError\nraise UsageError('no')", 2),
+    "failed world": ("raise OSError(28, 'No space left on device')", 3),
+    "refused": ("from sentiment.errors import RefusedError\nraise RefusedError('no')", 4),
+    "bug": ("raise ZeroDivisionError", 1),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), ENDINGS.values(), ids=ENDINGS)
+def test_what_is_registered_for_the_exit_runs_and_the_interpreter_is_not_finalized(body: str, code: int) -> None:
+    with main(f"atexit.register(say, 'at exit')\nsys.stdout.write('unflushed ')\n{body}") as process:
+        assert ended(process)[:2] == (code, "unflushed at exit\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_what_was_begun_be_closed(number: signal.Signals) -> None:
+    with main("try:\n    hold(60)\nfinally:\n    say('closed')") as process:
+        read(process, "begun")
+        process.send_signal(number)
+        code, out, err = ended(process)
+    assert (code, out) == (128 + number, "closed\n")
+    assert "Interrupted" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "class Slow:\n    def __del__(self):\n        hold(1)\nSlow()\nhold(60)",
+        "import weakref\nclass Any: pass\nit = Any()\nref = weakref.ref(it, lambda _: hold(1))\ndel it\nhold(60)",
+    ],
+    ids=["__del__", "weakref"],
+)
+def test_a_signal_ends_the_process_although_python_ignores_its_exception(body: str) -> None:
+    with main(body) as process:
+        read(process, "begun")
+        process.send_signal(signal.SIGTERM)
+        code, _, err = ended(process)
+    assert code == 143
+    assert "Exception ignored" not in err
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while True:\n    try:\n        hold(1)\n    except BaseException:\n        pass",
+        "say('begun')\nhashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)",
+        "atexit.register(time.sleep, 60)\nhold(60)",
+    ],
+    ids=["swallowed", "native code", "at exit"],
+)
+def test_what_cannot_be_closed_is_ended_with_the_signals_code(body: str) -> None:
+    with main(body, closing=1.0) as process:
+        read(process, "begun")
+        process.send_signal(signal.SIGINT)
+        code, _, err = ended(process)
+    assert code == 130
+    assert "pbkdf2" in body or "could not be closed within" in err  # the signal may come before the native code
+
+
+def test_a_signal_that_comes_twice_at_once_is_one_and_a_later_one_ends_the_process() -> None:
+    closing = "try:\n    hold(60)\nfinally:\n    say('closing')\n    time.sleep(3)\n    say('closed')"
+    with main(closing) as process:
+        read(process, "begun")
+        process.send_signal(signal.SIGINT)
+        read(process, "closing")
+        process.send_signal(signal.SIGINT)
+        assert ended(process)[:2] == (130, "closed\n")
+    with main(closing.replace("sleep(3)", "sleep(60)")) as process:
+        read(process, "begun")
+        process.send_signal(signal.SIGINT)
+        read(process, "closing")
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        assert ended(process)[:2] == (130, "")
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_signal_while_the_process_ends_changes_nothing(code: int) -> None:
+    late = "def late():\n    say('ending')\n    time.sleep(1)\n    say('ended')\natexit.register(late)"
+    with main(f"{late}\nsys.exit({code})") as process:
+        read(process, "ending")
+        process.send_signal(signal.SIGTERM)
+        assert ended(process) == (code, "ended\n", "")
+
+
+def test_a_signal_that_the_starter_ignores_stays_ignored() -> None:
+    done = subprocess.run(
+        ["nohup", sys.executable, "-c", "import signal; from tasks import interrupts; interrupts.listen(); "
+         "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n"
+
+
+def test_a_closed_pipe_ends_a_command_as_it_ends_others(world: World) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [command(), "train", "--help"], env=world.environment(), stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_an_interpreter_that_ends_waits_for_the_import_in_the_background() -> None:
+    """Of flow runs, whose process is Prefect's: it is finalized, and would crash under a native import."""
+    code = """
+import sys, time
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "sentiment.training":
+            time.sleep(1)
+            print("imported", flush=True)
+            raise ImportError
+sys.meta_path.insert(0, Slow())
+from tasks.preload import preload
+preload()
+sys.exit(2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "imported\n", "")
+
+
+QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
+
+
+def bad_inputs(world: World) -> dict[str, tuple[list[str], dict[str, str], int]]:
+    """Arguments, variables and the promised code of trainings whose input is bad."""
+    table, mirror = world.root / "empty.csv", world.root / "imdb.npz"
+    table.write_text("text,label\n")
+    mirror.write_bytes(b"PK\x03\x04" + bytes(2_000))
+    words = world.root / "words.json"
+    words.write_text("{}")
+    variables = {
+        "SENTIFLOW_IMDB_URL": str(mirror),
+        "SENTIFLOW_IMDB_SHA256": sha256(mirror.read_bytes()).hexdigest(),
+        "SENTIFLOW_WORD_INDEX_URL": str(words),
+        "SENTIFLOW_WORD_INDEX_SHA256": sha256(words.read_bytes()).hexdigest(),
+    }
+    return {
+        "empty table": (["--dataset", str(table)], {}, 2),
+        "cut mirror": (["--dataset", "imdb"], variables, 3),
+        "mirror of another hash": (["--dataset", "imdb"], {**variables, "SENTIFLOW_IMDB_SHA256": "0" * 64}, 3),
+    }
+
+
+@pytest.mark.story
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("case", ["empty table", "cut mirror", "mirror of another hash"])
+def test_bad_input_ends_a_training_with_the_promised_code(world: World, prefect_server: None, case: str) -> None:
+    arguments, variables, promised = bad_inputs(world)[case]
+    codes = []
+    for _ in range(REPEATS):
+        done = world.run("train", *arguments, *QUICK, **variables)
+        codes.append(done.returncode)
+        assert "Traceback" not in done.stderr, done.stderr
+    assert codes == [promised] * REPEATS
+
+
+@pytest.mark.story
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_a_random_moment_ends_a_training_with_its_code(
+    world: World, prefect_server: None, number: signal.Signals
+) -> None:
+    began = time.monotonic()
+    assert world.run("train", "--dataset", "sample", *QUICK).returncode == 0
+    seconds = time.monotonic() - began
+    moments = random.Random(SEED)
+    wrong = []
+    for _ in range(REPEATS):
+        moment = moments.uniform(0, seconds)
+        process = subprocess.Popen(
+            [command(), "train", "--dataset", "sample", *QUICK],
+            env=world.environment(), cwd=world.root, preexec_fn=restore_signals,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        time.sleep(moment)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+        code = as_a_shell(process.returncode)
+        finished = code == 0 and "Registered as" in out
+        if not (finished or code == 128 + number) or ("Traceback" in err and moment > 1):
+            wrong.append((moment, process.returncode, err))
+    assert not wrong, (SEED, seconds, wrong)
