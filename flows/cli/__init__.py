@@ -13,8 +13,7 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the summary names the run's address
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Prefect's temporary server needs 6 to 19 s on two cores, and its own patience is 20 s.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # Prefect's own temporary server asks for no login; ours does
 }
 
 
