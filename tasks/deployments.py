@@ -1,4 +1,4 @@
-"""Deployments on a Prefect server: written there from a table, without undoing what a person paused."""
+"""Deployments on a Prefect server: written there whole from a table, without undoing what a person paused."""
 
 import importlib
 from dataclasses import dataclass
@@ -17,6 +17,14 @@ from prefect.exceptions import ObjectNotFound
 from sentiment.errors import UsageError
 from sentiment.schedules import NAME, Deployment
 from tasks.slots import PrefectSchedule, as_prefect
+
+# An update changes only the fields that it names, so it names all that Prefect knows.
+_KEPT = {"paused", "schedules"}
+_EMPTY = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in DeploymentUpdate.model_fields.items()
+    if name not in _KEPT
+}
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,10 @@ class Applied:
 
 
 def apply(client: SyncPrefectClient, spec: Deployment) -> Applied:
-    """Write a deployment to the server.
+    """Write a deployment to the server, every field of it: what somebody else wrote there does not stay.
 
-    A schedule that is as it was stays untouched, with the moment it was made; one that changed is replaced,
-    and stays paused if it was. So does the deployment. Schedules that a person added are left alone.
+    Two things are kept: what is paused stays paused (the deployment, its schedule, its triggers), and schedules
+    that a person added are left alone.
 
     Raises:
         UsageError: it belongs to a work pool, whose workers run it, or its schedule is malformed.
@@ -59,7 +67,7 @@ def apply(client: SyncPrefectClient, spec: Deployment) -> Applied:
         )
     else:
         deployment_id = existing.id
-        client.update_deployment(deployment_id, DeploymentUpdate(**_fields(spec)))
+        client.update_deployment(deployment_id, DeploymentUpdate(**_EMPTY | _fields(spec)))
         _reschedule(client, existing, wanted)
     _write_triggers(client, deployment_id, spec)
     return Applied(spec, client.read_deployment(deployment_id))
@@ -100,6 +108,7 @@ def _fields(spec: Deployment) -> dict[str, Any]:
         "enforce_parameter_schema": True,
         "path": str(Path.cwd()),
         "entrypoint": spec.entrypoint,
+        "pull_steps": [],
         "concurrency_limit": limit,
         "concurrency_options": limit and ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
     }
@@ -111,25 +120,27 @@ def _schedules(wanted: PrefectSchedule | None, *, active: bool) -> list[Deployme
 
 def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, wanted: PrefectSchedule | None) -> None:
     ours = [each for each in existing.schedules if each.slug == NAME]
-    if [each.schedule for each in ours] == ([] if wanted is None else [wanted]):
+    made = _schedules(wanted, active=all(each.active for each in ours))
+    compared = {"schedule", "active", "slug", "parameters", "max_scheduled_runs"}
+    if [each.model_dump(include=compared) for each in ours] == [
+        each.model_dump(include=compared) for each in made
+    ]:
         return
     for each in ours:
         client.delete_deployment_schedule(existing.id, each.id)
-    if wanted is not None:
-        active = all(each.active for each in ours)
-        client.create_deployment_schedules(existing.id, _schedules(wanted, active=active))
+    if made:
+        client.create_deployment_schedules(existing.id, made)
 
 
 def _write_triggers(client: SyncPrefectClient, deployment_id: UUID, spec: Deployment) -> None:
-    """Make the automations anew, but for those that are there by their name: a person may have paused them."""
+    """Make the deployment's own automations anew; one that was paused is paused again."""
     owner = f"prefect.deployment.{deployment_id}"
-    there = {each.name for each in client.read_resource_related_automations(owner)}
-    if there == {trigger.name for trigger in spec.triggers}:
-        return
+    paused = {each.name for each in client.read_resource_related_automations(owner) if not each.enabled}
     client.delete_resource_owned_automations(owner)
     for trigger in spec.triggers:
         made = DeploymentEventTrigger(
             name=trigger.name,
+            enabled=trigger.name not in paused,
             expect={trigger.event},
             match={"prefect.resource.id": trigger.resource},
             parameters=trigger.parameters,

@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import Automation
+from prefect.filesystems import LocalFileSystem
 
 from sentiment.errors import UsageError
 from sentiment.schedules import Deployment, Schedule, Trigger
@@ -88,17 +92,85 @@ def test_what_belongs_to_a_work_pool_is_not_taken_over(client: SyncPrefectClient
         apply(client, spec(HOURLY))
 
 
-def test_a_trigger_is_made_once_and_follows_the_table(client: SyncPrefectClient) -> None:
-    def triggers(*names: str) -> tuple[Trigger, ...]:
-        return tuple(
-            Trigger(name, "sentiflow.drift", f"sentiflow.model.{name}", {"force": True}) for name in names
-        )
+def drift(name: str) -> Trigger:
+    return Trigger(name, "sentiflow.drift", f"sentiflow.model.{name}", {"promote": True})
 
-    def ids(applied: Applied) -> dict[str, Any]:
-        owner = f"prefect.deployment.{applied.id}"
-        return {each.name: each.id for each in client.read_resource_related_automations(owner)}
 
-    first = ids(apply(client, spec(None, triggers=triggers("one"))))
-    assert ids(apply(client, spec(None, triggers=triggers("one")))) == first
-    assert set(ids(apply(client, spec(None, triggers=triggers("two"))))) == {"two"}
-    assert ids(apply(client, spec(None))) == {}
+def automations(client: SyncPrefectClient, applied: Applied) -> list[Automation]:
+    return list(client.read_resource_related_automations(f"prefect.deployment.{applied.id}"))
+
+
+def test_triggers_follow_the_table(client: SyncPrefectClient) -> None:
+    def names(*wanted: str) -> list[str]:
+        applied = apply(client, spec(None, triggers=tuple(drift(name) for name in wanted)))
+        return [each.name for each in automations(client, applied)]
+
+    assert names("one") == ["one"]
+    assert names("one") == ["one"]
+    assert names("two") == ["two"]
+    assert names() == []
+
+
+def test_a_trigger_that_was_paused_stays_paused(client: SyncPrefectClient) -> None:
+    before = apply(client, spec(None, triggers=(drift("one"), drift("two"))))
+    (first,) = (each for each in automations(client, before) if each.name == "one")
+    client.pause_automation(first.id)
+    after = apply(client, before.spec)
+    assert {each.name: each.enabled for each in automations(client, after)} == {"one": False, "two": True}
+
+
+def as_planted(client: SyncPrefectClient, deployment_id: UUID) -> tuple[DeploymentResponse, list[dict[str, Any]]]:
+    """The deployment, and what its own automations do, but for ids and times."""
+    shell = client.read_deployment(deployment_id)
+    owned = client.read_resource_related_automations(f"prefect.deployment.{deployment_id}")
+    return shell, [each.model_dump(include={"name", "enabled", "trigger", "actions"}) for each in owned]
+
+
+def without_ids(found: DeploymentResponse) -> dict[str, Any]:
+    moments = {"created", "updated", "last_polled", "status", "created_by", "updated_by"}
+    schedules = [each.model_dump(exclude=moments | {"id"}) for each in found.schedules]
+    limit = found.global_concurrency_limit
+    return found.model_dump(exclude=moments) | {
+        "schedules": schedules,
+        "global_concurrency_limit": limit and limit.limit,
+    }
+
+
+def test_what_a_stranger_wrote_into_a_deployment_is_gone_at_the_next_start(client: SyncPrefectClient) -> None:
+    wanted = spec(HOURLY, concurrency_limit=1, triggers=(drift("one"),))
+    clean = apply(client, wanted)
+    clean_found, clean_automations = as_planted(client, clean.id)
+    storage = LocalFileSystem(basepath="/tmp/evil").save("evil", overwrite=True)
+    planted = {
+        "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}],
+        "job_variables": {"command": "id", "env": {"PYTHONPATH": "/tmp/evil"}},
+        "entrypoint": "evil.py:run",
+        "path": "/tmp/evil",
+        "parameters": {"dataset": "/tmp/evil.csv"},
+        "parameter_openapi_schema": {"type": "object", "properties": {}},
+        "enforce_parameter_schema": False,
+        "storage_document_id": str(storage),
+        "description": "evil",
+        "version": "evil",
+        "tags": ["evil"],
+        "concurrency_limit": 99,
+        "concurrency_options": {"collision_strategy": "CANCEL_NEW"},
+    }
+    path = f"/deployments/{clean.id}"
+    client.request("PATCH", path, json=planted)
+    (ours,) = clean_found.schedules
+    client.request("PATCH", f"{path}/schedules/{ours.id}", json={"parameters": {"dataset": "/tmp/evil.csv"}})
+    (trigger,) = automations(client, clean)
+    evil = trigger.model_dump(mode="json", exclude={"id", "created", "updated", "owner_resource"})
+    evil["actions"] = [{"type": "run-deployment", "source": "inferred", "parameters": {"dataset": "evil"}}]
+    client.request("PUT", f"/automations/{trigger.id}", json=evil)
+    client.request("POST", "/automations/", json=evil | {"owner_resource": f"prefect.deployment.{clean.id}"})
+    found, owned = as_planted(client, clean.id)
+    kept = {name for name, value in without_ids(found).items() if value == without_ids(clean_found)[name]}
+    assert kept & ({*planted, "schedules", "global_concurrency_limit"} - {"concurrency_limit"}) == set(), "planted"
+    assert len(owned) == 2 and all(each["actions"] != clean_automations[0]["actions"] for each in owned)
+
+    apply(client, wanted)
+    found, owned = as_planted(client, clean.id)
+    assert without_ids(found) == without_ids(clean_found)
+    assert owned == clean_automations
