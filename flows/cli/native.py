@@ -4,10 +4,13 @@ Its C++ side writes them straight to file descriptor 2 before any setting can st
 (``TF_CPP_MIN_LOG_LEVEL`` is read later): six lines on processors and missing GPUs in every run.
 """
 
+import io
 import os
 import re
 import sys
 import threading
+
+from tasks.console import LastingFile
 
 _NOISE = re.compile(
     rb"[IW]\d{4} [\d:.]+ "  # information and warnings; errors (E, F) pass
@@ -26,15 +29,18 @@ def filter_native_lines() -> None:
     """Pass what native code writes to stderr through a filter; Python's own lines go straight to the terminal."""
     sys.stderr.flush()
     terminal = os.dup(2)
-    sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    file = LastingFile(terminal, "w")
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
     reader, writer = os.pipe()
     os.dup2(writer, 2)
     os.close(writer)
-    threading.Thread(target=_forward, args=(reader, terminal), daemon=True).start()
+    threading.Thread(target=_forward, args=(reader, file), daemon=True).start()
 
 
-def _forward(reader: int, terminal: int) -> None:
+def _forward(reader: int, terminal: LastingFile) -> None:
     with os.fdopen(reader, "rb") as lines:
         for line in lines:
             if not _NOISE.match(line):
-                os.write(terminal, line)
+                terminal.write(line)
