@@ -21,26 +21,22 @@ REVIEWS_PER_SPLIT = 25_000
 SHUFFLE_SEED = 113  # `load_data`'s own: the order of the reviews, and so the validation split, depend on it
 
 _FOLDER = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-_REVIEWS_HASH = "sha256:69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
-_WORD_INDEX_HASH = "md5:bfafd718b763782e994055a2d397834f"  # Keras publishes no SHA-256 for this one
+_REVIEWS_HASH = "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
+# Keras publishes an MD5 alone (bfafd718b763782e994055a2d397834f); this is the SHA-256 of the file that has it.
+_WORD_INDEX_HASH = "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6"
 
 
 @dataclass(frozen=True)
 class Address:
-    """A file to fetch: where it is, and the hash that it must have (``algorithm:digits``)."""
+    """A file to fetch: where it is, and the SHA-256 that it must have."""
 
     name: str
     url: str
-    known_hash: str
-
-    @property
-    def digits(self) -> str:
-        """The hash without its algorithm."""
-        return self.known_hash.partition(":")[2]
+    sha256: str
 
     def target(self, data_dir: Path) -> Path:
         """Where the file is kept: a folder of its own, named by the hash, so that mirrors do not mix."""
-        return data_dir / "downloads" / self.digits[:16] / self.name
+        return data_dir / "downloads" / self.sha256[:16] / self.name
 
 
 def addresses(settings: Settings) -> tuple[Address, Address]:
@@ -67,7 +63,7 @@ def _address(name: str, official: str, url: str | None, sha256: str | None, sett
             f"SENTIFLOW_{setting}_URL is set without SENTIFLOW_{setting}_SHA256.",
             "A mirror is only used with its hash: set it, for example to what `sha256sum` prints.",
         )
-    return Address(name, url or _FOLDER + name, f"sha256:{sha256}" if sha256 else official)
+    return Address(name, url or _FOLDER + name, sha256 or official)
 
 
 def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Path], bool]:
@@ -88,7 +84,7 @@ def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Pa
         try:
             fetched |= fetch_file(
                 address.url,
-                address.known_hash,
+                address.sha256,
                 target,
                 timeout=settings.download_timeout,
                 retries=settings.download_retries,

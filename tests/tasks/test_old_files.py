@@ -87,7 +87,7 @@ def test_a_dataset_that_is_being_prepared_is_left_alone(world: World) -> None:
 def test_leftovers_of_killed_processes_go_and_a_used_download_stays(world: World, tmp_path: Path) -> None:
     source = tmp_path / "source.npz"
     source.write_bytes(b"reviews")
-    digest = f"sha256:{hashlib.sha256(b'reviews').hexdigest()}"
+    digest = hashlib.sha256(b"reviews").hexdigest()
     target = world.settings.data_dir / "downloads" / "abc" / "imdb.npz"
 
     def fetch() -> bool:

@@ -2,21 +2,25 @@
 
 import contextlib
 import hashlib
+import os
 import socket
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from sentiment.data.download import fetch_file
 from sentiment.errors import UnreachableError, WorldError
 from sentiment.progress import Advance
 
 CONTENT = bytes(range(256)) * 1_000  # 256 kB: several chunks
-HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-OTHER = f"sha256:{'0' * 64}"
+HASH = hashlib.sha256(CONTENT).hexdigest()
+OTHER = "0" * 64
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -26,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
-        getattr(self, f"do_{self.path.strip('/')}")()
+        getattr(self, f"do_{self.path.partition('?')[0].strip('/')}")()
 
     def do_good(self) -> None:
         self.send_response(200)
@@ -51,6 +55,44 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_silent(self) -> None:
         self.server.released.wait(10)
+
+    def do_endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while not self.server.released.is_set():
+                self.wfile.write(CONTENT)
+
+    def do_dripping(self) -> None:
+        """Declare more than is sent."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self._drip(b"x")
+
+    def do_dripping_to_the_end(self) -> None:
+        """Leave it to the end of the connection to say where the file ends."""
+        self.send_response(200)
+        self.end_headers()
+        self._drip(b"x")
+
+    def do_dripping_head(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        self._drip(b"x")
+
+    def do_dripping_chunk_size(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._drip(b"0")
+
+    def do_moved(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "/dripping_head")
+        self.end_headers()
+
+    def _drip(self, piece: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not self.server.released.wait(0.1):
+                self.wfile.write(piece)
 
     def log_message(self, *_arguments: object) -> None:
         """Stay quiet."""
@@ -126,7 +168,7 @@ def test_a_wrong_hash_leaves_nothing(server: Server, target: Path) -> None:
 
 @pytest.mark.parametrize("digits", [HASH, OTHER])
 def test_a_wrong_hash_is_told_with_both_hashes(server: Server, target: Path, digits: str) -> None:
-    with pytest.raises(WorldError, match=digits.removeprefix("sha256:")):
+    with pytest.raises(WorldError, match=digits):
         fetch(server.url("good"), target, OTHER)
 
 
@@ -241,3 +283,97 @@ def test_two_fetches_at_once_ask_the_server_once(server: Server, target: Path) -
 def test_a_malformed_address_is_told(target: Path) -> None:
     with pytest.raises(UnreachableError, match=r"http://\[::1"):
         fetch("http://[::1", target)
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[str], bool]:
+    """Waits until a log line says something."""
+
+    def said(text: str) -> bool:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if text in caplog.text:
+                return True
+            time.sleep(0.02)
+        return False
+
+    return said
+
+
+@pytest.mark.parametrize(
+    "path", ["dripping", "dripping_to_the_end", "dripping_head", "dripping_chunk_size", "moved"]
+)
+def test_a_server_that_sends_a_byte_now_and_then_is_ended_by_the_deadline(
+    server: Server, target: Path, path: str
+) -> None:
+    """Red if only the time between two bytes were bounded."""
+    with pytest.raises(UnreachableError, match="it took longer than 1 s"):
+        fetch_file(server.url(path), HASH, target, timeout=20, retries=3, deadline=1)
+    assert files_of(target.parent) == []
+    assert len(server.asked) == (2 if path == "moved" else 1)  # the deadline is of all attempts together
+
+
+def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiment.data.download.MAX_SIZE", 1_000_000)
+    with pytest.raises(WorldError, match=r"/endless is not the expected file: it is larger than 1,000,000 bytes"):
+        fetch(server.url("endless"), target, retries=3)
+    assert (server.asked, files_of(target.parent)) == (["/endless"], [])
+
+
+def test_a_local_file_without_end_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiment.data.download.MAX_SIZE", 1_000_000)
+    monkeypatch.setattr(Path, "is_file", lambda _self: True)
+    with pytest.raises(WorldError, match="larger than 1,000,000 bytes"):
+        fetch("/dev/zero", target)
+    assert files_of(target.parent) == []
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, target: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreachableError, match=r"Cannot read .*pipe: it is no file\."):
+        fetch(str(tmp_path / "pipe"), target)
+
+
+def test_who_waits_for_another_fetch_is_told(server: Server, target: Path, told: Callable[[str], bool]) -> None:
+    target.parent.mkdir()
+    with FileLock(target.parent / ".file.bin.lock"):
+        thread = threading.Thread(target=fetch, args=(server.url("good"), target))
+        thread.start()
+        assert told("Waiting for another process that fetches file.bin.")
+        assert server.asked == []
+    thread.join()
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("path", ["absent", "dropping", "good", "endless", "away"])
+@pytest.mark.parametrize("login", ["me:p@S3CRET@", ""])
+def test_no_failure_gives_the_mirrors_password_away(
+    server: Server,
+    target: Path,
+    path: str,
+    login: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the message nor a log line nor the traceback, which Prefect stores."""
+    monkeypatch.setattr("sentiment.data.download.MAX_SIZE", 300_000)
+    address = server.url(path).replace("//", f"//{login}") + "?token=S3CRET"
+    with socket.socket() as listener, pytest.raises(WorldError) as caught:
+        listener.bind(("127.0.0.1", 0))
+        if path == "away":
+            address = address.replace(str(server.server_port), str(listener.getsockname()[1]))
+        fetch_file(address, OTHER, target, timeout=5, retries=1)
+    told = caplog.text + "".join(traceback.format_exception(caught.value))
+    assert "S3CRET" not in told
+    assert "127.0.0.1" in told
+
+
+@pytest.mark.parametrize("address", ["http://me:S3CRET@[::1", "http://me:S3CRET@h:x/y", "http://me:S3CRET@/y"])
+def test_a_malformed_address_gives_no_password_away(
+    target: Path, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(UnreachableError) as caught:
+        fetch(address, target)
+    assert "S3CRET" not in caplog.text + "".join(traceback.format_exception(caught.value))

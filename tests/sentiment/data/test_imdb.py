@@ -117,7 +117,7 @@ def test_a_word_index_that_is_no_json_is_refused(tmp_path: Path, content: bytes)
 def test_an_object_array_of_something_else_than_lists_of_ranks_is_refused(tmp_path: Path, wrong: object) -> None:
     array = ragged(X_TRAIN)
     array[2] = wrong
-    with pytest.raises(WorldError, match="IMDB train split: expected lists of word ranks"):
+    with pytest.raises(WorldError, match="a row is no list of whole numbers"):
         imdb.load(*write(tmp_path, x_train=array))
 
 
@@ -137,27 +137,35 @@ SHA = "ab" * 32
 
 def test_without_a_mirror_the_address_of_the_reviews_is_keras_own(settings: Settings) -> None:
     address, _ = imdb.addresses(settings)
-    assert (address.name, address.url, address.known_hash) == (
+    assert (address.name, address.url, address.sha256) == (
         "imdb.npz",
         f"{OFFICIAL}imdb.npz",
-        "sha256:69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+        "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
     )
 
 
 def test_without_a_mirror_the_address_of_the_word_index_is_keras_own(settings: Settings) -> None:
     _, address = imdb.addresses(settings)
-    assert (address.name, address.url, address.known_hash) == (
+    assert (address.name, address.url, address.sha256) == (
         "imdb_word_index.json",
         f"{OFFICIAL}imdb_word_index.json",
-        "md5:bfafd718b763782e994055a2d397834f",
+        "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
     )
+
+
+def test_keras_own_word_index_has_the_hash_that_is_asked_for(settings: Settings, imdb_settings: Settings) -> None:
+    """The mirror's words, written as Keras's file has them, give the MD5 that Keras publishes."""
+    files, _ = imdb.fetch(imdb_settings)
+    content = json.dumps(json.loads(files[1].read_text(encoding="utf-8"))).encode()
+    assert hashlib.md5(content, usedforsecurity=False).hexdigest() == "bfafd718b763782e994055a2d397834f"
+    assert imdb.addresses(settings)[1].sha256 == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(("position", "field"), [(0, "imdb"), (1, "word_index")])
 def test_a_mirror_is_used_with_its_hash(position: int, field: str) -> None:
     settings = Settings(**{f"{field}_url": "/srv/mirror", f"{field}_sha256": SHA})
     address = imdb.addresses(settings)[position]
-    assert (address.url, address.known_hash) == ("/srv/mirror", f"sha256:{SHA}")
+    assert (address.url, address.sha256) == ("/srv/mirror", SHA)
 
 
 @pytest.mark.parametrize(("position", "field"), [(1, "imdb"), (0, "word_index")])
@@ -175,7 +183,7 @@ def test_a_mirror_without_its_hash_is_refused_by_name(field: str) -> None:
 
 
 def test_files_of_different_hashes_have_folders_of_their_own(tmp_path: Path) -> None:
-    one, other = imdb.Address("f", "u", f"sha256:{SHA}"), imdb.Address("f", "u", "md5:" + "0" * 32)
+    one, other = imdb.Address("f", "u", SHA), imdb.Address("f", "u", "0" * 64)
     assert [address.target(tmp_path) for address in (one, other)] == [
         tmp_path / "downloads" / "abababababababab" / "f",
         tmp_path / "downloads" / "0000000000000000" / "f",

@@ -1,0 +1,72 @@
+"""What text must not carry to where people, logs and other programs see it: secrets, and orders to a terminal."""
+
+import re
+import unicodedata
+
+_JOINERS = "\u200c\u200d"  # part of Persian, of Indian scripts and of emoji; no terminal obeys them
+
+# Bounds keep the time linear in the length of a text.
+_ANY = r"\S{0,1000}"
+_HOST = r"(?:\[[\da-fA-F:.%]{2,80}\]|[\w.%-]{1,255})"
+_END = r"""(?=[.:]?(?:[/?#\s'"<>),;\]]|$))"""
+_SECRET = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig|credential)"
+
+_RULES = [
+    (re.compile(pattern, re.IGNORECASE), shown)
+    for pattern, shown in (
+        # A login is all up to the last @, whatever stands in it, unless a host (and a port) ends before.
+        (rf"://(?!/)(?!{_HOST}(?::\d*)?{_END})[^@]{{0,1000}}@(?:{_ANY}@)?", "://***@"),
+        # `me:12/34@host` may be a port and a path or a login: it is taken for the latter.
+        (rf"://{_HOST}:\d+[/?][^\s#]{{0,1000}}@", "://***@"),
+        (rf"(?<!http)(?<!https)://{_HOST}{_ANY}@", "://***@"),
+        (rf"(?<![^\s'\"(=,</])(?<!//)[^\s:@/]{{1,255}}:(?!/){_ANY}@", "***@"),  # without a scheme
+        (r"(://[^\s?]{0,1000})\?\S+", r"\1?***"),
+        (rf"(/[^\s?/]{{0,255}})\?{_ANY}=\S*", r"\1?***"),  # libraries name a path and its query alone
+        (r"(://[^\s#]{0,1000})#(?!/)\S+", r"\1#***"),
+        # As libpq takes them: password=secret or password = 'a \' secret'.
+        (rf"({_SECRET}\s{{0,9}}=\s{{0,9}})(?:'(?:[^'\\]|\\.)*'?|\S+)", r"\1***"),
+    )
+]
+
+
+def redact(text: str) -> str:
+    """An address, or a text that may hold some, without what may be secret: logins, queries, passwords.
+
+    Where it is in doubt, more is left out than need be. The path stays.
+
+    Example:
+        >>> redact("postgresql://me:secret@db/mlflow?sslmode=require")
+        'postgresql://***@db/mlflow?***'
+        >>> redact("no answer from https://token@mlflow.example/x: password=secret is wrong")
+        'no answer from https://***@mlflow.example/x: password=*** is wrong'
+    """
+    for pattern, shown in _RULES:
+        text = pattern.sub(shown, text)
+    return text
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A text that a terminal shows and does not obey, on one line.
+
+    Control characters, line ends, marks that turn the direction of writing, and halves of surrogate pairs become
+    what Python would write for them.
+
+    Args:
+        text: any.
+        keep: characters that are left as they are, such as line ends.
+
+    Example:
+        >>> print(printable("a\x1b[31m name\nin \u202etwo lines"))
+        a\x1b[31m name\nin \u202etwo lines
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if _is_shown(char) or char in keep else _escaped(char) for char in text)
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() or char in _JOINERS or unicodedata.category(char) == "Zs"
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
