@@ -5,8 +5,15 @@ import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 PARTIAL = ".partial"
+
+
+def create_private(path: Path) -> BinaryIO:
+    """A new file to write, in place of any that is there; nobody but its owner can read it, then or later."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b")
 
 
 def publish(target: Path, write: Callable[[Path], object]) -> None:

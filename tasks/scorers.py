@@ -34,7 +34,7 @@ def _download(version: Version, settings: Settings) -> TextScorer:
 def _load(version: Version, folder: Path) -> TextScorer:
     try:
         return TextScorer.load(folder / "artifacts")
-    except (OSError, ValueError, KeyError) as err:
+    except (OSError, ValueError) as err:
         raise WorldError(
             f"Cannot load {version.name} version {version.number}: {err}.",
             "Choose another with --version, or train again.",

@@ -14,7 +14,10 @@ _SUFFIX = ".txt"
 
 
 class Folder(RowSource):
-    """All ``.txt`` files below a folder, in the order of their relative paths."""
+    """All ``.txt`` files below a folder, in the order of their relative paths.
+
+    Links to files in the folder are read. What lies elsewhere was not named to be scored, and perhaps logged.
+    """
 
     many = True
 
@@ -24,6 +27,7 @@ class Folder(RowSource):
                 f"{path} is a folder: it has no columns.", "Leave --column and --keep out; each file is a text."
             )
         self.path = path
+        self._root = os.path.realpath(path)
         self.schema = text_schema(["source"])
         self._names = _find(path)
         if not self._names:
@@ -57,6 +61,8 @@ class Folder(RowSource):
         """Text, or reason and beginning of what is there instead."""
         path = self.path / name
         try:
+            if path.is_symlink() and not Path(os.path.realpath(path, strict=True)).is_relative_to(self._root):
+                return "", "unreadable: a link that leads out of the folder", ""
             if not S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
                 return "", "unreadable: not a regular file", ""
             with path.open("rb") as stream:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from sentiment.batch.results import rejects_of
 from sentiment.batch.rows import Reject
 from sentiment.errors import WorldError
-from sentiment.files import PARTIAL, publish
+from sentiment.files import PARTIAL, create_private, publish
 
 FORMAT = 1  # of parts; raise it when chunks are cut or rows judged in another way
 
@@ -67,7 +67,10 @@ class Totals:
 
 
 class Parts:
-    """The folder of one output's parts; a part is one file, one a chunk, and appears whole."""
+    """The folder of one output's parts; a part is one file, one a chunk, and appears whole.
+
+    Nobody but its owner can read it, nor the output and its rejects: they hold what people wrote, or say of it.
+    """
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -96,6 +99,7 @@ class Parts:
     def begin(self, job: Job) -> None:
         """Forget what is there and begin a job."""
         self.remove()
+        self.folder.mkdir(mode=0o700, parents=True)
         content = json.dumps(asdict(job), indent=1)
         publish(self.folder / _JOB, lambda path: path.write_text(content, encoding="utf-8"))
 
@@ -124,7 +128,11 @@ class Parts:
         table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"
         reasons: Counter[str] = Counter()
         scored = 0
-        with lines.open("wb") as stream, pq.ParquetWriter(table, schema, compression="zstd") as out:
+        with (
+            create_private(lines) as stream,
+            create_private(table) as file,
+            pq.ParquetWriter(file, schema, compression="zstd") as out,
+        ):
             for group in _grouped(self._read(stream, reasons)):
                 out.write_table(group.unify_dictionaries())
                 scored += len(group)
@@ -158,7 +166,8 @@ class Parts:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    with ipc.new_file(path, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as out:
+    options = ipc.IpcWriteOptions(compression="zstd")
+    with create_private(path) as file, ipc.new_file(file, table.schema, options=options) as out:
         out.write_table(table)
 
 

@@ -83,7 +83,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         pickle.UnpicklingError,
     ) as err:  # fmt: skip
         raise WorldError(
-            f"Cannot read {path}: {err or type(err).__name__}.",
+            f"Cannot read {path}: {str(err) or type(err).__name__}.",
             "The file is damaged or not the IMDB dataset: check SENTIFLOW_IMDB_URL and SENTIFLOW_IMDB_SHA256.",
         ) from err
 

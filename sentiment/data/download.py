@@ -152,7 +152,8 @@ class _Connections(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        sockets, usual = self._sockets, type(pool).ConnectionCls
+        sockets = self._sockets
+        usual: Any = pool.ConnectionCls
 
         class Connection(usual):  # type: ignore[misc]
             def connect(self) -> None:

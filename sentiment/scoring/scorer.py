@@ -22,6 +22,8 @@ WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"
 
+MAX_LENGTH = 5_000  # ids read of a text: the most that a recipe may ask for
+
 THRESHOLD = 0.5  # as Keras's accuracy: a score above it is positive, a score on it is not
 
 _BATCH = 4_096  # texts padded at a time: 8 MB of ids at length 500, however many texts there are
@@ -99,12 +101,26 @@ class TextScorer:
         """Read what ``save`` wrote.
 
         Raises:
-            ValueError: the files are of another format or do not fit together.
+            ValueError: the files are damaged, of another format, or do not fit together.
             OSError: a file is missing.
         """
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config.get("format") not in _READABLE:
+        config = _read_json(folder / CONFIG)
+        if not isinstance(config, dict) or config.get("format") not in _READABLE:
+            found = config.get("format") if isinstance(config, dict) else config
             readable = " and ".join(map(str, _READABLE))
-            raise ValueError(f"{folder}: scorer format {config.get('format')!r}, this code reads {readable}")
-        words = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
-        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), int(config["sequence_length"]))
+            raise ValueError(f"{folder}: scorer format {found!r:.60}, this code reads {readable}")
+        length = config.get("sequence_length")
+        if type(length) is not int or not 1 <= length <= MAX_LENGTH:
+            raise ValueError(f"{folder}: sequence_length must be from 1 to {MAX_LENGTH:,}, got {length!r:.60}")
+        words = _read_json(folder / VOCABULARY)
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError(f"{folder / VOCABULARY}: expected a list of words")
+        "".join(words).encode()  # a UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
+        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, MemoryError) as err:
+        raise ValueError(f"{path}: damaged: {str(err) or type(err).__name__}") from err

@@ -53,6 +53,8 @@ class Weights:
     others: tuple["Weights", ...] = ()
 
     def __post_init__(self) -> None:
+        if not all(array.dtype.kind == "f" for array in self._arrays()):
+            raise ValueError("weights must be floating-point numbers")
         v, d = self.embedding.shape if self.embedding.ndim == 2 else (-1, -1)
         u = self.bias.size
         arrays = self._arrays()
@@ -113,8 +115,12 @@ class Weights:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays.files}
-        except (zipfile.BadZipFile, EOFError, TypeError, zlib.error) as err:
-            raise ValueError(f"{path}: damaged, or not the weights of a network: {err}") from err
+        except (
+            ValueError, TypeError, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError,
+            zipfile.BadZipFile, zlib.error,
+        ) as err:  # fmt: skip
+            what = err if str(err) else type(err).__name__
+            raise ValueError(f"{path}: damaged, or not the weights of a network: {what}") from err
         numbers = {name.partition("/")[0] for name in found if "/" in name}
         prefixes = ["", *(f"{number}/" for number in range(2, 2 + len(numbers)))]
         missing = [prefix + name for prefix in prefixes for name in _REQUIRED if prefix + name not in found]

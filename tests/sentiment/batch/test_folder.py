@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,40 @@ def test_each_file_that_cannot_be_scored_is_a_reject_with_its_name(folder: Path,
         {"row": 3, "source": "4.txt", "reason": "unreadable: No such file or directory", "value": ""},
         {"row": 4, "source": "5.txt", "reason": "unreadable: not a regular file", "value": ""},
     ]
+
+
+def test_a_link_is_read_unless_it_leads_out_of_the_folder(folder: Path, job: Callable) -> None:
+    """Red if scoring a folder of somebody's would copy any file of the machine into rejects and the text log."""
+    write(folder.parent, "secret", b"S3CRET")
+    write(folder.parent, "binary", b"S3CRET\xff")
+    write(folder.parent, "texts-2/b.txt", b"S3CRET")  # a name that begins like the folder's
+    write(folder, "a/real.txt", b"good")
+    for name, leads_to in {
+        "1.txt": folder / "a" / "real.txt",
+        "2.txt": Path("a/../a/real.txt"),
+        "3.txt": folder.parent / "secret",
+        "4.txt": Path("../binary"),
+        "5.txt": folder / "3.txt",  # out by way of another link
+        "6.txt": folder / "6.txt",
+        "7.txt": folder.parent / "texts-2" / "b.txt",
+        "8.txt": folder.parent,
+        "9.txt": Path("/proc/self/environ"),
+    }.items():
+        (folder / name).symlink_to(leads_to)
+    done = job(folder)
+    assert [row["source"] for row in done.scored] == ["1.txt", "2.txt", "a/real.txt"]
+    out = "unreadable: a link that leads out of the folder"
+    loop = f"unreadable: {os.strerror(errno.ELOOP)}"
+    assert [(row["source"], row["reason"], row["value"]) for row in done.rejects] == [
+        *((f"{k}.txt", loop if k == 6 else out, "") for k in (3, 4, 5, 6, 7, 9)),
+    ]
+
+
+def test_a_folder_may_be_named_by_a_link(folder: Path, job: Callable) -> None:
+    write(folder, "a.txt", b"good")
+    (folder / "b.txt").symlink_to(folder / "a.txt")
+    (folder.parent / "link").symlink_to(folder)
+    assert [row["source"] for row in job(folder.parent / "link").scored] == ["a.txt", "b.txt"]
 
 
 def test_the_mark_in_front_of_a_file_is_no_part_of_its_text(folder: Path) -> None:

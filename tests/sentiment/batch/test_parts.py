@@ -68,6 +68,27 @@ def test_the_output_holds_the_parts_in_order_whatever_order_they_were_done_in(pa
     assert sorted(path.name for path in parts.output.parent.iterdir()) == ["out.parquet", "out.rejects.jsonl"]
 
 
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+def test_nobody_else_can_read_what_is_written(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parts.folder.stat().st_mode & 0o777 == 0o700
+    assert modes(parts.folder) == {"job.json": 0o644, "00000000.arrow": 0o600, "00000002.arrow": 0o600}
+    output = parts.output
+    for path in (output, output.with_name("out.rejects.jsonl")):  # of an earlier run, open to all
+        path.write_bytes(b"")
+        path.chmod(0o644)
+    before = []
+    replace_ = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (before.append(self.stat().st_mode & 0o777), replace_(self, to))[1]
+    )
+    parts.finish(SCHEMA)
+    assert before == [0o600, 0o600]
+    assert modes(output.parent) == {"out.parquet": 0o600, "out.rejects.jsonl": 0o600}
+
+
 def test_rejects_of_an_earlier_run_go_when_there_are_none(parts: Parts) -> None:
     parts.finish(SCHEMA)
     parts.begin(JOB)

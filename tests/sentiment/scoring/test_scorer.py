@@ -124,6 +124,47 @@ def test_a_folder_of_format_2_scores_as_it_did(tmp_path: Path) -> None:
     assert TextScorer.load(tmp_path).score(["Good!"])[0] == pytest.approx(expected, abs=1e-15)
 
 
+CONFIG = '{"format": 3, "sequence_length": %s}'
+BROKEN = [
+    ("scorer.json", "[]", "format"),
+    ("scorer.json", "null", "format"),
+    ("scorer.json", '"3"', "format"),
+    ("scorer.json", "[" * 100_000, "damaged"),
+    ("scorer.json", '{"format": 3', "damaged"),
+    ("scorer.json", '{"format": [3], "sequence_length": 6}', "format"),
+    ("scorer.json", '{"format": 3}', "sequence_length"),
+    ("scorer.json", CONFIG % "1e9", "sequence_length"),
+    ("scorer.json", CONFIG % "1000000000", "sequence_length"),
+    ("scorer.json", CONFIG % "0", "sequence_length"),
+    ("scorer.json", CONFIG % "-5", "sequence_length"),
+    ("scorer.json", CONFIG % "true", "sequence_length"),
+    ("scorer.json", CONFIG % "null", "sequence_length"),
+    ("scorer.json", CONFIG % ("9" * 5_000), "damaged"),
+    ("vocabulary.json", "null", "list of words"),
+    ("vocabulary.json", "7", "list of words"),
+    ("vocabulary.json", '"good"', "list of words"),
+    ("vocabulary.json", '{"good": 1}', "list of words"),
+    ("vocabulary.json", '["good", null]', "list of words"),
+    ("vocabulary.json", '["good", ["bad"]]', "list of words"),
+    ("vocabulary.json", '["\\ud800"]', "surrogates not allowed"),
+    ("vocabulary.json", "[" * 100_000, "damaged"),
+    ("vocabulary.json", '["good", "good"]', "twice"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"), BROKEN, ids=[f"{name} {content[:50]}" for name, content, _ in BROKEN]
+)
+def test_a_broken_file_is_told_as_such(
+    scorer: TextScorer, tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    """Red if any other error got past who loads: it would be told as a bug."""
+    scorer.save(tmp_path)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=told):
+        TextScorer.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["weights.npz", "vocabulary.json", "scorer.json"])
 def test_a_missing_file_is_named(scorer: TextScorer, tmp_path: Path, name: str) -> None:
     scorer.save(tmp_path)

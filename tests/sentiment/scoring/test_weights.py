@@ -1,5 +1,7 @@
 """Tests of the trained arrays and of their file."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 from sentiment.scoring import Weights, forward
 from tests.sentiment.scoring.test_forward import ARRAYS, BACKWARD, every_kind, random_weights
@@ -117,3 +120,38 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[bytes], byt
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(ValueError, match=r"weights\.npz"):
         Weights.load(file)
+
+
+def huge(path: Path) -> None:
+    """An array whose header declares more than any memory."""
+    stream = io.BytesIO()
+    npy.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (2**60,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("embedding.npy", stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        huge,
+        lambda path: np.savez(
+            path, **{**random_weights().entries(), "mask_zero": False, "kernel": np.full((4, 5), "text")}
+        ),
+        lambda path: np.savez(
+            path, **{**random_weights().entries(), "mask_zero": False, "kernel": np.zeros((4, 5), complex)}
+        ),
+        lambda path: np.savez(
+            path, **{**random_weights().entries(), "mask_zero": False, "bias": np.full(5, np.nan, np.float32)}
+        ),
+        lambda path: np.savez(path, **{**random_weights().entries(), "mask_zero": np.array([True, False])}),
+        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00" + b"[" * 1_000),
+        lambda path: np.save(path.open("wb"), np.zeros(3)),
+    ],
+    ids=["huge", "text", "complex", "nan", "two masks", "deep header", "no archive"],
+)
+def test_a_file_that_was_made_to_break_its_reader_is_refused(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(tmp_path / "weights.npz")
+    with pytest.raises(ValueError, match="\\w"):
+        Weights.load(tmp_path / "weights.npz")
