@@ -27,3 +27,13 @@ def model_name(dataset: str) -> str:
         ('imdb-sentiment', 'my-reviews-sentiment')
     """
     return f"{dataset_name(dataset)}-sentiment"
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a text is what ``model_name`` makes; anything else, such as a path, names no lock and no folder.
+
+    Example:
+        >>> is_model_name("imdb-sentiment"), is_model_name("../imdb-sentiment")
+        (True, False)
+    """
+    return re.fullmatch(r"[a-z0-9-]+-sentiment", name) is not None

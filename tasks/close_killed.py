@@ -8,6 +8,7 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from sentiment.errors import BusyError
+from sentiment.names import is_model_name
 from sentiment.settings import Settings
 from tasks import flow_runs
 from tasks.care import Care
@@ -57,7 +58,11 @@ def _close_runs(
     """Close the MLflow runs whose process is gone."""
     with tracking_errors(settings.tracking_uri):
         running = list(client.search_runs([experiment], RUNNING))
-    mine = [run for run in running if run.data.tags.get("lock") in lock_tags(_model(run), settings)]
+    mine = [
+        run
+        for run in running
+        if is_model_name(_model(run)) and run.data.tags.get("lock") in lock_tags(_model(run), settings)
+    ]
     for model in sorted({_model(run) for run in mine}):
         with care.attempt(f"close the runs of {model}"):
             _close_mine(client, experiment, model, settings, care, logger)

@@ -28,6 +28,7 @@ _MOVED = (
 )  # fmt: skip
 _OWN = {"alembic_version", "workspaces", "scheduler_leases", "job_locks", "jobs"}  # each database has its own
 _ADDRESSES = ("artifact_uri", "artifact_location", "storage_location", "source")
+_BY_NAME = ("models:/", "runs:/")  # such a source says what a version is of; its files are at storage_location
 _DEFAULT = "Default"  # the experiment that every store has from the start
 _ROWS = 2_000  # a statement
 _START = "Start the server once, so that it makes its tables and its first experiment."
@@ -63,7 +64,8 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
 
     Raises:
         UsageError: a run is still open, the server has an experiment or a model of a name already, or the two
-            databases are of different MLflow versions.
+            databases are of different MLflow versions; or the store names files that are not its own, or has
+            links among them.
         WorldError: a database or a file cannot be read or written.
     """
     if not file.is_file():
@@ -94,12 +96,12 @@ def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -
     for table in tables.values():
         if table.name != "experiments":
             rows[table.name] = _copy_rows(source, target, table, experiments, moves)
-    _need_files(source, tables["runs"], tables["logged_models"], moves.absent)
+    _need_files(source, tables["runs"], tables["logged_models"], moves.absent, file)
     files, size = copy_all(moves, artifacts)
     return Imported(rows, files, size / 1e6, _left(source))
 
 
-def _need_files(source: Connection, runs: Table, models: Table, absent: list[str]) -> None:
+def _need_files(source: Connection, runs: Table, models: Table, absent: list[str], file: Path) -> None:
     """Check that nothing which was imported has its files in a folder that was not found."""
     for location in absent:
         for column in (runs.c.artifact_uri, models.c.artifact_location):
@@ -107,8 +109,9 @@ def _need_files(source: Connection, runs: Table, models: Table, absent: list[str
                 select(column).where(column.startswith(f"{location}/", autoescape=True)).limit(1)
             ).all():
                 raise UsageError(
-                    f"The artifacts of the store are not at {location}, nor beside the store.",
-                    f"Put that folder, named {Path(location).name}, beside the store, and import again.",
+                    f"The artifacts of the store, at {location}, are not in the folder of the store.",
+                    f"Put that folder itself (no link), named {Path(location).name}, beside {file.name}, "
+                    "and import again.",
                 )
 
 
@@ -197,9 +200,13 @@ def _moved(batch: Any, experiments: Mapping[int, int], moves: Moves) -> Iterator
         values = dict(row)
         if values.get("experiment_id") is not None:
             values["experiment_id"] = experiments[values["experiment_id"]]
+        source = str(values.get("source") or "")
+        if source and not values["storage_location"]:
+            values["storage_location"] = source
         for column in _ADDRESSES:
-            if values.get(column):
-                values[column] = moves.address(values[column])
+            by_name = column == "source" and source.startswith(_BY_NAME)
+            if values.get(column) and not by_name:
+                values[column] = moves.address(str(values[column]))
         yield values
 
 

@@ -1,5 +1,6 @@
 """What the registry holds, and where the UI shows it, read for people and commands."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from tasks.tracking import connect, experiment_id, tracking_errors
 from tasks.versions import fraction
 
 _RUNS = 100  # asked for at a time
+_RUN_ID = re.compile(r"[\w-]+")  # whoever registers a version may write anything in its place
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ def versions_with_aliases(name: str, settings: Settings) -> list[VersionRow]:
 
 
 def _run_names(client: MlflowClient, run_ids: Collection[str]) -> dict[str, str | None]:
-    """Names of some runs; those that were deleted have none."""
+    """Names of some runs; those that were deleted, and what is no run's id, have none."""
     experiments = [found.experiment_id for found in client.search_experiments()]
-    wanted = sorted(run_ids)
+    wanted = sorted(run_id for run_id in run_ids if _RUN_ID.fullmatch(run_id))
     names: dict[str, str | None] = {}
     for first in range(0, len(wanted), _RUNS):
         ids = ", ".join(f"'{run_id}'" for run_id in wanted[first : first + _RUNS])
@@ -85,6 +87,6 @@ def _version_row(version: ModelVersion, aliases: list[str], run_names: dict[str,
         accuracy=fraction(at),
         accuracy_low=fraction(low),
         accuracy_high=fraction(high),
-        gate=f"{outcome} against {tags['gate.against']}" if outcome else "-",
+        gate=f"{outcome} against {tags.get('gate.against', '-')}" if outcome else "-",
         run=run_names.get(str(version.run_id)) or str(version.run_id)[:8],
     )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,6 +27,7 @@ from sentiment.settings import load_settings
 from tasks.close_killed import close_killed
 from tasks.flow_runs import delete_ended
 from tasks.housekeeping import retire_flow_runs
+from tasks.locks import own_lock_tag
 from tasks.tracking import connect, experiment_id
 from tests.receiver import Receiver, receiver
 from tests.world import ROOT, World, command
@@ -175,6 +177,23 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
         "running elsewhere, and this Prefect server does not know it", "running elsewhere, says Prefect",
     ]  # fmt: skip
     prefect.delete_flow_run(flow_runs["running"])
+
+
+@pytest.mark.parametrize("name", ["../../photos", "", "."])
+def test_a_run_whose_model_is_a_path_costs_no_folder(
+    world: World, prefect: SyncPrefectClient, tmp_path: Path, name: str
+) -> None:
+    """Red if the tag is taken for a folder's name: the work folder of such a model is anywhere."""
+    photo = tmp_path / "photos" / "photo.jpg"
+    work = world.settings.data_dir / "work" / "imdb-sentiment" / "weights.h5"
+    for file in (photo, work):
+        file.parent.mkdir(parents=True)
+        file.write_text("precious")
+    client = connect(world.settings)
+    tags = {"registered_model": name, "lock": own_lock_tag(name, world.settings)}
+    client.create_run(experiment_id(client, world.settings), tags=tags)
+    close_killed(world.settings, logging.getLogger("test"), datetime.now(UTC))
+    assert photo.read_text() == work.read_text() == "precious"
 
 
 @pytest.mark.parametrize(

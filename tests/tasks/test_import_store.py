@@ -1,7 +1,9 @@
 """A local store moved into a server: the same by every question that MLflow answers."""
 
 import hashlib
+import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,11 +136,114 @@ def test_a_store_with_an_open_run_is_not_imported(world: World, target: str, tmp
     assert [entry.name for entry in MlflowClient(target).search_experiments()] == ["Default"]
 
 
-def test_files_that_a_server_keeps_are_not_lost_silently(world: World, target: str, tmp_path: Path) -> None:
-    MlflowClient(world.settings.tracking_uri).create_experiment("served", artifact_location="mlflow-artifacts:/7")
-    with pytest.raises(UsageError, match="a server keeps, at mlflow-artifacts:/7"):
-        import_store(world.root / "mlruns" / "mlflow.db", target, tmp_path / "artifacts")
-    assert [entry.name for entry in MlflowClient(target).search_experiments()] == ["Default"]
+@pytest.fixture
+def store(world: World) -> "Store":
+    return Store(world.root / "mlruns")
+
+
+class Store:
+    """A store with a run, a model and a version, each with a file, beside a secret that is none of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "mlflow.db"
+        self.artifacts = folder / "artifacts"
+        self.secret = folder.parent / "secret"
+        self.secret.mkdir()
+        (self.secret / "password").write_text("S3CRET")
+        client = MlflowClient(f"sqlite:///{self.file}", f"sqlite:///{self.file}")
+        made = client.create_experiment("mine", artifact_location=self.artifacts.as_uri())
+        self.run = client.create_run(made).info.run_id
+        client.log_text(self.run, "as it was", "note.txt")
+        client.set_terminated(self.run)
+        self.model = client.create_logged_model(made, name="mine", source_run_id=self.run).model_id
+        client.create_registered_model("mine")
+        client.create_model_version("mine", client.get_run(self.run).info.artifact_uri, self.run)
+
+    def write(self, table: str, column: str, value: object) -> None:
+        """Change the newest row of a table as its owner can."""
+        with sqlite3.connect(self.file) as database:
+            newest = f"rowid = (SELECT max(rowid) FROM {table})"
+            database.execute(f"UPDATE {table} SET {column} = ? WHERE {newest}", (value,))  # noqa: S608
+
+    def need_refused(self, target: str, why: str) -> None:
+        """Assert that the import ends with a reason, leaves no row, and nothing of the secret."""
+        served = self.file.parent.parent / "served"
+        served.mkdir()
+        with pytest.raises(UsageError, match=why):
+            import_store(self.file, target, served)
+        assert [entry.name for entry in MlflowClient(target).search_experiments()] == ["Default"]
+        assert not [path for path in served.rglob("*") if path.is_file() and "S3CRET" in path.read_text()]
+
+
+def test_files_of_the_store_itself_are_imported(store: Store, target: str, tmp_path: Path) -> None:
+    moved = import_store(store.file, target, tmp_path / "served")
+    assert (moved.files, moved.rows["runs"], moved.rows["model_versions"]) == (1, 1, 1)
+
+
+PLACES = [("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "source")]
+ADDRESSES = [
+    "file://{secret}", "{secret}", "file:{secret}", "FILE://{secret}", "file://localhost{secret}", "secret",
+    "{artifacts}/../../secret", "{artifacts}/%2e%2e/%2e%2e/secret", "{artifacts}x", "file:///", "/",
+    "mlflow-artifacts:/1/another", "s3://bucket/of/the/server", "http://10.0.0.1/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "address"),
+    [
+        *[(*place, "file://{secret}") for place in PLACES],
+        *[("model_versions", "storage_location", address) for address in ADDRESSES],
+    ],
+)
+def test_an_address_outside_of_the_stores_own_folders_is_refused(
+    store: Store, target: str, table: str, column: str, address: str
+) -> None:
+    """Red if it is imported as it is: the server then gives its own files to whoever asks for that version."""
+    store.write(table, column, address.format(secret=store.secret, artifacts=store.artifacts.as_uri()))
+    store.need_refused(target, "names files at")
+
+
+def test_a_version_that_says_by_another_name_alone_where_its_files_are_is_refused(
+    store: Store, target: str
+) -> None:
+    store.write("model_versions", "source", "models:/secret-sentiment/1")
+    store.write("model_versions", "storage_location", None)
+    store.need_refused(target, "names files at models:/secret-sentiment/1")
+
+
+@pytest.mark.parametrize(
+    "place", ["file://{secret}", "{secret}", "file://{store}", "file://{store}/artifacts/../../secret", "/", ""]
+)
+def test_an_experiment_whose_folder_is_not_the_stores_is_refused(store: Store, target: str, place: str) -> None:
+    """Red if any folder of the importing machine is copied, other experiments' or the store's own among them."""
+    location = place.format(secret=store.secret, store=store.file.parent)
+    (store.secret / store.run).mkdir()
+    store.write("experiments", "artifact_location", location)
+    for table, column in [*PLACES, ("model_versions", "storage_location")]:
+        store.write(table, column, f"{location}/{store.run}")
+    store.need_refused(target, "are not in the folder of the store|leads out of its folder")
+
+
+@pytest.mark.parametrize("place", ["mlflow-artifacts:/7", "s3://bucket/7", "https://10.0.0.1/7"])
+def test_an_experiment_whose_files_are_on_no_disk_is_refused(store: Store, target: str, place: str) -> None:
+    store.write("experiments", "artifact_location", place)
+    store.need_refused(target, f"not on this disk, but at {place}")
+
+
+@pytest.mark.parametrize("where", ["file", "folder", "whole", "dangling", "inside", "pipe"])
+def test_links_and_devices_among_the_files_are_refused(store: Store, target: str, where: str) -> None:
+    """Red if a link is followed: it may lead to /proc/self/environ, with the database's password."""
+    place = store.artifacts / store.run / "artifacts" / "deep"
+    place.mkdir()
+    if where == "pipe":
+        os.mkfifo(place / "pipe")
+    elif where == "whole":
+        store.artifacts.rename(store.secret / "artifacts")
+        store.artifacts.symlink_to(store.secret / "artifacts")
+    else:
+        leads = {"file": store.secret / "password", "folder": store.secret, "dangling": store.secret / "none"}
+        (place / "link").symlink_to(leads.get(where, place))
+    store.need_refused(target, "is a link|neither a file nor a folder|not in the folder of the store")
 
 
 def test_a_store_moved_with_its_files_is_imported_from_its_new_place(
@@ -163,7 +268,7 @@ def test_a_run_whose_files_are_nowhere_is_not_imported(world: World, target: str
     client = MlflowClient(world.settings.tracking_uri)
     gone = (tmp_path / "another-disk" / "files").as_uri()
     client.set_terminated(client.create_run(client.create_experiment("mine", artifact_location=gone)).info.run_id)
-    with pytest.raises(UsageError, match=r"artifacts of the store are not at file:.*/another-disk/files"):
+    with pytest.raises(UsageError, match=r"artifacts of the store, at file:.*/another-disk/files, are not in"):
         import_store(world.root / "mlruns" / "mlflow.db", target, tmp_path / "served")
     assert [entry.name for entry in MlflowClient(target).search_experiments()] == ["Default"]
 

@@ -1,7 +1,9 @@
 import pytest
 
 from sentiment.settings import Settings
-from tasks.registry import ui_url
+from tasks.registry import ui_url, versions_with_aliases
+from tasks.tracking import connect, experiment_id
+from tests.world import World
 
 
 @pytest.mark.parametrize(
@@ -15,3 +17,14 @@ from tasks.registry import ui_url
 def test_links_lead_where_the_settings_say_else_to_the_server(given: dict[str, str], leads_to: str) -> None:
     """Inside the stack the server has a name that no browser finds."""
     assert ui_url(Settings(_env_file=None, **given)) == leads_to
+
+
+@pytest.mark.parametrize("odd", ["it's", '"', "') OR 1=1 --", "` = ", "a b", "", "'" * 300])
+def test_a_version_with_an_odd_run_id_stands_in_the_table_beside_the_others(world: World, odd: str) -> None:
+    """Red if what stands in place of an id goes into a question as it is: the whole table then failed."""
+    client = connect(world.settings)
+    run = client.create_run(experiment_id(client, world.settings), run_name="night-train").info.run_id
+    client.create_registered_model("mine")
+    for run_id in (run, odd):
+        client.create_model_version("mine", source="/nowhere", run_id=run_id)
+    assert [row.run for row in versions_with_aliases("mine", world.settings)] == [odd[:8], "night-train"]

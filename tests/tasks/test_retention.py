@@ -1,13 +1,14 @@
 """Which runs housekeeping deletes, with their files, and which it keeps."""
 
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
-from mlflow.entities import ViewType
+from mlflow.entities import Run, RunData, RunInfo, RunTag, ViewType
 
 from sentiment.settings import Settings
-from tasks.retention import retire_runs
+from tasks.retention import families, retire_runs
 from tasks.tracking import connect, experiment_id
 from tests.servers import mlflow
 from tests.world import World
@@ -47,6 +48,11 @@ class Store:
         (folder / "weights").write_text(CONTENT)
         self.client.log_model_artifacts(made, str(folder))
         return str(made)
+
+    def rewrite(self, sql: str, *values: str) -> None:
+        """Change a row as somebody with access to the database could."""
+        with sqlite3.connect(str(self.settings.sqlite_file)) as database:
+            assert database.execute(sql, values).rowcount == 1
 
     def left(self) -> set[str]:
         return {run.info.run_id for run in self.client.search_runs([self.experiment])}
@@ -115,6 +121,87 @@ def test_a_version_registered_from_the_model_alone_keeps_the_run(store: Store) -
     store.client.create_model_version("mine", f"models:/{model.model_id}", model_id=model.model_id)
     retire_runs(store.settings)
     assert store.left() == {run}
+
+
+RUN = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
+MODEL = "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?"
+
+
+@pytest.mark.parametrize("written", ["{victim}", "file://{victim}", "file://{own}/../../../../victim", "{others}"])
+@pytest.mark.parametrize("of_model", [False, True])
+def test_a_folder_that_is_not_the_runs_own_is_left(
+    store: Store, tmp_path: Path, written: str, of_model: bool
+) -> None:
+    """Red if any folder that a row names is deleted: a store that was imported may name a folder of photos."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "photo.jpg").write_text("precious")
+    hostile, other = store.run(90), store.run(1)
+    client = store.client
+    own, others = (client.get_run(run).info.artifact_uri.removeprefix("file://") for run in (hostile, other))
+    uri = written.format(victim=victim, own=own, others=others)
+    if of_model:
+        store.rewrite(MODEL, uri, store.model(hostile))
+    else:
+        store.rewrite(RUN, uri, hostile)
+    care = retire_runs(store.settings)
+    assert (victim / "photo.jpg").read_text() == "precious"
+    assert (Path(others) / "report.txt").read_text() == (Path(own) / "report.txt").read_text() == CONTENT
+    assert store.left() == {hostile, other}
+    (left,) = care.left
+    assert uri in left and care.removed == []
+
+
+def test_a_runs_id_that_is_a_path_deletes_nothing(store: Store, tmp_path: Path) -> None:
+    victim = tmp_path / "victim" / "artifacts"
+    victim.mkdir(parents=True)
+    (victim / "photo.jpg").write_text("precious")
+    run = store.run(90)
+    location = store.client.get_experiment(store.experiment).artifact_location
+    for table, column in (("latest_metrics", "run_uuid"), ("tags", "run_uuid"), ("runs", "run_uuid")):
+        with sqlite3.connect(str(store.settings.sqlite_file)) as database:
+            database.execute(f"UPDATE {table} SET {column} = '../../victim' WHERE {column} = ?", (run,))  # noqa: S608
+    store.rewrite(RUN, f"{location}/../../victim/artifacts", "../../victim")
+    care = retire_runs(store.settings)
+    assert (victim / "photo.jpg").exists()
+    assert len(care.left) + len(care.failures) == 1
+
+
+def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path: Path) -> None:
+    run = store.run(90)
+    folder = Path(store.client.get_run(run).info.artifact_uri.removeprefix("file://")).parent
+    victim = folder.rename(tmp_path / "victim")
+    folder.symlink_to(victim)
+    care = retire_runs(store.settings)
+    assert (victim / "artifacts" / "report.txt").exists()
+    assert len(care.left) == 1
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_runs_that_are_each_others_parents_are_one_family(store: Store, length: int) -> None:
+    """Red if the way up has no end: housekeeping then ran for ever."""
+    ring = [store.run(90) for _ in range(length)]
+    for child, parent in zip(ring, [*ring[1:], ring[0]], strict=True):
+        store.client.set_tag(child, "mlflow.parentRunId", parent)
+    tail = store.run(90, parent=ring[0])
+    store.version(ring[-1])
+    retire_runs(store.settings)
+    assert store.left() == {*ring, tail}
+
+
+def test_a_chain_of_thousands_of_parents_is_one_family_at_once() -> None:
+    """Red if each run walks its whole way up: 20,000 of them would take minutes."""
+    chain = [
+        Run(
+            RunInfo(str(number), "0", "", "FINISHED", 1, 2, "active"),
+            RunData(tags=[RunTag("mlflow.parentRunId", str(number - 1))]),
+        )
+        for number in range(20_000)
+    ]
+    began = time.monotonic()
+    assert [len(family) for family in families(chain)] == [20_000]
+    assert time.monotonic() - began < 10
+    assert families([]) == []
 
 
 def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -> None:
