@@ -1,5 +1,6 @@
 """The MLflow store: made safely, connected explicitly, asked whether it is there."""
 
+import glob
 import logging
 import os
 import time
@@ -14,13 +15,15 @@ from filelock import FileLock
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import UsageError, WorldError
-from sentiment.files import publish
+from sentiment.files import PARTIAL, publish
 from sentiment.history import Epoch
 from sentiment.settings import Settings, shown
 from tasks.server_api import HTTP, IS_IT_RUNNING, WANTS_LOGIN
+from tasks.sqlite_store import PatientConnection, locked_error, query
 
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -37,6 +40,8 @@ def tracking_errors(uri: str) -> Iterator[None]:
         reason = str(err.message).strip().splitlines()[0][:300]
         if "Max retries exceeded" in reason:
             reason = "it does not answer."
+        if "database is locked" in reason:
+            raise locked_error(shown(uri)) from err
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {shown(uri)}"
         elif any(f"error code {code}" in reason for code in (401, 403)):
@@ -68,6 +73,8 @@ def connect(settings: Settings) -> MlflowClient:
     for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
     if settings.sqlite_file is not None:
+        if not event.contains(Engine, "do_connect", _patient):
+            event.listen(Engine, "do_connect", _patient)
         _create_sqlite(settings.sqlite_file)
     uri = settings.tracking_uri
     with tracking_errors(uri):
@@ -88,10 +95,10 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
                 return str(
                     client.create_experiment(settings.experiment, artifact_location=location, tags=_TRAINING)
                 )
-            except MlflowException as err:
-                if err.error_code != "RESOURCE_ALREADY_EXISTS":
+            except MlflowException:  # another process was quicker, or the answer of the server did not come
+                if client.get_experiment_by_name(settings.experiment) is None:
                     raise
-                return experiment_id(client, settings)  # another process was quicker
+                return experiment_id(client, settings)
         if found.lifecycle_stage == "deleted":
             raise WorldError(
                 f"The experiment {settings.experiment!r} was deleted in MLflow.",
@@ -101,24 +108,43 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         return str(found.experiment_id)
 
 
+def _patient(dialect: Any, _record: Any, _places: Any, how: dict[str, Any]) -> None:
+    """Let connections to SQLite files wait while another process holds them locked, and say so."""
+    if dialect.driver == "pysqlite":
+        how["factory"] = PatientConnection
+
+
 def _create_sqlite(file: Path) -> None:
     """Make a migrated database beside its place, then rename it.
 
     MLflow's migrations have no transaction: killed in the middle, or begun by two processes at once, they
-    would leave a store that never opens again.
+    would leave a store that never opens again. What a process that was killed in the middle left is removed by the
+    next.
     """
     if file.exists():
         _need_sqlite(file)
-        return
+        if not _leftovers(file):
+            return
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
+        for leftover in _leftovers(file):  # the lock is held: nobody is making it
+            leftover.unlink()
         if not file.exists():
             with tracking_errors(f"sqlite:///{file}"), _quiet("alembic", "mlflow.store.db.utils"):
                 publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))
 
 
+def _leftovers(file: Path) -> list[Path]:
+    """What a process left that was killed while it made the store: a database, and perhaps its journal."""
+    return list(file.parent.glob(f".{glob.escape(file.name)}.*{PARTIAL}*"))
+
+
 def _need_sqlite(file: Path) -> None:
-    """MLflow itself would retry a file that is no database for minutes."""
+    """Check that a file is a database that can be read; MLflow itself would retry for many minutes.
+
+    Raises:
+        WorldError: it is none, or another process holds it locked for long.
+    """
     with file.open("rb") as stream:
         head = stream.read(16)
     if head != b"SQLite format 3\x00":
@@ -126,6 +152,7 @@ def _need_sqlite(file: Path) -> None:
             f"The tracking store {file} is not an SQLite database.",
             "Move it away, or set SENTIFLOW_TRACKING_URI to another place.",
         )
+    query(file, "SELECT count(*) FROM sqlite_master")
 
 
 @contextmanager

@@ -48,6 +48,18 @@ def test_a_store_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> 
     process.wait()
     assert not (tmp_path / "mlruns" / "mlflow.db").exists(), "killed too late to mean anything"
     assert connect(settings_at(tmp_path)).search_experiments()
+    assert {path.name for path in (tmp_path / "mlruns").iterdir()} <= {"mlflow.db", ".mlflow.db.lock"}
+
+
+def test_leftovers_beside_a_whole_store_go_and_nothing_else(world: World) -> None:
+    """Red if only who makes the store cleans: one that was restored by hand keeps them for ever."""
+    folder = world.root / "mlruns"
+    gone = [".mlflow.db.0a1b2c3d.partial", ".mlflow.db.0a1b2c3d.partial-journal"]
+    kept = ["mlflow.db", "other.db", ".other.db.0a1b2c3d.partial", "mlflow.db.partial"]
+    for name in [*gone, *kept[1:]]:
+        (folder / name).touch()
+    connect(world.settings)
+    assert {path.name for path in folder.iterdir()} - {".mlflow.db.lock"} == set(kept)
 
 
 def test_a_server_that_is_down_is_told_with_its_address() -> None:
