@@ -45,7 +45,7 @@ format: setup-dev
 
 # Compares with PyTorch, too. Writes the table in the README.
 bench: setup-dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
+	$(INSTALL) --require-hashes -r requirements-bench.lock
 	$(BIN)/python -m tests.bench --write
 
 # Compares with MLflow's own server, by wrk (Debian: apt-get install wrk), and with Keras's predict. Writes the tables
@@ -134,6 +134,7 @@ lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra team --constraints requirements.lock --output-file requirements-team.lock
 	$(LOCK) --extra team --extra dev --constraints requirements-team.lock --output-file requirements-dev.lock
+	$(LOCK) --extra bench --constraints requirements-dev.lock --output-file requirements-bench.lock
 	uv pip compile --group pyproject.toml:serve $(LOCKED) --constraints requirements.lock --output-file requirements-serve.lock
 
 clean:
