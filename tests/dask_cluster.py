@@ -18,18 +18,35 @@ from tests.world import ROOT
 _DASK = Path(sys.executable).with_name("dask")
 
 
+def certificate(folder: Path) -> dict[str, str]:
+    """Make a certificate as the stack does; gives the variables that name it to all three sides."""
+    subprocess.run(["sh", ROOT / "stack" / "certificate.sh", folder], check=True)
+    own, key = str(folder / "certificate.pem"), str(folder / "key.pem")
+    sides = {f"{side}__{name}": file for side in ("SCHEDULER", "WORKER", "CLIENT") for name, file in
+             (("CERT", own), ("KEY", key))}  # fmt: skip
+    return {f"DASK_DISTRIBUTED__COMM__TLS__{name}": file for name, file in {"CA_FILE": own, **sides}.items()}
+
+
+def read_by_dask(variables: dict[str, str]) -> dict[str, str]:
+    """The keys of Dask's configuration that such variables set."""
+    names = {name: name.removeprefix("DASK_").lower() for name in variables}
+    return {names[name].replace("__", ".").replace("_", "-"): value for name, value in variables.items()}
+
+
 @contextmanager
-def cluster(folder: Path, **variables: str) -> Iterator[str]:
+def cluster(folder: Path, scheme: str = "tcp", **variables: str) -> Iterator[str]:
     """Run ``dask scheduler`` and twice ``dask worker`` until the block ends; gives the scheduler's address.
 
     Args:
         folder: for their logs and scratch files.
-        variables: of the workers' environment.
+        scheme: tcp or tls; the latter with the variables of ``certificate`` for the processes, and in Dask's
+            configuration of this one.
+        variables: of the scheduler's and the workers' environment.
     """
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = f"{scheme}://127.0.0.1:{free_port()}"
     port = address.rpartition(":")[2]
     with ExitStack() as stack:
-        scheduler = "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"
+        scheduler = "scheduler", "--protocol", scheme, "--host", "127.0.0.1", "--port", port, "--no-dashboard"
         stack.enter_context(_running(folder / "scheduler.log", scheduler, variables))
         _wait_for_port(int(port))
         for name in ("one", "two"):

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask.config
 import pandas as pd
 import pytest
+from distributed import Client
 
 from sentiment.errors import UsageError, WorldError
 from sentiment.progress import Advance
 from tasks.batch import Request, score_input
-from tests.dask_cluster import cluster
+from tests.dask_cluster import certificate, cluster, read_by_dask
 from tests.world import Trained
 
 
@@ -78,3 +80,27 @@ def test_dask_without_an_address_is_refused(trained: Trained, path: Path, tmp_pa
     settings = trained.world.settings.model_copy(update={"task_runner": "dask"})
     with pytest.raises(UsageError, match="needs the address of its scheduler"):
         score_input(Request(path, tmp_path / "out.parquet"), settings)
+
+
+def test_a_cluster_with_certificates_scores_for_who_has_one_and_for_nobody_else(
+    trained: Trained, path: Path, tmp_path: Path
+) -> None:
+    names = certificate(tmp_path)
+    known = read_by_dask(names)
+    request = Request(path, tmp_path / "out.parquet", keep=("id",))
+    with dask.config.set(known), cluster(tmp_path, "tls", **names) as address:
+        settings = trained.world.settings.model_copy(update={"task_runner": "dask", "dask_address": address})
+        assert score_input(request, settings).rows == 20_000
+        (tmp_path / "others").mkdir()
+        other = read_by_dask(certificate(tmp_path / "others"))
+        with dask.config.set(other), pytest.raises(WorldError, match="No Dask scheduler"):
+            score_input(request, settings)
+        place = address.removeprefix("tls://")
+        with pytest.raises((OSError, TimeoutError)):
+            Client(f"tcp://{place}", timeout=3)
+    with pytest.raises(UsageError, match="needs a certificate") as caught:
+        score_input(request, settings)
+    assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in caught.value.hint
+    Path(names["DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"]).unlink()
+    with dask.config.set(known), pytest.raises(WorldError, match="cannot be read"):
+        score_input(request, settings)
