@@ -30,7 +30,7 @@ class _Upload:
 
     body: bytearray = field(default_factory=bytearray)
     room: int = 0
-    timer: asyncio.Timeout = field(default_factory=lambda: asyncio.Timeout(None))
+    timer: asyncio.Timeout | None = None
     began: float = field(default_factory=time.monotonic)
     dropped: bool = False
 
@@ -76,7 +76,8 @@ class Uploads:
                 await _drain(receive)
             raise self._too_large()
         try:
-            async with asyncio.timeout(self._seconds) as upload.timer:
+            async with asyncio.timeout(self._seconds) as timer:
+                upload.timer = timer
                 while await self._read_on(receive, upload):
                     pass
         except TimeoutError as err:
@@ -104,7 +105,7 @@ class Uploads:
             return False
         if len(upload.body) > SMALL:
             self._take_room(upload)
-        if len(upload.body) // SMALL > steps:
+        if upload.timer is not None and len(upload.body) // SMALL > steps:
             upload.timer.reschedule(asyncio.get_running_loop().time() + self._seconds)
         return bool(message.get("more_body")) and not upload.dropped
 
@@ -115,7 +116,7 @@ class Uploads:
             slowest = min(self._arriving, key=lambda each: each.pace)
             slowest.dropped = True
             self._free(slowest)
-            if slowest is not upload and not slowest.timer.expired():
+            if slowest is not upload and slowest.timer is not None and not slowest.timer.expired():
                 slowest.timer.reschedule(0)
         if not upload.dropped:
             self._room -= len(upload.body) - upload.room
