@@ -1,101 +1,72 @@
-"""After a downtime: one run for all that was missed, not one for each slot, and none for nothing."""
+"""Runs of schedules whose time has come: one of them waits, not one for each slot that passed."""
 
-import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas import filters
-from prefect.client.schemas.objects import DeploymentSchedule, FlowRun, State, StateType
-from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Cancelled, Scheduled
+from prefect.client.schemas.responses import FlowRunResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled
 
-from tasks.deployments import Applied
-from tasks.slots import first_slot
-
-logger = logging.getLogger(__name__)
-
-TAG = "catch-up"
-
-_BY_SCHEDULE = "auto-scheduled"  # Prefect's own tag of a run that a schedule made
-_PAGE = 200  # the most that Prefect's API gives at once
+SKIPPED = "Skipped"
+"""Name of the state of a run that was dropped; the state's type is CANCELLED."""
 
 
-def catch_up(client: SyncPrefectClient, applied: Applied, began: datetime) -> FlowRun | None:
-    """Replace the runs that a schedule made and nothing ran by a single one, made now; None if no slot was missed.
+def due_runs(
+    client: SyncPrefectClient, deployment_ids: Sequence[UUID], before: datetime | None = None
+) -> list[FlowRunResponse]:
+    """Drop runs that are due and surplus, and give those that are due and left, earliest first.
 
-    What counts are slots since the deployment was last served, or since its schedule was made. The new run has
-    the parameters of today. Runs that a person or a trigger asked for are left as they are.
+    Of the runs that schedules made, the earliest is kept for each deployment and set of parameters; it gets the
+    parameters of today. A run whose schedule was paused, changed or removed is dropped. Runs that a person or a
+    trigger asked for, and runs that are repeated after a failure, stay as they are.
 
     Args:
         client: of the server.
-        applied: the deployment.
-        began: when the downtime ended; what is due later is not late.
+        deployment_ids: whose runs.
+        before: what is due later is left out; by default now.
     """
-    waiting = _all_waiting(client, applied.id, began)
-    late = [run for run in waiting if run.auto_scheduled and not run.run_count]
-    slot = _first_missed(client, applied, late, began)
-    made = None
-    if slot is not None and not any(TAG in run.tags for run in waiting):
-        made = client.create_flow_run_from_deployment(
-            applied.id,
-            state=Scheduled(message=f"Catches up on everything that was due since {slot:%Y-%m-%d %H:%M:%S} UTC."),
-            tags=[TAG],
-            idempotency_key=f"catch-up {applied.id} {slot.isoformat()}",
-        )
-    for run in late:  # last: if this process is killed before, the next one finds them and makes no second run
-        dropped: State[Any] = Cancelled(
-            message="It was due while nothing could run it; one run catches up on all."
-        )
-        client.set_flow_run_state(run.id, dropped, force=True)
-    return made
-
-
-def _first_missed(
-    client: SyncPrefectClient, applied: Applied, late: list[FlowRun], began: datetime
-) -> datetime | None:
-    """The first slot that has passed without a run, of schedules that hold and are not paused."""
-    active = [] if applied.on_server.paused else [each for each in applied.on_server.schedules if each.active]
-    ids = {each.id for each in active}
-    due = [run.expected_start_time for run in late if run.created_by is not None and run.created_by.id in ids]
-    slots = [first_slot(each.schedule, _last_served(client, applied, each)) for each in active]
-    return min((slot for slot in [*due, *slots] if slot is not None and slot <= began), default=None)
-
-
-def _last_served(client: SyncPrefectClient, applied: Applied, schedule: DeploymentSchedule) -> datetime:
-    """Until when slots were seen to: somebody asked for runs then, or ran one that was due a little later."""
-    made = schedule.created or datetime.now(UTC)
-    polled = max(made, applied.on_server.last_polled or made)
-    begun = client.read_flow_runs(
-        flow_run_filter=filters.FlowRunFilter(
-            deployment_id=filters.FlowRunFilterDeploymentId(any_=[applied.id]),
-            state=filters.FlowRunFilterState(
-                type=filters.FlowRunFilterStateType(not_any_=[StateType.SCHEDULED, StateType.CANCELLED])
-            ),
-            tags=filters.FlowRunFilterTags(all_=[_BY_SCHEDULE]),
-            expected_start_time=filters.FlowRunFilterExpectedStartTime(after_=polled),
-        ),
-        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-        limit=1,
-    )
-    return max([polled, *(run.expected_start_time for run in begun if run.expected_start_time)])
-
-
-def _all_waiting(client: SyncPrefectClient, deployment_id: UUID, before: datetime) -> list[FlowRun]:
-    """Every run of the deployment that waits although its time has come."""
-    found: list[FlowRun] = []
     while True:
-        page = client.read_flow_runs(
-            flow_run_filter=filters.FlowRunFilter(
-                deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment_id]),
-                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-                expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before),
-            ),
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=_PAGE,
-            offset=len(found),
+        due = client.get_scheduled_flow_runs_for_deployments(
+            list(deployment_ids), scheduled_before=before or datetime.now(UTC)
         )
-        found += page
-        if len(page) < _PAGE:
-            return found
+        try:
+            surplus = _surplus(client, due)
+            for run, why in surplus:
+                dropped: Any = Cancelled(name=SKIPPED, message=f"Skipped: {why}.")
+                client.set_flow_run_state(run.id, dropped, force=True)
+        except ObjectNotFound:  # somebody deletes runs or a deployment
+            continue
+        if not surplus:
+            return due
+
+
+def _surplus(client: SyncPrefectClient, due: Sequence[FlowRunResponse]) -> list[tuple[FlowRunResponse, str]]:
+    """Those to drop, and why; the others are given the parameters of today."""
+    surplus = []
+    kept: list[tuple[UUID, dict[str, Any]]] = []
+    schedules: dict[UUID, dict[UUID, dict[str, Any]]] = {}
+    for run in due:
+        if not (run.auto_scheduled and run.deployment_id and run.created_by) or run.run_count:
+            continue
+        if run.deployment_id not in schedules:
+            schedules[run.deployment_id] = _parameters(client, run.deployment_id)
+        parameters = schedules[run.deployment_id].get(run.created_by.id)  # type: ignore[arg-type]
+        if parameters is None:
+            surplus.append((run, "its schedule was paused, changed or removed"))
+        elif (run.deployment_id, parameters) in kept:
+            surplus.append((run, "another run of this schedule waits already"))
+        else:
+            kept.append((run.deployment_id, parameters))
+            if run.parameters != parameters:
+                client.update_flow_run(run.id, parameters=parameters)
+    return surplus
+
+
+def _parameters(client: SyncPrefectClient, deployment_id: UUID) -> dict[UUID, dict[str, Any]]:
+    """The parameters of runs that the active schedules of a deployment make, by the id of the schedule."""
+    deployment = client.read_deployment(deployment_id)
+    active = [] if deployment.paused else [each for each in deployment.schedules if each.active]
+    return {each.id: deployment.parameters | each.parameters for each in active}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import FlowRun, Log, State
+from prefect.client.schemas.objects import FlowRun, Log, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -58,15 +58,14 @@ def names(client: SyncPrefectClient) -> list[str]:
     return sorted(client.read_flow(each.flow_id).name for each in found)
 
 
-def follow(
-    client: SyncPrefectClient, run: FlowRun, waits: Callable[[State[Any]], None]
-) -> Iterator[Line | State[Any]]:
+def follow(client: SyncPrefectClient, run: FlowRun, waits: Callable[[bool], None]) -> Iterator[Line | State[Any]]:
     """Give each log line as it comes, and at last the state that the run ended in.
 
     Args:
         client: of the server.
         run: to follow.
-        waits: called once if the run has not begun after some seconds, with its state.
+        waits: called once if the run has not begun after some seconds, with whether another run of its
+            deployment goes on.
     """
     lines = _Lines(client, run)
     long = time.monotonic() + _LONG_SECONDS
@@ -75,7 +74,7 @@ def follow(
         yield from lines.fresh()
         if not told and state.is_scheduled() and time.monotonic() > long:
             told = True
-            waits(state)
+            waits(_is_behind_another(client, run))
         time.sleep(_POLL_SECONDS)
     quiet = time.monotonic() + _BATCH_SECONDS
     while time.monotonic() < quiet:
@@ -124,6 +123,15 @@ class _Lines:
             except ObjectNotFound:  # its events have not arrived yet
                 return "task"
         return self._steps[log.task_run_id]
+
+
+def _is_behind_another(client: SyncPrefectClient, run: FlowRun) -> bool:
+    begun = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    wanted = filters.FlowRunFilter(
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[run.deployment_id] if run.deployment_id else []),
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=begun)),
+    )
+    return bool(client.read_flow_runs(flow_run_filter=wanted, limit=1))
 
 
 def _state(client: SyncPrefectClient, run: FlowRun) -> State[Any]:

@@ -95,7 +95,7 @@ class Scheduled:
 
     def ends(self, number: signal.Signals) -> int:
         """Send a signal as a terminal or a service manager does; gives the exit code."""
-        (os.killpg if number in (signal.SIGINT, signal.SIGKILL) else os.kill)(self.process.pid, number)
+        (os.kill if number == signal.SIGTERM else os.killpg)(self.process.pid, number)
         code = self.process.wait(90)
         self._reader.join(10)
         return code

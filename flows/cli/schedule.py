@@ -68,7 +68,7 @@ def _home() -> Path:
 def _serve(table: list[Deployment], server: "Server", settings: Settings) -> None:
     from prefect.client.orchestration import get_client
 
-    from tasks.catch_up import catch_up
+    from tasks.catch_up import due_runs
     from tasks.close_killed import close_killed
     from tasks.deployments import apply
     from tasks.left_behind import close_left_behind
@@ -84,10 +84,11 @@ def _serve(table: list[Deployment], server: "Server", settings: Settings) -> Non
             CONSOLE.print(f"Marked as crashed: {escape(run.name)}, whose process was killed.", soft_wrap=True)
         if dead:  # their runs in MLflow, too
             close_killed(settings, logger, datetime.now(UTC))
-        caught_up = [each.spec.flow for each in applied if catch_up(client, each, began)]
+        late = {run.deployment_id for run in due_runs(client, ids, before=began) if run.auto_scheduled}
+        caught_up = [each.spec.flow for each in applied if each.id in late]
         _tell(applied, caught_up, server)
         mark_children()
-        run_until_told(ids, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
+        run_until_told(applied, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
     CONSOLE.print("Ended.")
 
 

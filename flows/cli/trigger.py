@@ -111,10 +111,10 @@ def _follow(client: "SyncPrefectClient", flow_run: "FlowRun") -> None:
         CONSOLE.print("Not followed any more; the run goes on.")
 
 
-def _tell_wait(state: "State[Any]") -> None:
+def _tell_wait(behind_another: bool) -> None:
     why = (
         "another run of this deployment goes on; it begins after that one"
-        if state.name == "AwaitingConcurrencySlot"
+        if behind_another
         else "nothing has taken it yet. Does `sentiflow schedule` run, or a worker?"
     )
     CONSOLE.print(f"It waits: {why}", soft_wrap=True)

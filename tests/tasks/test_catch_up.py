@@ -1,21 +1,21 @@
-"""What is made of slots that passed while nothing ran."""
+"""What is made of slots that passed while nothing could run them."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Completed, Scheduled
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.states import AwaitingRetry, Running, Scheduled
 
 from sentiment.schedules import Deployment, Schedule
-from tasks import catch_up as catching
+from tasks.catch_up import due_runs
 from tasks.deployments import Applied, apply
 
 HOURLY = Schedule(interval=timedelta(hours=1))
-EACH_SECOND = Schedule(interval=timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -30,129 +30,123 @@ def written(client: SyncPrefectClient, schedule: Schedule, dataset: str = "sampl
     return apply(client, Deployment("promote", "Promotes.", {"dataset": dataset}, schedule))
 
 
-def make_late(client: SyncPrefectClient, applied: Applied, hours: int) -> None:
-    """Let Prefect's scheduler make the runs of the last hours, as it does ahead of time."""
-    now = datetime.now(UTC)
-    body = {"start_time": (now - timedelta(hours=hours)).isoformat(), "end_time": now.isoformat(), "min_runs": 100}
-    client.request("POST", "/deployments/{id}/schedule", path_params={"id": applied.id}, json=body)
+def make_late(client: SyncPrefectClient, applied: Applied, hours: int, until: int = 0) -> None:
+    """Let Prefect's scheduler make the runs of some hours ago, as it does ahead of time; 100 at most."""
+    start, end = (datetime.now(UTC) - timedelta(hours=ago) for ago in (hours, until))
+    body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 100}
+    client.request("POST", f"/deployments/{applied.id}/schedule", json=body)
 
 
 def runs(client: SyncPrefectClient, applied: Applied, *states: StateType) -> list[FlowRun]:
     return client.read_flow_runs(
         flow_run_filter=filters.FlowRunFilter(
             deployment_id=filters.FlowRunFilterDeploymentId(any_=[applied.id]),
-            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states))),
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states or StateType))),
         )
     )
 
 
-def serve(client: SyncPrefectClient, applied: Applied) -> None:
-    """Ask for runs, as whoever serves a deployment does; the server notes when."""
-    client.get_scheduled_flow_runs_for_deployments([applied.id])
-    while (found := client.read_deployment(applied.id)).last_polled is None or found.last_polled < now_less(5):
-        time.sleep(0.05)
+def late(client: SyncPrefectClient, applied: Applied) -> list[FlowRun]:
+    """What is left of the runs that are due, earliest first."""
+    due_runs(client, [applied.id])
+    found = runs(client, applied, StateType.SCHEDULED)
+    now = datetime.now(UTC)
+    return sorted((run for run in found if run.expected_start_time < now), key=lambda run: run.expected_start_time)
 
 
-def catch_up(client: SyncPrefectClient, applied: Applied) -> FlowRun | None:
-    return catching.catch_up(client, applied, datetime.now(UTC))
+def reasons(client: SyncPrefectClient, applied: Applied) -> list[tuple[str, str]]:
+    dropped = runs(client, applied, StateType.CANCELLED)
+    return [(run.state.name, run.state.message) for run in dropped if run.state]
 
 
-def now_less(seconds: float) -> datetime:
-    return datetime.now(UTC) - timedelta(seconds=seconds)
+def ask(client: SyncPrefectClient, applied: Applied) -> FlowRun:
+    """As a person or an automation does."""
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    return client.create_flow_run_from_deployment(applied.id, state=Scheduled(scheduled_time=hour_ago))
 
 
-def again(client: SyncPrefectClient, applied: Applied) -> Applied:
-    return Applied(applied.spec, client.read_deployment(applied.id))
-
-
-def test_late_runs_are_replaced_by_one_with_the_parameters_of_today(client: SyncPrefectClient) -> None:
+def test_of_five_slots_that_passed_the_first_is_kept_with_the_parameters_of_today(
+    client: SyncPrefectClient,
+) -> None:
     make_late(client, written(client, HOURLY), hours=5)
     applied = written(client, HOURLY, dataset="imdb")
-    made = catch_up(client, applied)
-    assert made is not None and made.parameters == {"dataset": "imdb"}
-    assert [run.id for run in runs(client, applied, StateType.SCHEDULED)] == [made.id]
-    dropped = runs(client, applied, StateType.CANCELLED)
-    assert len(dropped) == 5
-    assert all("one run catches up" in run.state.message for run in dropped if run.state)
+    first = min(run.expected_start_time for run in runs(client, applied, StateType.SCHEDULED))
+    (kept,) = late(client, applied)
+    assert (kept.expected_start_time, kept.parameters) == (first, {"dataset": "imdb"})
+    assert reasons(client, applied) == [("Skipped", "Skipped: another run of this schedule waits already.")] * 4
 
 
-def test_a_start_that_is_killed_and_tried_again_makes_no_second_one(client: SyncPrefectClient) -> None:
+def test_slots_that_pass_while_one_waits_are_dropped(client: SyncPrefectClient) -> None:
+    """So waiting runs do not pile up while a run takes longer than its interval."""
     applied = written(client, HOURLY)
-    make_late(client, applied, hours=3)
-    assert catch_up(client, applied) is not None
-    make_late(client, written(client, HOURLY), hours=4)  # one slot that the first start did not know of
-    assert catch_up(client, applied) is None
+    make_late(client, applied, hours=6, until=4)
+    (kept,) = late(client, applied)
+    make_late(client, applied, hours=4)
+    assert [run.id for run in late(client, applied)] == [kept.id]
+    assert len(reasons(client, applied)) == 5
+
+
+def test_more_runs_than_the_server_gives_at_once_are_dropped(client: SyncPrefectClient) -> None:
+    applied = written(client, HOURLY)
+    for hours in (270, 180, 90):
+        make_late(client, applied, hours=hours, until=hours - 90)
+    assert len(runs(client, applied, StateType.SCHEDULED)) == 200, "as many as one answer holds"
+    assert len(due_runs(client, [applied.id])) == 1
     assert len(runs(client, applied, StateType.SCHEDULED)) == 1
 
 
-def test_a_slot_that_passed_without_a_run_is_made_up_for(client: SyncPrefectClient) -> None:
-    """The server was down as well: it made no run."""
-    applied = written(client, EACH_SECOND)
-    serve(client, applied)
-    until(lambda: catch_up(client, again(client, applied)) is not None)
-    assert len(runs(client, applied, StateType.SCHEDULED)) == 1
-
-
-def test_a_slot_whose_run_was_begun_early_is_not_missed(client: SyncPrefectClient) -> None:
-    """A run is taken some seconds ahead; a kill after that must not lead to another one for the same slot."""
+def test_what_is_not_due_is_left_alone(client: SyncPrefectClient) -> None:
     applied = written(client, HOURLY)
-    make_late(client, applied, hours=1)
-    (run,) = runs(client, applied, StateType.SCHEDULED)
-    client.set_flow_run_state(run.id, Completed(), force=True)
-    assert catch_up(client, applied) is None
-    assert runs(client, applied, StateType.SCHEDULED) == []
-
-
-def test_without_a_slot_in_between_there_is_nothing_to_catch_up_on(client: SyncPrefectClient) -> None:
-    applied = written(client, Schedule(interval=timedelta(days=400)))
-    serve(client, applied)
-    assert catch_up(client, again(client, applied)) is None
-    assert runs(client, applied, StateType.SCHEDULED) == []
-
-
-def test_what_came_due_while_it_started_is_not_missed(client: SyncPrefectClient) -> None:
-    """A start takes seconds; without this a new deployment of every second would begin with a catch-up."""
-    began = datetime.now(UTC)
-    applied = written(client, EACH_SECOND)
-    first = applied.on_server.schedules[0].created
-    assert first is not None
-    until(lambda: datetime.now(UTC) > first + timedelta(seconds=2.5))
-    assert catching.catch_up(client, applied, began) is None
+    client.request("POST", f"/deployments/{applied.id}/schedule", json={"min_runs": 3})
+    before = {run.id for run in runs(client, applied, StateType.SCHEDULED)}
+    assert len(before) >= 3
+    assert due_runs(client, [applied.id]) == []
+    assert {run.id for run in runs(client, applied, StateType.SCHEDULED)} == before
 
 
 @pytest.mark.parametrize("what", ["deployment", "schedule"])
 def test_what_is_paused_catches_up_on_nothing(client: SyncPrefectClient, what: str) -> None:
-    applied = written(client, EACH_SECOND)
+    applied = written(client, HOURLY)
+    make_late(client, applied, hours=2)
     if what == "deployment":
         client.pause_deployment(applied.id)
     else:
         client.update_deployment_schedule(applied.id, applied.on_server.schedules[0].id, active=False)
-    serve(client, applied)
-    first = applied.on_server.schedules[0].created
-    assert first is not None
-    until(lambda: datetime.now(UTC) > first + timedelta(seconds=2.5))
-    assert catch_up(client, again(client, applied)) is None
-    assert runs(client, applied, StateType.SCHEDULED) == []
+    assert late(client, applied) == []
+    assert set(reasons(client, applied)) == {("Skipped", "Skipped: its schedule was paused, changed or removed.")}
 
 
-def test_late_runs_of_a_schedule_that_changed_are_dropped_without_a_catch_up(client: SyncPrefectClient) -> None:
+def test_late_runs_of_a_schedule_that_changed_are_dropped(client: SyncPrefectClient) -> None:
     make_late(client, written(client, HOURLY), hours=3)
     applied = written(client, Schedule(interval=timedelta(days=400)))
-    assert catch_up(client, applied) is None
-    assert runs(client, applied, StateType.SCHEDULED) == []
+    assert late(client, applied) == []
 
 
-def test_a_run_that_a_person_asked_for_is_never_dropped(client: SyncPrefectClient) -> None:
+def test_runs_that_a_person_asked_for_are_never_dropped(client: SyncPrefectClient) -> None:
     applied = written(client, HOURLY)
-    asked = client.create_flow_run_from_deployment(applied.id, state=Scheduled(scheduled_time=now_less(3_600)))
+    asked = {ask(client, applied).id for _ in range(3)}
     make_late(client, applied, hours=2)
-    made = catch_up(client, applied)
-    assert made is not None
-    assert {run.id for run in runs(client, applied, StateType.SCHEDULED)} == {asked.id, made.id}
+    left = {run.id for run in late(client, applied)}
+    assert asked < left and len(left) == 4, "one of the schedule's two"
 
 
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came to hold"
-        time.sleep(0.1)
+def test_a_run_that_is_repeated_after_a_failure_is_not_dropped(client: SyncPrefectClient) -> None:
+    applied = written(client, HOURLY)
+    make_late(client, applied, hours=3)
+    begun = runs(client, applied, StateType.SCHEDULED)[0]
+    client.set_flow_run_state(begun.id, Running(), force=True)
+    client.set_flow_run_state(begun.id, AwaitingRetry(scheduled_time=datetime.now(UTC)), force=True)
+    left = {run.id for run in late(client, applied)}
+    assert begun.id in left and len(left) == 2, "the one that is repeated, and one of the two others"
+
+
+def test_a_schedule_that_a_person_added_with_parameters_of_its_own_keeps_a_run(client: SyncPrefectClient) -> None:
+    """Else the table that it names would never be scored."""
+    applied = written(client, HOURLY)
+    mine = DeploymentScheduleCreate(
+        schedule=IntervalSchedule(interval=timedelta(minutes=20)), parameters={"dataset": "imdb"}
+    )
+    client.create_deployment_schedules(applied.id, [mine])
+    make_late(client, applied, hours=3)
+    left = [run.parameters["dataset"] for run in late(client, applied)]
+    assert sorted(left) == ["imdb", "sample"]

@@ -1,0 +1,38 @@
+"""What the one who follows a run is told while it waits."""
+
+from collections.abc import Iterator
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.states import Completed, Running
+
+from sentiment.schedules import Deployment
+from tasks import follow
+from tasks.deployments import apply
+
+
+@pytest.fixture
+def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+        for each in client.read_deployments():
+            client.delete_deployment(each.id)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_it_is_told_whether_another_run_of_the_deployment_goes_on(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    monkeypatch.setattr(follow, "_LONG_SECONDS", 0.0)
+    applied = apply(client, Deployment("promote", "Promotes.", {"dataset": "sample"}))
+    other, waiting = (follow.start(client, applied.on_server, {}) for _ in range(2))
+    client.set_flow_run_state(other.id, Running() if goes_on else Completed(), force=True)
+    told: list[bool] = []
+
+    def waits(behind_another: bool) -> None:
+        told.append(behind_another)
+        client.set_flow_run_state(waiting.id, Completed(), force=True)
+
+    *_, last = follow.follow(client, waiting, waits)
+    assert told == [goes_on]
+    assert not isinstance(last, follow.Line) and last.is_completed()
