@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from flows.deployments import deployments
 from sentiment.errors import SentiflowError
+from sentiment.output import without_login
 from sentiment.schedules import NAME, Deployment, Schedule
 from sentiment.settings import PREFIX, Settings, load_settings
 
@@ -49,7 +50,8 @@ def work_pool(name: str, kind: str, settings: Settings) -> dict[str, Any]:
         kind: process, docker or kubernetes.
         settings: where MLflow's server is, for containers.
     """
-    server = settings.tracking_uri if settings.tracking_uri.startswith("http") else _SERVER
+    own = settings.tracking_uri.startswith("http")
+    server = without_login(settings.tracking_uri) if own else _SERVER  # the login is in a file, see above
     env = {f"{PREFIX}TRACKING_URI": server, **_told(settings)}
     container = {"image": _IMAGE, "image_pull_policy": "IfNotPresent", "env": env}
     variables: dict[str, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from urllib.parse import urlparse, urlunparse
 
 _JOINERS = "\u200c\u200d"  # part of Persian, of Indian scripts and of emoji; no terminal obeys them
 
@@ -43,6 +44,29 @@ def redact(text: str) -> str:
     for pattern, shown in _RULES:
         text = pattern.sub(shown, text)
     return text
+
+
+def without_login(address: str) -> str:
+    """An http(s) address that leads to the same page, but without the login, which no link may carry.
+
+    Example:
+        >>> without_login("https://me:secret@mlflow.example:5000/x?token=secret")
+        'https://mlflow.example:5000/x'
+    """
+    parts = urlparse(address)
+    return redact(urlunparse(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")))
+
+
+def without_secrets(err: Exception) -> Exception:
+    """An error of a library that can be chained to one of ours: its texts, and those of its causes, redacted.
+
+    Prefect stores the whole traceback of a failed run, for whoever may read its log.
+    """
+    each: BaseException | None = err
+    while each is not None:
+        each.args = tuple(redact(str(arg)) if isinstance(arg, (str, Exception)) else arg for arg in each.args)
+        each = each.__cause__ or each.__context__
+    return err
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from sentiment.errors import UsageError
+from sentiment.output import redact
 from sentiment.settings_runner import RunnerSettings
 from sentiment.settings_unattended import UnattendedSettings
 
@@ -169,7 +170,7 @@ class Settings(RunnerSettings, UnattendedSettings):
         if not value.startswith(head):
             if "://" not in value or value.startswith("file:"):
                 raise ValueError("expected sqlite:///path/to/mlflow.db or the http(s) address of an MLflow server")
-            urlparse(value)  # raises what is wrong with it
+            _check_login(value)
             return value
         if value == f"{head}:memory:":
             raise ValueError("a store in memory would be gone with the process; name a file")
@@ -181,6 +182,7 @@ class Settings(RunnerSettings, UnattendedSettings):
         parts = urlparse(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("expected an http(s) address")
+        _check_login(value)
         return value.rstrip("/")
 
     @property
@@ -200,17 +202,19 @@ class Settings(RunnerSettings, UnattendedSettings):
         return (file.parent if file else project_root() / "mlruns") / "artifacts"
 
 
-def shown(uri: str) -> str:
-    """An address without its password, for people and logs.
+def _check_login(address: str) -> None:
+    """Refuse a login that libraries would read in different ways, and then repeat in what they say.
 
-    Example:
-        >>> shown("postgresql://me:secret@db/mlflow")
-        'postgresql://me:***@db/mlflow'
-        >>> shown("https://token@mlflow.example")
-        'https://***@mlflow.example'
+    Raises:
+        ValueError: its message gives nothing of the address away.
     """
-    uri = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", uri)
-    return re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", uri)
+    try:
+        parts = urlparse(address)
+        clear = parts.netloc.count("@") <= 1 and (parts.port or 0) >= 0
+    except ValueError:
+        clear = False
+    if not clear:
+        raise ValueError("expected a valid address; in a login, write @ : / ? # as %40 %3A %2F %3F %23")
 
 
 def load_settings(**options: Any) -> Settings:
@@ -226,11 +230,11 @@ def load_settings(**options: Any) -> Settings:
         first = err.errors()[0]
         field = str(first["loc"][0])
         secret = SecretStr in get_args(Settings.model_fields[field].annotation)
-        got = "" if secret else f", got {first['input']!r}"
+        got = "" if secret else f", got {redact(str(first['input']))!r}"
         raise UsageError(
             f"{PREFIX}{field.upper()}: {first['msg'].removeprefix('Value error, ')}{got}.",
             "Correct it in the environment or in .env.",
-        ) from (None if secret else err)  # pydantic's own error shows the value, too
+        ) from None  # pydantic's own error shows the value, which may hold a password
 
 
 def _warn_of_unknown(names: Iterable[str]) -> None:

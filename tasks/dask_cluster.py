@@ -3,6 +3,7 @@
 from typing import Any
 
 from sentiment.errors import UsageError, WorldError
+from sentiment.output import redact, without_secrets
 from sentiment.settings import Settings
 
 REACH_SECONDS = 10
@@ -57,9 +58,9 @@ def dask_client(settings: Settings) -> Any:  # distributed is not typed
         if client is not None:
             client.close()
         raise WorldError(
-            f"No Dask scheduler with a worker answers at {settings.dask_address}.",
+            f"No Dask scheduler with a worker answers at {redact(str(settings.dask_address))}.",
             "Start `dask scheduler` and `dask worker`, or correct SENTIFLOW_DASK_ADDRESS.",
-        ) from err
+        ) from without_secrets(err)
     return client
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
 
 from sentiment.errors import UsageError, WorldError
-from sentiment.settings import shown
+from sentiment.output import redact, without_secrets
 from tasks.import_files import Moves, copy_all
 
 # What training, tracking and the registry write. The rest of MLflow's tables (traces and the like) is told when
@@ -78,13 +78,13 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
             return _copy(source, target, file, artifacts)
     except IntegrityError as err:
         raise WorldError(
-            f"{shown(database)} refuses a row: {str(err.orig).splitlines()[0]}.",
+            f"{redact(database)} refuses a row: {redact(str(err.orig).splitlines()[0])}.",
             "Nothing was imported. Is some of it there already, or was the local store changed by hand?",
-        ) from err
+        ) from without_secrets(err)
     except (SQLAlchemyError, NoSuchDialectError, ImportError) as err:
         raise WorldError(
-            f"Cannot import into {shown(database)}: {shown(str(err).splitlines()[0])}", "Nothing was imported."
-        ) from err
+            f"Cannot import into {redact(database)}: {redact(str(err).splitlines()[0])}", "Nothing was imported."
+        ) from without_secrets(err)
 
 
 def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -> Imported:
@@ -131,7 +131,7 @@ def _tables(source: Connection, target: Connection) -> dict[str, Table]:
 def _schema(connection: Connection) -> str:
     if not inspect(connection).has_table("alembic_version"):
         raise UsageError(
-            f"{shown(str(connection.engine.url))} is no MLflow store.",
+            f"{redact(str(connection.engine.url))} is no MLflow store.",
             "Start the server once, so that it makes one.",
         )
     return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
@@ -180,7 +180,7 @@ def _open_experiments(
 
 def _need_begun(number: int | None, target: Connection) -> int:
     if number is None:
-        raise UsageError(f"No server has used {shown(str(target.engine.url))} yet.", _START)
+        raise UsageError(f"No server has used {redact(str(target.engine.url))} yet.", _START)
     return number
 
 

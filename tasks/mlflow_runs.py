@@ -9,8 +9,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from sentiment.errors import UsageError
+from sentiment.output import redact
 from sentiment.run_record import RunRecord, called
-from sentiment.settings import Settings, shown
+from sentiment.settings import Settings
 from tasks.mlflow_registry import MlflowRegistry, names_of, versions_of
 from tasks.run_files import file_of
 from tasks.tracking import connect, tracking_errors
@@ -57,7 +58,7 @@ class MlflowRuns:
         """A run."""
         run = self._living(run_id)
         if run is None:
-            raise UsageError(f"There is no run {run_id} in {shown(self._uri)}.")
+            raise UsageError(f"There is no run {run_id} in {redact(self._uri)}.")
         return _record(run)
 
     def children(self, run_id: str) -> list[RunRecord]:

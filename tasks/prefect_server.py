@@ -23,7 +23,8 @@ from prefect.settings import get_current_settings
 
 from sentiment.errors import WorldError
 from sentiment.files import publish
-from sentiment.settings import Settings, shown
+from sentiment.output import redact, without_login
+from sentiment.settings import Settings
 from tasks.children import Child
 from tasks.console import CONSOLE
 
@@ -65,7 +66,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
         A function to call before the flow (it waits, and raises what the start raised), and which server it is.
     """
     if url := get_current_settings().api.url:
-        return lambda: None, f"the server at {shown(url)}"
+        return lambda: None, f"the server at {redact(url)}"
     log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
     own = _OwnServer(0, log, {"PREFECT_UI_ENABLED": "false"})
     _temporary.add(f"{own.base}/api")
@@ -273,10 +274,10 @@ def _need_answer(url: str) -> None:
     with get_client(sync_client=True) as client:
         if failure := client.api_healthcheck():
             raise WorldError(
-                f"The Prefect server at {shown(url)} does not answer: {failure}",
+                f"The Prefect server at {redact(url)} does not answer: {failure}",
                 "Start it, or unset PREFECT_API_URL to use one on this machine.",
             )
 
 
 def _ui(api_url: str) -> str:
-    return get_current_settings().ui_url or shown(api_url).rstrip("/").removesuffix("/api")
+    return get_current_settings().ui_url or without_login(api_url).rstrip("/").removesuffix("/api")

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from prefect import runtime
 from prefect.settings import get_current_settings
 
+from sentiment.output import without_login
 from sentiment.settings import load_settings, project_root
 from tasks.person import user
 
@@ -43,7 +44,10 @@ def flow_run_url(flow_run_id: str) -> str:
     """
     settings = get_current_settings()
     ui = settings.server.ui.api_url or settings.ui_url or settings.api.url or ""
-    base = ui.removesuffix("/").removesuffix("/api") or f"http://127.0.0.1:{load_settings().prefect_port}"
+    base = (
+        without_login(ui).removesuffix("/").removesuffix("/api")
+        or f"http://127.0.0.1:{load_settings().prefect_port}"
+    )
     return f"{base}/runs/flow-run/{flow_run_id}"
 
 

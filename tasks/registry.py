@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
+from sentiment.output import without_login
 from sentiment.settings import Settings
 from tasks.champion import need_model
 from tasks.tracking import connect, experiment_id, tracking_errors
@@ -34,9 +35,13 @@ class VersionRow:
 
 
 def ui_url(settings: Settings) -> str:
-    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens."""
+    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens.
+
+    Without a login: links stand in descriptions and messages.
+    """
     uri, told = settings.tracking_uri, "ui_url" in settings.model_fields_set
-    return (uri if uri.startswith(("http://", "https://")) and not told else settings.ui_url).rstrip("/")
+    own = uri.startswith(("http://", "https://")) and not told
+    return without_login(uri if own else settings.ui_url).rstrip("/")
 
 
 def run_url(client: MlflowClient, settings: Settings, run_id: str) -> str:

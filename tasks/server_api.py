@@ -17,7 +17,8 @@ from requests.adapters import HTTPAdapter, Retry
 
 from sentiment.errors import WorldError
 from sentiment.files import publish
-from sentiment.settings import Settings, shown
+from sentiment.output import redact, without_secrets
+from sentiment.settings import Settings
 from tasks.versions import MISSING
 
 # MLflow's own 7 retries of 120 s would wait four minutes for a dead server.
@@ -99,7 +100,7 @@ class ServerApi:
         try:
             publish(target, write)
         except requests.RequestException as err:
-            raise self._failed(str(err)) from err
+            raise self._failed(str(err)) from without_secrets(err)
 
     def _ask(self, method: str, path: str, **how: Any) -> requests.Response:
         try:
@@ -108,7 +109,7 @@ class ServerApi:
             )
         except requests.RequestException as err:
             away = isinstance(err, requests.ConnectionError) and not isinstance(err, requests.exceptions.SSLError)
-            raise self._failed("it does not answer." if away else str(err)) from err
+            raise self._failed("it does not answer." if away else str(err)) from without_secrets(err)
 
     def _json(self, what: str, response: requests.Response) -> dict[str, Any]:
         answer = _object_of(response)
@@ -119,7 +120,7 @@ class ServerApi:
     def _failed(self, reason: str, code: int = 0) -> WorldError:
         hint = WANTS_LOGIN if code in (401, 403) else IS_IT_RUNNING
         first = (reason.strip().splitlines() or [""])[0][:300]
-        return WorldError(f"The tracking store {shown(self._address)} failed: {shown(first)}", hint)
+        return WorldError(f"The tracking store {redact(self._address)} failed: {redact(first)}", hint)
 
 
 def _object_of(response: requests.Response) -> dict[str, Any] | None:

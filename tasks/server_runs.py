@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from sentiment.errors import UsageError
+from sentiment.output import redact
 from sentiment.run_record import RunRecord, called
-from sentiment.settings import Settings, shown
+from sentiment.settings import Settings
 from tasks.run_files import file_of
 from tasks.server_api import AT_ONCE, ServerApi
 from tasks.server_registry import ServerRegistry
@@ -71,7 +72,7 @@ class ServerRuns:
         """A run."""
         run = self._living(run_id)
         if run is None:
-            raise UsageError(f"There is no run {run_id} in {shown(self._settings.tracking_uri)}.")
+            raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
         return _record(run)
 
     def children(self, run_id: str) -> list[RunRecord]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.errors import UsageError
+from sentiment.output import redact
 from sentiment.run_record import RunRecord, called
-from sentiment.settings import Settings, shown
+from sentiment.settings import Settings
 from tasks.run_files import file_of
 from tasks.sqlite_registry import SqliteRegistry
 from tasks.sqlite_store import DELETED, query
@@ -50,7 +51,7 @@ class SqliteRuns:
         """A run."""
         found = self._records("run_uuid = ?", run_id, "")
         if not found:
-            raise UsageError(f"There is no run {run_id} in {shown(self._settings.tracking_uri)}.")
+            raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
         return found[0]
 
     def children(self, run_id: str) -> list[RunRecord]:

@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 from prefect import get_run_logger, task
 
 from sentiment.data.prepare import Prepared
+from sentiment.output import redact
 from sentiment.search_space import SearchSpace
-from sentiment.settings import load_settings, shown
+from sentiment.settings import load_settings
 from sentiment.sweep_record import TrialRow
 from tasks.results import RunContext
 from tasks.study import (
@@ -43,7 +44,7 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     """
     settings = load_settings()
     client = connect(settings)
-    store = {"store": shown(settings.tracking_uri), "experiment": settings.experiment}
+    store = {"store": redact(settings.tracking_uri), "experiment": settings.experiment}
     mine = identity(run.config, run.seed, dataset=prepared.digest, space=space.digest, name=name, **store)
     home = settings.data_dir / "sweeps" / run.model_name / mine
     fresh = Sweep(home / run.run_id, space, run.config, run.seed)

@@ -21,7 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sentiment.errors import UsageError, WorldError
 from sentiment.files import PARTIAL, publish
 from sentiment.history import Epoch
-from sentiment.settings import Settings, shown
+from sentiment.output import redact, without_secrets
+from sentiment.settings import Settings
 from tasks.server_api import HTTP, IS_IT_RUNNING, WANTS_LOGIN
 from tasks.sqlite_store import PatientConnection, locked_error, query
 
@@ -41,25 +42,28 @@ def tracking_errors(uri: str) -> Iterator[None]:
         if "Max retries exceeded" in reason:
             reason = "it does not answer."
         if "database is locked" in reason:
-            raise locked_error(shown(uri)) from err
+            raise locked_error(redact(uri)) from err
         if "out-of-date database schema" in reason:
-            hint = f"Back the database up, then: mlflow db upgrade {shown(uri)}"
+            hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
         elif any(f"error code {code}" in reason for code in (401, 403)):
             hint = WANTS_LOGIN
         elif uri.startswith("http"):
             hint = IS_IT_RUNNING
         else:
             hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
-        raise WorldError(f"The tracking store {shown(uri)} failed: {shown(reason)}", hint) from err
+        raise WorldError(f"The tracking store {redact(uri)} failed: {redact(reason)}", hint) from without_secrets(
+            err
+        )
     except ImportError as err:
         raise UsageError(
-            f"The tracking store {shown(uri)} needs a driver: {err}.", "Install it, or use another store."
-        ) from err
+            f"The tracking store {redact(uri)} needs a driver: {redact(str(err))}.",
+            "Install it, or use another store.",
+        ) from without_secrets(err)
     except SQLAlchemyError as err:
         raise WorldError(
-            f"The tracking store {shown(uri)} failed: {shown(str(err).splitlines()[0])}",
+            f"The tracking store {redact(uri)} failed: {redact(str(err).splitlines()[0])}",
             "Check SENTIFLOW_TRACKING_URI and its database.",
-        ) from err
+        ) from without_secrets(err)
 
 
 def connect(settings: Settings) -> MlflowClient:

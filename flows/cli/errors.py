@@ -5,6 +5,7 @@ import traceback
 from rich.markup import escape
 
 from sentiment.errors import SentiflowError
+from sentiment.output import redact
 from tasks.console import CONSOLE
 
 WORLD_FAILED = 3
@@ -20,8 +21,8 @@ def exit_code(err: BaseException) -> int:
 def report(err: BaseException, *, debug: bool) -> None:
     """Print what went wrong and what to do; the traceback only when asked for."""
     if debug:
-        CONSOLE.print("".join(traceback.format_exception(err)), markup=False, soft_wrap=True)
-    message, hint = _sentences(err)
+        CONSOLE.print(redact("".join(traceback.format_exception(err))), markup=False, soft_wrap=True)
+    message, hint = map(redact, _sentences(err))
     CONSOLE.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
     if hint:
         CONSOLE.print(f"       {escape(hint)}", soft_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from rich.markup import escape
 
+from sentiment.output import redact
 from tasks.console import CONSOLE
 
 
@@ -23,13 +24,15 @@ class ConsoleHandler(logging.Handler):
             return
         show(datetime.fromtimestamp(record.created), _step(record), record.getMessage(), record.levelno)
         if self._debug and record.exc_info:
-            CONSOLE.print(logging.Formatter().formatException(record.exc_info), markup=False, soft_wrap=True)
+            CONSOLE.print(
+                redact(logging.Formatter().formatException(record.exc_info)), markup=False, soft_wrap=True
+            )
 
 
 def show(moment: datetime, step: str, message: str, level: int) -> None:
     """Print a log line, the first if there are several."""
     style = "yellow" if level >= logging.WARNING else "default"
-    first = message.splitlines()[0] if message else ""
+    first = redact(message.splitlines()[0]) if message else ""
     CONSOLE.print(
         f"[dim]{moment:%H:%M:%S}[/] [bold]{escape(step):<10}[/] [{style}]{escape(first)}[/]", soft_wrap=True
     )

@@ -9,10 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from flows.cli.run_table import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
+from sentiment.output import redact
 from sentiment.run_fields import FIELDS, Fields, Value
 from sentiment.run_query import Query, select
 from sentiment.run_record import RunRecord
-from sentiment.settings import load_settings, shown
+from sentiment.settings import load_settings
 from tasks.run_store import open_store
 
 
@@ -33,7 +34,7 @@ def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> No
     if as_json:
         print_json(console, listed.records())
     elif not runs:
-        console.print(f"No runs yet in {shown(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
+        console.print(f"No runs yet in {redact(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
     elif not found:
         console.print(_none(runs, query, now), markup=False, soft_wrap=True)
     else:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from flows.cli.relay import relayed
 from flows.deployments import deployments
 from sentiment.errors import WorldError
+from sentiment.output import without_login
 from sentiment.schedules import Deployment
 from sentiment.settings import Settings, load_settings
 from tasks.console import CONSOLE
@@ -50,7 +51,10 @@ def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> No
         with (
             _alone(schedule_folder(settings), "with this data folder"),
             running_server(settings) as server,
-            _alone(_home() / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12], f"with {server.ui}"),
+            _alone(
+                _home() / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12],
+                f"with {without_login(server.ui)}",
+            ),
             relayed(debug=debug),
         ):
             _serve(table, server, settings)
@@ -98,7 +102,7 @@ def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> N
         more = ", and now once for what was missed" if each.spec.flow in caught_up else ""
         CONSOLE.print(f"  {each.spec.flow:<13} {escape(_when(each))}{more}", soft_wrap=True)
     login = f"   login: [bold]{escape(server.login)}[/]" if server.login else ""
-    CONSOLE.print(f"Prefect UI: [bold]{server.ui}[/]{login}   (Ctrl-C ends it)", soft_wrap=True)
+    CONSOLE.print(f"Prefect UI: [bold]{without_login(server.ui)}[/]{login}   (Ctrl-C ends it)", soft_wrap=True)
 
 
 def _when(applied: "Applied") -> str:

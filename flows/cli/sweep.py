@@ -14,6 +14,7 @@ from rich.markup import escape
 from flows.cli.train import start_up
 from sentiment.errors import UsageError
 from sentiment.names import model_name
+from sentiment.output import without_login
 from sentiment.recipes import check_seeds, load_recipe
 from sentiment.search_space import load_space
 from sentiment.settings import Settings, load_settings
@@ -122,7 +123,7 @@ def _to_use(result: "SweepResult", dataset: str, settings: Settings) -> list[str
         lines = [f"The best recipe: {path}"]
     else:
         store = urlparse(settings.tracking_uri)
-        address = store._replace(netloc=store.netloc.rpartition("@")[2]).geturl()  # no login in a command
+        address = without_login(settings.tracking_uri)  # no login in a command
         mlflow = Path(sys.executable).with_name("mlflow")
         fetch = f"{mlflow} artifacts download -r {result.run_id} -a {path.name} -d ."
         lines = [f"The best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]

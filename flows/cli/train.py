@@ -7,8 +7,9 @@ from rich.markup import escape
 
 from sentiment.errors import UnreachableError
 from sentiment.names import model_name
+from sentiment.output import redact
 from sentiment.recipes import TrainConfig, check_seeds, load_recipe
-from sentiment.settings import Settings, load_settings, shown
+from sentiment.settings import Settings, load_settings
 from tasks.console import CONSOLE
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
@@ -74,7 +75,7 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
     check_data(dataset, settings)
     check_free(model_name(dataset), settings)
     CONSOLE.print(told, soft_wrap=True)
-    CONSOLE.print(f"Store: {escape(shown(settings.tracking_uri))}", soft_wrap=True)
+    CONSOLE.print(f"Store: {escape(redact(settings.tracking_uri))}", soft_wrap=True)
     from tasks.prefect_server import start_early
 
     wait_for_server, where = start_early(settings)

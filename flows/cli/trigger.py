@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from flows.cli import logs
 from sentiment.errors import RefusedError, UsageError, WorldError
+from sentiment.output import without_login
 from sentiment.recipes import TrainConfig, load_recipe, make_recipe, split_change
 from sentiment.schedules import NAME
 from sentiment.settings import load_settings
@@ -53,7 +54,7 @@ def run(flow: str, dataset: str | None, recipe: str | None, changes: Sequence[st
             raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
         parameters = parameters_of(deployment, dataset, recipe, changes)
         flow_run = follow.start(client, deployment, parameters)
-        url = f"{server.ui}/runs/flow-run/{flow_run.id}"
+        url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
         CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
         if wait:
             _follow(client, flow_run)

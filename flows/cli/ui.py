@@ -8,6 +8,7 @@ import urllib.request
 from urllib.parse import urlparse
 
 from sentiment.errors import WorldError
+from sentiment.output import without_login
 from sentiment.settings import Settings, load_settings
 from tasks.children import Child
 from tasks.console import CONSOLE
@@ -20,7 +21,7 @@ def run(port: int | None) -> None:
     """Start the MLflow UI over the store of the settings, print its address once it answers, and wait."""
     settings = load_settings()
     if settings.tracking_uri.startswith("http"):
-        CONSOLE.print(f"The store is a server: open {settings.tracking_uri}", soft_wrap=True)
+        CONSOLE.print(f"The store is a server: open {without_login(settings.tracking_uri)}", soft_wrap=True)
         return
     address = urlparse(settings.ui_url)
     host, port = address.hostname or "127.0.0.1", port or address.port or 5000

@@ -67,7 +67,7 @@ def test_what_is_no_answer_is_told_with_a_way_out(status: int, body: str, told: 
 def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     with pytest.raises(WorldError) as caught:
         open_store(Settings(tracking_uri="http://me:secret@127.0.0.1:9")).names()
-    assert str(caught.value.args[0]) == "The tracking store http://me:***@127.0.0.1:9 failed: it does not answer."
+    assert str(caught.value.args[0]) == "The tracking store http://***@127.0.0.1:9 failed: it does not answer."
 
 
 @pytest.mark.parametrize(
