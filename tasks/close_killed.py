@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from mlflow.entities import Run, RunStatus
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
@@ -85,7 +85,7 @@ def _close_mine(
     except BusyError as err:
         care.left.append(str(err.args[0]))
         return
-    care.closed += [f"run {run.info.run_name}, whose process was killed" for run in closed]
+    care.closed += [f"run {run.info.run_name}, whose process is gone" for run in closed]
 
 
 def _close_foreign(client: MlflowClient, prefect: SyncPrefectClient, run: Run, care: Care, logger: Logger) -> None:
@@ -100,7 +100,7 @@ def _close_foreign(client: MlflowClient, prefect: SyncPrefectClient, run: Run, c
         care.left.append(f"run {run.info.run_name}: running elsewhere, says Prefect")
     else:
         state = flow_run.state.name or flow_run.state.type.value
-        status = RunStatus.FAILED if flow_run.state.is_failed() else RunStatus.KILLED
+        status = "FAILED" if flow_run.state.is_failed() else "KILLED"
         close(client, run, f"its flow run ended as {state}; closed by {_WHO}", logger, status)
         care.closed += [f"run {run.info.run_name}, whose flow run ended as {state}"]
 

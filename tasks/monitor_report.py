@@ -13,6 +13,7 @@ from sentiment.drift import Floats
 from sentiment.run_record import KIND, MONITOR
 from sentiment.settings import Settings, load_settings
 from tasks import provenance
+from tasks.creation import CREATION, create_run, token
 from tasks.monitor import NOW, REFERENCE
 from tasks.registry import run_url
 from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
@@ -60,9 +61,10 @@ def _open(client: MlflowClient, settings: Settings, watch: Watch, comparison: Co
         **provenance.git_tags(),
         **provenance.flow_run_tags(),
         **provenance.origin_tags(),
+        CREATION: token(),
     }
     experiment = experiment_id(client, settings)
-    return str(client.create_run(experiment, tags=tags, run_name=runtime.flow_run.name).info.run_id)
+    return str(create_run(client, experiment, tags, str(runtime.flow_run.name)).info.run_id)
 
 
 def _metrics(texts: Texts, comparison: Comparison) -> dict[str, float]:

@@ -13,6 +13,7 @@ from sentiment.data.reviews import used_at, vocabulary_file
 from sentiment.files import PARTIAL
 from sentiment.names import model_name
 from sentiment.settings import Settings
+from tasks import endings
 from tasks.care import Care, size_of
 from tasks.locks import own_lock
 from tasks.shared_lock import HOUSEKEEPING
@@ -43,6 +44,10 @@ def remove_old_files(settings: Settings, kept: Collection[str]) -> Care:
     for folder in _folders(data / "downloads"):
         with care.attempt(f"clean {folder}"):
             _clean_download(folder, before, care)
+    for note in sorted(endings.folder(settings).glob("*.json")):
+        with care.attempt(f"remove {note}"):
+            if note.stat().st_mtime < before:
+                _remove(note, "how a run ended that no store knows", care)
     return care
 
 

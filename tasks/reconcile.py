@@ -1,19 +1,23 @@
 """Close what killed processes left open: MLflow runs, models that were never finished, Prefect's flow runs."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow.entities import LoggedModelStatus, Run, RunStatus
+from mlflow.entities import LoggedModelStatus, Run
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from sentiment.settings import Settings
-from tasks import flow_runs
+from tasks import endings, flow_runs
+from tasks.creation import CREATION, runs_of
+from tasks.endings import Ending
 from tasks.locks import lock_tag, own_lock_tag
 from tasks.loggers import Logger
 from tasks.tracking import tracking_errors
 
 RUNNING = "attributes.status = 'RUNNING'"
+_KILLED = Ending("KILLED", "its process was killed")
 
 
 def work_folder(name: str, settings: Settings) -> Path:
@@ -31,8 +35,9 @@ def reconcile(
 ) -> list[Run]:
     """Close what trainings of this model left behind when they were killed; their lock is held, so none lives.
 
-    Runs still RUNNING become KILLED, models never finished are deleted, their flow runs become crashed, and
-    their work folders go. Returns the runs that were closed.
+    Runs still RUNNING become KILLED, or what they were when the store could not be told; models never finished are
+    deleted, their flow runs become crashed, and their work folders go. What a server made a second time, when it
+    carried out a request again, is deleted. Returns the runs that were closed.
 
     Args:
         client: of the store.
@@ -46,18 +51,34 @@ def reconcile(
         found = client.search_runs([experiment], f"{RUNNING} and tags.registered_model = '{name}'")
         tags = lock_tags(name, settings)
         left = [run for run in found if run.data.tags.get("lock") in tags]
+        left = _delete_twins(client, experiment, left, logger)
         for run in left:
-            close(client, run, f"its process was killed; closed by {who}", logger)
+            ending = endings.find(run, settings) or _KILLED
+            close(client, run, f"{ending.why}; closed by {who}", logger, ending.status)
+            endings.drop(run, settings)
         _delete_unfinished_models(client, experiment, name)
     shutil.rmtree(work_folder(name, settings), ignore_errors=True)
     return left
 
 
-def close(client: MlflowClient, run: Run, why: str, logger: Logger, status: int = RunStatus.KILLED) -> None:
+def _delete_twins(client: MlflowClient, experiment: str, left: Sequence[Run], logger: Logger) -> list[Run]:
+    """Delete those runs of whose creation another run came, too; gives those that stay."""
+    stay = []
+    for run in left:
+        creation = run.data.tags.get(CREATION)
+        if creation and len(runs_of(client, experiment, creation)) > 1:
+            logger.warning("Deleted a second record of run %s, which the MLflow server made.", run.info.run_name)
+            client.delete_run(run.info.run_id)
+        else:
+            stay.append(run)
+    return stay
+
+
+def close(client: MlflowClient, run: Run, why: str, logger: Logger, status: str = "KILLED") -> None:
     """End a run whose process is gone, and say so on both sides."""
     run_id = run.info.run_id
     client.set_tag(run_id, "end", why)
-    client.set_terminated(run_id, RunStatus.to_string(status))
+    client.set_terminated(run_id, status)
     logger.warning("Closed run %s: %s.", run.info.run_name, why)
     with get_client(sync_client=True) as prefect:
         flow_run = flow_runs.find(prefect, run.data.tags.get("prefect.flow_run_id"))

@@ -1,11 +1,13 @@
 """Put the trained model into the registry, once and whole."""
 
+from pathlib import Path
+
+import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 
@@ -17,6 +19,8 @@ from sentiment.reports.headline import headline
 from sentiment.scoring import TextScorer, Weights
 from sentiment.settings import load_settings
 from serving import package
+from tasks.creation import create_model, create_version, versions_of_run
+from tasks.mlflow_registry import names_of
 from tasks.results import Registered, RunContext, TrainedFiles
 from tasks.tracking import connect, experiment_id, timed, tracking_errors
 
@@ -57,9 +61,7 @@ def _log_model(
     """Store the packed model; READY only once it has been loaded back and scores as it should."""
     tags = {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
     params = {key: str(value) for key, value in run.config.model_dump().items()}
-    logged = client.create_logged_model(
-        experiment, name=run.model_name, source_run_id=run.run_id, tags=tags, params=params
-    )
+    logged = create_model(client, experiment, run.model_name, run.run_id, tags, params)
     description = Model(
         artifact_path=logged.artifact_location,
         run_id=run.run_id,
@@ -70,23 +72,31 @@ def _log_model(
     folder.mkdir()
     package.save(folder / "model", scorer, trained.keras, folder, description)
     client.log_model_artifacts(logged.model_id, str(folder / "model"))
-    _check_stored(logged.model_id, scorer)
+    _check_stored(logged.model_id, folder / "model", run.work / f"{logged.model_id}-stored", scorer)
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=trained.kept.number)])
     return str(logged.model_id)
 
 
-def _check_stored(model_id: str, scorer: TextScorer) -> None:
-    texts = package.EXAMPLE["text"].tolist()
-    stored = mlflow.pyfunc.load_model(f"models:/{model_id}").predict(package.EXAMPLE)
-    if not np.array_equal(stored["score"].to_numpy(), scorer.score(texts)):
-        raise WorldError(
-            f"The stored model {model_id} does not score as the trained one.", "Nothing was registered."
-        )
+def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -> None:
+    """Check that the store holds the packed model, and that this scores as it should.
+
+    What was packed here is loaded, never the store's copy: whoever can write to the store could have put other
+    code there. The two are compared instead, byte by byte.
+
+    Raises:
+        WorldError: they differ.
+    """
+    copy.mkdir()
+    stored = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(copy)))
+    scores = mlflow.pyfunc.load_model(str(packed)).predict(package.EXAMPLE)["score"].to_numpy()
+    right = np.array_equal(scores, scorer.score(package.EXAMPLE["text"].tolist()))
+    if not right or package.contents(stored) != package.contents(packed):
+        raise WorldError(f"The stored model {model_id} is not the trained one.", "Nothing was registered.")
 
 
 def _existing(client: MlflowClient, run: RunContext) -> Registered | None:
-    found = client.search_model_versions(f"name = '{run.model_name}' and run_id = '{run.run_id}'")
+    found = versions_of_run(client, run.model_name, run.run_id)
     return Registered(run.model_name, str(found[0].version), str(found[0].model_id)) if found else None
 
 
@@ -98,8 +108,8 @@ def _create_version(
             run.model_name,
             description=f"Sentiment of a text, trained on {prepared.name}: `text` in, `label` and `score` out.",
         )
-    except MlflowException as err:
-        if err.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+    except MlflowException:  # it is there already, perhaps by this very request, whose answer did not come
+        if run.model_name not in names_of(client):
             raise
     tags = {
         "dataset": prepared.name,
@@ -110,12 +120,6 @@ def _create_version(
         "test.accuracy_low": f"{measured.accuracy_low:.6f}",
         "test.accuracy_high": f"{measured.accuracy_high:.6f}",
     }
-    version = client.create_model_version(
-        run.model_name,
-        source=f"models:/{model_id}",
-        run_id=run.run_id,
-        model_id=model_id,
-        tags=tags,
-        description=f"{headline(measured).capitalize()}: {run.name}",
-    )
+    told = f"{headline(measured).capitalize()}: {run.name}"
+    version = create_version(client, run.model_name, run.run_id, model_id, tags, told)
     return Registered(run.model_name, str(version.version), model_id)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from mlflow.entities import Param, RunStatus, RunTag
+from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, runtime
@@ -18,9 +18,11 @@ from sentiment.names import dataset_name, model_name
 from sentiment.recipes import TrainConfig, check_seeds
 from sentiment.run_record import KIND, REPEATS, SEED, TRAINING
 from sentiment.settings import Settings, load_settings
-from tasks import interrupts, parent, provenance
+from tasks import endings, interrupts, parent, provenance
 from tasks.clock import startup_seconds
+from tasks.creation import CREATION, create_run, token
 from tasks.dataset_input import log_dataset
+from tasks.endings import Ending
 from tasks.locks import Held, lock_tag, training_lock
 from tasks.reconcile import reconcile, work_folder
 from tasks.results import RunContext
@@ -163,10 +165,15 @@ def _closing(client: MlflowClient, run: RunContext) -> Iterator[None]:
         yield
     except BaseException as err:
         failed = isinstance(err, Exception) and not interrupts.received
-        _close(client, run, RunStatus.FAILED if failed else RunStatus.KILLED, err)
+        _close(client, run, Ending("FAILED" if failed else "KILLED", _why(err)))
         raise
-    with tracking_errors(load_settings().tracking_uri):
-        client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FINISHED))
+    settings = load_settings()
+    try:
+        with tracking_errors(settings.tracking_uri):
+            client.set_terminated(run.run_id, "FINISHED")
+    except BaseException as err:
+        _keep(run.run_id, Ending("FINISHED", f"it finished, but could not be closed: {_why(err)}"), settings)
+        raise
 
 
 def _patience(settings: Settings) -> float:
@@ -206,10 +213,15 @@ def _open(
         **provenance.flow_run_tags(),
         **provenance.origin_tags(),
         "lock": lock_tag(model, settings),
+        CREATION: token(),
         **more,
     }
-    with tracking_errors(settings.tracking_uri):
-        run_id = client.create_run(experiment, tags=tags, run_name=planned.name).info.run_id
+    try:
+        with tracking_errors(settings.tracking_uri):
+            run_id = create_run(client, experiment, tags, planned.name).info.run_id
+    except BaseException as err:  # the store may have made it all the same
+        _keep(tags[CREATION], Ending("FAILED", _why(err)), settings)
+        raise
     return replace(planned, run_id=run_id, work=planned.work / run_id)
 
 
@@ -225,13 +237,23 @@ def _log_parameters(
         client.log_batch(run.run_id, params=[Param(key, str(value)) for key, value in values.items()])
 
 
-def _close(client: MlflowClient, run: RunContext, status: int, err: BaseException) -> None:
+def _close(client: MlflowClient, run: RunContext, ending: Ending) -> None:
     """Say on the run how it ended; when even that fails, the error on its way matters more."""
     try:
-        client.log_batch(run.run_id, tags=[RunTag("end", _why(err))])
-        client.set_terminated(run.run_id, RunStatus.to_string(status))
+        client.log_batch(run.run_id, tags=[RunTag("end", ending.why)])
+        client.set_terminated(run.run_id, ending.status)
     except Exception as failure:  # noqa: BLE001
         get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
+        shutil.rmtree(run.work, ignore_errors=True)  # first: the disk may be full
+        _keep(run.run_id, ending, load_settings())
+
+
+def _keep(key: str, ending: Ending, settings: Settings) -> None:
+    """Let the next start say how a run ended; when even that fails, the error on its way matters more."""
+    try:
+        endings.keep(key, ending, settings)
+    except OSError as failure:
+        get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
 
 
 def _why(err: BaseException) -> str:
@@ -242,5 +264,7 @@ def _why(err: BaseException) -> str:
         return "it was interrupted"
     if interrupts.received or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
         return "it was asked to end"
-    reason = str(err).splitlines()[0][:500] if str(err) else type(err).__name__
-    return reason.removesuffix(".")
+    if isinstance(err, SystemExit):
+        return f"its process ended itself, with exit code {err.code}"
+    reason = (str(err).splitlines() or [""])[0][:500].removesuffix(".")
+    return reason if " " in reason else f"{type(err).__name__}: {reason}".removesuffix(": ")

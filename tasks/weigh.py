@@ -9,11 +9,9 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import mlflow.artifacts
-import mlflow.pyfunc
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
 
 from sentiment import gate
@@ -22,6 +20,7 @@ from sentiment.errors import UsageError, WorldError
 from sentiment.gate import Cost, Decision, Limits, ScoreTable
 from sentiment.scoring import TextScorer
 from sentiment.settings import Settings
+from serving import package
 from tasks.champion import need_model, need_version
 from tasks.mlflow_registry import champion_of
 from tasks.tracking import connect, tracking_errors
@@ -57,10 +56,9 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Packaged:
-    """A packaged model: its files, and both ways to score with it."""
+    """A packaged model: its files, and what scores with them here."""
 
     path: Path
-    model: PyFuncModel
     scorer: TextScorer
 
 
@@ -104,15 +102,24 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def load(name: str, number: int, folder: Path) -> Packaged:
-    """Load a packaged model in both ways that it is used: as a pyfunc, and by the library's own scorer.
+    """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
+
+    The code that was packed with it is checked to be whole, and never run: whoever can write to the registry could
+    have put any other there, which would run with the rights and passwords of whoever promotes.
 
     Raises:
-        WorldError: it cannot be loaded.
+        WorldError: it cannot be loaded, here or by MLflow.
     """
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
-        return Packaged(path, mlflow.pyfunc.load_model(str(path)), TextScorer.load(path / "artifacts"))
-    except (MlflowException, OSError, ValueError, KeyError, ImportError) as err:
+        if not package.need_whole(path):
+            LOGGER.warning(
+                "%s version %d was packed with other code than this installation's: scored with this one's",
+                name,
+                number,
+            )
+        return Packaged(path, TextScorer.load(path / "artifacts"))
+    except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise WorldError(
             f"Cannot load {name} version {number}: {err}.", "Are its files still there? Choose another version."
         ) from err
@@ -122,15 +129,15 @@ def _cost(packaged: Packaged) -> Cost:
     """Measure what the packaged model costs whoever serves it."""
     size = sum(file.stat().st_size for file in packaged.path.rglob("*") if file.is_file())
     known = cycle(packaged.scorer.vocabulary.words[:_COMMON])
-    text = pd.DataFrame({"text": [" ".join(islice(known, packaged.scorer.sequence_length))]})  # of full length
-    packaged.model.predict(text)  # what is made at the first call is no part of an answer
-    seconds = (_seconds(packaged.model, text) for _ in range(_TEXTS))
+    text = " ".join(islice(known, packaged.scorer.sequence_length))  # of full length
+    packaged.scorer.score([text])  # what is made at the first call is no part of an answer
+    seconds = (_seconds(packaged.scorer, text) for _ in range(_TEXTS))
     return Cost(1_000 * statistics.median(seconds), size / 1e6)
 
 
-def _seconds(model: PyFuncModel, text: pd.DataFrame) -> float:
+def _seconds(scorer: TextScorer, text: str) -> float:
     started = time.perf_counter()
-    model.predict(text)
+    scorer.score([text])
     return time.perf_counter() - started
 
 

@@ -85,7 +85,7 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         care = housekeeping()
-        assert care.closed == [f"run {run.info.run_name}, whose process was killed"]
+        assert care.closed == [f"run {run.info.run_name}, whose process is gone"]
         assert not work.exists()
         closed = client.get_run(run.info.run_id)
         assert (closed.info.status, closed.data.tags["end"]) == (

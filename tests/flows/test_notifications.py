@@ -103,7 +103,7 @@ def test_a_run_of_a_schedule_waits_for_the_lock_and_is_told_once_when_its_proces
         assert prefect.read_flow_run(flow_run.id).state_name == "Crashed"
     (run,) = client.search_runs(["1"])
     assert run.info.status == "KILLED"
-    assert care.closed == [f"run {run.info.run_name}, whose process was killed"]
+    assert care.closed == [f"run {run.info.run_name}, whose process is gone"]
     (message,) = (message for message in got.messages if str(flow_run.id) in message["flow_run_url"])
     assert (message["state"], message["flow_run"]) == ("CRASHED", run.info.run_name)
     assert run.info.run_id in message["mlflow_run_url"]
