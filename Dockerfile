@@ -1,10 +1,10 @@
 # Two images of one file. `pipeline` runs the flows, MLflow's and Prefect's servers and Dask; `serve` answers over HTTP
 # with the champion, and holds neither TensorFlow nor Prefect.
 
-FROM python:3.11.13-slim-bookworm AS base
+FROM python:3.11.16-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b AS base
 # A fixed number: the files in the volumes belong to it.
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin sentiflow \
-    && install -d -o sentiflow -g sentiflow /data /texts /srv/mlflow /srv/prefect /srv/sentiflow
+    && install -d -o sentiflow -g sentiflow /data /texts /dask /srv/mlflow /srv/prefect /srv/sentiflow
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SENTIFLOW_DATA_DIR=/data
@@ -47,8 +47,10 @@ FROM base AS pipeline
 COPY --from=pipeline-dependencies /opt/venv /opt/venv
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist pip install --no-cache-dir --no-deps /dist/*.whl
 USER sentiflow
-# Compiled code of the training core stays on the volume.
-ENV NUMBA_CACHE_DIR=/data/numba
+# Compiled code of the training core stays on the volume; a read-only container has no home to write to.
+ENV NUMBA_CACHE_DIR=/data/numba \
+    PREFECT_HOME=/tmp/prefect \
+    MPLCONFIGDIR=/tmp/matplotlib
 # No server of its own: each service of docker-compose.yml has a check that fits it.
 HEALTHCHECK NONE
 CMD ["sentiflow", "--help"]

@@ -34,6 +34,15 @@ _CREATE = {
 _NOT_FOR_JOBS = re.compile("tracking_uri|artifact_root|data_dir|text_log|prefect_port|schedule_.*|serve_.*")
 _IMAGE = "sentiflow-pipeline:0.1.0"
 _SERVER = "http://mlflow:5000"
+# As docker-compose.yml confines its services; stack/kubernetes-pool.json does so with pods.
+_CONFINED = {
+    "read_only": True,
+    "tmpfs": {"/tmp": ""},
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges:true"],
+    "pids_limit": 8_192,
+    "init": True,
+}
 # Of a training on the IMDB reviews: 1.5 GB measured, twice that to be safe.
 _MEMORY, _CORES = 3, 2
 
@@ -58,13 +67,14 @@ def work_pool(name: str, kind: str, settings: Settings) -> dict[str, Any]:
         "process": {},
         "docker": {
             **container,
-            "networks": ["sentiflow_default"],
+            "networks": ["sentiflow_tracking", "sentiflow_orchestration"],
             "volumes": [
                 "sentiflow_data:/data",
                 "/etc/sentiflow/mlflow-credentials:/home/sentiflow/.mlflow/credentials:ro",
             ],
             "mem_limit": f"{_MEMORY}g",
             "auto_remove": True,
+            "container_create_kwargs": _CONFINED,
         },
         "kubernetes": {
             **container,

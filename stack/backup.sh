@@ -10,14 +10,15 @@ partial=$2/.$name.partial
 mkdir -p "$partial"
 trap 'rm -rf "$partial"' EXIT
 
+# As the database's own user, DATABASE PASSWORD: what it holds has no superuser's rights here.
+dump() { PGUSER=$1 PGPASSWORD=$2 pg_dump --format=custom --file="$partial/$1.dump" "$1"; }
 # MLflow before the artifacts: those that a row names are then in the archive.
-for database in mlflow prefect; do
-    pg_dump --format=custom --file="$partial/$database.dump" "$database"
-done
+dump mlflow "$MLFLOW_DB_PASSWORD"
+dump prefect "$PREFECT_DB_PASSWORD"
 # There is no folder before the first artifact.
 if [ -d "$store/artifacts" ]; then what=artifacts; else what=--files-from=/dev/null; fi
 # 1 says that a file changed meanwhile: one of a run that had not ended.
-tar --create --gzip --file="$partial/artifacts.tar.gz" --directory="$store" "$what" || [ $? -eq 1 ]
+tar --create --gzip --hard-dereference --file="$partial/artifacts.tar.gz" --directory="$store" "$what" || [ $? -eq 1 ]
 (cd "$partial" && sha256sum mlflow.dump prefect.dump artifacts.tar.gz >SHA256SUMS)
 # A container's root would keep it from whoever the folder belongs to.
 if [ "$(id -u)" = 0 ]; then chown -R --reference="$2" "$partial"; fi

@@ -1,18 +1,27 @@
 #!/bin/sh
-# Write random passwords to .env, for each that it lacks. What is there stays.
+# Random passwords, each in a file of its own, which only the containers that need it see: env.sh [ENV [SECRETS]]
+# ENV, the file of settings, names their folder. What is there stays.
 set -eu
 umask 077
 file=${1:-.env}
+
 touch "$file"
-
-random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
-
+chmod 600 "$file"
 if [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
-for name in POSTGRES_PASSWORD PREFECT_DB_PASSWORD MLFLOW_DB_PASSWORD PREFECT_ADMIN_PASSWORD MLFLOW_ADMIN_PASSWORD \
-    MLFLOW_READER_PASSWORD MLFLOW_SECRET_KEY REDIS_PASSWORD; do
-    if ! grep -q "^$name=." "$file"; then
-        echo "$name=$(random)" >>"$file"
-        echo "$name written to $file"
+if ! grep -q '^SECRETS=.' "$file"; then echo "SECRETS=${2:-./secrets}" >>"$file"; fi
+folder=$(sed -n 's/^SECRETS=//p' "$file")
+
+mkdir -p "$folder"
+chmod 700 "$folder"
+for name in POSTGRES_PASSWORD PREFECT_DB_PASSWORD MLFLOW_DB_PASSWORD PREFECT_LOGIN MLFLOW_ADMIN_PASSWORD \
+    MLFLOW_WORKER_PASSWORD MLFLOW_READER_PASSWORD MLFLOW_SECRET_KEY REDIS_PASSWORD; do
+    if [ ! -s "$folder/$name" ]; then
+        random=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+        case $name in PREFECT_LOGIN) random=admin:$random ;; esac
+        printf %s "$random" >"$folder/.new"
+        # The containers' users are others than the folder's owner, who alone gets to the files on this machine.
+        chmod 444 "$folder/.new"
+        mv "$folder/.new" "$folder/$name"
+        echo "$name written to $folder"
     fi
 done
-chmod 600 "$file"

@@ -1,43 +1,82 @@
 #!/bin/sh
 # Put a backup in the place of both databases and the artifacts: restore.sh STORE BACKUPS NAME
+# Without BACKUPS and NAME it only settles what one that was killed left, as each begins with: `make up` does so, too.
 # All is unpacked beside what is there, which goes only once that succeeded. Nobody else may be connected.
 set -eu
+umask 022
 export PGOPTIONS=--client-min-messages=warning
-store=$1 backup=$2/$3
+store=$1 new=$1/.restored old=$1/.replaced
+
+query() { psql --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname postgres; }
+
+# The databases are exchanged in one step, after the artifacts: they tell whether that step was taken. If not, the old
+# artifacts come back. mlflow_replaced, the sign that it was, is the last to go.
+settle() {
+    replaced=$(echo "SELECT count(*) FROM pg_database WHERE datname = 'mlflow_replaced'" | query)
+    if [ "$replaced" = 0 ] && [ -d "$old/artifacts" ]; then
+        if [ -d "$store/artifacts" ]; then mv "$store/artifacts" "$new/artifacts"; fi
+        mv "$old/artifacts" "$store/artifacts"
+        echo "A restore did not end: the artifacts from before it are back, beside the databases from before it." >&2
+    fi
+    rm -rf "$new" "$old"
+    query <<SQL
+DROP DATABASE IF EXISTS mlflow_restored WITH (FORCE);
+DROP DATABASE IF EXISTS prefect_restored WITH (FORCE);
+DROP DATABASE IF EXISTS prefect_replaced WITH (FORCE);
+DROP DATABASE IF EXISTS mlflow_replaced WITH (FORCE);
+SQL
+}
+finish() {
+    status=$?
+    trap '' INT TERM
+    trap - EXIT
+    settle
+    exit "$status"
+}
+
+exec 9<"$store"
+flock --nonblock 9 || { echo "Another restore is under way." >&2; exit 2; }
+settle
+if [ $# -lt 3 ]; then exit 0; fi
+
+backup=$2/$3
 if [ -z "$3" ] || [ ! -f "$backup/SHA256SUMS" ]; then
     echo "There is no backup '$3'. There are:" >&2
     ls "$2" >&2
     exit 2
 fi
 (cd "$backup" && sha256sum --check --quiet SHA256SUMS)
+if tar --list --verbose --gzip --file="$backup/artifacts.tar.gz" | grep '^[^d-]' >&2; then
+    echo "The archive of backup $3 holds the above, which are neither files nor folders: it is refused." >&2
+    exit 1
+fi
 
-query() { psql --quiet --set ON_ERROR_STOP=1 --dbname postgres; }
-
-new=$store/.restored old=$store/.replaced
-rm -rf "$new" "$old"
-mkdir "$new" "$old"
-tar --extract --gzip --file="$backup/artifacts.tar.gz" --directory="$new" --preserve-permissions --numeric-owner
-if [ "$(id -u)" = 0 ]; then chown "$OWNER" "$store"; fi
-
-for database in mlflow prefect; do
-    query <<SQL
-DROP DATABASE IF EXISTS ${database}_replaced;
-DROP DATABASE IF EXISTS ${database}_restored WITH (FORCE);
-CREATE DATABASE ${database}_restored OWNER $database;
-REVOKE CONNECT ON DATABASE ${database}_restored FROM PUBLIC;
-SQL
-    pg_restore --exit-on-error --no-owner --role="$database" --dbname="${database}_restored" "$backup/$database.dump"
-done
-
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 # There is no folder before the first artifact.
-swap() {
-    if [ -d "$store/artifacts" ]; then mv "$store/artifacts" "$1/artifacts"; fi
-    if [ -d "$2/artifacts" ]; then mv "$2/artifacts" "$store/artifacts"; fi
+mkdir -p "$new/artifacts" "$old" "$store/artifacts"
+tar --extract --gzip --file="$backup/artifacts.tar.gz" --directory="$new" --no-same-permissions --no-same-owner
+if [ "$(id -u)" = 0 ]; then
+    chown "$OWNER" "$store" "$store/artifacts"
+    chown -R "$OWNER" "$new/artifacts"
+fi
+
+# As the database's own user, DATABASE PASSWORD: what a dump says is run with no superuser's rights.
+load() {
+    query <<SQL
+CREATE DATABASE $1_restored OWNER $1;
+REVOKE CONNECT ON DATABASE $1_restored FROM PUBLIC;
+SQL
+    PGUSER=$1 PGPASSWORD=$2 pg_restore --exit-on-error --no-owner --no-privileges --dbname="$1_restored" "$backup/$1.dump"
 }
-# Nothing may come between the files and the databases.
-trap '' INT TERM
-swap "$old" "$new"
-trap 'swap "$new" "$old"' EXIT
+load mlflow "$MLFLOW_DB_PASSWORD"
+load prefect "$PREFECT_DB_PASSWORD"
+
+mv "$store/artifacts" "$old/artifacts"
+mv "$new/artifacts" "$store/artifacts"
+# On the disk before the databases say so.
+sync --file-system "$store"
 query <<SQL
 BEGIN;
 ALTER DATABASE mlflow RENAME TO mlflow_replaced;
@@ -46,10 +85,4 @@ ALTER DATABASE prefect RENAME TO prefect_replaced;
 ALTER DATABASE prefect_restored RENAME TO prefect;
 COMMIT;
 SQL
-trap - EXIT INT TERM
-query <<SQL
-DROP DATABASE mlflow_replaced WITH (FORCE);
-DROP DATABASE prefect_replaced WITH (FORCE);
-SQL
-rm -rf "$new" "$old"
 echo "Restored $3"

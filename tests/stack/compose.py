@@ -66,7 +66,7 @@ class Place:
 
     Attributes:
         service: whose container.
-        ports: by service, the container's port and the one it has here.
+        ports: by service that it reaches, the container's port and the one it has here.
         folders: by path in the container, the path here.
     """
 
@@ -84,7 +84,7 @@ class Place:
         """Rewrite the variables: hosts, the ports that stand beside them, addresses, paths."""
         values = {name: self._common(value) for name, value in variables.items()}
         for name, value in variables.items():
-            if name.endswith("_PORT") and name.removesuffix("PORT") + "HOST" not in variables:
+            if name.endswith("_PORT") and variables.get(name.removesuffix("PORT") + "HOST") not in self.ports:
                 values[name] = self.argument(value)
             if name.endswith("HOST") and value in self.ports:
                 beside = name.removesuffix("HOST") + "PORT"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class Container:
         service: its part of the compose file.
         project: the folder with the Dockerfile.
         root: state, volumes and logs of all.
-        ports: of all services, see ``Place``.
+        ports: of the services that it reaches, see ``Place``.
+        secrets: by name, their files.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Container:
     project: Path
     root: Path
     ports: Mapping[str, Mapping[int, int]]
+    secrets: Mapping[str, Path]
 
     @property
     def is_one_shot(self) -> bool:
@@ -48,7 +51,8 @@ class Container:
     @property
     def parts(self) -> str:
         """What a container is made of: when it differs, Compose makes it anew."""
-        return json.dumps([self.service.get("command"), self.service.get("environment")], sort_keys=True)
+        told = ("command", "entrypoint", "environment", "secrets")
+        return json.dumps([self.service.get(name) for name in told], sort_keys=True)
 
     def made_of(self) -> str | None:
         """The parts of the process that was started last."""
@@ -60,6 +64,7 @@ class Container:
         as_user: dict[str, Any] = {}
         if self._is_database and os.geteuid() == 0:  # it refuses to run as root
             as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        self._lay_out_secrets()
         self.log_file.parent.mkdir(exist_ok=True)
         with self.log_file.open("ab") as log:
             process = subprocess.Popen(
@@ -76,6 +81,7 @@ class Container:
 
     def run(self, arguments: list[str]) -> int:
         """Run it in the foreground with other arguments."""
+        self._lay_out_secrets()
         command = self._command(arguments)
         return subprocess.run(command, env=self.environment(), cwd=self._folder(), check=False).returncode
 
@@ -84,7 +90,8 @@ class Container:
         check = self.service.get("healthcheck", {}).get("test")
         words = check[1:] if check else self._image.health
         assert words, f"{self.name} has no health check"
-        command = [self._place.argument(word) for word in words]
+        in_shell = ["sh", "-c"] if check and check[0] == "CMD-SHELL" else []
+        command = [*in_shell, *(self._place.argument(word) for word in words)]
         done = subprocess.run(
             command, env=self.environment(), cwd=self._folder(), capture_output=True, check=False
         )
@@ -129,7 +136,7 @@ class Container:
         words = self.service.get("command") or self._image.command if arguments is None else arguments
         command = [self._place.argument(word) for word in [*(self.service.get("entrypoint") or []), *words]]
         if not self._is_database:
-            return command
+            return [*self._confinement(), *command]
         data, sockets = self._volume("postgres"), self._folder("sockets")
         if os.geteuid() == 0:
             for folder in (data, sockets):
@@ -138,6 +145,29 @@ class Container:
         script = self._folders["/docker-entrypoint-initdb.d/databases.sh"]
         port = str(self.ports[self.name][5432])
         return ["sh", str(HERE / "image" / "postgres.sh"), str(data), str(sockets), str(script), port, *command]
+
+    def _confinement(self) -> list[str]:
+        """What makes everything but its volumes and /tmp read-only, where this machine lets a test do that."""
+        if not (self.service.get("read_only") and _can_confine()):
+            return []
+        volumes = [volume["target"] for volume in self.service.get("volumes", []) if not volume.get("read_only")]
+        folders = [str(self._folders[path]) for path in ("/tmp", *volumes)]
+        return [
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "sh",
+            str(HERE / "image/confined.sh"),
+            *folders,
+            "--",
+        ]
+
+    def _lay_out_secrets(self) -> None:
+        folder = self._folders["/run/secrets"]
+        for secret in self.service.get("secrets", []):
+            file = folder / Path(secret.get("target", secret["source"])).name
+            file.unlink(missing_ok=True)
+            shutil.copy(self.secrets[secret["source"]], file)
 
     def environment(self) -> dict[str, str]:
         """Its own variables, rewritten, and those of a machine."""
@@ -150,6 +180,7 @@ class Container:
             **self._place.environment({**self._image.environment, **given}),
             "PATH": os.pathsep.join(map(str, programs)),
             "HOME": str(self._folder()),
+            "TMPDIR": str(self._folders["/tmp"]),
             "LANG": "C.UTF-8",
             "STACK_CONTAINER": f"{self.root}/{self.name}",
         }
@@ -168,7 +199,7 @@ class Container:
     @property
     def _folders(self) -> dict[str, Path]:
         """By path in the container; what is no volume is the container's own."""
-        own = {path: self._folder(path[1:]) for path in ("/tmp", "/data")}
+        own = {path: self._folder(path[1:]) for path in ("/tmp", "/run/secrets")}
         volumes = self.service.get("volumes", [])
         return own | {
             volume["target"]: (
@@ -197,3 +228,10 @@ class Container:
     @property
     def _mark(self) -> str:
         return f"{self.root}/{self.name}\0"
+
+
+@cache
+def _can_confine() -> bool:
+    """Whether this is root in a container or machine that may mount."""
+    command = shlex.split("unshare --mount --propagation=private mount -o remount,bind,ro /")
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0

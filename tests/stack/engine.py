@@ -1,12 +1,15 @@
 """A stand-in for a container engine: ``docker compose`` with plain processes.
 
 Started through ``image/docker`` by the project's own Makefile. Its state is a folder, so that each command is a
-process of its own, as with the real one. Not imitated: networks, users, replicas and restarts after a crash.
+process of its own, as with the real one. A service finds only those that share a network with it, and, where this
+machine lets a test arrange that, writes only to its volumes and /tmp. Not imitated: users, limits, replicas and
+restarts after a crash.
 """
 
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,10 +33,13 @@ class Engine:
     """
 
     def __init__(self, project: Path, root: Path, options: list[str]) -> None:
-        self.services: dict[str, Any] = read_config(project, options)["services"]
+        config = read_config(project, options)
+        self.services: dict[str, Any] = config["services"]
         ports = choose_ports(root / "ports.json", self.services)
+        secrets = {name: Path(secret["file"]) for name, secret in config["secrets"].items()}
         self.containers = {
-            name: Container(name, service, project, root, ports) for name, service in self.services.items()
+            name: Container(name, service, project, root, _reached(name, self.services, ports), secrets)
+            for name, service in self.services.items()
         }
         self._failed: list[str] = []
         """What went wrong first; the others then only gave up."""
@@ -101,11 +107,23 @@ def choose_ports(file: Path, services: dict[str, Any]) -> dict[str, dict[int, in
     known: dict[str, dict[str, int]] = json.loads(file.read_text()) if file.is_file() else {}
     for name, service in services.items():
         ports = known.setdefault(name, {})
-        for inside in service.get("expose", []):
+        checked = re.findall(r"127\.0\.0\.1:(\d+)", json.dumps(service.get("healthcheck", {})))
+        for inside in [*service.get("expose", []), *checked]:
             ports.setdefault(str(inside), free_port())
         ports |= {str(port["target"]): int(port["published"]) for port in service.get("ports", [])}
     file.write_text(json.dumps(known))
     return {name: {int(inside): here for inside, here in ports.items()} for name, ports in known.items()}
+
+
+def networks(service: dict[str, Any]) -> set[str]:
+    """The networks that a service is in."""
+    return set(service.get("networks") or {})
+
+
+def _reached(name: str, services: dict[str, Any], ports: dict[str, dict[int, int]]) -> dict[str, dict[int, int]]:
+    """The ports of a service and of those that it shares a network with."""
+    own = networks(services[name])
+    return {other: ports[other] for other, service in services.items() if other == name or own & networks(service)}
 
 
 def main() -> int:

@@ -57,10 +57,8 @@ class Team:
             "STACK_ROOT": str(self.root / "state"),
         }
 
-    @property
-    def secrets(self) -> dict[str, str]:
-        lines = (self.project / ".env").read_text().splitlines()
-        return dict(line.split("=", 1) for line in lines if "=" in line)
+    def secret(self, name: str) -> str:
+        return (self.project / "secrets" / name).read_text()
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command in the project; gives what it wrote."""
@@ -75,7 +73,8 @@ class Team:
         return self.run("docker", "compose", "--env-file", ".env", *words, code=code)
 
     def port(self, name: str) -> int:
-        return int(self.secrets[name])
+        lines = (self.project / ".env").read_text().splitlines()
+        return int(dict(line.split("=", 1) for line in lines)[name])
 
     def inner_port(self, service: str, port: int) -> int:
         """Where a port that is not published is on this machine."""
@@ -95,11 +94,11 @@ class Team:
         """With the passwords of the stack in this process."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-            patch.setenv("MLFLOW_TRACKING_PASSWORD", self.secrets["MLFLOW_ADMIN_PASSWORD"])
+            patch.setenv("MLFLOW_TRACKING_PASSWORD", self.secret("MLFLOW_ADMIN_PASSWORD"))
             patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
             values: dict[Any, Any] = {
                 PREFECT_API_URL: f"http://127.0.0.1:{self.port('PREFECT_PORT')}/api",
-                PREFECT_API_AUTH_STRING: f"admin:{self.secrets['PREFECT_ADMIN_PASSWORD']}",
+                PREFECT_API_AUTH_STRING: self.secret("PREFECT_LOGIN"),
                 PREFECT_CLIENT_MAX_RETRIES: 5,
             }
             with temporary_settings(values):
@@ -167,6 +166,13 @@ def team(**settings: str) -> Iterator[Team]:
         for pid in processes_of(f"{root}/"):
             os.kill(pid, 9)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def make_env(folder: Path) -> Path:
+    """What `make env` writes: a file of settings, and a folder of passwords beside it."""
+    file = folder / ".env"
+    subprocess.run(["sh", ROOT / "stack" / "env.sh", file, folder / "secrets"], check=True, capture_output=True)
+    return file
 
 
 def need_programs() -> None:

@@ -1,21 +1,18 @@
 """What lines of `.env` change in the services, as Compose reads them."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.stack.compose import read_config
-from tests.stack.team import need_programs
+from tests.stack.team import make_env, need_programs
 from tests.world import ROOT
 
 
 @pytest.fixture(scope="module")
 def passwords(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("env") / ".env"
-    subprocess.run(["sh", ROOT / "stack" / "env.sh", file], check=True, capture_output=True)
-    return file
+    return make_env(tmp_path_factory.mktemp("env"))
 
 
 def test_the_api_serves_the_model_of_the_scheduled_trainings_whatever_else_appears(passwords: Path) -> None:

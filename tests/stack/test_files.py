@@ -14,7 +14,8 @@ import yaml
 
 from sentiment.settings import Settings
 from tests.stack.compose import read_config, read_image
-from tests.stack.team import PARTS, need_programs
+from tests.stack.engine import networks
+from tests.stack.team import PARTS, make_env, need_programs
 from tests.world import ROOT
 
 PROFILES = ["redis", "dask", "tools"]
@@ -22,9 +23,7 @@ PROFILES = ["redis", "dask", "tools"]
 
 @pytest.fixture(scope="module")
 def passwords(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("env") / ".env"
-    subprocess.run(["sh", ROOT / "stack" / "env.sh", file], check=True, capture_output=True)
-    return file
+    return make_env(tmp_path_factory.mktemp("env"))
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +51,31 @@ def test_without_passwords_compose_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_make_env_writes_what_is_missing_and_changes_nothing_else(tmp_path: Path) -> None:
-    file = tmp_path / ".env"
-    file.write_text("SENTIFLOW_EXPERIMENT=mine\nREDIS_PASSWORD=chosen")
+    (tmp_path / ".env").write_text("SENTIFLOW_EXPERIMENT=mine")
+    (tmp_path / "secrets").mkdir(mode=0o755)
+    (tmp_path / "secrets" / "REDIS_PASSWORD").write_text("chosen")
     for _ in range(2):
-        subprocess.run(["sh", ROOT / "stack" / "env.sh", file], check=True, capture_output=True)
-    names = [line.partition("=")[0] for line in file.read_text().splitlines()]
-    values = dict(line.split("=", 1) for line in file.read_text().splitlines())
-    assert len(names) == len(set(names)) == 9
-    assert (values["SENTIFLOW_EXPERIMENT"], values["REDIS_PASSWORD"]) == ("mine", "chosen")
-    made = [value for name, value in values.items() if name not in ("SENTIFLOW_EXPERIMENT", "REDIS_PASSWORD")]
-    assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in made) and len(set(made)) == 7
-    assert file.stat().st_mode & 0o777 == 0o600
+        make_env(tmp_path)
+    assert (tmp_path / ".env").read_text() == f"SENTIFLOW_EXPERIMENT=mine\nSECRETS={tmp_path}/secrets\n"
+    made = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    assert made.pop("REDIS_PASSWORD") == "chosen" and len(set(made.values())) == 8
+    assert made["PREFECT_LOGIN"].startswith("admin:")
+    assert all(re.fullmatch(r"(admin:)?[0-9a-f]{48}", value) for value in made.values())
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in (".env", "secrets")]
+    assert modes == [0o600, 0o700], "others of this machine could read the passwords"
+
+
+def test_a_file_of_settings_that_others_could_read_is_closed_before_anything_is_written(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.touch(mode=0o644)
+    program = tmp_path / "programs" / "chmod"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nwc -c <{file} >>{tmp_path}/sizes\nexec /bin/chmod "$@"\n')
+    program.chmod(0o755)
+    variables = {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    command = ["sh", ROOT / "stack" / "env.sh", file, tmp_path / "secrets"]
+    subprocess.run(command, env=variables, check=True, capture_output=True)
+    assert (tmp_path / "sizes").read_text().splitlines()[0].strip() == "0"
 
 
 def test_only_what_a_browser_needs_is_published_and_to_this_machine_alone(services: dict[str, Any]) -> None:
@@ -75,7 +88,8 @@ def test_only_what_a_browser_needs_is_published_and_to_this_machine_alone(servic
 
 def test_images_are_pinned_and_what_serves_is_checked_and_restarts(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        assert re.fullmatch(r"[a-z-]+:\d+\.\d+[.\w-]*", service["image"]), name
+        digest = "" if service.get("build") else "@sha256:[0-9a-f]{64}"
+        assert re.fullmatch(rf"[a-z-]+:\d+\.\d+[.\w-]*{digest}", service["image"]), name
         if service.get("restart"):
             built = service.get("build")
             health = service.get("healthcheck") or read_image(ROOT / "Dockerfile", built["target"]).health
@@ -85,17 +99,74 @@ def test_images_are_pinned_and_what_serves_is_checked_and_restarts(services: dic
             assert how["condition"] == ("service_healthy" if long_lived else "service_completed_successfully")
 
 
-def test_no_password_stands_in_a_file(passwords: Path, services: dict[str, Any]) -> None:
-    secret = [line.split("=", 1)[1] for line in passwords.read_text().splitlines()]
+def test_every_service_is_confined(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        words = json.dumps([service.get("command"), service.get("entrypoint"), service.get("build")])
-        assert not [value for value in secret if value in words], f"{name}: processes can be listed by anyone"
+        assert service["read_only"] is True and "/tmp" in service["tmpfs"], name
+        assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["pids_limit"] > 0 and int(service["mem_limit"]) > 0, name
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+        as_root = not service.get("build") and "user" not in service
+        assert bool(service.get("cap_add")) == as_root == (name in ("backup", "restore", "settle")), name
+        for volume in service.get("volumes", []):
+            assert volume["target"] != "/var/run/docker.sock" and not service.get("privileged"), name
+
+
+def test_a_service_shares_a_network_with_whom_it_asks_and_with_few_others(services: dict[str, Any]) -> None:
+    near: dict[str, set[str]] = {
+        name: {other for other in services if other != name and networks(services[other]) & networks(service)}
+        for name, service in services.items()
+    }
+    assert near["api"] == {"mlflow"}
+    assert not near["dask-certificate"]
+    assert near["postgres"] == {
+        "mlflow", "mlflow-migrate", "import", "prefect", "prefect-2", "prefect-migrate",
+        "settle", "backup", "restore",
+    }  # fmt: skip
+    assert near["redis"] == {"prefect", "prefect-2"}
+    assert near["dask-scheduler"] == {"dask-worker", "worker"}
+    assert "prefect" not in near["mlflow"] and "redis" not in near["worker"]
+    for name, service in services.items():
+        hosts = set((service.get("environment") or {}).values())
+        words = [*hosts, *(service.get("command") or [])]
+        asked = {other for other in services if other in hosts or any(f"//{other}:" in word for word in words)}
+        not_used = {"mlflow", "dask-scheduler"} if name == "deploy" else set()  # it has the worker's settings
+        assert asked - not_used <= near[name] | {name}, name
+
+
+def test_only_networks_that_need_it_lead_to_other_machines(passwords: Path) -> None:
+    need_programs()
+    config = read_config(ROOT, [f"--env-file={passwords}", "--profile=*"])
+    outward = {name for name, network in config["networks"].items() if not network.get("internal")}
+    assert outward == {"serving", "orchestration"}
+
+
+def test_no_password_stands_in_a_file_or_in_what_a_container_is_made_of(passwords: Path) -> None:
+    need_programs()
+    secret = [file.read_text() for file in (passwords.parent / "secrets").iterdir()]
+    secret += [value.removeprefix("admin:") for value in secret]
+    made = json.dumps(read_config(ROOT, [f"--env-file={passwords}", "--profile=*"]))
+    assert len(secret) == 18 and not [value for value in secret if value in made]
     for part in PARTS:
         for file in (ROOT / part).rglob("*") if (ROOT / part).is_dir() else [ROOT / part]:
             if file.is_file():
                 assert not re.search(
                     r"(PASSWORD|SECRET_KEY|AUTH_STRING)[\"']?[=:] ?[\w-]{8,}\s*$", file.read_text(), re.M
                 )
+
+
+def test_each_service_is_given_the_secrets_that_it_needs_and_no_others(services: dict[str, Any]) -> None:
+    given = {
+        name: {secret["source"] for secret in service.get("secrets", [])} for name, service in services.items()
+    }
+    administrators = {name for name, secrets in given.items() if "MLFLOW_ADMIN_PASSWORD" in secrets}
+    assert administrators == {"mlflow", "mlflow-accounts"}
+    assert {name for name, secrets in given.items() if "POSTGRES_PASSWORD" in secrets} == {
+        "postgres", "settle", "restore",
+    }  # fmt: skip
+    assert given["api"] == {"MLFLOW_READER_PASSWORD"}
+    assert given["worker"] == given["dask-worker"] == {"PREFECT_LOGIN", "MLFLOW_WORKER_PASSWORD"}
+    assert given["deploy"] == {"PREFECT_LOGIN"}
+    assert not given["dask-scheduler"] and not given["dask-certificate"]
 
 
 def test_every_setting_of_a_flow_reaches_the_worker(services: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The team's stack, from `make env` to `make restore`: one story, its chapters in order."""
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from distributed import Client
+from distributed import Client, Security
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
@@ -21,6 +22,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.stack import snapshot
 from tests.stack.compose import read_config
+from tests.stack.processes import processes_of
 from tests.stack.team import MODEL, Team, status_of, team, until
 from tests.world import command
 
@@ -111,12 +113,47 @@ def test_both_servers_refuse_a_request_without_the_password(stack: Team, who: st
     assert status_of(f"{prefect}/api/admin/settings", who) == 401
 
 
-def test_the_api_s_account_reads_and_changes_nothing(stack: Team) -> None:
-    address = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}/api/2.0/mlflow/registered-models"
-    who = f"reader:{stack.secrets['MLFLOW_READER_PASSWORD']}"
-    assert status_of(f"{address}/get?name={MODEL}", who) == 200
-    body = f'{{"name": "{MODEL}", "alias": "champion", "version": "1"}}'.encode()
-    assert status_of(f"{address}/alias", who, body) == 403
+def test_the_api_s_account_reads_and_neither_changes_nor_makes_anything(stack: Team) -> None:
+    server = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}"
+    address = f"{server}/api/2.0/mlflow"
+    who = f"reader:{stack.secret('MLFLOW_READER_PASSWORD')}"
+    assert status_of(f"{address}/registered-models/get?name={MODEL}", who) == 200
+    for path, body in (
+        ("api/2.0/mlflow/registered-models/alias", {"name": MODEL, "alias": "champion", "version": "1"}),
+        ("api/2.0/mlflow/registered-models/create", {"name": "imdb-sentiment"}),
+        ("api/2.0/mlflow/experiments/create", {"name": "mine", "artifact_location": "file:///tmp/mine"}),
+        ("ajax-api/3.0/mlflow/assistant/sessions", {}),
+        ("api/3.0/mlflow/gateway/secrets/create", {"secret_name": "mine", "secret_value": {"api_key": "x"}}),
+        ("v1/traces", {}),
+    ):  # fmt: skip
+        assert status_of(f"{server}/{path}", who, json.dumps(body).encode()) == 403, path
+    assert {found.name for found in stack.mlflow.search_registered_models()} == {MODEL}
+
+
+def test_the_worker_s_account_is_no_administrator_s(stack: Team) -> None:
+    """It trains, registers and promotes (the other chapters), and gives nobody an account."""
+    server = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}"
+    who = f"worker:{stack.secret('MLFLOW_WORKER_PASSWORD')}"
+    assert status_of(f"{server}/api/2.0/mlflow/users/get?username=worker", who) == 200
+    body = b'{"username": "mine", "password": "mine-for-ever-and-ever"}'
+    assert status_of(f"{server}/api/2.0/mlflow/users/create", who, body) == 403
+    environment = {
+        name: Path(f"/proc/{pid}/environ").read_bytes()
+        for name in ("worker", "deploy", "api")
+        for pid in processes_of(f"{stack.root}/state/{name}\0")
+    }
+    assert {"worker", "api"} <= set(environment)
+    for name, kept in environment.items():
+        for secret in ("MLFLOW_ADMIN_PASSWORD", "POSTGRES_PASSWORD", "MLFLOW_DB_PASSWORD", "PREFECT_DB_PASSWORD"):
+            assert stack.secret(secret).encode() not in kept, (name, secret)
+
+
+def test_the_keys_of_other_services_are_not_kept_by_mlflow(stack: Team) -> None:
+    """Its gateway is off: by default every account may store such keys, and let the server use them."""
+    server = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}"
+    who = f"worker:{stack.secret('MLFLOW_WORKER_PASSWORD')}"
+    body = b'{"secret_name": "mine", "secret_value": {"api_key": "x"}}'
+    assert status_of(f"{server}/api/3.0/mlflow/gateway/secrets/create", who, body) >= 400
 
 
 def test_mlflow_answers_to_no_foreign_name(stack: Team) -> None:
@@ -239,17 +276,35 @@ def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_compu
     for name in ("prefect", "prefect-2"):
         assert "connecting to localhost:6379" not in (stack.root / "state" / "logs" / f"{name}.log").read_text()
     assert "NOAUTH" in _redis_without_password(stack), "its health check takes a refusal for health"
-    with Client(f"tcp://127.0.0.1:{stack.inner_port('dask-scheduler', 8786)}") as cluster:
+    _need_a_certificate(stack)
+
+
+def _need_a_certificate(stack: Team) -> None:
+    """The workers run code of who has it, and of nobody else."""
+    place, folder = f"127.0.0.1:{stack.inner_port('dask-scheduler', 8786)}", stack.root / "state/volumes/dask"
+    certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
+    known = Security(
+        tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key, require_encryption=True
+    )
+    with Client(f"tls://{place}", security=known) as cluster:
         assert cluster.submit(sum, [20, 22]).result(timeout=30) == 42
+        workers = list(cluster.scheduler_info()["workers"])
+    assert len(workers) == 1 and workers[0].startswith("tls://")
+    for address in (place, workers[0].removeprefix("tls://")):
+        for scheme, login in (
+            ("tcp", None), ("tls", Security(tls_ca_file=certificate, require_encryption=True)),
+            ("tls", Security.temporary()),
+        ):  # fmt: skip
+            with pytest.raises((OSError, TimeoutError)):
+                Client(f"{scheme}://{address}", security=login, timeout=3).close()
 
 
 def _redis_without_password(stack: Team) -> str:
     """What Redis's health check says, failing, to who has no password."""
     options = ["--env-file=.env", "--profile=redis"]
     check = read_config(stack.project, options)["services"]["redis"]["healthcheck"]["test"]
-    port = str(stack.inner_port("redis", 6379))
-    words = [port if word == "6379" else word for word in check[1:]]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    words = check[1].replace("6379", str(stack.inner_port("redis", 6379)))
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode
     return done.stdout + done.stderr
 

@@ -6,9 +6,8 @@ data=$1 sockets=$2 script=$3 port=$4
 shift 4
 export PGHOST="$sockets" PGPORT="$port"
 if [ ! -f "$data/PG_VERSION" ]; then
-    echo "$POSTGRES_PASSWORD" >"$sockets/password"
     initdb --pgdata="$data" --username="$POSTGRES_USER" --auth-local=trust --auth-host=scram-sha-256 \
-        --pwfile="$sockets/password" >"$sockets/initdb.log"
+        --pwfile="$POSTGRES_PASSWORD_FILE" >"$sockets/initdb.log"
     pg_ctl --pgdata="$data" --wait --silent --options="-p $port -k $sockets -c listen_addresses=''" start
     sh "$script"
     pg_ctl --pgdata="$data" --wait --silent --mode=fast stop
