@@ -1,6 +1,6 @@
 """Connections: how many there may be, and how long a client may keep one waiting.
 
-uvicorn bounds neither; docs/decisions/0009-service-connections.md says which servers do what.
+uvicorn bounds neither; docs/decisions/0010-service-connections.md says which servers do what.
 """
 
 import asyncio
