@@ -22,7 +22,7 @@ T = TypeVar("T")
 # A batch's bounds: more texts in one call gain little, and long ones would let all others wait.
 _TEXTS = 256
 _CHARACTERS = 500_000
-# Longest queue of what is worked on alone: an explanation of the longest text takes a tenth of a second.
+# Longest queue of what is worked on alone: explaining the longest text takes 0.1 to 0.2 s.
 _ALONE = 32
 
 
