@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tests.dask_cluster import certificate as make_certificate
 from tests.stack import snapshot
 from tests.stack.compose import read_config
 from tests.stack.processes import processes_of
@@ -290,11 +291,14 @@ def _need_a_certificate(stack: Team) -> None:
         assert cluster.submit(sum, [20, 22]).result(timeout=30) == 42
         workers = list(cluster.scheduler_info()["workers"])
     assert len(workers) == 1 and workers[0].startswith("tls://")
+    # Who holds another certificate, and does not mind whose the scheduler's is.
+    other = make_certificate(stack.root)["DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT"]
+    stranger = Security(
+        tls_ca_file=certificate, tls_client_cert=other, tls_client_key=str(stack.root / "key.pem"),
+        require_encryption=True,
+    )  # fmt: skip
     for address in (place, workers[0].removeprefix("tls://")):
-        for scheme, login in (
-            ("tcp", None), ("tls", Security(tls_ca_file=certificate, require_encryption=True)),
-            ("tls", Security.temporary()),
-        ):  # fmt: skip
+        for scheme, login in (("tcp", None), ("tls", stranger)):
             with pytest.raises((OSError, TimeoutError)):
                 Client(f"{scheme}://{address}", security=login, timeout=3).close()
 
