@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sentiment.progress import Advance
 from tasks import interrupts
+from tasks.terminal import Console
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -71,7 +71,7 @@ def outlive_readers() -> None:
 
 
 # One console for log lines and bars: rich then keeps a bar below the lines instead of mixing them.
-CONSOLE = Console(stderr=True, highlight=False)
+CONSOLE = Console(stderr=True)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
         yield lambda _step: interrupts.stop_if_asked()  # each batch of a training comes by here
         return
     columns = (
-        TextColumn("         {task.description}"),
+        TextColumn("         {task.description}", markup=False),
         BarColumn(bar_width=32),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True),

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-
 from flows.cli.run_table import Column, print_columns
 from flows.cli.train import start_up
 from sentiment.baselines.names import choose
 from sentiment.recipes import check_seeds, load_recipe
 from sentiment.settings import load_settings
+from tasks.terminal import Console, escape
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from tasks.summarize_baselines import BaselinesResult
@@ -40,7 +38,7 @@ def _show(result: "BaselinesResult") -> None:
     from flows.cli.outcome import command
     from sentiment.baselines.table import HEADINGS
 
-    console = Console(highlight=False)  # the result goes to stdout, what happened meanwhile went to stderr
+    console = Console()  # the result goes to stdout, what happened meanwhile went to stderr
     console.print()
     columns = zip(*(row.cells for row in result.rows), strict=True)
     print_columns(

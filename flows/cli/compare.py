@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from flows.cli.compare_page import Page
 from flows.cli.run_table import plain, print_json
 from sentiment.comparison import Against, against, differing, figure, metric_names
@@ -16,6 +14,7 @@ from sentiment.run_record import TRIAL, RunRecord
 from sentiment.settings import load_settings
 from tasks.members import members
 from tasks.run_store import RunStore, find_runs, open_store, score_table
+from tasks.terminal import Console
 
 _MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total", "train/kept_epoch")
 
@@ -29,7 +28,7 @@ def run(names: Sequence[str], *, everything: bool, as_json: bool) -> None:
     held = [against(*other, *first) for other in others]
     metrics = metric_names(runs)
     shown = [name for name in metrics if everything or as_json or name.startswith(_MAIN)]
-    console = Console(highlight=False)
+    console = Console()
     if as_json:
         print_json(console, _record(runs, shown, held))
         return

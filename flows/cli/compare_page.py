@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.run_table import GAP, PIPE, Column, accuracy_text, print_columns, value_text
@@ -13,6 +11,7 @@ from sentiment.comparison import ACCURACY, Against, Figure, differing, figure
 from sentiment.run_fields import number
 from sentiment.run_record import TRIAL, RunRecord
 from tasks.members import PARENTS
+from tasks.terminal import Console, escape
 
 _DIGEST = 12  # characters of a digest that tell it apart
 _LONG = 10  # characters of a number that is shown rounded

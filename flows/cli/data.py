@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sentiment.recipes import TrainConfig, load_recipe
 from sentiment.settings import load_settings
 from tasks.inspect_data import QUANTILES, DatasetFacts, inspect_dataset
+from tasks.terminal import Console, escape
 
 
 def run(dataset: str, recipe: str, changes: Sequence[str]) -> None:
     """Print what a dataset holds and how a recipe sees it."""
     config = load_recipe(recipe, changes)
     prepared, facts = inspect_dataset(dataset, config, load_settings())
-    console = Console(highlight=False)
+    console = Console()
     console.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
     console.print(f"{prepared.table}\n", soft_wrap=True)
     console.print(_splits(facts, config))

@@ -1,11 +1,9 @@
 """``sentiflow delete``."""
 
-from rich.console import Console
-from rich.markup import escape
-
 from sentiment.settings import load_settings
 from tasks import promotion
 from tasks.champion import model_named
+from tasks.terminal import Console, escape
 
 
 def run(number: int, dataset: str | None) -> None:
@@ -13,4 +11,4 @@ def run(number: int, dataset: str | None) -> None:
     settings = load_settings()
     name = model_named(settings, dataset)
     promotion.delete(name, number, settings)
-    Console(highlight=False).print(f"{escape(name)} version {number} is deleted; its run stays.", soft_wrap=True)
+    Console().print(f"{escape(name)} version {number} is deleted; its run stays.", soft_wrap=True)

@@ -2,11 +2,10 @@
 
 import traceback
 
-from rich.markup import escape
-
 from sentiment.errors import SentiflowError
 from sentiment.output import redact
 from tasks.console import CONSOLE
+from tasks.terminal import escape
 
 WORLD_FAILED = 3
 
@@ -23,9 +22,14 @@ def report(err: BaseException, *, debug: bool) -> None:
     if debug:
         CONSOLE.print(redact("".join(traceback.format_exception(err))), markup=False, soft_wrap=True)
     message, hint = map(redact, _sentences(err))
-    CONSOLE.print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+    CONSOLE.print(f"[bold red]Error:[/] {_indented(message)}", soft_wrap=True)
     if hint:
-        CONSOLE.print(f"       {escape(hint)}", soft_wrap=True)
+        CONSOLE.print(f"       {_indented(hint)}", soft_wrap=True)
+
+
+def _indented(text: str) -> str:
+    """As markup; a further line cannot pass for one of ours."""
+    return "\n       ".join(map(escape, text.splitlines()))
 
 
 def _sentences(err: BaseException) -> tuple[str, str]:

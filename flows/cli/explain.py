@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from sentiment import readings
@@ -14,6 +12,7 @@ from sentiment.names import model_name
 from sentiment.scoring import Reading, Word, label_of
 from sentiment.settings import load_settings
 from tasks.scorers import load_scorer
+from tasks.terminal import Console, escape
 from tasks.versions import find_version
 
 
@@ -28,7 +27,7 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
     reading = load_scorer(settings, version).explain(text)
     label = label_of(reading.score)
     by = f"{version.name} version {version.number}"
-    console = Console(highlight=False)
+    console = Console()
     console.print(f"[dim]before the first word[/] {reading.start:.2f}")
     for line in _lines(reading, console.width):
         console.print(line, soft_wrap=True)

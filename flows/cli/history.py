@@ -2,14 +2,13 @@
 
 from datetime import datetime
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.tables import print_table
 from sentiment.promotions import Event, took_effect
 from sentiment.settings import load_settings
 from tasks.champion import history_of, model_named
+from tasks.terminal import Console, escape
 
 
 def run(dataset: str | None) -> None:
@@ -17,7 +16,7 @@ def run(dataset: str | None) -> None:
     settings = load_settings()
     name = model_named(settings, dataset)
     events, champion = history_of(name, settings)
-    console = Console(highlight=False)
+    console = Console()
     console.print(
         f"[bold]{escape(name)}[/]: "
         + ("no champion" if champion is None else f"version {champion} is the champion")

@@ -1,10 +1,8 @@
 """``sentiflow housekeeping``."""
 
-from rich.console import Console
-from rich.markup import escape
-
 from sentiment.settings import load_settings
 from tasks.console import CONSOLE
+from tasks.terminal import Console, escape
 
 
 def run() -> None:
@@ -21,6 +19,6 @@ def run() -> None:
 
     wait_for_server()
     care = housekeeping()
-    console = Console(highlight=False)
+    console = Console()
     for line in care.lines():
         console.print(escape(line), soft_wrap=True)

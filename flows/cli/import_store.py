@@ -3,10 +3,9 @@
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from rich.console import Console
-
 from sentiment.errors import UsageError
 from tasks.import_store import import_store
+from tasks.terminal import Console
 
 _TOLD = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
 
@@ -19,7 +18,7 @@ def run(store: Path, database: str, artifacts: str) -> None:
             f"Artifacts can be moved into a folder only, not to {artifacts}.", "Copy them there by its own tools."
         )
     moved = import_store(store.absolute(), database, Path(unquote(parts.path)))
-    console = Console(highlight=False)
+    console = Console()
     counts = ", ".join(f"{moved.rows[table]} {name}" for table, name in _TOLD.items())
     console.print(f"Imported {counts}; {moved.files:,} files, {moved.megabytes:,.1f} MB.", soft_wrap=True)
     for table, rows in moved.left.items():

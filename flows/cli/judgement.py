@@ -1,11 +1,10 @@
 """What the gate says, and what came of it."""
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.tables import print_table
 from tasks.promotion import Outcome
+from tasks.terminal import Console, escape
 from tasks.weigh import Weighed
 
 

@@ -4,10 +4,9 @@ import logging
 from datetime import datetime
 from pathlib import PurePath
 
-from rich.markup import escape
-
 from sentiment.output import redact
 from tasks.console import CONSOLE
+from tasks.terminal import escape
 
 
 class ConsoleHandler(logging.Handler):

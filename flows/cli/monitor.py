@@ -2,8 +2,6 @@
 
 from typing import cast
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.tables import print_table
@@ -11,6 +9,7 @@ from sentiment import drift_report
 from sentiment.drift_report import Told
 from sentiment.settings import load_settings
 from tasks.champion import model_named
+from tasks.terminal import Console, escape
 from tasks.watch import Look
 
 _NEXT = "Prefect was told: a deployment of train that waits for this starts, and its version meets the gate."
@@ -29,7 +28,7 @@ def run(dataset: str | None) -> None:
         wait_for_server()
     name = model_named(settings, dataset)
     look = cast("Look", monitor(name.removesuffix("-sentiment")))  # called by hand, a flow gives its state's data
-    console = Console(highlight=False)
+    console = Console()
     if look.told is not None:
         console.print(_headed(look, look.told), soft_wrap=True)
         _show(look.told, console)

@@ -4,10 +4,9 @@ import os
 import shutil
 import sys
 
-from rich.console import Console
-
 from flows.cli import judgement
 from tasks.results import RepeatsResult, TrainingResult
+from tasks.terminal import Console
 
 _STAGES = {
     "startup": "start-up (imports, Prefect's server)",
@@ -25,7 +24,7 @@ _STAGES = {
 
 def show(result: TrainingResult | RepeatsResult, dataset: str) -> None:
     """Print what came of it, where to look and what to type."""
-    console = Console(highlight=False)  # the result goes to stdout, what happened meanwhile went to stderr
+    console = Console()  # the result goes to stdout, what happened meanwhile went to stderr
     told = _repeats(result) if isinstance(result, RepeatsResult) else _single(result)
     for line in [*told, *_next(result, dataset)]:
         console.print(line, soft_wrap=True)

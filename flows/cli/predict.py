@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
-
 from sentiment.errors import UsageError
 from sentiment.names import model_name
 from sentiment.scoring import label_of
 from sentiment.settings import load_settings
 from tasks.scorers import load_scorer
+from tasks.terminal import Console, escape
 from tasks.versions import find_version
 
 _SHOWN = 60
@@ -22,7 +20,7 @@ def run(texts: Sequence[str], number: int | None, dataset: str | None) -> None:
     settings = load_settings()
     version = find_version(settings, None if dataset is None else model_name(dataset), number)
     scores = load_scorer(settings, version).score(texts)
-    console = Console(highlight=False)
+    console = Console()
     for text, score in zip(texts, scores.tolist(), strict=True):
         label = label_of(score)
         colour = "green" if label == "positive" else "red"

@@ -2,14 +2,13 @@
 
 import logging
 
-from rich.console import Console
-
 from flows.cli import judgement
 from sentiment.errors import RefusedError
 from sentiment.settings import Settings, load_settings
 from tasks import promotion
 from tasks.champion import model_named
 from tasks.console import CONSOLE
+from tasks.terminal import Console
 from tasks.weigh import LOGGER, Weighed, weigh
 
 
@@ -23,7 +22,7 @@ def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dr
         return
     LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
     weighed = weigh(name, number, settings)
-    console = Console(highlight=False)
+    console = Console()
     judgement.show(weighed, console)
     if dry_run:
         _end_dry(weighed, settings, console, force=force)
@@ -48,4 +47,4 @@ def _with_approval(name: str, number: int | None, reason: str, *, force: bool) -
     need_server(load_settings())
     CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
     outcome = promote(name.removesuffix("-sentiment"), number, force=force, reason=reason)
-    judgement.tell(outcome, Console(highlight=False))
+    judgement.tell(outcome, Console())

@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
 from flows.cli.native import is_native_noise
+from sentiment.output import printable, redact
 from tasks.console import CONSOLE
 
 # As the lines of flows.cli.logs: time, step, message. Prefect's own formats name the flow run in each line.
@@ -29,28 +30,26 @@ def relayed(*, debug: bool) -> Iterator[None]:
     """Pass on what children say, whole lines at a time, without TensorFlow's notes and Prefect's on states."""
     for name, value in _FORMATS.items():
         os.environ.setdefault(name, value)
-    if debug:
-        yield
-        return
     CONSOLE.file = sys.stderr  # what the command itself says is no child's
     try:
-        with redirect_stdout(_Lines(sys.stdout)), redirect_stderr(_Lines(sys.stderr)):
+        with redirect_stdout(_Lines(sys.stdout, debug=debug)), redirect_stderr(_Lines(sys.stderr, debug=debug)):
             yield
     finally:
         CONSOLE.file = None  # type: ignore[assignment]  # to sys.stderr again, whatever that is
 
 
 class _Lines(io.TextIOBase):
-    def __init__(self, terminal: TextIO) -> None:
-        self._terminal = terminal
+    def __init__(self, terminal: TextIO, *, debug: bool) -> None:
+        self._terminal, self._debug = terminal, debug
         self._begun = ""
         self._in_traceback = False
 
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            if self._is_wanted(line):
-                self._terminal.write(f"{line}\n")
+            if self._debug or self._is_wanted(line):
+                shown = printable(redact(line), keep="\t")
+                self._terminal.write(f"{shown}\n")
         self._terminal.flush()
         return len(text)
 

@@ -4,15 +4,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markdown import Markdown
-from rich.markup import escape
 
 from sentiment.errors import UsageError
 from sentiment.files import publish
 from sentiment.run_record import RunRecord
 from sentiment.settings import Settings, load_settings
 from tasks.run_store import RunStore, find_runs, open_store
+from tasks.terminal import Console, escape
 
 COMPARISON = "comparison.html"  # beside a run's own report
 # Likewise: what the training wrote has readings that cannot be made again where no version keeps the weights.
@@ -35,7 +34,7 @@ def run(names: Sequence[str], output: Path | None, summary: Path | None, *, log:
     from tasks.report import report_of  # it imports matplotlib, and a wrong name is told sooner
 
     report = report_of(store, runs, settings)
-    console, page = Console(highlight=False), report.page()
+    console, page = Console(), report.page()
     _tell(report.markdown(), summary, console)
     _write(page_file, page, console)
     if log:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sentiment.run_fields import FIELDS, Value
 from sentiment.run_record import RunRecord
+from tasks.terminal import Console, escape
 
 GAP = 2  # between two columns
 _CUT = ".."  # stands where a name was cut
@@ -103,7 +102,8 @@ def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = T
 
 def print_json(console: Console, value: object) -> None:
     """Print for scripts: whole, at any width."""
-    text = json.dumps(value, indent=2, allow_nan=False)
+    # ASCII, so that a terminal obeys nothing of it; DEL is the one character that JSON leaves as it is.
+    text = json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
     console.file.write(f"{text}\n")  # rich would take a second for a thousand runs
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-
 from flows.cli.run_table import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
 from sentiment.output import redact
 from sentiment.run_fields import FIELDS, Fields, Value
@@ -15,6 +13,7 @@ from sentiment.run_query import Query, select
 from sentiment.run_record import RunRecord
 from sentiment.settings import load_settings
 from tasks.run_store import open_store
+from tasks.terminal import Console
 
 
 def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> None:
@@ -30,7 +29,7 @@ def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> No
         Counter(one.parent for one in runs if one.parent),
         store.versions(),
     )
-    console = Console(highlight=False)
+    console = Console()
     if as_json:
         print_json(console, listed.records())
     elif not runs:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from rich.markup import escape
 
 from flows.cli.relay import relayed
 from flows.deployments import deployments
@@ -18,6 +17,7 @@ from sentiment.output import without_login
 from sentiment.schedules import Deployment
 from sentiment.settings import Settings, load_settings
 from tasks.console import CONSOLE
+from tasks.terminal import escape
 
 logger = logging.getLogger(__name__)
 

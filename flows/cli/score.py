@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from sentiment.settings import load_settings
 from tasks.batch import Request, Scored, score_input
 from tasks.console import CONSOLE, progress_bar
+from tasks.terminal import Console, escape
 
 
 def run(
@@ -31,7 +29,7 @@ def run(
     except (KeyboardInterrupt, SystemExit):
         _say("Started again with the same command, it goes on where it was.")
         raise
-    console = Console(highlight=False)
+    console = Console()
     for line in _told(scored):
         console.print(line, soft_wrap=True)
 

@@ -8,9 +8,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from rich.console import Console
-from rich.markup import escape
-
 from flows.cli.train import start_up
 from sentiment.errors import UsageError
 from sentiment.names import model_name
@@ -21,6 +18,7 @@ from sentiment.settings import Settings, load_settings
 from tasks import interrupts
 from tasks.console import CONSOLE
 from tasks.server_api import WANTS_LOGIN
+from tasks.terminal import Console, escape
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from tasks.summarize_sweep import SweepResult
@@ -68,7 +66,7 @@ def _show(result: "SweepResult", dataset: str, settings: Settings) -> None:
     from flows.cli import judgement
     from tasks.summarize_sweep import told
 
-    console = Console(highlight=False)
+    console = Console()
     console.print(f"\n[bold]{told(result)}[/]", soft_wrap=True)
     for line in [*_trials(result), *_next(result), *_to_use(result, dataset, settings)]:
         console.print(line, soft_wrap=True)

@@ -1,7 +1,8 @@
 """Tables for terminals and pipes."""
 
-from rich.console import Console
 from rich.table import Table
+
+from tasks.terminal import Console
 
 _WIDE = 200
 

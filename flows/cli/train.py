@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from sentiment.errors import UnreachableError
 from sentiment.names import model_name
 from sentiment.output import redact
 from sentiment.recipes import TrainConfig, check_seeds, load_recipe
 from sentiment.settings import Settings, load_settings
 from tasks.console import CONSOLE
+from tasks.terminal import escape
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from tasks.results import RepeatsResult, TrainingResult

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from flows.cli import logs
 from sentiment.errors import RefusedError, UsageError, WorldError
 from sentiment.output import without_login
@@ -15,6 +13,7 @@ from sentiment.recipes import TrainConfig, load_recipe, make_recipe, split_chang
 from sentiment.schedules import NAME
 from sentiment.settings import load_settings
 from tasks.console import CONSOLE
+from tasks.terminal import escape
 
 if TYPE_CHECKING:  # its imports take seconds
     from prefect.client.orchestration import SyncPrefectClient

@@ -1,13 +1,12 @@
 """``sentiflow versions``."""
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.tables import print_table
 from sentiment.settings import load_settings
 from tasks.champion import model_named
 from tasks.registry import VersionRow, versions_with_aliases
+from tasks.terminal import Console, escape
 
 
 def run(dataset: str | None) -> None:
@@ -15,7 +14,7 @@ def run(dataset: str | None) -> None:
     settings = load_settings()
     name = model_named(settings, dataset)
     rows = versions_with_aliases(name, settings)
-    console = Console(highlight=False)
+    console = Console()
     console.print(f"[bold]{escape(name)}[/]")
     table = Table(box=None, pad_edge=False)
     for heading in (

@@ -41,3 +41,12 @@ def test_debugging_everything_is_passed_on(capsys: pytest.CaptureFixture[str]) -
     with relayed(debug=True):
         sys.stderr.write("Traceback (most recent call last):\n")
     assert capsys.readouterr().err == "Traceback (most recent call last):\n"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_a_child_says_steers_no_terminal_and_tells_no_password(
+    capsys: pytest.CaptureFixture[str], debug: bool
+) -> None:
+    with relayed(debug=debug):
+        sys.stderr.write("12:36:41 train      \x1b]0;PWNED\x07 \x9b2J at http://me:S3CRET@h:1/x\n")
+    assert capsys.readouterr().err == "12:36:41 train      \\x1b]0;PWNED\\x07 \\x9b2J at http://***@h:1/x\n"

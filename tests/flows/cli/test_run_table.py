@@ -1,11 +1,12 @@
 """Tables of runs in narrow terminals and in pipes."""
 
 import io
+import json
 
 import pytest
-from rich.console import Console
 
-from flows.cli.run_table import Column, cut_in_the_middle, fitting, print_columns, value_text
+from flows.cli.run_table import Column, cut_in_the_middle, fitting, print_columns, print_json, value_text
+from tasks.terminal import Console
 
 NAME = "sweep-seed+4changes-sample-seed0-261125-184954"  # 46 characters
 
@@ -77,3 +78,17 @@ def test_a_text_is_cut_in_its_middle(text: str, width: int, cut: str) -> None:
 )  # fmt: skip
 def test_numbers_are_short(value: float | None, told: str) -> None:
     assert value_text(value) == told
+
+
+def test_json_holds_any_name_and_steers_no_terminal() -> None:
+    name = "a\x1b]0;PWNED\x07\x9b\x7f\u202e\udc80\nb"
+    file = io.StringIO()
+    print_json(Console(file=file), [{"name": name}])
+    assert json.loads(file.getvalue()) == [{"name": name}]
+    assert all(" " <= char <= "~" or char == "\n" for char in file.getvalue())
+
+
+def test_a_name_in_a_table_is_one_line_and_steers_no_terminal() -> None:
+    file = io.StringIO()
+    print_columns([Column("name", ["a\x1b[31m[red]\nforged", "b"])], Console(file=file))
+    assert [line.rstrip() for line in file.getvalue().splitlines()] == ["name", r"a\x1b[31m[red]\nforged", "b"]
