@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import rich.console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sentiment.progress import Advance
@@ -66,7 +67,7 @@ def outlive_readers() -> None:
             if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
                 handler.setStream(lasting)
             console = getattr(handler, "console", None)
-            if isinstance(console, Console) and console.file is stream:
+            if isinstance(console, rich.console.Console) and console.file is stream:
                 console.file = lasting
 
 

@@ -20,15 +20,22 @@ from sentiment.errors import WorldError
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
+EXIT_SECONDS = 20.0  # the most that the exit itself may take, with all that libraries still have to send
+
 received: list[int] = []
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_RAISED = ("KeyboardInterrupt", "SystemExit", "TerminationSignal")  # by their handlers; the last one is Prefect's
 _REPEAT_SECONDS = 1.0  # two signals closer than this are one: a terminal and `make` or `uv run` both send Ctrl-C
 _CLOSING_SECONDS = 60.0  # the most that closing may take after a signal
 _LATER_SECONDS = 0.1  # until an exception is raised again that Python ignored where it was raised first
 
+_CUT_SHORT = b"The end took too long and was cut short; the next start closes what is still open.\n"
+
 _first_at = 0.0  # when the first signal came, by the monotonic clock
 _outcome: int | None = None  # the exit code, once it is decided
+_exit_at = 0.0  # when the process ends at the latest, by the monotonic clock; 0: nothing ends it
+_wakeup: int | None = None
 _ignored: list[BaseException] = []
 
 
@@ -37,21 +44,29 @@ def listen() -> None:
 
     A signal that the process was started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
     """
+    global _wakeup
     for number in _SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
     signal.signal(signal.SIGALRM, _raise_again)
     sys.unraisablehook = _raise_later
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    reader, _wakeup = os.pipe()
+    os.set_blocking(_wakeup, False)
+    signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader,), daemon=True, name="signals").start()
 
 
-def decide(code: int) -> None:
-    """Decide the exit code of this process, which is about to end; signals raise nothing from now on."""
-    global _outcome
-    _outcome = code
+def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
+    """Decide the exit code of this process, which is about to end; signals raise nothing from now on.
+
+    Args:
+        code: the exit code.
+        seconds: after which the process ends with it, whatever is still to be done at its exit.
+    """
+    global _outcome, _exit_at
+    _outcome, _exit_at = code, time.monotonic() + seconds
+    if _wakeup is not None:
+        os.write(_wakeup, bytes([0]))
 
 
 def leave() -> None:
@@ -104,11 +119,11 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def _raise_later(unraisable: "UnraisableHookArgs") -> None:
     """Keep what a signal raised where Python ignores it, in a ``__del__`` or a callback, and raise it later."""
     err = unraisable.exc_value
-    if err is None or isinstance(err, Exception):
+    if err is None or type(err).__name__ not in _RAISED or threading.current_thread() != threading.main_thread():
         sys.__unraisablehook__(unraisable)
-    else:
-        _ignored.append(err)
-        signal.setitimer(signal.ITIMER_REAL, _LATER_SECONDS)
+        return
+    _ignored.append(err)
+    signal.setitimer(signal.ITIMER_REAL, _LATER_SECONDS)
 
 
 def _raise_again(_number: int, _frame: FrameType | None) -> None:
@@ -117,17 +132,21 @@ def _raise_again(_number: int, _frame: FrameType | None) -> None:
 
 
 def _watch(reader: int) -> None:
-    """End the process when closing takes too long; the interpreter writes each signal's number to the pipe."""
-    until, first = 0.0, 0
+    """End the process when its end takes too long; Python writes each signal's number to the pipe, at once."""
+    global _exit_at
+    first = 0
     while True:
-        left = max(0.0, until - time.monotonic()) if first else None
+        left = max(0.0, _exit_at - time.monotonic()) if _exit_at else None
         if not select.select([reader], [], [], left)[0]:
-            with suppress(OSError):
-                os.write(2, b"It could not be closed within a minute; the next start closes what is open.\n")
+            with suppress(
+                OSError, ValueError
+            ):  # not through file descriptor 2: its lines may pass a filter's thread
+                os.write(sys.stderr.fileno(), _CUT_SHORT)
             _exit(first)
-        for number in os.read(reader, 1):
-            if number in _SIGNALS and not first:
-                until, first = time.monotonic() + _CLOSING_SECONDS, number
+        (number,) = os.read(reader, 1)
+        if number in _SIGNALS and not first:
+            first = number
+            _exit_at = _exit_at or time.monotonic() + _CLOSING_SECONDS
 
 
 def _exit(number: int = 0) -> None:

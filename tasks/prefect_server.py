@@ -72,6 +72,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     _temporary.add(f"{own.base}/api")
     # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
     own.enter({"PREFECT_SERVER_UI_API_URL": f"http://{_HOST}:{settings.prefect_port}/api"})
+    own.on_unasked_end(lambda _code: own.refuse())
     atexit.register(own.stop)
     return own.wait_until_ready, "a temporary server"
 
@@ -96,7 +97,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
         try:
             own.enter({"PREFECT_SERVER_UI_API_URL": f"{own.base}/api"})
             own.wait_until_ready()
-            own.end_this_process_with_it()
+            own.on_unasked_end(_end_this_process)
             server = Server(own.base, "started here", own.login)
             publish(note, lambda partial: _write_private(partial, json.dumps(asdict(server))))
             yield server
@@ -201,16 +202,19 @@ class _OwnServer:
                 raise WorldError(f"The Prefect server did not answer within {_START_SECONDS} s.")
         self._ready = True
 
-    def end_this_process_with_it(self) -> None:
-        """Should it end unasked, end this process with code 3: nothing that this process does can go on."""
+    def on_unasked_end(self, act: Callable[[int], None]) -> None:
+        """Call a function, in another thread, with the exit code of a server that ends before it is told to."""
 
         def watch() -> None:
             code = self._child.wait()
             if not self._child.stopping:
-                CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
-                os._exit(WorldError.exit_code)
+                act(code)
 
         threading.Thread(target=watch, daemon=True).start()
+
+    def refuse(self) -> None:
+        """Give the address up: who asks a server that has ended is refused at once."""
+        self._listener.close()
 
     def stop(self) -> None:
         """End it; one that has answered may first write what it still has to."""
@@ -229,6 +233,12 @@ class _OwnServer:
         self._output.seek(0)
         lines = [line.strip() for line in self._output.read().decode(errors="replace").splitlines()]
         return next((line for line in reversed(lines) if line), "it gave no reason")
+
+
+def _end_this_process(code: int) -> None:
+    """End a schedule whose server has ended: it can go on with nothing, and keeps the address until then."""
+    CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
+    os._exit(WorldError.exit_code)
 
 
 def _login() -> str:

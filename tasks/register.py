@@ -21,7 +21,7 @@ from sentiment.settings import load_settings
 from serving import package
 from tasks.creation import create_model, create_version, versions_of_run
 from tasks.mlflow_registry import names_of
-from tasks.results import Registered, RunContext, TrainedFiles
+from tasks.results import Registered, RunContext, TrainedFiles, registered_here
 from tasks.tracking import connect, experiment_id, timed, tracking_errors
 
 
@@ -46,6 +46,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
             )
             model_id = _log_model(client, experiment_id(client, settings), run, prepared, scorer, trained)
             version = _create_version(client, run, prepared, measured, model_id)
+    registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
 

@@ -55,6 +55,10 @@ class Registered:
     model_id: str
 
 
+registered_here: list[Registered] = []
+"""What this process has registered: a command that fails later says so."""
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """The outcome of a training flow.

@@ -24,6 +24,7 @@ from tasks.creation import CREATION, create_run, token
 from tasks.dataset_input import log_dataset
 from tasks.endings import Ending
 from tasks.locks import Held, lock_tag, training_lock
+from tasks.prefect_away import prefect_away
 from tasks.reconcile import reconcile, work_folder
 from tasks.results import RunContext
 from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
@@ -266,5 +267,6 @@ def _why(err: BaseException) -> str:
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"
-    reason = (str(err).splitlines() or [""])[0][:500].removesuffix(".")
+    reason = prefect_away(err) or (str(err).splitlines() or [""])[0][:500]
+    reason = reason.removesuffix(".")
     return reason if " " in reason else f"{type(err).__name__}: {reason}".removesuffix(": ")

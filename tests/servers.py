@@ -35,7 +35,7 @@ def mlflow(arguments: Sequence[str], folder: Path, answers: str, **variables: st
         )  # fmt: skip
         address = f"http://127.0.0.1:{port}"
         try:
-            _wait(f"{address}{answers}", process, folder / "server.log")
+            wait_for(f"{address}{answers}", process, folder / "server.log")
             yield address
         finally:
             if process.poll() is None:
@@ -52,7 +52,8 @@ def free_port() -> int:
                 return port
 
 
-def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 90) -> None:
+def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 90) -> None:
+    """Wait until an address answers, as long as its process lives."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:
         try:

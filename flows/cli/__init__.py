@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import signal
 import sys
 import time
 from contextlib import suppress
@@ -33,10 +32,8 @@ def main() -> None:
         _run(began)
     except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is told
         interrupts.decide(1)  # from here on signals raise nothing
-        code = _code(err)
-        interrupts.decide(code)
-        _tell(err)
-        raise SystemExit(code) from None
+        _end(err)
+        raise SystemExit from None
 
 
 def _run(began: float) -> None:
@@ -51,31 +48,21 @@ def _run(began: float) -> None:
     app()
 
 
-def _code(err: BaseException) -> int:
+def _end(err: BaseException) -> None:
+    """Decide the exit code by what ended the command, and say what it was."""
     from tasks import interrupts
 
-    if isinstance(err, SystemExit) and not err.code:
-        return 0  # also of a command that Ctrl-C is meant to end
-    if interrupts.received:
-        return 128 + interrupts.received[0]
-    if isinstance(err, SystemExit):
-        if isinstance(err.__context__, BrokenPipeError):
-            return 128 + signal.SIGPIPE  # who read the output has ended
-        return err.code if isinstance(err.code, int) else 1
-    from flows.cli.errors import exit_code
-
-    return exit_code(err)
-
-
-def _tell(err: BaseException) -> None:
-    from tasks import interrupts
-
-    if isinstance(err, SystemExit) and not err.code:
-        return
-    with suppress(OSError):  # the terminal may be gone
-        if interrupts.received:
+    if isinstance(err, SystemExit) and not err.code:  # also of a command that Ctrl-C is meant to end
+        interrupts.decide(0)
+    elif interrupts.received:
+        interrupts.decide(128 + interrupts.received[0])
+        with suppress(OSError):  # the terminal may be gone
             sys.stderr.write("Interrupted: what was begun is closed, nothing half-made is left.\n")
-        elif not isinstance(err, SystemExit):
-            from flows.cli.errors import report
+    elif isinstance(err, SystemExit):
+        interrupts.decide(err.code if isinstance(err.code, int) else 1)
+    else:
+        from flows.cli.errors import exit_code, exit_seconds, report
 
+        interrupts.decide(exit_code(err), exit_seconds(err))
+        with suppress(OSError):
             report(err, debug="--debug" in sys.argv)

@@ -5,6 +5,8 @@ import traceback
 from sentiment.errors import SentiflowError
 from sentiment.output import redact
 from tasks.console import CONSOLE
+from tasks.interrupts import EXIT_SECONDS
+from tasks.prefect_away import prefect_away
 from tasks.terminal import escape
 
 WORLD_FAILED = 3
@@ -14,7 +16,12 @@ def exit_code(err: BaseException) -> int:
     """The command's exit code: 2 wrong use, 3 a failed world (network, server, disk), 1 a bug."""
     if isinstance(err, SentiflowError):
         return err.exit_code
-    return WORLD_FAILED if isinstance(err, OSError) or _prefect_is_away(err) else 1
+    return WORLD_FAILED if isinstance(err, OSError) or prefect_away(err) else 1
+
+
+def exit_seconds(err: BaseException) -> float:
+    """How long the exit may take: a Prefect server that is gone will not take what it was still to be told."""
+    return 2.0 if prefect_away(err) else EXIT_SECONDS
 
 
 def report(err: BaseException, *, debug: bool) -> None:
@@ -41,9 +48,9 @@ def _sentences(err: BaseException) -> tuple[str, str]:
             f"{err.strerror or err}{where}",
             "Nothing half-written was kept; free or fix the place and run again.",
         )
-    if _prefect_is_away(err):
+    if away := prefect_away(err):
         return (
-            f"The Prefect server does not answer: {_first_line(err)}",
+            away,
             "Start it (prefect server start), or unset PREFECT_API_URL to use a temporary one.",
         )
     return (
@@ -54,8 +61,3 @@ def _sentences(err: BaseException) -> tuple[str, str]:
 
 def _first_line(err: BaseException) -> str:
     return (str(err).splitlines() or [""])[0][:300]
-
-
-def _prefect_is_away(err: BaseException) -> bool:
-    """Whether Prefect's client could not reach its server; its errors are plain ones of httpx."""
-    return type(err).__module__.partition(".")[0] in ("httpx", "httpcore") or "Failed to reach API" in str(err)

@@ -1,6 +1,7 @@
 """Log lines for people: time, step, message."""
 
 import logging
+import os
 from datetime import datetime
 from pathlib import PurePath
 
@@ -42,6 +43,9 @@ def set_up(*, debug: bool) -> None:
     root = logging.getLogger()
     root.handlers = [ConsoleHandler(debug=debug)]
     root.setLevel(logging.WARNING)
+    if not debug:  # what Prefect cannot send to a server that is gone fills the terminal; the error tells it once
+        logging.raiseExceptions = False
+        os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
 
 
 def _step(record: logging.LogRecord) -> str:

@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from flows.cli.train import start_up
+from flows.cli.train import start_up, telling_what_is_registered
 from sentiment.errors import UsageError
 from sentiment.names import model_name
 from sentiment.output import without_login
@@ -48,7 +48,8 @@ def run(
     wait_for_server()
     began = time.time()
     try:
-        result = sweep(config, dataset, repeats=repeats, space=space, **options)
+        with telling_what_is_registered():
+            result = sweep(config, dataset, repeats=repeats, space=space, **options)
     except BaseException:
         if interrupts.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
             same = "The same command, without --restart," if options.get("restart") else "The same command"

@@ -1,6 +1,8 @@
 """``sentiflow train``."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sentiment.errors import UnreachableError
@@ -75,6 +77,8 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
     check_free(model_name(dataset), settings)
     CONSOLE.print(told, soft_wrap=True)
     CONSOLE.print(f"Store: {escape(redact(settings.tracking_uri))}", soft_wrap=True)
+    # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
     from tasks.prefect_server import start_early
 
     wait_for_server, where = start_early(settings)
@@ -99,6 +103,21 @@ def _train(
 
     preload()
     wait_for_server()
-    if repeats == 1:
-        return train(config, dataset, seed, promote)
-    return repeat(config, dataset, seed, repeats, promote)
+    with telling_what_is_registered():
+        if repeats == 1:
+            return train(config, dataset, seed, promote)
+        return repeat(config, dataset, seed, repeats, promote)
+
+
+@contextmanager
+def telling_what_is_registered() -> Iterator[None]:
+    """Say of a flow that fails, or is interrupted, after it registered a version that the version is there."""
+    from tasks.results import registered_here
+
+    try:
+        yield
+    except BaseException:
+        for model in registered_here:
+            name = f"[bold]{escape(model.name)}[/] version {model.version}"
+            CONSOLE.print(f"Registered all the same: {name}", soft_wrap=True)
+        raise

@@ -137,7 +137,7 @@ def test_what_cannot_be_closed_is_ended_with_the_signals_code(body: str) -> None
         process.send_signal(signal.SIGINT)
         code, _, err = ended(process)
     assert code == 130
-    assert "pbkdf2" in body or "could not be closed within" in err  # the signal may come before the native code
+    assert "pbkdf2" in body or "was cut short" in err  # the signal may come before the native code
 
 
 def test_a_signal_that_comes_twice_at_once_is_one_and_a_later_one_ends_the_process() -> None:
@@ -175,14 +175,14 @@ def test_a_signal_that_the_starter_ignores_stays_ignored() -> None:
     assert done.stdout == "True\n"
 
 
-def test_a_closed_pipe_ends_a_command_as_it_ends_others(world: World) -> None:
+def test_a_closed_pipe_changes_no_exit_code(world: World) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
         [command(), "train", "--help"], env=world.environment(), stdout=writer, stderr=subprocess.PIPE, check=False
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_interpreter_that_ends_waits_for_the_import_in_the_background() -> None:
