@@ -72,6 +72,17 @@ def _environment_of(process: Path) -> bytes:
         return b""
 
 
+def telling_modules(*arguments: str) -> str:
+    """Code that runs a command and then prints a JSON list of the top-level modules that it has loaded."""
+    return (
+        "import json, sys\n"
+        f"sys.argv = ['sentiflow', *{list(arguments)!r}]\n"
+        "from flows.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))\n"
+    )
+
+
 def command() -> str:
     """The installed console script."""
     return str(Path(sys.executable).with_name("sentiflow"))

@@ -114,10 +114,11 @@ def telling_what_is_registered() -> Iterator[None]:
     """Say of a flow that fails, or is interrupted, after it registered a version that the version is there."""
     from tasks.results import registered_here
 
+    before = len(registered_here)
     try:
         yield
     except BaseException:
-        for model in registered_here:
+        for model in registered_here[before:]:
             name = f"[bold]{escape(model.name)}[/] version {model.version}"
             CONSOLE.print(f"Registered all the same: {name}", soft_wrap=True)
         raise

@@ -244,14 +244,13 @@ def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(
     world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connect(world.settings)
-    (world.root / "data" / "servers").mkdir(parents=True)
-    (world.root / "data" / "servers" / "999999999").mkdir()  # a folder where a note is expected
+    (world.root / "data" / "downloads" / "abc" / ".imdb.npz.lock").mkdir(parents=True)  # where a file is expected
     left = world.root / "data" / "work" / "mine-sentiment" / "1"
     left.mkdir(parents=True)
     monkeypatch.setenv("SENTIFLOW_KEEP_RUNS_DAYS", "1")
     old = client.create_run(experiment_id(client, world.settings), start_time=1).info.run_id
     client.set_terminated(old, end_time=2)
-    with pytest.raises(WorldError, match="could not end servers of killed processes: .*Is a directory"):
+    with pytest.raises(WorldError, match="could not clean .*abc: .*Is a directory"):
         housekeeping()
     assert not left.exists()
     assert client.search_runs(["1"]) == []

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tasks.locks import training_lock
-from tests.world import ROOT, Trained, World
+from tests.world import ROOT, Trained, World, telling_modules
 
 COMMANDS = (
     "", "train", "data", "runs", "compare", "promote", "rollback", "history", "versions", "delete", "predict",
@@ -25,15 +25,8 @@ QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 
 def modules_of(*arguments: str, world: World) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
-    code = (
-        "import json, sys\n"
-        f"sys.argv = ['sentiflow', *{list(arguments)!r}]\n"
-        "from flows.cli import main\n"
-        "try:\n    main()\n"
-        "finally:\n    print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))\n"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", telling_modules(*arguments)],
         env=world.environment(),
         cwd=ROOT,
         capture_output=True,

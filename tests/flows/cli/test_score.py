@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.world import Trained, World, command
+from tests.world import Trained, World, command, telling_modules
 
 TEXT = "The acting was fine, and the direction touching, but the ending was a mess. "
 MANY = 60_000
@@ -78,15 +78,13 @@ def wait_until_gone(pids: list[int]) -> None:
 
 def modules_of(world: World, *arguments: str) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
-    code = (
-        "import atexit, json, sys\n"
-        "atexit.register(lambda: print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules}))))\n"
-        f"sys.argv = ['sentiflow', *{list(arguments)!r}]\n"
-        "from flows.cli import main\nmain()\n"
-    )
     python = str(Path(command()).with_name("python"))
     done = subprocess.run(
-        [python, "-c", code], env=world.environment(), capture_output=True, text=True, check=True
+        [python, "-c", telling_modules(*arguments)],
+        env=world.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(json.loads(done.stdout.splitlines()[-1]))
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.serving.service import service
-from tests.world import Trained, World, command
+from tests.world import Trained, World, command, telling_modules
 
 SLOW = {"mlflow", "prefect", "tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib"}
 
@@ -35,14 +35,8 @@ def test_it_stays_below_400_mb_whatever_it_is_asked(promoted: World) -> None:
 
 
 def test_nothing_slow_is_loaded_however_it_is_used(promoted: World) -> None:
-    code = (
-        "import atexit, json, sys\n"
-        "atexit.register(lambda: print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules}))))\n"
-        "sys.argv = ['sentiflow', 'serve', '--port', '0']\n"
-        "from flows.cli import main\nmain()\n"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", telling_modules("serve", "--port", "0")],
         env=promoted.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
