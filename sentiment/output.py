@@ -8,6 +8,7 @@ _JOINERS = "\u200c\u200d"  # part of Persian, of Indian scripts and of emoji; no
 
 # Bounds keep the time linear in the length of a text.
 _ANY = r"\S{0,1000}"
+_LONG = 20_000  # logins to cloud databases are tokens of thousands of characters
 _HOST = r"(?:\[[\da-fA-F:.%]{2,80}\]|[\w.%-]{1,255})"
 _END = r"""(?=[.:]?(?:[/?#\s'"<>),;\]]|$))"""
 _SECRET = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig|credential)"
@@ -16,9 +17,9 @@ _RULES = [
     (re.compile(pattern, re.IGNORECASE), shown)
     for pattern, shown in (
         # A login is all up to the last @, whatever stands in it, unless a host (and a port) ends before.
-        (rf"://(?!/)(?!{_HOST}(?::\d*)?{_END})[^@]{{0,1000}}@(?:{_ANY}@)?", "://***@"),
+        (rf"://(?!/)(?!{_HOST}(?::\d*)?{_END})[^@]{{0,{_LONG}}}@(?:{_ANY}@)?", "://***@"),
         # `me:12/34@host` may be a port and a path or a login: it is taken for the latter.
-        (rf"://{_HOST}:\d+[/?][^\s#]{{0,1000}}@", "://***@"),
+        (rf"://{_HOST}:\d+[/?][^\s#]{{0,{_LONG}}}@", "://***@"),
         (rf"(?<!http)(?<!https)://{_HOST}{_ANY}@", "://***@"),
         (rf"(?<![^\s'\"(=,</])(?<!//)[^\s:@/]{{1,255}}:(?!/){_ANY}@", "***@"),  # without a scheme
         (r"(://[^\s?]{0,1000})\?\S+", r"\1?***"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -61,8 +62,8 @@ class Child:
         with self._lock:
             if self._process.stdin is not None:
                 self._process.stdin.close()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0 if at_once else END_SECONDS + 1)
-            except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
                 os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+            self._process.wait()

@@ -22,6 +22,7 @@ LOGGER = logging.getLogger(__name__)
 
 CREATION = "creation"  # the tag; whatever bears the same value came of one creation
 _ATTEMPTS = 3
+_UNSURE = (429, 500, 502, 503, 504)  # a proxy's answer, or a busy server's
 _LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
 _PAUSE = 1.0  # seconds before each of them
 
@@ -132,9 +133,9 @@ def _once(ask: Callable[[], None], find: Callable[[], list[T]], remove: Callable
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             ask()
-        except RestException:  # the server's word: it made nothing
-            raise
         except MlflowException as err:
+            if isinstance(err, RestException) and _status(err) not in _UNSURE:
+                raise  # the server's word: it made nothing
             LOGGER.warning("MLflow's answer did not come (%s): looking for what it made", str(err.message)[:200])
             found = _look(find, _LOOKS)
             if not found and attempt == _ATTEMPTS:
@@ -150,6 +151,10 @@ def _once(ask: Callable[[], None], find: Callable[[], list[T]], remove: Callable
         LOGGER.warning("the MLflow server carried out a request twice: removing what it made the second time")
         remove(other)
     return found[0]
+
+
+def _status(err: Any) -> int:  # untyped in MLflow
+    return int(err.get_http_status_code())
 
 
 def _look(find: Callable[[], list[T]], times: int) -> list[T]:

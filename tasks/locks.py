@@ -96,7 +96,7 @@ def check_free(model_name: str, settings: Settings) -> None:
     """
     path, what = lock_file(model_name, settings), f"Another training of {model_name}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 20)
         lock.release()
@@ -131,7 +131,7 @@ def own_lock(name: str, settings: Settings, purpose: str) -> Iterator[bool]:
     """Hold a lock of this machine for a moment if it is free; gives whether it was."""
     path = settings.data_dir / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -147,7 +147,7 @@ def _held(
 ) -> Iterator[Held]:
     path.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    lock = FileLock(path)
+    lock = FileLock(path, mode=0o600)
     _acquire(lock, path, patience, what, logger)
     with _noted(lock, purpose), ExitStack() as stack:
         shared = None

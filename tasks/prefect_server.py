@@ -37,6 +37,8 @@ _ENVIRONMENT = {
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
 }
 _START_SECONDS = 120
+OUR_USER = "sentiflow:"
+"""How a login begins that was drawn here."""
 _PRIVATE = 0o600
 _temporary: set[str] = set()  # API addresses of this process's temporary server
 
@@ -87,17 +89,24 @@ def running_server(settings: Settings) -> Iterator[Server]:
     Raises:
         WorldError: it does not answer, or the port is taken.
     """
+    note = _note(settings)
+    note.unlink(missing_ok=True)  # of a schedule that was killed
     if url := get_current_settings().api.url:
         _need_answer(url)
         yield Server(_ui(url), "the server that is set")
         return
     with (schedule_folder(settings) / f"server-{settings.prefect_port}.log").open("w+b") as log:
         own = _OwnServer(settings.prefect_port, log, {})
-        note = _note(settings)
+
+        def end_this_process(code: int) -> None:
+            note.unlink(missing_ok=True)
+            CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
+            os._exit(WorldError.exit_code)  # it can go on with nothing, and keeps the address until then
+
         try:
             own.enter({"PREFECT_SERVER_UI_API_URL": f"{own.base}/api"})
             own.wait_until_ready()
-            own.on_unasked_end(_end_this_process)
+            own.on_unasked_end(end_this_process)
             server = Server(own.base, "started here", own.login)
             publish(note, lambda partial: _write_private(partial, json.dumps(asdict(server))))
             yield server
@@ -143,6 +152,7 @@ def schedule_folder(settings: Settings) -> Path:
     """Where `sentiflow schedule` keeps its lock, the note on its server and the server's log."""
     folder = settings.data_dir / "schedule"
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # who can open the lock can hold it
     return folder
 
 
@@ -235,17 +245,11 @@ class _OwnServer:
         return next((line for line in reversed(lines) if line), "it gave no reason")
 
 
-def _end_this_process(code: int) -> None:
-    """End a schedule whose server has ended: it can go on with nothing, and keeps the address until then."""
-    CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
-    os._exit(WorldError.exit_code)
-
-
 def _login() -> str:
     """Prefect's own setting for it, else a random one."""
     settings = get_current_settings()
     given = settings.server.api.auth_string or settings.api.auth_string
-    return given.get_secret_value() if given else f"sentiflow:{secrets.token_urlsafe(24)}"
+    return given.get_secret_value() if given else f"{OUR_USER}{secrets.token_urlsafe(24)}"
 
 
 def _find(settings: Settings) -> Server | None:
@@ -257,7 +261,10 @@ def _find(settings: Settings) -> Server | None:
     note = _note(settings)
     if not note.exists() or _is_free(schedule_folder(settings) / "lock"):
         return None
-    server = Server(**json.loads(note.read_text(encoding="utf-8")))
+    try:
+        server = Server(**json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
+        return None
     os.environ |= {"PREFECT_API_URL": f"{server.ui}/api", "PREFECT_API_AUTH_STRING": server.login}
     refresh_global_settings_context()
     return Server(server.ui, "the server of `sentiflow schedule`", server.login)

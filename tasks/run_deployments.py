@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,8 @@ _PATIENCE_SECONDS = (
     60.0  # with a server that does not answer; Prefect's client repeats each poll as long by itself
 )
 _END_SECONDS = 60.0  # Prefect gives a run 30 s to end, then kills it
+_LAST_SECONDS = 90.0  # a server that does not answer may not hold the end up for longer
+_REPEAT_SECONDS = 1.0  # two signals closer than this are one
 _OF_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # Ctrl-C, and the terminal's own end
 
 
@@ -66,17 +69,35 @@ def run_until_told(applied: Sequence[Applied], ending: Callable[[], None]) -> No
 
 async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int | None], ending: Callable[[], None]) -> None:
     told = asyncio.Event()
+    began = 0.0
+
+    def end(number: int) -> None:
+        """End in good order on the first signal; at once on another one, or when that takes too long."""
+        nonlocal began
+        if told.is_set():
+            if time.monotonic() - began > _REPEAT_SECONDS:
+                os._exit(128 + number)
+            return
+        began = time.monotonic()
+        told.set()
+        ending()
+        last = threading.Timer(_LAST_SECONDS, os._exit, [128 + number])
+        last.daemon = True
+        last.start()
+
     # A terminal signals every process of its group, and a training that dies of that cannot be cancelled.
     # So this thread, which starts them, blocks these signals, which they inherit; another one takes them.
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINAL)
     for number in (*_OF_TERMINAL, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
-            asyncio.get_running_loop().add_signal_handler(number, told.set)
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
     under_way: dict[asyncio.Task[None], tuple[UUID, _Runner]] = {}
     try:
-        await _poll(client, limits, under_way, told)
-        ending()
+        polling = asyncio.create_task(_poll(client, limits, under_way, told))
+        await asyncio.wait([polling, asyncio.create_task(told.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if polling.done():
+            await polling  # it fails if the server is away
         await _cancel(under_way)
     finally:
         for task in under_way:
@@ -101,6 +122,8 @@ async def _poll(
             if time.monotonic() - failing_since > _PATIENCE_SECONDS:
                 raise
             logger.warning("The Prefect server does not answer: %s", err)
+        if told.is_set():
+            return
         for task in [task for task in under_way if task.done()]:
             del under_way[task]
         running = [deployment_id for deployment_id, _ in under_way.values()]

@@ -15,6 +15,7 @@ from prefect.exceptions import TerminationSignal
 
 from sentiment.data.prepare import Prepared, Source
 from sentiment.names import dataset_name, model_name
+from sentiment.output import redact
 from sentiment.recipes import TrainConfig, check_seeds
 from sentiment.run_record import KIND, REPEATS, SEED, TRAINING
 from sentiment.settings import Settings, load_settings
@@ -267,6 +268,6 @@ def _why(err: BaseException) -> str:
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"
-    reason = prefect_away(err) or (str(err).splitlines() or [""])[0][:500]
+    reason = redact(prefect_away(err) or (str(err).splitlines() or [""])[0][:500])
     reason = reason.removesuffix(".")
     return reason if " " in reason else f"{type(err).__name__}: {reason}".removesuffix(": ")

@@ -15,7 +15,13 @@ from prefect.server.database import provide_database_interface
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
 from prefect.server.models.block_registration import run_block_auto_registration
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
+from prefect.settings import (
+    PREFECT_API_BLOCKS_REGISTER_ON_START,
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_DATABASE_MIGRATE_ON_START,
+    get_current_settings,
+    temporary_settings,
+)
 from sqlalchemy.engine import make_url
 
 from sentiment.files import publish
@@ -37,8 +43,8 @@ def prepare_database() -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
     file = Path(url.database or "")
-    with FileLock(settings.home / ".sentiflow-database.lock"):
-        if url.drivername != _DISK or ":memory:" in str(file) or file.exists():
+    with FileLock(settings.home / ".sentiflow-database.lock", mode=0o600):
+        if url.drivername != _DISK or file.exists():
             asyncio.run(_migrate())
             return
         for left in file.parent.glob(f".{file.name}.*"):  # of a process that was killed
@@ -61,11 +67,25 @@ async def _migrate() -> None:
 
 def main(descriptor: int) -> int:
     """Serve until SIGTERM; gives the exit code."""
+    if _is_in_memory():  # it exists only while the server does, which makes it itself
+        with temporary_settings(
+            {PREFECT_API_DATABASE_MIGRATE_ON_START: True, PREFECT_API_BLOCKS_REGISTER_ON_START: True}
+        ):
+            return _serve(descriptor)
     try:
         prepare_database()
     except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
-        print(f"{type(err).__name__}: {str(err).splitlines()[0]}", file=sys.stderr)  # noqa: T201
+        print(f"{type(err).__name__}: {(str(err).splitlines() or [''])[0]}", file=sys.stderr)  # noqa: T201
         return 3
+    return _serve(descriptor)
+
+
+def _is_in_memory() -> bool:
+    url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    return url.drivername == _DISK and (not url.database or ":memory:" in url.database)
+
+
+def _serve(descriptor: int) -> int:
     config = uvicorn.Config(
         "prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error",
         timeout_graceful_shutdown=2,

@@ -6,7 +6,7 @@ from sentiment.errors import SentiflowError
 from sentiment.output import redact
 from tasks.console import CONSOLE
 from tasks.interrupts import EXIT_SECONDS
-from tasks.prefect_away import prefect_away
+from tasks.prefect_away import prefect_away, refused_login
 from tasks.terminal import escape
 
 WORLD_FAILED = 3
@@ -16,7 +16,7 @@ def exit_code(err: BaseException) -> int:
     """The command's exit code: 2 wrong use, 3 a failed world (network, server, disk), 1 a bug."""
     if isinstance(err, SentiflowError):
         return err.exit_code
-    return WORLD_FAILED if isinstance(err, OSError) or prefect_away(err) else 1
+    return WORLD_FAILED if isinstance(err, OSError) or prefect_away(err) or refused_login(err) else 1
 
 
 def exit_seconds(err: BaseException) -> float:
@@ -52,6 +52,11 @@ def _sentences(err: BaseException) -> tuple[str, str]:
         return (
             away,
             "Start it (prefect server start), or unset PREFECT_API_URL to use a temporary one.",
+        )
+    if refused_login(err):
+        return (
+            "The Prefect server refuses the login.",
+            "Set PREFECT_API_AUTH_STRING to the server's, as name:password, or unset PREFECT_API_URL.",
         )
     return (
         f"{type(err).__name__}: {_first_line(err)}",

@@ -97,11 +97,14 @@ def _serve(table: list[Deployment], server: "Server", settings: Settings) -> Non
 
 
 def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> None:
+    from tasks.prefect_server import OUR_USER
+
     CONSOLE.print(f"Prefect: {server.told}")
     for each in applied:
         more = ", and now once for what was missed" if each.spec.flow in caught_up else ""
         CONSOLE.print(f"  {each.spec.flow:<13} {escape(_when(each))}{more}", soft_wrap=True)
-    login = f"   login: [bold]{escape(server.login)}[/]" if server.login else ""
+    shown = server.login if server.login.startswith(OUR_USER) else "of Prefect's settings"
+    login = f"   login: [bold]{escape(shown)}[/]" if server.login else ""
     CONSOLE.print(f"Prefect UI: [bold]{without_login(server.ui)}[/]{login}   (Ctrl-C ends it)", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -63,14 +64,19 @@ def test_a_killed_process_takes_along_what_it_started_and_what_that_started(
         parent.stdout.close()
 
 
+def stubborn(environment: dict[str, str], output: IO[bytes], said: Path) -> tuple[Child, list[int]]:
+    """A child that ignores being asked to end, and the numbers of its process and of the one that it started."""
+    child = Child(["stubborn"], environment, output)
+    until = time.monotonic() + 20
+    while not said.read_text().endswith("\n"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return child, [int(word) for word in said.read_text().split()]
+
+
 def test_one_that_hangs_is_ended_with_what_it_started(environment: dict[str, str], tmp_path: Path) -> None:
     with (tmp_path / "output").open("w+b") as output:
-        child = Child(["stubborn"], environment, output)
-        until = time.monotonic() + 20
-        while not (tmp_path / "output").read_text().endswith("\n"):
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        started = [int(word) for word in (tmp_path / "output").read_text().split()]
+        child, started = stubborn(environment, output, tmp_path / "output")
         child.stop(at_once=True)
         assert (child.exit_code, [ended(process) for process in started]) == (-signal.SIGKILL, [True, True])
         child.stop()  # once more does no harm
@@ -79,3 +85,14 @@ def test_one_that_hangs_is_ended_with_what_it_started(environment: dict[str, str
 def test_one_that_ends_by_itself_says_how(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "leaves.py").write_text("raise SystemExit(7)")
     assert Child(["leaves"], environment).wait() == 7
+
+
+def test_what_it_started_ends_with_it_when_it_was_killed_itself(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with (tmp_path / "output").open("w+b") as output:
+        child, started = stubborn(environment, output, tmp_path / "output")
+        os.kill(started[0], signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        child.stop()
+        assert [ended(process) for process in started] == [True, True]

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient
 
 from tests.browsers import chromium
-from tests.scheduled import until
+from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import World
 
@@ -140,12 +141,21 @@ def test_who_does_not_know_the_login_of_our_server_is_refused(schedule: Schedule
     with schedule.client(schedule.login) as owner:
         assert not owner.get(path).json()["pull_steps"]
 
+    api = f"http://127.0.0.1:{schedule.port}/api"
+    done = schedule.world.run("trigger", "train", PREFECT_API_URL=api)
+    assert (done.returncode, "The Prefect server refuses the login." in done.stderr) == (3, True)
+    assert "PREFECT_API_AUTH_STRING" in done.stderr
+
     assert schedule.find() == f"True {schedule.login}"
+    assert stat.S_IMODE(schedule.note.parent.stat().st_mode) == 0o700  # nobody else can hold its lock
     # Killed, its server ends with it, and the note that it left is nobody's login any more.
     schedule.process.kill()
     schedule.process.wait()
     until(lambda: schedule.world.processes() == [], "the server to end", [], 20)
     assert schedule.note.exists() and schedule.find() == "False None"
+    with FileLock(schedule.note.with_name("lock")):  # another one starts, and has not written its own yet
+        schedule.note.write_text("")
+        assert schedule.find() == "False None"
 
 
 @pytest.mark.story
@@ -168,6 +178,28 @@ def test_a_schedule_ends_when_its_server_does(world: World) -> None:
     os.kill(server, signal.SIGKILL)
     assert schedule.process.wait(20) == 3
     assert "The Prefect server ended with exit code -9." in schedule.process.communicate()[1]
+
+
+@pytest.mark.story
+@pytest.mark.parametrize(("signals", "code"), [(1, 130), (2, 130)])
+def test_a_schedule_whose_server_is_frozen_can_be_ended(world: World, signals: int, code: int) -> None:
+    home = Home(world, free_port())
+    schedule = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
+    schedule.until_says("Prefect UI")
+    (server,) = (process for process in world.processes() if process != schedule.process.pid)
+    os.kill(server, signal.SIGSTOP)
+    time.sleep(5)  # it asks for what is due, and waits for the answer
+    began = time.monotonic()
+    for _ in range(signals):
+        os.kill(schedule.process.pid, signal.SIGINT)
+        time.sleep(2)
+    try:
+        assert schedule.process.wait(120) == code
+        assert time.monotonic() - began < (120 if signals == 1 else 20)
+        assert "Ending;" in schedule.output
+    finally:
+        os.kill(server, signal.SIGCONT)
+    until(lambda: world.processes() == [], "the server to end", [], 20)
 
 
 @pytest.mark.story
@@ -260,6 +292,8 @@ def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: 
 
 
 def schema(home: Path) -> list[object]:
-
+    """Columns and indexes by name; the order of constraints in a table's text is chance."""
+    columns = "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table'"
+    indexes = "SELECT type, name FROM sqlite_master"
     with sqlite3.connect(home / "prefect.db") as connection:
-        return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+        return sorted(connection.execute(columns)) + sorted(connection.execute(indexes))
