@@ -88,12 +88,14 @@ def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -
     Raises:
         WorldError: they differ.
     """
+    right = package.contents(packed)  # before it is loaded: Python may write __pycache__ then
     copy.mkdir()
     stored = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(copy)))
     scores = mlflow.pyfunc.load_model(str(packed)).predict(package.EXAMPLE)["score"].to_numpy()
-    right = np.array_equal(scores, scorer.score(package.EXAMPLE["text"].tolist()))
-    if not right or package.contents(stored) != package.contents(packed):
-        raise WorldError(f"The stored model {model_id} is not the trained one.", "Nothing was registered.")
+    other = {name for name, _ in package.contents(stored).items() ^ right.items()}
+    if other or not np.array_equal(scores, scorer.score(package.EXAMPLE["text"].tolist())):
+        what = ", ".join(sorted(other)) or "its scores"
+        raise WorldError(f"The stored model {model_id} is not the trained one: {what}.", "Nothing was registered.")
 
 
 def _existing(client: MlflowClient, run: RunContext) -> Registered | None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 from mlflow.artifacts import download_artifacts
@@ -30,6 +31,8 @@ def test_a_local_store_is_the_same_on_the_server(registry: World, database: str,
     uri = registry.settings.tracking_uri
     local = MlflowClient(uri, uri)
     local.set_registered_model_alias("sample-sentiment", "champion", str(Registry.GOOD))
+    location = Path(urlparse(local.get_experiment_by_name("sentiflow").artifact_location).path)
+    shutil.copytree(location, registry.settings.sqlite_file.parent / location.name)  # a store as people have it
     before = _told(local, tmp_path / "before")
     asked = registry.run("predict", "A wonderful film.").stdout
     artifacts = tmp_path / "artifacts"
