@@ -100,11 +100,20 @@ def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
     Raises:
         WorldError: it cannot be read, is no store, or stays locked.
     """
-    address = f"{file.as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True, factory=PatientConnection)) as connection:
-            return connection.execute(sql, values).fetchall()
+        try:
+            return _fetch(file, "ro", sql, values)
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+        return _fetch(file, "rw", sql, values)  # what a killed process left half-written is undone first
     except sqlite3.Error as err:
         if is_locked(err):
             raise locked_error(str(file)) from err
         raise WorldError(f"Cannot read the store {file}: {err}.", "Is it an MLflow store?") from err
+
+
+def _fetch(file: Path, mode: str, sql: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+    address = f"{file.as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(address, uri=True, factory=PatientConnection)) as connection:
+        return connection.execute(sql, values).fetchall()

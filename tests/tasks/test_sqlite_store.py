@@ -135,6 +135,8 @@ def test_an_interrupt_ends_the_wait(world: World, file: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", f"from tasks.sqlite_store import *; query(Path({str(file)!r}), {COUNT!r})"],
             stderr=subprocess.PIPE, env={**os.environ, **world.variables},
+            # A suite that a shell runs in the background ignores SIGINT, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         assert process.stderr is not None
         assert b"waiting for" in process.stderr.readline()
@@ -166,3 +168,17 @@ def test_a_training_survives_a_lock_of_half_a_minute(world: World, file: Path) -
 @pytest.fixture(autouse=True)
 def _hear(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
+
+
+def test_what_a_killed_process_left_half_written_is_undone_by_the_next_reader(file: Path) -> None:
+    """Red if the file is opened for reading alone: SQLite must write to undo it, and refuses."""
+    before = query(file, "SELECT count(*) FROM tags")
+    half_written = (
+        "import os, sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "connection.executescript('PRAGMA cache_size=1; PRAGMA cache_spill=1; BEGIN'); "
+        "connection.executemany('INSERT INTO tags VALUES (?, ?, ?)', "
+        "((f'k{k}', 'v' * 2000, 'r') for k in range(3000))); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", half_written, str(file)], check=False)
+    assert file.with_name(f"{file.name}-journal").exists()
+    assert query(file, "SELECT count(*) FROM tags") == before
