@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from sentiment.data import prepare, reviews
@@ -91,6 +92,15 @@ def prefect_server() -> Iterator[None]:
     """One Prefect server with an empty database for all flows that run in this process."""
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture
+def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
+    """A client of that server; the deployments that a test makes go with it."""
+    with get_client(sync_client=True) as client:
+        yield client
+        for each in client.read_deployments():
+            client.delete_deployment(each.id)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,9 @@
 """What is made of slots that passed while nothing could run them."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import filters
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -16,14 +15,6 @@ from tasks.catch_up import due_runs
 from tasks.deployments import Applied, apply
 
 HOURLY = Schedule(interval=timedelta(hours=1))
-
-
-@pytest.fixture
-def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-        for each in client.read_deployments():
-            client.delete_deployment(each.id)
 
 
 def written(client: SyncPrefectClient, schedule: Schedule, dataset: str = "sample") -> Applied:

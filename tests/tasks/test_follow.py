@@ -1,22 +1,12 @@
 """What the one who follows a run is told while it waits."""
 
-from collections.abc import Iterator
-
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Completed, Running
 
 from sentiment.schedules import Deployment
 from tasks import follow
 from tasks.deployments import apply
-
-
-@pytest.fixture
-def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-        for each in client.read_deployments():
-            client.delete_deployment(each.id)
 
 
 @pytest.mark.parametrize("goes_on", [True, False])

@@ -1,22 +1,11 @@
 """What becomes of flow runs that a killed schedule left."""
 
-from collections.abc import Iterator
-
-import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Pending, Running
 
 from sentiment.schedules import Deployment
 from tasks.deployments import apply
 from tasks.left_behind import close_left_behind
-
-
-@pytest.fixture
-def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-        for each in client.read_deployments():
-            client.delete_deployment(each.id)
 
 
 def test_runs_that_were_begun_are_crashed_and_those_that_wait_go_on_waiting(client: SyncPrefectClient) -> None:

@@ -1,10 +1,9 @@
 """What ``trigger`` makes of its options, and what it says without a server to ask."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 
 from flows.cli.trigger import parameters_of
 from flows.deployments import deployments
@@ -15,14 +14,6 @@ from tasks.deployments import Applied, apply
 from tasks.follow import start
 from tests.servers import free_port
 from tests.world import World
-
-
-@pytest.fixture
-def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-        for each in client.read_deployments():
-            client.delete_deployment(each.id)
 
 
 def deployed(client: SyncPrefectClient, flow: str) -> Applied:
