@@ -27,9 +27,8 @@ RUN pip install --require-hashes -r requirements-serve.lock
 
 FROM serve-dependencies AS wheel
 COPY pyproject.toml README.md LICENSE ./
-COPY sentiment sentiment
+COPY sentiflow sentiflow
 COPY tasks tasks
-COPY serving serving
 COPY flows flows
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist .
 

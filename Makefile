@@ -38,6 +38,7 @@ check: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup-dev
 	$(BIN)/ruff check --fix .
@@ -46,27 +47,27 @@ format: setup-dev
 # Compares with PyTorch, too. Writes the table in the README.
 bench: setup-dev
 	$(INSTALL) --require-hashes -r requirements-bench.lock
-	$(BIN)/python -m tests.bench --write
+	$(BIN)/python -m benchmarks --write
 
 # Compares with MLflow's own server, by wrk (Debian: apt-get install wrk), and with Keras's predict. Writes the tables
 # in the README. It needs a version of imdb-sentiment: the champion, else the newest.
 bench-use: setup-dev
-	$(BIN)/python -m tests.bench.scoring --write
-	$(BIN)/python -m tests.bench.serving --write
+	$(BIN)/python -m benchmarks.scoring --write
+	$(BIN)/python -m benchmarks.serving --write
 
 # Measures a sweep with one worker and with two, and commands on a store of a thousand runs. Writes the README's tables.
 bench-compare: setup-dev
-	$(BIN)/python -m tests.bench.sweep --write
-	$(BIN)/python -m tests.bench.many_runs
+	$(BIN)/python -m benchmarks.sweep --write
+	$(BIN)/python -m benchmarks.many_runs
 
 # Trains each recipe with five seeds, then the baselines. Writes the tables of results in the README.
 results: setup-dev
-	$(BIN)/python -m tests.bench.results
-	$(BIN)/python -m tests.bench.baselines
+	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.baselines
 
 # Makes the pictures of MLflow's pages in docs/images anew, from the runs in the store of the settings.
 screenshots: setup-dev
-	$(BIN)/python -m tests.bench.screenshots
+	$(BIN)/python -m benchmarks.screenshots
 
 ui: setup
 	$(BIN)/sentiflow ui
@@ -108,9 +109,9 @@ import:
 
 # Writes prefect.yaml and its variants for other work pools.
 deployments: setup
-	$(BIN)/python -m flows.prefect_yaml --defaults >prefect.yaml
-	$(BIN)/python -m flows.prefect_yaml --defaults --type docker --file stack/prefect-docker.yaml >stack/prefect-docker.yaml
-	$(BIN)/python -m flows.prefect_yaml --defaults --type kubernetes --file stack/prefect-kubernetes.yaml \
+	$(BIN)/python -m flows.deployments --defaults >prefect.yaml
+	$(BIN)/python -m flows.deployments --defaults --type docker --file stack/prefect-docker.yaml >stack/prefect-docker.yaml
+	$(BIN)/python -m flows.deployments --defaults --type kubernetes --file stack/prefect-kubernetes.yaml \
 		>stack/prefect-kubernetes.yaml
 
 .venv/bin/python:

@@ -1,5 +1,5 @@
 """What runs, in which order: Prefect flows and the command line."""
 
-from tasks.console import outlive_readers
+from sentiflow.console import outlive_readers
 
 outlive_readers()  # every process that runs a flow or a command comes by here

@@ -3,20 +3,19 @@
 from prefect import flow
 
 from flows.train import Seed
-from sentiment.baselines.names import Name, choose
-from sentiment.data.prepare import Prepared, Source
-from sentiment.recipes import TUNED, TrainConfig
-from sentiment.run_record import BASELINES
+from sentiflow.baselines.models import Name, choose
+from sentiflow.children import end_with_schedule
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.orchestration.notify import failed
+from sentiflow.process import preload
+from sentiflow.recipes import TUNED, TrainConfig
+from sentiflow.runs.record import BASELINES
+from sentiflow.tracking.results import RunContext
 from tasks.baselines import PREFIX, baseline_run, measure_baseline, network_run
+from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
-from tasks.fetch import fetch
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
-from tasks.preload import preload
-from tasks.prepare import prepare
-from tasks.results import RunContext
 from tasks.runs import planned_name, training_run
-from tasks.summarize_baselines import BaselinesResult, summarize_baselines
+from tasks.summarize import BaselinesResult, summarize_baselines
 from tasks.train import train as train_network
 
 

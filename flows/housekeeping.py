@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from tasks.care import Care
+from sentiflow.children import end_with_schedule
+from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.repair import Care
 from tasks.housekeeping import close_killed, remove_old_files, retire_flow_runs, retire_runs, tell
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
 
 
 @flow(

@@ -5,13 +5,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from sentiment.names import dataset_name
-from sentiment.settings import load_settings
-from tasks.monitor import act, collect, compare, remember
-from tasks.monitor_report import report
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
-from tasks.watch import Look, told_of, too_few, watching
+from sentiflow.children import end_with_schedule
+from sentiflow.names import dataset_name
+from sentiflow.orchestration.notify import failed
+from sentiflow.settings import load_settings
+from tasks.monitor import Look, act, collect, compare, remember, report, told_of, too_few, watching
 
 
 def _run_name() -> str:

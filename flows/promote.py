@@ -6,13 +6,13 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from sentiment.errors import SentiflowError
-from sentiment.names import model_name
-from sentiment.settings import load_settings
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
+from sentiflow.children import end_with_schedule
+from sentiflow.errors import SentiflowError
+from sentiflow.names import model_name
+from sentiflow.orchestration.notify import failed
+from sentiflow.settings import load_settings
+from sentiflow.tracking.promotion import LONGEST_REASON, Outcome, check_request
 from tasks.promote import decide, need_server, switch, weigh
-from tasks.promotion import LONGEST_REASON, Outcome, check_request
 
 Version = Annotated[int | None, Field(ge=1)]
 Reason = Annotated[str, Field(max_length=LONGEST_REASON)]

@@ -9,20 +9,19 @@ from pydantic import Field
 
 from flows.promote import after_training
 from flows.train import Seed
-from sentiment.data.prepare import Prepared, Source
-from sentiment.recipes import SEED, TrainConfig
-from sentiment.settings import load_settings
+from sentiflow.children import end_with_schedule
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.orchestration.notify import failed
+from sentiflow.process import preload
+from sentiflow.recipes import SEED, TrainConfig
+from sentiflow.settings import load_settings
+from sentiflow.tracking.results import RepeatsResult, RunContext, SeedResult
+from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
-from tasks.fetch import fetch
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
-from tasks.preload import preload
-from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
-from tasks.results import RepeatsResult, RunContext, SeedResult
 from tasks.runs import planned_name, seed_run, training_run
-from tasks.summarize_repeats import best_of, summarize_repeats
+from tasks.summarize import best_of, summarize_repeats
 from tasks.train import train as train_network
 
 Repeats = Annotated[int, Field(ge=2, le=1_000)]

@@ -7,9 +7,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from tasks.batch import Request, Scored
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
+from sentiflow.batch.job import Request, Scored
+from sentiflow.children import end_with_schedule
+from sentiflow.orchestration.notify import failed
 from tasks.score import score as score_input
 
 # What each is for stands in the flow's docstring: Prefect's form shows that, and not a field's description.

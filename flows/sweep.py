@@ -10,26 +10,24 @@ from pydantic import Field
 
 from flows.promote import after_training
 from flows.train import Seed
-from sentiment.data.prepare import Prepared, Source
-from sentiment.errors import UsageError
-from sentiment.recipes import TUNED, TrainConfig, check_seeds
-from sentiment.run_record import SWEEP
-from sentiment.search_space import load_space
-from sentiment.settings import load_settings
-from sentiment.sweep_record import by_loss
-from tasks.fetch import fetch
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
-from tasks.prepare import prepare
+from sentiflow.children import end_with_schedule
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.errors import UsageError
+from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
+from sentiflow.recipes import TUNED, TrainConfig, check_seeds
+from sentiflow.runs.record import SWEEP
+from sentiflow.settings import load_settings
+from sentiflow.sweeps.results import by_loss
+from sentiflow.sweeps.space import load_space
+from sentiflow.sweeps.study import Sweep, open_study
+from sentiflow.tracking.results import RunContext, SeedResult
+from tasks.data import fetch, prepare
 from tasks.promote import need_server
 from tasks.register import register
-from tasks.results import RunContext, SeedResult
-from tasks.runners import Runner, check_runner, running, workers_of
 from tasks.runs import planned_name, training_run
-from tasks.study import Sweep, open_study
-from tasks.summarize_repeats import best_of
-from tasks.summarize_sweep import SweepResult, summarize_sweep
-from tasks.sweep import begin, end, left_to_do, log_size, rows
+from tasks.summarize import best_of
+from tasks.sweep import SweepResult, begin, end, left_to_do, log_size, summarize_sweep, trial_rows
 from tasks.trials import TrialEnd, start_worker, told_of, train_best, trial
 
 Trials = Annotated[int, Field(ge=1, le=10_000)]
@@ -131,7 +129,7 @@ def _best(study: Sweep) -> TrainConfig:
     Raises:
         UsageError: no trial was complete.
     """
-    ranked = by_loss(rows(open_study(study)))
+    ranked = by_loss(trial_rows(open_study(study)))
     if not ranked:
         raise UsageError(
             "No trial trained to its end: all diverged.",

@@ -1,4 +1,4 @@
-"""The main job: from a dataset to a registered model."""
+"""The main job: fetch, prepare, train, evaluate, register, summarize."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -7,17 +7,16 @@ from prefect import flow
 from pydantic import Field
 
 from flows.promote import after_training
-from sentiment.recipes import SEED, TrainConfig
-from sentiment.settings import load_settings
+from sentiflow.children import end_with_schedule
+from sentiflow.orchestration.notify import failed
+from sentiflow.process import preload
+from sentiflow.recipes import SEED, TrainConfig
+from sentiflow.settings import load_settings
+from sentiflow.tracking.results import TrainingResult
+from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
-from tasks.fetch import fetch
-from tasks.notify import failed
-from tasks.parent import end_with_schedule
-from tasks.preload import preload
-from tasks.prepare import prepare
 from tasks.promote import need_server
 from tasks.register import register
-from tasks.results import TrainingResult
 from tasks.runs import planned_name, training_run
 from tasks.summarize import summarize
 from tasks.train import train as train_network

@@ -3,5 +3,5 @@
 set -eu
 pool=$1
 prefect --no-prompt work-pool inspect "$pool" >/dev/null 2>&1 || prefect --no-prompt work-pool create "$pool" --type process
-python -m flows.prefect_yaml --pool "$pool" --keep-paused >"$2"
+python -m flows.deployments --pool "$pool" --keep-paused >"$2"
 prefect --no-prompt deploy --all --prefect-file "$2"

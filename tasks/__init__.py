@@ -1,1 +1,1 @@
-"""Steps with a side effect each: fetch, write, log, register. Prefect tasks, and the MLflow code that they use."""
+"""Prefect tasks: one step with one side effect each."""

@@ -8,20 +8,18 @@ from mlflow.entities import Param
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 
-from sentiment.baselines.effort import parameters_of
-from sentiment.baselines.fit import fit
-from sentiment.baselines.fitted import Fitted
-from sentiment.baselines.names import ABOUT, Name
-from sentiment.data import reviews
-from sentiment.data.prepare import Prepared, Source
-from sentiment.history import Epoch, best_epoch
-from sentiment.run_record import BASELINE
-from sentiment.settings import load_settings
-from tasks.console import progress_bar
+from sentiflow.baselines.fit import fit
+from sentiflow.baselines.models import ABOUT, Fitted, Name, parameters_of
+from sentiflow.console import progress_bar
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.network.history import Epoch, best_epoch
+from sentiflow.runs.record import BASELINE
+from sentiflow.settings import load_settings
+from sentiflow.tracking.client import EpochLog, connect, log_metrics, timed, tracking_errors
+from sentiflow.tracking.results import RunContext
 from tasks.evaluate import record_evaluation
-from tasks.results import RunContext
 from tasks.runs import child_run, run_name
-from tasks.tracking import EpochLog, connect, log_metrics, timed, tracking_errors
 
 PREFIX = "baselines-"
 """Before the name of the network's run it makes that of the set."""

@@ -15,26 +15,23 @@ from mlflow.tracking import MlflowClient
 from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
-from sentiment import history as histories
-from sentiment import metrics, plots, slices
-from sentiment.calibration import reliability
-from sentiment.data import reviews
-from sentiment.data.describe import in_both_splits
-from sentiment.data.prepare import Prepared
-from sentiment.data.reviews import Reviews
-from sentiment.gate import ScoreTable
-from sentiment.history import Epoch
-from sentiment.metrics import Measured
-from sentiment.reports import one
-from sentiment.reports.account import ECE, PARAMETERS, SPEED, Account, Tested
-from sentiment.reports.headline import headline
-from sentiment.reports.misses import worst_errors_text
-from sentiment.scoring import TextScorer, Vocabulary, Weights
-from sentiment.settings import load_settings
-from sentiment.slices import Slice, Traits
-from tasks.results import RunContext, TrainedFiles
-from tasks.run_store import open_store
-from tasks.tracking import connect, log_metrics, timed, tracking_errors
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared
+from sentiflow.data.reviews import Reviews, in_both_splits
+from sentiflow.evaluation import metrics
+from sentiflow.evaluation import metrics as slices
+from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.metrics import Measured, Slice, Traits, reliability
+from sentiflow.network import history as histories
+from sentiflow.network.history import Epoch
+from sentiflow.reports import plots
+from sentiflow.reports import run as one
+from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, Account, Tested, headline, worst_errors_text
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.settings import load_settings
+from sentiflow.tracking.client import connect, log_metrics, timed, tracking_errors
+from sentiflow.tracking.results import RunContext, TrainedFiles
+from sentiflow.tracking.store import open_store
 
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
@@ -125,7 +122,7 @@ def _log_report(client: MlflowClient, run: RunContext, account: Account) -> None
 
 
 def _slices(table: ScoreTable, traits: Traits) -> list[Slice]:
-    return slices.measure(table.right, slices.rows_of(table, traits))
+    return slices.measure_slices(table.right, slices.rows_of(table, traits))
 
 
 def _parameters(weights: Path) -> float:

@@ -6,13 +6,14 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 
-from sentiment.errors import WorldError
-from sentiment.settings import Settings, load_settings
-from tasks import close_killed as closing
-from tasks import old_files, retention
-from tasks.care import Care
-from tasks.flow_runs import delete_ended
-from tasks.mlflow_registry import MlflowRegistry
+from sentiflow.errors import WorldError
+from sentiflow.orchestration import repair as closing
+from sentiflow.orchestration import retention
+from sentiflow.orchestration import retention as old_files
+from sentiflow.orchestration.flow_runs import delete_ended
+from sentiflow.orchestration.repair import Care
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking.mlflow_registry import MlflowRegistry
 
 
 @task(name="close killed runs", task_run_name="close killed runs", persist_result=False)

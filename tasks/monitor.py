@@ -1,29 +1,238 @@
-"""The steps of a look for drift, as Prefect tasks."""
+"""Tasks: what the monitor reads, its check for drift and its report."""
 
+import shutil
+import socket
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from prefect import get_run_logger, task
+from filelock import FileLock, Timeout
+from matplotlib.figure import Figure
+from mlflow.tracking import MlflowClient
+from prefect import get_run_logger, runtime, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.events import Event
 
-from sentiment import drift, drift_figures, text_log_reader
-from sentiment.data import reviews
-from sentiment.drift import Limits
-from sentiment.drift_figures import UNKNOWN
-from sentiment.drift_report import Told
-from sentiment.settings import load_settings
-from sentiment.text_log import Entry
-from tasks.monitor_sides import BATCH, measure, reviews_of
-from tasks.provenance import flow_run_tags
-from tasks.scorers import load_scorer
-from tasks.versions import Version, find_version
-from tasks.watch import Comparison, Reported, Texts, Watch
+from sentiflow.data import prepare, reviews
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.monitoring import drift, text_log
+from sentiflow.monitoring import report as drift_report
+from sentiflow.monitoring.drift import UNKNOWN, Floats, Limits, Unusual
+from sentiflow.monitoring.report import Told
+from sentiflow.monitoring.text_log import Entry
+from sentiflow.names import BUILT_IN, dataset_name, model_name
+from sentiflow.orchestration.repair import RUNNING, close
+from sentiflow.runs.record import KIND, MONITOR
+from sentiflow.scoring import TextScorer
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking.client import connect, experiment_id, log_metrics, tracking_errors
+from sentiflow.tracking.creation import CREATION, create_run, token
+from sentiflow.tracking.registry import run_url
+from sentiflow.tracking.scorers import load_scorer
+from sentiflow.tracking.types import Version
+from sentiflow.tracking.versions import find_version
+from tasks import runs
+from tasks.runs import flow_run_tags
+
+LOCK = "monitor.lock"
+"""The tag of a run that says which lock is held while it is open."""
+
+_WORK = ".look"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A look that has begun.
+
+    Attributes:
+        dataset: its name.
+        model: registered name.
+        log: folder of the text log.
+        lock: what is held meanwhile, as runs are tagged with it.
+        work: folder for files that steps hand on; gone at the end.
+    """
+
+    dataset: str
+    model: str
+    log: Path
+    lock: str
+    work: Path
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a look has to look at.
+
+    Attributes:
+        file: a Parquet table, each text once.
+        distinct: how many texts that are.
+        repeated: how many more came that were the same as another.
+        skipped: lines of the log that were no texts.
+        first: when the first one was scored, UTC; empty when there is none.
+        last: likewise.
+        sources: how many came from where.
+        seen: where the next look begins.
+        key: tells where this look begins: a look that is repeated has the same.
+    """
+
+    file: Path
+    distinct: int
+    repeated: int
+    skipped: int
+    first: str
+    last: str
+    sources: dict[str, int]
+    seen: dict[str, int]
+    key: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the texts were compared with, and what came of it; figures stand in the work folder.
+
+    Attributes:
+        version: that scored both sides.
+        digest: of the dataset.
+        told: the outcome, to tell.
+    """
+
+    version: int
+    digest: str
+    told: Told
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The MLflow run that holds the report."""
+
+    run_id: str
+    run_url: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came of a look.
+
+    Attributes:
+        model: registered name.
+        texts: how many new ones there were, each once.
+        message: the outcome in a sentence or two.
+        drifted: what people call the figures that passed the limits.
+        told: the comparison; None when there were too few texts for one.
+        run_url: of the report in MLflow; empty without one.
+    """
+
+    model: str
+    texts: int
+    message: str
+    drifted: tuple[str, ...] = ()
+    told: Told | None = None
+    run_url: str = ""
+
+
+def too_few(watch: Watch, texts: Texts, least: int) -> Look:
+    """A look that found less than it needs; the texts stay for the next one."""
+    told = f"{texts.distinct:,} new texts tell too little, {least:,} are needed: they wait for the next look."
+    return Look(watch.model, texts.distinct, told)
+
+
+def told_of(watch: Watch, texts: Texts, comparison: Comparison, reported: Reported) -> Look:
+    """A look that came to its end."""
+    told = comparison.told
+    return Look(watch.model, texts.distinct, f"{told.headline}.", told.drifted, told, reported.run_url)
+
+
+@contextmanager
+def watching(dataset: str) -> Iterator[Watch]:
+    """Keep a look at the texts of a dataset's model to this process, and close what killed looks left.
+
+    Raises:
+        UsageError: no text log is kept.
+        WorldError: another look at this model is running, or the store fails.
+    """
+    settings = load_settings()
+    if settings.text_log is None:
+        raise UsageError(
+            "No log of the texts that were scored or served is kept, so there is nothing to monitor.",
+            "Set SENTIFLOW_TEXT_LOG to a folder, for this command and for the service and the scorer.",
+        )
+    model = model_name(dataset)
+    folder = settings.text_log / model
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(folder / ".look.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as err:
+        raise WorldError(f"Another look at {model} is running.", "Wait for it to end.") from err
+    # Beside the texts, as it holds texts, too.
+    watch = Watch(
+        dataset_name(dataset), model, settings.text_log, f"{socket.gethostname()}:{folder}", folder / _WORK
+    )
+    try:
+        _reconcile(watch, settings)
+        watch.work.mkdir(mode=0o700)
+        yield watch
+    finally:
+        shutil.rmtree(watch.work, ignore_errors=True)
+        lock.release()
+
+
+def _reconcile(watch: Watch, settings: Settings) -> None:
+    """Close what looks left that were killed; their lock is held, so none lives."""
+    shutil.rmtree(watch.work, ignore_errors=True)
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        experiment = experiment_id(client, settings)
+        for run in client.search_runs([experiment], f"{RUNNING} and tags.`{LOCK}` = '{watch.lock}'"):
+            close(client, run, "its process was killed; closed by the next look", get_run_logger())
+
+
+BATCH = 2_048  # texts in memory at a time
+_UNUSUAL, _CHARACTERS = 6, 600  # texts shown in the report, and of each
+
+
+def measure(
+    file: Path, scorer: TextScorer, reference: dict[str, Floats]
+) -> tuple[dict[str, Floats], list[Unusual]]:
+    """Figures of all texts, and the most unusual ones, a batch at a time."""
+    parts: list[dict[str, Floats]] = []
+    unusual: list[Unusual] = []
+    with pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(BATCH):
+            texts = batch["text"].to_pylist()
+            parts.append(drift.of_texts(texts, scorer))
+            unusual += drift.most_unusual(texts, parts[-1], reference, _UNUSUAL, _CHARACTERS)
+            unusual = sorted(unusual, key=lambda text: -text.surprise)[:_UNUSUAL]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, unusual
+
+
+def reviews_of(version: Version, settings: Settings) -> tuple[str, Path]:
+    """Digest and table of the reviews that a version learned from; built-in ones that are gone are made again.
+
+    Raises:
+        WorldError: they are not on this machine.
+    """
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        tags = client.get_model_version(version.name, str(version.number)).tags
+    dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
+    table = settings.data_dir / "datasets" / dataset / f"{digest}.parquet"
+    if not reviews.is_whole(table) and dataset in BUILT_IN:
+        prepare.prepare(prepare.fetch(dataset, settings), settings)
+    if not reviews.is_whole(table):
+        raise WorldError(
+            f"The reviews that {version.name} version {version.number} learned from are not at {table}.",
+            "Train again on this machine, or bring the file here.",
+        )
+    return digest, table
+
 
 EVENT = "sentiflow.drift"
 REFERENCE, NOW = "reference.npz", "now.npz"
@@ -38,12 +247,12 @@ def collect(watch: Watch) -> Texts:
     Written: a table in the work folder.
     """
     file = watch.work / "texts.parquet"
-    seen = text_log_reader.read_seen(watch.log, watch.model)
+    seen = text_log.read_seen(watch.log, watch.model)
     sources: Counter[str] = Counter()
     known: set[int] = set()
     first = last = ""
     with (
-        text_log_reader.unread(watch.log, watch.model, seen) as unread,
+        text_log.unread(watch.log, watch.model, seen) as unread,
         pq.ParquetWriter(file, _SCHEMA) as table,
     ):
         for batch in _batched(unread.entries()):
@@ -71,7 +280,7 @@ def compare(watch: Watch, texts: Texts) -> Comparison:
     version = find_version(settings, watch.model, None)
     scorer = load_scorer(settings, version)
     digest, table = reviews_of(version, settings)
-    reference = drift_figures.of_reviews(reviews.read(table), scorer)
+    reference = drift.of_reviews(reviews.read(table), scorer)
     now, unusual = measure(texts.file, scorer, reference)
     np.savez(watch.work / REFERENCE, **reference)  # type: ignore[arg-type]
     np.savez(watch.work / NOW, **now)  # type: ignore[arg-type]
@@ -120,7 +329,7 @@ def remember(watch: Watch, texts: Texts) -> None:
 
     Written: the bookmark beside the model's texts.
     """
-    text_log_reader.write_seen(watch.log, watch.model, texts.seen)
+    text_log.write_seen(watch.log, watch.model, texts.seen)
 
 
 def _related(reported: Reported) -> list[dict[str, str]]:
@@ -157,3 +366,79 @@ def _batched(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
 def _readable(text: str) -> str:
     """Without halves of character pairs, which JSON can carry and no file of text."""
     return text.encode("utf-8", "replace").decode()
+
+
+@task(name="report", task_run_name="report", persist_result=False)
+def report(watch: Watch, texts: Texts, comparison: Comparison) -> Reported:
+    """Tell what was found.
+
+    Written: an MLflow run with metrics ``drift/*``, pictures and the report; in Prefect a table and a link.
+    """
+    settings = load_settings()
+    client = connect(settings)
+    folder = _draw(watch, comparison)
+    with tracking_errors(settings.tracking_uri):
+        run_id = _open(client, settings, watch, comparison)
+        try:
+            log_metrics(client, run_id, _metrics(texts, comparison))
+            client.log_artifacts(run_id, str(folder))
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+        url = run_url(client, settings, run_id)
+    text = drift_report.markdown(comparison.told)
+    create_markdown_artifact(text, key="drift", description=comparison.told.headline)
+    create_link_artifact(url, link_text=f"MLflow run of {runtime.flow_run.name}", key="mlflow-run")
+    get_run_logger().info("MLflow run: %s", url)
+    return Reported(run_id, url)
+
+
+def _open(client: MlflowClient, settings: Settings, watch: Watch, comparison: Comparison) -> str:
+    tags = {
+        KIND: MONITOR,
+        LOCK: watch.lock,
+        "dataset": watch.dataset,
+        "dataset.digest": comparison.digest,
+        "monitor.model": watch.model,
+        "monitor.version": str(comparison.version),
+        "monitor.drift": ", ".join(comparison.told.drifted) or "none",
+        "mlflow.note.content": drift_report.markdown(comparison.told),
+        "mlflow.source.name": "flows/monitor.py",
+        "mlflow.source.type": "LOCAL",
+        **runs.git_tags(),
+        **runs.flow_run_tags(),
+        **runs.origin_tags(),
+        CREATION: token(),
+    }
+    experiment = experiment_id(client, settings)
+    return str(create_run(client, experiment, tags, str(runtime.flow_run.name)).info.run_id)
+
+
+def _metrics(texts: Texts, comparison: Comparison) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for figure in comparison.told.compared:
+        metrics[f"drift/{figure.name}_psi"] = figure.psi
+        metrics[f"drift/{figure.name}_p"] = figure.p
+        metrics[f"drift/{figure.name}_median"] = figure.now
+        metrics[f"drift/{figure.name}_median_reviews"] = figure.reference
+    counts = {"texts": texts.distinct, "repeated": texts.repeated, "skipped": texts.skipped}
+    return metrics | {f"drift/{name}": float(count) for name, count in counts.items()}
+
+
+def _draw(watch: Watch, comparison: Comparison) -> Path:
+    """Pictures and the page, in a folder of their own."""
+    reference, now = (_read(watch.work / name) for name in (REFERENCE, NOW))
+    figures: dict[str, Figure] = drift_report.pictures(reference, now, comparison.told.compared)
+    folder = watch.work / "artifacts"
+    (folder / "plots").mkdir(parents=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / "plots" / f"{name}.png", dpi=120)
+    page = drift_report.page(comparison.told, figures)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return folder
+
+
+def _read(file: Path) -> dict[str, Floats]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)

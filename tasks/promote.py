@@ -7,14 +7,14 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from sentiment.errors import UsageError
-from sentiment.settings import Settings, load_settings
-from tasks import promotion
-from tasks import weigh as weighing
-from tasks.prefect_server import lasting_api_url
-from tasks.promotion import NO_REASON, Outcome, Verdict
-from tasks.provenance import flow_run_tags
-from tasks.weigh import Weighed
+from sentiflow.errors import UsageError
+from sentiflow.orchestration.server import lasting_api_url
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking import candidate as weighing
+from sentiflow.tracking import promotion
+from sentiflow.tracking.candidate import Weighed
+from sentiflow.tracking.promotion import NO_REASON, Outcome, Verdict
+from tasks.runs import flow_run_tags
 
 _POLL = 2  # seconds between two looks for the answer
 

@@ -11,18 +11,18 @@ from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 
-from sentiment.data import reviews
-from sentiment.data.prepare import Prepared
-from sentiment.errors import WorldError
-from sentiment.metrics import Measured
-from sentiment.reports.headline import headline
-from sentiment.scoring import TextScorer, Weights
-from sentiment.settings import load_settings
-from serving import package
-from tasks.creation import create_model, create_version, versions_of_run
-from tasks.mlflow_registry import names_of
-from tasks.results import Registered, RunContext, TrainedFiles, registered_here
-from tasks.tracking import connect, experiment_id, timed, tracking_errors
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared
+from sentiflow.errors import WorldError
+from sentiflow.evaluation.metrics import Measured
+from sentiflow.reports.summary import headline
+from sentiflow.scoring import TextScorer, Weights
+from sentiflow.settings import load_settings
+from sentiflow.tracking import package
+from sentiflow.tracking.client import connect, experiment_id, timed, tracking_errors
+from sentiflow.tracking.creation import create_model, create_version, versions_of_run
+from sentiflow.tracking.mlflow_registry import names_of
+from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 
 
 @task(name="register", task_run_name="register", persist_result=False, retries=2, retry_delay_seconds=[2, 10])

@@ -1,34 +1,139 @@
-"""The life of an MLflow run: opened once, closed whatever happens, reconciled when its process was killed."""
+"""Opening of runs in MLflow: parameters, origin and dataset of a run."""
 
+import json
+import platform
 import shutil
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 
-from mlflow.entities import Param, RunTag
+import pyarrow.parquet as pq
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import Array, DataType
 from prefect import get_run_logger, runtime
 from prefect.exceptions import TerminationSignal
 
-from sentiment.data.prepare import Prepared, Source
-from sentiment.names import dataset_name, model_name
-from sentiment.output import redact
-from sentiment.recipes import TrainConfig, check_seeds
-from sentiment.run_record import KIND, REPEATS, SEED, TRAINING
-from sentiment.settings import Settings, load_settings
-from tasks import endings, interrupts, parent, provenance
-from tasks.clock import startup_seconds
-from tasks.creation import CREATION, create_run, token
-from tasks.dataset_input import log_dataset
-from tasks.endings import Ending
-from tasks.locks import Held, lock_tag, training_lock
-from tasks.prefect_away import prefect_away
-from tasks.reconcile import reconcile, work_folder
-from tasks.results import RunContext
-from tasks.tracking import connect, experiment_id, log_metrics, tracking_errors
+from sentiflow import children as parent
+from sentiflow import process
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.errors import prefect_away
+from sentiflow.locks import Held, lock_tag, training_lock
+from sentiflow.names import dataset_name, model_name
+from sentiflow.orchestration.repair import reconcile, work_folder
+from sentiflow.orchestration.server import flow_run_url
+from sentiflow.output import redact
+from sentiflow.process import startup_seconds, user
+from sentiflow.recipes import TrainConfig, check_seeds
+from sentiflow.runs.record import KIND, REPEATS, SEED, TRAINING
+from sentiflow.settings import Settings, load_settings, project_root
+from sentiflow.tracking import creation
+from sentiflow.tracking.client import connect, experiment_id, log_metrics, tracking_errors
+from sentiflow.tracking.creation import CREATION, Ending, create_run, token
+from sentiflow.tracking.results import RunContext
+
+LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape a result."""
+    return {"version.python": platform.python_version()} | {
+        f"version.{library}": version(library) for library in LIBRARIES
+    }
+
+
+def git_tags() -> dict[str, str]:
+    """The commit of the code, and whether the working tree differs from it; ``unknown`` without git."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"git.commit": "unknown", "git.dirty": "unknown"}
+    dirty = _git("status", "--porcelain")
+    return {
+        "git.commit": commit,
+        "git.dirty": "unknown" if dirty is None else str(bool(dirty)).lower(),
+        "mlflow.source.git.commit": commit,
+    }
+
+
+def flow_run_tags() -> dict[str, str]:
+    """Id, address and name of the flow run that this is part of."""
+    flow_run_id = str(runtime.flow_run.id)
+    return {
+        "prefect.flow_run_id": flow_run_id,
+        "prefect.flow_run_url": flow_run_url(flow_run_id),
+        "prefect.flow_run_name": str(runtime.flow_run.name),
+    }
+
+
+def origin_tags() -> dict[str, str]:
+    """Who or what started the run, and on which machine."""
+    name, host = user(), socket.gethostname()
+    deployment = runtime.deployment.name
+    how = f"deployment {deployment}" if deployment else "by hand"
+    return {"started_by": f"{name}, {how}", "host": host, "mlflow.user": name}
+
+
+def _git(*arguments: str) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run(
+        [git, "-C", str(project_root()), *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+_DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest stands in the run's tags
+
+_SCHEMA = Schema(
+    [
+        ColSpec("string", "review_id"),
+        ColSpec("string", "split"),
+        ColSpec("integer", "label"),
+        ColSpec(Array(DataType.integer), "token_ids"),
+        ColSpec("integer", "n_tokens"),
+    ]
+)
+
+
+def log_dataset(client: MlflowClient, run_id: str, source: Source, prepared: Prepared) -> None:
+    """Say on a run which dataset it uses: digest, and both splits as inputs."""
+    client.log_batch(
+        run_id,
+        params=[Param("dataset.digest", prepared.digest)],
+        tags=[RunTag("dataset.digest", prepared.digest)],
+    )
+    client.log_inputs(run_id, datasets=_inputs(source, prepared))
+
+
+def _inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
+    """The training and the test split of a prepared dataset, each as an input of the run."""
+    table = pq.read_table(prepared.table, columns=["split", "label"]).to_pandas()
+    contexts = {"train": "training", "validation": "validation", "test": "testing"}
+    inputs = []
+    for split, context in contexts.items():  # in this order: MLflow's table names the first of a run
+        labels = table.loc[table["split"] == split, "label"]
+        if labels.empty:
+            continue
+        profile = {"split": split, "reviews": len(labels), "positive": int(labels.sum())}
+        dataset = Dataset(
+            name=f"{prepared.name}-{split}",
+            digest=prepared.digest[:_DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"uri": prepared.table.as_uri(), "origin": source.origin}),
+            schema=json.dumps({"mlflow_colspec": _SCHEMA.to_dict()}),
+            profile=json.dumps(profile),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    return inputs
+
 
 _CHANGES = 40  # most characters of a run's name that tell of changed fields
 
@@ -83,7 +188,7 @@ def training_run(
     with training_lock(model, settings, _patience(settings), get_run_logger()) as held:
         began, opened = began + held.waited, opened + held.waited  # waiting for another is no work of this one
         reconcile(client, experiment, model, settings, "the next run", get_run_logger())
-        name = provenance.flow_run_tags()["prefect.flow_run_name"]
+        name = flow_run_tags()["prefect.flow_run_name"]
         planned = RunContext(
             "", name, config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began
         )
@@ -131,7 +236,7 @@ def child_run(
     Args:
         parent: an open run.
         name: of this one.
-        kind: of this one, see ``sentiment.run_record``.
+        kind: of this one, see ``sentiflow.runs.record``.
         source: of the dataset.
         prepared: likewise.
         config: by default the parent's.
@@ -166,7 +271,7 @@ def _closing(client: MlflowClient, run: RunContext) -> Iterator[None]:
         run.work.mkdir(parents=True)
         yield
     except BaseException as err:
-        failed = isinstance(err, Exception) and not interrupts.received
+        failed = isinstance(err, Exception) and not process.received
         _close(client, run, Ending("FAILED" if failed else "KILLED", _why(err)))
         raise
     settings = load_settings()
@@ -211,9 +316,9 @@ def _open(
         "registered_model": model,
         "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
         "mlflow.source.type": "LOCAL",
-        **provenance.git_tags(),
-        **provenance.flow_run_tags(),
-        **provenance.origin_tags(),
+        **git_tags(),
+        **flow_run_tags(),
+        **origin_tags(),
         "lock": lock_tag(model, settings),
         CREATION: token(),
         **more,
@@ -234,7 +339,7 @@ def _fields(run: RunContext) -> dict[str, object]:
 def _log_parameters(
     client: MlflowClient, run: RunContext, settings: Settings, parameters: Mapping[str, object]
 ) -> None:
-    values = {**parameters, "dataset": run.dataset, **provenance.versions()}
+    values = {**parameters, "dataset": run.dataset, **versions()}
     with tracking_errors(settings.tracking_uri):
         client.log_batch(run.run_id, params=[Param(key, str(value)) for key, value in values.items()])
 
@@ -253,7 +358,7 @@ def _close(client: MlflowClient, run: RunContext, ending: Ending) -> None:
 def _keep(key: str, ending: Ending, settings: Settings) -> None:
     """Let the next start say how a run ended; when even that fails, the error on its way matters more."""
     try:
-        endings.keep(key, ending, settings)
+        creation.keep(key, ending, settings)
     except OSError as failure:
         get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
 
@@ -262,9 +367,9 @@ def _why(err: BaseException) -> str:
     """What ended a run, without a full stop: it stands within sentences, as what ``reconcile`` says does."""
     if parent.gone.is_set():
         return "the schedule that ran it ended"
-    if signal.SIGINT in interrupts.received or isinstance(err, KeyboardInterrupt):
+    if signal.SIGINT in process.received or isinstance(err, KeyboardInterrupt):
         return "it was interrupted"
-    if interrupts.received or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
+    if process.received or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"

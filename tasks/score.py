@@ -3,9 +3,9 @@
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from sentiment.settings import load_settings
-from tasks.batch import Request, Scored, score_input
-from tasks.console import progress_bar
+from sentiflow.batch.job import Request, Scored, score_input
+from sentiflow.console import progress_bar
+from sentiflow.settings import load_settings
 
 
 @task(name="score", task_run_name="score", persist_result=False)

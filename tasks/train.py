@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING
 
 from prefect import get_run_logger, task
 
-from sentiment import history as histories
-from sentiment.data import reviews
-from sentiment.data.prepare import Prepared
-from sentiment.history import Epoch
-from sentiment.recipes import TrainConfig
-from sentiment.settings import load_settings
-from tasks.console import progress_bar
-from tasks.results import RunContext, TrainedFiles
-from tasks.tracking import EpochLog, connect, log_metrics, timed, tracking_errors
+from sentiflow.console import progress_bar
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared
+from sentiflow.network import history as histories
+from sentiflow.network.history import Epoch
+from sentiflow.recipes import TrainConfig
+from sentiflow.settings import load_settings
+from sentiflow.tracking.client import EpochLog, connect, log_metrics, timed, tracking_errors
+from sentiflow.tracking.results import RunContext, TrainedFiles
 
 if TYPE_CHECKING:  # it imports TensorFlow
-    from sentiment.training import Trained
+    from sentiflow.network.training import Trained
 
 
 @task(name="train", task_run_name="train", persist_result=False)
@@ -32,7 +32,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     with timed(client, run.run_id, "load"):
         # In this order: TensorFlow's import goes on in the background meanwhile.
         train_split, validation = reviews.read(prepared.table).learning_splits(config.validation_fraction)
-        from sentiment import model, training  # TensorFlow: only here
+        from sentiflow.network import model, training  # TensorFlow: only here
 
     epoch_log = EpochLog(client, run.run_id, logger)
 

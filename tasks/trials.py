@@ -15,25 +15,25 @@ from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
 from pydantic import ValidationError
 
-from sentiment.data import reviews
-from sentiment.data.prepare import Prepared, Source
-from sentiment.data.reviews import Reviews
-from sentiment.errors import UsageError, WorldError
-from sentiment.history import Epoch, best_epoch
-from sentiment.recipes import TrainConfig
-from sentiment.run_record import SEED, TRIAL
-from sentiment.settings import load_settings
-from sentiment.sweep_record import COMPLETE, DIVERGED, PRUNED
-from tasks.console import progress_bar
+from sentiflow.console import progress_bar
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.network.history import Epoch, best_epoch
+from sentiflow.recipes import TrainConfig
+from sentiflow.runs.record import SEED, TRIAL
+from sentiflow.settings import load_settings
+from sentiflow.sweeps.results import COMPLETE, DIVERGED, PRUNED
+from sentiflow.sweeps.study import ENDED_AS, REFUSED, RUN_ID, Sweep, distributions, open_study
+from sentiflow.tracking.client import EpochLog, connect, log_metrics, tracking_errors
+from sentiflow.tracking.results import RunContext, SeedResult
 from tasks.evaluate import evaluate
-from tasks.results import RunContext, SeedResult
 from tasks.runs import child_run, seeds_label
-from tasks.study import ENDED_AS, REFUSED, RUN_ID, Sweep, distributions, open_study
-from tasks.tracking import EpochLog, connect, log_metrics, tracking_errors
 from tasks.train import train
 
 if TYPE_CHECKING:  # it imports TensorFlow
-    from sentiment.training import Trained
+    from sentiflow.network.training import Trained
 
 
 _ASKED_AT_MOST = 100  # times for values that go together
@@ -67,7 +67,7 @@ class TrialEnd:
 @task(name="start worker", task_run_name="start worker", persist_result=False)
 def start_worker() -> None:
     """Import TensorFlow, once a process, while the data is prepared."""
-    import sentiment.training  # noqa: F401
+    import sentiflow.network.training  # noqa: F401
 
 
 @task(name="trial", task_run_name="trial at place {place}", persist_result=False)
@@ -205,7 +205,7 @@ def _watcher(asked: Trial, config: TrainConfig, seen: list[Epoch], log: EpochLog
 
 def _train(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> "Trained":
     train_split, validation = _splits(prepared.table, run.config.validation_fraction)
-    from sentiment import training
+    from sentiflow.network import training
 
     return training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
 

@@ -9,12 +9,12 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.testing.utilities import prefect_test_harness
 
-from sentiment.data import prepare, reviews
-from sentiment.data.reviews import Reviews
-from sentiment.recipes import load_recipe
-from sentiment.scoring import Vocabulary
-from sentiment.settings import PREFIX, Settings
-from tasks.tracking import connect
+from sentiflow.data import prepare, reviews
+from sentiflow.data.reviews import Reviews
+from sentiflow.recipes import load_recipe
+from sentiflow.scoring import Vocabulary
+from sentiflow.settings import PREFIX, Settings
+from sentiflow.tracking.client import connect
 from tests.world import Trained, World, copy_world, make_world
 
 MIRROR = {name: os.environ.get(name, "") for name in (

@@ -3,8 +3,8 @@ import re
 from typer.main import get_command
 
 from flows.cli.app import app
-from sentiment.recipes import RECIPES, TrainConfig
-from sentiment.settings import PREFIX, Settings
+from sentiflow.recipes import RECIPES, TrainConfig
+from sentiflow.settings import PREFIX, Settings
 from tests.world import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

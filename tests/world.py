@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-from sentiment.settings import Settings
-from tasks.results import TrainingResult
+from sentiflow.settings import Settings
+from sentiflow.tracking.results import TrainingResult
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,15 +23,15 @@ def main() -> None:
     """
     # The interpreter's own start is all computing, so its CPU time is about the time since it began.
     began = time.time() - time.process_time()
-    from tasks import interrupts, preload
+    from sentiflow import process
 
-    atexit.register(interrupts.leave)
-    preload.abandon()
-    interrupts.listen()
+    atexit.register(process.leave)
+    process.abandon()
+    process.listen()
     try:
         _run(began)
     except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is told
-        interrupts.decide(1)  # from here on signals raise nothing
+        process.decide(1)  # from here on signals raise nothing
         _end(err)
         raise SystemExit from None
 
@@ -42,7 +42,7 @@ def _run(began: float) -> None:
     if not os.environ.get("PREFECT_API_URL"):
         os.environ.pop("PREFECT_API_URL", None)  # empty, Prefect's events go to no server and are lost
     from flows.cli.app import app
-    from tasks.clock import process_started
+    from sentiflow.process import process_started
 
     process_started.set(began)
     app()
@@ -50,19 +50,19 @@ def _run(began: float) -> None:
 
 def _end(err: BaseException) -> None:
     """Decide the exit code by what ended the command, and say what it was."""
-    from tasks import interrupts
+    from sentiflow import process
 
     if isinstance(err, SystemExit) and not err.code:  # also of a command that Ctrl-C is meant to end
-        interrupts.decide(0)
-    elif interrupts.received:
-        interrupts.decide(128 + interrupts.received[0])
+        process.decide(0)
+    elif process.received:
+        process.decide(128 + process.received[0])
         with suppress(OSError):  # the terminal may be gone
             sys.stderr.write("Interrupted: what was begun is closed, nothing half-made is left.\n")
     elif isinstance(err, SystemExit):
-        interrupts.decide(err.code if isinstance(err.code, int) else 1)
+        process.decide(err.code if isinstance(err.code, int) else 1)
     else:
-        from flows.cli.errors import exit_code, exit_seconds, report
+        from flows.cli.console import exit_code, exit_seconds, report
 
-        interrupts.decide(exit_code(err), exit_seconds(err))
+        process.decide(exit_code(err), exit_seconds(err))
         with suppress(OSError):
             report(err, debug="--debug" in sys.argv)

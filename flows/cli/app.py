@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import app_care, app_compare, app_life, app_run, app_runs, app_team, app_use, logs
+from flows.cli import app_care, app_compare, app_life, app_run, app_runs, app_team, app_use, console
 from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption
 
 app = typer.Typer(
@@ -47,12 +47,11 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Fetch, prepare, train, evaluate and register: the main job."""
-    logs.set_up(debug=debug)
-    from flows.cli import native
+    console.set_up(debug=debug)
     from flows.cli import train as command
 
     if not debug:
-        native.filter_native_lines()
+        console.filter_native_lines()
 
     command.run(recipe, changes or [], dataset, seed, repeats, promote=promote, or_sample=or_sample)
 
@@ -71,7 +70,7 @@ def data(
     debug: DebugOption = False,
 ) -> None:
     """Show a dataset: counts, lengths, balance, and the first review as ids and words."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import data as command
 
     command.run(dataset, recipe, changes or [])
@@ -100,7 +99,7 @@ def ui(
     debug: DebugOption = False,
 ) -> None:
     """Start the MLflow UI and print its address; Ctrl-C ends it."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import ui as command
 
     command.run(port)

@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import logs
+from flows.cli import console
 from flows.cli.options import DebugOption, WhoseOption
 
 
@@ -21,7 +21,7 @@ _MONITOR = """Examples:
 
 def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
     """Compare the texts scored and served since the last look with the reviews that the model learned from."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import monitor as command
 
     command.run(dataset)
@@ -36,7 +36,7 @@ _HOUSEKEEPING = """Examples:
 
 def housekeeping(debug: DebugOption = False) -> None:
     """Close runs whose process was killed, and remove old files and runs."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import housekeeping as command
 
     command.run()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import logs
+from flows.cli import console
 from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption
 
 
@@ -56,12 +56,11 @@ def sweep(
     debug: DebugOption = False,
 ) -> None:
     """Search for better values of a recipe's fields, and register the best by validation."""
-    logs.set_up(debug=debug)
-    from flows.cli import native
+    console.set_up(debug=debug)
     from flows.cli import sweep as command
 
     if not debug:
-        native.filter_native_lines()
+        console.filter_native_lines()
 
     command.run(
         recipe,
@@ -101,12 +100,11 @@ def baselines(
     debug: DebugOption = False,
 ) -> None:
     """Train the recipe's network beside simpler and other models, and compare them."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import baselines as command
-    from flows.cli import native
 
     if not debug:
-        native.filter_native_lines()
+        console.filter_native_lines()
 
     command.run(recipe, changes or [], dataset, seed, only or [])
 
@@ -139,7 +137,7 @@ def report(
     debug: DebugOption = False,
 ) -> None:
     """Write what there is to tell of a run, or of several held against each other, as a page and a summary."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import report as command
 
     command.run(runs, output, markdown, log=log)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import logs
+from flows.cli import console
 from flows.cli.options import DebugOption, ReasonOption, WhoseOption
 
 
@@ -41,7 +41,7 @@ def promote(
     debug: DebugOption = False,
 ) -> None:
     """Hold a version against the champion and the limits, and put it in use if the gate says yes."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import promote as command
 
     command.run(version, dataset, reason, force=force, dry_run=dry_run)
@@ -54,7 +54,7 @@ _ROLLBACK = """Examples:
 
 def rollback(reason: ReasonOption = "", dataset: WhoseOption = None, debug: DebugOption = False) -> None:
     """Put the version back in use that the champion replaced; again goes further back."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import rollback as command
 
     command.run(dataset, reason)
@@ -69,7 +69,7 @@ _HISTORY = """Examples:
 
 def history(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
     """Tell every promotion and rollback, newest first."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import history as command
 
     command.run(dataset)
@@ -84,7 +84,7 @@ _VERSIONS = """Examples:
 
 def versions(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
     """List all versions with aliases, figures and what the gate said, newest first."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import versions as command
 
     command.run(dataset)
@@ -101,7 +101,7 @@ def delete(
     debug: DebugOption = False,
 ) -> None:
     """Delete a version; refused while an alias holds it."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import delete as command
 
     command.run(version, dataset)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import logs
+from flows.cli import console
 from flows.cli.options import DebugOption
 
 
@@ -57,7 +57,7 @@ def schedule(
     debug: DebugOption = False,
 ) -> None:
     """Run the flows when they are due, with a Prefect UI to look at; Ctrl-C ends it."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import schedule as command
 
     command.run(
@@ -107,7 +107,7 @@ def trigger(
     debug: DebugOption = False,
 ) -> None:
     """Start a run of a deployment now, and follow it; what the deployment says holds but for the options."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import trigger as command
 
     command.run(flow, dataset, recipe, changes or [], wait=wait)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import logs
+from flows.cli import console
 from flows.cli.options import DebugOption
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -69,9 +69,9 @@ def runs(
     NAME is accuracy, seconds, started, name, kind, recipe, dataset, seed or status, or that of any metric
     (test/loss), parameter (units) or tag (started_by); metrics., params. or tags. before it says which is meant.
     """
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import runs as command
-    from sentiment.run_query import Query
+    from sentiflow.runs.query import Query
 
     query = Query(
         kind or (), recipe or (), dataset or (), status or (), since, where or (), sort, children=children
@@ -104,7 +104,7 @@ def compare(
 
     One run that has others below it (repeats, a sweep, baselines) stands for these.
     """
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import compare as command
 
     command.run(names, everything=everything, as_json=as_json)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import logs
+from flows.cli import console
 from flows.cli.options import DebugOption
 
 
@@ -39,7 +39,7 @@ def import_store(
     debug: DebugOption = False,
 ) -> None:
     """Move a local store into an MLflow server: runs, models, versions and aliases keep their ids and times."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import import_store as command
 
     command.run(store, database, artifacts)

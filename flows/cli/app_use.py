@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import logs
+from flows.cli import console
 from flows.cli.options import DebugOption, VersionOption, WhoseOption
 
 
@@ -33,7 +33,7 @@ def predict(
     debug: DebugOption = False,
 ) -> None:
     """Say whether texts are positive or negative."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import predict as command
 
     command.run(texts, version, dataset)
@@ -54,7 +54,7 @@ def explain(
     debug: DebugOption = False,
 ) -> None:
     """Show the score after each word, as the network reads, and which words moved it."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import explain as command
 
     command.run(text, html, version, dataset)
@@ -90,7 +90,7 @@ def score(
     debug: DebugOption = False,
 ) -> None:
     """Score a table or a folder of texts; what cannot be scored goes to a file of rejects."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import score as command
 
     command.run(source, output, column, keep or [], version, dataset, workers, restart=restart)
@@ -115,7 +115,7 @@ def serve(
     debug: DebugOption = False,
 ) -> None:
     """Answer over HTTP with the champion, and follow it when it changes; Ctrl-C ends it."""
-    logs.set_up(debug=debug)
+    console.set_up(debug=debug)
     from flows.cli import serve as command
 
     command.run(host, port, dataset)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from flows.cli.run_table import Column, print_columns
+from flows.cli.tables import Column, print_columns
 from flows.cli.train import start_up
-from sentiment.baselines.names import choose
-from sentiment.recipes import check_seeds, load_recipe
-from sentiment.settings import load_settings
-from tasks.terminal import Console, escape
+from sentiflow.baselines.models import choose
+from sentiflow.console import Console, escape
+from sentiflow.recipes import check_seeds, load_recipe
+from sentiflow.settings import load_settings
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
-    from tasks.summarize_baselines import BaselinesResult
+    from tasks.summarize import BaselinesResult
 
 # How soon a column is left out of a narrow terminal, in the order of the table's headings.
 _LEAVES = (0, 0, 1, 3, 5, 4, 2, 6)
@@ -27,7 +27,7 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, only: Sequ
     told = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
     wait_for_server = start_up(told, dataset, load_settings())
     from flows.baselines import baselines
-    from tasks.preload import preload
+    from sentiflow.process import preload
 
     preload()
     wait_for_server()
@@ -36,7 +36,7 @@ def run(recipe: str, changes: Sequence[str], dataset: str, seed: int, only: Sequ
 
 def _show(result: "BaselinesResult") -> None:
     from flows.cli.outcome import command
-    from sentiment.baselines.table import HEADINGS
+    from sentiflow.baselines.table import HEADINGS
 
     console = Console()  # the result goes to stdout, what happened meanwhile went to stderr
     console.print()

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.compare_page import Page
-from flows.cli.run_table import plain, print_json
-from sentiment.comparison import Against, against, differing, figure, metric_names
-from sentiment.errors import UsageError
-from sentiment.run_record import TRIAL, RunRecord
-from sentiment.settings import load_settings
-from tasks.members import members
-from tasks.run_store import RunStore, find_runs, open_store, score_table
-from tasks.terminal import Console
+from flows.cli.tables import plain, print_json
+from sentiflow.console import Console
+from sentiflow.errors import UsageError
+from sentiflow.runs.comparison import Against, against, differing, figure, metric_names
+from sentiflow.runs.record import TRIAL, RunRecord
+from sentiflow.settings import load_settings
+from sentiflow.tracking.members import members
+from sentiflow.tracking.store import RunStore, find_runs, open_store, score_table
 
 _MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total", "train/kept_epoch")
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.table import Table
 
-from flows.cli.run_table import GAP, PIPE, Column, accuracy_text, print_columns, value_text
-from sentiment.comparison import ACCURACY, Against, Figure, differing, figure
-from sentiment.run_fields import number
-from sentiment.run_record import TRIAL, RunRecord
-from tasks.members import PARENTS
-from tasks.terminal import Console, escape
+from flows.cli.tables import GAP, PIPE, Column, accuracy_text, print_columns, value_text
+from sentiflow.console import Console, escape
+from sentiflow.runs.comparison import ACCURACY, Against, Figure, differing, figure
+from sentiflow.runs.record import TRIAL, RunRecord, number
+from sentiflow.tracking.members import PARENTS
 
 _DIGEST = 12  # characters of a digest that tell it apart
 _LONG = 10  # characters of a number that is shown rounded

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from sentiment.recipes import TrainConfig, load_recipe
-from sentiment.settings import load_settings
-from tasks.inspect_data import QUANTILES, DatasetFacts, inspect_dataset
-from tasks.terminal import Console, escape
+from sentiflow.console import Console, escape
+from sentiflow.recipes import TrainConfig, load_recipe
+from sentiflow.settings import load_settings
+from tasks.data import QUANTILES, DatasetFacts, inspect_dataset
 
 
 def run(dataset: str, recipe: str, changes: Sequence[str]) -> None:

@@ -1,9 +1,9 @@
 """``sentiflow delete``."""
 
-from sentiment.settings import load_settings
-from tasks import promotion
-from tasks.champion import model_named
-from tasks.terminal import Console, escape
+from sentiflow.console import Console, escape
+from sentiflow.settings import load_settings
+from sentiflow.tracking import promotion
+from sentiflow.tracking.champion import model_named
 
 
 def run(number: int, dataset: str | None) -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from rich.text import Text
 
-from sentiment import readings
-from sentiment.errors import UsageError
-from sentiment.files import publish
-from sentiment.names import model_name
-from sentiment.scoring import Reading, Word, label_of
-from sentiment.settings import load_settings
-from tasks.scorers import load_scorer
-from tasks.terminal import Console, escape
-from tasks.versions import find_version
+from sentiflow.console import Console, escape
+from sentiflow.errors import UsageError
+from sentiflow.files import publish
+from sentiflow.names import model_name
+from sentiflow.reports import explanation
+from sentiflow.scoring import Reading, Word, label_of
+from sentiflow.settings import load_settings
+from sentiflow.tracking.scorers import load_scorer
+from sentiflow.tracking.versions import find_version
 
 
 def run(text: str, page: Path | None, number: int | None, dataset: str | None) -> None:
@@ -34,7 +34,7 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
     console.print()
     if not any(word.fate in ("read", "rare") for word in reading.words):
         console.print("[dim]no word of it is known: the score is that of an empty text[/]")
-    for way, words in zip(("raised", "lowered"), readings.strongest(reading), strict=True):
+    for way, words in zip(("raised", "lowered"), explanation.strongest(reading), strict=True):
         if words:
             console.print(f"{way} it most: {escape(_told(words))}", soft_wrap=True)
     for fate, why in (("unknown", "no review holds them"), ("cut", "only the last words are read")):
@@ -43,7 +43,9 @@ def run(text: str, page: Path | None, number: int | None, dataset: str | None) -
     colour = "green" if label == "positive" else "red"
     console.print(f"[{colour}]{label}[/]  {reading.score:.4f}  [dim]{by} ({version.why})[/]", soft_wrap=True)
     if page is not None:
-        content = readings.page(reading, label, by).encode(errors="replace")  # bytes that were no text show as ?
+        content = explanation.page(reading, label, by).encode(
+            errors="replace"
+        )  # bytes that were no text show as ?
         publish(page, lambda path: path.write_bytes(content))
         console.print(f"Written: {escape(str(page))}", soft_wrap=True)
 
@@ -63,9 +65,9 @@ def _lines(reading: Reading, width: int) -> list[Text]:
 def _style(word: Word, reading: Reading) -> str:
     if word.fate in ("unknown", "cut"):
         return "dim strike"
-    if abs(word.change) < readings.SHOWN:
+    if abs(word.change) < explanation.SHOWN:
         return "default"
-    paint = int(95 + 160 * readings.strength(word, reading))
+    paint = int(95 + 160 * explanation.strength(word, reading))
     return f"bold black on rgb(95,{paint},95)" if word.change > 0 else f"bold black on rgb({paint},95,95)"
 
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from rich.table import Table
 
 from flows.cli.tables import print_table
-from sentiment.promotions import Event, took_effect
-from sentiment.settings import load_settings
-from tasks.champion import history_of, model_named
-from tasks.terminal import Console, escape
+from sentiflow.console import Console, escape
+from sentiflow.evaluation.promotions import Event, took_effect
+from sentiflow.settings import load_settings
+from sentiflow.tracking.champion import history_of, model_named
 
 
 def run(dataset: str | None) -> None:

@@ -1,18 +1,17 @@
 """``sentiflow housekeeping``."""
 
-from sentiment.settings import load_settings
-from tasks.console import CONSOLE
-from tasks.terminal import Console, escape
+from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.settings import load_settings
 
 
 def run() -> None:
     """Clean up once, now; each thing that was done is a line."""
     settings = load_settings()
-    from tasks.prefect_server import start_early
+    from sentiflow.orchestration.server import start_early
 
     wait_for_server, where = start_early(settings)
     CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
-    from tasks.tracking import connect
+    from sentiflow.tracking.client import connect
 
     connect(settings)
     from flows.housekeeping import housekeeping

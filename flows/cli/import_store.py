@@ -3,9 +3,9 @@
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from sentiment.errors import UsageError
-from tasks.import_store import import_store
-from tasks.terminal import Console
+from sentiflow.console import Console
+from sentiflow.errors import UsageError
+from sentiflow.tracking.transfer import import_store
 
 _TOLD = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
 

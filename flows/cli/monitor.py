@@ -5,12 +5,12 @@ from typing import cast
 from rich.table import Table
 
 from flows.cli.tables import print_table
-from sentiment import drift_report
-from sentiment.drift_report import Told
-from sentiment.settings import load_settings
-from tasks.champion import model_named
-from tasks.terminal import Console, escape
-from tasks.watch import Look
+from sentiflow.console import Console, escape
+from sentiflow.monitoring import report
+from sentiflow.monitoring.report import Told
+from sentiflow.settings import load_settings
+from sentiflow.tracking.champion import model_named
+from tasks.monitor import Look
 
 _NEXT = "Prefect was told: a deployment of train that waits for this starts, and its version meets the gate."
 _NOBODY = "No Prefect server is running, so no deployment hears of it. Train again: sentiflow train --promote"
@@ -19,7 +19,7 @@ _NOBODY = "No Prefect server is running, so no deployment hears of it. Train aga
 def run(dataset: str | None) -> None:
     """Take a look; print the comparison, and where its report is."""
     from flows.monitor import monitor
-    from tasks.prefect_server import start_early, use_running
+    from sentiflow.orchestration.server import start_early, use_running
 
     settings = load_settings()
     heard = use_running(settings)  # where the deployment is that waits for the event
@@ -44,7 +44,7 @@ def _headed(look: Look, told: Told) -> str:
 
 
 def _show(told: Told, console: Console) -> None:
-    heading, *figures = drift_report.rows(told)
+    heading, *figures = report.rows(told)
     table = Table(box=None, pad_edge=False)
     for k, name in enumerate(heading):
         table.add_column(name, justify="right" if k else "left")

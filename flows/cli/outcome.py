@@ -1,12 +1,47 @@
-"""What ``sentiflow train`` says at its end."""
+"""What came of a training or of a candidate, as the commands print it."""
 
 import os
 import shutil
 import sys
 
-from flows.cli import judgement
-from tasks.results import RepeatsResult, TrainingResult
-from tasks.terminal import Console
+from rich.table import Table
+
+from flows.cli.tables import print_table
+from sentiflow.console import Console, escape
+from sentiflow.tracking.candidate import Weighed
+from sentiflow.tracking.promotion import Outcome
+from sentiflow.tracking.results import RepeatsResult, TrainingResult
+
+
+def show_judgement(weighed: Weighed, console: Console) -> None:
+    """Print each rule with its number and its limit, and what was not judged."""
+    decision = weighed.decision
+    against = "no champion yet" if weighed.champion is None else f"the champion, version {weighed.champion}"
+    console.print(f"[bold]{escape(weighed.name)} version {weighed.version}[/] against {against}\n", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for rule in decision.rules:
+        table.add_row("[green]yes[/]" if rule.passed else "[red]no[/]", rule.name, escape(rule.told))
+    print_table(table, console)
+    for note in decision.notes:
+        console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+    console.print()
+
+
+def tell(outcome: Outcome, console: Console) -> None:
+    """Say that the version is champion now.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    event, name = outcome.need_promotion(), escape(outcome.weighed.name)
+    replaced = "where there was none" if event.replaced is None else f"in place of version {event.replaced}"
+    console.print(
+        f"[bold]{name} version {event.version} is the champion[/], {replaced} ({event.decision}).", soft_wrap=True
+    )
+
 
 _STAGES = {
     "startup": "start-up (imports, Prefect's server)",
@@ -22,7 +57,7 @@ _STAGES = {
 }
 
 
-def show(result: TrainingResult | RepeatsResult, dataset: str) -> None:
+def show_outcome(result: TrainingResult | RepeatsResult, dataset: str) -> None:
     """Print what came of it, where to look and what to type."""
     console = Console()  # the result goes to stdout, what happened meanwhile went to stderr
     told = _repeats(result) if isinstance(result, RepeatsResult) else _single(result)
@@ -30,8 +65,8 @@ def show(result: TrainingResult | RepeatsResult, dataset: str) -> None:
         console.print(line, soft_wrap=True)
     if result.promotion is not None:
         console.print()
-        judgement.show(result.promotion.weighed, console)
-        judgement.tell(result.promotion, console)
+        show_judgement(result.promotion.weighed, console)
+        tell(result.promotion, console)
 
 
 def _single(result: TrainingResult) -> list[str]:

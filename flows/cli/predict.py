@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from sentiment.errors import UsageError
-from sentiment.names import model_name
-from sentiment.scoring import label_of
-from sentiment.settings import load_settings
-from tasks.scorers import load_scorer
-from tasks.terminal import Console, escape
-from tasks.versions import find_version
+from sentiflow.console import Console, escape
+from sentiflow.errors import UsageError
+from sentiflow.names import model_name
+from sentiflow.scoring import label_of
+from sentiflow.settings import load_settings
+from sentiflow.tracking.scorers import load_scorer
+from sentiflow.tracking.versions import find_version
 
 _SHOWN = 60
 

@@ -2,14 +2,13 @@
 
 import logging
 
-from flows.cli import judgement
-from sentiment.errors import RefusedError
-from sentiment.settings import Settings, load_settings
-from tasks import promotion
-from tasks.champion import model_named
-from tasks.console import CONSOLE
-from tasks.terminal import Console
-from tasks.weigh import LOGGER, Weighed, weigh
+from flows.cli.outcome import show_judgement, tell
+from sentiflow.console import CONSOLE, Console
+from sentiflow.errors import RefusedError
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking import promotion
+from sentiflow.tracking.candidate import LOGGER, Weighed, weigh
+from sentiflow.tracking.champion import model_named
 
 
 def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dry_run: bool) -> None:
@@ -23,12 +22,12 @@ def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dr
     LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
     weighed = weigh(name, number, settings)
     console = Console()
-    judgement.show(weighed, console)
+    show_judgement(weighed, console)
     if dry_run:
         _end_dry(weighed, settings, console, force=force)
         return
     verdict = promotion.decide(weighed, force=force, reason=reason)
-    judgement.tell(promotion.carry_out(weighed, verdict, settings), console)
+    tell(promotion.carry_out(weighed, verdict, settings), console)
 
 
 def _end_dry(weighed: Weighed, settings: Settings, console: Console, *, force: bool) -> None:
@@ -47,4 +46,4 @@ def _with_approval(name: str, number: int | None, reason: str, *, force: bool) -
     need_server(load_settings())
     CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
     outcome = promote(name.removesuffix("-sentiment"), number, force=force, reason=reason)
-    judgement.tell(outcome, Console())
+    tell(outcome, Console())

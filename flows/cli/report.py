@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.markdown import Markdown
 
-from sentiment.errors import UsageError
-from sentiment.files import publish
-from sentiment.run_record import RunRecord
-from sentiment.settings import Settings, load_settings
-from tasks.run_store import RunStore, find_runs, open_store
-from tasks.terminal import Console, escape
+from sentiflow.console import Console, escape
+from sentiflow.errors import UsageError
+from sentiflow.files import publish
+from sentiflow.runs.record import RunRecord
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking.store import RunStore, find_runs, open_store
 
 COMPARISON = "comparison.html"  # beside a run's own report
 # Likewise: what the training wrote has readings that cannot be made again where no version keeps the weights.
@@ -31,7 +31,7 @@ def run(names: Sequence[str], output: Path | None, summary: Path | None, *, log:
     page_file = output or Path(_name(runs))
     if summary is not None and summary.resolve() == page_file.resolve():
         raise UsageError(f"--markdown {summary} is where the page goes, too.", "Name two files.")
-    from tasks.report import report_of  # it imports matplotlib, and a wrong name is told sooner
+    from sentiflow.tracking.reports import report_of  # it imports matplotlib, and a wrong name is told sooner
 
     report = report_of(store, runs, settings)
     console, page = Console(), report.page()
@@ -82,8 +82,8 @@ def _write(path: Path, text: str, console: Console) -> None:
 
 
 def _log(settings: Settings, store: RunStore, runs: Sequence[RunRecord], page: str, console: Console) -> None:
-    from tasks.report import PAGE
-    from tasks.tracking import connect, tracking_errors  # seconds to import, so only where needed
+    from sentiflow.tracking.client import connect, tracking_errors  # seconds to import, so only where needed
+    from sentiflow.tracking.reports import PAGE
 
     with tempfile.TemporaryDirectory() as folder:
         own = REBUILT if store.file(runs[0], PAGE, Path(folder)) else PAGE

@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.cli.run_table import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
-from sentiment.output import redact
-from sentiment.run_fields import FIELDS, Fields, Value
-from sentiment.run_query import Query, select
-from sentiment.run_record import RunRecord
-from sentiment.settings import load_settings
-from tasks.run_store import open_store
-from tasks.terminal import Console
+from flows.cli.tables import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
+from sentiflow.console import Console
+from sentiflow.output import redact
+from sentiflow.runs.query import Query, select
+from sentiflow.runs.record import FIELDS, Fields, RunRecord, Value
+from sentiflow.settings import load_settings
+from sentiflow.tracking.store import open_store
 
 
 def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> None:

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from flows.cli.relay import relayed
+from flows.cli.console import relayed
 from flows.deployments import deployments
-from sentiment.errors import WorldError
-from sentiment.output import without_login
-from sentiment.schedules import Deployment
-from sentiment.settings import Settings, load_settings
-from tasks.console import CONSOLE
-from tasks.terminal import escape
+from sentiflow.console import CONSOLE, escape
+from sentiflow.errors import WorldError
+from sentiflow.orchestration.deployments import Deployment
+from sentiflow.output import without_login
+from sentiflow.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
-    from tasks.deployments import Applied
-    from tasks.prefect_server import Server
+    from sentiflow.orchestration.deployments import Applied
+    from sentiflow.orchestration.server import Server
 
 
 def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> None:
@@ -41,9 +40,9 @@ def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> No
     settings = load_settings(**{name: value for name, value in overrides.items() if value is not None})
     table = deployments(settings, changes)
     CONSOLE.print("Starting up ...")
-    from tasks.prefect_server import running_server, schedule_folder
-    from tasks.preflight import check_data
-    from tasks.slots import check
+    from sentiflow.data.prepare import check_data
+    from sentiflow.orchestration.deployments import check
+    from sentiflow.orchestration.server import running_server, schedule_folder
 
     check(table)
     check_data(settings.schedule_dataset, settings)
@@ -72,12 +71,10 @@ def _home() -> Path:
 def _serve(table: list[Deployment], server: "Server", settings: Settings) -> None:
     from prefect.client.orchestration import get_client
 
-    from tasks.catch_up import due_runs
-    from tasks.close_killed import close_killed
-    from tasks.deployments import apply
-    from tasks.left_behind import close_left_behind
-    from tasks.parent import mark_children
-    from tasks.run_deployments import run_until_told
+    from sentiflow.children import mark_children
+    from sentiflow.orchestration.deployments import apply
+    from sentiflow.orchestration.repair import close_killed
+    from sentiflow.orchestration.schedule import close_left_behind, due_runs, run_until_told
 
     began = datetime.now(UTC)
     with get_client(sync_client=True) as client:
@@ -97,7 +94,7 @@ def _serve(table: list[Deployment], server: "Server", settings: Settings) -> Non
 
 
 def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> None:
-    from tasks.prefect_server import OUR_USER
+    from sentiflow.orchestration.server import OUR_USER
 
     CONSOLE.print(f"Prefect: {server.told}")
     for each in applied:
@@ -109,7 +106,7 @@ def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> N
 
 
 def _when(applied: "Applied") -> str:
-    from tasks.slots import first_slot
+    from sentiflow.orchestration.deployments import first_slot
 
     on_server = applied.on_server
     if not on_server.schedules:

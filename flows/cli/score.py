@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentiment.settings import load_settings
-from tasks.batch import Request, Scored, score_input
-from tasks.console import CONSOLE, progress_bar
-from tasks.terminal import Console, escape
+from sentiflow.batch.job import Request, Scored, score_input
+from sentiflow.console import CONSOLE, Console, escape, progress_bar
+from sentiflow.settings import load_settings
 
 
 def run(

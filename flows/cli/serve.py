@@ -2,16 +2,16 @@
 
 import logging
 
-from sentiment.names import model_name
-from sentiment.settings import load_settings
-from tasks.console import CONSOLE
-from tasks.serve import serve
+from sentiflow.console import CONSOLE
+from sentiflow.names import model_name
+from sentiflow.serving.serve import serve
+from sentiflow.settings import load_settings
 
 
 def run(host: str | None, port: int | None, dataset: str | None) -> None:
     """Serve the champion; print the address once it answers, and go on until Ctrl-C."""
     settings = load_settings()
-    logging.getLogger("serving").setLevel(logging.INFO)  # which version answers from when on
+    logging.getLogger("sentiflow.serving").setLevel(logging.INFO)  # which version answers from when on
     name = None if dataset is None else model_name(dataset)
     serve(
         settings,

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from flows.cli.train import start_up, telling_what_is_registered
-from sentiment.errors import UsageError
-from sentiment.names import model_name
-from sentiment.output import without_login
-from sentiment.recipes import check_seeds, load_recipe
-from sentiment.search_space import load_space
-from sentiment.settings import Settings, load_settings
-from tasks import interrupts
-from tasks.console import CONSOLE
-from tasks.server_api import WANTS_LOGIN
-from tasks.terminal import Console, escape
+from sentiflow import process
+from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.errors import UsageError
+from sentiflow.names import model_name
+from sentiflow.output import without_login
+from sentiflow.recipes import check_seeds, load_recipe
+from sentiflow.settings import Settings, load_settings
+from sentiflow.sweeps.space import load_space
+from sentiflow.tracking.server_api import WANTS_LOGIN
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
-    from tasks.summarize_sweep import SweepResult
+    from tasks.sweep import SweepResult
 
 _SHOWN = 5
 _NAME_LENGTH = 60
@@ -38,7 +37,7 @@ def run(
     searched = load_space(space, config)
     settings = load_settings()
     if settings.task_runner == "dask":
-        from tasks.dask_cluster import check_dask
+        from sentiflow.cluster import check_dask
 
         check_dask(settings)
     what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
@@ -51,7 +50,7 @@ def run(
         with telling_what_is_registered():
             result = sweep(config, dataset, repeats=repeats, space=space, **options)
     except BaseException:
-        if interrupts.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
+        if process.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
             same = "The same command, without --restart," if options.get("restart") else "The same command"
             CONSOLE.print(f"{same} goes on where this sweep was; finished trials are kept.", soft_wrap=True)
         raise
@@ -64,8 +63,8 @@ def _goes_on(studies: Path, began: float) -> bool:
 
 
 def _show(result: "SweepResult", dataset: str, settings: Settings) -> None:
-    from flows.cli import judgement
-    from tasks.summarize_sweep import told
+    from flows.cli.outcome import show_judgement, tell
+    from tasks.sweep import told
 
     console = Console()
     console.print(f"\n[bold]{told(result)}[/]", soft_wrap=True)
@@ -73,13 +72,13 @@ def _show(result: "SweepResult", dataset: str, settings: Settings) -> None:
         console.print(line, soft_wrap=True)
     if result.promotion is not None:
         console.print()
-        judgement.show(result.promotion.weighed, console)
-        judgement.tell(result.promotion, console)
+        show_judgement(result.promotion.weighed, console)
+        tell(result.promotion, console)
 
 
 def _trials(result: "SweepResult") -> list[str]:
-    from sentiment.sweep_record import by_loss
-    from tasks.summarize_sweep import of_trials
+    from sentiflow.sweeps.results import by_loss
+    from tasks.sweep import of_trials
     from tasks.trials import shown as value_shown
 
     best = by_loss(result.trials)

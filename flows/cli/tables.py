@@ -1,8 +1,15 @@
-"""Tables for terminals and pipes."""
+"""Tables and results as the commands print them."""
 
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
 from rich.table import Table
 
-from tasks.terminal import Console
+from sentiflow.console import Console, escape
+from sentiflow.runs.record import FIELDS, RunRecord, Value
 
 _WIDE = 200
 
@@ -12,3 +19,128 @@ def print_table(table: Table, console: Console) -> None:
     if not console.is_terminal:
         console.width = max(console.width, _WIDE)
     console.print(table)
+
+
+GAP = 2  # between two columns
+_CUT = ".."  # stands where a name was cut
+_NARROWEST = 16  # of names that are cut
+PIPE = 200  # a pipe has no width, and what a script reads is not cut short
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: of it.
+        cells: one a row.
+        leaves: how soon it is left out for want of width; never at 0.
+        right: numbers stand right.
+        shrinks: its cells may be cut in the middle for want of width.
+    """
+
+    heading: str
+    cells: Sequence[str]
+    leaves: int = 0
+    right: bool = False
+    shrinks: bool = False
+
+    @property
+    def width(self) -> int:
+        """Of its widest line."""
+        return max(cell_len(line) for cell in (self.heading, *self.cells) for line in cell.split("\n"))
+
+    def cut(self, width: int) -> "Column":
+        """The column with its cells cut to a width, but no narrower than what can be told apart."""
+        most = max(width, _NARROWEST, cell_len(self.heading))
+        return replace(self, cells=[cut_in_the_middle(cell, most) for cell in self.cells])
+
+
+def cut_in_the_middle(text: str, width: int) -> str:
+    """The beginning and the end of a text that is wider; names of runs tell the recipe first, the moment last.
+
+    Example:
+        >>> cut_in_the_middle("tuned-imdb-seed0-261125", 15)
+        'tuned-i..261125'
+    """
+    if cell_len(text) <= width:
+        return text
+    tail = (width - len(_CUT)) // 2
+    head = width - len(_CUT) - tail
+    while cell_len(cut := text[:head] + _CUT + text[len(text) - tail :]) > width:  # of characters two cells wide
+        head, tail = (head - 1, tail) if head >= tail else (head, tail - 1)
+    return cut
+
+
+def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[Column]]:
+    """The columns that fit a width, and those left out, the highest ``leaves`` first; empty ones are neither.
+
+    One that shrinks leaves others half of the width, and takes what they do not need.
+    """
+    wanted = [column for column in columns if not column.leaves or any(column.cells)]
+    kept, left = [], width + GAP
+    for column in sorted(wanted, key=lambda column: column.leaves):
+        needed = min(column.width, width // 2) if column.shrinks else column.width
+        if not column.leaves or needed + GAP <= left:
+            kept.append(column)
+            left -= needed + GAP
+    spare = left + sum(min(column.width, width // 2) for column in kept if column.shrinks)
+    fitted = [
+        column.cut(spare) if column.shrinks and column.width > spare else column
+        for column in wanted
+        if column in kept
+    ]
+    return fitted, [column for column in wanted if column not in kept]
+
+
+def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = True) -> None:
+    """Print a table, without what does not fit, and tell what that was; a pipe gets all of it."""
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE, sum(column.width + GAP for column in columns))
+    kept, out = fitting(columns, console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    for column in kept:
+        table.add_column(escape(column.heading), justify="right" if column.right else "left", overflow="fold")
+    for row in zip(*(column.cells for column in kept), strict=True):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    if out and tell:
+        told = ", ".join(column.heading for column in out)
+        console.print(f"[dim]Left out, for want of width: {escape(told)}[/]")
+
+
+def print_json(console: Console, value: object) -> None:
+    """Print for scripts: whole, at any width."""
+    text = json.dumps(value, indent=2, allow_nan=False)  # printable ASCII: a terminal obeys nothing of it
+    console.file.write(f"{text}\n")  # rich would take a second for a thousand runs
+
+
+def plain(value: Value) -> Value:
+    """A value that JSON has; not so NaN and the infinities."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def value_text(value: Value, digits: int | None = None) -> str:
+    """A value in a cell: numbers short, and nothing for what is not there."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if digits is not None:
+        return f"{value:.{digits}f}"
+    whole = value.is_integer() or abs(value) >= 1_000
+    return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def accuracy_text(run: RunRecord) -> str:
+    """The test accuracy, of a set of repeats the mean."""
+    value = FIELDS["accuracy"](run)
+    return f"{value:.2%}" if isinstance(value, float) else ""
+
+
+def interval_text(run: RunRecord) -> str:
+    """Its 95% interval, of a set of repeats the standard deviation over its seeds."""
+    low, high, sd = (run.metrics.get(f"test/accuracy_{end}") for end in ("low", "high", "sd"))
+    if low is not None and high is not None and math.isfinite(low + high):
+        return f"{100 * low:.2f} to {high:.2%}"
+    return "" if sd is None or math.isnan(sd) else f"mean, sd {100 * sd:.2f}"

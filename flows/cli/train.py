@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sentiment.errors import UnreachableError
-from sentiment.names import model_name
-from sentiment.output import redact
-from sentiment.recipes import TrainConfig, check_seeds, load_recipe
-from sentiment.settings import Settings, load_settings
-from tasks.console import CONSOLE
-from tasks.terminal import escape
+from sentiflow.console import CONSOLE, escape
+from sentiflow.errors import UnreachableError
+from sentiflow.names import model_name
+from sentiflow.output import redact
+from sentiflow.recipes import TrainConfig, check_seeds, load_recipe
+from sentiflow.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
-    from tasks.results import RepeatsResult, TrainingResult
+    from sentiflow.tracking.results import RepeatsResult, TrainingResult
 
 
 def run(
@@ -47,9 +46,9 @@ def run(
         )
         dataset = "sample"
         result = _train(config, dataset, seed, repeats, promote, wait_for_server)
-    from flows.cli import outcome
+    from flows.cli.outcome import show_outcome
 
-    outcome.show(result, dataset)
+    show_outcome(result, dataset)
 
 
 def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
@@ -70,8 +69,8 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
         WorldError: another training of this model is running, or the store does not answer.
         OSError: the data folder cannot be written.
     """
-    from tasks.locks import check_free
-    from tasks.preflight import check_data
+    from sentiflow.data.prepare import check_data
+    from sentiflow.locks import check_free
 
     check_data(dataset, settings)
     check_free(model_name(dataset), settings)
@@ -79,11 +78,11 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
     CONSOLE.print(f"Store: {escape(redact(settings.tracking_uri))}", soft_wrap=True)
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
-    from tasks.prefect_server import start_early
+    from sentiflow.orchestration.server import start_early
 
     wait_for_server, where = start_early(settings)
     CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
-    from tasks.tracking import connect
+    from sentiflow.tracking.client import connect
 
     connect(settings)  # a store that does not answer is told before anything is done
     return wait_for_server
@@ -99,7 +98,7 @@ def _train(
 ) -> "TrainingResult | RepeatsResult":
     from flows.repeat import repeat
     from flows.train import train
-    from tasks.preload import preload
+    from sentiflow.process import preload
 
     preload()
     wait_for_server()
@@ -112,7 +111,7 @@ def _train(
 @contextmanager
 def telling_what_is_registered() -> Iterator[None]:
     """Say of a flow that fails, or is interrupted, after it registered a version that the version is there."""
-    from tasks.results import registered_here
+    from sentiflow.tracking.results import registered_here
 
     before = len(registered_here)
     try:

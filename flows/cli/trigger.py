@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cli import logs
-from sentiment.errors import RefusedError, UsageError, WorldError
-from sentiment.output import without_login
-from sentiment.recipes import TrainConfig, load_recipe, make_recipe, split_change
-from sentiment.schedules import NAME
-from sentiment.settings import load_settings
-from tasks.console import CONSOLE
-from tasks.terminal import escape
+from flows.cli import console
+from sentiflow.console import CONSOLE, escape
+from sentiflow.errors import RefusedError, UsageError, WorldError
+from sentiflow.orchestration.deployments import NAME
+from sentiflow.output import without_login
+from sentiflow.recipes import TrainConfig, load_recipe, make_recipe, split_change
+from sentiflow.settings import load_settings
 
 if TYPE_CHECKING:  # its imports take seconds
     from prefect.client.orchestration import SyncPrefectClient
@@ -41,18 +40,18 @@ def run(flow: str, dataset: str | None, recipe: str | None, changes: Sequence[st
     settings = load_settings()
     from prefect.client.orchestration import get_client
 
-    from tasks import follow
-    from tasks.deployments import read
-    from tasks.prefect_server import connect_to_running
+    from sentiflow.orchestration import flow_runs
+    from sentiflow.orchestration.deployments import read
+    from sentiflow.orchestration.server import connect_to_running
 
     server = connect_to_running(settings)
     with get_client(sync_client=True) as client:
         deployment = read(client, f"{flow}/{NAME}")
         if deployment is None:
-            there = ", ".join(follow.names(client)) or "none yet: start `sentiflow schedule`"
+            there = ", ".join(flow_runs.names(client)) or "none yet: start `sentiflow schedule`"
             raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
         parameters = parameters_of(deployment, dataset, recipe, changes)
-        flow_run = follow.start(client, deployment, parameters)
+        flow_run = flow_runs.start(client, deployment, parameters)
         url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
         CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
         if wait:
@@ -99,14 +98,14 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
 
 
 def _follow(client: "SyncPrefectClient", flow_run: "FlowRun") -> None:
-    from tasks.follow import Line, follow
+    from sentiflow.orchestration.flow_runs import Line, follow
 
     try:
         for told in follow(client, flow_run, _tell_wait):
             if not isinstance(told, Line):
                 _end(told)
             elif not told.message.startswith(_NOISE):
-                logs.show(told.moment.astimezone(), told.step, told.message, told.level)
+                console.show(told.moment.astimezone(), told.step, told.message, told.level)
     except KeyboardInterrupt:
         CONSOLE.print("Not followed any more; the run goes on.")
 

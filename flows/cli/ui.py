@@ -7,12 +7,12 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlparse
 
-from sentiment.errors import WorldError
-from sentiment.output import without_login
-from sentiment.settings import Settings, load_settings
-from tasks.children import Child
-from tasks.console import CONSOLE
-from tasks.tracking import connect
+from sentiflow.children import Child
+from sentiflow.console import CONSOLE
+from sentiflow.errors import WorldError
+from sentiflow.output import without_login
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking.client import connect
 
 _START_SECONDS = 90
 

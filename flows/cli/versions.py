@@ -3,10 +3,10 @@
 from rich.table import Table
 
 from flows.cli.tables import print_table
-from sentiment.settings import load_settings
-from tasks.champion import model_named
-from tasks.registry import VersionRow, versions_with_aliases
-from tasks.terminal import Console, escape
+from sentiflow.console import Console, escape
+from sentiflow.settings import load_settings
+from sentiflow.tracking.champion import model_named
+from sentiflow.tracking.registry import VersionRow, versions_with_aliases
 
 
 def run(dataset: str | None) -> None:

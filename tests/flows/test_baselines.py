@@ -12,19 +12,18 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.baselines import baselines
-from sentiment.baselines.fitted import Fitted
-from sentiment.baselines.names import NAMES
-from sentiment.baselines.table import TOP
-from sentiment.data import reviews
-from sentiment.data.reviews import Reviews
-from sentiment.errors import UsageError
-from sentiment.gate import ScoreTable
-from sentiment.paired import compare, score_interval
-from sentiment.recipes import load_recipe
+from sentiflow.baselines.models import NAMES, Fitted
+from sentiflow.baselines.table import TOP
+from sentiflow.data import reviews
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
+from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.statistics import compare, score_interval
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.store import open_store, score_table
 from tasks import baselines as tasks
-from tasks.run_store import open_store, score_table
-from tasks.summarize_baselines import BaselinesResult
-from tasks.tracking import connect
+from tasks.summarize import BaselinesResult
 from tests.world import World, make_world
 
 CONFIG = load_recipe(

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from flows.deployments import deployments
-from sentiment.errors import UsageError
-from sentiment.recipes import TUNED, load_recipe
-from sentiment.schedules import Deployment, Schedule
-from sentiment.settings import Settings
-from tasks.flow_runs import FLOWS
+from sentiflow.errors import UsageError
+from sentiflow.orchestration.deployments import Deployment, Schedule
+from sentiflow.orchestration.flow_runs import FLOWS
+from sentiflow.recipes import TUNED, load_recipe
+from sentiflow.settings import Settings
 from tests.world import ROOT
 
 

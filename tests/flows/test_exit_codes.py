@@ -36,8 +36,8 @@ def app():
 {body}
 sys.modules["flows.cli.app"] = types.SimpleNamespace(app=app)
 from flows.cli import main
-from tasks import interrupts
-interrupts._CLOSING_SECONDS = {closing}
+from sentiflow import process
+process._CLOSING_SECONDS = {closing}
 main()
 """
 
@@ -82,9 +82,9 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 ENDINGS = {
     "success": ("raise SystemExit(0)", 0),
-    "wrong use": ("from sentiment.errors import UsageError\nraise UsageError('no')", 2),
+    "wrong use": ("from sentiflow.errors import UsageError\nraise UsageError('no')", 2),
     "failed world": ("raise OSError(28, 'No space left on device')", 3),
-    "refused": ("from sentiment.errors import RefusedError\nraise RefusedError('no')", 4),
+    "refused": ("from sentiflow.errors import RefusedError\nraise RefusedError('no')", 4),
     "bug": ("raise ZeroDivisionError", 1),
 }
 
@@ -168,7 +168,7 @@ def test_a_signal_while_the_process_ends_changes_nothing(code: int) -> None:
 
 def test_a_signal_that_the_starter_ignores_stays_ignored() -> None:
     done = subprocess.run(
-        ["nohup", sys.executable, "-c", "import signal; from tasks import interrupts; interrupts.listen(); "
+        ["nohup", sys.executable, "-c", "import signal; from sentiflow import process; process.listen(); "
          "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -191,12 +191,12 @@ def test_an_interpreter_that_ends_waits_for_the_import_in_the_background() -> No
 import sys, time
 class Slow:
     def find_spec(self, name, *_):
-        if name == "sentiment.training":
+        if name == "sentiflow.network.training":
             time.sleep(1)
             print("imported", flush=True)
             raise ImportError
 sys.meta_path.insert(0, Slow())
-from tasks.preload import preload
+from sentiflow.process import preload
 preload()
 sys.exit(2)
 """

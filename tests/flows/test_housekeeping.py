@@ -22,13 +22,13 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Completed, Crashed, Failed, Running
 
 from flows.housekeeping import housekeeping
-from sentiment.errors import WorldError
-from sentiment.settings import load_settings
-from tasks.close_killed import close_killed
-from tasks.flow_runs import delete_ended
+from sentiflow.errors import WorldError
+from sentiflow.locks import own_lock_tag
+from sentiflow.orchestration.flow_runs import delete_ended
+from sentiflow.orchestration.repair import close_killed
+from sentiflow.settings import load_settings
+from sentiflow.tracking.client import connect, experiment_id
 from tasks.housekeeping import retire_flow_runs
-from tasks.locks import own_lock_tag
-from tasks.tracking import connect, experiment_id
 from tests.receiver import Receiver, receiver
 from tests.world import ROOT, World, command
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tasks.tracking import connect
+from sentiflow.tracking.client import connect
 from tests.receiver import receiver
 from tests.world import ROOT, World, command
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from sentiment.data.reviews import Reviews
-from sentiment.scoring import Vocabulary
-from sentiment.settings import Settings
-from tasks.tracking import connect
+from sentiflow.data.reviews import Reviews
+from sentiflow.scoring import Vocabulary
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect
 from tests.against_keras import check_scores
 from tests.store import check_run
 from tests.world import World

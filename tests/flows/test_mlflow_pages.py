@@ -11,9 +11,9 @@ from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from flows.repeat import repeat
-from sentiment.recipes import load_recipe
-from tasks.results import RepeatsResult
-from tasks.tracking import connect, experiment_id
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.results import RepeatsResult
 from tests import browsers, servers
 from tests.world import Registry, World, copy_world
 

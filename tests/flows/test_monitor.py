@@ -15,15 +15,14 @@ from prefect.states import StateType
 
 from flows import monitor as flow_module
 from flows.monitor import monitor
-from sentiment.data import sample
-from sentiment.errors import UsageError, WorldError
-from sentiment.run_query import Query, select
-from sentiment.run_record import RunRecord
-from sentiment.text_log import SERVED, Entry, TextLog
-from sentiment.text_log_reader import read_seen
-from tasks.run_store import open_store
-from tasks.tracking import connect
-from tasks.watch import watching
+from sentiflow.data import sample
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.monitoring.text_log import SERVED, Entry, TextLog, read_seen
+from sentiflow.runs.query import Query, select
+from sentiflow.runs.record import RunRecord
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.store import open_store
+from tasks.monitor import watching
 from tests.world import Trained, World, copy_world
 
 MODEL = "sample-sentiment"

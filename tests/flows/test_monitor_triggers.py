@@ -11,8 +11,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from flows.deployments import DRIFT
-from sentiment.data import sample
-from sentiment.text_log import SCORED, Entry, TextLog
+from sentiflow.data import sample
+from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
 from tasks.monitor import EVENT
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world

@@ -17,12 +17,12 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 from flows.housekeeping import housekeeping
 from flows.train import train
-from sentiment.errors import BusyError, UsageError
-from sentiment.recipes import load_recipe
-from tasks.locks import training_lock
-from tasks.tracking import connect
+from sentiflow.errors import BusyError, UsageError
+from sentiflow.locks import training_lock
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking.client import connect
 from tests.receiver import PATH, receiver
-from tests.tasks.test_locks import line_with, process
+from tests.sentiflow.test_locks import line_with, process
 from tests.world import ROOT, World
 
 LONG = load_recipe("seed", ["epochs=900", "sequence_length=40"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tracking import connect
+from sentiflow.tracking.client import connect
 from tests.servers import free_port, wait_for
 from tests.world import World, command
 

@@ -11,12 +11,12 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.promote import promote
 from flows.train import train
-from sentiment.errors import RefusedError, UsageError
-from sentiment.recipes import load_recipe
-from tasks.champion import events_of
-from tasks.mlflow_registry import champion_of
-from tasks.person import person
-from tasks.tracking import connect
+from sentiflow.errors import RefusedError, UsageError
+from sentiflow.process import person
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking.champion import events_of
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.mlflow_registry import champion_of
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"

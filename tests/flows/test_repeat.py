@@ -10,11 +10,11 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.repeat import repeat
-from sentiment.errors import UsageError
-from sentiment.recipes import load_recipe
-from tasks.results import RepeatsResult
+from sentiflow.errors import UsageError
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.results import RepeatsResult
 from tasks.runs import seeds_label
-from tasks.tracking import connect
 from tests.world import World, make_world
 
 # Two epochs of three: which epoch is kept shows.

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
-from sentiment.errors import UsageError
-from tasks.tracking import connect
+from sentiflow.errors import UsageError
+from sentiflow.tracking.client import connect
 from tests.world import Registry, World
 
 Type = Callable[..., Result]
@@ -23,7 +23,7 @@ Type = Callable[..., Result]
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Type:
     """Types a command in this process; its output has no width."""
-    monkeypatch.setattr("flows.cli.logs.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
 
     def type_in(*arguments: str) -> Result:
         return CliRunner().invoke(app, arguments, catch_exceptions=True)

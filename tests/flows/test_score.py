@@ -6,7 +6,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ParameterTypeError
 
 from flows.score import score
-from sentiment.errors import UsageError
+from sentiflow.errors import UsageError
 from tests.world import Trained
 
 

@@ -10,12 +10,12 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.sweep import sweep
-from sentiment.errors import UsageError, WorldError
-from sentiment.recipes import load_recipe
-from sentiment.sweep_record import by_loss
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.recipes import load_recipe
+from sentiflow.sweeps.results import by_loss
+from sentiflow.tracking.client import connect
 from tasks import trials
-from tasks.summarize_sweep import SweepResult
-from tasks.tracking import connect
+from tasks.sweep import SweepResult
 from tests.store import PNG
 from tests.world import World, make_world
 

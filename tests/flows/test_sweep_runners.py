@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from tasks.tracking import connect
+from sentiflow.tracking.client import connect
 from tests.dask_cluster import cluster
 from tests.world import World
 

@@ -11,9 +11,9 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.train import train
-from sentiment.errors import UnreachableError, UsageError, WorldError
-from sentiment.recipes import load_recipe
-from tasks.tracking import connect
+from sentiflow.errors import UnreachableError, UsageError, WorldError
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking.client import connect
 from tests.store import check_run
 from tests.world import ROOT, Trained, World, command
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sentiment.settings import Settings
+from sentiflow.settings import Settings
 from tests.stack.compose import read_config, read_image
 from tests.stack.engine import networks
 from tests.stack.team import PARTS, make_env, need_programs
@@ -247,7 +247,7 @@ def _written(*options: str) -> str:
 
 def _write(*options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "flows.prefect_yaml", *options], env={**os.environ, **variables},
+        [sys.executable, "-m", "flows.deployments", *options], env={**os.environ, **variables},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 

@@ -13,8 +13,8 @@ from prefect.events.schemas.automations import Automation, EventTrigger
 from prefect.settings import PREFECT_API_URL
 
 from flows.deployments import deployments
-from sentiment.settings import Settings
-from tasks.slots import as_prefect
+from sentiflow.orchestration.deployments import as_prefect
+from sentiflow.settings import Settings
 from tests.world import ROOT
 
 pytestmark = pytest.mark.story

@@ -8,8 +8,8 @@ from optuna.distributions import FloatDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from sentiment.sweep_record import COMPLETE, PRUNED, TrialRow
-from tasks.summarize_sweep import _write_importance, importance_of, importance_told
+from sentiflow.sweeps.results import COMPLETE, PRUNED, TrialRow
+from tasks.sweep import _write_importance, importance_of, importance_told
 
 FIELDS = {"matters": FloatDistribution(0, 1), "does_not": FloatDistribution(0, 1)}
 

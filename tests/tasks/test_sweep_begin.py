@@ -8,13 +8,13 @@ from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 from prefect.logging import disable_run_logger
 
-from sentiment.data.prepare import Prepared
-from sentiment.recipes import TUNED
-from sentiment.search_space import Range, SearchSpace
-from tasks.results import RunContext
-from tasks.study import PARENTS, RUN_ID, Sweep, distributions, open_study
+from sentiflow.data.prepare import Prepared
+from sentiflow.recipes import TUNED
+from sentiflow.sweeps.space import Range, SearchSpace
+from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, distributions, open_study
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.results import RunContext
 from tasks.sweep import begin, end
-from tasks.tracking import connect
 from tests.world import World
 
 SPACE = SearchSpace({"dropout": Range(0.0, 0.6, whole=False)})

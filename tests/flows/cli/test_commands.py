@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.locks import training_lock
+from sentiflow.locks import training_lock
 from tests.world import ROOT, Trained, World, telling_modules
 
 COMMANDS = (
@@ -72,7 +72,7 @@ def test_predict_answers_with_label_score_and_version_and_loads_nothing_slow(tra
 def test_predict_scores_as_mlflow_does(trained: Trained) -> None:
     import mlflow.pyfunc
 
-    from tasks.tracking import connect
+    from sentiflow.tracking.client import connect
 
     text = "The acting was fine but the ending was a mess."
     done = trained.world.run("predict", "--version", "1", "--dataset", "sample", text)

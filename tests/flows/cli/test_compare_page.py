@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from flows.cli.compare_page import Page
-from sentiment.comparison import against, metric_names
-from sentiment.run_record import RunRecord
+from sentiflow.runs.comparison import against, metric_names
+from sentiflow.runs.record import RunRecord
 
 NAME = "seed+4changes-sample-seed0-261125-184954"
 

@@ -4,9 +4,8 @@ import logging
 
 import pytest
 
-from flows.cli.errors import report
-from flows.cli.logs import ConsoleHandler
-from sentiment.errors import UsageError, WorldError
+from flows.cli.console import ConsoleHandler, report
+from sentiflow.errors import UsageError, WorldError
 
 STEERING = "a\x1b[31m\x07\u202e"
 SHOWN = r"a\x1b[31m\x07\u202e"

@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from flows.cli.relay import relayed
-from tasks.console import CONSOLE
+from flows.cli.console import relayed
+from sentiflow.console import CONSOLE
 
 
 @pytest.fixture(autouse=True)

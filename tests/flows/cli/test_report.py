@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.report import NOTE
-from tasks.tracking import connect
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.reports import NOTE
 from tests.flows.cli.test_commands import modules_of
 from tests.pages import Page, tables
 from tests.world import Trained, World

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from flows.cli.run_table import Column, cut_in_the_middle, fitting, print_columns, print_json, value_text
-from tasks.terminal import Console
+from flows.cli.tables import Column, cut_in_the_middle, fitting, print_columns, print_json, value_text
+from sentiflow.console import Console
 
 NAME = "sweep-seed+4changes-sample-seed0-261125-184954"  # 46 characters
 

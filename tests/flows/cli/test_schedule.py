@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from tasks.tracking import connect
+from sentiflow.tracking.client import connect
 from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import make_world

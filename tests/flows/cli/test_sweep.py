@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from flows.cli import sweep as command
-from sentiment.settings import Settings
-from tasks import interrupts
-from tasks.tracking import connect
+from sentiflow import process
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect
 from tests import servers
 from tests.world import World
 
@@ -66,7 +66,7 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
         monkeypatch.setattr("flows.sweep.sweep", sweep)
         monkeypatch.setattr(command, "start_up", lambda *_: lambda: None)
-        monkeypatch.setattr(interrupts, "received", [signal.SIGINT])
+        monkeypatch.setattr(process, "received", [signal.SIGINT])
         with pytest.raises(KeyboardInterrupt):
             command.run("seed", [], "sample", None, repeats=1, restart=restart)
         return capsys.readouterr().err

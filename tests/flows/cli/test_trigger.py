@@ -7,11 +7,11 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from flows.cli.trigger import parameters_of
 from flows.deployments import deployments
-from sentiment.errors import UsageError
-from sentiment.recipes import load_recipe
-from sentiment.settings import Settings
-from tasks.deployments import Applied, apply
-from tasks.follow import start
+from sentiflow.errors import UsageError
+from sentiflow.orchestration.deployments import Applied, apply
+from sentiflow.orchestration.flow_runs import start
+from sentiflow.recipes import load_recipe
+from sentiflow.settings import Settings
 from tests.servers import free_port
 from tests.world import World
 

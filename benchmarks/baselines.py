@@ -1,0 +1,43 @@
+"""Measure the baselines beside the recipe ``tuned``, and write the README's table."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+
+from benchmarks import machine, table
+from sentiflow.baselines.table import TOP
+from sentiflow.runs.record import BASELINES, KIND
+from sentiflow.settings import project_root
+
+BEGIN, END = "<!-- make results writes the baselines from here -->", "<!-- to here, the baselines -->"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"sqlite:///{folder}/mlruns/mlflow.db"
+        own = {"SENTIFLOW_TRACKING_URI": store, "PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": ""}
+        command = [str(Path(sys.executable).with_name("sentiflow")), "baselines"]
+        subprocess.run(command, env={**os.environ, **own}, cwd=project_root(), check=True)
+        told, seconds = measured(MlflowClient(store))
+    date = f"{datetime.now(UTC):%Y-%m-%d}"
+    note = f"One run of each, seed 0, {seconds:.0f} s in all, on {date}. {machine.describe()}."
+    table.put_into(project_root() / "README.md", f"{told}\n\n{note}", BEGIN, END)
+
+
+def measured(client: MlflowClient) -> tuple[str, float]:
+    """The table as the parent run tells it, and the seconds of the whole set."""
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    (parent,) = client.search_runs(experiments, f"tags.{KIND} = '{BASELINES}'")
+    lines = parent.data.tags["mlflow.note.content"].splitlines()
+    rows = takewhile(lambda line: line.startswith("|"), lines[lines.index(TOP) :])
+    return "\n".join(rows), parent.data.metrics["time/total"]
+
+
+if __name__ == "__main__":
+    main()

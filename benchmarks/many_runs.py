@@ -1,0 +1,86 @@
+"""Measure what finding runs takes among a thousand: the commands, and the table of MLflow's UI in Chromium.
+
+The commands read the local store, then ask a server over it.
+
+    python -m benchmarks.many_runs [--runs 1000] [--rounds 5] [--keep FOLDER]
+
+The runs are made by SQL in a store of their own: as many parameters, metrics, epochs and tags as a training logs.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from benchmarks import machine
+from benchmarks.made_runs import fill
+from benchmarks.ui_table import seconds_to_table
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.store import open_store
+from tests import servers
+
+WORKERS = "2"  # as in docker-compose.yml
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.many_runs", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, help="make the store here, and leave it")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = chosen.keep or Path(folder)
+        settings = Settings(_env_file=None, tracking_uri=f"sqlite:///{place / 'mlruns' / 'mlflow.db'}")
+        if not open_store(settings).runs():
+            fill(settings.sqlite_file, experiment_id(connect(settings), settings), chosen.runs)
+        scored = [run.run_id for run in open_store(settings).runs() if "scored" in run.tags]
+        measure_commands(settings.tracking_uri, scored, chosen.rounds)
+        arguments = ["server", "--workers", WORKERS, "--backend-store-uri", settings.tracking_uri]
+        with servers.mlflow(arguments, place, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
+            tell(f"on a server with {WORKERS} workers:")
+            measure_commands(address, scored, chosen.rounds)
+        tell(f"{'MLflow, the table':<40} {seconds_to_table(settings, chosen.rounds)}")
+    tell(machine.describe())
+
+
+def measure_commands(uri: str, scored: list[str], rounds: int) -> None:
+    """Print wall and user seconds of whole commands, medians over rounds."""
+    commands = {
+        "runs": ("runs",),
+        "runs, filtered and sorted": ("runs", "--where", "test/accuracy>=0.85", "--sort", "-accuracy"),
+        "runs, all of them as JSON": ("runs", "--json", "--children", "--most", "100000"),
+        "compare, two runs": ("compare", *scored[:2]),
+        "compare, two beginnings of ids": ("compare", *(run_id[:8] for run_id in scored[:2])),
+        "compare, ten runs": ("compare", *scored[:10]),
+    }
+    took = {name: [measure(arguments, uri) for _ in range(rounds)] for name, arguments in commands.items()}
+    for name, rows in took.items():
+        wall, user = (statistics.median(column) for column in zip(*rows, strict=True))
+        tell(f"{name:<40} {wall:.2f} s, {user:.2f} s of it user time")
+
+
+def measure(arguments: tuple[str, ...], uri: str) -> tuple[float, float]:
+    """Wall and user seconds of one command."""
+    command = [str(Path(sys.executable).with_name("sentiflow")), *arguments]
+    environment = {**os.environ, "SENTIFLOW_TRACKING_URI": uri}
+    started = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - started, used.ru_utime
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Load ``sentiflow serve`` and ``mlflow models serve`` in turns, and write the README's table.
+
+    python -m benchmarks.serving [--write]
+
+Both serve the same version, the champion or the newest of imdb in the store of the settings, on this machine, one
+after the other in each round. `wrk` (Debian's package of that name) posts test reviews, one a request.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+
+from benchmarks import machine, table
+from sentiflow.data import prepare, reviews
+from sentiflow.settings import load_settings, project_root
+from sentiflow.tracking.types import CHAMPION, Version
+from sentiflow.tracking.versions import find_version
+
+BEGIN, END = "<!-- make bench-use writes the serving table from here -->", "<!-- to here, the serving table -->"
+CONNECTIONS = (1, 8, 32)
+REVIEWS = 300
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk saw; milliseconds, and failures of any kind."""
+
+    requests: int
+    a_second: float
+    refused: int
+    failed: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A service, its path, and the body of one review for it."""
+
+    name: str
+    command: Callable[[int], list[str]]
+    environment: dict[str, str]
+    alive: str
+    path: str
+    body: Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One start of one service: seconds until it answers, megabytes at most, and the loads by connections."""
+
+    ready: float
+    megabytes: float
+    loads: dict[int, Load]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=8, help="of load, for each number of connections")
+    parser.add_argument("--write", action="store_true", help="write the README's table")
+    chosen = parser.parse_args()
+    rounds: dict[str, list[Round]] = {}
+    version = find_version(load_settings(), "imdb-sentiment", None)
+    with tempfile.TemporaryDirectory() as folder:
+        bodies, store = Path(folder) / "bodies", copied_registry(Path(folder), version)
+        texts = some_reviews()
+        for number in range(chosen.rounds):
+            for contender in contenders(version, store):
+                bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
+                rounds.setdefault(contender.name, []).append(measure(contender, bodies, chosen.seconds))
+                tell(f"round {number + 1}, {contender.name}: {rounds[contender.name][-1]}")
+    text = render(rounds, machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
+    tell(text)
+    if chosen.write:
+        table.put_into(project_root() / "README.md", text, BEGIN, END)
+
+
+def copied_registry(folder: Path, version: Version) -> str:
+    """A copy of the local store in which the version is champion: ours serves no other."""
+    file = load_settings().sqlite_file
+    if file is None:
+        raise SystemExit("needs a local store; unset SENTIFLOW_TRACKING_URI")
+    shutil.copyfile(file, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    MlflowClient(uri, uri).set_registered_model_alias(version.name, CHAMPION, str(version.number))
+    return uri
+
+
+def some_reviews() -> list[str]:
+    """Every so many-th test review, as text."""
+    settings = load_settings()
+    prepared = prepare.prepare(prepare.fetch("imdb", settings), settings)
+    test, vocabulary = reviews.read(prepared.table).of("test"), reviews.read_vocabulary(prepared.table)
+    return [vocabulary.decode(ids, unknown="") for ids in test.tokens[:: len(test) // REVIEWS]]
+
+
+def contenders(version: Version, store: str) -> tuple[Contender, Contender]:
+    own = {"SENTIFLOW_TRACKING_URI": store}
+    theirs = {"MLFLOW_TRACKING_URI": store, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    sentiflow = [str(BIN / "sentiflow"), "serve", "--dataset", version.name.removesuffix("-sentiment"), "--port"]
+    uri = f"models:/{version.name}/{version.number}"
+    mlflow = [str(BIN / "mlflow"), "models", "serve", "--env-manager", "local", "--model-uri", uri, "--port"]
+    return (
+        Contender(
+            "`sentiflow serve`", lambda port: [*sentiflow, str(port)], own, "/readyz", "/predict",
+            lambda text: {"text": text},
+        ),
+        Contender(
+            "`mlflow models serve`", lambda port: [*mlflow, str(port)], theirs, "/ping", "/invocations",
+            lambda text: {"dataframe_split": {"columns": ["text"], "data": [[text]]}},
+        ),
+    )  # fmt: skip
+
+
+def measure(contender: Contender, bodies: Path, seconds: int) -> Round:
+    """Start, load with each number of connections, and end."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        contender.command(port), env={**os.environ, **contender.environment}, cwd=bodies.parent,
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait(f"http://127.0.0.1:{port}{contender.alive}", process)
+        ready = time.perf_counter() - began
+        address = f"http://127.0.0.1:{port}{contender.path}"
+        load(address, bodies, 8, 2)  # warm
+        loads = {connections: load(address, bodies, connections, seconds) for connections in CONNECTIONS}
+        return Round(ready, megabytes(process.pid), loads)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def wait(address: str, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise SystemExit(f"the service of {address} ended with {process.returncode}")
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.02)
+    raise SystemExit(f"{address} did not answer")
+
+
+def load(address: str, bodies: Path, connections: int, seconds: int) -> Load:
+    """One run of wrk."""
+    script = Path(__file__).with_name("load.lua")
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), address]
+    done = subprocess.run([*command, "--", str(bodies)], capture_output=True, text=True, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("FIGURES "))
+    requests, microseconds, refused, failed, *percentiles = map(int, line.split()[1:])
+    return Load(requests, requests / microseconds * 1e6, refused, failed, *(value / 1000 for value in percentiles))
+
+
+def megabytes(leader: int) -> float:
+    """Peak memory of all processes of a session, added up."""
+    peaks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(process.name)) == leader:
+                status = (process / "status").read_text(encoding="utf-8")
+                peaks += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        except (ProcessLookupError, FileNotFoundError):
+            continue  # it has ended
+    return peaks / 1000
+
+
+def render(rounds: dict[str, list[Round]], of: str, date: str) -> str:
+    """Markdown of the medians."""
+    middle = {
+        (name, c): _median([one.loads[c] for one in each]) for name, each in rounds.items() for c in CONNECTIONS
+    }
+    lines = [
+        "| | connections | requests a second | p50 | p95 | p99 | failed |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for (name, connections), at in middle.items():
+        lines.append(
+            f"| {name} | {connections} | {at.a_second:,.0f} | {at.p50:.1f} ms | {at.p95:.1f} ms | {at.p99:.1f} ms "
+            f"| {at.refused + at.failed} of {at.requests:,} |"
+        )
+    ours, theirs = rounds
+    most = CONNECTIONS[-1]
+    ratio = middle[ours, most].a_second / middle[theirs, most].a_second
+    starts = (
+        f"{name} answers after {statistics.median(one.ready for one in each):.1f} s and takes "
+        f"{statistics.median(one.megabytes for one in each):.0f} MB at most"
+        for name, each in rounds.items()
+    )
+    told = f"With {most} connections {ratio:.1f} times as many requests a second. {'; '.join(starts)}."
+    note = f"Medians of {len(rounds[ours])} rounds, in turns, one test review a request, on {date}. {of}."
+    return "\n".join([*lines, "", told, "", note])
+
+
+def _median(loads: list[Load]) -> Load:
+    """Medians of the figures; of requests and failures the sum: none is left out."""
+    figures = ("p50", "p95", "p99", "a_second")
+    sums = {name: sum(getattr(one, name) for one in loads) for name in ("requests", "refused", "failed")}
+    return Load(**sums, **{name: statistics.median(getattr(one, name) for one in loads) for name in figures})
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Output of the command line: log lines, lines of native code, relayed output of flow runs, errors."""
+
+import io
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from datetime import datetime
+from pathlib import PurePath
+from typing import TextIO
+
+from sentiflow.console import CONSOLE, LastingFile, escape
+from sentiflow.errors import SentiflowError, prefect_away, refused_login
+from sentiflow.output import printable, redact
+from sentiflow.process import EXIT_SECONDS
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints the project's own lines and everybody's warnings; all of Prefect's and tracebacks when debugging."""
+
+    def __init__(self, *, debug: bool) -> None:
+        super().__init__()
+        self._debug = debug
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        if not self._debug and _is_noise(record):
+            return
+        show(datetime.fromtimestamp(record.created), _step(record), record.getMessage(), record.levelno)
+        if self._debug and record.exc_info:
+            CONSOLE.print(
+                redact(logging.Formatter().formatException(record.exc_info)), markup=False, soft_wrap=True
+            )
+
+
+def show(moment: datetime, step: str, message: str, level: int) -> None:
+    """Print a log line, the first if there are several."""
+    style = "yellow" if level >= logging.WARNING else "default"
+    first = redact(message.splitlines()[0]) if message else ""
+    CONSOLE.print(
+        f"[dim]{moment:%H:%M:%S}[/] [bold]{escape(step):<10}[/] [{style}]{escape(first)}[/]", soft_wrap=True
+    )
+
+
+def set_up(*, debug: bool) -> None:
+    """Send log lines to the console. Before Prefect is imported: it then leaves the root logger alone."""
+    root = logging.getLogger()
+    root.handlers = [ConsoleHandler(debug=debug)]
+    root.setLevel(logging.WARNING)
+    if not debug:  # what Prefect cannot send to a server that is gone fills the terminal; the error tells it once
+        logging.raiseExceptions = False
+        os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+
+
+def _step(record: logging.LogRecord) -> str:
+    """The task that speaks, or the library."""
+    return str(getattr(record, "task_run_name", None) or record.name.partition(".")[0])
+
+
+def _is_noise(record: logging.LogRecord) -> bool:
+    """What Prefect's engine says of states: the project's own lines and the final error say it better."""
+    # Retries, and Prefect's own failures to log: what comes of them is told at the end.
+    if record.name.startswith(("urllib3", "prefect._internal")):
+        return True
+    if record.name == "mlflow.utils.environment" and "pip version" in record.getMessage():
+        return True  # a virtual environment made by uv holds no pip, and needs none
+    if "prefect" not in PurePath(record.pathname).parts:
+        return False
+    message = record.getMessage()
+    return "Starting temporary server" not in message and "will start" not in message
+
+
+_NOISE = re.compile(
+    rb"[IW]\d{4} [\d:.]+ "  # information and warnings; errors (E, F) pass
+    rb"|WARNING: All log messages before absl::InitializeLog"
+    rb"|To enable the following instructions"
+    rb"|E\d{4} .*cuda_platform.cc.*cuInit"  # a machine without a GPU
+)
+
+
+def is_native_noise(line: str) -> bool:
+    """Whether a line is one of those notes."""
+    return _NOISE.match(line.encode()) is not None
+
+
+def filter_native_lines() -> None:
+    """Pass what native code writes to stderr through a filter; Python's own lines go straight to the terminal."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    file = LastingFile(terminal, "w")
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
+    reader, writer = os.pipe()
+    os.dup2(writer, 2)
+    os.close(writer)
+    threading.Thread(target=_forward, args=(reader, file), daemon=True).start()
+
+
+def _forward(reader: int, terminal: LastingFile) -> None:
+    with os.fdopen(reader, "rb") as lines:
+        for line in lines:
+            if not _NOISE.match(line):
+                terminal.write(line)
+
+
+# As the lines of flows.cli.console: time, step, message. Prefect's own formats name the flow run in each line.
+_FORMATS = {
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s %(flow_name)-10s %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s %(task_run_name)-10s %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s %(name)-10s %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%H:%M:%S",
+}
+
+_LOGGED = re.compile(r"\d\d:\d\d:\d\d ")
+# What Prefect's engine says of states and hooks, which the lines around it say better.
+_STATES = re.compile(r" (Finished in state Completed\(\)$|Running hook '|Hook '|Engine execution exited)")
+
+
+@contextmanager
+def relayed(*, debug: bool) -> Iterator[None]:
+    """Pass on what children say, whole lines at a time, without TensorFlow's notes and Prefect's on states."""
+    for name, value in _FORMATS.items():
+        os.environ.setdefault(name, value)
+    CONSOLE.file = sys.stderr  # what the command itself says is no child's
+    try:
+        with redirect_stdout(_Lines(sys.stdout, debug=debug)), redirect_stderr(_Lines(sys.stderr, debug=debug)):
+            yield
+    finally:
+        CONSOLE.file = None  # type: ignore[assignment]  # to sys.stderr again, whatever that is
+
+
+class _Lines(io.TextIOBase):
+    def __init__(self, terminal: TextIO, *, debug: bool) -> None:
+        self._terminal, self._debug = terminal, debug
+        self._begun = ""
+        self._in_traceback = False
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if self._debug or self._is_wanted(line):
+                shown = printable(redact(line), keep="\t")
+                self._terminal.write(f"{shown}\n")
+        self._terminal.flush()
+        return len(text)
+
+    def _is_wanted(self, line: str) -> bool:
+        """Whether it is no noise, and no traceback: the line before tells the error, Prefect's UI all of it."""
+        if line.startswith("Traceback (most recent call last):"):
+            self._in_traceback = True
+        elif _LOGGED.match(line):
+            self._in_traceback = False
+        return not (self._in_traceback or _STATES.search(line) or is_native_noise(line))
+
+    def isatty(self) -> bool:
+        return self._terminal.isatty()
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+
+WORLD_FAILED = 3
+
+
+def exit_code(err: BaseException) -> int:
+    """The command's exit code: 2 wrong use, 3 a failed world (network, server, disk), 1 a bug."""
+    if isinstance(err, SentiflowError):
+        return err.exit_code
+    return WORLD_FAILED if isinstance(err, OSError) or prefect_away(err) or refused_login(err) else 1
+
+
+def exit_seconds(err: BaseException) -> float:
+    """How long the exit may take: a Prefect server that is gone will not take what it was still to be told."""
+    return 2.0 if prefect_away(err) else EXIT_SECONDS
+
+
+def report(err: BaseException, *, debug: bool) -> None:
+    """Print what went wrong and what to do; the traceback only when asked for."""
+    if debug:
+        CONSOLE.print(redact("".join(traceback.format_exception(err))), markup=False, soft_wrap=True)
+    message, hint = map(redact, _sentences(err))
+    CONSOLE.print(f"[bold red]Error:[/] {_indented(message)}", soft_wrap=True)
+    if hint:
+        CONSOLE.print(f"       {_indented(hint)}", soft_wrap=True)
+
+
+def _indented(text: str) -> str:
+    """As markup; a further line cannot pass for one of ours."""
+    return "\n       ".join(map(escape, text.splitlines()))
+
+
+def _sentences(err: BaseException) -> tuple[str, str]:
+    if isinstance(err, SentiflowError):
+        return str(err.args[0]), err.hint
+    if isinstance(err, OSError):
+        where = f": {err.filename}" if err.filename else ""
+        return (
+            f"{err.strerror or err}{where}",
+            "Nothing half-written was kept; free or fix the place and run again.",
+        )
+    if away := prefect_away(err):
+        return (
+            away,
+            "Start it (prefect server start), or unset PREFECT_API_URL to use a temporary one.",
+        )
+    if refused_login(err):
+        return (
+            "The Prefect server refuses the login.",
+            "Set PREFECT_API_AUTH_STRING to the server's, as name:password, or unset PREFECT_API_URL.",
+        )
+    return (
+        f"{type(err).__name__}: {_first_line(err)}",
+        "This is a bug. Run again with --debug for its traceback.",
+    )
+
+
+def _first_line(err: BaseException) -> str:
+    return (str(err).splitlines() or [""])[0][:300]

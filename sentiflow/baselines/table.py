@@ -1,0 +1,85 @@
+"""Baselines and the network that they are held against, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sentiflow.evaluation.gate import Comparison
+from sentiflow.evaluation.metrics import Measured
+from sentiflow.reports.page import plain
+
+HEADINGS = (
+    "model",
+    "test accuracy (95% interval)",
+    "to the network (95% interval)",
+    "McNemar's p",
+    "validation loss",
+    "parameters",
+    "training",
+    "reviews a second",
+)
+
+_READS_NOTHING = 1e7  # reviews a second from which on a model cannot have looked at them
+_LEAST_P = 1e-99  # what is smaller is no more telling, and may be too small for a float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on the test reviews.
+
+    Attributes:
+        name: of the baseline, or of the recipe.
+        measured: figures on the test split.
+        comparison: its right labels less the network's; None for the network itself.
+        val_loss: of what was kept, on the validation split.
+        parameters: how many numbers were learnt.
+        seconds: of the training, choices included.
+        reviews_per_second: in scoring the test split.
+    """
+
+    name: str
+    measured: Measured
+    comparison: Comparison | None
+    val_loss: float
+    parameters: int
+    seconds: float
+    reviews_per_second: float
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands below each of ``HEADINGS``."""
+        measured = self.measured
+        return (
+            self.name,
+            f"{measured.accuracy:.2%} ({measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})",
+            *_against(self.comparison),
+            f"{self.val_loss:.4f}",
+            f"{self.parameters:,}",
+            f"{self.seconds:.1f} s",
+            f"{self.reviews_per_second:,.0f}" if self.reviews_per_second < _READS_NOTHING else "",
+        )
+
+
+def _against(comparison: Comparison | None) -> tuple[str, str]:
+    if comparison is None:
+        return "", ""
+    difference, low, high = (100 * end for end in (comparison.difference, comparison.low, comparison.high))
+    return f"{difference:+.2f} points ({low:+.2f} to {high:+.2f})", _p(comparison.p_value)
+
+
+def _p(value: float) -> str:
+    if value < _LEAST_P:
+        return f"< {_LEAST_P:.0e}"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table in markdown, a line a model; it begins with ``TOP``."""
+    first, last = "|---|---|---|", "---:|" * (len(HEADINGS) - 3)
+    return "\n".join([TOP, first + last, *(_line(plain(row.name), *row.cells[1:]) for row in rows)])
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |".replace("  ", " ")
+
+
+TOP = _line(*HEADINGS)

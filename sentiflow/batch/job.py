@@ -1,0 +1,246 @@
+"""One scoring job, from the settings to the finished output."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from sentiflow.batch.inputs import check_output, open_source
+from sentiflow.batch.output import Job, Parts, Totals, output_lock, output_schema
+from sentiflow.batch.pipeline import Model, Pool, Sample, See, nobody_sees, score_chunks
+from sentiflow.batch.source import Source
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
+from sentiflow.names import model_name
+from sentiflow.progress import Progress, no_progress
+from sentiflow.scoring import TextScorer
+from sentiflow.settings import Settings
+from sentiflow.tracking.scorers import load_scorer
+from sentiflow.tracking.types import Version
+from sentiflow.tracking.versions import find_version
+
+MEGABYTE = 1_000_000
+
+
+def text_log(settings: Settings) -> TextLog | None:
+    """The log for monitoring, or None where none is asked for; makes nothing."""
+    if settings.text_log is None:
+        return None
+    return TextLog(settings.text_log, int(settings.text_log_mb * MEGABYTE))
+
+
+_SHARE = 8  # of the log that one run may fill: an eighth
+
+
+@contextmanager
+def sampling(settings: Settings, version: Version, say: Callable[[str], None]) -> Iterator[See]:
+    """Gather an even sample of what is scored meanwhile, and write it to the text log when that ends, however.
+
+    A log that cannot be written fails no scoring; ``say`` is told.
+    """
+    log = text_log(settings)
+    if log is None:
+        yield nobody_sees
+        return
+    sample = Sample()
+    try:
+        yield sample.add
+    finally:
+        try:
+            _write(log, sample, version, int(settings.text_log_mb * MEGABYTE) // _SHARE)
+        except OSError as err:
+            say(f"Of what was scored nothing is kept for monitoring: {err}.")
+
+
+def _write(log: TextLog, sample: Sample, version: Version, characters: int) -> None:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    rows = sample.rows(characters)
+    log.append([Entry(at, SCORED, version.name, version.number, score, text) for _row, text, score in rows])
+
+
+Say = Callable[[str], None]
+
+_WORDS = {
+    "source": "input",
+    "identity": "content of the input",
+    "column": "--column",
+    "keep": "--keep",
+    "model": "model",
+    "version": "version",
+    "scorer": "content of the version",
+    "code": "release of this code",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to score, with what, and where to.
+
+    Attributes:
+        source: a table, or a folder of text files.
+        output: the Parquet file to write.
+        column: the table's texts.
+        keep: columns to copy.
+        dataset: whose model; by default imdb's, or the only one that there is.
+        version: its number; by default the champion, else the newest.
+        workers: processes that score; by default as many as are worth it.
+        restart: begin anew, whatever an earlier run has finished.
+    """
+
+    source: Path
+    output: Path
+    column: str = "text"
+    keep: tuple[str, ...] = ()
+    dataset: str | None = None
+    version: int | None = None
+    workers: int | None = None
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of it.
+
+    Attributes:
+        output: the Parquet file.
+        version: what scored.
+        totals: rows, scored, rejected and why.
+        rows: finished this time; the others an earlier run had finished.
+        seconds: of this time.
+    """
+
+    output: Path
+    version: Version
+    totals: Totals
+    rows: int
+    seconds: float
+
+
+def score_input(
+    request: Request, settings: Settings, progress: Progress = no_progress, say: Say = lambda _line: None
+) -> Scored:
+    """Score an input, or go on where an earlier run of the same job was killed.
+
+    Written: the output, and its rejects beside it if there are any; each by one rename, at the end. A sample of
+    the texts goes to the text log, if there is one.
+
+    Args:
+        request: the job.
+        settings: where the store is.
+        progress: shown meanwhile.
+        say: told, a sentence at a time, what an earlier run means for this one.
+
+    Raises:
+        UsageError: no such input, column, model or version, or an output that cannot be.
+        WorldError: the store, the input or a scoring process failed, and what is finished is kept; or the
+            input changed.
+        OSError: the disk is full, or a place cannot be written to.
+    """
+    began = time.monotonic()
+    source = open_source(request.source, request.column, request.keep)
+    output = request.output.resolve()  # a link stays one, and what it leads to is written
+    check_output(request.source, output)
+    with output_lock(output):
+        parts = Parts(output)
+        left = None if request.restart else parts.left()
+        version, scorer = _choose(request, settings, source, left, say)
+        job = _job(request, source, version, scorer)
+        _resume(parts, job, left, say)
+        model = Model(version.name, version.number, scorer)
+        with progress("Scoring", source.total) as advance, sampling(settings, version, say) as see:
+            pool = _pool(settings, scorer, request.workers)
+            rows = score_chunks(source, model, parts, request.workers, advance, see, pool)
+        _check_read(source, job, parts)
+        totals = parts.finish(output_schema(source))
+    return Scored(output, version, totals, rows, time.monotonic() - began)
+
+
+def _choose(
+    request: Request, settings: Settings, source: Source, left: Job | None, say: Say
+) -> tuple[Version, TextScorer]:
+    """The version asked for, else the one that an unfinished run of this job began with, else the usual one."""
+    name = None if request.dataset is None else model_name(request.dataset)
+    usual = find_version(settings, name, request.version)
+    if left and request.version is None and (left.model, left.version) != (usual.name, usual.number):
+        begun = _find(settings, left) if left.model == usual.name else None
+        scorer = begun and _load_begun(settings, begun)
+        if begun and scorer and _job(request, source, begun, scorer) == left:
+            say(
+                f"Version {begun.number} scores, as the unfinished run began with it; "
+                f"a new run would take version {usual.number} ({usual.why})."
+            )
+            return begun, scorer
+    return usual, load_scorer(settings, usual)
+
+
+def _pool(settings: Settings, scorer: TextScorer, workers: int | None) -> Pool | None:
+    """The cluster that the settings name; by default none, as processes of this machine are the fast way."""
+    if settings.task_runner != "dask":
+        return None
+    from sentiflow.batch.dask import DaskWorkers
+
+    return DaskWorkers(settings, scorer, workers)
+
+
+def _load_begun(settings: Settings, version: Version) -> TextScorer:
+    try:
+        return load_scorer(settings, version)
+    except WorldError as err:
+        raise WorldError(
+            f"The unfinished run scored with version {version.number}, which is gone: {err.args[0]}",
+            "Begin anew with --restart.",
+        ) from err
+
+
+def _find(settings: Settings, left: Job) -> Version | None:
+    """The version that an unfinished run began with, unless it was deleted since."""
+    try:
+        version = find_version(settings, left.model, left.version)
+    except UsageError:
+        return None
+    return replace(version, why="an unfinished run began with it")
+
+
+def _job(request: Request, source: Source, version: Version, scorer: TextScorer) -> Job:
+    keep = list(dict.fromkeys(request.keep))
+    where = str(request.source.absolute())
+    return Job(where, source.identity(), request.column, keep, version.name, version.number, _digest(scorer))
+
+
+def _digest(scorer: TextScorer) -> str:
+    """SHA-256 of what a version scores with: a name and a number can come to mean another model."""
+    state = hashlib.sha256(f"{scorer.sequence_length}\n".encode())
+    state.update("\n".join(scorer.vocabulary.words).encode())
+    for name, value in scorer.weights.entries().items():
+        state.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return state.hexdigest()
+
+
+def _resume(parts: Parts, job: Job, left: Job | None, say: Say) -> None:
+    """Take what an unfinished run of the same job has done; else begin anew, and say why."""
+    if left == job:
+        parts.resume()
+        say(f"Going on where an unfinished run was: {sum(parts.rows.values()):,} rows are done.")
+        return
+    if left:
+        changed = [name for name, value in asdict(left).items() if asdict(job)[name] != value]
+        say(f"Beginning anew: an unfinished run had another {' and another '.join(_WORDS[k] for k in changed)}.")
+    elif parts.folder.exists():
+        say("Beginning anew: what an unfinished run has done is not used.")
+    parts.begin(job)
+
+
+def _check_read(source: Source, job: Job, parts: Parts) -> None:
+    """Check that there were rows, and that they are still the input's."""
+    if not parts.rows:
+        parts.remove()
+        raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
+    if source.identity() != job.identity:
+        raise WorldError(
+            f"{source.path} changed while it was read.", "Run again when nothing writes to it; that begins anew."
+        )

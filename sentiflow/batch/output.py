@@ -1,0 +1,272 @@
+"""The output of scoring: a Parquet file, written in parts that a later run continues."""
+
+import json
+import os
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from sentiflow.batch.source import Chunk, Reject, Source, numbers, strings
+from sentiflow.errors import WorldError
+from sentiflow.files import PARTIAL, create_private, publish
+from sentiflow.scoring import is_positive
+
+
+@contextmanager
+def output_lock(output: Path) -> Iterator[None]:
+    """Hold an output while it is made; its folder is made, too.
+
+    Raises:
+        WorldError: another process holds it; the message says which.
+        OSError: the folder cannot be made or written to.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    path = output.with_name(f".{output.name}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as err:
+        if not path.exists():
+            raise WorldError(f"Cannot write into {output.parent}.", "Name another place with -o.") from err
+        raise WorldError(
+            f"{output} is being made already, by {_owner(path)}.",
+            "Wait for it, or name another with -o.",
+        ) from err
+    try:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while held: who waits for this file finds it gone, and opens the next
+        lock.release()
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") or "a process that has just begun"
+    except FileNotFoundError:
+        return "a process that has just ended"
+
+
+_OWN = ".parquet"
+
+_ROW = pa.field("row", pa.int64())
+_SCORED = [
+    pa.field("label", pa.string()),
+    pa.field("score", pa.float64()),
+    pa.field("model", pa.string()),
+    pa.field("version", pa.int32()),
+]
+
+
+def rejects_of(output: Path) -> Path:
+    """The file of an output's rejects.
+
+    Example:
+        >>> rejects_of(Path("scores.parquet")).name, rejects_of(Path("scores")).name
+        ('scores.rejects.jsonl', 'scores-rejects.jsonl')
+    """
+    usual = output.name.endswith(_OWN)
+    return output.with_name(output.name.removesuffix(_OWN) + (".rejects.jsonl" if usual else "-rejects.jsonl"))
+
+
+def output_schema(source: Source) -> pa.Schema:
+    """The output's columns: row, for a folder the file, label, score, model, version, and those kept."""
+    files, kept = (list(source.schema), []) if source.many else ([], list(source.schema))
+    return pa.schema([_ROW, *files, *_SCORED, *kept])
+
+
+def own_names(source: Source) -> list[str]:
+    """The output's columns that are not kept ones."""
+    return [field.name for field in [_ROW, *(source.schema if source.many else []), *_SCORED]]
+
+
+def to_table(chunk: Chunk, scores: NDArray[np.float64], model: str, version: int, schema: pa.Schema) -> pa.Table:
+    """The scored rows of a chunk, in the output's columns."""
+    n = len(scores)
+    own = {
+        "row": numbers(np.array(chunk.rows, np.int64)),
+        "label": strings(np.where(is_positive(scores), "positive", "negative").tolist()),
+        "score": numbers(scores),
+        "model": strings([model] * n),
+        "version": numbers(np.full(n, version, np.int32)),
+    }
+    columns = [own[name] if name in own else chunk.columns[name] for name in schema.names]
+    return pa.table(columns, schema=schema)
+
+
+FORMAT = 1  # of parts; raise it when chunks are cut or rows judged in another way
+
+_JOB = "job.json"
+_ROWS, _REJECTS = b"rows", b"rejects"
+_GROUP_ROWS, _GROUP_SIZE = 65_536, 16_000_000  # rows and bytes gathered for a row group of the output
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job's result depends on; the parts of another job are of no use.
+
+    Attributes:
+        source: the input's absolute path.
+        identity: what tells whether the input changed.
+        column: of the texts.
+        keep: columns that go along.
+        model: registered name.
+        version: its number.
+        scorer: digest of the version's content.
+        code: formats and versions that decide how the input is cut and written.
+    """
+
+    source: str
+    identity: dict[str, str | int]
+    column: str
+    keep: list[str]
+    model: str
+    version: int
+    scorer: str
+    code: str = f"parts {FORMAT}, pyarrow {pa.__version__}"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a finished job came to.
+
+    Attributes:
+        rows: of the input; each is scored or rejected.
+        scored: of these.
+        reasons: how often a row was rejected, by kind of reason.
+        rejects: the file of the rejects, if there are any.
+    """
+
+    rows: int
+    scored: int
+    reasons: dict[str, int]
+    rejects: Path | None
+
+
+class Parts:
+    """The folder of one output's parts; a part is one file, one a chunk, and appears whole.
+
+    Nobody but its owner can read it, nor the output and its rejects: they hold what people wrote, or say of it.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(f".{output.name}.parts")
+        self.rows: dict[int, int] = {}
+        """Rows of each finished chunk, by its number."""
+
+    def left(self) -> Job | None:
+        """The job that an earlier process began and did not finish, if it can be told."""
+        try:
+            return Job(**json.loads((self.folder / _JOB).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):  # none, or one of another format
+            return None
+
+    def resume(self) -> None:
+        """Take what is finished; a part that is damaged is none."""
+        for leftover in self.folder.glob(f".*{PARTIAL}"):
+            leftover.unlink()
+        for path in self.folder.glob("*.arrow"):
+            try:
+                with ipc.open_file(path) as file:
+                    self.rows[int(path.stem)] = int(file.schema.metadata[_ROWS])
+            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+                path.unlink()
+
+    def begin(self, job: Job) -> None:
+        """Forget what is there and begin a job."""
+        self.remove()
+        self.folder.mkdir(mode=0o700, parents=True)
+        content = json.dumps(asdict(job), indent=1)
+        publish(self.folder / _JOB, lambda path: path.write_text(content, encoding="utf-8"))
+
+    def remove(self) -> None:
+        """Delete everything; nothing need be there."""
+        self.rows.clear()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def add(self, number: int, table: pa.Table, rejects: list[Reject]) -> None:
+        """Keep a finished chunk."""
+        rows = len(table) + len(rejects)
+        lines = "".join(f"{reject.to_json()}\n" for reject in rejects)
+        whole = table.unify_dictionaries().combine_chunks()  # an Arrow file holds one dictionary a column
+        whole = whole.replace_schema_metadata({_ROWS: str(rows), _REJECTS: lines})
+        publish(self._part(number), lambda path: _write(whole, path))
+        self.rows[number] = rows
+
+    def finish(self, schema: pa.Schema) -> Totals:
+        """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
+
+        Raises:
+            WorldError: a part is gone or damaged.
+            OSError: the disk is full, or the output cannot be replaced.
+        """
+        table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"
+        reasons: Counter[str] = Counter()
+        scored = 0
+        with (
+            create_private(lines) as stream,
+            create_private(table) as file,
+            pq.ParquetWriter(file, schema, compression="zstd") as out,
+        ):
+            for group in _grouped(self._read(stream, reasons)):
+                out.write_table(group.unify_dictionaries())
+                scored += len(group)
+        rejects = rejects_of(self.output)
+        if reasons:
+            lines.replace(rejects)
+        else:
+            rejects.unlink(missing_ok=True)  # an earlier run's
+        table.replace(self.output)
+        totals = Totals(sum(self.rows.values()), scored, dict(reasons.most_common()), rejects if reasons else None)
+        self.remove()
+        return totals
+
+    def _read(self, rejects: BinaryIO, reasons: Counter[str]) -> Iterator[pa.Table]:
+        """The scored rows part by part; the rejected ones are written and counted."""
+        for number in sorted(self.rows):
+            try:
+                with ipc.open_file(self._part(number)) as file:
+                    table = file.read_all()
+            except (pa.ArrowException, FileNotFoundError) as err:
+                raise WorldError(
+                    f"A part of {self.output} is gone or damaged: {err}.", "Begin anew with --restart."
+                ) from err
+            lines = table.schema.metadata[_REJECTS]
+            rejects.write(lines)
+            reasons.update(json.loads(line)["reason"].partition(":")[0] for line in lines.splitlines())
+            yield table.replace_schema_metadata(None)
+
+    def _part(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.arrow"
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    options = ipc.IpcWriteOptions(compression="zstd")
+    with create_private(path) as file, ipc.new_file(file, table.schema, options=options) as out:
+        out.write_table(table)
+
+
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables put together to a size that is worth a row group."""
+    group: list[pa.Table] = []
+    for table in tables:
+        group.append(table)
+        if sum(map(len, group)) >= _GROUP_ROWS or sum(each.nbytes for each in group) >= _GROUP_SIZE:
+            yield pa.concat_tables(group)
+            group = []
+    if group:
+        yield pa.concat_tables(group)

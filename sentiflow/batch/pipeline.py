@@ -1,0 +1,284 @@
+"""Scoring of a whole input: read, score in several processes, write."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sentiflow
+from sentiflow.batch.output import Parts, output_schema, to_table
+from sentiflow.batch.source import Chunk, Source
+from sentiflow.batch.words import BulkScorer
+from sentiflow.errors import WorldError
+from sentiflow.progress import Advance
+from sentiflow.scoring import TextScorer
+
+MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer
+
+
+class Sample:
+    """The rows whose numbers hash lowest, of all that were added; the texts of others are not kept.
+
+    A row's number alone decides, so that memory is bounded, the sample is even without knowing how long the input
+    is, and it does not depend on how the work was shared out.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._hashes = np.empty(0, np.uint64)
+        self._kept: list[tuple[int, str, float]] = []
+
+    def add(self, chunk: Chunk, scores: NDArray[np.float64]) -> None:
+        """Consider the rows of a chunk."""
+        if not chunk.rows:
+            return
+        hashes = _hash(np.asarray(chunk.rows, np.uint64))
+        below = self._hashes.max() if len(self._hashes) >= self._most else np.uint64(2**64 - 1)
+        chosen = np.flatnonzero(hashes <= below)
+        self._hashes = np.concatenate([self._hashes, hashes[chosen]])
+        self._kept += [(chunk.rows[i], chunk.texts[i], float(scores[i])) for i in chosen.tolist()]
+        if len(self._kept) > self._most:
+            lowest = np.argpartition(self._hashes, self._most - 1)[: self._most]
+            self._hashes = self._hashes[lowest]
+            self._kept = [self._kept[i] for i in lowest.tolist()]
+
+    def rows(self, characters: int) -> list[tuple[int, str, float]]:
+        """Row number, text and score of the sample, in the order of the input.
+
+        Args:
+            characters: that all texts together may have; beyond, the sample is smaller, and as even.
+        """
+        order = np.argsort(self._hashes)
+        ends = np.cumsum([len(self._kept[i][1]) for i in order.tolist()], dtype=np.int64)
+        fitting = cast("list[int]", order[ends <= characters].tolist())
+        return sorted(self._kept[i] for i in fitting)
+
+
+def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Well mixed bits of whole numbers, the last step of SplitMix64: equal ones only for equal numbers."""
+    mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+Scores = NDArray[np.float64]
+
+_ROOT = str(Path(sentiflow.__file__).parents[1])
+# Each process is one core's: BLAS's own threads would only wait for each other.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class Workers:
+    """So many scoring processes, from entering the context until leaving it.
+
+    Started as commands of their own, not by ``multiprocessing``: that would import the caller's main module again
+    (all of Prefect, in a flow), and leave processes behind when the caller is killed.
+    """
+
+    def __init__(self, scorer: TextScorer, number: int) -> None:
+        self._scorer = scorer
+        self.number = number
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._all: list[_Worker] = []
+        self._threads = ThreadPoolExecutor(number, "scoring")
+
+    def __enter__(self) -> "Workers":
+        for _ in range(self.number):
+            self._all.append(_Worker())
+        scorer = pickle.dumps(BulkScorer(self._scorer))  # while they start
+        for worker in self._all:
+            worker.unsent = scorer
+            self._idle.put(worker)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for worker in self._all:
+            worker.stop()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._all:
+            worker.close()
+
+    def score(self, texts: Sequence[str]) -> "Future[Scores]":
+        """Scores of some texts, once a process has got to them.
+
+        The future raises WorldError when that process has ended.
+        """
+        return self._threads.submit(self._score, texts)
+
+    def _score(self, texts: Sequence[str]) -> Scores:
+        worker = self._idle.get()
+        try:
+            return worker.score(texts)
+        finally:
+            self._idle.put(worker)
+
+
+class _Worker:
+    """One process and the connection to it."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sentiflow.batch.worker", str(theirs.fileno())],
+                env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the starter's to answer
+            )
+        self.unsent = b""
+        """What it needs before its first texts."""
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        try:
+            if self.unsent:
+                self._connection.send_bytes(self.unsent)
+                self.unsent = b""
+            self._connection.send(texts)
+            scores: Scores = self._connection.recv()
+        except (EOFError, OSError) as err:
+            raise WorldError(
+                f"A scoring process ended {self._how()}.",
+                "What is finished is kept: run the same command again. Short of memory, take fewer --workers.",
+            ) from err
+        return scores
+
+    def stop(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        self._process.wait()
+        self._connection.close()
+
+    def _how(self) -> str:
+        code = self._process.wait()
+        return f"by signal {-code}" if code < 0 else f"with exit code {code}"
+
+
+See = Callable[[Chunk, Scores], None]
+
+_WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others would only be starting
+_WAITING = 2  # chunks a worker has before it: one to score, one to score next
+
+
+@dataclass(frozen=True)
+class Model:
+    """What scores, and under which name and version."""
+
+    name: str
+    version: int
+    scorer: TextScorer
+
+
+class Waiting(Protocol):
+    """Scores that somebody is to give."""
+
+    def result(self) -> Scores:
+        """Wait for them."""
+
+
+class Pool(Protocol):
+    """Whoever scores chunks side by side, in a context: the processes of ``Workers``, or other machines.
+
+    Attributes:
+        number: how many chunks are scored at a time.
+    """
+
+    number: int
+
+    def __enter__(self) -> "Pool":
+        """Begin."""
+
+    def __exit__(self, *_error: object) -> None:
+        """Let go of whatever scores."""
+
+    def score(self, texts: Sequence[str]) -> Waiting:
+        """Score some texts, without waiting for it."""
+
+
+def nobody_sees(_chunk: Chunk, _scores: Scores) -> None:
+    """Takes no notice of what is scored."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def score_chunks(
+    source: Source,
+    model: Model,
+    parts: Parts,
+    workers: int | None,
+    advance: Advance,
+    see: See = nobody_sees,
+    pool: Pool | None = None,
+) -> int:
+    """Score every chunk that is not finished yet, and keep it.
+
+    Args:
+        source: the input.
+        model: what scores.
+        parts: what is finished; grows.
+        workers: processes; by default one a core, or none where starting them takes longer than the work.
+        advance: told the units of the input that are done.
+        see: shown each chunk and its scores.
+        pool: scores in place of such processes.
+
+    Returns:
+        The rows that were finished this time.
+
+    Raises:
+        WorldError: a scoring process ended, or the input is damaged.
+    """
+    schema, rows = output_schema(source), 0
+    if pool is None:
+        workers = workers or (cores() if source.size >= _WORTH_WORKERS else 1)
+        pool = Workers(model.scorer, workers) if workers > 1 else None
+    with closing(_scored(_unfinished(source, parts, advance), model.scorer, pool)) as scored:
+        for chunk, scores in scored:
+            parts.add(chunk.number, to_table(chunk, scores, model.name, model.version, schema), chunk.rejects)
+            see(chunk, scores)
+            advance(chunk.units)
+            rows += len(chunk)
+    return rows
+
+
+def _unfinished(source: Source, parts: Parts, advance: Advance) -> Iterator[Chunk]:
+    for chunk in source.chunks():
+        if parts.rows.get(chunk.number) == len(chunk):
+            advance(chunk.units)
+        else:
+            yield chunk
+
+
+def _scored(chunks: Iterable[Chunk], scorer: TextScorer, pool: Pool | None) -> Generator[tuple[Chunk, Scores]]:
+    """Chunks with their scores, in order; so few are read ahead that memory stays flat."""
+    if pool is None:
+        bulk = BulkScorer(scorer)
+        for chunk in chunks:
+            yield chunk, bulk.score(chunk.texts)
+        return
+    waiting: deque[tuple[Chunk, Waiting]] = deque()
+    with pool:
+        for chunk in chunks:
+            waiting.append((chunk, pool.score(chunk.texts)))
+            if len(waiting) >= _WAITING * pool.number:
+                first, scores = waiting.popleft()
+                yield first, scores.result()
+        for first, scores in waiting:
+            yield first, scores.result()

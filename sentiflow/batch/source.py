@@ -1,0 +1,281 @@
+"""Rows of an input, and what every kind of input has in common."""
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sentiflow.errors import UsageError
+
+_NUMBERS = {np.dtype(np.int64): pa.int64(), np.dtype(np.int32): pa.int32(), np.dtype(np.float64): pa.float64()}
+
+
+def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:
+    """An array of numbers, none missing."""
+    content = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(_NUMBERS[values.dtype], len(values), [None, content])
+
+
+def strings(values: Sequence[str | None]) -> pa.Array:
+    """An array of texts, None where one is missing.
+
+    Example:
+        >>> strings(["é", None]).to_pylist()
+        ['é', None]
+    """
+    encoded = [b"" if value is None else value.encode() for value in values]
+    ends = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in encoded], out=ends[1:])
+    there = np.packbits(np.array([value is not None for value in values], np.bool_), bitorder="little")
+    buffers = [pa.py_buffer(there), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+MOST = 32 * 2**20  # bytes or characters of one text: far beyond any review, and little enough to hold in memory
+
+MISSING = "missing"
+BLANK = "blank text"
+NOT_UTF8 = "not UTF-8"
+SURROGATE = "not Unicode text: it holds half of a surrogate pair"
+TOO_LONG = f"longer than {MOST:,} characters"
+
+_SHOWN = 200  # characters of a rejected value
+
+_KINDS = {bool: "boolean", int: "number", float: "number", list: "array", dict: "object", bytes: "bytes"}
+
+
+class Row(NamedTuple):
+    """One row of an input.
+
+    Attributes:
+        text: what to score; empty where there is a reason not to.
+        reason: why it cannot be scored; empty where it can.
+        value: beginning of what stood there instead of a text, for people.
+        done: units of the input (bytes, rows or files) that are read once this row is.
+        columns: values that go along to the output, unless it is rejected.
+        source: file that it stands in, for inputs of many files.
+    """
+
+    text: str
+    reason: str
+    value: str
+    done: int
+    columns: tuple[str | None, ...] = ()
+    source: str = ""
+
+
+class Reject(NamedTuple):
+    """A row that cannot be scored; ``source`` is empty for tables."""
+
+    row: int
+    source: str
+    reason: str
+    value: str
+
+    def to_json(self) -> str:
+        """One line, ASCII only."""
+        told = self._asdict()
+        return json.dumps(told if self.source else {key: told[key] for key in told if key != "source"})
+
+
+def why_not(value: object, broken: str = SURROGATE) -> str:
+    """Why a value cannot be scored; empty when it can.
+
+    Args:
+        value: a text, or whatever stands in its place.
+        broken: the reason given for a text that is no valid Unicode.
+
+    Example:
+        >>> why_not(None), why_not(" "), why_not(7), why_not("fine")
+        ('missing', 'blank text', 'not text: number', '')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return MISSING
+    if not isinstance(value, str):
+        return f"not text: {_KINDS.get(type(value), type(value).__name__)}"
+    if len(value) > MOST:
+        return TOO_LONG
+    if not is_unicode(value):
+        return broken
+    return "" if value.strip() else BLANK
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written at all: halves of surrogate pairs cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def beginning(value: object) -> str:
+    r"""The first characters of a value as valid text; bytes that are none are written as ``\xff``.
+
+    Example:
+        >>> beginning(b"caf\xe9")
+        'caf\\xe9'
+    """
+    if isinstance(value, bytes):
+        return value[:_SHOWN].decode(errors="backslashreplace")
+    text = (value if isinstance(value, str) else str(value))[:_SHOWN]
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+
+
+CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out and to lose when killed
+CHUNK_SIZE = 8_000_000  # characters or bytes: a chunk of long texts ends sooner
+
+_LOOKED_AT = 2**20  # bytes of a file's head and tail that tell whether its content is the same
+_MAX_COLUMNS = 20  # columns in a message
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of an input.
+
+    Attributes:
+        number: 0 is the first.
+        rows: numbers of the rows that have a text; 0 is the first of the input.
+        texts: of these rows.
+        columns: what goes along to the output, a row a text.
+        rejects: the other rows.
+        units: of the input (bytes, rows or files) that this chunk took.
+    """
+
+    number: int
+    rows: list[int]
+    texts: list[str]
+    columns: pa.Table
+    rejects: list[Reject]
+    units: int
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.rejects)
+
+
+class Source(ABC):
+    """An input whose rows can be read more than once, each time in the same chunks.
+
+    Attributes:
+        path: a file or a folder.
+        total: units of progress: bytes, rows or files.
+        size: bytes of the texts, about.
+        schema: of what goes along to the output.
+        many: the input is many files, and what goes along is the name of each.
+    """
+
+    path: Path
+    total: int
+    size: int
+    schema: pa.Schema
+    many: bool = False
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Chunk]:
+        """Read from the beginning; a chunk is a function of the input alone.
+
+        Raises:
+            WorldError: the input is damaged further down.
+            OSError: it cannot be read.
+        """
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells whether the input is still the same: size, time of change, and a look at its content."""
+        about = self.path.stat()
+        state = hashlib.sha256()
+        with self.path.open("rb") as stream:
+            state.update(stream.read(_LOOKED_AT))
+            stream.seek(max(about.st_size - _LOOKED_AT, 0))
+            state.update(stream.read(_LOOKED_AT))
+        return {"size": about.st_size, "changed": about.st_mtime_ns, "content": state.hexdigest()}
+
+
+class RowSource(Source):
+    """An input that is read row by row; what goes along is text."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """Read from the beginning, row by row."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Read from the beginning."""
+        first = done = 0
+        for number, group in enumerate(_grouped(self.rows())):
+            yield _chunk(number, first, group, self.schema, group[-1].done - done)
+            first, done = first + len(group), group[-1].done
+
+
+def _shown(name: str) -> str:
+    """A column's name for a terminal, which must not obey it."""
+    return f"{name:.60}" if name.isprintable() else f"{name!r:.60}"
+
+
+def check_columns(path: Path, found: Sequence[str], column: str, keep: Sequence[str], where: str = "") -> None:
+    """Check that the columns asked for are there, once each.
+
+    Args:
+        path: of the table.
+        found: its columns.
+        column: of texts.
+        keep: to copy.
+        where: in which part of the table was looked, for the message; by default all of it.
+
+    Raises:
+        UsageError: one is missing or stands twice; the message names what there is.
+    """
+    wanted = list(dict.fromkeys([column, *keep]))
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        there = ", ".join(_shown(name) for name in found[:_MAX_COLUMNS]) + (
+            ", ..." if len(found) > _MAX_COLUMNS else ""
+        )
+        raise UsageError(
+            f"{path}: no column {' and no column '.join(missing)}{where}; there are: {there or 'none'}.",
+            "--column names the column of texts, --keep another to copy; names are compared as they are written.",
+        )
+    twice = [name for name in wanted if list(found).count(name) > 1]
+    if twice:
+        raise UsageError(f"{path}: the column {twice[0]} stands twice.", "Rename one of the two.")
+
+
+def text_schema(names: Iterable[str]) -> pa.Schema:
+    """Columns of text."""
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in groups of bounded number and size."""
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += len(row.text) + sum(len(value) for value in row.columns if value)
+        if len(group) == CHUNK_ROWS or size >= CHUNK_SIZE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _chunk(number: int, first: int, group: list[Row], schema: pa.Schema, units: int) -> Chunk:
+    good = [(k, row) for k, row in enumerate(group, first) if not row.reason]
+    columns = [strings([row.columns[k] for _, row in good]) for k in range(len(schema))]
+    return Chunk(
+        number,
+        [k for k, _ in good],
+        [row.text for _, row in good],
+        pa.table(columns, schema=schema),
+        [Reject(k, row.source, row.reason, row.value) for k, row in enumerate(group, first) if row.reason],
+        units,
+    )

@@ -1,0 +1,123 @@
+"""Processes that end when the one that started them does, even when that was killed.
+
+    python -P children.py MODULE [ARGUMENT ...]
+
+runs a Python module in a process group. Its standard input is a pipe that the parent holds open and never writes
+to. The kernel closes it when the parent ends, whatever ended it; the group is then asked to end, and killed if it
+does not. Run as a script it needs the standard library only.
+"""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO
+
+END_SECONDS = 5
+"""What the group has to end by itself."""
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+_SCRIPT = __file__
+
+
+class Child:
+    """A Python module that runs in a process group of its own.
+
+    Ctrl-C, which a terminal sends to the group of this process, does not reach it.
+
+    Args:
+        command: the module and its arguments.
+        environment: its variables.
+        output: where its standard output and error go; by default where those of this process go.
+        descriptors: files that stay open in it under the same numbers.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        output: "IO[bytes] | None" = None,
+        descriptors: Sequence[int] = (),
+    ) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", _SCRIPT, *command],
+            env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,
+            pass_fds=descriptors, start_new_session=True,
+        )  # fmt: skip
+        self._lock = threading.Lock()
+        self.stopping = False
+        """Whether it was told to end."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """Wait until it ends; gives its exit code."""
+        return self._process.wait()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End it and what it started, and wait for it; it may have ended already.
+
+        Args:
+            at_once: do not ask first.
+        """
+        self.stopping = True
+        with self._lock:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0 if at_once else END_SECONDS + 1)
+            with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+_VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
+_LOOK_SECONDS = 0.5
+_END_SECONDS = 10
+
+gone = threading.Event()
+"""Whether the schedule ended before this flow run."""
+
+
+def mark_children() -> None:
+    """Let flow runs that this process starts end with it."""
+    os.environ[_VARIABLE] = str(os.getpid())
+
+
+def end_with_schedule(flow: object, flow_run: object, state: object) -> None:  # noqa: ARG001 - what Prefect gives
+    """Watch the process that started this one, if it is a schedule; a hook that Prefect calls as a flow begins."""
+    if schedule := os.environ.pop(_VARIABLE, None):
+        threading.Thread(target=_watch, args=(int(schedule),), daemon=True).start()
+
+
+def _watch(schedule: int) -> None:
+    while os.getppid() == schedule:
+        time.sleep(_LOOK_SECONDS)
+    gone.set()
+    os.kill(os.getpid(), signal.SIGTERM)  # the flow closes what it began
+    time.sleep(_END_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    # The module may set a handler of its own. Until then the group's last process stays, to kill those that hang.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,0 +1,126 @@
+"""Log lines and progress on a terminal or in a pipe. None of it ever ends what runs."""
+
+import errno
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import rich.console
+from rich import console, markup
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from sentiflow import process
+from sentiflow.output import printable
+from sentiflow.progress import Advance
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+_LINES = "\n\t"  # what the layout of a page is made of
+
+
+class Console(console.Console):
+    """A console that shows control characters instead of obeying them; its own colours and bars stay."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Clean before the layout, so that the width of what is shown is known."""
+        return super().render_str(printable(text, _LINES), **options)
+
+    def render(self, renderable: Any, options: console.ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Clean all the rest: texts and pages that were made elsewhere."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text, _LINES), segment.style)
+
+
+def escape(text: str) -> str:
+    """A name or another value of one line, for a line or a cell: neither markup nor a new line."""
+    return markup.escape(printable(text))
+
+
+_NOBODY_READS = (errno.EPIPE, errno.EIO)  # the reader of a pipe has ended; a terminal was closed
+
+
+class LastingFile(io.FileIO):
+    """An open descriptor that leads to nowhere from the moment that nobody reads it any more."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write, as far as somebody reads.
+
+        Raises:
+            OSError: any other fault, such as a full disk.
+        """
+        try:
+            return super().write(data)
+        except OSError as err:
+            if err.errno not in _NOBODY_READS:
+                raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(
+            nowhere, self.fileno(), inheritable=os.get_inheritable(self.fileno())
+        )  # native code's and children's
+        os.close(nowhere)
+        return memoryview(data).nbytes
+
+
+def outlive_readers() -> None:
+    """Let neither a pipe whose reader has ended nor a closed terminal fail what this process writes there.
+
+    Otherwise the next log line ends it: ``sentiflow train | head -1``, or the run of a schedule that was killed.
+    Replaced: ``sys.stdout`` and ``sys.stderr`` if they are the interpreter's own, also where the root logger's
+    handlers, such as Prefect's, hold them already.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or stream is not getattr(sys, f"__{name}__"):
+            continue
+        stream.flush()
+        file = LastingFile(stream.fileno(), "w", closefd=False)
+        lasting = io.TextIOWrapper(
+            file if stream.write_through else io.BufferedWriter(file),
+            stream.encoding, stream.errors,
+            line_buffering=stream.line_buffering, write_through=stream.write_through,
+        )  # fmt: skip
+        setattr(sys, name, lasting)
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
+                handler.setStream(lasting)
+            console = getattr(handler, "console", None)
+            if isinstance(console, rich.console.Console) and console.file is stream:
+                console.file = lasting
+
+
+# One console for log lines and bars: rich then keeps a bar below the lines instead of mixing them.
+CONSOLE = Console(stderr=True)
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Advance]:
+    """Show a bar that vanishes when done, if there is a terminal to show it on."""
+    if not CONSOLE.is_terminal:
+        yield lambda _step: process.stop_if_asked()  # each batch of a training comes by here
+        return
+    columns = (
+        TextColumn("         {task.description}", markup=False),
+        BarColumn(bar_width=32),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=CONSOLE, transient=True) as bar:
+        task = bar.add_task(description, total=total or None)
+        yield lambda step: bar.advance(task, step)

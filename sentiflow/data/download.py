@@ -1,0 +1,245 @@
+"""Fetching one file, verified, so that it is there whole or not at all."""
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pooch
+import requests
+from filelock import FileLock, Timeout
+from requests.adapters import HTTPAdapter
+
+from sentiflow.errors import UnreachableError, WorldError
+from sentiflow.output import redact
+from sentiflow.progress import Advance, Progress, no_progress
+
+logger = logging.getLogger(__name__)
+
+DEADLINE = 1_800.0  # seconds a file, retries included: imdb.npz at 10 kB a second
+MAX_SIZE = 500_000_000  # bytes: thirty times imdb.npz
+
+_CHUNK = 1 << 16
+
+
+def fetch_file(
+    url: str,
+    sha256: str,
+    target: Path,
+    *,
+    timeout: float,
+    retries: int,
+    progress: Progress = no_progress,
+    deadline: float = DEADLINE,
+) -> bool:
+    """Copy ``url`` to ``target`` unless it is there already with the right hash.
+
+    Written to a temporary file beside the target, verified, then renamed, under a lock. The target's folder
+    must be its own: leftovers of killed downloads in it are removed.
+
+    Args:
+        url: http(s) or file URL, or a path.
+        sha256: hexadecimal digits.
+        target: the file to make.
+        timeout: seconds without an answer after which an attempt ends.
+        retries: further attempts over http(s), some seconds apart.
+        progress: shown while the file arrives.
+        deadline: seconds after which all attempts together end.
+
+    Returns:
+        True when something was copied, False when the file was there.
+
+    Raises:
+        UnreachableError: the address does not answer, holds no such file, or sends it too slowly.
+        WorldError: what came is too large or has another hash; nothing is kept of it.
+        OSError: the target's folder cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target):
+        if target.exists() and pooch.hashes.hash_matches(target, sha256):
+            with contextlib.suppress(PermissionError):  # a folder that is read only is cleared by nobody
+                os.utime(target)  # its last use: files that nothing used for long are cleared away
+            return False
+        _remove_leftovers(target)
+        pooch.get_logger().setLevel("WARNING")  # its own lines would stand between ours
+        local = _local_path(url)
+        source = pooch.create(
+            path=target.parent,
+            base_url="",
+            registry={target.name: sha256},
+            urls={target.name: url},
+            retry_if_failed=0 if local else retries,
+        )
+        copy = _Copy(local, progress) if local else _Download(timeout, deadline, progress)
+        # What libraries say of a failure may name the address, and Prefect stores it: it is left out.
+        try:
+            source.fetch(target.name, downloader=copy)
+        except requests.RequestException as err:
+            raise UnreachableError(f"Cannot download {redact(url)}: {_reason(err)}.") from None
+        except ValueError as err:
+            raise WorldError(
+                f"{redact(url)} is not the expected file: {_hashes(err)}",
+                "Nothing of it was kept. Check the address and its hash in the settings.",
+            ) from None
+        return True
+
+
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("Waiting for another process that fetches %s.", target.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Download:
+    """Fetch over http(s), with a progress bar that follows the bytes."""
+
+    def __init__(self, timeout: float, deadline: float, progress: Progress) -> None:
+        self.timeout, self.deadline, self.progress = timeout, deadline, progress
+        self.until = time.monotonic() + deadline
+
+    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
+        try:
+            self._fetch(url, Path(output_file))
+            self._check_time(url)  # a connection that was cut may look like one that ended
+        except requests.RequestException as err:
+            self._check_time(url)
+            logger.warning("Download attempt failed: %s.", _reason(err))
+            raise
+
+    def _check_time(self, url: str) -> None:
+        if time.monotonic() >= self.until:
+            raise UnreachableError(
+                f"Cannot download {redact(url)}: it took longer than {self.deadline:,.0f} s."
+            ) from None
+
+    def _fetch(self, url: str, target: Path) -> None:
+        with requests.Session() as session, _Connections(self.until) as connections:
+            session.mount("http://", connections)
+            session.mount("https://", connections)
+            with session.get(url, stream=True, timeout=self.timeout) as response:
+                response.raise_for_status()
+                size = int(response.headers.get("content-length", 0))
+                with self.progress(f"downloading {Path(urlparse(url).path).name}", size) as advance:
+                    _write(response.iter_content(_CHUNK), url, target, advance)
+
+
+class _Connections(HTTPAdapter):
+    """Connections that are cut at a moment, whatever is waited for: a server may send a byte now and then.
+
+    A context: on leaving it, nothing is cut any more.
+    """
+
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self._until = until
+        self._sockets: list[socket.socket] = []
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._cut, daemon=True)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        sockets = self._sockets
+        usual: Any = pool.ConnectionCls
+
+        class Connection(usual):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                sockets.append(self.sock)  # the connection forgets it where the server is to close it
+
+        pool.ConnectionCls = Connection
+        return pool
+
+    def __enter__(self) -> "_Connections":
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._done.set()
+        self._watch.join()
+
+    def _cut(self) -> None:
+        while not self._done.wait(max(self._until - time.monotonic(), 0.2)):
+            for each in [*self._sockets]:
+                with contextlib.suppress(OSError):  # closed already
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+
+class _Copy:
+    """Copy a local file."""
+
+    def __init__(self, source: Path, progress: Progress) -> None:
+        self.source, self.progress = source, progress
+
+    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
+        if self.source.exists() and not self.source.is_file():  # opening a pipe would wait for ever
+            raise UnreachableError(f"Cannot read {self.source}: it is no file.")
+        try:
+            reader = self.source.open("rb")
+            size = self.source.stat().st_size
+        except OSError as err:
+            raise UnreachableError(f"Cannot read {self.source}: {err.strerror}.") from err
+        with reader, self.progress(f"copying {self.source.name}", size) as advance:
+            _write(iter(lambda: reader.read(_CHUNK), b""), url, Path(output_file), advance)
+
+
+def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance) -> None:
+    """Write what arrives, up to the bound."""
+    written = 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            written += len(chunk)
+            if written > MAX_SIZE:
+                raise WorldError(
+                    f"{redact(url)} is not the expected file: it is larger than {MAX_SIZE:,} bytes.",
+                    "Nothing of it was kept. Check the address in the settings.",
+                )
+            file.write(chunk)
+            advance(len(chunk))
+
+
+def _local_path(url: str) -> Path | None:
+    try:
+        parts = urlparse(url)
+    except ValueError:
+        raise UnreachableError(f"{redact(url)} is no address.") from None
+    if parts.scheme in ("http", "https"):
+        return None
+    return Path(unquote(parts.path) if parts.scheme == "file" else url).expanduser()
+
+
+def _reason(err: requests.RequestException) -> str:
+    if err.response is not None:
+        return f"the server answered {err.response.status_code} {err.response.reason}"
+    if isinstance(err, requests.Timeout):
+        return "no answer in time"
+    if isinstance(err, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off in the middle"
+    if isinstance(err, requests.ConnectionError):
+        return "no connection (is there a network?)"
+    return redact(str(err))
+
+
+def _hashes(err: ValueError) -> str:
+    """Pooch's message, which names both hashes, on one line."""
+    return " ".join(str(err).split())
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Delete what a killed download left; nobody else writes here while the lock is held."""
+    for path in target.parent.iterdir():
+        if path.is_file() and path != target and path.suffix != ".lock":
+            path.unlink()

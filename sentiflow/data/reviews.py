@@ -1,0 +1,281 @@
+"""Reviews as arrays: the canonical table, read, written and described."""
+
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sentiflow.errors import WorldError
+from sentiflow.files import publish
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary, pad
+from sentiflow.scoring.vocabulary import limit
+
+SPLITS = ("train", "validation", "test")
+
+_SCHEMA = pa.schema(
+    [
+        ("review_id", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.int8()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("n_tokens", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Reviews as ids, in the order of their table.
+
+    Attributes:
+        review_id: shape (n,), names that lead back to the source.
+        split: shape (n,), one of ``SPLITS`` each.
+        label: shape (n,), int8, 1 is positive.
+        tokens: n arrays of int32 ids, rare words included, the start marker first.
+    """
+
+    review_id: NDArray[np.str_]
+    split: NDArray[np.str_]
+    label: NDArray[np.int8]
+    tokens: list[NDArray[np.int32]]
+
+    def __post_init__(self) -> None:
+        if not len(self.review_id) == len(self.split) == len(self.label) == len(self.tokens):
+            raise ValueError("every column of the reviews must have the same length")
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def n_tokens(self) -> NDArray[np.int32]:
+        """Ids of each review, the start marker included; shape (n,)."""
+        return np.array([len(ids) for ids in self.tokens], dtype=np.int32)
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Reviews":
+        """The reviews of a mask or of row numbers, in that order."""
+        numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return Reviews(self.review_id[rows], self.split[rows], self.label[rows], [self.tokens[i] for i in numbers])
+
+    def of(self, split: str) -> "Reviews":
+        """The reviews of one split."""
+        return self.take(self.split == split)
+
+    def learning_splits(self, validation_fraction: float) -> tuple["Reviews", "Reviews"]:
+        """Training and validation reviews.
+
+        A dataset without a validation split of its own lends the last ``validation_fraction`` of its training
+        split, as Keras's ``validation_split`` does.
+        """
+        train, validation = self.of("train"), self.of("validation")
+        if len(validation):
+            return train, validation
+        first = int(len(train) * (1 - validation_fraction))
+        numbers = np.arange(len(train))
+        return train.take(numbers[:first]), train.take(numbers[first:])
+
+    def padded(self, length: int, vocabulary_size: int) -> NDArray[np.int32]:
+        """Ids as a matrix, shape (n, length); see ``sentiflow.scoring.pad``."""
+        return pad(self.tokens, length, vocabulary_size)
+
+
+def digest(reviews: Reviews, vocabulary: Vocabulary) -> str:
+    """SHA-256 of the content: the same reviews give the same digest whatever wrote or compressed the file."""
+    state = hashlib.sha256(b"sentiflow reviews 1\n")
+    for text in ("\n".join(vocabulary.words), "\n".join(reviews.review_id), "\n".join(reviews.split)):
+        state.update(hashlib.sha256(text.encode()).digest())
+    state.update(reviews.label.astype("<i1").tobytes())
+    state.update(reviews.n_tokens.astype("<i4").tobytes())
+    for ids in reviews.tokens:
+        state.update(ids.astype("<i4").tobytes())
+    return state.hexdigest()
+
+
+def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
+    """Publish the table as ``<digest>.parquet`` with ``<digest>.vocabulary.json`` beside it.
+
+    The table appears last and by one rename: a table that is there is whole.
+    """
+    name = digest(reviews, vocabulary)
+    table = folder / f"{name}.parquet"
+    columns = [
+        pa.array(reviews.review_id.tolist()),
+        pa.array(reviews.split.tolist()),
+        pa.array(reviews.label),
+        _ragged(reviews),
+        pa.array(reviews.n_tokens),
+    ]
+    words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
+    publish(folder / f"{name}.vocabulary.json", lambda path: path.write_bytes(words))
+    publish(
+        table,
+        lambda path: pq.write_table(pa.table(columns, schema=_SCHEMA), path, compression="zstd"),
+    )
+    return table
+
+
+def read(table: Path) -> Reviews:
+    """Read a canonical table.
+
+    Raises:
+        WorldError: the file is missing, damaged, or not such a table.
+    """
+    try:
+        columns = pq.read_table(table)
+        if columns.schema.names != _SCHEMA.names or any(column.null_count for column in columns.columns):
+            raise pa.ArrowInvalid(f"expected the columns {', '.join(_SCHEMA.names)} without missing values")
+        columns = columns.cast(_SCHEMA)
+    except (OSError, pa.ArrowException) as err:
+        raise WorldError(
+            f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", "Delete it and run again."
+        ) from err
+    lists = columns["token_ids"].combine_chunks()
+    flat, ends = lists.values.to_numpy(), lists.offsets.to_numpy()
+    return Reviews(
+        columns["review_id"].to_numpy().astype(str),
+        columns["split"].to_numpy().astype(str),
+        columns["label"].to_numpy(),
+        np.split(flat[ends[0] : ends[-1]], ends[1:-1] - ends[0]),
+    )
+
+
+def mark_used(table: Path) -> None:
+    """Note that a canonical table is used now: tables that nothing used for long are cleared away.
+
+    The time of the words' file tells, so that the table's own keeps saying when it was made.
+    """
+    with contextlib.suppress(PermissionError):  # a folder that is read only is cleared by nobody
+        os.utime(vocabulary_file(table))
+
+
+def used_at(table: Path) -> float:
+    """When a canonical table was last used, in seconds since the epoch."""
+    words = vocabulary_file(table)
+    return max(file.stat().st_mtime for file in (table, words) if file.exists())
+
+
+def is_whole(table: Path) -> bool:
+    """Whether a canonical table and its vocabulary are there and undamaged, as far as a quick look tells."""
+    try:
+        pq.read_metadata(table)
+        return vocabulary_file(table).read_bytes()[-1:] == b"]"
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def vocabulary_file(table: Path) -> Path:
+    """Where the words of a canonical table stand."""
+    return table.with_name(f"{table.stem}.vocabulary.json")
+
+
+def read_vocabulary(table: Path) -> Vocabulary:
+    """Read the words that belong to a canonical table, which counts as a use of it.
+
+    Raises:
+        WorldError: the file is missing or damaged.
+    """
+    path = vocabulary_file(table)
+    try:
+        words = Vocabulary(json.loads(path.read_text(encoding="utf-8")))
+        mark_used(table)
+        return words
+    except (OSError, ValueError) as err:
+        raise WorldError(f"Cannot read the vocabulary {path}: {err}.", "Delete it and run again.") from err
+
+
+def _ragged(reviews: Reviews) -> pa.ListArray:
+    ends = np.concatenate([[0], np.cumsum(reviews.n_tokens)]).astype(np.int32)
+    flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat, type=pa.int32()))
+
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """Figures of one split.
+
+    Attributes:
+        name: of the split.
+        reviews: how many.
+        positive: fraction.
+        quantiles: lengths in ids at ``QUANTILES``.
+        mean_length: in ids.
+        truncated: fraction longer than the recipe's sequence length.
+        unknown: fraction of words out of the recipe's vocabulary.
+        shape: of the split once padded.
+    """
+
+    name: str
+    reviews: int
+    positive: float
+    quantiles: tuple[int, ...]
+    mean_length: float
+    truncated: float
+    unknown: float
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Figures of a dataset under a recipe.
+
+    Attributes:
+        splits: figures of each split that has reviews.
+        in_both: test reviews whose ids stand in the training split, too.
+        words: in the whole vocabulary.
+        first_ids: of the first training review, rare words replaced.
+        first_text: the same, decoded; ``?`` for the start marker and for rare words.
+        first_label: 0 or 1.
+    """
+
+    splits: tuple[SplitFacts, ...]
+    in_both: int
+    words: int
+    first_ids: tuple[int, ...]
+    first_text: str
+    first_label: int
+
+
+def describe(reviews: Reviews, vocabulary: Vocabulary, config: TrainConfig) -> DatasetFacts:
+    """Gather the figures of a dataset as a recipe would see it."""
+    train = reviews.of("train")
+    ids = limit(train.tokens[0], config.vocabulary_size)
+    return DatasetFacts(
+        splits=tuple(_split(name, reviews.of(name), config) for name in SPLITS if name in reviews.split),
+        in_both=in_both_splits(reviews),
+        words=len(vocabulary),
+        first_ids=tuple(int(i) for i in ids),
+        first_text=vocabulary.decode(ids),
+        first_label=int(train.label[0]),
+    )
+
+
+def in_both_splits(reviews: Reviews) -> int:
+    """Test reviews whose very ids stand in the training split, too."""
+    seen = {ids.tobytes() for ids in reviews.of("train").tokens}
+    return sum(ids.tobytes() in seen for ids in reviews.of("test").tokens)
+
+
+def _split(name: str, split: Reviews, config: TrainConfig) -> SplitFacts:
+    lengths = split.n_tokens
+    flat = limit(np.concatenate(split.tokens), config.vocabulary_size)
+    words = len(flat) - len(split)
+    return SplitFacts(
+        name=name,
+        reviews=len(split),
+        positive=float(split.label.mean()),
+        quantiles=tuple(int(q) for q in np.quantile(lengths, QUANTILES, method="nearest")),
+        mean_length=float(lengths.mean()),
+        truncated=float((lengths > config.sequence_length).mean()),
+        unknown=float((flat == OUT_OF_VOCABULARY).sum() / max(words, 1)),
+        shape=split.padded(config.sequence_length, config.vocabulary_size).shape,
+    )

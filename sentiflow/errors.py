@@ -1,0 +1,60 @@
+"""Errors that a user can act on; everything else is a bug and keeps its traceback."""
+
+
+class SentiflowError(Exception):
+    """An expected failure: one or two lines for the user, and the exit code of the command.
+
+    Attributes:
+        exit_code: what the command line ends with.
+        hint: what to do next, one sentence; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}\n{self.hint}" if self.hint else str(self.args[0])
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # Prefect sends exceptions between processes; the default would lose the hint.
+        return type(self), (str(self.args[0]), self.hint)
+
+
+class UsageError(SentiflowError):
+    """The request cannot be carried out as it was put: a wrong option, recipe or table (exit code 2)."""
+
+    exit_code = 2
+
+
+class WorldError(SentiflowError):
+    """Something outside failed: a network, a server, a disk, a file that is not what it should be (3)."""
+
+    exit_code = 3
+
+
+class RefusedError(SentiflowError):
+    """A gate or a person said no (4)."""
+
+    exit_code = 4
+
+
+class UnreachableError(WorldError):
+    """A dataset could not be fetched at all: no network, no such address, no such file."""
+
+
+class BusyError(WorldError):
+    """Another process holds what may be held by one at a time."""
+
+
+def prefect_away(err: BaseException) -> str | None:
+    """What to say when Prefect's client could not reach its server; None for any other error."""
+    away = type(err).__module__.partition(".")[0] in ("httpx", "httpcore") or "Failed to reach API" in str(err)
+    return f"The Prefect server does not answer: {(str(err).splitlines() or [''])[0][:300]}" if away else None
+
+
+def refused_login(err: BaseException) -> bool:
+    """Whether Prefect's server refused the login of its client, or that there was none."""
+    return type(err).__name__ == "PrefectHTTPStatusError" and "401 Unauthorized" in str(err)

@@ -1,0 +1,1 @@
+"""Metrics of the test split, statistics of differences, and the gate."""

@@ -1,0 +1,304 @@
+"""Metrics of the test split: overall, by slice, calibration."""
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
+
+from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation import gate
+from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.scoring import START, Vocabulary, is_positive
+from sentiflow.scoring.vocabulary import FIRST_WORD
+
+_CLIP = 1e-7  # as Keras clips: a certain and wrong score costs 16.1 nats, not infinitely many
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of a set of scores against labels.
+
+    Attributes:
+        loss: mean binary cross-entropy in nats.
+        accuracy: fraction of right labels.
+        accuracy_low: lower end of the accuracy's 95% Wilson interval.
+        accuracy_high: its upper end.
+        f1: harmonic mean of precision and recall of the positive reviews.
+        auc: area under the ROC curve.
+        brier: mean squared difference of score and label.
+    """
+
+    loss: float
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    f1: float
+    auc: float
+    brier: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How one figure differs from seed to seed.
+
+    Attributes:
+        mean: of all.
+        sd: standard deviation of a sample (divided by their number less one).
+        least: the lowest.
+        most: the highest.
+    """
+
+    mean: float
+    sd: float
+    least: float
+    most: float
+
+    def as_metrics(self, name: str) -> dict[str, float]:
+        """The four under the names of metrics.
+
+        Example:
+            >>> spread([1.0, 2.0, 6.0]).as_metrics("test/loss")["test/loss_max"]
+            6.0
+        """
+        return {
+            f"{name}_mean": self.mean,
+            f"{name}_sd": self.sd,
+            f"{name}_min": self.least,
+            f"{name}_max": self.most,
+        }
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Sum up two or more values.
+
+    Example:
+        >>> spread([1.0, 2.0, 6.0])
+        Spread(mean=3.0, sd=2.6457513110645907, least=1.0, most=6.0)
+    """
+    return Spread(statistics.mean(values), statistics.stdev(values), min(values), max(values))
+
+
+def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
+    """Measure scores (from 0 to 1, shape (n,)) against labels (0 or 1, both present, shape (n,)).
+
+    Raises:
+        ValueError: the labels hold one class only, or a score is not a number.
+    """
+    if len(np.unique(labels)) != 2:
+        raise ValueError("labels of both classes are needed")
+    predicted = is_positive(scores)
+    right = int((predicted == labels).sum())
+    low, high = wilson(right, len(labels))
+    return Measured(
+        loss=float(log_loss(labels, np.clip(scores, _CLIP, 1 - _CLIP))),
+        accuracy=right / len(labels),
+        accuracy_low=low,
+        accuracy_high=high,
+        f1=float(f1_score(labels, predicted)),
+        auc=float(roc_auc_score(labels, scores)),
+        brier=float(brier_score_loss(labels, scores)),
+    )
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95% interval of a proportion by Wilson (1927): it holds near 0 and 1, too.
+
+    Example:
+        >>> [round(end, 4) for end in wilson(8, 10)]
+        [0.4902, 0.9433]
+    """
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Reviews of like score together; bins without reviews are left out.
+
+    Attributes:
+        score: mean of each bin.
+        positive: share of positive reviews in it.
+        reviews: how many it holds.
+    """
+
+    score: NDArray[np.float64]
+    positive: NDArray[np.float64]
+    reviews: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance of score and share over bins, weighted by their reviews."""
+        return float(np.average(np.abs(self.positive - self.score), weights=self.reviews))
+
+
+def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64], bins: int = BINS) -> Reliability:
+    """Put scores into bins of equal width; one on an edge belongs to the bin above it, 1 to the last.
+
+    Args:
+        labels: shape (n,), 0 or 1.
+        scores: shape (n,), 0 to 1.
+        bins: how many.
+
+    Example:
+        >>> reliability(np.array([0, 1], np.int8), np.array([0.25, 0.25])).error
+        0.25
+    """
+    number = np.minimum((scores * bins).astype(int), bins - 1)
+    counts = np.bincount(number, minlength=bins)
+    some = counts > 0
+    score, positive = (np.bincount(number, values, bins)[some] / counts[some] for values in (scores, labels))
+    return Reliability(score, positive, counts[some])
+
+
+Rows = NDArray[np.bool_]
+
+LABELS = {
+    "short": "short: the shortest quarter",
+    "middle": "of middle length",
+    "long": "long: the longest quarter",
+    "whole": "read whole",
+    "truncated": "truncated: longer than what is read",
+    "oov_low": "few words out of vocabulary: the lowest quarter",
+    "oov_high": "many words out of vocabulary: the highest quarter",
+    "negation": "with a negation (not, n't, never, no, ...)",
+    "no_negation": "without a negation",
+}
+"""Every slice, in the order of telling, with what people call it."""
+
+_ACCURACY, _REVIEWS = "slice_accuracy/", "slice_reviews/"
+# The tokeniser keeps apostrophes: "don't" is one word, and so are "'not" and "don’t".
+_NEGATION = re.compile(
+    r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
+    r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
+)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What reviews are like, whatever a model says of them.
+
+    Attributes:
+        unknown: shape (n,), share of words that are out of the vocabulary; 0 for a review without words.
+        negated: shape (n,), whether a word of it negates.
+    """
+
+    unknown: NDArray[np.float64]
+    negated: Rows
+
+    def take(self, rows: NDArray[np.int64]) -> "Traits":
+        """The traits of some reviews, by their row numbers."""
+        return Traits(self.unknown[rows], self.negated[rows])
+
+
+@dataclass(frozen=True)
+class Slice:
+    """How a model does on some of the reviews.
+
+    Attributes:
+        name: a key of ``LABELS``.
+        reviews: how many.
+        accuracy: fraction of right labels.
+        low: lower end of its 95% Wilson interval.
+        high: its upper end.
+    """
+
+    name: str
+    reviews: int
+    accuracy: float
+    low: float
+    high: float
+
+
+def negates(word: str) -> bool:
+    """Whether a word, as the tokeniser made it, is a negation.
+
+    Example:
+        >>> [negates(word) for word in ("don't", "dont", "'not'", "knot", "want")]
+        [True, True, True, False, False]
+    """
+    return _NEGATION.fullmatch(word.strip("'’")) is not None
+
+
+def traits_of(reviews: Reviews, words: Vocabulary, vocabulary_size: int) -> Traits:
+    """Measure reviews as a model with such a vocabulary reads them, from the first word to the last.
+
+    Args:
+        reviews: as ids, rare words not yet replaced.
+        words: what the ids from 4 on stand for.
+        vocabulary_size: ids from this one on are out of it.
+    """
+    flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)  # (w,)
+    ends = np.cumsum(reviews.n_tokens, dtype=np.int64)  # (n,)
+    table = np.zeros(max(FIRST_WORD + len(words), int(flat.max(initial=0)) + 1), bool)
+    table[FIRST_WORD : FIRST_WORD + len(words)] = [negates(word) for word in words.words]
+    marker = flat == START
+    outside = (flat >= vocabulary_size) | ((flat < FIRST_WORD) & ~marker)
+    counted = _per_review(~marker, ends)
+    unknown = _per_review(outside, ends) / np.maximum(counted, 1)
+    return Traits(unknown, _per_review(table[flat], ends) > 0)
+
+
+def rows_of(table: ScoreTable, traits: Traits | None = None) -> dict[str, Rows]:
+    """Which reviews each slice holds, shape (n,) each; one of none or of all reviews is left out.
+
+    Length and truncation are cut as the gate does. A quarter holds all reviews that share its limit; ``oov_high``
+    leaves out those that are in ``oov_low`` already.
+
+    Args:
+        table: of the model.
+        traits: of the same reviews; without them, there are no slices by words.
+    """
+    found = gate.slices(table, table)
+    found["middle"] = ~(found["short"] | found["long"])
+    found["whole"] = ~found["truncated"]
+    if traits is not None:
+        low, high = np.quantile(traits.unknown, [0.25, 0.75])
+        found["oov_low"] = traits.unknown <= low
+        found["oov_high"] = (traits.unknown >= high) & ~found["oov_low"]
+        found["negation"], found["no_negation"] = traits.negated, ~traits.negated
+    return {name: found[name] for name in LABELS if name in found and 0 < found[name].sum() < len(found[name])}
+
+
+def measure_slices(right: Rows, rows: Mapping[str, Rows]) -> list[Slice]:
+    """Accuracy on each slice.
+
+    Args:
+        right: shape (n,), which reviews are labelled rightly.
+        rows: of each slice, shape (n,).
+    """
+    return [_slice(name, int(right[chosen].sum()), int(chosen.sum())) for name, chosen in rows.items()]
+
+
+def as_metrics(slices: list[Slice]) -> dict[str, float]:
+    """Slices as metrics of a run, which MLflow charts in one group each."""
+    accuracy = {f"{_ACCURACY}{each.name}": each.accuracy for each in slices}
+    return accuracy | {f"{_REVIEWS}{each.name}": float(each.reviews) for each in slices}
+
+
+def from_metrics(metrics: Mapping[str, float]) -> list[Slice]:
+    """What ``as_metrics`` told, intervals included."""
+    counts = {name: round(metrics.get(f"{_REVIEWS}{name}", 0)) for name in LABELS}
+    return [
+        _slice(name, round(metrics[f"{_ACCURACY}{name}"] * n), n)
+        for name, n in counts.items()
+        if n and f"{_ACCURACY}{name}" in metrics
+    ]
+
+
+def _slice(name: str, right: int, n: int) -> Slice:
+    return Slice(name, n, right / n, *wilson(right, n))
+
+
+def _per_review(mask: Rows, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of its words a mask marks, for each review; shape (n,)."""
+    counts = np.concatenate([[0], np.cumsum(mask, dtype=np.int32)])  # (w + 1,)
+    found: NDArray[np.int64] = np.diff(counts[np.concatenate([[0], ends])])
+    return found

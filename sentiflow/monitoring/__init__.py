@@ -1,0 +1,1 @@
+"""Drift of the texts that are scored."""

@@ -1,0 +1,1 @@
+"""The Keras model, its training, and the fast training core."""

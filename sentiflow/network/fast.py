@@ -1,0 +1,132 @@
+"""A Keras model that trains the variables of a stock network by the fast recurrence."""
+
+import random
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sentiflow.network.model import directions_of, members_of
+from sentiflow.network.recurrence import Recurrence
+
+
+class FastNetwork(keras.Model):  # type: ignore[misc]
+    """Embedding, SimpleRNN and a sigmoid unit: the stock layers' variables and maths in another order of work.
+
+    What is trained here is trained in the stock network: nothing has to be copied back. Shapes: v words,
+    n reviews, t steps, u units.
+
+    Members are trained side by side, each by its own loss, as if it were alone; only the limit on the gradients'
+    norm is common to them. What is validated is the mean of their scores; training figures are of each alone.
+
+    Args:
+        stock: a network made by ``sentiflow.network.model.build``.
+        optimizer: of Keras, not yet built.
+        word_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
+        dropout: share of the elements that go into the last layer that are zero for a training batch, likewise.
+        seed: of what is dropped.
+    """
+
+    def __init__(
+        self,
+        stock: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        word_dropout: float = 0.0,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name="fast_network")
+        self.stock = stock
+        source = random.Random(f"dropout {seed}")
+        self._members = [_FastMember(member, word_dropout, dropout, source) for member in members_of(stock)]
+        self.built = True
+        # The recurrence is no TensorFlow operation, so that XLA can compile only what stands around it.
+        self.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+        self.optimizer.build(self.trainable_variables)
+
+    def call(self, ids: Any, training: bool = False) -> Any:
+        """Score reviews, shape (n, t) -> (n, 1)."""
+        return _mean([member(ids, training=training) for member in self._members])
+
+    def train_step(self, data: Any) -> Any:
+        """One step of ``fit``; Keras's own, but for the optimizer's part, which XLA compiles into one pass.
+
+        Several members each get a batch of their own: ids of shape (members, n, t), labels of (members, n).
+        """
+        ids, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        alone = len(self._members) == 1
+        shares = [(ids, labels)] if alone else list(zip(tf.unstack(ids), tf.unstack(labels), strict=True))
+        with tf.GradientTape() as tape:
+            each = [member(own, training=True) for member, (own, _) in zip(self._members, shares, strict=True)]
+            losses = [self.compute_loss(*own, one, training=True) for one, own in zip(each, shares, strict=True)]
+            total = tf.add_n(losses)
+        self._update(tape.gradient(total, self.trainable_variables))
+        self._loss_tracker.update_state(_mean(losses), sample_weight=tf.shape(shares[0][0])[0])
+        return self.compute_metrics(ids, tf.concat([own for _, own in shares], 0), tf.concat(each, 0))
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def _update(self, gradients: list[tf.Tensor]) -> None:
+        self.optimizer.apply(gradients)
+
+
+class _FastMember(keras.layers.Layer):  # type: ignore[misc]
+    """One member; ``source`` gives the seeds of what it drops."""
+
+    def __init__(
+        self, stock: keras.Sequential, word_dropout: float, dropout: float, source: random.Random
+    ) -> None:
+        super().__init__(name=f"fast_{stock.name}")
+        self._embedding, self._score = stock.get_layer("embedding"), stock.get_layer("score")
+        self._directions = [
+            (layer.cell, _recurrence(layer, masked=self._embedding.mask_zero)) for layer in directions_of(stock)
+        ]
+        self._word_dropout = keras.layers.Dropout(word_dropout, seed=source.getrandbits(31), name="word_dropout")
+        self._dropout = keras.layers.Dropout(dropout, seed=source.getrandbits(31), name="dropout")
+        self.built = True
+
+    def call(self, ids: Any, training: bool = False) -> Any:
+        kept = None
+        if training and self._word_dropout.rate:
+            kept = self._word_dropout(tf.ones((self._embedding.input_dim, 1)), training=True)  # (v, 1)
+        ids = tf.cast(ids, tf.int32)
+        read = [self._read(cell, recurrence, ids, kept) for cell, recurrence in self._directions]  # (n, u) each
+        states = read[0] if len(read) == 1 else tf.concat(read, axis=1)
+        return self._score(self._dropout(states, training=training))
+
+    def _read(self, cell: Any, recurrence: Recurrence, ids: tf.Tensor, kept: tf.Tensor | None) -> tf.Tensor:
+        """What one direction hands on, (n, u)."""
+        # Each word's share of the recurrent layer's input is computed once a batch, and looked up at each step.
+        inputs = tf.matmul(self._embedding.embeddings, cell.kernel)  # (v, u)
+        if kept is not None:
+            inputs *= kept
+        return _differentiable(recurrence, inputs + cell.bias, tf.convert_to_tensor(cell.recurrent_kernel), ids)
+
+
+def _recurrence(layer: keras.layers.SimpleRNN, *, masked: bool) -> Recurrence:
+    return Recurrence(masked=masked, mean=layer.return_sequences, backwards=layer.go_backwards)
+
+
+def _mean(values: list[tf.Tensor]) -> tf.Tensor:
+    return values[0] if len(values) == 1 else tf.add_n(values) / len(values)
+
+
+def _differentiable(recurrence: Recurrence, inputs: tf.Tensor, recurrent: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """What ``Recurrence.read`` gives, (n, u), with its own gradients."""
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def read(inputs: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        states = tf.numpy_function(recurrence.read, [inputs, recurrent, ids], tf.float32)
+        states.set_shape((ids.shape[0], recurrent.shape[0]))
+
+        def gradients(d_states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.control_dependencies([states]):
+                d_inputs, d_recurrent = tf.numpy_function(
+                    recurrence.gradients, [d_states], (tf.float32, tf.float32)
+                )
+            d_inputs.set_shape(inputs.shape)
+            d_recurrent.set_shape(recurrent.shape)
+            return d_inputs, d_recurrent
+
+        return states, gradients
+
+    return read(inputs, recurrent)

@@ -1,0 +1,157 @@
+"""The network in stock Keras layers, and its weights as plain arrays."""
+
+import dataclasses
+import io
+import random
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import Weights
+
+_OPTIMIZERS = {
+    "rmsprop": keras.optimizers.RMSprop,
+    "adam": keras.optimizers.Adam,
+    "sgd": keras.optimizers.SGD,
+}
+
+
+def build(config: TrainConfig, seed: int = 0) -> keras.Model:
+    """Build Embedding, SimpleRNN, perhaps a mean, and a sigmoid unit; ids of shape (n, length) in, (n, 1) out.
+
+    Several members are as many of these, each with first weights of its own, and the mean of their scores.
+
+    Without ``mask_zero`` the recurrence reads the zeros in front like any other word. The first weights are drawn
+    as Keras draws them, but from seeds of their own: its global one is any thread's to disturb.
+    """
+    source = random.Random(seed)
+    if config.members == 1:
+        return _member(config, source, "sentiment")
+    ids = keras.Input((config.sequence_length,), dtype="int32", name="ids")
+    members = [_member(alone, source, f"member_{k}") for k, alone in enumerate(_each(config), start=1)]
+    mean = keras.layers.Average(name="mean_of_members")([member(ids) for member in members])
+    return keras.Model(ids, mean, name="sentiment")
+
+
+def _each(config: TrainConfig) -> list[TrainConfig]:
+    """What each member is; with mixed pooling the first has the mean, the second the last state, and so on."""
+    turns = ("mean", "last") if config.pooling == "mixed" else (config.pooling,)
+    return [config.model_copy(update={"pooling": turns[k % len(turns)]}) for k in range(config.members)]
+
+
+def _member(config: TrainConfig, source: random.Random, name: str) -> keras.Sequential:
+    seeds = [source.getrandbits(31) for _ in range(6)]
+    layers = [
+        keras.Input((config.sequence_length,), dtype="int32", name="ids"),
+        keras.layers.Embedding(
+            config.vocabulary_size,
+            config.embedding_size,
+            embeddings_initializer=keras.initializers.RandomUniform(seed=seeds[0]),
+            mask_zero=config.mask_zero,
+            name="embedding",
+        ),
+        _recurrence(config, seeds[1], seeds[2], seeds[4:]),
+        *([keras.layers.GlobalAveragePooling1D(name="mean")] if config.pooling == "mean" else []),
+        keras.layers.Dense(
+            1,
+            activation="sigmoid",
+            kernel_initializer=keras.initializers.GlorotUniform(seed=seeds[3]),
+            name="score",
+        ),
+    ]
+    return keras.Sequential(layers, name=name)
+
+
+def _recurrence(config: TrainConfig, kernel: int, recurrent: int, backward: list[int]) -> keras.Layer:
+    forward = _simple_rnn(config, "simple_rnn", kernel, recurrent)
+    if not config.bidirectional:
+        return forward
+    # Keras would draw the backward layer's first weights from the forward layer's seeds: the same numbers twice.
+    other = _simple_rnn(config, "backward_simple_rnn", *backward, go_backwards=True)
+    return keras.layers.Bidirectional(forward, backward_layer=other, name="simple_rnn")
+
+
+def _simple_rnn(config: TrainConfig, name: str, kernel: int, recurrent: int, **options: bool) -> keras.Layer:
+    initializers = {
+        "orthogonal": keras.initializers.Orthogonal(config.recurrent_gain, seed=recurrent),
+        "identity": keras.initializers.Identity(config.recurrent_gain),
+    }
+    return keras.layers.SimpleRNN(
+        config.units,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=kernel),
+        recurrent_initializer=initializers[config.recurrent_initializer],
+        return_sequences=config.pooling == "mean",
+        name=name,
+        **options,
+    )
+
+
+def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """Make the recipe's optimizer for a training of so many steps in all."""
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
+    if config.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+    made = _OPTIMIZERS[config.optimizer](
+        learning_rate=rate,
+        global_clipnorm=config.clip_norm or None,
+        use_ema=config.ema_momentum > 0,
+        ema_momentum=config.ema_momentum,
+        weight_decay=config.weight_decay or None,
+    )
+    if config.weight_decay:  # of the embedding alone: the recurrence needs its size to remember
+        made.exclude_from_weight_decay(var_names=["kernel", "bias"])
+    return made
+
+
+def members_of(network: keras.Model) -> list[keras.Sequential]:
+    """The networks whose scores a network made by ``build`` averages: itself, if it has no members."""
+    if isinstance(network, keras.Sequential):
+        return [network]
+    return [layer for layer in network.layers if isinstance(layer, keras.Sequential)]
+
+
+def directions_of(member: keras.Sequential) -> list[keras.layers.SimpleRNN]:
+    """The recurrent layers of a member: one, or one forwards and one backwards."""
+    layer = member.get_layer("simple_rnn")
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    return [layer]
+
+
+def weights_of(network: keras.Model) -> Weights:
+    """Copy the arrays out of a network made by ``build``."""
+    first, *others = (_weights_of(member) for member in members_of(network))
+    return dataclasses.replace(first, others=tuple(others))
+
+
+def _weights_of(member: keras.Sequential) -> Weights:
+    embedding, score = member.get_layer("embedding"), member.get_layer("score")
+    forward, *backward = directions_of(member)
+    table, kernel, recurrent, bias, dense, dense_bias = _arrays(embedding, forward, score)
+    back_kernel, back_recurrent, back_bias = _arrays(*backward) or (None, None, None)
+    return Weights(
+        table,
+        kernel,
+        recurrent,
+        bias,
+        dense,
+        dense_bias,
+        bool(embedding.mask_zero),
+        back_kernel,
+        back_recurrent,
+        back_bias,
+        pooling="mean" if forward.return_sequences else "last",
+    )
+
+
+def _arrays(*layers: keras.Layer) -> list[NDArray[np.float32]]:
+    return [np.array(array, dtype=np.float32) for layer in layers for array in layer.get_weights()]
+
+
+def summary_of(network: keras.Model) -> str:
+    """Keras's table of layers, shapes and parameters."""
+    lines = io.StringIO()
+    network.summary(print_fn=lambda line: lines.write(f"{line}\n"), line_length=80, expand_nested=True)
+    return lines.getvalue()

@@ -1,0 +1,152 @@
+"""Last states of a batch of reviews, and gradients through all their steps.
+
+Shapes: n reviews, t steps, v words, u units; all floats are float32.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiflow.network import kernels
+from sentiflow.scoring.sequences import first_words, pads_in_front, reversed_words
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """Every second review, the longest first, with what its gradients need."""
+
+    order: NDArray[np.int64]  # (n / 2,) rows of the batch
+    first: NDArray[np.int64]  # (n / 2,) step at which the padding ends
+    states: Floats  # (t + 1, n / 2, u)
+
+    @property
+    def words(self) -> Floats:
+        """How many words each review has, at least 1; shape (n / 2, 1)."""
+        return np.maximum(len(self.states) - 1 - self.first, 1).astype(np.float32)[:, np.newaxis]
+
+
+def _mean(part: _Slice) -> Floats:
+    sums = np.empty(part.states.shape[1:], np.float32)
+    kernels.add_up(part.first, part.states, sums)
+    return sums / part.words
+
+
+class Recurrence:
+    """h_(s+1) = tanh(inputs[id_s] + h_s U) over the steps of each review, from zeros.
+
+    Padding in front is not walked review by review: with ``masked`` it leaves the state alone, without it all
+    reviews share its states, which are computed once. ``gradients`` belongs to the latest ``read``.
+
+    Args:
+        masked: padding leaves the state alone.
+        mean: hand on the mean of the states after each word, not the last state; zeros for a review without words.
+        backwards: read the last word first.
+
+    Raises:
+        ValueError: ``mean`` or ``backwards`` without ``masked``: both are of words alone.
+    """
+
+    def __init__(self, *, masked: bool, mean: bool = False, backwards: bool = False) -> None:
+        if (mean or backwards) and not masked:
+            raise ValueError("a mean, or a reading backwards, is of words alone: it needs masked=True")
+        self._masked, self._mean, self._backwards = masked, mean, backwards
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="recurrence")
+        self._memory = [np.empty(0, np.float32)] * 2
+
+    def read(self, inputs: Floats, recurrent: Floats, ids: Ids) -> Floats:
+        """Read the reviews.
+
+        Args:
+            inputs: what each word adds before tanh, shape (v, u).
+            recurrent: the recurrent kernel U, shape (u, u).
+            ids: rows of ``inputs``, shape (n, t); 0 is padding.
+
+        Returns:
+            The states after the last step, or the mean of the states, shape (n, u).
+
+        Raises:
+            ValueError: an id has no row in ``inputs``.
+        """
+        words, units = inputs.shape
+        if ids.size and (ids.min() < 0 or ids.max() >= words):
+            raise ValueError(f"ids must lie from 0 to {words - 1}, got {ids.min()} to {ids.max()}")
+        if self._masked:
+            ids = pads_in_front(ids)
+        first = first_words(ids)
+        if self._backwards:
+            ids = reversed_words(ids, first)
+        self._words, self._ids, self._recurrent = words, np.ascontiguousarray(ids), recurrent
+        self._pads = np.zeros((ids.shape[1] + 1, units), np.float32)
+        if not self._masked:
+            kernels.read_pads(inputs[0], recurrent, self._pads)
+        self._slices = self._sliced(first, units)
+        handed_on = np.empty((len(ids), units), np.float32)
+
+        def read(part: _Slice) -> None:
+            kernels.read(self._ids, part.order, part.first, inputs, recurrent, self._pads, part.states)
+            handed_on[part.order] = _mean(part) if self._mean else part.states[-1]
+
+        self._on_both_cores(read)
+        return handed_on
+
+    def gradients(self, d_handed_on: Floats) -> tuple[Floats, Floats]:
+        """Derive a loss by what the latest ``read`` was given.
+
+        Args:
+            d_handed_on: the loss by what ``read`` returned, shape (n, u).
+
+        Returns:
+            The loss by ``inputs`` (v, u), and by ``recurrent`` (u, u).
+        """
+        transposed = np.ascontiguousarray(self._recurrent.T)
+        shape = self._words, len(transposed)
+
+        def derive(part: _Slice) -> tuple[Floats, Floats, Floats]:
+            sums = np.zeros(shape, np.float32), np.zeros_like(transposed), np.zeros_like(self._pads)
+            d_states, d_each = d_handed_on[part.order], np.empty((0, len(transposed)), np.float32)
+            if self._mean:
+                d_states, d_each = np.zeros_like(d_states), d_states / part.words
+            kernels.gradients(self._ids, part.order, part.first, transposed, part.states, d_states, d_each, *sums)
+            return sums
+
+        (d_inputs, d_recurrent, d_pads), other = self._on_both_cores(derive)
+        d_inputs += other[0]
+        d_recurrent += other[1]
+        d_pads += other[2]
+        if not self._masked:
+            kernels.pad_gradients(self._pads, transposed, d_pads, d_inputs[0], d_recurrent)
+        return d_inputs, d_recurrent
+
+    def _sliced(self, first: NDArray[np.int64], units: int) -> tuple[_Slice, _Slice]:
+        """Deal the reviews out in two, by length, so that both slices take as long.
+
+        Always two, however many cores there are: sums in another grouping would give other weights.
+        """
+        order = np.argsort(first, kind="stable")
+        steps = self._pads.shape[0]
+        one, other = (
+            _Slice(rows, first[rows], self._memory_for(k, steps, len(rows), units))
+            for k, rows in enumerate((order[::2], order[1::2]))
+        )
+        return one, other
+
+    def _on_both_cores(self, work: Callable[[_Slice], Result]) -> tuple[Result, Result]:
+        """Work on both slices at once; the results stand in their order, whichever is ready first."""
+        second = self._helper.submit(work, self._slices[1])
+        return work(self._slices[0]), second.result()
+
+    def _memory_for(self, k: int, *shape: int) -> Floats:
+        """The states' memory, kept from batch to batch: to get megabytes anew costs as much as to fill them."""
+        size = math.prod(shape)
+        if self._memory[k].size < size:
+            self._memory[k] = np.empty(size, np.float32)
+        return self._memory[k][:size].reshape(shape)

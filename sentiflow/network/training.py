@@ -1,0 +1,236 @@
+"""Training of the network, epoch by epoch."""
+
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
+from sentiflow.network.fast import FastNetwork
+from sentiflow.network.history import Epoch
+from sentiflow.network.model import build, optimizer
+from sentiflow.progress import Advance, Progress, no_progress
+from sentiflow.recipes import TrainConfig
+
+
+class Diverged(RuntimeError):
+    """The validation loss is no number: the weights are spoilt."""
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Turns Keras's events into epochs and progress.
+
+    Attributes:
+        history: an entry for each epoch that has ended.
+        epoch: number of the one that goes on, or of the last.
+    """
+
+    def __init__(self, reviews: int, epochs: int, on_epoch: Callable[[Epoch], None], progress: Progress) -> None:
+        super().__init__()
+        self.history: list[Epoch] = []
+        self.epoch = 1
+        self._reviews, self._epochs = reviews, epochs
+        self._on_epoch, self._progress = on_epoch, progress
+        self._bar: Any = None
+        self._advance: Advance = lambda _step: None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Open the epoch's bar."""
+        self.epoch = epoch + 1
+        self._started = time.perf_counter()
+        self._bar = self._progress(f"epoch {epoch + 1}/{self._epochs}", self.params["steps"])
+        self._advance = self._bar.__enter__()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Move the bar a batch on."""
+        self._advance(1)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Write the epoch down and tell it.
+
+        Raises:
+            Diverged: the epoch's last step spoilt the weights, which no batch after it could show.
+        """
+        self.close()
+        seconds = time.perf_counter() - self._started
+        values = logs or {}
+        if not math.isfinite(values["val_loss"]):
+            raise Diverged
+        entry = Epoch(
+            number=epoch + 1,
+            train_loss=float(values["loss"]),
+            train_accuracy=float(values["accuracy"]),
+            val_loss=float(values["val_loss"]),
+            val_accuracy=float(values["val_accuracy"]),
+            learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            seconds=seconds,
+            reviews_per_second=self._reviews / seconds,
+        )
+        self.history.append(entry)
+        self._on_epoch(entry)
+
+    def close(self) -> None:
+        """End the bar of the current epoch, if one is open."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+# TensorFlow's seed is the whole process's: trainings side by side in threads take turns until it is taken up.
+_SEEDING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        network: stock Keras layers, with the weights of epoch ``kept``.
+        history: an entry an epoch.
+        kept: number of the epoch whose weights these are: the last, or with ``patience`` the best by validation.
+        seconds: wall time of ``fit``, compilation included.
+    """
+
+    network: keras.Model
+    history: tuple[Epoch, ...]
+    kept: int
+    seconds: float
+
+
+def train(
+    training: Reviews,
+    validation: Reviews,
+    config: TrainConfig,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] = lambda _epoch: None,
+    progress: Progress = no_progress,
+) -> Trained:
+    """Train a new network by the fast core.
+
+    With ``config.deterministic`` the same arguments on the same machine give the same weights, bit for bit.
+
+    Args:
+        training: reviews to learn from; mixed anew each epoch.
+        validation: reviews measured after each epoch, never learnt from; with ``config.patience`` they choose it.
+        config: the recipe.
+        seed: of the first weights, the order of reviews and what dropout leaves out, 0 to 2**32 - 1.
+        on_epoch: called after each epoch.
+        progress: shown within each epoch, a step a batch.
+
+    Raises:
+        UsageError: a split is empty, or the loss became NaN or infinite.
+    """
+    for name, split in (("training", training), ("validation", validation)):
+        if not len(split):
+            raise UsageError(f"The {name} split is empty.", "Use a larger table or another validation_fraction.")
+    if config.deterministic:  # for the whole process: TensorFlow has no way back
+        tf.config.experimental.enable_op_determinism()
+    with _SEEDING:
+        tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
+        mixed = batches(training, config, mixed=seed)
+    network = build(config, seed)
+    core = _core(network, config, config.epochs * math.ceil(len(training) / config.batch_size), seed)
+    recorder = Recorder(len(training), config.epochs, on_epoch, progress)
+    stopper = keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(raise_error=True),
+        # Before those that look at the weights at the end of an epoch: they are to see the average.
+        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
+        recorder,
+        *([stopper] if config.patience else []),
+    ]
+    started = time.perf_counter()
+    # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
+    with _divergence_told(network, recorder, config), threadpool_limits(1, user_api="blas"):
+        core.fit(
+            mixed,
+            validation_data=batches(validation, config),
+            epochs=config.epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    kept = stopper.best_epoch + 1 if config.patience else config.epochs
+    return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
+
+
+@contextmanager
+def _divergence_told(network: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
+    """Close the recorder, and turn whatever comes of a loss that is no number into an error that says so."""
+    try:
+        yield
+    except (RuntimeError, tf.errors.InvalidArgumentError) as err:
+        # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
+        diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(network)
+        if not diverged:
+            raise
+        raise _divergence(recorder.epoch, config) from err
+    finally:
+        recorder.close()
+    if not _is_finite(network):  # in a word, say, that no validation review holds
+        raise _divergence(recorder.epoch, config)
+
+
+def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> keras.Model:
+    """What trains the network's variables, compiled for so many steps."""
+    if config.core == "fast":
+        return FastNetwork(network, optimizer(config, steps), config.word_dropout, config.dropout, seed)
+    core = keras.Sequential([network])
+    core.compile(optimizer(config, steps), "binary_crossentropy", metrics=["accuracy"])
+    return core
+
+
+def batches(reviews: Reviews, config: TrainConfig, *, mixed: int | None = None) -> tf.data.Dataset:
+    """Pairs of ids (n, length) and labels (n,); with a seed mixed anew each time they are gone through.
+
+    Several members mix each in an order of its own: ids (members, n, length) and labels (members, n).
+    """
+    ids = reviews.padded(config.sequence_length, config.vocabulary_size)
+    options = tf.data.Options()
+    options.autotune.enabled = (
+        False  # it now and then holds an epoch up for a second, and has nothing to tune here
+    )
+    if mixed is not None and config.members > 1:
+        return _mixed_apart(ids, reviews.label, config, mixed).with_options(options)
+    pairs = tf.data.Dataset.from_tensor_slices((ids, reviews.label))
+    if mixed is not None:
+        pairs = pairs.shuffle(len(reviews), seed=mixed)
+    return pairs.batch(config.batch_size).with_options(options)
+
+
+def _mixed_apart(
+    ids: NDArray[np.int32], labels: NDArray[np.int8], config: TrainConfig, seed: int
+) -> tf.data.Dataset:
+    """Batches of every member at once; what is mixed are rows, so that the reviews lie in memory once."""
+    source = random.Random(f"order {seed}")
+    rows = tf.data.Dataset.range(len(ids))
+    orders = [rows.shuffle(len(ids), seed=source.getrandbits(31)) for _ in range(config.members)]
+    every_id, every_label = tf.constant(ids), tf.constant(labels)
+
+    def look_up(*own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        stacked = tf.stack(own)  # (members, n)
+        return tf.gather(every_id, stacked), tf.gather(every_label, stacked)
+
+    return tf.data.Dataset.zip(*(order.batch(config.batch_size) for order in orders)).map(look_up)
+
+
+def _divergence(epoch: int, config: TrainConfig) -> UsageError:
+    return UsageError(
+        f"The training diverged: the loss became NaN or infinite in epoch {epoch}.",
+        f"Lower learning_rate, now {config.learning_rate:g}, or set clip_norm.",
+    )
+
+
+def _is_finite(network: keras.Model) -> bool:
+    return all(np.isfinite(array).all() for array in network.get_weights())

@@ -1,0 +1,1 @@
+"""Prefect: servers, schedules, flow runs, repair, notification, runners."""

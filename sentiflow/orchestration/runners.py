@@ -1,0 +1,178 @@
+"""What runs tasks side by side: threads, processes of this machine, or a Dask cluster; a setting says which."""
+
+import atexit
+import logging
+import multiprocessing
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.futures import PrefectFuture, as_completed
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, get_current_settings, temporary_settings
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from sentiflow import process as interrupts
+from sentiflow.batch.pipeline import cores
+from sentiflow.cluster import REACH_SECONDS, check_dask, dask_client, threads_of
+from sentiflow.console import CONSOLE
+from sentiflow.errors import UsageError
+from sentiflow.settings import Settings
+
+_NUMBER = re.compile(r"\d+$")
+
+
+class Runner:
+    """A task runner, and how much of it is used.
+
+    Args:
+        runner: of Prefect, open.
+        most: calls at a time.
+    """
+
+    def __init__(self, runner: "TaskRunner[Any]", most: int) -> None:
+        self._runner, self._most = runner, most
+
+    def side_by_side(self, task: "Task[Any, Any]", calls: Iterable[dict[str, Any]]) -> Iterator[Any]:
+        """Run a task for each set of arguments; gives results as they come.
+
+        Raises:
+            Exception: of the first call that failed; those that wait are not begun.
+        """
+        pending: set[PrefectFuture[Any]] = set()
+        for arguments in calls:
+            pending.add(self._runner.submit(task, arguments))
+            if len(pending) >= self._most:
+                yield _one_of(pending).result()
+        while pending:
+            yield _one_of(pending).result()
+
+
+@contextmanager
+def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterator[Runner]:
+    """Keep a task runner of the settings open; what it runs is ended when the block is left by an error.
+
+    Args:
+        settings: which runner.
+        workers: threads or processes, or how many of Dask's workers are used at a time.
+        start: a task without arguments that prepares a worker; nobody waits for it.
+
+    Raises:
+        UsageError: Dask is asked for without an address, or is not installed.
+        WorldError: no scheduler answers there, or it has no worker.
+    """
+    with _one_server(settings), _RUNNERS[settings.task_runner](settings, workers) as runner:
+        try:
+            started = [runner.submit(start, {}) for _ in range(workers)]
+            yield Runner(runner, workers)
+            del started  # kept so long: one that Dask runs is ended when nobody holds it
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()  # else leaving waits until each has ended what it does
+            raise
+
+
+@contextmanager
+def _one_server(settings: Settings) -> Iterator[None]:
+    """Let workers use this process's temporary server, if it has one: each would else start its own."""
+    if get_current_settings().api.url:
+        yield
+        return
+    with get_client(sync_client=True) as client:
+        url = str(client.api_url)
+    # Its pages are shown by a server that lasts.
+    lasting = f"http://127.0.0.1:{settings.prefect_port}"
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_SERVER_UI_API_URL: f"{lasting}/api"}):
+        yield
+
+
+def _one_of(pending: "set[PrefectFuture[Any]]") -> "PrefectFuture[Any]":
+    done = next(as_completed(list(pending)))
+    pending.remove(done)
+    return done
+
+
+def workers_of(settings: Settings, wanted: int | None) -> int:
+    """How many run side by side: as many as are wanted, else a core each, or all that Dask has."""
+    if wanted is not None or settings.task_runner != "dask":
+        return wanted or cores()
+    with dask_client(settings) as client:
+        return threads_of(client)
+
+
+def check_runner(settings: Settings) -> None:
+    """Tell before anything is started what the settings lack.
+
+    Raises:
+        UsageError: Dask is asked for without an address, or it or prefect-dask is not installed.
+    """
+    if settings.task_runner != "dask":
+        return
+    check_dask(settings)
+    try:
+        import prefect_dask  # noqa: F401
+    except ImportError as err:
+        raise UsageError(
+            f"The task runner dask needs prefect-dask: {err}.", "Install the extra: pip install 'sentiflow[team]'"
+        ) from err
+
+
+def _threads(_settings: Settings, workers: int) -> "TaskRunner[Any]":
+    return ThreadPoolTaskRunner(max_workers=workers)
+
+
+def _processes(_settings: Settings, workers: int) -> "TaskRunner[Any]":
+    # Prefect adds the whole environment to each call; what the first one finds is the same.
+    return ProcessPoolTaskRunner(max_workers=workers, initializer=_begin_worker)
+
+
+def _dask(settings: Settings, _workers: int) -> "TaskRunner[Any]":
+    check_runner(settings)
+    dask_client(settings).close()  # one that nobody answers at would be asked for long, and fail with a traceback
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    return DaskTaskRunner(address=settings.dask_address, client_kwargs={"timeout": REACH_SECONDS})
+
+
+_RUNNERS: dict[str, Callable[[Settings, int], "TaskRunner[Any]"]] = {
+    "threads": _threads,
+    "processes": _processes,
+    "dask": _dask,
+}
+
+
+def _begin_worker() -> None:
+    """Prepare a process of the pool: it ends with its parent, takes one core, and leaves the terminal to it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    interrupts.listen_for_end()
+    # What it had to say is said by then; to take TensorFlow apart would cost two seconds more.
+    atexit.register(os._exit, 0)
+    _take_a_core()
+    CONSOLE.file = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    silent = logging.NullHandler()  # Prefect still gets every line, by way of the parent
+    silent.setFormatter(logging.Formatter())  # a sign to Prefect that the root logger is somebody's
+    logging.getLogger().handlers = [silent]
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work for ever when its parent is killed; this one would even train on."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _take_a_core() -> None:
+    """Before TensorFlow counts the cores: threads of several workers would else wait for each other."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    number = _NUMBER.search(multiprocessing.current_process().name)
+    mine = os.getppid() + (int(number[0]) if number else 0)
+    os.sched_setaffinity(0, {cores[mine % len(cores)]})

@@ -1,0 +1,315 @@
+"""A Prefect server of our own for schedules and single commands, and access to the one of the settings."""
+
+import atexit
+import json
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from filelock import FileLock, Timeout
+from prefect.client.orchestration import get_client
+from prefect.context import refresh_global_settings_context
+from prefect.settings import get_current_settings
+
+from sentiflow.children import Child
+from sentiflow.console import CONSOLE
+from sentiflow.errors import WorldError
+from sentiflow.files import publish
+from sentiflow.output import redact, without_login
+from sentiflow.settings import Settings, load_settings
+
+_HOST = "127.0.0.1"
+_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    # sentiflow.orchestration.server_process does both under a lock, before the server starts.
+    "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+}
+_START_SECONDS = 120
+OUR_USER = "sentiflow:"
+"""How a login begins that was drawn here."""
+_PRIVATE = 0o600
+_temporary: set[str] = set()  # API addresses of this process's temporary server
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Prefect server.
+
+    Attributes:
+        ui: the address for a browser.
+        told: how it came, for people.
+        login: user and password of a server of our own, ``user:password``; empty for one that the settings name.
+    """
+
+    ui: str
+    told: str
+    login: str = ""
+
+
+def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
+    """Start a temporary server in the background, unless Prefect's settings name one.
+
+    It needs some eight seconds, about as long as this process's imports, and ends with this process.
+    Written: address and login of the server, in this process's environment, for Prefect's client and for children.
+
+    Returns:
+        A function to call before the flow (it waits, and raises what the start raised), and which server it is.
+    """
+    if url := get_current_settings().api.url:
+        return lambda: None, f"the server at {redact(url)}"
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
+    own = _OwnServer(0, log, {"PREFECT_UI_ENABLED": "false"})
+    _temporary.add(f"{own.base}/api")
+    # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
+    own.enter({"PREFECT_SERVER_UI_API_URL": f"http://{_HOST}:{settings.prefect_port}/api"})
+    own.on_unasked_end(lambda _code: own.refuse())
+    atexit.register(own.stop)
+    return own.wait_until_ready, "a temporary server"
+
+
+@contextmanager
+def running_server(settings: Settings) -> Iterator[Server]:
+    """Use the Prefect server that Prefect's settings name; else start one, which ends with the block.
+
+    Written: address and login of the server, in this process's environment and, for commands of the same user, in
+    the data folder; the server's output, in the data folder.
+
+    Raises:
+        WorldError: it does not answer, or the port is taken.
+    """
+    note = _note(settings)
+    note.unlink(missing_ok=True)  # of a schedule that was killed
+    if url := get_current_settings().api.url:
+        _need_answer(url)
+        yield Server(_ui(url), "the server that is set")
+        return
+    with (schedule_folder(settings) / f"server-{settings.prefect_port}.log").open("w+b") as log:
+        own = _OwnServer(settings.prefect_port, log, {})
+
+        def end_this_process(code: int) -> None:
+            note.unlink(missing_ok=True)
+            CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
+            os._exit(WorldError.exit_code)  # it can go on with nothing, and keeps the address until then
+
+        try:
+            own.enter({"PREFECT_SERVER_UI_API_URL": f"{own.base}/api"})
+            own.wait_until_ready()
+            own.on_unasked_end(end_this_process)
+            server = Server(own.base, "started here", own.login)
+            publish(note, lambda partial: _write_private(partial, json.dumps(asdict(server))))
+            yield server
+        finally:
+            note.unlink(missing_ok=True)
+            own.stop()
+
+
+def use_running(settings: Settings) -> bool:
+    """Whether Prefect's settings name a server or `sentiflow schedule` runs one, which this process then uses.
+
+    Written: address and login of the server, in this process's environment.
+    """
+    return bool(get_current_settings().api.url) or _find(settings) is not None
+
+
+def connect_to_running(settings: Settings) -> Server:
+    """The server that Prefect's settings name, or the one of the `sentiflow schedule` that uses this data folder.
+
+    Written: address and login of the server, in this process's environment.
+
+    Raises:
+        WorldError: there is none, or it does not answer.
+    """
+    if url := get_current_settings().api.url:
+        _need_answer(url)
+        return Server(_ui(url), "the server that is set")
+    if (server := _find(settings)) is None:
+        raise WorldError(
+            "No Prefect server is set, and no `sentiflow schedule` is running with this data folder.",
+            "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
+        )
+    return server
+
+
+def lasting_api_url() -> str | None:
+    """The API of Prefect's server, unless it is a temporary one, which nobody else can ask."""
+    url = get_current_settings().api.url
+    return None if not url or url in _temporary else url
+
+
+def schedule_folder(settings: Settings) -> Path:
+    """Where `sentiflow schedule` keeps its lock, the note on its server and the server's log."""
+    folder = settings.data_dir / "schedule"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # who can open the lock can hold it
+    return folder
+
+
+class _OwnServer:
+    """A server of our own; who does not know its login is refused.
+
+    This process keeps the listening socket open as long as it lives, so that nobody else can take the address
+    while the server starts or after it failed.
+    """
+
+    def __init__(self, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
+        try:
+            self._listener = socket.create_server((_HOST, port), backlog=2048)
+        except OSError as err:
+            raise WorldError(
+                f"Port {port} is taken: {err.strerror}.", "Set SENTIFLOW_PREFECT_PORT to a free one."
+            ) from err
+        self._output = output
+        port = self._listener.getsockname()[1]
+        self.base = f"http://{_HOST}:{port}"
+        self.login = _login()
+        self._ready = False
+        own = {
+            "PREFECT_SERVER_API_AUTH_STRING": self.login,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{self.base},http://localhost:{port}",
+            "PREFECT_SERVER_UI_API_URL": f"{self.base}/api",  # its pages would ask port 4200 otherwise
+        }
+        descriptor = self._listener.fileno()
+        self._child = Child(
+            ["sentiflow.orchestration.server_process", str(descriptor)],
+            {**os.environ, **_ENVIRONMENT, **own, **variables}, output, [descriptor],
+        )  # fmt: skip
+
+    def enter(self, variables: dict[str, str]) -> None:
+        """Let Prefect's client in this process and its children use it."""
+        os.environ |= {
+            "PREFECT_API_URL": f"{self.base}/api",
+            "PREFECT_API_AUTH_STRING": self.login,
+            **variables,
+        }
+        refresh_global_settings_context()
+
+    def wait_until_ready(self) -> None:
+        """Wait for its first answer.
+
+        Raises:
+            WorldError: it ended, or does not answer in time.
+        """
+        until = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._child.exit_code is not None:
+                raise WorldError(
+                    f"The Prefect server did not start: {self._last_line()}",
+                    f"Check that Prefect's folder can be written and is not full: {get_current_settings().home}",
+                )
+            if time.monotonic() > until:
+                raise WorldError(f"The Prefect server did not answer within {_START_SECONDS} s.")
+        self._ready = True
+
+    def on_unasked_end(self, act: Callable[[int], None]) -> None:
+        """Call a function, in another thread, with the exit code of a server that ends before it is told to."""
+
+        def watch() -> None:
+            code = self._child.wait()
+            if not self._child.stopping:
+                act(code)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def refuse(self) -> None:
+        """Give the address up: who asks a server that has ended is refused at once."""
+        self._listener.close()
+
+    def stop(self) -> None:
+        """End it; one that has answered may first write what it still has to."""
+        self._child.stop(at_once=not self._ready)
+        self._listener.close()
+
+    def _answers(self) -> bool:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
+        try:
+            with opener.open(f"{self.base}/api/health", timeout=1) as answer:
+                return json.load(answer) is True
+        except (urllib.error.URLError, OSError, ValueError):
+            return False
+
+    def _last_line(self) -> str:
+        self._output.seek(0)
+        lines = [line.strip() for line in self._output.read().decode(errors="replace").splitlines()]
+        return next((line for line in reversed(lines) if line), "it gave no reason")
+
+
+def _login() -> str:
+    """Prefect's own setting for it, else a random one."""
+    settings = get_current_settings()
+    given = settings.server.api.auth_string or settings.api.auth_string
+    return given.get_secret_value() if given else f"{OUR_USER}{secrets.token_urlsafe(24)}"
+
+
+def _find(settings: Settings) -> Server | None:
+    """The server of the `sentiflow schedule` that runs with this data folder, which this process then uses.
+
+    The note counts only while a schedule holds its lock: a schedule keeps its server's address, so that no other
+    process can have taken it.
+    """
+    note = _note(settings)
+    if not note.exists() or _is_free(schedule_folder(settings) / "lock"):
+        return None
+    try:
+        server = Server(**json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
+        return None
+    os.environ |= {"PREFECT_API_URL": f"{server.ui}/api", "PREFECT_API_AUTH_STRING": server.login}
+    refresh_global_settings_context()
+    return Server(server.ui, "the server of `sentiflow schedule`", server.login)
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def _note(settings: Settings) -> Path:
+    return schedule_folder(settings) / "server.json"
+
+
+def _write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _need_answer(url: str) -> None:
+    with get_client(sync_client=True) as client:
+        if failure := client.api_healthcheck():
+            raise WorldError(
+                f"The Prefect server at {redact(url)} does not answer: {failure}",
+                "Start it, or unset PREFECT_API_URL to use one on this machine.",
+            )
+
+
+def _ui(api_url: str) -> str:
+    return get_current_settings().ui_url or without_login(api_url).rstrip("/").removesuffix("/api")
+
+
+def flow_run_url(flow_run_id: str) -> str:
+    """Address of a flow run in Prefect's UI.
+
+    Under Prefect's temporary server the address works once ``prefect server start`` runs: it shares the
+    temporary one's database.
+    """
+    settings = get_current_settings()
+    ui = settings.server.ui.api_url or settings.ui_url or settings.api.url or ""
+    base = (
+        without_login(ui).removesuffix("/").removesuffix("/api")
+        or f"http://127.0.0.1:{load_settings().prefect_port}"
+    )
+    return f"{base}/runs/flow-run/{flow_run_id}"

@@ -1,0 +1,101 @@
+"""Prefect's server on a socket that its parent opened; ``sentiflow.orchestration.server`` starts it.
+
+python -m sentiflow.orchestration.server_process DESCRIPTOR
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from filelock import FileLock
+from prefect.server.database import provide_database_interface
+from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.database.dependencies import temporary_database_config
+from prefect.server.models.block_registration import run_block_auto_registration
+from prefect.settings import (
+    PREFECT_API_BLOCKS_REGISTER_ON_START,
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_DATABASE_MIGRATE_ON_START,
+    get_current_settings,
+    temporary_settings,
+)
+from sqlalchemy.engine import make_url
+
+from sentiflow.files import publish
+
+_DISK = "sqlite+aiosqlite"
+
+
+def prepare_database() -> None:
+    """Make Prefect's database, or bring it up to date; one process at a time, as its migrations race.
+
+    A SQLite file that is not there yet is made beside its place and then renamed: one killed meanwhile leaves none
+    that is half made.
+
+    Raises:
+        OSError: the folder of Prefect cannot be written or is full.
+        SQLAlchemyError: the database cannot be written.
+    """
+    settings = get_current_settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    file = Path(url.database or "")
+    with FileLock(settings.home / ".sentiflow-database.lock", mode=0o600):
+        if url.drivername != _DISK or file.exists():
+            asyncio.run(_migrate())
+            return
+        for left in file.parent.glob(f".{file.name}.*"):  # of a process that was killed
+            left.unlink()
+        publish(file, _make)
+
+
+def _make(file: Path) -> None:
+    with temporary_database_config(AioSqliteConfiguration(f"{_DISK}:///{file}")):
+        asyncio.run(_migrate())
+
+
+async def _migrate() -> None:
+    database = provide_database_interface()
+    await database.create_db()
+    async with database.session_context() as session:
+        await run_block_auto_registration(session=session)
+    await (await database.engine()).dispose()
+
+
+def main(descriptor: int) -> int:
+    """Serve until SIGTERM; gives the exit code."""
+    if _is_in_memory():  # it exists only while the server does, which makes it itself
+        with temporary_settings(
+            {PREFECT_API_DATABASE_MIGRATE_ON_START: True, PREFECT_API_BLOCKS_REGISTER_ON_START: True}
+        ):
+            return _serve(descriptor)
+    try:
+        prepare_database()
+    except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
+        print(f"{type(err).__name__}: {(str(err).splitlines() or [''])[0]}", file=sys.stderr)  # noqa: T201
+        return 3
+    return _serve(descriptor)
+
+
+def _is_in_memory() -> bool:
+    url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    return url.drivername == _DISK and (not url.database or ":memory:" in url.database)
+
+
+def _serve(descriptor: int) -> int:
+    config = uvicorn.Config(
+        "prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error",
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.run(sockets=[socket.socket(fileno=descriptor)])
+    return 0 if server.started else 3
+
+
+if __name__ == "__main__":
+    code = main(int(sys.argv[1]))
+    sys.stderr.flush()
+    os._exit(code)  # threads of Prefect may be in native code, which the interpreter's own end can crash in

@@ -1,0 +1,210 @@
+"""This process: who runs it, how signals end it, what it imports in the background."""
+
+import atexit
+import getpass
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from sentiflow.errors import WorldError
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+
+process_started: ContextVar[float | None] = ContextVar("process_started", default=None)
+"""When this process began (seconds since the epoch), set by a command that runs one job; else unknown."""
+
+
+def startup_seconds() -> float:
+    """Seconds from the start of the process until now; 0 in a process that does other things, too."""
+    started = process_started.get()
+    return 0.0 if started is None else max(0.0, time.time() - started)
+
+
+def user() -> str:
+    """The name of whoever runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+
+def person() -> str:
+    """User and machine."""
+    return f"{user()} on {socket.gethostname()}"
+
+
+EXIT_SECONDS = 20.0  # the most that the exit itself may take, with all that libraries still have to send
+
+received: list[int] = []
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_RAISED = ("KeyboardInterrupt", "SystemExit", "TerminationSignal")  # by their handlers; the last one is Prefect's
+_REPEAT_SECONDS = 1.0  # two signals closer than this are one: a terminal and `make` or `uv run` both send Ctrl-C
+_CLOSING_SECONDS = 60.0  # the most that closing may take after a signal
+_LATER_SECONDS = 0.1  # until an exception is raised again that Python ignored where it was raised first
+
+_CUT_SHORT = b"The end took too long and was cut short; the next start closes what is still open.\n"
+
+_first_at = 0.0  # when the first signal came, by the monotonic clock
+_outcome: int | None = None  # the exit code, once it is decided
+_exit_at = 0.0  # when the process ends at the latest, by the monotonic clock; 0: nothing ends it
+_wakeup: int | None = None
+_ignored: list[BaseException] = []
+
+
+def listen() -> None:
+    """Raise an exception on the first SIGINT, SIGTERM or SIGHUP; end at once on another one, or after a minute.
+
+    A signal that the process was started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
+    """
+    global _wakeup
+    for number in _SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _end)
+    signal.signal(signal.SIGALRM, _raise_again)
+    sys.unraisablehook = _raise_later
+    reader, _wakeup = os.pipe()
+    os.set_blocking(_wakeup, False)
+    signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader,), daemon=True, name="signals").start()
+
+
+def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
+    """Decide the exit code of this process, which is about to end; signals raise nothing from now on.
+
+    Args:
+        code: the exit code.
+        seconds: after which the process ends with it, whatever is still to be done at its exit.
+    """
+    global _outcome, _exit_at
+    _outcome, _exit_at = code, time.monotonic() + seconds
+    if _wakeup is not None:
+        os.write(_wakeup, bytes([0]))
+
+
+def leave() -> None:
+    """End with the exit code that was decided, without finalization; register it with ``atexit`` before all else.
+
+    What is registered first is called last, so all other callbacks have run. Finalization crashes when other
+    threads run or import native code, as they do while TensorFlow is imported in the background.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            stream.flush()
+    _exit()
+
+
+def listen_for_end() -> None:
+    """Note SIGTERM in a process of a pool; Ctrl-C, which reaches it too, is its parent's to answer.
+
+    Nothing is raised: the pool's own thread in the parent dies of a SystemExit that a worker sends it, and then
+    nobody ends the workers. What takes long calls ``stop_if_asked`` instead.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
+
+
+def stop_if_asked() -> None:
+    """Fail if this process was asked to end.
+
+    Raises:
+        WorldError: it was.
+    """
+    if received:
+        raise WorldError("It was asked to end.")
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    global _first_at
+    if received:
+        if time.monotonic() - _first_at > _REPEAT_SECONDS:
+            _exit()
+        return
+    received.append(number)
+    _first_at = time.monotonic()
+    if _outcome is not None:
+        return
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
+
+
+def _raise_later(unraisable: "UnraisableHookArgs") -> None:
+    """Keep what a signal raised where Python ignores it, in a ``__del__`` or a callback, and raise it later."""
+    err = unraisable.exc_value
+    if err is None or type(err).__name__ not in _RAISED or threading.current_thread() != threading.main_thread():
+        sys.__unraisablehook__(unraisable)
+        return
+    _ignored.append(err)
+    signal.setitimer(signal.ITIMER_REAL, _LATER_SECONDS)
+
+
+def _raise_again(_number: int, _frame: FrameType | None) -> None:
+    if _ignored and _outcome is None:
+        raise _ignored.pop()
+
+
+def _watch(reader: int) -> None:
+    """End the process when its end takes too long; Python writes each signal's number to the pipe, at once."""
+    global _exit_at
+    first = 0
+    while True:
+        left = max(0.0, _exit_at - time.monotonic()) if _exit_at else None
+        if not select.select([reader], [], [], left)[0]:
+            with suppress(
+                OSError, ValueError
+            ):  # not through file descriptor 2: its lines may pass a filter's thread
+                os.write(sys.stderr.fileno(), _CUT_SHORT)
+            _exit(first)
+        (number,) = os.read(reader, 1)
+        if number in _SIGNALS and not first:
+            first = number
+            _exit_at = _exit_at or time.monotonic() + _CLOSING_SECONDS
+
+
+def _exit(number: int = 0) -> None:
+    """End this process at once: with the code that was decided, else with that of the first signal."""
+    number = received[0] if received else number
+    os._exit(_outcome if _outcome is not None else 128 + number if number else 1)
+
+
+_importing: list[threading.Thread] = []
+_abandoned = False
+
+
+def preload() -> None:
+    """Begin to import TensorFlow, once a process.
+
+    A process that ends meanwhile waits for it: an interpreter that is finalized under a native import crashes.
+    """
+    if not _importing:
+        _importing.append(threading.Thread(target=_load, daemon=True, name="preload"))
+        _importing[0].start()
+        atexit.register(_wait)
+
+
+def abandon() -> None:
+    """Let this process end while the import goes on: it ends by ``os._exit``, without finalization."""
+    global _abandoned
+    _abandoned = True
+
+
+def _load() -> None:
+    with suppress(Exception):  # raised again where the import is needed
+        importlib.import_module("sentiflow.network.training")
+
+
+def _wait() -> None:
+    if not _abandoned:
+        _importing[0].join()

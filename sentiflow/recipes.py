@@ -1,0 +1,237 @@
+"""What an experiment is: the hyper-parameters of a run, as named and frozen recipes."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sentiflow.errors import UsageError
+
+LAST_SEED = 2**32 - 1
+
+
+def check_seeds(seed: int, repeats: int) -> None:
+    """Refuse a range of seeds that runs over the last.
+
+    Raises:
+        UsageError: it does.
+    """
+    if seed + repeats - 1 > LAST_SEED:
+        raise UsageError(
+            f"There are no {repeats} seeds from {seed} on: the last is {LAST_SEED}.", "Begin with a smaller seed."
+        )
+
+
+class TrainConfig(BaseModel):
+    """Hyper-parameters of one training run; every field is logged as a parameter of the run.
+
+    The defaults are the recipe ``seed``: the tutorial's network and training, field by field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    recipe: str = Field("seed", min_length=1, max_length=60, description="Name of the recipe.")
+    vocabulary_size: int = Field(
+        10_000, ge=4, le=200_000, description="Ids kept, the 3 reserved ones included; rarer words become 2."
+    )
+    sequence_length: int = Field(
+        500, ge=1, le=5_000, description="Ids per review: shorter ones are padded in front, longer ones cut."
+    )
+    embedding_size: int = Field(64, ge=1, le=1_024, description="Numbers that stand for a word.")
+    units: int = Field(32, ge=1, le=1_024, description="Size of the recurrent state.")
+    optimizer: Literal["rmsprop", "adam", "sgd"] = Field("rmsprop", description="Keras optimizer.")
+    learning_rate: float = Field(0.001, gt=0, le=10, description="Keras's own default for rmsprop.")
+    batch_size: int = Field(128, ge=1, le=25_000, description="Reviews per gradient step.")
+    epochs: int = Field(5, ge=1, le=1_000, description="Passes over the training split.")
+    validation_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Last part of the training split, held back for validation."
+    )
+    mask_zero: bool = Field(False, description="Leave padding out instead of reading it like a word.")
+    recurrent_initializer: Literal["orthogonal", "identity"] = Field(
+        "orthogonal",
+        description="What the recurrent kernel starts as; orthogonal is random, and Keras's own default.",
+    )
+    recurrent_gain: float = Field(1.0, gt=0, le=2, description="Times what the recurrent kernel starts as.")
+    bidirectional: bool = Field(False, description="A second recurrence reads backwards, from the last word.")
+    pooling: Literal["last", "mean", "mixed"] = Field(
+        "last",
+        description="What is scored: the last state, the mean of the states, or mixed: members by turns.",
+    )
+    members: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Networks trained side by side, each in its own order; the score is their mean.",
+    )
+    learning_rate_schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine falls from learning_rate to 0 over all epochs."
+    )
+    clip_norm: float = Field(0.0, ge=0, description="Most that all gradients' common norm may be; 0 for no limit.")
+    weight_decay: float = Field(
+        0.0, ge=0, description="Times the learning rate, the share of the embedding taken off it at each step."
+    )
+    word_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the vocabulary left out of a training batch."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of what the recurrence hands on left out while training."
+    )
+    ema_momentum: float = Field(
+        0.0, ge=0, lt=1, description="Keep the moving average of the weights, with this momentum; 0 for none."
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Epochs without a lower validation loss before the best is restored; 0 keeps the last.",
+    )
+    core: Literal["fast", "keras"] = Field(
+        "fast", description="Who trains: the fast core, or Keras's own layers, many times slower, to compare with."
+    )
+    deterministic: bool = Field(
+        True, description="The same weights from the same seed, bit for bit, however threads are scheduled."
+    )
+
+    @model_validator(mode="after")
+    def _check_what_keras_can(self) -> Self:
+        if self.core == "keras" and (self.word_dropout or self.dropout or self.clip_norm):
+            raise ValueError("core = 'keras' knows no word_dropout, dropout or clip_norm: set them to 0")
+        if self.core == "keras" and self.members > 1:
+            raise ValueError("core = 'keras' would train members as one network, not side by side: set them to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _check_what_is_of_words_alone(self) -> Self:
+        if (self.bidirectional or self.pooling != "last") and not self.mask_zero:
+            raise ValueError("bidirectional and a pooling that averages are of words alone: set mask_zero to true")
+        if self.pooling == "mixed" and self.members == 1:
+            raise ValueError("pooling = 'mixed' takes turns between members: set members to 2 or more")
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """Fields that differ from the recipe of the same name, or from ``seed`` for one's own recipe."""
+        base = RECIPES.get(self.recipe, SEED)
+        mine, theirs = self.model_dump(exclude={"recipe"}), base.model_dump()
+        return {key: value for key, value in mine.items() if value != theirs[key]}
+
+
+SEED = TrainConfig()
+
+# Chosen on the validation split alone: README, "The recipes". The network has the parameters of the seed's.
+TUNED = TrainConfig(
+    recipe="tuned",
+    mask_zero=True,  # no padding between the first state and the first word
+    recurrent_initializer="identity",  # a state that is kept unless a word changes it: long memory from the start
+    recurrent_gain=0.95,  # and slowly forgotten
+    optimizer="adam",
+    learning_rate=0.0005,  # at twice the rate the long memory is lost again
+    learning_rate_schedule="cosine",
+    clip_norm=1.0,  # 500 steps now and then make a gradient explode
+    weight_decay=2.0,  # a rare word's embedding shrinks between its few gradients, and is not learnt by heart
+    word_dropout=0.5,  # no single word may carry a review
+    dropout=0.3,
+    ema_momentum=0.999,  # the average over about three epochs
+    batch_size=64,
+    epochs=16,
+    patience=4,
+)
+
+# Chosen likewise, docs/tuned.md: as tuned, but for what stands here.
+LARGE = TUNED.model_copy(
+    update={
+        "recipe": "large",
+        "members": 4,  # what one of them learns by chance, the others do not
+        "bidirectional": True,  # what follows a word says as much about it as what stands before
+        "pooling": "mixed",  # of the last state and the mean, each is wrong about other reviews
+        "learning_rate": 0.0007,  # between what a long memory bears and what the mean likes
+        "ema_momentum": 0.998,  # the average over about an epoch and a half: there are fewer epochs
+        "epochs": 9,
+        "clip_norm": 2.0,  # of four members together: each alone would have 1
+        "validation_fraction": 0.1,  # 2,500 reviews are enough to choose an epoch by; the others teach
+    }
+)
+
+RECIPES = {recipe.recipe: recipe for recipe in (SEED, TUNED, LARGE)}
+
+
+def load_recipe(name_or_file: str = "seed", overrides: Sequence[str] = ()) -> TrainConfig:
+    """Find a recipe by name or read it from a TOML file, then apply ``key=value`` overrides.
+
+    A file names only the fields that differ from ``seed``; without a field ``recipe`` it is named after the
+    file.
+
+    Raises:
+        UsageError: no such recipe or file, an unknown field, or a value out of range.
+
+    Example:
+        >>> load_recipe("seed", ["epochs=1"]).epochs
+        1
+    """
+    return make_recipe(_read_fields(name_or_file), overrides, name_or_file)
+
+
+def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) -> TrainConfig:
+    """Make a recipe of fields and ``key=value`` overrides; the name is for messages.
+
+    Raises:
+        UsageError: an unknown field, or a value out of range.
+    """
+    changes = dict(split_change(override) for override in overrides)
+    try:
+        return TrainConfig(**{**fields, **changes})
+    except ValidationError as err:
+        raise UsageError(*_explain(err, name)) from err
+
+
+def split_change(override: str) -> tuple[str, str]:
+    """Key and value of a ``key=value``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    key, separator, value = override.partition("=")
+    if not separator or not key.strip():
+        raise UsageError(f"--set expects key=value, got {override!r}.", "For example: --set epochs=3")
+    return key.strip(), value.strip()
+
+
+def _read_fields(name_or_file: str) -> dict[str, Any]:
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file].model_dump()
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        raise UsageError(
+            f"No recipe is named {name_or_file!r}; there are: {', '.join(sorted(RECIPES))}.",
+            "A recipe of your own is a TOML file: --recipe my-recipe.toml",
+        )
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise UsageError(f"Cannot read the recipe {path}: {err.strerror}.") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise UsageError(f"The recipe {path} is not valid TOML: {err}.") from err
+    return {"recipe": path.stem, **fields}
+
+
+def _explain(err: ValidationError, source: str) -> tuple[str, str]:
+    """One line that says which field is wrong and why, one that says what to do."""
+    first = err.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if not field:
+        return (
+            f"Recipe {source!r}: {first['ctx']['error']}.",
+            "Fields that do not go together; change one of them.",
+        )
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field, TrainConfig.model_fields, n=1)
+        return (
+            f"Recipe {source!r}: unknown field {field!r}" + (f"; did you mean {near[0]!r}?" if near else "."),
+            f"Fields: {', '.join(TrainConfig.model_fields)}.",
+        )
+    message = first["msg"]
+    return (
+        f"Recipe {source!r}: {field} = {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}.",
+        f"{field}: {TrainConfig.model_fields[field].description}",
+    )

@@ -1,0 +1,223 @@
+"""Plots of one run, and of several runs in one picture."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, roc_curve
+
+from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.metrics import Measured, Reliability, Slice
+from sentiflow.evaluation.metrics import reliability as in_bins
+from sentiflow.network.history import Epoch
+from sentiflow.scoring import is_positive
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#7f7f7f"  # told apart by colour-blind readers, too
+DARK = "#111111"
+
+Labels = NDArray[np.int8]
+Scores = NDArray[np.float64]
+Curves = Mapping[str, Sequence[tuple[int, float]]]
+"""Metrics logged per epoch by name (``train/loss``, ``val/loss``, ...): the epoch and the value of each point."""
+
+
+def curves_of(history: Sequence[Epoch]) -> Curves:
+    """What reports show of a history, named as in the store."""
+    speed = [(epoch.number, epoch.reviews_per_second) for epoch in history]
+    return {"train/reviews_per_second": speed} | {
+        f"{split}/{name}": [(epoch.number, getattr(epoch, f"{split}_{name}")) for epoch in history]
+        for split in ("train", "val")
+        for name in ("loss", "accuracy")
+    }
+
+
+def of_run(
+    curves: Curves, table: ScoreTable, measured: Measured, train_lengths: NDArray[np.int32] | None
+) -> dict[str, Figure]:
+    """Every picture of a run, by name: no curves without epochs."""
+    drawn = {"learning_curves": learning_curves(curves)} if curves.get("val/loss") else {}
+    return drawn | {
+        "confusion_matrix": confusion(table.label, table.score),
+        "roc_curve": roc(table.label, table.score, measured),
+        "reliability_curve": reliability(table.label, table.score, measured),
+        "review_lengths": review_lengths(train_lengths, table.n_tokens, table.sequence_length),
+    }
+
+
+def learning_curves(curves: Curves) -> Figure:
+    """Loss and accuracy of training and validation, epoch by epoch; the best epoch is marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    best = min(curves["val/loss"], key=lambda point: point[1])[0]  # the earliest of equals
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split, colour in (("train", BLUE), ("val", ORANGE)):
+            label = "training" if split == "train" else "validation"
+            draw_line(axes, curves.get(f"{split}/{name}", ()), color=colour, label=label)
+        axes.axvline(best, color=GREY, linestyle=":", label="lowest validation loss")
+        finish_curves(axes, name)
+        if name == "loss":
+            axes.legend(frameon=False)
+    return figure
+
+
+def draw_line(axes: Axes, points: Sequence[tuple[int, float]], marker: str = "o", **how: Any) -> None:
+    """Draw one metric over the epochs."""
+    axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker=marker, **how)
+
+
+def finish_curves(axes: Axes, name: str, title: str = "") -> None:
+    """Give axes of a loss or an accuracy over epochs their scales and labels."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    describe(axes, title or name.capitalize(), "epoch", "nats" if name == "loss" else "")
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+
+
+def confusion(labels: Labels, scores: Scores) -> Figure:
+    """Counts of true against predicted labels."""
+    counts = confusion_matrix(labels, is_positive(scores))
+    figure = Figure(figsize=(4.6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts, cmap="Blues", vmin=0)
+    for row, column in np.ndindex(counts.shape):
+        shade = "white" if counts[row, column] > counts.max() / 2 else DARK
+        text = f"{counts[row, column]:,}\n{counts[row, column] / counts[row].sum():.1%}"
+        axes.text(column, row, text, ha="center", va="center", color=shade)
+    names = ("negative", "positive")
+    axes.set_xticks((0, 1), names)
+    axes.set_yticks((0, 1), names, rotation=90, va="center")
+    describe(axes, "Test reviews (share of each row)", "predicted", "true")
+    axes.grid(visible=False)
+    return figure
+
+
+def roc(labels: Labels, scores: Scores, measured: Measured) -> Figure:
+    """True against false positive rate over all thresholds."""
+    false_positive, true_positive, _ = roc_curve(labels, scores)
+    figure = Figure(figsize=(4.6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(false_positive, true_positive, color=BLUE, label=f"AUC {measured.auc:.4f}")
+    axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="chance")
+    describe(axes, "ROC curve", "false positive rate", "true positive rate")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def reliability(labels: Labels, scores: Scores, measured: Measured) -> Figure:
+    """Share of positive reviews among those of like score, over how many there are."""
+    bins = in_bins(labels, scores)
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot(bins.score, bins.positive, "o-", color=BLUE, label=f"Brier score {measured.brier:.4f}")
+    upper.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
+    upper.legend(frameon=False, loc="best")
+    describe(upper, "Reliability", "", "share that is positive")
+    lower.hist(scores, bins=20, range=(0, 1), color=BLUE)
+    describe(lower, "", "score", "reviews")
+    return figure
+
+
+def review_lengths(train: NDArray[np.int32] | None, test: NDArray[np.int32], sequence_length: int) -> Figure:
+    """Lengths in ids of test reviews and, where they are known, of training ones, and where they are cut."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    sides = [(test, "test", ORANGE)] if train is None else [(train, "training", BLUE), (test, "test", ORANGE)]
+    longest = np.quantile(np.concatenate([lengths for lengths, _, _ in sides]), 0.99)
+    top = max(float(longest), sequence_length * 1.1)
+    for lengths, name, colour in sides:
+        axes.hist(lengths, bins=60, range=(0, top), histtype="step", color=colour, label=name, linewidth=1.5)
+    cut = float((test > sequence_length).mean())
+    axes.axvline(
+        sequence_length, color=GREY, linestyle=":", label=f"cut at {sequence_length} ({cut:.1%} of the test)"
+    )
+    axes.legend(frameon=False)
+    describe(axes, "Review lengths", "ids in a review (longest 1% may lie outside)", "reviews")
+    return figure
+
+
+def describe(axes: Axes, title: str, x: str, y: str) -> None:
+    """Give axes their title and labels, and the look that all pictures share."""
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+# Okabe and Ito (2008): told apart by colour-blind readers, too, and seen on light and dark pages.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+_LINES = ("-", "--", ":", "-.")
+_MARKERS = "osD^vPX"
+
+
+def style(number: int) -> dict[str, Any]:
+    """Colour, line and marker of the run with this number; 0 is the first."""
+    turn, colour = divmod(number, len(COLOURS))
+    return {"color": COLOURS[colour], "linestyle": _LINES[turn % len(_LINES)], "marker": _MARKERS[colour]}
+
+
+def learning_curves_of_runs(runs: Mapping[str, Curves], numbers: Sequence[int]) -> Figure:
+    """Loss and accuracy on the validation split over the epochs, a line a run.
+
+    Args:
+        runs: by label.
+        numbers: of each, which choose its ``style``.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for number, (label, curves) in zip(numbers, runs.items(), strict=True):
+            draw_line(axes, curves.get(f"val/{name}", ()), label=_literally(label), markersize=4, **style(number))
+        finish_curves(axes, name, f"Validation {name}")
+    _legend(figure)
+    return figure
+
+
+def reliability_of_runs(runs: Mapping[str, Reliability], numbers: Sequence[int]) -> Figure:
+    """Share of positive reviews among those of like score, a line a run."""
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
+    for number, (label, bins) in zip(numbers, runs.items(), strict=True):
+        axes.plot(bins.score, bins.positive, label=_literally(label), markersize=4, **style(number))
+    describe(axes, "Reliability", "score", "share that is positive")
+    _legend(figure)
+    return figure
+
+
+def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: Mapping[str, str]) -> Figure:
+    """Accuracy on each slice with its interval, a dot a run.
+
+    Args:
+        runs: by label.
+        numbers: of each, which choose its ``style``.
+        labels: of the slices to show, by name.
+    """
+    lines = len(labels) * (len(runs) + 1)
+    figure = Figure(figsize=(9, 1.4 + 0.16 * lines), layout="constrained")
+    axes = figure.subplots()
+    rows = {name: row for row, name in enumerate(labels)}
+    for place, (number, (label, found)) in enumerate(zip(numbers, runs.items(), strict=True)):
+        height = [rows[each.name] + 0.8 * ((place + 0.5) / len(runs) - 0.5) for each in found]
+        at = np.array([each.accuracy for each in found])
+        ends = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in found]).reshape(-1, 2)
+        look = style(number) | {"linestyle": "none"}
+        axes.errorbar(at, height, xerr=ends.T, label=_literally(label), markersize=4, elinewidth=1.2, **look)
+    axes.set_yticks(range(len(labels)), list(labels.values()))
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    describe(axes, "Accuracy by slice, 95% intervals", "", "")
+    _legend(figure)
+    return figure
+
+
+def _literally(text: str) -> str:
+    """A text in which a dollar is a dollar, and no beginning of a formula."""
+    return text.replace("$", r"\$")
+
+
+def _legend(figure: Figure) -> None:
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)

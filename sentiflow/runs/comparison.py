@@ -1,0 +1,169 @@
+"""Runs side by side: what they were given, what came of it, and whether the difference is more than chance."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtr, stdtrit
+
+from sentiflow.evaluation import statistics as paired
+from sentiflow.evaluation.gate import Comparison, ScoreTable
+from sentiflow.runs.record import RunRecord
+
+ACCURACY = "test/accuracy"
+_FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
+_GROUPS = ("test", "val", "model", "train", "time")  # in the order of interest
+_INTERVAL = ("_low", "_high")
+_SPREAD = ("_mean", "_sd", "_min", "_max")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric of a run: with its 95% interval, or, of a set of repeats, the mean with its standard deviation."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+
+
+@dataclass(frozen=True)
+class Against:
+    """The test accuracy of a run less that of another.
+
+    Attributes:
+        difference: of the accuracies, of sets of repeats of their means; None when one of them has none.
+        low: lower end of the difference's 95% interval; None when it has none.
+        high: upper end.
+        p_value: of McNemar's exact test for two runs, of Welch's t-test for two sets of repeats; None without
+            an interval.
+        paired: review by review; None when they cannot be paired.
+        why_not: they cannot be paired; empty when they are.
+    """
+
+    difference: float | None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    paired: Comparison | None = None
+    why_not: str = ""
+
+
+def differing(runs: Sequence[RunRecord]) -> dict[str, tuple[str | None, ...]]:
+    """Parameters that are not the same in all runs, a value a run; None where a run has no such parameter.
+
+    Numbers are the same however they are written. Versions of libraries come last.
+    """
+    names = sorted({name for run in runs for name in run.params}, key=_place_of_parameter)
+    values = {name: tuple(run.params.get(name) for run in runs) for name in names}
+    return {name: row for name, row in values.items() if len(set(map(_plain, row))) > 1}
+
+
+def metric_names(runs: Iterable[RunRecord]) -> list[str]:
+    """Names under which ``figure`` finds something: ends of intervals and spreads go with what they belong to."""
+    names = {name for run in runs for name in run.metrics}
+    return sorted({_base(name, names) for name in names}, key=_place_of_metric)
+
+
+def figure(run: RunRecord, name: str) -> Figure | None:
+    """A metric of a run, of a set of repeats the mean over its seeds; None when it has none or it is no number."""
+    metrics = run.metrics
+    ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    found = Figure(metrics[name], *ends) if name in metrics else None
+    if found is None and f"{name}_mean" in metrics:
+        found = Figure(metrics[f"{name}_mean"], sd=metrics.get(f"{name}_sd"))
+    return None if found is None or math.isnan(found.value) else found
+
+
+def against(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None) -> Against:
+    """Hold a run's test accuracy against that of another, review by review where both have scored the same ones.
+
+    Args:
+        run: the one.
+        table: its scores of the test reviews; None when it keeps none.
+        first: the other.
+        first_table: likewise.
+    """
+    mine, theirs = figure(run, ACCURACY), figure(first, ACCURACY)
+    difference = None if mine is None or theirs is None else mine.value - theirs.value
+    why_not = _why_not(run, table, first, first_table)
+    if table is None or first_table is None or why_not:
+        welch = _welch(run, first) if run.digest == first.digest else None
+        low, high, p_value = welch or (None, None, None)
+        return Against(difference, low, high, p_value, why_not=why_not)
+    try:
+        found = paired.compare(table.right, first_table.in_order_of(table).right)
+    except ValueError as err:
+        return Against(difference, why_not=str(err))
+    return Against(found.difference, found.low, found.high, found.p_value, found)
+
+
+def _why_not(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None) -> str:
+    if run.digest != first.digest:
+        return f"tested on other reviews ({_reviews(run)} and {_reviews(first)})"
+    return " and ".join(_without(one) for one, scores in ((first, first_table), (run, table)) if scores is None)
+
+
+def _without(run: RunRecord) -> str:
+    """Why a run has no scores of its own."""
+    count = _repeats(run)
+    if not count:
+        return f"{run.name} keeps no test scores"
+    return f"{run.name} stands for {count} seed{'s' if count > 1 else ''}"
+
+
+def _reviews(run: RunRecord) -> str:
+    return f"{run.dataset or 'no dataset'}{f' {run.digest[:8]}' if run.digest else ''}"
+
+
+def _welch(run: RunRecord, first: RunRecord) -> tuple[float, float, float] | None:
+    """Interval and p-value of the difference of two means over seeds; None unless both are sets with a spread."""
+    variances, freedom = [], 0.0
+    for one in (run, first):
+        found, count = figure(one, ACCURACY), _repeats(one)
+        if found is None or found.sd is None or count < 2:
+            return None
+        variances.append(found.sd**2 / count)
+        freedom += variances[-1] ** 2 / (count - 1)
+    error = math.sqrt(sum(variances))
+    if error == 0:
+        return None
+    freedom = error**4 / freedom
+    difference = figure(run, ACCURACY).value - figure(first, ACCURACY).value  # type: ignore[union-attr]
+    reach = error * float(stdtrit(freedom, 0.975))
+    return difference - reach, difference + reach, 2 * float(stdtr(freedom, -abs(difference) / error))
+
+
+def _repeats(run: RunRecord) -> int:
+    told = run.params.get("repeats") or run.params.get("sweep.repeats", "")
+    return int(told) if told.isdecimal() else 0
+
+
+def _plain(value: str | None) -> str | float | None:
+    """A number as a number, so that 0.001 and 1e-3 are the same."""
+    try:
+        number = float(value or "")
+    except ValueError:
+        return value
+    return value if math.isnan(number) else number
+
+
+def _place_of_parameter(name: str) -> tuple[int, str]:
+    if name in _FIRST:
+        return _FIRST.index(name), name
+    return len(_FIRST) + name.startswith("version."), name
+
+
+def _place_of_metric(name: str) -> tuple[int, bool, str]:
+    group, _, rest = name.partition("/")
+    place = _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)
+    return place, not rest.startswith("accuracy"), name
+
+
+def _base(name: str, names: set[str]) -> str:
+    for endings, needed in ((_INTERVAL, ""), (_SPREAD, "_mean")):
+        for ending in endings:
+            base = name.removesuffix(ending)
+            if base != name and base + needed in names:
+                return base
+    return name

@@ -1,0 +1,185 @@
+"""Which runs are asked for, and in which order."""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sentiflow.errors import UsageError
+from sentiflow.names import dataset_name
+from sentiflow.runs import record
+from sentiflow.runs.record import Fields, RunRecord, Value, number
+
+STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
+KINDS = (
+    record.TRAINING, record.REPEATS, record.SEED, record.SWEEP, record.TRIAL,
+    record.BASELINES, record.BASELINE, record.MONITOR,
+)  # fmt: skip
+_OWN_VALUES = {"status": STATUSES, "kind": KINDS}  # of fields whose values are the project's or MLflow's
+CHILD_KINDS = (record.SEED, record.TRIAL, record.BASELINE)
+
+Condition = Callable[[RunRecord], bool]
+
+_SPAN = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_WHERE = re.compile(r"\s*(?P<name>[^\s<>=!~]+)\s*(?P<sign>>=|<=|!=|==|=|~|<|>)\s*(?P<value>(?![<>=~]).*?)\s*")
+_ORDERED: dict[str, Callable[[float, float], bool]] = {
+    ">=": float.__ge__, "<=": float.__le__, ">": float.__gt__, "<": float.__lt__,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked for; what is empty asks for nothing.
+
+    Attributes:
+        kinds: see ``KINDS``; without any, all but those of monitors.
+        recipes: names.
+        datasets: names, or the tables' files.
+        statuses: see ``STATUSES``, in any case.
+        since: a date, a moment, or a span before now, such as 7d.
+        where: conditions like ``test/accuracy>=0.88``, all of which must hold.
+        sort: a name to sort by, with a minus before it from the highest down.
+        children: runs below another are listed, too.
+    """
+
+    kinds: Sequence[str] = ()
+    recipes: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    statuses: Sequence[str] = ()
+    since: str = ""
+    where: Sequence[str] = ()
+    sort: str = ""
+    children: bool = False
+
+
+def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRecord]:
+    """The runs asked for, in the order asked for, else in that given.
+
+    Args:
+        runs: of the experiment, newest first.
+        query: what is asked for.
+        now: see ``moment``.
+
+    Raises:
+        UsageError: a part of the query cannot be understood, or names what no run has.
+    """
+    fields = Fields(runs)
+    conditions = _conditions(runs, query, now) + [_where(text, fields) for text in query.where]
+    found = [run for run in runs if all(holds(run) for holds in conditions)]
+    return _sorted(found, query.sort, fields) if query.sort else found
+
+
+def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[Condition]:
+    _need(query.kinds, KINDS, "kind")
+    _need(query.statuses, STATUSES, "status")
+    statuses = [status.upper() for status in query.statuses]
+    datasets = [dataset_name(dataset) for dataset in query.datasets]
+    if runs:
+        _need(query.recipes, {run.recipe for run in runs}, "recipe")
+        _need(datasets, {run.dataset for run in runs}, "dataset")
+    conditions = [_of_kinds(runs, query)]
+    if not query.children and not set(query.kinds) & set(CHILD_KINDS):
+        ids = {run.run_id for run in runs}
+        conditions.append(lambda run: run.parent not in ids)  # one whose parent was deleted has none
+    if query.recipes:
+        conditions.append(lambda run: run.recipe in query.recipes)
+    if datasets:
+        conditions.append(lambda run: run.dataset in datasets)
+    if statuses:
+        conditions.append(lambda run: run.status in statuses)
+    if query.since:
+        since = moment(query.since, now)
+        conditions.append(lambda run: run.started >= since)
+    return conditions
+
+
+def _of_kinds(runs: Sequence[RunRecord], query: Query) -> Condition:
+    """Whether a run is of the kinds asked for, or, where children are listed, below one that is."""
+    if not query.kinds:
+        return lambda run: run.kind != record.MONITOR
+    listed = {run.run_id for run in runs if run.kind in query.kinds}
+    while query.children and (below := {run.run_id for run in runs if run.parent in listed} - listed):
+        listed |= below
+    return lambda run: run.run_id in listed
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A date, a moment or a span before now as a moment.
+
+    Args:
+        text: of the user.
+        now: with the time zone that dates are meant in; without one they are meant by this machine's clock, as it
+            stood then: summer and winter may differ.
+
+    Raises:
+        UsageError: it is none of these.
+
+    Example:
+        >>> from datetime import UTC
+        >>> moment("2d", datetime(2026, 3, 5, 12, tzinfo=UTC)).isoformat()
+        '2026-03-03T12:00:00+00:00'
+    """
+    try:
+        if span := _SPAN.fullmatch(text.strip()):
+            return now.astimezone(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
+        given = datetime.fromisoformat(text.strip())
+        return (given if given.tzinfo else given.replace(tzinfo=now.tzinfo)).astimezone(UTC)
+    except (ValueError, OverflowError) as err:
+        raise UsageError(
+            f"Since {text!r} is not understood.",
+            "Expected a date (2026-03-05), a moment (2026-03-05T14:00) or a span before now (30m, 12h, 7d, 2w).",
+        ) from err
+
+
+def _where(text: str, fields: Fields) -> Condition:
+    """A condition in words as a function; a run without the value never meets it."""
+    parts = _WHERE.fullmatch(text)
+    if parts is None:
+        raise UsageError(
+            f"The condition {text!r} is not understood.",
+            "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'",
+        )
+    get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
+    if sign in ("=", "==", "!=") and parts["name"] in _OWN_VALUES:
+        there = _OWN_VALUES[parts["name"]]
+        _need([value], (*there, *sorted(fields.texts(parts["name"]) - set(there))), parts["name"])
+    if sign in _ORDERED:
+        limit = number(value)
+        if limit is None:
+            raise UsageError(
+                f"The condition {text!r} needs a number behind {sign}, got {value!r}.", "Dates go to --since."
+            )
+        return lambda run: (found := number(get(run))) is not None and _ORDERED[sign](found, limit)
+    if sign == "~":
+        return lambda run: value.lower() in str(get(run) or "").lower()
+    value = value.upper() if parts["name"] == "status" else value
+    return lambda run: (found := get(run)) is not None and _same(found, value) == (sign != "!=")
+
+
+def _same(found: Value, value: str) -> bool:
+    numbers = number(found), number(value)
+    return str(found) == value if None in numbers else numbers[0] == numbers[1]
+
+
+def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRecord]:
+    """Sorted by a value, numbers before words; runs without it come last, either way."""
+    down = text.startswith("-")
+    get = fields.getter(text.removeprefix("-"))
+    having = [run for run in runs if get(run) is not None]
+
+    def key(run: RunRecord) -> tuple[bool, float, str]:
+        value = get(run)
+        found = number(value)
+        return found is None, found or 0.0, str(value) if found is None else ""
+
+    return sorted(having, key=key, reverse=down) + [run for run in runs if get(run) is None]
+
+
+def _need(given: Collection[str], known: Collection[str], what: str) -> None:
+    """Refuse what nothing has, with what there is; a status is meant in any case."""
+    for one in given:
+        if (one.upper() if what == "status" else one) not in known:
+            there = ", ".join(sorted(filter(None, known)) if isinstance(known, set) else known)
+            there = there.lower() if what == "status" else there
+            raise UsageError(f"No run has the {what} {one!r}.", f"There are: {there}.")

@@ -1,0 +1,28 @@
+"""From raw text to a score without TensorFlow.
+
+This package travels inside every registered model, under a name of its own. It therefore imports numpy and the
+standard library only, and itself only relatively.
+"""
+
+from .forward import Network, forward
+from .scorer import Reading, TextScorer, Word, is_positive, label_of
+from .sequences import pad
+from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, tokenize
+from .weights import Weights
+
+__all__ = [
+    "OUT_OF_VOCABULARY",
+    "PAD",
+    "Network",
+    "Reading",
+    "START",
+    "TextScorer",
+    "Vocabulary",
+    "Weights",
+    "Word",
+    "forward",
+    "is_positive",
+    "label_of",
+    "pad",
+    "tokenize",
+]

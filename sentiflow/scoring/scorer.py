@@ -1,0 +1,212 @@
+"""From texts to scores, and how the score of one text changes from word to word."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .forward import Network
+from .sequences import pad
+from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, tokenize
+from .weights import Weights
+
+READ, RARE, UNKNOWN, CUT = "read", "rare", "unknown", "cut"
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a text.
+
+    Attributes:
+        text: as the tokeniser made it.
+        fate: ``read``; ``rare`` (read as the one id that all rare words share); ``unknown`` (left out, as no
+            review of the dataset held it); ``cut`` (left out, as it stands before the last words that are read).
+        score: after the word, 0 to 1.
+        change: what it added to the score; 0 when it was left out.
+    """
+
+    text: str
+    fate: str
+    score: float
+    change: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a score came about.
+
+    Attributes:
+        start: score before the first word: padding and start marker have been read.
+        score: after the last word; the text's score.
+        words: in the order of the text; ``start`` and their changes add up to ``score``.
+    """
+
+    start: float
+    score: float
+    words: tuple[Word, ...]
+
+    @property
+    def strongest(self) -> float:
+        """The largest change that any word made, without its sign."""
+        return max((abs(word.change) for word in self.words), default=0.0)
+
+
+def read(network: Network, vocabulary: Vocabulary, length: int, text: str) -> Reading:
+    """Read a text as ``Network.score`` does, and keep the score after each word.
+
+    Args:
+        network: what reads.
+        vocabulary: every word that has a rank.
+        length: ids read, the last ones.
+        text: raw.
+    """
+    words = tokenize(text)
+    ids = [vocabulary.id_of(word) for word in words]  # None where there is none
+    known = [START, *(i for i in ids if i is not None)]
+    row = pad([known], length, len(network.weights.embedding))[0]
+    steps = network.score_steps(row)  # (length + 1,)
+    unread = max(len(known) - length, 0)  # ids cut in front, the start marker first
+    first = length - len(known) + unread  # the step at which the first kept id is read
+    if unread == 0:
+        first += 1  # the marker itself
+    return Reading(float(steps[first]), float(steps[-1]), _words(words, ids, row, steps, first, unread))
+
+
+def _words(
+    words: Sequence[str],
+    ids: Sequence[int | None],
+    row: NDArray[np.int32],
+    steps: NDArray[np.float64],
+    step: int,
+    unread: int,
+) -> tuple[Word, ...]:
+    """Each word with its fate; ``step`` is that of the first id kept, ``unread`` counts the marker, too."""
+    left = max(unread - 1, 0)
+    told = []
+    for word, i in zip(words, ids, strict=True):
+        before = float(steps[step])
+        if i is None:
+            told.append(Word(word, UNKNOWN, before, 0.0))
+        elif left:
+            left -= 1
+            told.append(Word(word, CUT, before, 0.0))
+        else:
+            fate = RARE if row[step] == OUT_OF_VOCABULARY else READ
+            step += 1
+            told.append(Word(word, fate, float(steps[step]), float(steps[step]) - before))
+    return tuple(told)
+
+
+FORMAT = 3  # of the three files below; a reader refuses what it does not know
+_READABLE = (2, FORMAT)  # 2 knew one direction and the last state alone
+WEIGHTS = "weights.npz"
+VOCABULARY = "vocabulary.json"
+CONFIG = "scorer.json"
+
+MAX_LENGTH = 5_000  # ids read of a text: the most that a recipe may ask for
+
+THRESHOLD = 0.5  # as Keras's accuracy: a score above it is positive, a score on it is not
+
+_BATCH = 4_096  # texts padded at a time: 8 MB of ids at length 500, however many texts there are
+
+
+def is_positive(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which scores say positive."""
+    return scores > THRESHOLD
+
+
+def label_of(score: float) -> str:
+    """The word for one score: positive or negative."""
+    return "positive" if score > THRESHOLD else "negative"
+
+
+@dataclass(frozen=True)
+class TextScorer:
+    """Tokeniser, vocabulary, padding and network in one.
+
+    Attributes:
+        weights: the trained arrays.
+        vocabulary: every word that has a rank, also those beyond ``weights``' rows.
+        sequence_length: ids read of each text, its last ones.
+    """
+
+    weights: Weights
+    vocabulary: Vocabulary
+    sequence_length: int
+
+    @cached_property
+    def network(self) -> Network:
+        """The weights made ready to read with, at the first call."""
+        return Network(self.weights)
+
+    def score(self, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
+        """Score texts from 0 (negative) to 1 (positive); a text without any known word is read as empty.
+
+        Args:
+            texts: raw.
+            threads: how many may work at once; by default one a core.
+
+        Returns:
+            Shape (texts,).
+
+        Raises:
+            TypeError: an item is not a string, or one bare string stands where a list of them should.
+        """
+        if isinstance(texts, str):
+            raise TypeError("expected a list of texts, got one text")
+        wrong = [text for text in texts if not isinstance(text, str)]
+        if wrong:
+            raise TypeError(f"expected texts, got {type(wrong[0]).__name__}: {str(wrong[0])[:60]}")
+        batches = [self._score(texts[i : i + _BATCH], threads) for i in range(0, len(texts), _BATCH)]
+        return np.concatenate(batches) if batches else np.empty(0)
+
+    def explain(self, text: str) -> Reading:
+        """Tell how a text's score comes about, word by word; its last score is what ``score`` says, to 1e-12."""
+        return read(self.network, self.vocabulary, self.sequence_length, text)
+
+    def _score(self, texts: Sequence[str], threads: int | None) -> NDArray[np.float64]:
+        vocabulary_size = self.weights.embedding.shape[0]
+        ids = pad([self.vocabulary.encode(text) for text in texts], self.sequence_length, vocabulary_size)
+        return self.network.score(ids, threads)
+
+    def save(self, folder: Path) -> dict[str, Path]:
+        """Write the scorer as three files into an existing folder; returns them by name."""
+        config: dict[str, Any] = {"format": FORMAT, "sequence_length": self.sequence_length}
+        self.weights.save(folder / WEIGHTS)
+        (folder / VOCABULARY).write_text(json.dumps(self.vocabulary.words, ensure_ascii=False), encoding="utf-8")
+        (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        return {Path(name).stem: folder / name for name in (WEIGHTS, VOCABULARY, CONFIG)}
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextScorer":
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: the files are damaged, of another format, or do not fit together.
+            OSError: a file is missing.
+        """
+        config = _read_json(folder / CONFIG)
+        if not isinstance(config, dict) or config.get("format") not in _READABLE:
+            found = config.get("format") if isinstance(config, dict) else config
+            readable = " and ".join(map(str, _READABLE))
+            raise ValueError(f"{folder}: scorer format {found!r:.60}, this code reads {readable}")
+        length = config.get("sequence_length")
+        if type(length) is not int or not 1 <= length <= MAX_LENGTH:
+            raise ValueError(f"{folder}: sequence_length must be from 1 to {MAX_LENGTH:,}, got {length!r:.60}")
+        words = _read_json(folder / VOCABULARY)
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError(f"{folder / VOCABULARY}: expected a list of words")
+        "".join(words).encode()  # a UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
+        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, MemoryError) as err:
+        raise ValueError(f"{path}: damaged: {str(err) or type(err).__name__}") from err

@@ -1,0 +1,287 @@
+"""The server: sockets, limits of connections, start and end."""
+
+import asyncio
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sentiflow.errors import WorldError
+from sentiflow.monitoring.text_log import TextLog
+from sentiflow.serving.service.app import Parts, build
+from sentiflow.serving.service.batching import Batcher
+from sentiflow.serving.service.champion import Watcher
+from sentiflow.serving.service.metrics import Metrics
+from sentiflow.serving.service.middleware import Origins
+from sentiflow.serving.service.schemas import Limits, Source
+from sentiflow.serving.service.text_log import Keeper
+
+KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
+# The event loop accepts at most so many connections at a time, so that the cap holds before the next ones come.
+ACCEPT_AT_ONCE = 8
+_MAX = 1_000
+_RESERVED = 64  # descriptors for files and for connections that are being accepted or closed
+_HEAD_SECONDS = 10  # for the head of a request
+_READ_SECONDS, _READ_BYTES_A_SECOND = 10, 50_000  # for an answer
+_MAX_UNREAD = 64_000_000  # bytes of all answers that wait for their readers
+
+
+class Connections:
+    """Those connections whose client has to do something, in the order in which they began to wait for it.
+
+    A client has to send a request's head or its body, or to read its answer. When there are too many connections,
+    the one that has waited the longest is closed; one whose request is being answered is never closed.
+
+    Attributes:
+        most: connections at a time, all together.
+        waiting: when each of them is closed, in the event loop's seconds.
+    """
+
+    def __init__(self) -> None:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limited = files != resource.RLIM_INFINITY
+        self.most = min(_MAX, max(files - _RESERVED, files // 2)) if limited else _MAX
+        self.waiting: dict[Connection, float] = {}
+
+    def close_late(self) -> None:
+        """Close those whose time is over, and the oldest of those that let too much wait to be read."""
+        for connection in list(self.waiting):
+            connection.note()  # an answer may have been read since
+        now = asyncio.get_running_loop().time()
+        unread = {each: each.transport.get_write_buffer_size() for each in self.waiting}
+        total = sum(unread.values())
+        for connection, until in list(self.waiting.items()):
+            if until <= now or (unread[connection] and total > _MAX_UNREAD):
+                total -= unread[connection]
+                connection.abort()
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, which tells ``Connections`` when it waits for its client."""
+
+    def __init__(self, others: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self._others = others
+        self._waits_for = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take it; of too many, close the one that has waited the longest: this one, if all others work."""
+        super().connection_made(transport)
+        self.note()
+        if len(self.connections) > self._others.most:
+            next(iter(self._others.waiting)).abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._others.waiting.pop(self, None)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close at once, whatever has not been read yet."""
+        self._others.waiting.pop(self, None)
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def handle_events(self) -> None:
+        """Take what has arrived."""
+        super().handle_events()
+        self.note()
+
+    def on_response_complete(self) -> None:
+        """An answer is on its way."""
+        self._waits_for = ""
+        super().on_response_complete()
+        self.note()
+
+    def note(self) -> None:
+        """Note what the client has to do, and until when, if that has changed."""
+        waits_for, seconds = self._state()
+        if waits_for == self._waits_for:
+            return
+        self._waits_for = waits_for
+        self._others.waiting.pop(self, None)
+        if waits_for and self in self.connections:
+            self._others.waiting[self] = self.loop.time() + seconds
+
+    def _state(self) -> tuple[str, float]:
+        """What the client has to do, and how many seconds it has; an empty text for nothing."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.more_body:
+                return "body", float("inf")  # Uploads asks for a pace, and tells why it ends one
+            if not self.flow.write_paused:
+                return "", 0
+        if unread := self.transport.get_write_buffer_size():
+            return "read", _READ_SECONDS + unread / _READ_BYTES_A_SECOND
+        if self.timeout_keep_alive_task is None:
+            return "head", _HEAD_SECONDS
+        return "next", KEEP_ALIVE_SECONDS
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; a request that it is part of is given up."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:  # it has been answered already
+            self.transport.close()
+
+
+_BACKLOG = 1_024  # connections that wait in the kernel
+_FIRST_LOOK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not hold the start up
+_SAME_ERROR_SECONDS = 60.0  # between two log entries of one error of the event loop
+_END_SECONDS = 15  # for requests that are under way; longer ones are cut off
+
+
+class _Server(uvicorn.Server):
+    """Tells when it is ready, and closes connections in time."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        connections: Connections,
+        ready: Callable[[], None],
+        ending: threading.Event,
+    ) -> None:
+        super().__init__(config)
+        self._connections, self._ready, self._ending = connections, ready, ending
+        self._last_logged: dict[str, float] = {}
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note that the end has begun."""
+        self._ending.set()
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell."""
+        asyncio.get_running_loop().set_exception_handler(self._log_error)
+        await super().startup(sockets)
+        for listener in sockets or []:  # asyncio takes one number for the kernel's queue and for accepting
+            listener.listen(_BACKLOG)
+        self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close what is late, once a second; uvicorn ticks ten times."""
+        if counter % 10 == 0:
+            self._connections.close_late()
+        return await super().on_tick(counter)
+
+    def _log_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error of the event loop, but not the same one again and again: clients may cause some."""
+        now, message = time.monotonic(), context["message"]
+        if now >= self._last_logged.get(message, -_SAME_ERROR_SECONDS) + _SAME_ERROR_SECONDS:
+            self._last_logged[message] = now
+            loop.default_exception_handler(context)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Listen at once, so that nobody else can; connections wait until the service runs.
+
+    Raises:
+        WorldError: the port is taken, or the address is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except (socket.gaierror, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
+        raise WorldError(f"There is no host {host!r} here.", "For example: --host 127.0.0.1") from err
+    except OSError as err:
+        raise WorldError(
+            f"Cannot listen on port {port} of {host}: {err.strerror}.",
+            "Choose another: sentiflow serve --port 0 takes a free one.",
+        ) from err
+    return listener
+
+
+def address_of(host: str, listener: socket.socket) -> str:
+    """Where it listens, as an address to open.
+
+    Example:
+        >>> address_of("::1", socket.create_server(("::1", 8000), family=socket.AF_INET6))
+        'http://[::1]:8000'
+    """
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def run(
+    source: Source,
+    poll: float,
+    limits: Limits,
+    origins: Origins,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    log: TextLog | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; then answer what is under way, and return.
+
+    Args:
+        source: the way to the registry.
+        poll: seconds between two looks at it.
+        limits: of requests.
+        origins: who may ask.
+        listener: open already.
+        ready: called once requests are answered.
+        log: takes the texts that are answered; None to keep none.
+    """
+    metrics = Metrics()
+    ending = threading.Event()
+    watcher, batcher, keeper = Watcher(source, poll, metrics), Batcher(limits.queue, metrics), Keeper(log, metrics)
+    watcher.start()
+    batcher.start()
+    keeper.start()
+    try:
+        app = build(Parts(watcher, batcher, metrics, keeper, limits, origins, ending.is_set), version("sentiflow"))
+        connections = Connections()
+        server = _Server(_config(app, connections), connections, ready, ending)
+        watcher.looked.wait(_FIRST_LOOK_SECONDS)
+        _serve(server, listener)
+    finally:
+        watcher.stop()
+        batcher.close()
+        keeper.close()
+
+
+def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    try:
+        server.run([listener])
+    except (KeyboardInterrupt, SystemExit):
+        if not server.should_exit:
+            raise
+        # It was told to end and has ended in good order; only then does uvicorn hand the signal on.
+
+
+def _config(app: object, connections: Connections) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=partial(Connection, connections),  # type: ignore[arg-type]
+        backlog=ACCEPT_AT_ONCE,
+        lifespan="off",
+        ws="none",
+        log_config=None,  # its lines go where all others go
+        log_level="error",  # a warning for each request that is no HTTP would let anybody fill the log
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_END_SECONDS,
+    )

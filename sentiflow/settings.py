@@ -1,0 +1,399 @@
+"""Where the world is: `SENTIFLOW_*` variables and `.env`."""
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlparse
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from sentiflow.errors import UsageError
+from sentiflow.output import redact
+
+Runner = Literal["threads", "processes", "dask"]
+
+
+class RunnerSettings(BaseSettings):
+    """A part of ``Settings``."""
+
+    task_runner: Runner = Field(
+        default="processes",
+        description="What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` "
+        "for several; a process has an interpreter of its own, so that none waits for another.",
+    )
+    dask_address: str | None = Field(
+        default=None,
+        description="Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share "
+        "SENTIFLOW_DATA_DIR and SENTIFLOW_TRACKING_URI with this machine.",
+    )
+
+    @field_validator("dask_address")
+    @classmethod
+    def _is_scheduler(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("tcp://", "tls://", "ws://", "wss://")):
+            raise ValueError("expected the address of a Dask scheduler, such as tcp://10.0.0.5:8786")
+        return value
+
+
+OFF = "off"
+
+
+class UnattendedSettings(BaseSettings):
+    """A part of ``Settings``.
+
+    A schedule is a cron line (``0 3 * * 1``), an interval (``every 30s``, ``15m``, ``6h``, ``7d``) or ``off``.
+    """
+
+    schedule_train: str = Field(
+        default="0 3 * * 1",
+        description="When to train: weekly, on Monday at 3, when nobody waits for the machine.",
+    )
+    schedule_promote: str = Field(
+        default=OFF, description="When to hold the newest version against the champion; off, a person decides."
+    )
+    schedule_score: str = Field(
+        default=OFF, description="When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."
+    )
+    schedule_housekeeping: str = Field(
+        default="0 5 * * *", description="When to clean up: daily, after the training."
+    )
+    schedule_monitor: str = Field(
+        default=OFF, description="When to look for drift; it needs SENTIFLOW_TEXT_LOG, so it is off, too."
+    )
+    schedule_timezone: str = Field(
+        default="UTC", description="Time zone of cron lines: UTC has no hour that is left out or comes twice."
+    )
+    schedule_recipe: str = Field(
+        default="tuned", min_length=1, description="Recipe of scheduled trainings: a name, or a TOML file."
+    )
+    schedule_dataset: str = Field(
+        default="imdb", min_length=1, description="Dataset of scheduled trainings, promotions and monitoring."
+    )
+    schedule_promotes: bool = Field(
+        default=False, description="Scheduled trainings put their version in use if the gate says yes."
+    )
+    schedule_source: Path | None = Field(
+        default=None, description="What scheduled scoring reads: a table or folder."
+    )
+    schedule_output: Path | None = Field(
+        default=None, description="The Parquet file that scheduled scoring writes."
+    )
+    prefect_port: int = Field(
+        default=4200,
+        ge=1,
+        le=65_535,
+        description="Where `sentiflow schedule` starts a Prefect server if none is set.",
+    )
+
+    training_wait: float = Field(
+        default=21_600.0,
+        ge=0,
+        description="Seconds that a training from a deployment waits for another one of the same model to end.",
+    )
+    lock_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL that keeps trainings on several machines apart; without it files in the data "
+        "folder do, which is enough for one machine.",
+    )
+    notify_url: SecretStr | None = Field(
+        default=None,
+        description="Webhook that is told of failed and crashed flow runs; a secret, as such addresses are.",
+    )
+    notify_timeout: float = Field(default=10.0, gt=0, le=120, description="Seconds to wait for that webhook.")
+
+    keep_files_days: float = Field(
+        default=30.0, ge=0, description="Days after which prepared datasets that nothing used are removed."
+    )
+    keep_runs_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after which MLflow runs without a version are deleted; without it never.",
+    )
+    keep_flow_runs_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after which ended flow runs are deleted from Prefect; without it never.",
+    )
+
+    text_log: Path | None = Field(
+        default=None,
+        description="Folder for texts that were scored or served, for monitoring; without it none is kept.",
+    )
+    text_log_mb: float = Field(
+        default=64.0, gt=0, description="Most megabytes of that folder; the oldest texts go first."
+    )
+    monitor_psi: float = Field(
+        default=0.2,
+        gt=0,
+        description="Population stability index from which a figure has drifted: a rule of thumb.",
+    )
+    monitor_alpha: float = Field(
+        default=0.001, gt=0, lt=1, description="Chance at which the two-sample test must call a drift, too."
+    )
+    monitor_least: int = Field(
+        default=200, ge=20, description="Texts below which a look tells too little; they wait for the next one."
+    )
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _is_time_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as err:
+            raise ValueError("expected the name of a time zone, such as Europe/Berlin") from err
+        return value
+
+    @field_validator("schedule_source", "schedule_output", "text_log")
+    @classmethod
+    def _absolute_path(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("notify_url")
+    @classmethod
+    def _is_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlparse(value.get_secret_value())
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("expected an http(s) address")
+        return value
+
+    @field_validator("lock_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("expected a PostgreSQL address, postgresql://user:password@host/database")
+        return value
+
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "SENTIFLOW_"
+_HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
+
+
+def project_root() -> Path:
+    """The checkout that this code runs from, or the current folder when it was installed elsewhere."""
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+class Settings(RunnerSettings, UnattendedSettings):
+    """Every setting, with its default and the reason for it.
+
+    Relative paths given by a user are taken from the current folder, as in any shell.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    tracking_uri: str = Field(
+        default_factory=lambda: f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}",
+        description="MLflow's store; SQLite because it needs no server. An http(s) address uses a server.",
+    )
+    artifact_root: Path | None = Field(
+        default=None,
+        description="Folder for artifacts; by default `artifacts` beside the SQLite file. "
+        "An MLflow server decides for itself.",
+    )
+    experiment: str = Field(
+        default="sentiflow",
+        min_length=1,
+        description="MLflow experiment of all runs: one, so that any two runs can be compared.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: project_root() / "data",
+        description="Downloads, prepared datasets, locks and work files; outside git, "
+        "safe to delete while nothing trains.",
+    )
+    imdb_url: str | None = Field(
+        default=None,
+        description="Mirror of imdb.npz (http(s) or file URL, or a path); needs SENTIFLOW_IMDB_SHA256.",
+    )
+    imdb_sha256: str | None = Field(default=None, description="SHA-256 of the mirror's imdb.npz.")
+    word_index_url: str | None = Field(
+        default=None,
+        description="Mirror of imdb_word_index.json; needs SENTIFLOW_WORD_INDEX_SHA256.",
+    )
+    word_index_sha256: str | None = Field(
+        default=None, description="SHA-256 of the mirror's imdb_word_index.json."
+    )
+    download_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds without an answer after which a download attempt ends."
+    )
+    download_retries: int = Field(
+        default=3, ge=0, le=10, description="Further attempts after a failed download, some seconds apart."
+    )
+    ui_url: str = Field(
+        default="http://127.0.0.1:5000",
+        description="Where `sentiflow ui` listens and links to MLflow runs lead; if not set, they lead to the "
+        "server of SENTIFLOW_TRACKING_URI, if it is one.",
+    )
+
+    gate_floor: float = Field(
+        default=0.8, ge=0, le=1, description="Least test accuracy of a champion; the tutorial's own was 0.83."
+    )
+    gate_margin: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="A candidate must beat the champion's accuracy less this, beyond chance. 0 asks for a proof "
+        "that it is better: replacing what works costs something.",
+    )
+    gate_slice_margin: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Most accuracy that the short, the long or the truncated reviews may lose.",
+    )
+    gate_slice_least: int = Field(
+        default=50, ge=1, description="Reviews below which such a slice tells too little to judge."
+    )
+    gate_latency_ms: float = Field(
+        default=50.0, gt=0, description="Most milliseconds that one text of full length may take, the median."
+    )
+    gate_size_mb: float = Field(
+        default=100.0, gt=0, description="Most megabytes of the packaged model: it is copied to whoever serves it."
+    )
+    promotion_approval: bool = Field(
+        default=False,
+        description="Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server.",
+    )
+    approval_timeout: int = Field(
+        default=86_400, ge=1, description="Seconds to wait for that answer; without one, nothing is promoted."
+    )
+    serve_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Where `sentiflow serve` listens: this machine alone."
+    )
+    serve_port: int = Field(
+        default=8000, ge=0, le=65_535, description="Port of `sentiflow serve`; 0 takes a free one."
+    )
+    serve_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Further names that requests may call this service by, with commas between them: those under "
+        "which a proxy or another container asks. Others get 421, as web pages can invent names.",
+    )
+    serve_max_body: int = Field(
+        default=4_000_000, ge=1_000, description="Most bytes of a request; larger ones get 413."
+    )
+    serve_max_text: int = Field(
+        default=100_000,
+        ge=1,
+        description="Most characters of a text (the longest review has 14,000); longer ones get 422.",
+    )
+    serve_max_texts: int = Field(default=256, ge=1, description="Most texts of a request; more get 422.")
+    serve_queue: int = Field(
+        default=2_048, ge=1, description="Most texts that wait at a time; requests beyond get 429, to come later."
+    )
+    serve_poll: float = Field(
+        default=1.0, gt=0, le=3_600, description="Seconds between two looks for a new champion."
+    )
+
+    @field_validator("serve_hosts", mode="before")
+    @classmethod
+    def _are_host_names(cls, value: Any) -> Any:
+        names = [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        for name in names:
+            if not _HOST.fullmatch(name):
+                raise ValueError("expected host names with commas between them, without http:// and ports")
+        return names
+
+    @field_validator("imdb_sha256", "word_index_sha256")
+    @classmethod
+    def _is_sha256(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = value.strip().lower()
+        if len(value) != 64 or set(value) - set("0123456789abcdef"):
+            raise ValueError("expected 64 hexadecimal digits")
+        return value
+
+    @field_validator("data_dir", "artifact_root")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _with_absolute_file(cls, value: str) -> str:
+        head = "sqlite:///"
+        if not value.startswith(head):
+            if "://" not in value or value.startswith("file:"):
+                raise ValueError("expected sqlite:///path/to/mlflow.db or the http(s) address of an MLflow server")
+            _check_login(value)
+            return value
+        if value == f"{head}:memory:":
+            raise ValueError("a store in memory would be gone with the process; name a file")
+        return head + str(Path(value.removeprefix(head)).expanduser().absolute())
+
+    @field_validator("ui_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        parts = urlparse(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected an http(s) address")
+        _check_login(value)
+        return value.rstrip("/")
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The SQLite file behind the tracking store, or None for any other store."""
+        head = "sqlite:///"
+        return Path(self.tracking_uri.removeprefix(head)) if self.tracking_uri.startswith(head) else None
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Folder for artifacts, or None when an MLflow server chooses the place."""
+        if self.tracking_uri.startswith(("http://", "https://")):
+            return None
+        if self.artifact_root is not None:
+            return self.artifact_root
+        file = self.sqlite_file
+        return (file.parent if file else project_root() / "mlruns") / "artifacts"
+
+
+def _check_login(address: str) -> None:
+    """Refuse a login that libraries would read in different ways, and then repeat in what they say.
+
+    Raises:
+        ValueError: its message gives nothing of the address away.
+    """
+    try:
+        parts = urlparse(address)
+        clear = parts.netloc.count("@") <= 1 and (parts.port or 0) >= 0
+    except ValueError:
+        clear = False
+    if not clear:
+        raise ValueError("expected a valid address; in a login, write @ : / ? # as %40 %3A %2F %3F %23")
+
+
+def load_settings(**options: Any) -> Settings:
+    """Read the settings from options, then the environment, then ``.env`` at the root of the project.
+
+    Raises:
+        UsageError: a value is malformed.
+    """
+    _warn_of_unknown(os.environ)
+    try:
+        return Settings(_env_file=project_root() / ".env", **options)
+    except ValidationError as err:
+        first = err.errors()[0]
+        field = str(first["loc"][0])
+        secret = SecretStr in get_args(Settings.model_fields[field].annotation)
+        got = "" if secret else f", got {redact(str(first['input']))!r}"
+        raise UsageError(
+            f"{PREFIX}{field.upper()}: {first['msg'].removeprefix('Value error, ')}{got}.",
+            "Correct it in the environment or in .env.",
+        ) from None  # pydantic's own error shows the value, which may hold a password
+
+
+def _warn_of_unknown(names: Iterable[str]) -> None:
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    for name in names:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")

@@ -1,0 +1,1 @@
+"""The space of a sweep, its study and its results."""

@@ -1,0 +1,228 @@
+"""The MLflow store: made safely, connected explicitly, asked whether it is there."""
+
+import glob
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.files import PARTIAL, publish
+from sentiflow.network.history import Epoch
+from sentiflow.output import redact, without_secrets
+from sentiflow.settings import Settings
+from sentiflow.tracking.server_api import HTTP, IS_IT_RUNNING, WANTS_LOGIN
+from sentiflow.tracking.sqlite_store import PatientConnection, locked_error, query
+
+# One bar a file, for files that are there at once, in the middle of a log.
+_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+# Says that these are trainings; without it the UI guesses what kind of experiment it is.
+_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+
+
+@contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Turn MLflow's failures into errors that say what to do."""
+    try:
+        yield
+    except MlflowException as err:
+        reason = str(err.message).strip().splitlines()[0][:300]
+        if "Max retries exceeded" in reason:
+            reason = "it does not answer."
+        if "database is locked" in reason:
+            raise locked_error(redact(uri)) from err
+        if "out-of-date database schema" in reason:
+            hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
+        elif any(f"error code {code}" in reason for code in (401, 403)):
+            hint = WANTS_LOGIN
+        elif uri.startswith("http"):
+            hint = IS_IT_RUNNING
+        else:
+            hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
+        raise WorldError(f"The tracking store {redact(uri)} failed: {redact(reason)}", hint) from without_secrets(
+            err
+        )
+    except ImportError as err:
+        raise UsageError(
+            f"The tracking store {redact(uri)} needs a driver: {redact(str(err))}.",
+            "Install it, or use another store.",
+        ) from without_secrets(err)
+    except SQLAlchemyError as err:
+        raise WorldError(
+            f"The tracking store {redact(uri)} failed: {redact(str(err).splitlines()[0])}",
+            "Check SENTIFLOW_TRACKING_URI and its database.",
+        ) from without_secrets(err)
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """Connect to the store of the settings, making a local one first if there is none.
+
+    Also sets MLflow's global address, which loading by ``models:/`` needs.
+
+    Raises:
+        WorldError: the store does not answer or cannot be made.
+    """
+    for name, value in (HTTP | _QUIET).items():
+        os.environ.setdefault(name, value)
+    if settings.sqlite_file is not None:
+        if not event.contains(Engine, "do_connect", _patient):
+            event.listen(Engine, "do_connect", _patient)
+        _create_sqlite(settings.sqlite_file)
+    uri = settings.tracking_uri
+    with tracking_errors(uri):
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        client = MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: MlflowClient, settings: Settings) -> str:
+    """Find or make the experiment of the settings."""
+    with tracking_errors(settings.tracking_uri):
+        found = client.get_experiment_by_name(settings.experiment)
+        if found is None:
+            location = settings.artifacts.as_uri() if settings.artifacts else None
+            try:
+                return str(
+                    client.create_experiment(settings.experiment, artifact_location=location, tags=_TRAINING)
+                )
+            except MlflowException:  # another process was quicker, or the answer of the server did not come
+                if client.get_experiment_by_name(settings.experiment) is None:
+                    raise
+                return experiment_id(client, settings)
+        if found.lifecycle_stage == "deleted":
+            raise WorldError(
+                f"The experiment {settings.experiment!r} was deleted in MLflow.",
+                f"Restore it (mlflow experiments restore -x {found.experiment_id}) "
+                "or set SENTIFLOW_EXPERIMENT to another name.",
+            )
+        return str(found.experiment_id)
+
+
+def _patient(dialect: Any, _record: Any, _places: Any, how: dict[str, Any]) -> None:
+    """Let connections to SQLite files wait while another process holds them locked, and say so."""
+    if dialect.driver == "pysqlite":
+        how["factory"] = PatientConnection
+
+
+def _create_sqlite(file: Path) -> None:
+    """Make a migrated database beside its place, then rename it.
+
+    MLflow's migrations have no transaction: killed in the middle, or begun by two processes at once, they
+    would leave a store that never opens again. What a process that was killed in the middle left is removed by the
+    next.
+    """
+    if file.exists():
+        _need_sqlite(file)
+        if not _leftovers(file):
+            return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        for leftover in _leftovers(file):  # the lock is held: nobody is making it
+            leftover.unlink()
+        if not file.exists():
+            with tracking_errors(f"sqlite:///{file}"), _quiet("alembic", "mlflow.store.db.utils"):
+                publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))
+
+
+def _leftovers(file: Path) -> list[Path]:
+    """What a process left that was killed while it made the store: a database, and perhaps its journal."""
+    return list(file.parent.glob(f".{glob.escape(file.name)}.*{PARTIAL}*"))
+
+
+def _need_sqlite(file: Path) -> None:
+    """Check that a file is a database that can be read; MLflow itself would retry for many minutes.
+
+    Raises:
+        WorldError: it is none, or another process holds it locked for long.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(16)
+    if head != b"SQLite format 3\x00":
+        raise WorldError(
+            f"The tracking store {file} is not an SQLite database.",
+            "Move it away, or set SENTIFLOW_TRACKING_URI to another place.",
+        )
+    query(file, "SELECT count(*) FROM sqlite_master")
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Keep a hundred lines of migrations off the console."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def log_metrics(client: MlflowClient, run_id: str, values: dict[str, float], step: int = 0) -> None:
+    """Log several metrics in one call."""
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+
+
+@contextmanager
+def timed(client: MlflowClient, run_id: str, stage: str) -> Iterator[None]:
+    """Log how many seconds a stage took, as the metric ``time/<stage>``."""
+    started = time.perf_counter()
+    yield
+    log_metrics(client, run_id, {f"time/{stage}": time.perf_counter() - started})
+
+
+_EPOCH_METRICS = {
+    "train_loss": "train/loss",
+    "train_accuracy": "train/accuracy",
+    "val_loss": "val/loss",
+    "val_accuracy": "val/accuracy",
+    "learning_rate": "train/learning_rate",
+    "seconds": "time/epoch",
+    "reviews_per_second": "train/reviews_per_second",
+}
+
+
+class EpochLog:
+    """Logs epochs, and keeps those that the server does not take until it does.
+
+    A server that is away for an epoch or two then costs no training. What is still waiting at the end is an
+    error.
+    """
+
+    def __init__(
+        self, client: MlflowClient, run_id: str, logger: logging.Logger | logging.LoggerAdapter[Any]
+    ) -> None:
+        self._client, self._run_id, self._logger = client, run_id, logger
+        self._waiting: list[Metric] = []
+
+    def add(self, epoch: Epoch) -> None:
+        """Log one epoch, and whatever waits."""
+        now = int(time.time() * 1000)
+        values = asdict(epoch)
+        self._waiting += [Metric(name, values[field], now, epoch.number) for field, name in _EPOCH_METRICS.items()]
+        try:
+            self.flush()
+        except MlflowException as err:
+            self._logger.warning("MLflow did not take epoch %d yet: %s", epoch.number, str(err.message)[:200])
+
+    def flush(self) -> None:
+        """Log whatever waits."""
+        if self._waiting:
+            self._client.log_batch(self._run_id, metrics=self._waiting)
+            self._waiting = []

@@ -1,0 +1,236 @@
+"""Runs, models and versions made once on an MLflow server, whatever becomes of its answer; endings kept for later.
+
+MLflow's client repeats a request whose answer does not come, and a server that was only slow then carries out
+both. So what is created bears a tag of its own, is asked for once, and after an answer that did not come it is
+looked for before it is asked for again. How a run ended that the store could not be told of is kept in the data
+folder until the next start.
+"""
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlparse
+
+from mlflow.entities import LoggedModel, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.tracking import MlflowClient
+from mlflow.utils import credentials, rest_utils
+
+from sentiflow.files import publish
+from sentiflow.settings import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+CREATION = "creation"  # the tag; whatever bears the same value came of one creation
+_ATTEMPTS = 3
+_UNSURE = (429, 500, 502, 503, 504)  # a proxy's answer, or a busy server's
+_LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
+_PAUSE = 1.0  # seconds before each of them
+
+T = TypeVar("T")
+_rest: Any = rest_utils
+_credentials: Any = credentials
+
+
+def token() -> str:
+    """A value of the tag for a new run."""
+    return uuid.uuid4().hex
+
+
+def create_run(client: MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Run:
+    """Make a run, whose tags hold a ``token``.
+
+    Raises:
+        MlflowException: the store refuses it, or does not answer; then it may have been made all the same.
+    """
+    if not _is_server(client):
+        return client.create_run(experiment, tags=dict(tags), run_name=name)
+    body = {"experiment_id": experiment, "run_name": name, "start_time": _now(), "tags": _pairs(tags)}
+    return _once(
+        lambda: _post(client, "runs/create", body),
+        lambda: runs_of(client, experiment, tags[CREATION]),
+        lambda run: client.delete_run(run.info.run_id),
+    )
+
+
+def runs_of(client: MlflowClient, experiment: str, value: str) -> list[Run]:
+    """The runs that came of one creation: the run, and others if the server carried out a request twice."""
+    found = client.search_runs([experiment], f"tags.{CREATION} = '{value}'")
+    return sorted(found, key=lambda run: run.info.run_id)
+
+
+def create_model(
+    client: MlflowClient,
+    experiment: str,
+    name: str,
+    run_id: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, str],
+) -> LoggedModel:
+    """Make a model of a run, see ``create_run``."""
+    tags = {**tags, CREATION: token()}
+    if not _is_server(client):
+        return client.create_logged_model(experiment, name, run_id, dict(tags), dict(params))
+    body = {
+        "experiment_id": experiment,
+        "name": name,
+        "source_run_id": run_id,
+        "tags": _pairs(tags),
+        "params": _pairs(params),
+    }
+
+    def find() -> list[LoggedModel]:
+        found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+        mine = [model for model in found if model.tags.get(CREATION) == tags[CREATION]]
+        return sorted(mine, key=lambda model: str(model.model_id))
+
+    return _once(
+        lambda: _post(client, "logged-models", body),
+        find,
+        lambda model: client.delete_logged_model(model.model_id),
+    )
+
+
+def create_version(
+    client: MlflowClient, name: str, run_id: str, model_id: str, tags: Mapping[str, str], description: str
+) -> ModelVersion:
+    """Make the one version of a run, see ``create_run``."""
+    tags, source = {**tags, CREATION: run_id}, f"models:/{model_id}"
+    if not _is_server(client):
+        return client.create_model_version(name, source, run_id, dict(tags), None, description, model_id=model_id)
+    body = {
+        "name": name,
+        "source": source,
+        "run_id": run_id,
+        "model_id": model_id,
+        "tags": _pairs(tags),
+        "description": description,
+    }
+    return _once(
+        lambda: _post(client, "model-versions/create", body),
+        lambda: versions_of_run(client, name, run_id),
+        lambda version: client.delete_model_version(name, version.version),
+    )
+
+
+def versions_of_run(client: MlflowClient, name: str, run_id: str) -> list[ModelVersion]:
+    """The versions that registering a run made, the first one first; one that a person made is none of them."""
+    found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    return sorted((one for one in found if one.tags.get(CREATION) == run_id), key=lambda one: int(one.version))
+
+
+def _is_server(client: MlflowClient) -> bool:
+    return urlparse(client.tracking_uri).scheme in ("http", "https")
+
+
+def _post(client: MlflowClient, what: str, body: Mapping[str, Any]) -> None:
+    """Ask for something once, with MLflow's own logins and certificates, and without its repetitions."""
+    path, server = f"/api/2.0/mlflow/{what}", _credentials.get_default_host_creds(client.tracking_uri)
+    _rest.verify_rest_response(_rest.http_request(server, path, "POST", max_retries=0, json=body), path)
+
+
+def _once(ask: Callable[[], None], find: Callable[[], list[T]], remove: Callable[[T], None]) -> T:
+    """Ask until it is there; what is there twice after all is removed, before anybody uses it."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            ask()
+        except MlflowException as err:
+            if isinstance(err, RestException) and _status(err) not in _UNSURE:
+                raise  # the server's word: it made nothing
+            LOGGER.warning("MLflow's answer did not come (%s): looking for what it made", str(err.message)[:200])
+            found = _look(find, _LOOKS)
+            if not found and attempt == _ATTEMPTS:
+                raise
+        else:
+            time.sleep(0 if attempt == 1 else _LOOKS * _PAUSE)  # the one before may still be under way
+            found = find()
+        if found:
+            break
+    else:
+        raise MlflowException("the server does not find what it made.")
+    for other in found[1:]:
+        LOGGER.warning("the MLflow server carried out a request twice: removing what it made the second time")
+        remove(other)
+    return found[0]
+
+
+def _status(err: Any) -> int:  # untyped in MLflow
+    return int(err.get_http_status_code())
+
+
+def _look(find: Callable[[], list[T]], times: int) -> list[T]:
+    time.sleep(_PAUSE)
+    return find() or (_look(find, times - 1) if times > 1 else [])
+
+
+def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+_STATUSES = ("FINISHED", "FAILED", "KILLED")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        status: FINISHED, FAILED or KILLED.
+        why: without a full stop.
+    """
+
+    status: str
+    why: str
+
+
+def keep(key: str, ending: Ending, settings: Settings) -> None:
+    """Keep how a run ended.
+
+    Args:
+        key: the run's id, or the tag of its creation when the store never answered.
+        ending: of the run.
+        settings: where the data folder is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = json.dumps(asdict(ending), ensure_ascii=False)
+    publish(folder(settings) / f"{key}.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def find(run: Run, settings: Settings) -> Ending | None:
+    """How a run ended; None if nothing that can be read was kept on this machine."""
+    for file in _files(run, settings):
+        try:
+            ending = Ending(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            continue
+        if ending.status in _STATUSES:
+            return ending
+    return None
+
+
+def drop(run: Run, settings: Settings) -> None:
+    """Forget how a run ended: the store knows."""
+    for file in _files(run, settings):
+        file.unlink(missing_ok=True)
+
+
+def folder(settings: Settings) -> Path:
+    """Where endings are kept, one file a run."""
+    return settings.data_dir / "endings"
+
+
+def _files(run: Run, settings: Settings) -> list[Path]:
+    keys = run.info.run_id, run.data.tags.get(CREATION, "")
+    return [folder(settings) / f"{key}.json" for key in keys if key.isalnum()]

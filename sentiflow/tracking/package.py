@@ -1,0 +1,100 @@
+"""Packing a trained model as an MLflow pyfunc that needs nothing of this project."""
+
+import hashlib
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema
+
+import sentiflow.scoring
+from sentiflow.scoring import TextScorer
+
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "text")]),
+    outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
+)
+EXAMPLE = pd.DataFrame({"text": ["A quiet film that stays with you.", "Two hours I will never get back."]})
+REQUIREMENTS = ("mlflow", "numpy", "pandas")
+
+_SCORING = Path(str(sentiflow.scoring.__file__)).parent
+_PACKAGE = re.compile(r"sentiflow_scoring_[0-9a-f]{12}")
+_MODEL_FILE = Path(__file__).with_name("sentiment_model.py")
+
+
+def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: Model) -> None:
+    """Write the pyfunc to ``folder``, which must not exist.
+
+    Inside: the model's code, the scoring package under a name made from its content (so that versions with
+    different code can be loaded into one process), the scorer's files, and the Keras model as it was trained.
+
+    Args:
+        folder: the packed model.
+        scorer: what it scores with.
+        keras_file: stock ``.keras`` file, packed beside.
+        work: an existing folder for what is packed.
+        model: MLflow's description of the model, to be completed.
+    """
+    artifacts = {name: str(path) for name, path in scorer.save(work).items()}
+    package = _copy_scoring_package(work)
+    mlflow.pyfunc.save_model(
+        path=folder,
+        python_model=str(_MODEL_FILE),
+        artifacts={**artifacts, "keras": str(keras_file)},
+        code_paths=[str(package)],
+        model_config={"scoring_package": package.name},
+        signature=SIGNATURE,
+        input_example=EXAMPLE,
+        # Given, not inferred: inferring starts a second interpreter for 15 s.
+        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        mlflow_model=model,
+    )
+
+
+def need_whole(folder: Path) -> bool:
+    """Check that a packed model is one that MLflow can load, without running its code.
+
+    Returns:
+        Whether its code is this installation's, too. If not, another version of Sentiflow packed it, or somebody
+        changed it.
+
+    Raises:
+        ValueError: it was not packed by ``save``, or its scoring code is damaged.
+        OSError: a file is missing.
+        MlflowException: likewise.
+    """
+    packed = Model.load(str(folder / "MLmodel")).flavors["python_function"]
+    name = str(packed["config"]["scoring_package"])
+    model = folder / Path(packed["model_code_path"]).name
+    for file in [model, *(folder / each["path"] for each in packed["artifacts"].values())]:
+        file.stat()
+    if not _PACKAGE.fullmatch(name) or name != _name(folder / "code" / name):
+        raise ValueError("its scoring code is damaged, or none of Sentiflow's")
+    return name == _name(_SCORING) and model.read_bytes() == _MODEL_FILE.read_bytes()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a packed model, by its path; without what MLflow adds to a copy."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "registered_model_meta"]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _name(package: Path) -> str:
+    """What a scoring package is called, by its content."""
+    content: Any = hashlib.sha256()
+    for file in sorted(package.glob("*.py")):
+        content.update(f"{file.name}\n".encode() + file.read_bytes())
+    return f"sentiflow_scoring_{content.hexdigest()[:12]}"
+
+
+def _copy_scoring_package(work: Path) -> Path:
+    files, package = sorted(_SCORING.glob("*.py")), work / _name(_SCORING)
+    package.mkdir()
+    for file in files:
+        shutil.copyfile(file, package / file.name)
+    return package

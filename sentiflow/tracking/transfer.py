@@ -1,0 +1,340 @@
+"""A local store with its artifacts, moved into the database of a server."""
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from sqlalchemy import Connection, MetaData, Table, create_engine, func, insert, inspect, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
+
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.output import redact, without_secrets
+
+_SERVED = "mlflow-artifacts:/"  # whatever the server that is asked keeps
+
+
+@dataclass
+class Moves:
+    """Folders of a local store, each with its name on the server.
+
+    Attributes:
+        file: the store; its folders may have been moved together with it.
+        names: by location, as the store writes it.
+    """
+
+    file: Path
+    names: dict[str, str] = field(default_factory=dict)
+
+    def add(self, location: str, name: str) -> str:
+        """Plan to move a location; gives its address on the server.
+
+        Raises:
+            UsageError: its files are on no disk: a server or a cloud keeps them, and the server that imports would
+                give them to all its accounts, by its own rights.
+        """
+        if urlparse(location).scheme not in ("", "file"):
+            raise UsageError(
+                f"The store has an experiment whose files are not on this disk, but at {location}.",
+                "Delete the experiment from the local store for good (mlflow gc), or move its server as a whole.",
+            )
+        _need_plain(location)
+        return _SERVED + self.names.setdefault(location.rstrip("/"), name)
+
+    def address(self, address: str) -> str:
+        """The new address of a file or folder of one of the locations.
+
+        Raises:
+            UsageError: it lies in none of them. A server would give its own files, or other people's, to whoever
+                asks for that run or version.
+        """
+        _need_plain(address)
+        for location, name in sorted(self.names.items(), key=lambda item: -len(item[0])):
+            if address == location or address.startswith(f"{location}/"):
+                return f"{_SERVED}{name}{address.removeprefix(location)}"
+        raise UsageError(
+            f"The store names files at {address}, which is in no folder of its experiments.",
+            "Delete that run or version from the local store for good (mlflow gc), then import again.",
+        )
+
+    @property
+    def absent(self) -> list[str]:
+        """The locations whose files are not beside the store."""
+        return [location for location in self.names if self.folder(location) is None]
+
+    def folder(self, location: str) -> Path | None:
+        """Where a location's files are: in their place or moved with the store, but always below its folder.
+
+        A store says freely where its files are, and what is imported can be read by every account of the server.
+        """
+        written, home = Path(unquote(urlparse(location).path)), self.file.parent.resolve()
+        for place in (written, home / written.name):
+            if place.is_dir() and home in place.resolve().parents:
+                return place.resolve()
+        return None
+
+
+def _need_plain(address: str) -> None:
+    """Refuse an address that leads out of the folder that it begins with."""
+    if ".." in re.split(r"[^\w.]", unquote(address)):
+        raise UsageError(
+            f"The store names files at {address}, which leads out of its folder.", "Nothing was imported."
+        )
+
+
+def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
+    """Copy all that is planned; gives the number of files and their bytes.
+
+    Raises:
+        UsageError: among the files is a link, or something else that is neither file nor folder.
+        WorldError: a folder of that name is there already.
+        OSError: a file cannot be read or written.
+    """
+    files = size = 0
+    for location, name in moves.names.items():
+        folder, goal = moves.folder(location), artifacts / name
+        if folder is None:
+            continue
+        if goal.exists():
+            raise WorldError(
+                f"{goal} is there already.", "Is it left of an import that failed? Look, and remove it."
+            )
+        found = [entry.stat(follow_symlinks=False) for entry in _entries(folder)]  # all, before one is copied
+        partial = goal.with_name(f".{name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(folder, partial, symlinks=True)
+        partial.rename(goal)
+        sizes = [each.st_size for each in found if stat.S_ISREG(each.st_mode)]
+        files, size = files + len(sizes), size + sum(sizes)
+    return files, size
+
+
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    """All files and folders below a folder.
+
+    Raises:
+        UsageError: one is neither: a link could lead to any file that whoever imports can read.
+    """
+    with os.scandir(folder) as found:
+        for entry in found:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not is_folder and not entry.is_file(follow_symlinks=False):
+                what = "a link" if entry.is_symlink() else "neither a file nor a folder"
+                raise UsageError(
+                    f"{entry.path} is {what}: only files and folders are imported.",
+                    "Put the file itself in its place, or remove it.",
+                )
+            yield entry
+            if is_folder:
+                yield from _entries(Path(entry.path))
+
+
+# What training, tracking and the registry write. The rest of MLflow's tables (traces and the like) is told when
+# it holds something, and not moved.
+_MOVED = (
+    "experiments", "experiment_tags", "runs", "params", "tags", "metrics", "latest_metrics",
+    "datasets", "inputs", "input_tags",
+    "logged_models", "logged_model_params", "logged_model_metrics", "logged_model_tags",
+    "registered_models", "registered_model_tags", "registered_model_aliases",
+    "model_versions", "model_version_tags",
+)  # fmt: skip
+_OWN = {"alembic_version", "workspaces", "scheduler_leases", "job_locks", "jobs"}  # each database has its own
+_ADDRESSES = ("artifact_uri", "artifact_location", "storage_location", "source")
+_BY_NAME = ("models:/", "runs:/")  # such a source says what a version is of; its files are at storage_location
+_DEFAULT = "Default"  # the experiment that every store has from the start
+_ROWS = 2_000  # a statement
+_START = "Start the server once, so that it makes its tables and its first experiment."
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was moved.
+
+    Attributes:
+        rows: by table.
+        files: copied.
+        megabytes: of them.
+        left: rows by table of what is not moved: traces and the like.
+    """
+
+    rows: Mapping[str, int]
+    files: int
+    megabytes: float
+    left: Mapping[str, int]
+
+
+def import_store(file: Path, database: str, artifacts: Path) -> Imported:
+    """Copy every experiment, run and registered model of a local store into a server's.
+
+    Written: rows in one transaction of the database; files below the artifacts, one folder an experiment. What
+    fails leaves no row, and at most a folder that nothing names.
+
+    Args:
+        file: the SQLite file of the local store, which nothing writes to meanwhile.
+        database: the server's own backend store.
+        artifacts: the folder that the server keeps artifacts in.
+
+    Raises:
+        UsageError: a run is still open, the server has an experiment or a model of a name already, or the two
+            databases are of different MLflow versions; or the store names files that are not its own, or has
+            links among them.
+        WorldError: a database or a file cannot be read or written.
+    """
+    if not file.is_file():
+        raise UsageError(f"There is no store {file}.", "Name the mlflow.db of a local store.")
+    try:
+        with (
+            create_engine(f"sqlite:///{file.as_uri()}?mode=ro&uri=true").connect() as source,
+            create_engine(database).begin() as target,
+        ):
+            return _copy(source, target, file, artifacts)
+    except IntegrityError as err:
+        raise WorldError(
+            f"{redact(database)} refuses a row: {redact(str(err.orig).splitlines()[0])}.",
+            "Nothing was imported. Is some of it there already, or was the local store changed by hand?",
+        ) from without_secrets(err)
+    except (SQLAlchemyError, NoSuchDialectError, ImportError) as err:
+        raise WorldError(
+            f"Cannot import into {redact(database)}: {redact(str(err).splitlines()[0])}", "Nothing was imported."
+        ) from without_secrets(err)
+
+
+def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -> Imported:
+    tables = _tables(source, target)
+    _need_ended(source, tables["runs"])
+    _need_new(source, target, tables)
+    experiments, moves = _open_experiments(source, target, tables["experiments"], file)
+    rows = {"experiments": len(experiments)}
+    for table in tables.values():
+        if table.name != "experiments":
+            rows[table.name] = _copy_rows(source, target, table, experiments, moves)
+    _need_files(source, tables["runs"], tables["logged_models"], moves.absent, file)
+    files, size = copy_all(moves, artifacts)
+    return Imported(rows, files, size / 1e6, _left(source))
+
+
+def _need_files(source: Connection, runs: Table, models: Table, absent: list[str], file: Path) -> None:
+    """Check that nothing which was imported has its files in a folder that was not found."""
+    for location in absent:
+        for column in (runs.c.artifact_uri, models.c.artifact_location):
+            if source.scalars(
+                select(column).where(column.startswith(f"{location}/", autoescape=True)).limit(1)
+            ).all():
+                raise UsageError(
+                    f"The artifacts of the store, at {location}, are not in the folder of the store.",
+                    f"Put that folder itself (no link), named {Path(location).name}, beside {file.name}, "
+                    "and import again.",
+                )
+
+
+def _tables(source: Connection, target: Connection) -> dict[str, Table]:
+    """The tables to copy, those first that others refer to."""
+    versions = [_schema(connection) for connection in (source, target)]
+    if versions[0] != versions[1]:
+        raise UsageError(
+            f"The two databases are of different MLflow versions (schemas {versions[0]} and {versions[1]}).",
+            "Back the older one up, then: mlflow db upgrade ADDRESS",
+        )
+    known = MetaData()
+    known.reflect(target, only=_MOVED)
+    return {table.name: table for table in known.sorted_tables if table.name in _MOVED}
+
+
+def _schema(connection: Connection) -> str:
+    if not inspect(connection).has_table("alembic_version"):
+        raise UsageError(
+            f"{redact(str(connection.engine.url))} is no MLflow store.",
+            "Start the server once, so that it makes one.",
+        )
+    return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def _need_ended(source: Connection, runs: Table) -> None:
+    open_runs = source.scalars(select(runs.c.name).where(runs.c.status == "RUNNING")).all()
+    if open_runs:
+        raise UsageError(
+            f"Still running in the local store: {', '.join(map(str, open_runs[:5]))}.",
+            "Wait for them; what was killed, `sentiflow housekeeping` closes.",
+        )
+
+
+def _need_new(source: Connection, target: Connection, tables: Mapping[str, Table]) -> None:
+    for table, what in ((tables["experiments"], "an experiment"), (tables["registered_models"], "a model")):
+        names = [set(connection.scalars(select(table.c.name))) for connection in (source, target)]
+        both = sorted((names[0] & names[1]) - {_DEFAULT})
+        if both:
+            raise UsageError(
+                f"The server has {what} of that name already: {', '.join(both)}.",
+                "Import into a fresh server, or rename it in the local store's UI first.",
+            )
+
+
+def _open_experiments(
+    source: Connection, target: Connection, table: Table, file: Path
+) -> tuple[dict[int, int], Moves]:
+    """Make the experiments; gives their new numbers by the old ones, and where their files go."""
+    numbers: dict[int, int] = {}
+    moves = Moves(file)
+    for row in source.execute(select(table)).mappings():
+        values = dict(row)
+        old, location = values.pop("experiment_id"), values["artifact_location"]
+        if values["name"] == _DEFAULT:
+            wanted = select(table.c.experiment_id).where(table.c.name == _DEFAULT)
+            numbers[old] = _need_begun(target.execute(wanted).scalar(), target)
+            moves.add(location, "imported-default")
+            continue
+        made = insert(table).values(values).returning(table.c.experiment_id)
+        numbers[old] = target.execute(made).scalar_one()
+        moved = moves.add(location, str(numbers[old]))
+        target.execute(table.update().where(table.c.experiment_id == numbers[old]).values(artifact_location=moved))
+    return numbers, moves
+
+
+def _need_begun(number: int | None, target: Connection) -> int:
+    if number is None:
+        raise UsageError(f"No server has used {redact(str(target.engine.url))} yet.", _START)
+    return number
+
+
+def _copy_rows(
+    source: Connection, target: Connection, table: Table, experiments: Mapping[int, int], moves: Moves
+) -> int:
+    count = 0
+    for batch in source.execute(select(table)).mappings().partitions(_ROWS):
+        rows = list(_moved(batch, experiments, moves))
+        target.execute(insert(table), rows)
+        count += len(rows)
+    return count
+
+
+def _moved(batch: Any, experiments: Mapping[int, int], moves: Moves) -> Iterator[dict[str, Any]]:
+    for row in batch:
+        values = dict(row)
+        if values.get("experiment_id") is not None:
+            values["experiment_id"] = experiments[values["experiment_id"]]
+        source = str(values.get("source") or "")
+        if source and not values["storage_location"]:
+            values["storage_location"] = source
+        for column in _ADDRESSES:
+            by_name = column == "source" and source.startswith(_BY_NAME)
+            if values.get(column) and not by_name:
+                values[column] = moves.address(str(values[column]))
+        yield values
+
+
+def _left(source: Connection) -> dict[str, int]:
+    """Rows by table of what is not moved."""
+    known = MetaData()
+    known.reflect(source)
+    counts = {
+        name: source.execute(select(func.count()).select_from(table)).scalar_one()
+        for name, table in known.tables.items()
+        if name not in _MOVED and name not in _OWN
+    }
+    return {name: count for name, count in counts.items() if count}

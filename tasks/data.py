@@ -1,0 +1,64 @@
+"""Tasks: fetch a dataset and prepare its canonical table."""
+
+from prefect import get_run_logger, task
+
+from sentiflow.console import progress_bar
+from sentiflow.data import prepare as preparing
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.reviews import QUANTILES, DatasetFacts, describe
+from sentiflow.recipes import TrainConfig
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking.client import connect, timed, tracking_errors
+from sentiflow.tracking.results import RunContext
+from tasks.runs import log_dataset
+
+
+@task(name="fetch", task_run_name="fetch", persist_result=False)
+def fetch(run: RunContext) -> Source:
+    """Fetch what is not here yet, verified; retries over the network are the download's own.
+
+    Written: files under the data folder; ``time/fetch`` on the run.
+    """
+    settings = load_settings()
+    with timed(connect(settings), run.run_id, "fetch"):
+        source = preparing.fetch(run.dataset, settings, progress_bar)
+    logger = get_run_logger()
+    if source.fetched:
+        logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
+    elif source.files:
+        logger.info("skipped: %s already here", ", ".join(file.name for file in source.files))
+    else:
+        logger.info("skipped: the reviews of %r are generated, nothing to fetch", source.name)
+    return source
+
+
+@task(name="prepare", task_run_name="prepare", persist_result=False)
+def prepare(run: RunContext, source: Source) -> Prepared:
+    """Make and check the canonical table, or find the one made before.
+
+    Written: the table under the data folder; digest, dataset and ``time/prepare`` on the run.
+    """
+    settings = load_settings()
+    client = connect(settings)
+    with timed(client, run.run_id, "prepare"):
+        prepared = preparing.prepare(source, settings)
+    with tracking_errors(settings.tracking_uri):
+        log_dataset(client, run.run_id, source, prepared)
+    done = "decoded and checked" if prepared.made else "skipped: decoded and checked already"
+    get_run_logger().info("%s, digest %s", done, prepared.digest[:12])
+    return prepared
+
+
+__all__ = ["QUANTILES", "DatasetFacts", "inspect_dataset"]
+
+
+def inspect_dataset(dataset: str, config: TrainConfig, settings: Settings) -> tuple[Prepared, DatasetFacts]:
+    """Fetch and prepare a dataset if it is not here yet, and describe it as a recipe would see it.
+
+    Raises:
+        UsageError, WorldError: as ``prepare.fetch`` and ``prepare.prepare``.
+    """
+    prepared = preparing.prepare(preparing.fetch(dataset, settings, progress_bar), settings)
+    content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+    return prepared, describe(content, words, config)

@@ -1,0 +1,52 @@
+"""Tests of the benchmark's own sums; what it measures is not tested."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import machine, table
+
+SECONDS = {
+    "keras epoch": [12.0, 14.0, 13.0], "torch epoch": [10.0, 11.0, 12.0], "core epoch": [1.1, 1.0, 0.9],
+    "keras fit": [70.0] * 3, "core fit": [10.0] * 3, "core fit cached": [7.0] * 3,
+    "keras evaluate": [15.0] * 3, "scorer evaluate": [0.5] * 3, "scorer evaluate_raw": [0.6] * 3,
+    "script": [120.0] * 3, "job": [24.0] * 3,
+}  # fmt: skip
+
+
+def test_medians_and_ratios_worked_by_hand() -> None:
+    text = table.render(SECONDS, (0.25, 0.5), "A machine", "2026-01-01")
+    assert "| stock Keras | 13.00 | 1,538 | 13.0 times |" in text  # 20,000 / 13
+    assert "| PyTorch `nn.RNN` | 11.00 | 1,818 | 11.0 times |" in text
+    assert "| this core | 1.00 | 20,000 |  |" in text
+    assert "| 70.00 s | 10.00 s | 7.0 times faster |" in text
+    assert "| 15.00 s | 0.50 s | 30.0 times faster |" in text
+    assert "| 120.00 s | 24.00 s | 5.0 times faster |" in text
+    assert "Medians of 3 rounds, all in turns, on 2026-01-01. A machine." in text
+
+
+def test_the_table_replaces_what_stood_between_the_marks_and_nothing_else(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", encoding="utf-8")
+    table.put_into(readme, "new")
+    assert readme.read_text(encoding="utf-8") == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+
+
+def test_a_readme_without_marks_is_refused_and_left_alone(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing here", encoding="utf-8")
+    with pytest.raises(ValueError, match="lacks"):
+        table.put_into(readme, "new")
+    assert readme.read_text(encoding="utf-8") == "nothing here"
+
+
+def test_operations_of_the_recurrence_worked_by_hand() -> None:
+    # 32 x 32 products and sums, three times, for each of 10 steps
+    assert machine.recurrence_operations(10, 32) == 3 * 2 * 1_024 * 10
+
+
+def test_a_line_of_results_worked_by_hand() -> None:
+    result = table.Result("tuned", [0.88, 0.9], 0.895, 0.89, 0.0141421, 41.4)
+    text = table.render_results([result], "A machine", "2026-01-01")
+    assert "| `tuned` | 88.00, 90.00% | 89.00% | 1.41 points | 88.00% | 90.00% | 89.50% | 41 s |" in text
+    assert "seeds 0 to 1" in text and "on 2026-01-01. A machine." in text

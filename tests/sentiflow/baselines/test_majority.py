@@ -1,0 +1,53 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sentiflow.baselines.fit import fit
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
+from sentiflow.recipes import TrainConfig
+
+
+def labelled(*labels: int) -> Reviews:
+    n = len(labels)
+    tokens = [np.array([1, 4], np.int32)] * n
+    return Reviews(np.array([f"r{i}" for i in range(n)]), np.full(n, "train"), np.array(labels, np.int8), tokens)
+
+
+def test_every_review_is_scored_with_the_share_of_the_positive_ones(config: TrainConfig) -> None:
+    fitted = fit("majority", labelled(1, 1, 0, 1), labelled(1, 0), config, 0)
+    assert fitted.score(labelled(0, 0, 1)).tolist() == [0.75] * 3
+    assert fitted.parameters == 1
+    # worked out by hand: one right at 0.75, one wrong
+    assert fitted.val_accuracy == 0.5
+    assert fitted.val_loss == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2)
+    assert fitted.history == ()
+
+
+def test_with_more_negative_reviews_all_are_labelled_negative(config: TrainConfig) -> None:
+    fitted = fit("majority", labelled(1, 0, 0, 0, 0), labelled(0, 0, 1, 0), config, 0)
+    assert fitted.score(labelled(1)).tolist() == [0.2]
+    assert fitted.val_accuracy == 0.75
+
+
+def test_validation_labels_have_no_say(config: TrainConfig) -> None:
+    held_back = labelled(1, 1, 1)
+    flipped = replace(held_back, label=1 - held_back.label)
+    shares = {
+        fit("majority", labelled(1, 0, 0), part, config, 0).score(held_back)[0] for part in (held_back, flipped)
+    }
+    assert shares == {1 / 3}
+
+
+@pytest.mark.parametrize("name", ["majority", "tfidf", "lstm"])
+@pytest.mark.parametrize(
+    ("training", "validation"),
+    [(labelled(1, 1), labelled(1, 0)), (labelled(1, 0), labelled()), (labelled(), labelled(1))],
+)
+def test_parts_that_nothing_can_be_learnt_from_are_refused(
+    name: str, training: Reviews, validation: Reviews, config: TrainConfig
+) -> None:
+    with pytest.raises(UsageError, match="training reviews of both labels"):
+        fit(name, training, validation, config, 0)

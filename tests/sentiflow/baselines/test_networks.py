@@ -1,0 +1,131 @@
+"""The baselines that are networks: sizes, masks, training."""
+
+import keras
+import numpy as np
+import pytest
+
+from sentiflow.baselines import networks
+from sentiflow.baselines.fit import fit
+from sentiflow.baselines.networks import build
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
+from sentiflow.network.history import Epoch
+from sentiflow.recipes import TUNED, TrainConfig
+
+from .conftest import CONFIG, told_reviews
+
+LEARNT, HELD_BACK, OTHERS = told_reviews(64, 1), told_reviews(24, 2), told_reviews(20, 3)
+NETWORKS = ("embeddings", "gru", "lstm")
+
+
+@pytest.mark.parametrize(
+    ("name", "behind"),
+    [
+        ("embeddings", 48 * 64 + 48 + 48 + 1),
+        ("gru", 3 * (13 * 64 + 13 * 13 + 2 * 13) + 13 + 1),
+        ("lstm", 4 * (10 * 64 + 10 * 10 + 10) + 10 + 1),
+    ],
+)
+def test_networks_are_of_like_size_to_the_recipes(name: str, behind: int) -> None:
+    """By hand; the recipe's has 640,000 numbers of embeddings and 3,137 behind them."""
+    assert build(name, TUNED, 0).count_params() == 640_000 + behind
+    assert abs(behind - 3_137) < 150
+
+
+def test_a_mean_is_of_the_words_alone_and_the_rest_numpy_s() -> None:
+    network = build("embeddings", CONFIG, 3)
+    embedding, kernel, bias, score, score_bias = (array.astype(np.float64) for array in network.get_weights())
+    for ids in ([1, 4, 5, 9], [1, 2], [1, 11, 11]):
+        mean = embedding[ids].mean(axis=0)
+        hidden = np.maximum(mean @ kernel + bias, 0)
+        expected = 1 / (1 + np.exp(-(hidden @ score + score_bias)[0]))
+        padded = np.array([[0] * (7 - len(ids)) + ids])
+        assert network.predict(padded, verbose=0)[0, 0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scores_do_not_depend_on_padding_or_on_the_reviews_beside(name: str) -> None:
+    """Red if batches of like length were put back in another order, or a mask were lost."""
+    network = build(name, CONFIG, 3)
+    together = networks.scores_of(network, OTHERS, CONFIG)
+    padded = OTHERS.padded(CONFIG.sequence_length, CONFIG.vocabulary_size)
+    assert together == pytest.approx(network.predict(padded, verbose=0)[:, 0], abs=1e-6)
+    assert len(set(together.round(5))) > 10
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_order_matters_to_what_remembers_it_and_not_to_a_mean(name: str) -> None:
+    ids = np.array([[1, 4, 5, 9], [1, 9, 5, 4]])
+    there, back = build(name, CONFIG, 3).predict(ids, verbose=0)[:, 0]
+    assert abs(there - back) > 1e-5
+    there, back = build("embeddings", CONFIG, 3).predict(ids, verbose=0)[:, 0]
+    assert there == pytest.approx(back, abs=1e-6)
+
+
+def trained(name: str, seed: int) -> list[float]:
+    told: list[Epoch] = []
+    config = CONFIG.model_copy(update={"epochs": 1})
+    fitted = fit(name, LEARNT, HELD_BACK, config, seed, told.append)
+    assert tuple(told) == fitted.history
+    return fitted.score(OTHERS).tolist()
+
+
+@pytest.mark.parametrize("name", ["embeddings", "gru"])
+def test_the_same_seed_gives_the_same_scores(name: str) -> None:
+    first = trained(name, 5)
+    keras.utils.set_random_seed(99)
+    assert first == trained(name, 5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_another_seed_gives_other_first_weights_and_another_order(name: str) -> None:
+    weights = [build(name, CONFIG, seed).get_weights() for seed in (5, 5, 6)]
+    kernels = [i for i, array in enumerate(weights[0]) if array.ndim == 2 and array.std() > 0]
+    assert len(kernels) >= 3
+    assert all(np.array_equal(weights[0][i], weights[1][i]) for i in kernels)
+    assert not any(np.array_equal(weights[0][i], weights[2][i]) for i in kernels)
+    orders = [np.concatenate(networks._mixed(LEARNT, CONFIG, 8, seed)()).tolist() for seed in (5, 5, 6)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_a_word_that_tells_the_label_is_learnt() -> None:
+    many = told_reviews(2_000, 4)
+    config = CONFIG.model_copy(update={"epochs": 12, "embedding_size": 8, "units": 16})
+    fitted = fit("embeddings", many, HELD_BACK, config, 1)
+    assert ((fitted.score(OTHERS) > 0.5) == OTHERS.label).mean() > 0.9
+
+
+def test_the_epoch_of_the_lowest_validation_loss_is_what_scores() -> None:
+    """Turned labels: what is learnt makes the held back reviews worse, and the first epoch is the best."""
+    turned = Reviews(HELD_BACK.review_id, HELD_BACK.split, (1 - HELD_BACK.label).astype(np.int8), HELD_BACK.tokens)
+    config = CONFIG.model_copy(update={"epochs": 12})
+    fitted = fit("embeddings", told_reviews(2_000, 4), turned, config, 1)
+    losses = [epoch.val_loss for epoch in fitted.history]
+    assert fitted.val_loss == min(losses) < losses[-1]
+    scores = fitted.score(turned)
+    right = np.where(turned.label == 1, scores, 1 - scores)
+    assert -np.log(right).mean() == pytest.approx(fitted.val_loss, abs=1e-5)
+
+
+def test_batches_hold_each_review_once_and_little_padding() -> None:
+    reviews = told_reviews(100, 9)
+    plan = networks._mixed(reviews, CONFIG, 8, 0)
+    first, second = plan(), plan()
+    for batches in (first, second):
+        assert sorted(np.concatenate(batches).tolist()) == list(range(100))
+    assert np.concatenate(first).tolist() != np.concatenate(second).tolist()
+    batch = next(iter(networks._batches(reviews, CONFIG, lambda: first)))
+    ids, labels = (part.numpy() for part in batch)
+    assert ids.shape[1] == min(reviews.n_tokens[first[0]].max(), 6)
+    assert labels.tolist() == reviews.label[first[0]].tolist()
+
+
+def test_a_loss_that_is_no_number_ends_in_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str, config: TrainConfig, seed: int) -> keras.Model:
+        network = build(name, config, seed)
+        network.set_weights([np.full(array.shape, np.nan) for array in network.get_weights()])
+        return network
+
+    monkeypatch.setattr(networks, "build", broken)
+    with pytest.raises(UsageError, match=r"embeddings diverged in epoch 1\.\nLeave it out"):
+        fit("embeddings", LEARNT, HELD_BACK, CONFIG, 0)

@@ -1,0 +1,89 @@
+"""TF-IDF against a second way to it: words as text through scikit-learn's own vectoriser, and sums by hand."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from sentiflow.baselines.fit import fit
+from sentiflow.baselines.models import STRENGTHS, counts
+from sentiflow.data.reviews import Reviews
+from sentiflow.recipes import TrainConfig
+
+from .conftest import told_reviews
+
+LEARNT, HELD_BACK, OTHERS = told_reviews(60, 1), told_reviews(30, 2), told_reviews(20, 3)
+
+
+def blurred(reviews: Reviews) -> Reviews:
+    """Every fifth label turned, so that the strength of the penalty makes a difference."""
+    label = reviews.label.copy()
+    label[::5] = 1 - label[::5]
+    return replace(reviews, label=label)
+
+
+def as_text(reviews: Reviews) -> list[str]:
+    """The last six ids of each review as words, without the start marker."""
+    return [" ".join(f"w{token}" for token in ids[-6:] if token >= 4) for ids in reviews.tokens]
+
+
+def test_counts_are_of_what_a_network_reads(config: TrainConfig) -> None:
+    tokens = [np.array([1, 4, 5, 5, 6, 7, 8, 5], np.int32), np.array([1, 11, 12, 4], np.int32)]
+    reviews = Reviews(np.array(["a", "b"]), np.full(2, "train"), np.array([0, 1], np.int8), tokens)
+    # The first is cut in front to 5 5 6 7 8 5; of the second, 12 is out of the vocabulary. Columns: ids 4 to 11.
+    assert counts(reviews, config).toarray().tolist() == [[0, 3, 1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]
+
+
+def test_scores_are_those_of_another_way_to_the_same_model(config: TrainConfig) -> None:
+    learnt, held_back = blurred(LEARNT), blurred(HELD_BACK)
+    vectoriser = TfidfVectorizer(
+        sublinear_tf=True, token_pattern=r"\S+", vocabulary=[f"w{i}" for i in range(4, 12)]
+    )
+    rows = vectoriser.fit_transform(as_text(learnt))
+    losses = {}
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=1000).fit(rows, learnt.label)
+        scores = model.predict_proba(vectoriser.transform(as_text(held_back)))[:, 1]
+        losses[strength] = -np.log(np.where(held_back.label == 1, scores, 1 - scores)).mean(), model
+    expected, best = min(losses.values(), key=lambda one: one[0])
+    fitted = fit("tfidf", learnt, held_back, config, 0)
+    assert losses[fitted.found["C"]][1] is best
+    assert fitted.val_loss == pytest.approx(expected, abs=1e-6)
+    others = best.predict_proba(vectoriser.transform(as_text(OTHERS)))[:, 1]
+    assert fitted.score(OTHERS) == pytest.approx(others, abs=1e-6)
+
+
+def test_a_review_by_hand(config: TrainConfig) -> None:
+    """Two words, one review of each label: the weights of both mirror each other, and a review of both is even."""
+    tokens = [np.array([1, 4], np.int32), np.array([1, 5], np.int32)]
+    reviews = Reviews(np.array(["a", "b"]), np.full(2, "train"), np.array([1, 0], np.int8), tokens)
+    fitted = fit("tfidf", reviews, reviews, config, 0)
+    both = replace(reviews, tokens=[np.array([1, 4, 5], np.int32), np.array([1, 4, 4, 4, 4], np.int32)])
+    even, positive = fitted.score(both)
+    assert even == pytest.approx(0.5, abs=1e-4)
+    assert positive == pytest.approx(fitted.score(reviews)[0])  # a word four times over is, normed, the word
+    # The weights w and -w minimise w w + 2 C log(1 + exp(-w)): the score solves w = C (1 - s).
+    strength = fitted.found["C"]
+    assert math.log(positive / (1 - positive)) == pytest.approx(strength * (1 - positive), abs=1e-3)
+
+
+def test_a_weight_a_word_of_the_vocabulary_and_one_more(config: TrainConfig) -> None:
+    assert fit("tfidf", LEARNT, HELD_BACK, config, 0).parameters == 8 + 1
+
+
+def test_validation_reviews_choose_and_are_not_learnt_from(config: TrainConfig) -> None:
+    """Whatever they are, the model is one of the five that the training reviews give."""
+    strengths = {}
+    for held_back in (HELD_BACK, blurred(HELD_BACK), replace(HELD_BACK, label=1 - HELD_BACK.label)):
+        fitted = fit("tfidf", LEARNT, held_back, config, 0)
+        scores = fitted.score(OTHERS).tolist()
+        assert strengths.setdefault(fitted.found["C"], scores) == scores
+    assert len(strengths) > 1
+
+
+def test_a_vocabulary_without_words_is_no_error(config: TrainConfig) -> None:
+    fitted = fit("tfidf", LEARNT, HELD_BACK, config.model_copy(update={"vocabulary_size": 4}), 0)
+    assert fitted.score(OTHERS) == pytest.approx([0.5] * 20)

@@ -1,0 +1,55 @@
+"""A small scorer, and a whole job with it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from sentiflow.batch.inputs import open_source
+from sentiflow.batch.output import Job, Parts, Totals, output_schema
+from sentiflow.batch.pipeline import Model, score_chunks
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job left: rows as dictionaries, in the order of the files."""
+
+    scored: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+    totals: Totals
+    advanced: int
+
+
+@pytest.fixture(scope="session")
+def scorer() -> TextScorer:
+    """Random weights that know four words."""
+    rng = np.random.default_rng(5)
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)
+    weights = Weights(*(rng.normal(0, 0.8, shape).astype(np.float32) for shape in shapes))
+    return TextScorer(weights, Vocabulary(("good", "bad", "film", "plot", "rare")), sequence_length=6)
+
+
+@pytest.fixture
+def job(scorer: TextScorer) -> Callable[..., Done]:
+    """Score an input from beginning to end."""
+
+    def run(path: Path, column: str = "text", keep: tuple[str, ...] = (), workers: int | None = None) -> Done:
+        source = open_source(path, column, keep)
+        parts = Parts(path.parent / "out.parquet")
+        parts.begin(Job(str(path), source.identity(), column, list(keep), "m", 3, ""))
+        steps: list[int] = []
+        score_chunks(source, Model("m", 3, scorer), parts, workers, steps.append)
+        totals = parts.finish(output_schema(source))
+        lines = totals.rejects.read_text(encoding="utf-8").splitlines() if totals.rejects else []
+        assert sum(steps) == source.total  # a bar ends where its total is
+        return Done(
+            pq.read_table(parts.output).to_pylist(), [json.loads(line) for line in lines], totals, sum(steps)
+        )
+
+    return run

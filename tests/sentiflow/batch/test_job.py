@@ -1,0 +1,305 @@
+"""Tests of scoring with registered versions; what a kill leaves is made by an interrupt at a given row."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sentiflow.batch import job as module
+from sentiflow.batch.job import Request, Scored, score_input
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.monitoring.text_log import Entry, unread
+from sentiflow.progress import Advance
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.tracking.client import connect
+from tests.world import Trained, World
+
+ROWS = 7_000  # four chunks
+TEXTS = [f"good {'film ' * (k % 7)}{'bad' if k % 3 else ''}" for k in range(ROWS)]
+
+
+def scorer(seed: int) -> TextScorer:
+    rng = np.random.default_rng(seed)
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)
+    weights = Weights(*(rng.normal(0, 0.8, shape).astype(np.float32) for shape in shapes))
+    return TextScorer(weights, Vocabulary(("good", "bad", "film")), sequence_length=6)
+
+
+@pytest.fixture
+def registry(world: World) -> MlflowClient:
+    """Two versions with files to score with."""
+    client = connect(world.settings)
+    experiment = client.create_experiment("any", artifact_location=(world.root / "files").as_uri())
+    client.create_registered_model("imdb-sentiment")
+    for seed in (1, 2):
+        model = client.create_logged_model(experiment, name="imdb-sentiment")
+        folder = Path(model.artifact_location.removeprefix("file://")) / "artifacts"
+        folder.mkdir(parents=True)
+        scorer(seed).save(folder)
+        client.create_model_version("imdb-sentiment", f"models:/{model.model_id}", model_id=model.model_id)
+    return client
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "in.csv"
+    pd.DataFrame({"text": TEXTS}).to_csv(made, index=False)
+    return made
+
+
+def run(world: World, request: Request, said: list[str] | None = None) -> Scored:
+    return score_input(request, world.settings, say=[].append if said is None else said.append)
+
+
+def interrupted(world: World, request: Request) -> None:
+    """Run until two chunks are finished."""
+
+    @contextmanager
+    def progress(_what: str, _total: int) -> Iterator[Advance]:
+        steps: list[int] = []
+
+        def advance(step: int) -> None:
+            steps.append(step)
+            if len(steps) == 2:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    with pytest.raises(KeyboardInterrupt):
+        score_input(request, world.settings, progress)
+    assert not request.output.exists()
+
+
+def scores(done: Scored) -> np.ndarray:
+    return pq.read_table(done.output)["score"].to_numpy()
+
+
+def test_a_run_that_was_ended_goes_on_and_gives_what_one_run_gives(
+    world: World, registry: MlflowClient, path: Path
+) -> None:
+    request = Request(path, world.root / "out.parquet")
+    interrupted(world, request)
+    said: list[str] = []
+    done = run(world, request, said)
+    assert said == ["Going on where an unfinished run was: 4,096 rows are done."]
+    assert (done.rows, done.totals.rows) == (ROWS - 4_096, ROWS)
+    whole = run(world, Request(path, world.root / "whole.parquet"))
+    assert pq.read_table(done.output).equals(pq.read_table(whole.output))
+    assert sorted(file.name for file in world.root.glob("*out*")) == ["out.parquet"]
+
+
+def test_a_run_goes_on_with_the_version_that_it_began_with(
+    world: World, registry: MlflowClient, path: Path
+) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    request = Request(path, world.root / "out.parquet")
+    interrupted(world, request)
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "2")
+    said: list[str] = []
+    done = run(world, request, said)
+    assert said[0].startswith("Version 1 scores") and "version 2 (champion)" in said[0]
+    assert set(pq.read_table(done.output)["version"].to_pylist()) == {1}
+    np.testing.assert_allclose(scores(done), scorer(1).score(TEXTS), rtol=0, atol=1e-14)
+    assert run(world, request).version.number == 2  # a finished run binds nobody
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda request: Request(request.source, request.output, version=1), "had another version"),
+        (lambda request: Request(request.source, request.output, keep=("text",)), "had another --keep"),
+        (lambda request: Request(request.source, request.output, restart=True), "is not used"),
+    ],
+    ids=["version", "keep", "restart"],
+)
+def test_another_job_begins_anew_and_says_why(
+    world: World, registry: MlflowClient, path: Path, change: object, told: str
+) -> None:
+    request = Request(path, world.root / "out.parquet")
+    interrupted(world, request)
+    said: list[str] = []
+    done = run(world, change(request), said)  # type: ignore[operator]
+    assert len(said) == 1 and said[0].startswith("Beginning anew") and told in said[0]
+    assert done.rows == ROWS
+
+
+def test_a_changed_input_begins_anew_with_the_version_in_use(
+    world: World, registry: MlflowClient, path: Path
+) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    request = Request(path, world.root / "out.parquet")
+    interrupted(world, request)
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "2")
+    path.write_text(path.read_text().replace("good", "fine"))  # the same size
+    said: list[str] = []
+    done = run(world, request, said)
+    assert said == ["Beginning anew: an unfinished run had another content of the input and another version "
+                    "and another content of the version."]  # fmt: skip
+    np.testing.assert_allclose(
+        scores(done), scorer(2).score([text.replace("good", "fine") for text in TEXTS]), rtol=0, atol=1e-14
+    )
+
+
+def test_a_version_that_was_deleted_since_is_replaced_by_the_one_in_use(
+    world: World, registry: MlflowClient, path: Path
+) -> None:
+    request = Request(path, world.root / "out.parquet")
+    interrupted(world, request)
+    registry.delete_model_version("imdb-sentiment", "2")
+    said: list[str] = []
+    assert run(world, request, said).version.number == 1
+    assert "another version" in said[0]
+
+
+def test_a_version_whose_files_became_another_model_begins_anew(
+    world: World, registry: MlflowClient, path: Path
+) -> None:
+    request = Request(path, world.root / "out.parquet")
+    interrupted(world, request)
+    for folder in (world.root / "files").rglob("artifacts"):
+        if (folder / "weights.npz").exists():
+            scorer(9).save(folder)
+    said: list[str] = []
+    done = run(world, request, said)
+    assert "another content of the version" in said[0]
+    np.testing.assert_allclose(scores(done), scorer(9).score(TEXTS), rtol=0, atol=1e-14)
+
+
+def test_an_input_that_changes_while_it_is_read_gives_no_output(
+    world: World, registry: MlflowClient, path: Path
+) -> None:
+    @contextmanager
+    def progress(_what: str, _total: int) -> Iterator[Advance]:
+        def advance(_step: int) -> None:
+            with path.open("a") as stream:
+                stream.write("more\n")
+
+        yield advance
+
+    request = Request(path, world.root / "out.parquet")
+    with pytest.raises(WorldError, match="changed while it was read"):
+        score_input(request, world.settings, progress)
+    assert not request.output.exists()
+
+
+def test_a_table_without_rows_is_refused_and_what_was_there_stays(
+    world: World, registry: MlflowClient, path: Path
+) -> None:
+    path.write_text("text\n\n")
+    output = world.root / "out.parquet"
+    output.write_bytes(b"an earlier output")
+    with pytest.raises(UsageError, match="holds no rows"):
+        run(world, Request(path, output))
+    assert output.read_bytes() == b"an earlier output"
+    assert not list(world.root.glob(".*"))
+
+
+@pytest.fixture(scope="module")
+def expected(trained: Trained) -> tuple[list[str], pd.DataFrame]:
+    """Texts of all sorts, and what MLflow's own loading says of them."""
+    import mlflow.pyfunc
+
+    texts = [
+        "The acting was dull and wooden.", "The direction was touching.\nAnd at times, rewarding!",
+        "¡Película «estupenda»! 😀 ß İstanbul", '"quoted", with commas', "?!", "zzz unknown qqq",
+        "The acting was fine but the ending was a mess. " * 60,
+    ]  # fmt: skip
+    connect(trained.world.settings)
+    model = mlflow.pyfunc.load_model("models:/sample-sentiment/1")
+    return texts, model.predict(pd.DataFrame({"text": texts}))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "folder"])
+def test_every_kind_of_input_scores_as_mlflow_does(
+    trained: Trained, expected: tuple[list[str], pd.DataFrame], tmp_path: Path, kind: str
+) -> None:
+    texts, said = expected
+    frame, path = pd.DataFrame({"text": texts}), tmp_path / f"in.{kind}"
+    if kind == "csv":
+        frame.to_csv(path, index=False)
+    elif kind == "jsonl":
+        path.write_text("".join(f"{json.dumps({'text': text})}\n" for text in texts))
+    elif kind == "parquet":
+        frame.to_parquet(path)
+    else:
+        path.mkdir()
+        for k, text in enumerate(texts):
+            (path / f"{k}.txt").write_text(text, encoding="utf-8")
+    done = run(trained.world, Request(path, tmp_path / "out.parquet", workers=2))
+    made = pd.read_parquet(done.output)
+    assert made["row"].tolist() == list(range(len(texts)))
+    assert made["label"].tolist() == said["label"].tolist()
+    np.testing.assert_allclose(made["score"], said["score"], rtol=0, atol=1e-12)
+    assert set(made["model"]) == {"sample-sentiment"} and set(made["version"]) == {1}
+
+
+def logged(folder: Path) -> list[Entry]:
+    with unread(folder, "imdb-sentiment", {}) as found:
+        return list(found.entries())
+
+
+def test_an_even_sample_of_what_is_scored_goes_to_the_text_log(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path
+) -> None:
+    settings = world.settings.model_copy(update={"text_log": tmp_path / "log"})
+    score_input(Request(path, tmp_path / "out.parquet"), settings)
+    entries = logged(tmp_path / "log")
+    assert len(entries) == 5_000  # of 7,000
+    assert {(entry.source, entry.model, entry.version) for entry in entries} == {("scored", "imdb-sentiment", 2)}
+    table = pq.read_table(tmp_path / "out.parquet").to_pydict()
+    said = dict(zip(TEXTS, table["score"], strict=True))
+    assert [entry.score for entry in entries] == pytest.approx([said[entry.text] for entry in entries], abs=1e-12)
+
+
+def test_an_interrupted_scoring_and_its_rest_log_each_row_once(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbered = [f"{k} good film" for k in range(4_500)]
+    pd.DataFrame({"text": numbered}).to_csv(path, index=False)
+    log = tmp_path / "log"
+    monkeypatch.setenv("SENTIFLOW_TEXT_LOG", str(log))
+    request = Request(path, tmp_path / "out.parquet")
+    interrupted(world, request)
+    before = len(logged(log))
+    run(world, request)
+    assert 0 < before < 4_500
+    assert sorted(entry.text for entry in logged(log)) == sorted(numbered)
+
+
+def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = world.settings.model_copy(update={"text_log": tmp_path / "file" / "log"})
+    said: list[str] = []
+    scored = score_input(Request(path, tmp_path / "out.parquet"), settings, say=said.append)
+    assert scored.totals.scored == ROWS
+    assert [line for line in said if "nothing is kept for monitoring" in line] == said
+
+
+def test_what_a_version_scores_with_is_known_again_and_told_from_all_else() -> None:
+    """Red if a setting or an array were left out, or if what is absent were known by where it lies in memory."""
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (8, 1), (1,)
+    ones = [np.ones(shape, np.float32) for shape in shapes]
+    both = Weights(*ones, True, *ones[1:4])
+
+    def digest(weights: Weights) -> str:
+        return module._digest(TextScorer(weights, Vocabulary(("good",)), 6))
+
+    found = {
+        digest(both),
+        digest(replace(both, pooling="mean")),
+        digest(replace(both, others=(both,))),
+        digest(replace(both, backward_bias=np.zeros(4, np.float32))),
+        digest(Weights(*ones[:4], np.ones((4, 1), np.float32), ones[5], True)),
+        digest(Weights(*ones[:4], np.ones((4, 1), np.float32), ones[5], False)),
+    }
+    assert len(found) == 6
+    assert digest(Weights(*ones, True, *ones[1:4])) == digest(both)

@@ -1,0 +1,97 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sentiflow.batch.source import MISSING, NOT_UTF8, SURROGATE, TOO_LONG
+from sentiflow.batch.text_tables import JsonLines
+from sentiflow.errors import UsageError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "in.jsonl"
+
+
+def outcomes(path: Path, *lines: bytes) -> list[str]:
+    """What each row gives: its text, or the reason why there is none."""
+    path.write_bytes(b"\n".join(lines))
+    return [row.reason or row.text for row in JsonLines(path, "text", ()).rows()]
+
+
+GOOD = b'{"text": "good"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": null}', MISSING),
+        (b'{"other": 1}', MISSING),
+        (b'{"text": NaN}', MISSING),
+        (b'{"text": 5}', "not text: number"),
+        (b'{"text": 1.5}', "not text: number"),
+        (b'{"text": true}', "not text: boolean"),
+        (b'{"text": ["good"]}', "not text: array"),
+        (b'{"text": {"en": "good"}}', "not text: object"),
+        (b'{"text": ""}', "blank text"),
+        (b'{"text": " \\n"}', "blank text"),
+        (b'{"text": "caf\xe9"}', NOT_UTF8),
+        (b'{"text": "\\ud83d"}', SURROGATE),
+        (b'{"text": "good"', "not JSON: Expecting ',' delimiter at character 15"),
+        (b"good", "not JSON: Expecting value at character 0"),
+        (b'["good"]', "not an object: array"),
+        (b'"good"', "not an object: text"),
+        (b"null", "not an object: null"),
+        (b"[" * 300_000, "not JSON: nested too deeply"),
+        (b'{"text": ' + b"[" * 300_000 + b"]" * 300_000 + b"}", "not JSON: nested too deeply"),
+        (b'{"text": "good", "n": ' + b"9" * 5_000 + b"}",
+         "not JSON: Exceeds the limit (4300 digits) for integer string conversion"),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_a_row_that_cannot_be_scored_is_told_why_and_costs_no_other(path: Path, line: bytes, reason: str) -> None:
+    assert outcomes(path, GOOD, line, GOOD) == ["good", reason, "good"]
+
+
+def test_blank_lines_a_mark_in_front_and_carriage_returns_are_no_rows(path: Path) -> None:
+    assert outcomes(path, b"\xef\xbb\xbf" + GOOD + b"\r", b"", b" \t\r", GOOD, b"") == ["good", "good"]
+
+
+def test_any_unicode_arrives_escaped_or_not(path: Path) -> None:
+    text = "Ünï — 😀 مرحبا \u2028 \u0000"
+    lines = [json.dumps({"text": text}, ensure_ascii=ascii).encode() for ascii in (True, False)]
+    assert outcomes(path, *lines) == [text, text]
+
+
+def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiflow.batch.text_tables.MOST", 50)
+    assert outcomes(path, GOOD, b'{"text": "' + b"x" * 170 + b'"}', GOOD) == ["good", TOO_LONG, "good"]
+
+
+def test_kept_values_are_text_or_json(path: Path, job: Callable) -> None:
+    values = ["é", "", 7, 0.5, True, None, [1, "a"], {"k": None}]
+    path.write_text(
+        "".join(f"{json.dumps({'text': 'good', 'id': value})}\n" for value in values) + '{"text": "good"}\n'
+    )
+    kept = [row["id"] for row in job(path, keep=("id",)).scored]
+    assert kept == ["é", "", "7", "0.5", "true", None, '[1, "a"]', '{"k": null}', None]
+
+
+def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callable) -> None:
+    path.write_text('{"text": "good", "id": "\\udfff"}\n{"text": "good", "id": 1}\n')
+    done = job(path, keep=("id",))
+    assert [(row["row"], row["reason"]) for row in done.rejects] == [(0, SURROGATE)]
+    assert [row["row"] for row in done.scored] == [1]
+
+
+def test_a_column_that_no_row_has_is_refused_with_those_that_there_are(path: Path) -> None:
+    with pytest.raises(UsageError, match="no column text; there are: body, id"):
+        outcomes(path, b'{"body": "good"}', b'{"id": 1}')
+
+
+def test_a_file_without_any_object_is_all_rejects(path: Path, job: Callable) -> None:
+    path.write_text("[\n1,\n]\n")
+    done = job(path)
+    assert (done.totals.rows, done.totals.scored, done.scored) == (3, 0, [])
+    assert [row["value"] for row in done.rejects] == ["[", "1,", "]"]

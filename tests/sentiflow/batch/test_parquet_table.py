@@ -1,0 +1,108 @@
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sentiflow.batch.inputs import ParquetTable
+from sentiflow.errors import UsageError, WorldError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "in.parquet"
+
+
+def reasons(path: Path, column: pa.Array) -> list[str]:
+    """The reason of each row, empty for what can be scored."""
+    pq.write_table(pa.table({"text": column}), path)
+    (chunk,) = ParquetTable(path, "text", ()).chunks()
+    found = {reject.row: reject.reason for reject in chunk.rejects}
+    return [found.get(row, "") for row in range(len(column))]
+
+
+BROKEN = pa.array([b"good", b"caf\xe9", None], pa.binary())
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array(["good", None, " "]), ["", "missing", "blank text"]),
+        (pa.array(["good", None], pa.large_string()), ["", "missing"]),
+        (pa.array(["good", None, "good"]).dictionary_encode(), ["", "missing", ""]),
+        (BROKEN.view(pa.string()), ["", "not UTF-8", "missing"]),
+        (pa.array([None, None], pa.null()), ["missing", "missing"]),
+        (pa.array([1, None]), ["not text: int64", "missing"]),
+        (pa.array([1.5, float("nan"), None]), ["not text: double", "missing", "missing"]),
+        (BROKEN, ["not text: binary", "not text: binary", "missing"]),
+        (pa.array([["good"], None]), ["not text: list<element: string>", "missing"]),
+        (pa.array([1, None], pa.timestamp("ns")), ["not text: timestamp[ns]", "missing"]),
+        (pa.array([date(2026, 1, 1)]), ["not text: date32[day]"]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_what_each_type_of_column_gives(path: Path, column: pa.Array, expected: list[str]) -> None:
+    assert reasons(path, column) == expected
+
+
+def test_kept_columns_keep_type_and_value_beside_rejects_and_over_chunks(path: Path, job: Callable) -> None:
+    n = 5_000
+    table = pa.table(
+        {
+            "text": [None if k % 7 == 0 else "good" for k in range(n)],
+            "number": pa.array(range(n), pa.uint16()),
+            "moment": pa.array(range(n), pa.timestamp("ns", tz="Europe/Berlin")),
+            "kind": pa.array([f"kind {k % 300}" for k in range(n)]).dictionary_encode(),
+            "list": pa.array([[k, None] for k in range(n)], pa.list_(pa.int8() if n < 100 else pa.int32())),
+            "large": pa.array([str(k) for k in range(n)], pa.large_string()),
+        }
+    )
+    pq.write_table(table, path, row_group_size=1_000)
+    keep = tuple(table.column_names[1:])
+    done = job(path, keep=keep)
+    assert done.totals.scored == n - 715 and len(done.rejects) == 715
+    made = pq.read_table(path.parent / "out.parquet")
+    expected = table.filter(pa.array([k % 7 != 0 for k in range(n)]))
+    for name in keep:
+        assert made[name].type == table[name].type
+        assert made[name].to_pylist() == expected[name].to_pylist(), name
+    assert made["row"].to_pylist() == [k for k in range(n) if k % 7]
+
+
+def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
+    pq.write_table(pa.table({"text": ["good"] * 10_000 + ["x" * 50_000] * 1_000}), path)
+    chunks = list(ParquetTable(path, "text", ()).chunks())
+    assert sum(map(len, chunks)) == 11_000
+    assert max(map(len, chunks)) <= 2_048
+    assert max(sum(map(len, chunk.texts)) for chunk in chunks) <= 8_000_000 + 256 * 50_000
+
+
+def test_what_is_no_parquet_is_refused(path: Path) -> None:
+    path.write_text("text\ngood\n")
+    with pytest.raises(UsageError, match="cannot be read as Parquet"):
+        ParquetTable(path, "text", ())
+
+
+def test_damage_further_down_names_the_row(path: Path) -> None:
+    rng = np.random.default_rng(1)
+    texts = pa.array(["".join(map(chr, row)) for row in rng.integers(97, 122, (20_000, 40))])
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=5_000, use_dictionary=False, compression="zstd")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 5_000] = bytes(5_000)
+    path.write_bytes(content)
+    with pytest.raises(WorldError, match=r"cannot be read beyond row [\d,]+:"):
+        list(ParquetTable(path, "text", ()).chunks())
+
+
+def test_columns_of_views_are_kept_beside_rejected_rows(path: Path) -> None:
+    """Red if Arrow, which picks no rows from views, is asked to."""
+    table = pa.table({"text": ["good", None, "bad"], "kept": pa.array(["a", "b", "c"], pa.string_view())})
+    pq.write_table(table, path)
+    kind = pq.read_schema(path).field("kept").type
+    (chunk,) = ParquetTable(path, "text", ["kept"]).chunks()
+    assert chunk.columns["kept"].to_pylist() == ["a", "c"]
+    assert chunk.columns.schema.field("kept").type == kind

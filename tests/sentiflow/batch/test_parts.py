@@ -1,0 +1,121 @@
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sentiflow.batch import output as module
+from sentiflow.batch.output import Job, Parts
+from sentiflow.batch.source import Reject
+from sentiflow.errors import WorldError
+
+JOB = Job("/in.csv", {"size": 7}, "text", ["id"], "m", 3, "abc")
+SCHEMA = pa.schema([("row", pa.int64())])
+
+
+def table(*rows: int) -> pa.Table:
+    return pa.table({"row": pa.array(rows, pa.int64())}, schema=SCHEMA)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    """A job of which two parts of three are done."""
+    made = Parts(tmp_path / "out.parquet")
+    made.begin(JOB)
+    made.add(0, table(0, 1), [])
+    made.add(2, table(5), [Reject(4, "", "missing", ""), Reject(6, "", "not text: number", "7")])
+    return made
+
+
+def test_another_process_finds_job_and_parts(parts: Parts) -> None:
+    again = Parts(parts.output)
+    assert again.left() == JOB
+    again.resume()
+    assert again.rows == {0: 2, 2: 3}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"source": "of another format"}'])
+def test_a_job_that_cannot_be_told_is_none(parts: Parts, content: str) -> None:
+    (parts.folder / "job.json").write_text(content)
+    assert Parts(parts.output).left() is None
+
+
+def test_a_job_of_another_format_is_another_job(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert replace(JOB, code="parts 0") != parts.left()
+
+
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_damaged_part_and_one_half_written_are_none(parts: Parts, size: int) -> None:
+    part = parts.folder / "00000002.arrow"
+    os.truncate(part, size if size >= 0 else part.stat().st_size - 1)
+    (parts.folder / ".00000001.arrow.abc.partial").write_bytes(b"half")
+    again = Parts(parts.output)
+    again.resume()
+    assert again.rows == {0: 2}
+    assert sorted(path.name for path in parts.folder.iterdir()) == ["00000000.arrow", "job.json"]
+
+
+def test_the_output_holds_the_parts_in_order_whatever_order_they_were_done_in(parts: Parts) -> None:
+    parts.add(1, table(2, 3), [])
+    totals = parts.finish(SCHEMA)
+    assert pq.read_table(parts.output).to_pydict() == {"row": [0, 1, 2, 3, 5]}
+    assert (totals.rows, totals.scored, totals.reasons) == (7, 5, {"missing": 1, "not text": 1})
+    lines = (parts.output.parent / "out.rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in lines] == [4, 6]
+    assert sorted(path.name for path in parts.output.parent.iterdir()) == ["out.parquet", "out.rejects.jsonl"]
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+def test_nobody_else_can_read_what_is_written(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parts.folder.stat().st_mode & 0o777 == 0o700
+    assert modes(parts.folder) == {"job.json": 0o644, "00000000.arrow": 0o600, "00000002.arrow": 0o600}
+    output = parts.output
+    for path in (output, output.with_name("out.rejects.jsonl")):  # of an earlier run, open to all
+        path.write_bytes(b"")
+        path.chmod(0o644)
+    before = []
+    replace_ = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (before.append(self.stat().st_mode & 0o777), replace_(self, to))[1]
+    )
+    parts.finish(SCHEMA)
+    assert before == [0o600, 0o600]
+    assert modes(output.parent) == {"out.parquet": 0o600, "out.rejects.jsonl": 0o600}
+
+
+def test_rejects_of_an_earlier_run_go_when_there_are_none(parts: Parts) -> None:
+    parts.finish(SCHEMA)
+    parts.begin(JOB)
+    parts.add(0, table(0), [])
+    assert parts.finish(SCHEMA).rejects is None
+    assert [path.name for path in parts.output.parent.iterdir()] == ["out.parquet"]
+
+
+def test_a_job_begun_anew_finds_nothing_done(parts: Parts) -> None:
+    again = Parts(parts.output)
+    again.begin(JOB)
+    again.resume()
+    assert again.rows == {}
+
+
+def test_a_part_that_vanished_is_told_and_no_output_appears(parts: Parts) -> None:
+    (parts.folder / "00000000.arrow").unlink()
+    with pytest.raises(WorldError, match="gone or damaged"):
+        parts.finish(SCHEMA)
+    assert not parts.output.exists()
+
+
+def test_small_parts_become_few_row_groups(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GROUP_ROWS", 10)
+    parts.begin(JOB)
+    for number in range(25):
+        parts.add(number, table(number), [])
+    parts.finish(SCHEMA)
+    about = pq.read_metadata(parts.output)
+    assert [about.row_group(k).num_rows for k in range(about.num_row_groups)] == [10, 10, 5]

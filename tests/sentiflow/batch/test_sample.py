@@ -1,0 +1,56 @@
+"""Tests of the sample of a scored input that monitoring gets."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sentiflow.batch.pipeline import Sample
+from sentiflow.batch.source import Chunk
+
+
+def chunks(n: int, size: int, length: int = 5) -> list[Chunk]:
+    """Rows 0 to n, each a text that tells its number."""
+    rows = list(range(n))
+    return [
+        Chunk(k, part, [f"{row:0{length}d}" for row in part], pa.table({}), [], 0)
+        for k, part in enumerate(rows[i : i + size] for i in range(0, n, size))
+    ]
+
+
+def sampled(most: int, n: int, size: int, characters: int = 10**9) -> list[tuple[int, str, float]]:
+    sample = Sample(most)
+    for chunk in chunks(n, size):
+        sample.add(chunk, np.array(chunk.rows) / n)
+    return sample.rows(characters)
+
+
+def test_an_input_that_is_small_is_taken_whole() -> None:
+    assert sampled(100, 50, 20) == [(k, f"{k:05d}", k / 50) for k in range(50)]
+
+
+def test_a_large_one_gives_so_many_rows_as_likely_from_its_end_as_from_its_beginning() -> None:
+    rows = [row for row, _text, _score in sampled(2_000, 50_000, 2_048)]
+    assert len(rows) == len(set(rows)) == 2_000
+    counts, _ = np.histogram(rows, 10, (0, 50_000))
+    assert counts.min() > 150 and counts.max() < 250  # 200 expected, 13 the standard deviation
+
+
+def test_how_the_work_is_cut_makes_no_difference() -> None:
+    assert sampled(200, 5_000, 7) == sampled(200, 5_000, 2_048) == sampled(200, 5_000, 5_000)
+
+
+@pytest.mark.parametrize("characters", [0, 4, 1_000])
+def test_it_takes_no_more_characters_than_there_is_room_for(characters: int) -> None:
+    rows = sampled(500, 10_000, 2_048, characters)
+    assert sum(len(text) for _row, text, _score in rows) == characters // 5 * 5
+    assert set(rows) <= set(sampled(500, 10_000, 2_048))
+
+
+def test_each_text_keeps_its_score() -> None:
+    assert all(text == f"{row:05d}" and score == row / 9_000 for row, text, score in sampled(300, 9_000, 1_000))
+
+
+def test_a_chunk_of_rejects_alone_adds_nothing() -> None:
+    sample = Sample()
+    sample.add(Chunk(0, [], [], pa.table({}), [], 0), np.empty(0))
+    assert sample.rows(100) == []

@@ -1,0 +1,95 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiflow.batch.pipeline import Workers
+from sentiflow.errors import WorldError
+from sentiflow.scoring import TextScorer
+
+TEXTS = ["good film", "bad plot", "", "é good \x00", "good " * 1_000]
+
+
+def children() -> set[int]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+def test_several_processes_score_as_one_does_and_are_gone_afterwards(scorer: TextScorer) -> None:
+    before = children()
+    with Workers(scorer, 3) as pool:
+        found = [pool.score(TEXTS[k:]) for k in range(len(TEXTS) + 1)]
+        for k, future in enumerate(found):
+            np.testing.assert_array_equal(future.result(), scorer.score(TEXTS[k:], threads=1))
+        assert len(children() - before) == 3
+    assert children() <= before
+
+
+def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer) -> None:
+    before = children()
+    with (
+        pytest.raises(WorldError, match="A scoring process ended by signal 9"),
+        Workers(scorer, 2) as pool,
+    ):
+        pool.score(TEXTS).result()
+        for pid in children() - before:
+            os.kill(pid, signal.SIGKILL)
+        pool.score(TEXTS).result()
+    assert children() <= before
+
+
+def test_processes_end_with_a_starter_that_is_killed() -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nimport numpy as np\n"
+        "from sentiflow.batch.pipeline import Workers\n"
+        "from sentiflow.scoring import TextScorer, Vocabulary, Weights\n"
+        "shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)\n"
+        "scorer = TextScorer(Weights(*(np.zeros(s, np.float32) for s in shapes)), Vocabulary(['a']), 6)\n"
+        "with Workers(scorer, 2) as pool:\n"
+        "    [pool.score(['a']).result() for _ in range(4)]\n"
+        "    sys.stdout.write(Path(f'/proc/self/task/{os.getpid()}/children').read_text())\n"
+        "    sys.stdout.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    until = time.monotonic() + 10
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < until, "they outlive their starter"
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has asked about yet has ended all the same."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_module_of_the_same_name_in_the_current_folder_is_not_taken(
+    scorer: TextScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("numpy", "sentiflow", "pickle"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    with Workers(scorer, 1) as pool:
+        assert len(pool.score(TEXTS).result()) == len(TEXTS)
+
+
+def test_a_worker_loads_numpy_and_scoring_only() -> None:
+    code = (
+        "import sys, sentiflow.batch.worker, sentiflow.batch.words\n"
+        "sys.stdout.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not set(loaded) & {"pyarrow", "pandas", "pydantic", "rich", "filelock", "prefect", "mlflow"}

@@ -1,0 +1,222 @@
+"""Tests of reading arrays without running what a pickle may hide."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.lib import format as npy
+
+from sentiflow.data.imdb import read_arrays
+from sentiflow.errors import WorldError
+
+
+class Hostile:
+    """Makes a folder as soon as it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
+def lists(*items: object) -> np.ndarray:
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+def archive_of(path: Path, **pickles: bytes) -> Path:
+    """An npz whose members are object arrays with the given pickles, as np.save would frame them."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in pickles.items():
+            stream = io.BytesIO()
+            npy.write_array_header_1_0(stream, {"descr": "|O", "fortran_order": False, "shape": (2,)})
+            archive.writestr(f"{name}.npy", stream.getvalue() + content)
+    return path
+
+
+def test_lists_and_plain_arrays_are_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=lists([1, 2], [3]), y=np.array([1, 0]))
+    arrays = read_arrays(tmp_path / "a.npz", ("x", "y"))
+    assert {name: array.tolist() for name, array in arrays.items()} == {"x": [[1, 2], [3]], "y": [1, 0]}
+
+
+def test_a_compressed_archive_is_read(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=lists([1, 2], [3]))
+    assert read_arrays(tmp_path / "a.npz", ("x",))["x"].tolist() == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("home", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_pickles_of_both_numpy_generations_are_read(tmp_path: Path, home: bytes) -> None:
+    # Protocol 3 names a global as plain text that ends with the line, so that it can be exchanged here.
+    content = pickle.dumps(lists([1, 2], [3]), protocol=3)
+    names = (b"numpy._core.multiarray", b"numpy.core.multiarray")
+    for name in names:
+        content = content.replace(b"c" + name + b"\n", b"c" + home + b"\n")
+    assert home + b"\n_reconstruct" in content
+    path = archive_of(tmp_path / "a.npz", x=content)
+    assert read_arrays(path, ("x",))["x"].tolist() == [[1, 2], [3]]
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    return tmp_path / "marker"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, marker: Path) -> Path:
+    """An archive that is shown to be alive, then disarmed again."""
+    path = tmp_path / "hostile.npz"
+    np.savez(path, x=lists([1], Hostile(marker)))
+    with np.load(path, allow_pickle=True) as arrays:
+        arrays["x"]
+    assert marker.exists()
+    marker.rmdir()
+    return path
+
+
+def test_a_hostile_pickle_does_not_run(hostile: Path, marker: Path) -> None:
+    with pytest.raises(WorldError):
+        read_arrays(hostile, ("x",))
+    assert not marker.exists()
+
+
+def test_a_hostile_pickle_is_refused_by_what_it_asks_for(hostile: Path) -> None:
+    with pytest.raises(
+        WorldError, match=r"hostile\.npz: the pickle asks for (posix|nt)\.mkdir, which is not allowed"
+    ):
+        read_arrays(hostile, ("x",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "builtins eval",
+        "os system",
+        "numpy.core.multiarray fromfile",
+        "numpy.core.multiarray scalar",
+        "numpy load",
+        "numpy.testing runstring",
+    ],
+)
+def test_other_globals_are_refused_even_of_numpy(tmp_path: Path, name: str) -> None:
+    content = b"c" + name.replace(" ", "\n").encode() + b"\n."
+    with pytest.raises(WorldError, match=f"asks for {name.replace(' ', '.')}, which is not allowed"):
+        read_arrays(archive_of(tmp_path / "a.npz", x=content), ("x",))
+
+
+def test_a_pickle_of_something_else_than_an_array_is_refused(tmp_path: Path) -> None:
+    path = archive_of(tmp_path / "a.npz", x=pickle.dumps([[1], [2]]))
+    with pytest.raises(WorldError, match="expected an array, got list"):
+        read_arrays(path, ("x",))
+
+
+# Pieces of protocol 0, in which a pickle can be written by hand.
+NDARRAY, DTYPE, MAKE = b"cnumpy\nndarray\n", b"cnumpy\ndtype\n", b"cnumpy._core.multiarray\n_reconstruct\n"
+OBJECT = DTYPE + b"(VO8\nI00\nI01\ntR"
+EMPTY = MAKE + b"(" + NDARRAY + b"(I0\ntVb\ntR"
+HUGE = b"8589934592"
+
+BROKEN = {
+    "an array over memory of the file's choice": NDARRAY + b"((I1\nt" + OBJECT + b"C\x08AAAAAAAAtR.",
+    "an array of pointers by its state": EMPTY + b"(I1\n(I1\nt" + OBJECT + b"I00\nC\x08AAAAAAAAtb.",
+    "an array whose shape is not its rows'": EMPTY + b"(I1\n(I9\nt" + OBJECT + b"I00\n(lp0\ntb.",
+    "a huge array by its shape": EMPTY + b"(I1\n(I" + HUGE + b"\nt" + OBJECT + b"I00\n(lp0\ntb.",
+    "a huge array made at once": MAKE + b"(" + NDARRAY + b"(I" + HUGE + b"\ntVb\ntR.",
+    "an array of void": MAKE + b"(" + DTYPE + b"(VV" + HUGE + b"\ntRt.",
+    "another dtype": EMPTY + b"(I1\n(I1\nt" + DTYPE + b"(Vi8\ntRI00\n(lp0\ntb.",
+    "an array that was never filled": EMPTY + b".",
+    "a row that is no list": EMPTY + b"(I1\n(I1\nt" + OBJECT + b"I00\n(lI7\natb.",
+    "a number that is none": EMPTY + b"(I1\n(I1\nt" + OBJECT + b"I00\n(l(lF0.5\naatb.",
+    "a row changed after it was shown": EMPTY + b"(I1\n(I1\nt" + OBJECT + b"I00\n(l(lp9\natbg9\n(la0.",
+    "a text longer than any memory": b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.",
+    "rows repeated until they fill the memory": (
+        EMPTY + b"(I1\n(I100\nt" + OBJECT + b"I00\n(l(l" + b"I1\na" * 99 + b"p9\na" + b"g9\na" * 99 + b"tb."
+    ),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_a_pickle_cannot_choose_memory(tmp_path: Path, content: bytes) -> None:
+    """In a process of its own: where it can, it ends that process."""
+    path = archive_of(tmp_path / "a.npz", x=content)
+    code = (
+        "import sys; from pathlib import Path; from sentiflow.data.imdb import read_arrays\n"
+        "from sentiflow.errors import WorldError\n"
+        "try: print([list(row) for row in read_arrays(Path(sys.argv[1]), ('x',))['x']])\n"
+        "except WorldError as err: print(err, file=sys.stderr); sys.exit(3)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (3, ""), ended.stderr
+    assert f"Cannot read {path}: " in ended.stderr
+    assert f"Cannot read {path}: ." not in ended.stderr
+
+
+def test_an_array_larger_than_any_memory_is_refused(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    npy.write_array_header_1_0(stream, {"descr": "<i8", "fortran_order": False, "shape": (2**60,)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", stream.getvalue())
+    with pytest.raises(WorldError, match=r"Cannot read .*a\.npz: \w"):
+        read_arrays(tmp_path / "a.npz", ("x",))
+
+
+def test_an_array_that_unpacks_to_more_than_the_bound_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros(1_000_000))
+    monkeypatch.setattr("sentiflow.data.imdb._MAX_SIZE", 7_000_000)
+    with pytest.raises(WorldError, match=r"x\.npy has 8,000,128 bytes"):
+        read_arrays(tmp_path / "a.npz", ("x",))
+
+
+def test_a_missing_array_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array([1]))
+    with pytest.raises(WorldError, match=r"a\.npz: .*y\.npy"):
+        read_arrays(tmp_path / "a.npz", ("x", "y"))
+
+
+@pytest.mark.parametrize("kept", [0, 10, 100, 300, -1])
+def test_a_truncated_archive_is_refused(tmp_path: Path, kept: int) -> None:
+    np.savez(tmp_path / "a.npz", x=lists(list(range(100)), [3]))
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(content[:kept])
+    with pytest.raises(WorldError, match=r"Cannot read .*a\.npz"):
+        read_arrays(tmp_path / "a.npz", ("x",))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5, 20, 60])
+def test_a_truncated_pickle_is_refused(tmp_path: Path, kept: int) -> None:
+    path = archive_of(tmp_path / "a.npz", x=pickle.dumps(lists([1, 2], [3]))[:kept])
+    with pytest.raises(WorldError, match=r"Cannot read .*a\.npz"):
+        read_arrays(path, ("x",))
+
+
+@pytest.mark.parametrize("at", [140, 160, 200, 250])
+def test_a_flipped_byte_is_refused(tmp_path: Path, at: int) -> None:
+    np.savez(tmp_path / "a.npz", x=lists(list(range(100)), [3]))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[at] ^= 255
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(WorldError, match="CRC"):
+        read_arrays(tmp_path / "a.npz", ("x",))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match=r"nowhere\.npz"):
+        read_arrays(tmp_path / "nowhere.npz", ("x",))
+
+
+def test_the_hint_names_the_settings_of_the_mirror(tmp_path: Path) -> None:
+    with pytest.raises(WorldError) as caught:
+        read_arrays(tmp_path / "nowhere.npz", ("x",))
+    assert "SENTIFLOW_IMDB_SHA256" in caught.value.hint

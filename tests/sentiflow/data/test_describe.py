@@ -1,0 +1,74 @@
+"""Tests of the figures of a dataset, on one made by hand."""
+
+import numpy as np
+import pytest
+
+from sentiflow.data.reviews import DatasetFacts, Reviews, describe, in_both_splits
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import Vocabulary
+
+VOCABULARY = Vocabulary(["the", "film", "good", "bad", "rare"])  # ids 4 to 8; the recipe keeps 4 to 6
+CONFIG = TrainConfig(recipe="small", vocabulary_size=7, sequence_length=4)
+TOKENS = [[1, 4, 8, 6], [1, 4, 5, 6, 7], [1, 5], [1, 4, 8, 6], [1, 4, 8, 7], [1, 5], [1, 4, 8, 7, 6, 6]]
+REVIEWS = Reviews(
+    np.array([f"r{i}" for i in range(7)]),
+    np.array(["train"] * 4 + ["test"] * 3),
+    np.array([1, 0, 0, 0, 1, 0, 1], np.int8),
+    [np.array(ids, np.int32) for ids in TOKENS],
+)
+
+
+@pytest.fixture(scope="module")
+def facts() -> DatasetFacts:
+    return describe(REVIEWS, VOCABULARY, CONFIG)
+
+
+def test_only_splits_with_reviews_are_described(facts: DatasetFacts) -> None:
+    assert [(split.name, split.reviews) for split in facts.splits] == [("train", 4), ("test", 3)]
+
+
+def test_positive_is_a_share_of_each_split(facts: DatasetFacts) -> None:
+    assert [split.positive for split in facts.splits] == pytest.approx([1 / 4, 2 / 3])
+
+
+def test_lengths_count_the_start_marker(facts: DatasetFacts) -> None:
+    # (4 + 5 + 2 + 4) / 4 and (4 + 2 + 6) / 3
+    assert [split.mean_length for split in facts.splits] == pytest.approx([15 / 4, 4.0])
+
+
+def test_quantiles_are_lengths_that_occur(facts: DatasetFacts) -> None:
+    # the test's lengths are 2, 4 and 6; positions 0, 0.1, 0.5, 1, 1.5, 1.9, 1.98 and 2, where 0.5 and 1.5 tie
+    assert facts.splits[1].quantiles[:2] + facts.splits[1].quantiles[3:4] + facts.splits[1].quantiles[5:] == (
+        2, 2, 4, 6, 6, 6
+    )  # fmt: skip
+
+
+def test_truncated_is_the_share_beyond_the_sequence_length(facts: DatasetFacts) -> None:
+    assert [split.truncated for split in facts.splits] == pytest.approx([1 / 4, 1 / 3])
+
+
+def test_unknown_is_a_share_of_words_without_start_markers(facts: DatasetFacts) -> None:
+    # train: 8, 7 and 8 of 11 words; test: 8, 7, 8 and 7 of 9
+    assert [split.unknown for split in facts.splits] == pytest.approx([3 / 11, 4 / 9])
+
+
+def test_shapes_are_those_after_padding(facts: DatasetFacts) -> None:
+    assert [split.shape for split in facts.splits] == [(4, 4), (3, 4)]
+
+
+def test_words_counts_the_whole_vocabulary(facts: DatasetFacts) -> None:
+    assert facts.words == 5
+
+
+def test_the_first_review_is_shown_as_the_recipe_sees_it(facts: DatasetFacts) -> None:
+    assert (facts.first_ids, facts.first_text, facts.first_label) == ((1, 4, 2, 6), "? the ? good", 1)
+
+
+def test_in_both_splits_compares_whole_ids_before_rare_words_are_replaced() -> None:
+    # [1, 5] stands in both; [1, 4, 8, 6] and [1, 4, 8, 7] differ in their last word alone
+    assert in_both_splits(REVIEWS) == 1
+
+
+def test_in_both_splits_counts_each_test_review() -> None:
+    twice = REVIEWS.take(np.array([2, 1, 5, 5, 4]))
+    assert in_both_splits(twice) == 2

@@ -1,0 +1,379 @@
+"""Tests of fetching a file, from a real server on this machine."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from sentiflow.data.download import fetch_file
+from sentiflow.errors import UnreachableError, WorldError
+from sentiflow.progress import Advance
+
+CONTENT = bytes(range(256)) * 1_000  # 256 kB: several chunks
+HASH = hashlib.sha256(CONTENT).hexdigest()
+OTHER = "0" * 64
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers each path as its name says."""
+
+    server: "Server"
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        getattr(self, f"do_{self.path.partition('?')[0].strip('/')}")()
+
+    def do_good(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT)
+
+    def do_absent(self) -> None:
+        self.send_error(404)
+
+    def do_dropping(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:100_000])
+
+    def do_limping(self) -> None:
+        if len(self.server.asked) == 1:
+            self.send_error(503)
+        else:
+            self.do_good()
+
+    def do_silent(self) -> None:
+        self.server.released.wait(10)
+
+    def do_endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while not self.server.released.is_set():
+                self.wfile.write(CONTENT)
+
+    def do_dripping(self) -> None:
+        """Declare more than is sent."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self._drip(b"x")
+
+    def do_dripping_to_the_end(self) -> None:
+        """Leave it to the end of the connection to say where the file ends."""
+        self.send_response(200)
+        self.end_headers()
+        self._drip(b"x")
+
+    def do_dripping_head(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        self._drip(b"x")
+
+    def do_dripping_chunk_size(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._drip(b"0")
+
+    def do_moved(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "/dripping_head")
+        self.end_headers()
+
+    def _drip(self, piece: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not self.server.released.wait(0.1):
+                self.wfile.write(piece)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Stay quiet."""
+
+
+class Server(ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str] = []
+        self.released = threading.Event()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "downloads" / "file.bin"
+
+
+def fetch(url: str, target: Path, known_hash: str = HASH, timeout: float = 5, retries: int = 0) -> bool:
+    return fetch_file(url, known_hash, target, timeout=timeout, retries=retries)
+
+
+def files_of(folder: Path) -> list[str]:
+    """What stands in a folder, locks aside."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_a_file_arrives_whole_over_http(server: Server, target: Path) -> None:
+    fetch(server.url("good"), target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_fetched_file_is_said_to_be_new(server: Server, target: Path) -> None:
+    assert fetch(server.url("good"), target) is True
+
+
+def test_nothing_but_the_file_stays(server: Server, target: Path) -> None:
+    fetch(server.url("good"), target)
+    assert files_of(target.parent) == ["file.bin"]
+
+
+def test_a_file_that_is_there_is_not_asked_for_again(server: Server, target: Path) -> None:
+    fetch(server.url("good"), target)
+    assert (fetch(server.url("good"), target), server.asked) == (False, ["/good"])
+
+
+def test_a_damaged_file_is_fetched_again(server: Server, target: Path) -> None:
+    target.parent.mkdir()
+    target.write_bytes(CONTENT[:-1])
+    fetch(server.url("good"), target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_wrong_hash_leaves_nothing(server: Server, target: Path) -> None:
+    with pytest.raises(WorldError):
+        fetch(server.url("good"), target, OTHER)
+    assert files_of(target.parent) == []
+
+
+@pytest.mark.parametrize("digits", [HASH, OTHER])
+def test_a_wrong_hash_is_told_with_both_hashes(server: Server, target: Path, digits: str) -> None:
+    with pytest.raises(WorldError, match=digits):
+        fetch(server.url("good"), target, OTHER)
+
+
+def test_a_wrong_hash_is_no_failure_of_the_network(server: Server, target: Path) -> None:
+    """Red if it were told as unreachable: then the hint would lead astray."""
+    with pytest.raises(WorldError) as caught:
+        fetch(server.url("good"), target, OTHER)
+    assert not isinstance(caught.value, UnreachableError)
+
+
+def test_a_missing_file_is_told_with_the_servers_answer(server: Server, target: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"/absent: the server answered 404 Not Found\.$"):
+        fetch(server.url("absent"), target)
+
+
+@pytest.mark.parametrize("path", ["absent", "dropping"])
+def test_a_failed_download_leaves_nothing(server: Server, target: Path, path: str) -> None:
+    with pytest.raises(UnreachableError):
+        fetch(server.url(path), target)
+    assert files_of(target.parent) == []
+
+
+def test_a_connection_that_drops_in_the_middle_is_told(server: Server, target: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"Cannot download .*/dropping"):
+        fetch(server.url("dropping"), target)
+
+
+def test_a_server_that_fails_once_is_asked_again(server: Server, target: Path) -> None:
+    fetch(server.url("limping"), target, retries=1)
+    assert (server.asked, target.read_bytes()) == (["/limping", "/limping"], CONTENT)
+
+
+def test_without_retries_a_server_is_asked_once(server: Server, target: Path) -> None:
+    with pytest.raises(UnreachableError, match="503"):
+        fetch(server.url("limping"), target)
+    assert server.asked == ["/limping"]
+
+
+def test_a_server_that_does_not_answer_is_given_up(server: Server, target: Path) -> None:
+    with pytest.raises(UnreachableError, match="no answer in time"):
+        fetch(server.url("silent"), target, timeout=0.2)
+
+
+def test_a_refused_connection_is_told(target: Path) -> None:
+    with socket.socket() as listener:  # bound and not listening: nobody else takes the port
+        listener.bind(("127.0.0.1", 0))
+        with pytest.raises(UnreachableError, match="no connection"):
+            fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/file", target)
+
+
+@pytest.mark.parametrize("address", [str, Path.as_uri], ids=["path", "file-url"])
+def test_a_local_file_is_copied(tmp_path: Path, target: Path, address: Callable[[Path], str]) -> None:
+    source = tmp_path / "a source é.bin"  # a file URL quotes the space and the accent
+    source.write_bytes(CONTENT)
+    fetch(address(source), target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_copied_file_leaves_its_source(tmp_path: Path, target: Path) -> None:
+    (tmp_path / "source.bin").write_bytes(CONTENT)
+    fetch(str(tmp_path / "source.bin"), target)
+    assert (tmp_path / "source.bin").read_bytes() == CONTENT
+
+
+def test_a_path_below_home_is_copied(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "source.bin").write_bytes(CONTENT)
+    assert fetch("~/source.bin", target) is True
+
+
+def test_a_local_file_with_a_wrong_hash_leaves_nothing(tmp_path: Path, target: Path) -> None:
+    (tmp_path / "source.bin").write_bytes(b"other")
+    with pytest.raises(WorldError, match="not the expected file"):
+        fetch(str(tmp_path / "source.bin"), target)
+    assert files_of(target.parent) == []
+
+
+def test_a_local_file_that_is_not_there_is_told(tmp_path: Path, target: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"Cannot read .*nowhere\.bin: No such file or directory\.$"):
+        fetch(str(tmp_path / "nowhere.bin"), target)
+
+
+def test_leftovers_of_a_killed_download_are_removed(server: Server, target: Path) -> None:
+    target.parent.mkdir()
+    (target.parent / "tmpabc123").write_bytes(b"half")
+    fetch(server.url("good"), target)
+    assert files_of(target.parent) == ["file.bin"]
+
+
+def test_progress_follows_the_bytes(server: Server, target: Path) -> None:
+    told: list[tuple[str, int]] = []
+    steps: list[int] = []
+
+    @contextlib.contextmanager
+    def progress(description: str, total: int) -> Iterator[Advance]:
+        told.append((description, total))
+        yield steps.append
+
+    fetch_file(server.url("good"), HASH, target, timeout=5, retries=0, progress=progress)
+    assert (told, sum(steps)) == ([("downloading good", 256_000)], 256_000)
+
+
+def test_two_fetches_at_once_ask_the_server_once(server: Server, target: Path) -> None:
+    threads = [threading.Thread(target=fetch, args=(server.url("good"), target)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.asked == ["/good"]
+
+
+def test_a_malformed_address_is_told(target: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"http://\[::1"):
+        fetch("http://[::1", target)
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[str], bool]:
+    """Waits until a log line says something."""
+
+    def said(text: str) -> bool:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if text in caplog.text:
+                return True
+            time.sleep(0.02)
+        return False
+
+    return said
+
+
+@pytest.mark.parametrize(
+    "path", ["dripping", "dripping_to_the_end", "dripping_head", "dripping_chunk_size", "moved"]
+)
+def test_a_server_that_sends_a_byte_now_and_then_is_ended_by_the_deadline(
+    server: Server, target: Path, path: str
+) -> None:
+    """Red if only the time between two bytes were bounded."""
+    with pytest.raises(UnreachableError, match="it took longer than 1 s"):
+        fetch_file(server.url(path), HASH, target, timeout=20, retries=3, deadline=1)
+    assert files_of(target.parent) == []
+    assert len(server.asked) == (2 if path == "moved" else 1)  # the deadline is of all attempts together
+
+
+def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 1_000_000)
+    with pytest.raises(WorldError, match=r"/endless is not the expected file: it is larger than 1,000,000 bytes"):
+        fetch(server.url("endless"), target, retries=3)
+    assert (server.asked, files_of(target.parent)) == (["/endless"], [])
+
+
+def test_a_local_file_without_end_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 1_000_000)
+    monkeypatch.setattr(Path, "is_file", lambda _self: True)
+    with pytest.raises(WorldError, match="larger than 1,000,000 bytes"):
+        fetch("/dev/zero", target)
+    assert files_of(target.parent) == []
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, target: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreachableError, match=r"Cannot read .*pipe: it is no file\."):
+        fetch(str(tmp_path / "pipe"), target)
+
+
+def test_who_waits_for_another_fetch_is_told(server: Server, target: Path, told: Callable[[str], bool]) -> None:
+    target.parent.mkdir()
+    with FileLock(target.parent / ".file.bin.lock"):
+        thread = threading.Thread(target=fetch, args=(server.url("good"), target))
+        thread.start()
+        assert told("Waiting for another process that fetches file.bin.")
+        assert server.asked == []
+    thread.join()
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("path", ["absent", "dropping", "good", "endless", "away"])
+@pytest.mark.parametrize("login", ["me:p@S3CRET@", ""])
+def test_no_failure_gives_the_mirrors_password_away(
+    server: Server,
+    target: Path,
+    path: str,
+    login: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the message nor a log line nor the traceback, which Prefect stores."""
+    monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 300_000)
+    address = server.url(path).replace("//", f"//{login}") + "?token=S3CRET"
+    with socket.socket() as listener, pytest.raises(WorldError) as caught:
+        listener.bind(("127.0.0.1", 0))
+        if path == "away":
+            address = address.replace(str(server.server_port), str(listener.getsockname()[1]))
+        fetch_file(address, OTHER, target, timeout=5, retries=1)
+    told = caplog.text + "".join(traceback.format_exception(caught.value))
+    assert "S3CRET" not in told
+    assert "127.0.0.1" in told
+
+
+@pytest.mark.parametrize("address", ["http://me:S3CRET@[::1", "http://me:S3CRET@h:x/y", "http://me:S3CRET@/y"])
+def test_a_malformed_address_gives_no_password_away(
+    target: Path, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(UnreachableError) as caught:
+        fetch(address, target)
+    assert "S3CRET" not in caplog.text + "".join(traceback.format_exception(caught.value))

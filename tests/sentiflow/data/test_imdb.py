@@ -1,0 +1,221 @@
+"""Tests of the IMDB loader on a few reviews made by hand."""
+
+import hashlib
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiflow.data import imdb
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UnreachableError, UsageError, WorldError
+from sentiflow.scoring import Vocabulary
+from sentiflow.settings import Settings
+
+INDEX = {"film": 3, "the": 1, "good": 4, "and": 2}
+X_TRAIN = [[1], [2, 4], [3, 3, 3], [4, 1], [1, 2]]
+Y_TRAIN = [1, 0, 1, 0, 0]
+X_TEST = [[4], [3, 88_584], [2, 1, 4]]
+Y_TEST = [1, 0, 1]
+
+
+def ragged(rows: list[object]) -> np.ndarray:
+    array = np.empty(len(rows), dtype=object)
+    array[:] = rows
+    return array
+
+
+def write(folder: Path, index: object = INDEX, **changed: object) -> tuple[Path, Path]:
+    arrays = {"x_train": ragged(X_TRAIN), "y_train": Y_TRAIN, "x_test": ragged(X_TEST), "y_test": Y_TEST}
+    np.savez(folder / "imdb.npz", **{**arrays, **changed})
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    return folder / "imdb.npz", folder / "index.json"
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> tuple[Reviews, Vocabulary]:
+    return imdb.load(*write(tmp_path))
+
+
+def orders() -> tuple[list[int], list[int]]:
+    """`load_data`'s orders: one generator, seeded with 113, mixes the training rows and then the test rows."""
+    generator = np.random.RandomState(113)
+    train, test = np.arange(5), np.arange(3)
+    generator.shuffle(train)
+    generator.shuffle(test)
+    return train.tolist(), test.tolist()
+
+
+def test_the_order_of_the_example_is_no_identity() -> None:
+    """Guards the tests below: an unmixed loader must not pass them."""
+    assert orders()[0] != [0, 1, 2, 3, 4]
+    assert orders()[1] != [0, 1, 2]
+
+
+def test_reviews_stand_in_load_datas_order_with_start_and_offset(loaded: tuple[Reviews, Vocabulary]) -> None:
+    train, test = orders()
+    rows = [X_TRAIN[i] for i in train] + [X_TEST[i] for i in test]
+    assert [ids.tolist() for ids in loaded[0].tokens] == [[1, *(rank + 3 for rank in row)] for row in rows]
+
+
+def test_labels_go_with_their_reviews(loaded: tuple[Reviews, Vocabulary]) -> None:
+    train, test = orders()
+    assert loaded[0].label.tolist() == [Y_TRAIN[i] for i in train] + [Y_TEST[i] for i in test]
+
+
+def test_reviews_are_numbered_in_load_datas_order(loaded: tuple[Reviews, Vocabulary]) -> None:
+    names = [f"train-{i}" for i in range(5)] + [f"test-{i}" for i in range(3)]
+    assert loaded[0].review_id.tolist() == names
+
+
+def test_splits_stand_one_after_the_other(loaded: tuple[Reviews, Vocabulary]) -> None:
+    assert loaded[0].split.tolist() == ["train"] * 5 + ["test"] * 3
+
+
+def test_ids_are_int32_and_labels_int8(loaded: tuple[Reviews, Vocabulary]) -> None:
+    reviews = loaded[0]
+    assert {ids.dtype for ids in reviews.tokens} | {reviews.label.dtype} == {np.dtype("int32"), np.dtype("int8")}
+
+
+def test_words_are_sorted_by_rank(loaded: tuple[Reviews, Vocabulary]) -> None:
+    assert loaded[1].words == ("the", "and", "film", "good")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        {"a": 1, "b": 3},
+        {"a": 1, "b": 1},
+        {"a": 0, "b": 1},
+        {"a": 1, "b": 2, "c": 2},
+        {"a": 1, "b": "2"},
+        ["a", "b"],
+        {"a": 1, "b": None},
+    ],
+    ids=["gap", "duplicate", "from-zero", "duplicate-last", "text", "list", "null"],
+)
+def test_a_word_index_with_wrong_ranks_is_refused(tmp_path: Path, index: object) -> None:
+    with pytest.raises(WorldError, match=r"word index .*index\.json"):
+        imdb.load(*write(tmp_path, index))
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe"])
+def test_a_word_index_that_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    reviews_file, index_file = write(tmp_path)
+    index_file.write_bytes(content)
+    with pytest.raises(WorldError, match="SENTIFLOW_WORD_INDEX_SHA256"):
+        imdb.load(reviews_file, index_file)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [1, "word", None, {"a": 1}, [[1, 2]], ["a"]],
+    ids=["number", "text", "none", "dict", "nested", "texts"],
+)
+def test_an_object_array_of_something_else_than_lists_of_ranks_is_refused(tmp_path: Path, wrong: object) -> None:
+    array = ragged(X_TRAIN)
+    array[2] = wrong
+    with pytest.raises(WorldError, match="a row is no list of whole numbers"):
+        imdb.load(*write(tmp_path, x_train=array))
+
+
+def test_a_split_with_more_reviews_than_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match=r"IMDB test split: expected a label a review, got \(3,\) and \(2,\)"):
+        imdb.load(*write(tmp_path, y_test=[1, 0]))
+
+
+def test_a_matrix_instead_of_lists_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match="IMDB train split: expected a label a review"):
+        imdb.load(*write(tmp_path, x_train=np.ones((5, 2), int), y_train=np.ones((5, 2), int)))
+
+
+OFFICIAL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+SHA = "ab" * 32
+
+
+def test_without_a_mirror_the_address_of_the_reviews_is_keras_own(settings: Settings) -> None:
+    address, _ = imdb.addresses(settings)
+    assert (address.name, address.url, address.sha256) == (
+        "imdb.npz",
+        f"{OFFICIAL}imdb.npz",
+        "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+    )
+
+
+def test_without_a_mirror_the_address_of_the_word_index_is_keras_own(settings: Settings) -> None:
+    _, address = imdb.addresses(settings)
+    assert (address.name, address.url, address.sha256) == (
+        "imdb_word_index.json",
+        f"{OFFICIAL}imdb_word_index.json",
+        "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
+    )
+
+
+def test_keras_own_word_index_has_the_hash_that_is_asked_for(settings: Settings, imdb_settings: Settings) -> None:
+    """The mirror's words, written as Keras's file has them, give the MD5 that Keras publishes."""
+    files, _ = imdb.fetch(imdb_settings)
+    content = json.dumps(json.loads(files[1].read_text(encoding="utf-8"))).encode()
+    assert hashlib.md5(content, usedforsecurity=False).hexdigest() == "bfafd718b763782e994055a2d397834f"
+    assert imdb.addresses(settings)[1].sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(("position", "field"), [(0, "imdb"), (1, "word_index")])
+def test_a_mirror_is_used_with_its_hash(position: int, field: str) -> None:
+    settings = Settings(**{f"{field}_url": "/srv/mirror", f"{field}_sha256": SHA})
+    address = imdb.addresses(settings)[position]
+    assert (address.url, address.sha256) == ("/srv/mirror", SHA)
+
+
+@pytest.mark.parametrize(("position", "field"), [(1, "imdb"), (0, "word_index")])
+def test_a_mirror_of_one_file_leaves_the_other_where_it_is(position: int, field: str) -> None:
+    settings = Settings(**{f"{field}_url": "/srv/mirror", f"{field}_sha256": SHA})
+    assert imdb.addresses(settings)[position].url.startswith(OFFICIAL)
+
+
+@pytest.mark.parametrize("field", ["imdb", "word_index"])
+def test_a_mirror_without_its_hash_is_refused_by_name(field: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"SENTIFLOW_{field.upper()}_URL is set without SENTIFLOW_{field.upper()}_SHA256"
+    ):
+        imdb.addresses(Settings(**{f"{field}_url": "/srv/mirror"}))
+
+
+def test_files_of_different_hashes_have_folders_of_their_own(tmp_path: Path) -> None:
+    one, other = imdb.Address("f", "u", SHA), imdb.Address("f", "u", "0" * 64)
+    assert [address.target(tmp_path) for address in (one, other)] == [
+        tmp_path / "downloads" / "abababababababab" / "f",
+        tmp_path / "downloads" / "0000000000000000" / "f",
+    ]
+
+
+def mirrored(settings: Settings, folder: Path) -> Settings:
+    fields = {}
+    for field, path in zip(("imdb", "word_index"), write(folder), strict=True):
+        fields[f"{field}_url"] = str(path)
+        fields[f"{field}_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return settings.model_copy(update=fields)
+
+
+def test_fetch_brings_both_files_into_the_data_folder(settings: Settings, tmp_path: Path) -> None:
+    files, _ = imdb.fetch(mirrored(settings, tmp_path))
+    assert [file.read_bytes() for file in files] == [
+        (tmp_path / name).read_bytes() for name in ("imdb.npz", "index.json")
+    ]
+    assert all(file.is_relative_to(settings.data_dir / "downloads") for file in files)
+
+
+def test_fetch_tells_whether_anything_had_to_be_brought(settings: Settings, tmp_path: Path) -> None:
+    mirror = mirrored(settings, tmp_path)
+    assert [imdb.fetch(mirror)[1], imdb.fetch(mirror)[1]] == [True, False]
+
+
+def test_an_unreachable_mirror_is_answered_with_both_ways_out(settings: Settings) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/imdb.npz"
+        dead = settings.model_copy(update={"imdb_url": url, "imdb_sha256": SHA})
+        with pytest.raises(UnreachableError) as caught:
+            imdb.fetch(dead)
+    assert all(way in caught.value.hint for way in ("SENTIFLOW_IMDB_URL", "--dataset sample"))

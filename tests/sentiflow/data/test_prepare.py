@@ -1,0 +1,221 @@
+"""Tests of making a canonical table once and finding it again."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sentiflow.data import prepare as module
+from sentiflow.data import reviews
+from sentiflow.data.prepare import check_dataset, dataset_name, fetch, prepare
+from sentiflow.data.sample import N_TEST, N_TRAIN
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.settings import Settings
+
+
+def write(path: Path, word: str = "film", n: int = 10) -> str:
+    lines = ["text,label", *(f"{word} number {i},{i % 2}" for i in range(n))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    return write(tmp_path / "mine.csv")
+
+
+def run(dataset: str, settings: Settings) -> module.Prepared:
+    return prepare(fetch(dataset, settings), settings)
+
+
+def left_in(folder: Path) -> set[str]:
+    """What stands in a folder of datasets, the lock aside."""
+    return {path.name for path in folder.iterdir()} - {".lock"}
+
+
+def test_a_table_is_made_the_first_time(table: str, settings: Settings) -> None:
+    assert run(table, settings).made is True
+
+
+def test_a_table_is_found_the_second_time(table: str, settings: Settings) -> None:
+    first, second = run(table, settings), run(table, settings)
+    assert second == replace(first, made=False)
+
+
+def test_a_table_that_is_found_is_not_written_again(table: str, settings: Settings) -> None:
+    made = run(table, settings).table
+    before = made.stat().st_mtime_ns
+    run(table, settings)
+    assert made.stat().st_mtime_ns == before
+
+
+def test_a_table_stands_in_the_folder_of_its_dataset_under_its_digest(table: str, settings: Settings) -> None:
+    made = run(table, settings)
+    assert made.table == settings.data_dir / "datasets" / "mine" / f"{made.digest}.parquet"
+
+
+def test_the_digest_is_that_of_the_content(table: str, settings: Settings) -> None:
+    made = run(table, settings)
+    assert reviews.digest(reviews.read(made.table), reviews.read_vocabulary(made.table)) == made.digest
+
+
+@pytest.mark.parametrize("lost", ["table", "vocabulary"])
+def test_a_table_that_lost_a_file_is_made_anew(table: str, settings: Settings, lost: str) -> None:
+    first = run(table, settings)
+    (first.table if lost == "table" else reviews.vocabulary_file(first.table)).unlink()
+    assert run(table, settings) == first
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["", "{", "{}", "[]"],
+)
+def test_a_damaged_note_is_passed_over(table: str, settings: Settings, note: str) -> None:
+    first = run(table, settings)
+    [path] = first.table.parent.glob(".*.json")
+    path.write_text(note, encoding="utf-8")
+    assert run(table, settings) == first
+
+
+def test_changed_content_gives_another_table(table: str, settings: Settings) -> None:
+    first = run(table, settings)
+    write(Path(table), word="play")
+    second = run(table, settings)
+    assert (second.made, second.digest != first.digest) == (True, True)
+
+
+def test_the_earlier_table_stays_when_the_content_changes(table: str, settings: Settings) -> None:
+    first = run(table, settings)
+    write(Path(table), word="play")
+    run(table, settings)
+    assert first.table.is_file()
+
+
+def test_content_that_comes_back_finds_its_table(table: str, settings: Settings) -> None:
+    first = run(table, settings)
+    write(Path(table), word="play")
+    run(table, settings)
+    write(Path(table))
+    assert run(table, settings) == replace(first, made=False)
+
+
+def test_the_same_content_elsewhere_finds_the_table(table: str, settings: Settings, tmp_path: Path) -> None:
+    first = run(table, settings)
+    (tmp_path / "other").mkdir()
+    assert run(write(tmp_path / "other" / "mine.csv"), settings) == replace(first, made=False)
+
+
+def test_other_code_makes_the_table_anew(table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(table, settings)
+    monkeypatch.setattr(module, "_code_version", lambda: "another")
+    assert run(table, settings).made is True
+
+
+def test_a_refused_table_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        run(write(tmp_path / "mine.csv", n=1), settings)
+    assert left_in(settings.data_dir / "datasets" / "mine") == set()
+
+
+def test_a_failed_write_leaves_nothing_that_would_be_found(
+    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(reviews.pq, "write_table", full)
+    with pytest.raises(OSError, match="no space left"):
+        run(table, settings)
+    suffixes = {Path(name).suffix for name in left_in(settings.data_dir / "datasets" / "mine")}
+    assert suffixes.isdisjoint({".parquet", ".partial"})
+
+
+def test_a_write_that_failed_is_made_good_by_the_next_run(
+    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reviews.pq, "write_table", full)
+        with pytest.raises(OSError, match="no space left"):
+            run(table, settings)
+    assert len(reviews.read(run(table, settings).table)) == 10
+
+
+def test_leftovers_of_a_killed_run_are_removed(table: str, settings: Settings) -> None:
+    folder = settings.data_dir / "datasets" / "mine"
+    folder.mkdir(parents=True)
+    (folder / ".abc.parquet.12345678.partial").write_bytes(b"half")
+    run(table, settings)
+    assert not list(folder.glob(".*.partial"))
+
+
+def test_the_sample_needs_no_file_and_has_its_promised_size(settings: Settings) -> None:
+    content = reviews.read(run("sample", settings).table)
+    assert (len(content.of("train")), len(content.of("test"))) == (N_TRAIN, N_TEST)
+
+
+def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) -> None:
+    """Red if the checks are not asked before a table is published."""
+    source = module.Source("imdb", (tmp_path / "a", tmp_path / "b"), "0", "here", fetched=False)
+    with pytest.MonkeyPatch.context() as patch:
+        few = module._load_sample(source)
+        patch.setitem(module._LOADERS, "imdb", lambda _source: few)
+        with pytest.raises(WorldError, match="expected 25,000 reviews"):
+            prepare(source, settings)
+    assert left_in(settings.data_dir / "datasets" / "imdb") == set()
+
+
+def test_the_source_of_a_table_is_known_by_its_content(table: str, settings: Settings) -> None:
+    inner = hashlib.sha256(Path(table).read_bytes()).digest()
+    assert fetch(table, settings).digest == hashlib.sha256(inner).hexdigest()
+
+
+def test_the_source_of_a_table_is_named_by_its_whole_path(
+    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(table).parent)
+    assert fetch("mine.csv", settings).origin == table
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("imdb", "imdb"),
+        ("sample", "sample"),
+        ("my Reviews.csv", "my-reviews"),
+        ("/data/My_Reviews (2).PARQUET", "my-reviews-2"),
+        ("imdb.csv", "imdb-table"),
+        ("SAMPLE.parquet", "sample-table"),
+        ("./imdb", "imdb-table"),
+        ("--.csv", "table"),
+        ("отзывы.csv", "table"),
+        ("a.b.csv", "a-b"),
+    ],
+)
+def test_a_dataset_is_named_by_its_file(dataset: str, name: str) -> None:
+    assert dataset_name(dataset) == name
+
+
+@pytest.mark.parametrize("dataset", ["nothing", "nowhere.csv", "", "IMDB"])
+def test_an_unknown_dataset_is_refused_with_what_there_is(dataset: str, settings: Settings) -> None:
+    with pytest.raises(UsageError, match="Give imdb, sample, or the path"):
+        check_dataset(dataset, settings)
+
+
+def test_a_folder_is_no_dataset(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No dataset or table"):
+        check_dataset(str(tmp_path), settings)
+
+
+def test_an_unknown_table_is_refused_before_anything_is_made(settings: Settings) -> None:
+    with pytest.raises(UsageError):
+        fetch("nowhere.csv", settings)
+    assert not settings.data_dir.exists()
+
+
+def test_a_mirror_without_its_hash_is_refused_at_once(settings: Settings) -> None:
+    with pytest.raises(UsageError, match="SENTIFLOW_IMDB_SHA256"):
+        check_dataset("imdb", settings.model_copy(update={"imdb_url": "/srv/imdb.npz"}))

@@ -1,0 +1,190 @@
+"""Tests of the canonical table."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from sentiflow.data.reviews import Reviews, digest, read, read_vocabulary, vocabulary_file, write
+from sentiflow.errors import WorldError
+from sentiflow.scoring import Vocabulary
+
+VOCABULARY = Vocabulary(["the", "film", "don't", "café"])
+
+
+def ids(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int32)
+
+
+def reviews_of(splits: list[str]) -> Reviews:
+    """Reviews that can be told apart by name, label and ids."""
+    n = len(splits)
+    return Reviews(
+        np.array([f"r{i}" for i in range(n)]),
+        np.array(splits),
+        (np.arange(n) % 2).astype(np.int8),
+        [ids(1, *[4 + i] * (i % 3 + 1)) for i in range(n)],
+    )
+
+
+FIVE = reviews_of(["train", "test", "train", "validation", "test"])
+
+
+def same(one: Reviews, other: Reviews) -> bool:
+    return (
+        one.review_id.tolist() == other.review_id.tolist()
+        and one.split.tolist() == other.split.tolist()
+        and one.label.tolist() == other.label.tolist()
+        and [row.tolist() for row in one.tokens] == [row.tolist() for row in other.tokens]
+    )
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="same length"):
+        replace(FIVE, label=FIVE.label[:4])
+
+
+def test_lengths_count_the_start_marker() -> None:
+    assert FIVE.n_tokens.tolist() == [2, 3, 4, 2, 3]
+
+
+def test_one_split_keeps_the_order_and_its_own_ids() -> None:
+    test = FIVE.of("test")
+    assert (test.review_id.tolist(), [row.tolist() for row in test.tokens]) == (
+        ["r1", "r4"],
+        [[1, 5, 5], [1, 8, 8]],
+    )
+
+
+def test_take_of_row_numbers_is_in_their_order() -> None:
+    taken = FIVE.take(np.array([4, 0]))
+    assert (taken.review_id.tolist(), [row[1] for row in taken.tokens]) == (["r4", "r0"], [8, 4])
+
+
+def test_validation_is_the_last_fifth_of_the_training_split() -> None:
+    training, validation = reviews_of(["train"] * 5 + ["test"] + ["train"] * 5).learning_splits(0.2)
+    assert training.review_id.tolist() == ["r0", "r1", "r2", "r3", "r4", "r6", "r7", "r8"]
+    assert validation.review_id.tolist() == ["r9", "r10"]
+
+
+def test_a_validation_split_of_its_own_is_used_whole() -> None:
+    training, validation = FIVE.learning_splits(0.5)
+    assert (training.review_id.tolist(), validation.review_id.tolist()) == (["r0", "r2"], ["r3"])
+
+
+def test_the_validation_split_rounds_as_keras_does() -> None:
+    # Keras trains on the first floor(7 * 0.8) = 5 of 7
+    training, validation = reviews_of(["train"] * 7).learning_splits(0.2)
+    assert (len(training), len(validation)) == (5, 2)
+
+
+def test_padded_cuts_in_front_and_limits() -> None:
+    assert FIVE.padded(3, 6).tolist() == [[0, 1, 4], [1, 5, 5], [2, 2, 2], [0, 1, 2], [1, 2, 2]]
+
+
+CHANGED = {
+    "review_id": (replace(FIVE, review_id=np.array(["r0", "r1", "r2", "r3", "x"])), VOCABULARY),
+    "split": (replace(FIVE, split=np.array(["train", "test", "train", "test", "test"])), VOCABULARY),
+    "label": (replace(FIVE, label=np.array([0, 1, 0, 1, 1], np.int8)), VOCABULARY),
+    "token": (replace(FIVE, tokens=[*FIVE.tokens[:4], ids(1, 8, 9)]), VOCABULARY),
+    "boundary": (replace(FIVE, tokens=[ids(1), ids(4, 1, 5, 5), *FIVE.tokens[2:]]), VOCABULARY),
+    "name-boundary": (replace(FIVE, review_id=np.array(["r0r", "1", "r2", "r3", "r4"])), VOCABULARY),
+    "order": (FIVE.take(np.array([1, 0, 2, 3, 4])), VOCABULARY),
+    "word": (FIVE, Vocabulary(["the", "film", "don't", "tea"])),
+    "rank": (FIVE, Vocabulary(["film", "the", "don't", "café"])),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_the_digest_changes_with_each_part_of_the_content(what: str) -> None:
+    assert digest(*CHANGED[what]) != digest(FIVE, VOCABULARY)
+
+
+def test_the_digest_does_not_depend_on_widths_of_arrays() -> None:
+    wide = Reviews(
+        FIVE.review_id.astype("<U40"),
+        FIVE.split.astype("<U40"),
+        FIVE.label.astype(np.int64),
+        [row.astype(np.int64) for row in FIVE.tokens],
+    )
+    assert digest(wide, VOCABULARY) == digest(FIVE, VOCABULARY)
+
+
+def test_the_digest_is_independent_of_compression(tmp_path: Path) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    pq.write_table(pq.read_table(table), tmp_path / "other.parquet", compression="gzip", row_group_size=2)
+    assert digest(read(tmp_path / "other.parquet"), VOCABULARY) == table.stem
+
+
+def test_reviews_survive_write_and_read(tmp_path: Path) -> None:
+    assert same(read(write(FIVE, VOCABULARY, tmp_path)), FIVE)
+
+
+def test_types_survive_write_and_read(tmp_path: Path) -> None:
+    found = read(write(FIVE, VOCABULARY, tmp_path))
+    assert (found.label.dtype, {row.dtype for row in found.tokens}) == (np.int8, {np.dtype("int32")})
+
+
+def test_words_survive_write_and_read(tmp_path: Path) -> None:
+    assert read_vocabulary(write(FIVE, VOCABULARY, tmp_path)).words == VOCABULARY.words
+
+
+def test_a_single_review_survives_write_and_read(tmp_path: Path) -> None:
+    one = reviews_of(["train"])
+    assert same(read(write(one, VOCABULARY, tmp_path)), one)
+
+
+def test_the_table_has_the_promised_columns(tmp_path: Path) -> None:
+    frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path))
+    assert frame.columns.tolist() == ["review_id", "split", "label", "token_ids", "n_tokens"]
+    assert frame["n_tokens"].tolist() == [2, 3, 4, 2, 3]
+
+
+def test_write_leaves_the_table_and_its_words_alone(tmp_path: Path) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    assert set(tmp_path.iterdir()) == {table, vocabulary_file(table)}
+
+
+@pytest.mark.parametrize("kept", [0, 4, 200, -1])
+def test_a_truncated_table_is_refused_by_name(tmp_path: Path, kept: int) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    table.write_bytes(table.read_bytes()[:kept])
+    with pytest.raises(WorldError, match=table.stem):
+        read(table)
+
+
+def test_a_missing_table_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match=r"nowhere\.parquet"):
+        read(tmp_path / "nowhere.parquet")
+
+
+def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["a", "b"], "label": [0, 1]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(WorldError, match=r"other\.parquet"):
+        read(tmp_path / "other.parquet")
+
+
+def test_a_table_of_other_types_is_refused(tmp_path: Path) -> None:
+    frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path))
+    frame.assign(token_ids="a b c").to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(WorldError, match=r"other\.parquet"):
+        read(tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize("content", ["", '["a"', json.dumps(["a", "a"])], ids=["empty", "cut", "twice"])
+def test_a_damaged_vocabulary_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    vocabulary_file(table).write_text(content, encoding="utf-8")
+    with pytest.raises(WorldError, match=r"vocabulary\.json"):
+        read_vocabulary(table)
+
+
+def test_a_missing_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    vocabulary_file(table).unlink()
+    with pytest.raises(WorldError, match=r"vocabulary\.json"):
+        read_vocabulary(table)

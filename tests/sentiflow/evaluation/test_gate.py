@@ -1,0 +1,166 @@
+"""Tests of the gate, on tables made by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from sentiflow.evaluation.gate import Comparison, Cost, Decision, Limits, ScoreTable, compare, judge, slices
+
+CHEAP = Cost(latency_ms=5.0, size_mb=10.0)
+LOOSE = Limits(floor=0.5, slice_margin=1.0)
+
+
+def table(right: list[bool], lengths: list[int] | None = None, read: int = 500) -> ScoreTable:
+    """Scores that are right where they should be; labels alternate."""
+    labels = np.arange(len(right)) % 2
+    positive = np.where(right, labels, 1 - labels)
+    return ScoreTable(
+        np.array([f"test/{i}" for i in range(len(right))]),
+        labels.astype(np.int8),
+        np.where(positive, 0.9, 0.1),
+        np.array(lengths or [100] * len(right), dtype=np.int32),
+        read,
+    )
+
+
+def rules(decision: Decision) -> dict[str, bool]:
+    return {rule.name: rule.passed for rule in decision.rules}
+
+
+def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
+    decision = judge(table([True] * 8 + [False] * 2), None, CHEAP, Limits(floor=0.8))
+    assert rules(decision) == {"floor": True, "latency": True, "size": True}
+    assert decision.passed and decision.comparison is None
+    assert (decision.accuracy, decision.champion_accuracy) == (0.8, None)
+
+
+def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:
+    poor = table([True] * 79 + [False] * 21)
+    worse = table([True] * 20 + [False] * 80)
+    assert [rule.name for rule in judge(poor, None, CHEAP, Limits(floor=0.8)).failures] == ["floor"]
+    against = judge(poor, worse, CHEAP, replace(LOOSE, floor=0.8))
+    assert [rule.name for rule in against.failures] == ["floor"]
+
+
+def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allowed() -> None:
+    limits = Limits(floor=0, latency_ms=5.0, size_mb=10.0)
+    right = table([True] * 4)
+    assert judge(right, None, CHEAP, limits).passed
+    assert rules(judge(right, None, Cost(5.1, 10.0), limits)) == {"floor": True, "latency": False, "size": True}
+    assert rules(judge(right, None, Cost(5.0, 10.1), limits)) == {"floor": True, "latency": True, "size": False}
+
+
+def test_the_paired_test_worked_by_hand() -> None:
+    # Of 20 reviews the candidate wins 9 and loses 1: p = 2 (C(10,0) + C(10,1)) / 2**10 = 22 / 1024.
+    candidate = np.array([True] * 9 + [False] + [True] * 10)
+    champion = np.array([False] * 9 + [True] + [True] * 10)
+    found = compare(candidate, champion)
+    assert (found.gained, found.lost, found.difference) == (9, 1, 0.4)
+    assert found.p_value == pytest.approx(22 / 1024)
+    # The interval's ends are the shares of wins at which so many or more (so few or fewer) have a chance of 2.5%.
+    low, high = ((end * 20 / 10 + 1) / 2 for end in (found.low, found.high))
+    assert binom.sf(8, 10, low) == pytest.approx(0.025)
+    assert binom.cdf(9, 10, high) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("lost", range(12))
+def test_the_interval_leaves_zero_out_just_when_the_p_value_is_below_five_percent(lost: int) -> None:
+    candidate = np.array([True] * 12 + [False] * lost)
+    found = compare(candidate, ~candidate)
+    assert (found.low > 0) == (found.p_value < 0.05)
+
+
+def test_equal_models_differ_by_nothing_and_one_replaces_the_other_only_within_a_margin() -> None:
+    same = table([True] * 90 + [False] * 10)
+    assert compare(same.right, same.right) == Comparison(0.0, 0.0, 0.0, 1.0, 0, 0)
+    assert [rule.name for rule in judge(same, same, CHEAP, LOOSE).failures] == ["better"]
+    assert judge(same, same, CHEAP, replace(LOOSE, margin=0.001)).passed
+
+
+def test_a_better_candidate_passes_and_the_same_one_in_the_champions_place_is_refused() -> None:
+    worse, better = table([True] * 80 + [False] * 20), table([True] * 95 + [False] * 5)
+    assert judge(better, worse, CHEAP, LOOSE).passed
+    refused = judge(worse, better, CHEAP, LOOSE)
+    assert [rule.name for rule in refused.failures] == ["better"]
+    assert refused.comparison is not None and refused.comparison.difference == pytest.approx(-0.15)
+
+
+def test_a_gain_that_chance_explains_is_refused() -> None:
+    # 3 won and 1 lost of 100: better by two points, p = 0.625
+    candidate = table([False] + [True] * 92 + [False] * 7)
+    champion = table([True] * 90 + [False] * 10)
+    decision = judge(candidate, champion, CHEAP, LOOSE)
+    assert decision.accuracy > (decision.champion_accuracy or 0)
+    assert [rule.name for rule in decision.failures] == ["better"]
+    assert decision.comparison is not None and decision.comparison.p_value == pytest.approx(0.625)
+
+
+def test_a_candidate_that_loses_on_long_reviews_is_refused_though_better_over_all() -> None:
+    lengths = [10] * 300 + [100] * 100
+    champion = table([False] * 150 + [True] * 150 + [True] * 100, lengths)
+    candidate = table([True] * 300 + [True] * 97 + [False] * 3, lengths)
+    decision = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.02))
+    assert [rule.name for rule in decision.failures] == ["slice long"]
+    assert judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.03)).passed  # three of a hundred
+
+
+def test_slices_are_the_shortest_and_longest_quarter_and_what_either_model_cuts() -> None:
+    lengths = [1, 2, 3, 4, 5, 6, 7, 8]  # quartiles 2.75 and 6.25
+    found = slices(table([True] * 8, lengths, read=5), table([True] * 8, lengths, read=7))
+    assert {name: np.flatnonzero(rows).tolist() for name, rows in found.items()} == {
+        "short": [0, 1], "long": [6, 7], "truncated": [5, 6, 7],
+    }  # fmt: skip
+
+
+def test_a_slice_of_few_reviews_is_told_and_not_judged() -> None:
+    candidate = table([True] * 99 + [False], [10] * 99 + [600])
+    champion = table([False] * 30 + [True] * 70, [10] * 99 + [600])
+    decision = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, slice_least=2))
+    assert "truncated reviews: 1, too few to judge (at least 2)" in decision.notes
+    assert decision.passed
+    strict = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, slice_least=1))
+    assert [rule.name for rule in strict.failures] == ["slice truncated"]
+
+
+def test_the_champions_table_may_stand_in_another_order() -> None:
+    candidate = table([True] * 95 + [False] * 5)
+    champion = table([False] * 20 + [True] * 80)
+    mixed = np.random.default_rng(0).permutation(100)
+    shuffled = ScoreTable(
+        champion.review_id[mixed], champion.label[mixed], champion.score[mixed], champion.n_tokens[mixed], 500
+    )
+    assert judge(candidate, shuffled, CHEAP, LOOSE) == judge(candidate, champion, CHEAP, LOOSE)
+
+
+def test_tables_of_other_reviews_or_labels_cannot_be_compared() -> None:
+    mine = table([True] * 4)
+    with pytest.raises(ValueError, match="different reviews"):
+        judge(mine, table([True] * 5), CHEAP, LOOSE)
+    with pytest.raises(ValueError, match="different reviews"):
+        judge(mine, replace(mine, review_id=np.array(["a", "b", "c", "d"])), CHEAP, LOOSE)
+    with pytest.raises(ValueError, match="disagree about labels"):
+        judge(mine, replace(mine, label=1 - mine.label), CHEAP, LOOSE)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
+def test_a_table_with_a_score_that_is_no_probability_is_refused(score: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        replace(table([True] * 2), score=np.array([0.5, score]))
+
+
+def test_a_table_with_a_review_twice_or_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        replace(table([True] * 2), review_id=np.array(["a", "a"]))
+    with pytest.raises(ValueError, match="at least one"):
+        table([])
+
+
+def test_the_record_holds_every_rule_with_number_and_limit() -> None:
+    record = judge(table([True] * 9 + [False]), None, CHEAP, Limits(floor=0.95)).record()
+    assert record["passed"] is False
+    assert record["rules"][0] == {
+        "name": "floor", "passed": False, "number": 0.9, "limit": 0.95,
+        "told": "accuracy 90.00%, at least 95.00%",
+    }  # fmt: skip

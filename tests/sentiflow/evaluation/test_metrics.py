@@ -1,0 +1,106 @@
+"""Tests of the metrics, on reviews few enough to work out by hand."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from sentiflow.evaluation.metrics import Measured, Spread, measure, spread, wilson
+
+LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)
+SCORES = np.array([0.9, 0.6, 0.3, 0.7, 0.2, 0.1])
+# right: 0.9, 0.6, 0.2, 0.1; a false negative at 0.3, a false positive at 0.7
+
+
+@pytest.fixture(scope="module")
+def measured() -> Measured:
+    return measure(LABELS, SCORES)
+
+
+def test_accuracy_is_the_share_of_right_labels(measured: Measured) -> None:
+    assert measured.accuracy == pytest.approx(4 / 6)
+
+
+def test_f1_is_of_the_positive_reviews() -> None:
+    # 2 true positives, 2 false positives, 1 false negative: 2 * 2 / (2 * 2 + 2 + 1)
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0], np.int8)
+    scores = np.array([0.9, 0.8, 0.1, 0.9, 0.8, 0.1, 0.1, 0.1])
+    assert measure(labels, scores).f1 == pytest.approx(4 / 7)
+
+
+def test_auc_is_the_share_of_pairs_in_the_right_order(measured: Measured) -> None:
+    # 0.9 beats 3 negatives; 0.6 beats 2; 0.3 beats 2: 7 of 9
+    assert measured.auc == pytest.approx(7 / 9)
+
+
+def test_auc_counts_a_tie_as_half() -> None:
+    assert measure(np.array([1, 0, 0], np.int8), np.array([0.6, 0.6, 0.1])).auc == pytest.approx(1.5 / 2)
+
+
+def test_brier_is_the_mean_squared_difference(measured: Measured) -> None:
+    # 0.01 + 0.16 + 0.49 + 0.49 + 0.04 + 0.01 = 1.20
+    assert measured.brier == pytest.approx(1.20 / 6)
+
+
+def test_loss_is_the_mean_cross_entropy_in_nats(measured: Measured) -> None:
+    # the scores of the true labels: 0.9, 0.6, 0.3, 0.3, 0.8, 0.9
+    assert measured.loss == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.3 * 0.8 * 0.9) / 6)
+
+
+def test_a_certain_and_wrong_score_costs_16_nats() -> None:
+    # -ln(1e-7) = 16.118; the other review costs -ln(1 - 1e-7), nearly nothing
+    assert measure(np.array([1, 0], np.int8), np.array([0.0, 0.0])).loss == pytest.approx(16.118 / 2, abs=5e-4)
+
+
+def test_a_score_of_exactly_one_half_is_negative() -> None:
+    assert measure(np.array([1, 0, 0], np.int8), np.array([0.5, 0.5, 0.5])).accuracy == pytest.approx(2 / 3)
+
+
+def test_f1_is_zero_when_nothing_is_called_positive() -> None:
+    assert measure(np.array([1, 0], np.int8), np.array([0.4, 0.1])).f1 == 0.0
+
+
+@pytest.mark.parametrize(("right", "n"), [(4, 6), (0, 5), (5, 5), (20_813, 25_000)])
+def test_wilson_equals_its_closed_formula(right: int, n: int) -> None:
+    z, p = 1.959963984540054, right / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert wilson(right, n) == pytest.approx((centre - half, centre + half), abs=1e-12)
+
+
+def test_the_interval_of_the_accuracy_is_wilsons(measured: Measured) -> None:
+    assert (measured.accuracy_low, measured.accuracy_high) == wilson(4, 6)
+
+
+def test_accuracy_equals_keras_binary_accuracy() -> None:
+    rng = np.random.default_rng(8)
+    scores = rng.random(1_000).astype(np.float32)
+    scores[:100] = 0.5
+    labels = rng.integers(0, 2, 1_000).astype(np.int8)
+    theirs = keras.metrics.BinaryAccuracy()
+    theirs.update_state(labels, scores)
+    assert measure(labels, scores.astype(np.float64)).accuracy == pytest.approx(float(theirs.result()), abs=1e-6)
+
+
+def test_loss_equals_keras_binary_cross_entropy() -> None:
+    rng = np.random.default_rng(9)
+    scores, labels = rng.random(1_000), rng.integers(0, 2, 1_000).astype(np.int8)
+    theirs = float(keras.losses.BinaryCrossentropy(dtype="float64")(labels, scores))
+    assert measure(labels, scores).loss == pytest.approx(theirs, abs=1e-6)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_labels_of_one_class_are_refused(label: int) -> None:
+    with pytest.raises(ValueError, match="both classes"):
+        measure(np.full(3, label, np.int8), np.array([0.1, 0.5, 0.9]))
+
+
+def test_a_score_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        measure(LABELS, np.array([0.9, 0.6, np.nan, 0.7, 0.2, 0.1]))
+
+
+def test_spread_worked_by_hand() -> None:
+    # deviations -2, -1, 3: squares sum to 14, over 2 is 7
+    assert spread([1.0, 2.0, 6.0]) == Spread(mean=3.0, sd=pytest.approx(7**0.5), least=1.0, most=6.0)

@@ -1,0 +1,93 @@
+"""Tests of the comparison, on few values worked out by hand, and by a second route."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sentiflow.monitoring.drift import Limits, chance, compare, edges, holm, psi, surprise
+
+TEN = np.arange(1.0, 11.0)
+LIMITS = Limits(psi=0.2, alpha=0.001)
+
+
+def alike(seed: int, n: int) -> dict[str, np.ndarray]:
+    """Values of texts, drawn as skewed and tied as real ones are."""
+    rng = np.random.default_rng(seed)
+    oov = np.where(rng.random(n) < 0.3, 0.0, rng.beta(2, 30, n))
+    return {"oov": oov, "length": rng.lognormal(5, 0.6, n).round(), "score": rng.beta(0.3, 0.3, n)}
+
+
+def test_the_same_shares_have_an_index_of_zero() -> None:
+    assert psi(TEN, np.concatenate([TEN, TEN])) == 0
+
+
+def test_the_index_is_the_sum_over_deciles() -> None:
+    # One in each decile before; now two in the first, none in the second, where half a text stands in.
+    now = np.array([1.0, 1, 3, 4, 5, 6, 7, 8, 9, 10])
+    assert psi(TEN, now) == pytest.approx((0.2 - 0.1) * math.log(0.2 / 0.1) + (0.05 - 0.1) * math.log(0.05 / 0.1))
+
+
+def test_values_beyond_the_reference_belong_to_its_outermost_bins() -> None:
+    now = np.array([-100.0, 2, 3, 4, 5, 6, 7, 8, 9, 100])
+    assert psi(TEN, now) == 0
+
+
+def test_a_value_that_many_share_has_a_bin_of_its_own() -> None:
+    # 80% at 5 before. A move to just below or just above it must show.
+    before = np.array([1.0] + [5.0] * 8 + [9.0])
+    assert psi(before, before) == 0
+    for moved in (4.9, 5.1):
+        assert psi(before, np.where(before == 5, moved, before)) > 1
+
+
+def test_a_reference_of_one_value_tells_it_from_all_others() -> None:
+    zeros = np.zeros(1_000)
+    assert psi(zeros, np.zeros(200)) == 0
+    # All of it in one bin before, half of it now; in the other half a text of 1,000 stands in.
+    half = np.array([0.0, 0.1] * 100)
+    assert psi(zeros, half) == pytest.approx(-0.5 * math.log(0.5) + (0.5 - 0.0005) * math.log(0.5 / 0.0005))
+
+
+def test_no_more_bins_than_values() -> None:
+    assert edges(np.array([0.0, 1.0])).tolist() == [np.nextafter(0, -1), 0, np.nextafter(1, 0), 1]
+
+
+def test_the_chance_is_that_of_the_largest_gap_between_the_distributions() -> None:
+    # 0 to 999 against 100 to 1,099: the gap is 0.1 everywhere in between; Kolmogorov's series for n = 500.
+    before, now = np.arange(1_000.0), np.arange(100.0, 1_100.0)
+    t = 0.1 * math.sqrt(500)
+    series = 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * t * t) for k in (1, 2, 3))
+    assert chance(before, now) == pytest.approx(series, rel=0.1)
+    assert chance(before, before) == 1
+
+
+def test_chances_are_corrected_for_how_many_there_are() -> None:
+    # The smallest times 3, the next times 2, and none below one before it.
+    assert holm({"a": 0.01, "b": 0.3, "c": 0.012}) == pytest.approx({"a": 0.03, "b": 0.3, "c": 0.03})
+    assert holm({"a": 0.9, "b": 0.8, "c": 0.7}) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_both_limits_must_be_passed() -> None:
+    before = alike(0, 20_000)
+    far = {name: values[:25] for name, values in alike(1, 25).items()} | {"score": np.full(25, 0.5)}
+    (score,) = (each for each in compare(before, far, LIMITS) if each.name == "score")
+    assert score.psi >= 0.2 and score.p < 0.001 and score.drifted
+    (score,) = (each for each in compare(before, far, Limits(psi=100, alpha=0.001)) if each.name == "score")
+    assert not score.drifted
+    (score,) = (each for each in compare(before, far, Limits(psi=0.2, alpha=1e-300)) if each.name == "score")
+    assert not score.drifted
+
+
+@pytest.mark.parametrize("n", [20, 200, 5_000])
+def test_texts_of_the_same_kind_alarm_in_none_of_50_looks(n: int) -> None:
+    before = alike(1_000, 20_000)
+    looks = [compare(before, alike(seed, n), LIMITS) for seed in range(50)]
+    assert sum(figure.drifted for look in looks for figure in look) == 0
+
+
+def test_a_value_is_the_more_surprising_the_farther_out_it_lies() -> None:
+    # Of 1 to 10: 5 has half below and more above; 2 has a fifth below, 10 a tenth above, 11 less than half a one.
+    expected = [0, math.log(10 / 4), math.log(10 / 2), math.log(10 / 0.5)]
+    assert surprise(TEN, np.array([5.0, 2, 10, 11])) == pytest.approx(expected)
+    assert surprise(np.zeros(5), np.zeros(1)).tolist() == [0]

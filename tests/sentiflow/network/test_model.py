@@ -1,0 +1,235 @@
+"""Tests of the network."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from sentiflow.network.model import build, members_of, optimizer, summary_of, weights_of
+from sentiflow.recipes import SEED, TrainConfig
+
+
+@pytest.fixture(scope="module")
+def seed_network() -> keras.Model:
+    return build(SEED)
+
+
+def test_the_seed_recipe_has_the_tutorials_parameters_layer_by_layer(seed_network: keras.Model) -> None:
+    # 10,000 * 64; 64 * 32 + 32 * 32 + 32; 32 + 1
+    assert [layer.count_params() for layer in seed_network.layers] == [640_000, 3_104, 33]
+
+
+def test_the_seed_recipe_has_643137_parameters_and_all_are_trained(seed_network: keras.Model) -> None:
+    assert sum(int(np.prod(array.shape)) for array in seed_network.trainable_weights) == 643_137
+
+
+def test_the_network_is_three_stock_layers(seed_network: keras.Model) -> None:
+    stock = [keras.layers.Embedding, keras.layers.SimpleRNN, keras.layers.Dense]
+    assert [type(layer) for layer in seed_network.layers] == stock
+
+
+BOTH_WAYS = TrainConfig(
+    vocabulary_size=9, embedding_size=3, units=4, mask_zero=True, bidirectional=True, pooling="mean"
+)
+
+
+def test_a_mean_of_two_directions_is_four_stock_layers() -> None:
+    network = build(BOTH_WAYS)
+    layers = keras.layers
+    stock = [layers.Embedding, layers.Bidirectional, layers.GlobalAveragePooling1D, layers.Dense]
+    assert [type(layer) for layer in network.layers] == stock
+    # 9 * 3; twice 3 * 4 + 4 * 4 + 4; nothing; 8 + 1
+    assert [layer.count_params() for layer in network.layers] == [27, 64, 0, 9]
+
+
+def test_the_two_directions_start_from_numbers_of_their_own() -> None:
+    """Red if the second were made from the first one's description, its seeds included, as Keras does."""
+    weights = weights_of(build(BOTH_WAYS))
+    assert weights.backward_kernel is not None
+    assert not np.isclose(weights.kernel, weights.backward_kernel).any()
+    assert np.abs(weights.recurrent_kernel - weights.backward_recurrent_kernel).max() > 0.1
+
+
+MEMBERS = BOTH_WAYS.model_copy(update={"members": 2})
+
+
+def test_members_are_networks_of_their_own_whose_scores_are_averaged() -> None:
+    network = build(MEMBERS)
+    one, other = members_of(network)
+    assert network.count_params() == 2 * build(BOTH_WAYS).count_params()
+    ids = np.array([[0] * 497 + [1, 5, 8], [4] * 500], np.int32)
+    scores = [member.predict(ids, verbose=0) for member in (one, other)]
+    assert np.abs(scores[0] - scores[1]).max() > 1e-4
+    np.testing.assert_allclose(network.predict(ids, verbose=0), (scores[0] + scores[1]) / 2, rtol=1e-6)
+
+
+def test_the_first_member_starts_as_the_network_without_others() -> None:
+    for ours, theirs in zip(
+        members_of(build(MEMBERS, 3))[0].get_weights(), build(BOTH_WAYS, 3).get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_mixed_members_take_turns_between_the_mean_and_the_last_state() -> None:
+    network = build(MEMBERS.model_copy(update={"pooling": "mixed", "members": 3}))
+    assert [member.pooling for member in weights_of(network).members] == ["mean", "last", "mean"]
+
+
+def test_weights_of_members_are_those_of_each() -> None:
+    network = build(MEMBERS)
+    for ours, theirs in zip(weights_of(network).members, members_of(network), strict=True):
+        np.testing.assert_array_equal(ours.embedding, theirs.get_layer("embedding").get_weights()[0])
+        np.testing.assert_array_equal(ours.dense_kernel, theirs.get_layer("score").get_weights()[0])
+
+
+def test_the_summary_of_members_names_the_layers_of_each() -> None:
+    summary = summary_of(build(MEMBERS))
+    assert all(word in summary for word in ("member_1", "member_2", "simple_rnn", "mean_of_members"))
+
+
+@pytest.mark.parametrize("config", [BOTH_WAYS, MEMBERS], ids=["both ways", "members"])
+def test_a_saved_network_comes_back_whole(tmp_path: Path, config: TrainConfig) -> None:
+    network = build(config)
+    network.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    ids = np.array([[0] * 497 + [1, 5, 8], [4] * 500], np.int32)
+    np.testing.assert_array_equal(loaded.predict(ids, verbose=0), network.predict(ids, verbose=0))
+    for one, other in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_ids_of_any_number_come_in_and_a_score_each_comes_out(seed_network: keras.Model) -> None:
+    assert (seed_network.input_shape, seed_network.output_shape) == ((None, 500), (None, 1))
+
+
+def test_the_seed_recipe_trains_by_rmsprop_at_a_thousandth() -> None:
+    found = optimizer(SEED, steps=785)
+    assert (type(found), float(found.learning_rate)) == (keras.optimizers.RMSprop, pytest.approx(0.001))
+
+
+def test_padding_is_not_masked(seed_network: keras.Model) -> None:
+    assert seed_network.get_layer("embedding").mask_zero is False
+
+
+def test_padding_is_masked_when_the_recipe_says_so() -> None:
+    assert build(SEED.model_copy(update={"mask_zero": True})).get_layer("embedding").mask_zero is True
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("sgd", keras.optimizers.SGD)])
+def test_another_optimizer_is_made_with_the_recipes_rate(name: str, kind: type) -> None:
+    found = optimizer(TrainConfig(optimizer=name, learning_rate=0.25), steps=1)
+    assert (type(found), float(found.learning_rate)) == (kind, 0.25)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.4), (50, 0.2), (100, 0)])
+def test_a_cosine_falls_from_the_rate_through_its_half_to_nothing(step: int, rate: float) -> None:
+    found = optimizer(TrainConfig(learning_rate=0.4, learning_rate_schedule="cosine"), steps=100)
+    found.build([])
+    found.iterations.assign(step)
+    assert float(found.learning_rate) == pytest.approx(rate, abs=1e-7)
+
+
+def test_gradients_are_cut_to_the_norm_that_they_have_together() -> None:
+    """Two gradients of norm 3 and 4 have 5 together: cut to 1, a step of 1 takes a fifth of each."""
+    variables = [keras.Variable([0.0]), keras.Variable([0.0])]
+    found = optimizer(TrainConfig(optimizer="sgd", learning_rate=1, clip_norm=1), steps=1)
+    found.apply([keras.ops.array([3.0]), keras.ops.array([4.0])], variables)
+    assert [float(variable.numpy()[0]) for variable in variables] == pytest.approx([-0.6, -0.8])
+
+
+def test_the_recurrent_kernel_starts_as_the_recipe_says() -> None:
+    small = TrainConfig(vocabulary_size=9, embedding_size=3, units=4)
+    changes = {"recurrent_initializer": "identity", "recurrent_gain": 0.95}
+    identity = weights_of(build(small.model_copy(update=changes))).recurrent_kernel
+    np.testing.assert_allclose(identity, 0.95 * np.eye(4), rtol=1e-6)
+    random = weights_of(build(small)).recurrent_kernel
+    np.testing.assert_allclose(random @ random.T, np.eye(4), atol=1e-6)
+    assert np.abs(random - np.diag(np.diag(random))).max() > 0.01
+
+
+def test_weight_decay_takes_from_the_embedding_alone() -> None:
+    """Without gradients: 1 less 0.5 times 0.1 for each word's numbers, and everything else as it was."""
+    network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
+    network.set_weights([np.ones(array.shape) for array in network.get_weights()])
+    found = optimizer(TrainConfig(optimizer="adam", learning_rate=0.1, weight_decay=0.5), steps=1)
+    variables = network.trainable_variables
+    found.apply([keras.ops.zeros(variable.shape) for variable in variables], variables)
+    assert [np.unique(array).tolist() for array in network.get_weights()] == [[pytest.approx(0.95)], *[[1]] * 5]
+
+
+def test_the_summary_names_layers_and_the_number_of_parameters(seed_network: keras.Model) -> None:
+    summary = summary_of(seed_network)
+    assert all(word in summary for word in ("embedding", "simple_rnn", "score", "643,137"))
+
+
+def test_the_recurrent_layer_is_the_tutorials_recurrence() -> None:
+    """h_t = tanh(W_hh h_(t-1) + W_xh x_t + b), with columns for states; Keras keeps both matrices transposed."""
+    rng = np.random.default_rng(6)
+    layer = build(TrainConfig(vocabulary_size=9, sequence_length=7, embedding_size=3, units=4)).get_layer(
+        "simple_rnn"
+    )
+    layer.set_weights([rng.normal(size=array.shape) for array in layer.get_weights()])
+    w_xh, w_hh, b = (array.T.astype(np.float64) for array in layer.get_weights())
+    x = rng.normal(size=(7, 3))
+    h = np.zeros(4)
+    for x_t in x:
+        h = np.tanh(w_hh @ h + w_xh @ x_t + b)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(layer(x[np.newaxis].astype(np.float32)))[0], h, atol=1e-5
+    )
+
+
+def test_weights_of_names_each_array_as_keras_does(seed_network: keras.Model) -> None:
+    weights = weights_of(seed_network)
+    recurrent = seed_network.get_layer("simple_rnn").cell
+    for ours, theirs in (
+        (weights.embedding, seed_network.get_layer("embedding").embeddings),
+        (weights.kernel, recurrent.kernel),
+        (weights.recurrent_kernel, recurrent.recurrent_kernel),
+        (weights.bias, recurrent.bias),
+        (weights.dense_kernel, seed_network.get_layer("score").kernel),
+        (weights.dense_bias, seed_network.get_layer("score").bias),
+    ):
+        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs), strict=True)
+
+
+def test_weights_of_two_directions_names_those_of_the_way_back() -> None:
+    network = build(BOTH_WAYS)
+    weights, layer = weights_of(network), network.get_layer("simple_rnn")
+    for ours, theirs in (
+        (weights.kernel, layer.forward_layer.cell.kernel),
+        (weights.bias, layer.forward_layer.cell.bias),
+        (weights.backward_kernel, layer.backward_layer.cell.kernel),
+        (weights.backward_recurrent_kernel, layer.backward_layer.cell.recurrent_kernel),
+        (weights.backward_bias, layer.backward_layer.cell.bias),
+    ):
+        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs), strict=True)
+    assert (weights.pooling, weights.mask_zero) == ("mean", True)
+
+
+def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:
+    network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
+    before = weights_of(network)
+    network.set_weights([np.full(array.shape, 9.0) for array in network.get_weights()])
+    assert not (before.embedding == 9.0).any()
+
+
+def test_hello_the_tutorials_worked_example() -> None:
+    """After h, e, l, l comes o, although l was followed by l just before: only the state tells them apart."""
+    letters = "helo"
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential(
+        [
+            keras.Input((None, 4)),
+            keras.layers.SimpleRNN(8, return_sequences=True),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
+    network.compile(optimizer=keras.optimizers.Adam(0.1), loss="sparse_categorical_crossentropy")
+    read = np.eye(4, dtype=np.float32)[[[letters.index(letter) for letter in "hell"]]]
+    following = np.array([[letters.index(letter) for letter in "ello"]])
+    for _ in range(40):
+        network.train_on_batch(read, following)
+    predicted = keras.ops.convert_to_numpy(network(read))[0].argmax(axis=1)
+    assert "".join(letters[i] for i in predicted) == "ello"

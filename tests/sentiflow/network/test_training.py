@@ -1,0 +1,375 @@
+"""Tests of training, on reviews of a few words."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import keras
+import numpy as np
+import pytest
+
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
+from sentiflow.network import training as module
+from sentiflow.network.history import Epoch
+from sentiflow.network.model import build, weights_of
+from sentiflow.network.training import Trained, train
+from sentiflow.progress import Advance
+from sentiflow.recipes import SEED, TUNED, TrainConfig
+from sentiflow.scoring import Weights
+from tests.world import ROOT
+
+TINY = TrainConfig(
+    recipe="tiny", vocabulary_size=20, sequence_length=6, embedding_size=4, units=4, batch_size=8, epochs=2
+)
+
+
+def toy_reviews(n: int, seed: int, words: int = 20, longest: int = 8) -> Reviews:
+    """Random reviews with random labels: only by heart can they be told apart."""
+    rng = np.random.default_rng(seed)
+    tokens = [np.array([1, *rng.integers(4, words, rng.integers(2, longest))], np.int32) for _ in range(n)]
+    label = rng.permutation(np.arange(n) % 2).astype(np.int8)
+    return Reviews(np.array([f"r{i}" for i in range(n)]), np.full(n, "train"), label, tokens)
+
+
+LEARNT, HELD_BACK = toy_reviews(20, 1), toy_reviews(8, 2)
+
+
+def same(one: Trained, other: Trained) -> bool:
+    a, b = weights_of(one.network), weights_of(other.network)
+    return all(np.array_equal(x, y) for x, y in zip(arrays_of(a), arrays_of(b), strict=True))
+
+
+def arrays_of(weights: Weights) -> list[np.ndarray]:
+    return [value for value in weights.entries().values() if value.dtype == np.float32]
+
+
+@dataclass
+class Observed:
+    trained: Trained
+    told: list[Epoch]
+    bars: list[tuple[str, int, int]]
+
+
+@pytest.fixture(scope="module")
+def observed() -> Observed:
+    """A training with seed 5, and what it told on its way."""
+    told: list[Epoch] = []
+    bars: list[tuple[str, int, int]] = []
+
+    @contextlib.contextmanager
+    def bar(description: str, total: int) -> Iterator[Advance]:
+        steps: list[int] = []
+        yield steps.append
+        bars.append((description, total, sum(steps)))
+
+    return Observed(train(LEARNT, HELD_BACK, TINY, 5, told.append, bar), told, bars)
+
+
+def test_the_same_seed_gives_the_same_weights(observed: Observed) -> None:
+    assert same(observed.trained, train(LEARNT, HELD_BACK, TINY, 5))
+
+
+FULL = TINY.model_copy(
+    update={
+        "mask_zero": True, "optimizer": "adam", "learning_rate": 0.03, "learning_rate_schedule": "cosine",
+        "clip_norm": 1.0, "word_dropout": 0.3, "dropout": 0.3, "ema_momentum": 0.8, "patience": 3, "epochs": 30,
+    }
+)  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_weights_with_everything_random_in_use() -> None:
+    one, other = (train(LEARNT, HELD_BACK, FULL, 5) for _ in range(2))
+    assert same(one, other)
+    assert without_times(one.history) == without_times(other.history)
+
+
+SIDE_BY_SIDE = FULL.model_copy(update={"bidirectional": True, "pooling": "mixed", "members": 2})
+
+
+def test_the_same_seed_gives_the_same_weights_of_members_and_directions() -> None:
+    one, other = (train(LEARNT, HELD_BACK, SIDE_BY_SIDE, 5) for _ in range(2))
+    assert same(one, other)
+    assert measured(one, SIDE_BY_SIDE) == pytest.approx(kept_figures(one), abs=1e-5)
+
+
+def test_members_go_through_all_reviews_in_orders_of_their_own_and_anew_each_time() -> None:
+    config = SIDE_BY_SIDE.model_copy(update={"batch_size": 8})
+    mixed = module.batches(LEARNT, config, mixed=3)
+    whole = sorted(row.tobytes() for row in LEARNT.padded(6, 20))
+    orders = []
+    for _ in range(2):
+        ids, labels = (np.concatenate(parts, axis=1) for parts in zip(*mixed.as_numpy_iterator(), strict=True))
+        assert (ids.shape, labels.shape) == ((2, 20, 6), (2, 20))
+        assert all(sorted(row.tobytes() for row in member) == whole for member in ids)
+        orders += [member.tobytes() for member in ids]
+    assert len(set(orders)) == 4
+
+
+@pytest.mark.parametrize("field", ["dropout", "word_dropout"])
+def test_each_dropout_reaches_the_weights(field: str) -> None:
+    """The counterpart of the test above: red if what should be random were not in use at all."""
+    calm = FULL.model_copy(update={"dropout": 0.0, "word_dropout": 0.0})
+    dropping = calm.model_copy(update={field: 0.3})
+    assert not same(train(LEARNT, HELD_BACK, dropping, 5), train(LEARNT, HELD_BACK, calm, 5))
+
+
+def test_the_same_weights_at_full_size() -> None:
+    """At the shapes where TensorFlow, BLAS and the core use several threads."""
+    assert digest_of(SEED) == digest_of(SEED)
+
+
+def test_another_process_trains_the_same_weights() -> None:
+    assert digest_of(TUNED) == digest_elsewhere(TUNED)
+
+
+def digest_of(recipe: TrainConfig) -> str:
+    reviews = toy_reviews(700, 1, words=10_000, longest=700)
+    trained = train(reviews, HELD_BACK, recipe.model_copy(update={"epochs": 2}), 5)
+    return sha256(b"".join(array.tobytes() for array in trained.network.get_weights())).hexdigest()
+
+
+def digest_elsewhere(recipe: TrainConfig) -> str:
+    code = (
+        "from tests.sentiflow.network.test_training import digest_of\n"
+        "from sentiflow.recipes import RECIPES\n"
+        f"print(digest_of(RECIPES[{recipe.recipe!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_seeds_do_not_depend_on_the_process_s_global_random_numbers() -> None:
+    """Red if another thread that draws a number, as Prefect's do, gave other weights."""
+    first = train(LEARNT, HELD_BACK, FULL, 5)
+    keras.utils.set_random_seed(99)
+    assert same(first, train(LEARNT, HELD_BACK, FULL, 5))
+
+
+def without_times(history: tuple[Epoch, ...]) -> list[Epoch]:
+    return [replace(epoch, seconds=0, reviews_per_second=0) for epoch in history]
+
+
+def test_patience_ends_the_training_and_restores_the_epoch_of_the_lowest_validation_loss() -> None:
+    """The labels are random: what is learnt by heart makes the held back reviews worse, soon and for good."""
+    trained = train(LEARNT, HELD_BACK, FULL, 5)
+    losses = [epoch.val_loss for epoch in trained.history]
+    assert trained.kept == int(np.argmin(losses)) + 1
+    assert len(losses) == trained.kept + FULL.patience < FULL.epochs
+    assert measured(trained, FULL) == pytest.approx(kept_figures(trained), abs=1e-5)
+
+
+def test_patience_restores_the_best_epoch_of_a_training_that_ran_to_its_end() -> None:
+    config = FULL.model_copy(update={"epochs": 12, "patience": 50, "ema_momentum": 0.0, "learning_rate": 0.1})
+    trained = train(LEARNT, HELD_BACK, config, 5)
+    assert len(trained.history) == 12 > trained.kept
+    assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
+
+
+def test_without_patience_the_last_epoch_is_kept(observed: Observed) -> None:
+    assert observed.trained.kept == 2
+
+
+@pytest.mark.parametrize("core", ["fast", "keras"])
+def test_the_average_of_the_weights_is_what_is_measured_and_kept(core: str) -> None:
+    """Red if the last step's weights were returned, or measured: an average this slow has hardly moved."""
+    config = TINY.model_copy(
+        update={"core": core, "ema_momentum": 0.999, "learning_rate": 0.1, "optimizer": "adam", "epochs": 3}
+    )
+    trained = train(LEARNT, HELD_BACK, config, 5)
+    assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
+    moved = train(LEARNT, HELD_BACK, config.model_copy(update={"ema_momentum": 0.0}), 5)
+    first = build_with_seed(config, 5)
+    assert distance(trained, first) < 0.3 * distance(moved, first)
+
+
+def build_with_seed(config: TrainConfig, seed: int) -> Weights:
+    return weights_of(build(config, seed))
+
+
+def distance(trained: Trained, start: Weights) -> float:
+    return float(np.abs(weights_of(trained.network).embedding - start.embedding).max())
+
+
+def measured(trained: Trained, config: TrainConfig) -> tuple[float, float]:
+    """Validation loss and accuracy of the returned network, worked out here."""
+    ids = HELD_BACK.padded(config.sequence_length, config.vocabulary_size)
+    scores = trained.network.predict(ids, verbose=0)[:, 0].astype(np.float64)
+    right = np.where(HELD_BACK.label == 1, scores, 1 - scores)
+    return -np.log(right).mean(), (right > 0.5).mean()
+
+
+def kept_figures(trained: Trained) -> tuple[float, float]:
+    kept = trained.history[trained.kept - 1]
+    return kept.val_loss, kept.val_accuracy
+
+
+def test_a_cosine_lowers_the_rate_epoch_by_epoch_to_nothing() -> None:
+    config = TINY.model_copy(update={"learning_rate_schedule": "cosine", "epochs": 4})
+    rates = [epoch.learning_rate for epoch in train(LEARNT, HELD_BACK, config, 5).history]
+    # half a turn of the cosine in four parts
+    assert rates == pytest.approx(
+        [0.001 * (1 + np.cos(np.pi * part)) / 2 for part in (0.25, 0.5, 0.75, 1)], abs=1e-8
+    )
+
+
+def test_the_network_that_leaves_has_stock_layers_alone_and_no_optimizer() -> None:
+    network = train(LEARNT, HELD_BACK, FULL, 5).network
+    stock = [keras.layers.Embedding, keras.layers.SimpleRNN, keras.layers.Dense]
+    assert [type(layer) for layer in network.layers] == stock
+    assert not network.compiled
+
+
+@pytest.mark.parametrize("kind", [{}, {"mask_zero": True, "bidirectional": True, "pooling": "mean"}])
+def test_both_cores_train_alike(kind: dict[str, object]) -> None:
+    """By plain gradient descent, where Keras's treatment of repeated words makes no difference (decision 0005)."""
+    config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 0.5, "epochs": 5, **kind})
+    fast, stock = (
+        weights_of(train(LEARNT, HELD_BACK, config.model_copy(update={"core": core}), 5).network)
+        for core in ("fast", "keras")
+    )
+    for one, other in zip(arrays_of(fast), arrays_of(stock), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+def test_another_seed_gives_other_weights(observed: Observed) -> None:
+    assert not same(observed.trained, train(LEARNT, HELD_BACK, TINY, 6))
+
+
+def test_validation_labels_do_not_reach_the_weights(observed: Observed) -> None:
+    flipped = replace(HELD_BACK, label=(1 - HELD_BACK.label).astype(np.int8))
+    assert same(observed.trained, train(LEARNT, flipped, TINY, 5))
+
+
+def test_training_labels_reach_the_weights(observed: Observed) -> None:
+    """The counterpart of the test above: red if nothing at all is learnt from."""
+    flipped = replace(LEARNT, label=(1 - LEARNT.label).astype(np.int8))
+    assert not same(observed.trained, train(flipped, HELD_BACK, TINY, 5))
+
+
+def test_on_epoch_is_told_each_epoch_of_the_history_in_order(observed: Observed) -> None:
+    assert tuple(observed.told) == observed.trained.history
+
+
+def test_epochs_are_numbered_from_one(observed: Observed) -> None:
+    assert [epoch.number for epoch in observed.trained.history] == [1, 2]
+
+
+def test_validation_figures_of_the_last_epoch_are_those_of_the_returned_network(observed: Observed) -> None:
+    """Red if validation were measured on other reviews, or before the epoch's last step."""
+    assert measured(observed.trained, TINY) == pytest.approx(kept_figures(observed.trained), abs=1e-5)
+
+
+def test_learning_rate_of_an_epoch_is_the_recipes(observed: Observed) -> None:
+    assert [epoch.learning_rate for epoch in observed.trained.history] == pytest.approx([0.001, 0.001])
+
+
+def test_speed_counts_the_training_reviews_alone(observed: Observed) -> None:
+    epoch = observed.trained.history[0]
+    assert epoch.reviews_per_second * epoch.seconds == pytest.approx(20)
+
+
+def test_seconds_of_the_training_hold_those_of_its_epochs(observed: Observed) -> None:
+    assert observed.trained.seconds >= sum(epoch.seconds for epoch in observed.trained.history) > 0
+
+
+def test_progress_has_a_bar_an_epoch_and_a_step_a_batch(observed: Observed) -> None:
+    # 20 reviews in batches of 8: 8, 8 and 4
+    assert observed.bars == [("epoch 1/2", 3, 3), ("epoch 2/2", 3, 3)]
+
+
+@pytest.mark.parametrize("core", ["fast", "keras"])
+@pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
+def test_the_network_learns_32_reviews_by_heart(core: str, mask_zero: bool) -> None:
+    reviews = toy_reviews(32, 3)
+    sizes = {"epochs": 40, "learning_rate": 0.03, "units": 16, "embedding_size": 16}
+    trained = train(reviews, HELD_BACK, TINY.model_copy(update={"core": core, "mask_zero": mask_zero, **sizes}), 1)
+    scores = trained.network.predict(reviews.padded(6, 20), verbose=0)[:, 0]
+    assert ((scores > 0.5) == reviews.label).all()
+
+
+@pytest.mark.parametrize("core", ["fast", "keras"])
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "sgd"])
+def test_a_loss_that_is_no_number_ends_the_training_with_a_hint(
+    monkeypatch: pytest.MonkeyPatch, optimizer: str, core: str
+) -> None:
+    def broken(config: TrainConfig, seed: int) -> object:
+        network = build(config, seed)
+        network.set_weights([np.full(array.shape, np.nan) for array in network.get_weights()])
+        return network
+
+    monkeypatch.setattr(module, "build", broken)
+    with pytest.raises(UsageError, match=r"diverged.* epoch 1\.\nLower learning_rate, now 0\.001, or"):
+        train(LEARNT, HELD_BACK, TINY.model_copy(update={"optimizer": optimizer, "core": core}), 5)
+
+
+class PoisonedLast(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is no number in the last step of a training."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def __call__(self, step: object) -> object:
+        return keras.ops.where(step == self.last, float("nan"), 0.01)
+
+
+@pytest.mark.parametrize("patience", [0, 5])
+def test_weights_spoilt_by_the_very_last_step_are_no_model(monkeypatch: pytest.MonkeyPatch, patience: int) -> None:
+    """Red if only the losses of batches were looked at, which are computed before each step."""
+    last = 2 * 3 - 1  # 20 reviews in batches of 8, two epochs
+    monkeypatch.setattr(module, "optimizer", lambda _config, _steps: keras.optimizers.SGD(PoisonedLast(last)))
+    with pytest.raises(UsageError, match=r"diverged.* epoch 2\."):
+        train(LEARNT, HELD_BACK, TINY.model_copy(update={"patience": patience}), 5)
+
+
+def test_a_word_spoilt_that_no_validation_review_holds_is_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if validation alone were asked: word 19 stands in no review of any split."""
+
+    def spoilt(config: TrainConfig, seed: int) -> object:
+        network = build(config, seed)
+        arrays = network.get_weights()
+        arrays[0][19] = np.nan
+        network.set_weights(arrays)
+        return network
+
+    def without_19(reviews: Reviews) -> Reviews:
+        return replace(reviews, tokens=[np.where(ids == 19, 4, ids) for ids in reviews.tokens])
+
+    monkeypatch.setattr(module, "build", spoilt)
+    with pytest.raises(UsageError, match="diverged"):
+        train(without_19(LEARNT), without_19(HELD_BACK), TINY.model_copy(update={"optimizer": "sgd"}), 5)
+
+
+def test_a_rate_far_too_high_ends_in_an_error_and_not_in_a_model() -> None:
+    """From sound weights: red if the core's compiled code hid a NaN on its way to the loss."""
+    config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 1e38, "epochs": 20})
+    with pytest.raises(UsageError, match="diverged"):
+        train(LEARNT, HELD_BACK, config, 5)
+
+
+def test_an_open_progress_bar_is_closed_when_the_training_fails() -> None:
+    closed = []
+
+    @contextlib.contextmanager
+    def bar(description: str, _total: int) -> Iterator[Advance]:
+        def advance(_step: int) -> None:
+            raise OSError("the terminal is gone")
+
+        yield advance
+        closed.append(description)
+
+    with pytest.raises(OSError, match="the terminal is gone"):
+        train(LEARNT, HELD_BACK, TINY, 5, progress=bar)
+    assert closed == ["epoch 1/2"]
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "name"),
+    [(toy_reviews(0, 1), HELD_BACK, "training"), (LEARNT, toy_reviews(0, 1), "validation")],
+)
+def test_an_empty_split_is_refused_by_name(training: Reviews, validation: Reviews, name: str) -> None:
+    with pytest.raises(UsageError, match=f"The {name} split is empty"):
+        train(training, validation, TINY, 5)

@@ -1,0 +1,27 @@
+"""What the one who follows a run is told while it waits."""
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.states import Completed, Running
+
+from sentiflow.orchestration import flow_runs
+from sentiflow.orchestration.deployments import Deployment, apply
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_it_is_told_whether_another_run_of_the_deployment_goes_on(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    monkeypatch.setattr(flow_runs, "_LONG_SECONDS", 0.0)
+    applied = apply(client, Deployment("promote", "Promotes.", {"dataset": "sample"}))
+    other, waiting = (flow_runs.start(client, applied.on_server, {}) for _ in range(2))
+    client.set_flow_run_state(other.id, Running() if goes_on else Completed(), force=True)
+    told: list[bool] = []
+
+    def waits(behind_another: bool) -> None:
+        told.append(behind_another)
+        client.set_flow_run_state(waiting.id, Completed(), force=True)
+
+    *_, last = flow_runs.follow(client, waiting, waits)
+    assert told == [goes_on]
+    assert not isinstance(last, flow_runs.Line) and last.is_completed()

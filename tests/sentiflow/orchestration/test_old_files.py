@@ -1,0 +1,111 @@
+"""Which files housekeeping removes from the data folder."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from sentiflow.data import prepare, reviews
+from sentiflow.data.download import fetch_file
+from sentiflow.data.prepare import Prepared
+from sentiflow.data.reviews import vocabulary_file
+from sentiflow.orchestration.retention import remove_old_files
+from sentiflow.settings import Settings
+from tests.sentiflow.test_locks import line_with, process
+from tests.world import World
+
+DAY = 86_400
+
+
+def age(days: float, *files: Path) -> None:
+    moment = time.time() - days * DAY
+    for file in files:
+        os.utime(file, (moment, moment))
+
+
+def prepared(world: World, name: str = "mine") -> Prepared:
+    table = world.root / f"{name}.csv"
+    table.write_text("text,label\n" + "".join(f"good {i} film,1\nbad {i} film,0\n" for i in range(30)))
+    return prepare.prepare(prepare.fetch(str(table), world.settings), world.settings)
+
+
+def old(made: Prepared, days: float) -> Path:
+    age(days, made.table, vocabulary_file(made.table))
+    return made.table
+
+
+@pytest.mark.parametrize(("days", "stays"), [(29.9, True), (30.1, False)])
+def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
+    world: World, days: float, stays: bool
+) -> None:
+    table = old(prepared(world), days)
+    care = remove_old_files(world.settings, ())
+    assert table.exists() == vocabulary_file(table).exists() == stays
+    assert bool(list(table.parent.glob(".*.json"))) == stays  # the note that leads to it
+    assert (care.freed > 0) == (not stays)
+    assert prepared(world).made == (not stays)
+
+
+def test_finding_a_dataset_again_and_reading_it_are_uses(world: World) -> None:
+    table = old(prepared(world), 99)
+    prepared(world)
+    assert remove_old_files(world.settings, ()).removed == []
+    old(Prepared("mine", table.stem, table, made=False), 99)
+    reviews.read_vocabulary(table)
+    assert remove_old_files(world.settings, ()).removed == []
+    assert table.exists()
+
+
+def test_what_a_champion_is_judged_by_stays(world: World) -> None:
+    table = old(prepared(world), 99)
+    remove_old_files(world.settings, {table.stem})
+    assert table.exists()
+
+
+def test_files_of_a_model_in_training_stay(world: World) -> None:
+    table = old(prepared(world), 99)
+    work = world.root / "data" / "work" / "mine-sentiment" / "1"
+    work.mkdir(parents=True)
+    with process(world, model="mine-sentiment") as holder:
+        line_with("held", holder)
+        assert remove_old_files(world.settings, ()).removed == []
+        assert table.exists() and work.exists()
+    remove_old_files(world.settings, ())
+    assert not table.exists() and not work.exists()
+
+
+def test_a_dataset_that_is_being_prepared_is_left_alone(world: World) -> None:
+    table = old(prepared(world), 99)
+    with FileLock(table.parent / ".lock"):
+        remove_old_files(world.settings, ())
+    assert table.exists()
+
+
+def test_leftovers_of_killed_processes_go_and_a_used_download_stays(world: World, tmp_path: Path) -> None:
+    source = tmp_path / "source.npz"
+    source.write_bytes(b"reviews")
+    digest = hashlib.sha256(b"reviews").hexdigest()
+    target = world.settings.data_dir / "downloads" / "abc" / "imdb.npz"
+
+    def fetch() -> bool:
+        return fetch_file(str(source), digest, target, timeout=5, retries=0)
+
+    assert fetch()
+    leftover = target.with_name("tmpabcdef")
+    leftover.write_bytes(bytes(100))
+    age(31, target)
+    assert not fetch()  # found, and so used
+    care = remove_old_files(world.settings, ())
+    assert (target.exists(), leftover.exists(), care.freed) == (True, False, 100)
+    age(31, target)
+    care = remove_old_files(world.settings, ())
+    assert (target.exists(), care.freed) == (False, 7)
+
+
+def test_an_empty_world_needs_no_care(tmp_path: Path) -> None:
+    care = remove_old_files(Settings(data_dir=tmp_path / "none"), ())
+    assert (care.removed, care.failures) == ([], [])
+    assert not (tmp_path / "none").exists()

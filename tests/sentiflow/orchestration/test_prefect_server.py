@@ -1,0 +1,299 @@
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from filelock import FileLock
+from prefect.client.orchestration import SyncPrefectClient
+
+from tests.browsers import chromium
+from tests.scheduled import Home, Scheduled, until
+from tests.servers import free_port
+from tests.world import World
+
+# What `sentiflow schedule` does about its server; it ends when its standard input does.
+SCHEDULE = """
+import sys
+from filelock import FileLock
+from sentiflow.settings import load_settings
+from sentiflow.orchestration.server import running_server, schedule_folder
+settings = load_settings()
+with FileLock(schedule_folder(settings) / "lock"), running_server(settings):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+# What `sentiflow trigger` does about it.
+FIND = """
+import os
+from sentiflow.settings import load_settings
+from sentiflow.orchestration.server import use_running
+print(use_running(load_settings()), os.environ.get("PREFECT_API_AUTH_STRING"))
+"""
+PATCHED = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}]}
+
+
+class Something(BaseHTTPRequestHandler):
+    """A server that is none of Prefect's, although it answers everything well."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"status": "ok"}).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def web_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+@dataclass
+class Schedule:
+    """A process that runs a Prefect server as `sentiflow schedule` does."""
+
+    world: World
+    process: "subprocess.Popen[str]"
+    port: int
+
+    @property
+    def note(self) -> Path:
+        return self.world.root / "data" / "schedule" / "server.json"
+
+    @property
+    def login(self) -> str:
+        return str(json.loads(self.note.read_text())["login"])
+
+    def client(self, login: str = "") -> httpx.Client:
+        user, _, password = login.partition(":")
+        base = f"http://127.0.0.1:{self.port}/api"
+        return httpx.Client(base_url=base, auth=(user, password) if login else None, trust_env=False, timeout=30)
+
+    def deploy(self) -> str:
+        """Make a deployment as its owner; gives its id."""
+        api = f"http://127.0.0.1:{self.port}/api"
+        with SyncPrefectClient(api, auth_string=self.login) as client:  # repeats what a busy database refuses
+            return str(client.create_deployment(client.create_flow_from_name("f"), "d"))
+
+    def find(self) -> str:
+        return python(self.world, FIND).communicate(timeout=60)[0].strip()
+
+
+def python(world: World, code: str, **variables: str) -> "subprocess.Popen[str]":
+    environment = world.environment(**variables)
+    environment.pop("PREFECT_API_URL", None)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, cwd=world.root,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def started(world: World, **variables: str) -> Schedule:
+    port = free_port()
+    process = python(world, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(port), **variables)
+    assert process.stdout is not None
+    if process.stdout.readline() != "ready\n":
+        raise AssertionError(process.communicate()[1])
+    return Schedule(world, process, port)
+
+
+@pytest.fixture
+def schedule(world: World) -> Iterator[Schedule]:
+    made = started(world)
+    yield made
+    made.process.communicate(timeout=30)
+
+
+def test_who_does_not_know_the_login_of_our_server_is_refused(schedule: Schedule) -> None:
+    assert stat.S_IMODE(schedule.note.stat().st_mode) == 0o600
+    assert len(schedule.login) > len("sentiflow:") + 30
+    path = f"/deployments/{schedule.deploy()}"
+    with schedule.client() as stranger, schedule.client("sentiflow:guess") as guesser:
+        for client in (stranger, guesser):
+            assert client.patch(path, json=PATCHED).status_code == 401
+            assert client.post(f"{path}/create_flow_run", json={}).status_code == 401
+        preflight = {
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": "content-type,authorization",
+        }
+        foreign = stranger.options(path, headers={"Origin": "http://evil.example", **preflight})
+        assert "access-control-allow-origin" not in foreign.headers and foreign.status_code == 400
+        page = f"http://127.0.0.1:{schedule.port}"
+        own = stranger.options(path, headers={"Origin": page, **preflight})
+        assert own.headers["access-control-allow-origin"] == page
+    with schedule.client(schedule.login) as owner:
+        assert not owner.get(path).json()["pull_steps"]
+
+    api = f"http://127.0.0.1:{schedule.port}/api"
+    done = schedule.world.run("trigger", "train", PREFECT_API_URL=api)
+    assert (done.returncode, "The Prefect server refuses the login." in done.stderr) == (3, True)
+    assert "PREFECT_API_AUTH_STRING" in done.stderr
+
+    assert schedule.find() == f"True {schedule.login}"
+    assert stat.S_IMODE(schedule.note.parent.stat().st_mode) == 0o700  # nobody else can hold its lock
+    # Killed, its server ends with it, and the note that it left is nobody's login any more.
+    schedule.process.kill()
+    schedule.process.wait()
+    until(lambda: schedule.world.processes() == [], "the server to end", [], 20)
+    assert schedule.note.exists() and schedule.find() == "False None"
+    with FileLock(schedule.note.with_name("lock")):  # another one starts, and has not written its own yet
+        schedule.note.write_text("")
+        assert schedule.find() == "False None"
+
+
+@pytest.mark.story
+def test_each_start_has_a_login_of_its_own_unless_prefects_settings_give_one(world: World) -> None:
+    logins = []
+    for variables in ({}, {"PREFECT_SERVER_API_AUTH_STRING": "me:mine"}, {"PREFECT_API_AUTH_STRING": "me:too"}):
+        schedule = started(world, **variables)
+        logins.append(schedule.login)
+        with schedule.client(schedule.login) as owner:
+            assert owner.get("/admin/version").status_code == 200
+        schedule.process.communicate(timeout=30)
+        assert not schedule.note.exists() and world.processes() == []
+    assert logins[1:] == ["me:mine", "me:too"] and logins[0] not in logins[1:]
+
+
+@pytest.mark.story
+def test_a_schedule_ends_when_its_server_does(world: World) -> None:
+    schedule = started(world)
+    (server,) = (process for process in world.processes() if process != schedule.process.pid)
+    os.kill(server, signal.SIGKILL)
+    assert schedule.process.wait(20) == 3
+    assert "The Prefect server ended with exit code -9." in schedule.process.communicate()[1]
+
+
+@pytest.mark.story
+@pytest.mark.parametrize(("signals", "code"), [(1, 130), (2, 130)])
+def test_a_schedule_whose_server_is_frozen_can_be_ended(world: World, signals: int, code: int) -> None:
+    home = Home(world, free_port())
+    schedule = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
+    schedule.until_says("Prefect UI")
+    (server,) = (process for process in world.processes() if process != schedule.process.pid)
+    os.kill(server, signal.SIGSTOP)
+    time.sleep(5)  # it asks for what is due, and waits for the answer
+    began = time.monotonic()
+    for _ in range(signals):
+        os.kill(schedule.process.pid, signal.SIGINT)
+        time.sleep(2)
+    try:
+        assert schedule.process.wait(120) == code
+        assert time.monotonic() - began < (120 if signals == 1 else 20)
+        assert "Ending;" in schedule.output
+    finally:
+        os.kill(server, signal.SIGCONT)
+    until(lambda: world.processes() == [], "the server to end", [], 20)
+
+
+@pytest.mark.story
+def test_a_page_of_another_origin_cannot_change_a_deployment(schedule: Schedule) -> None:
+    made = schedule.deploy()
+    with schedule.client(schedule.login) as owner:
+
+        class Page(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<title>page</title>")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        attack = """async ([url, body]) => {
+            const told = [];
+            for (const [method, path, sent] of [
+                ["POST", "/deployments/filter", {}], ["PATCH", "/deployments/%s", body],
+                ["POST", "/deployments/%s/create_flow_run", {}],
+            ])
+                try {
+                    const answer = await fetch(url + path, {
+                        method, headers: {"Content-Type": "application/json"}, body: JSON.stringify(sent)});
+                    told.push(answer.status);
+                } catch (error) { told.push("refused"); }
+            return told;
+        }""".replace("%s", made)
+        with web_server(Page) as port, chromium() as browser:
+            page = browser.new_page()
+            page.goto(f"http://localhost:{port}/")
+            told = page.evaluate(attack, [f"http://127.0.0.1:{schedule.port}/api", PATCHED])
+        assert told == ["refused"] * 3
+        assert not owner.get(f"/deployments/{made}").json()["pull_steps"]
+        assert owner.post("/flow_runs/count", json={}).json() == 0
+
+
+def test_something_else_at_the_port_is_told_and_left_alone(world: World) -> None:
+    with web_server(Something) as taken:
+        done = world.run("schedule", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(taken))
+        assert (done.returncode, f"Port {taken} is taken" in done.stderr) == (3, True)
+        done = world.run("trigger", "train", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(taken))
+        assert (done.returncode, "no `sentiflow schedule` is running" in done.stderr) == (3, True)
+
+
+def test_a_server_that_is_set_and_does_not_answer_is_told(world: World) -> None:
+    done = world.run("schedule", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert (done.returncode, "http://127.0.0.1:9/api does not answer" in done.stderr) == (3, True)
+
+
+def test_a_server_that_cannot_start_ends_the_command_with_its_reason(world: World) -> None:
+    (world.root / "file").write_text("no folder")
+    began = time.monotonic()
+    home = str(world.root / "file" / "prefect")
+    done = world.run("housekeeping", PREFECT_API_URL="", PREFECT_HOME=home)
+    assert (done.returncode, "Not a directory" in done.stderr, "Traceback" in done.stderr) == (3, True, False)
+    assert time.monotonic() - began < 60  # Prefect's own server was started again for 166 s
+
+
+@pytest.mark.story
+def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: World, tmp_path: Path) -> None:
+    """Prefect's migrations race; and of a process that was killed while it made the database nothing is used."""
+    home = tmp_path / "home"
+    killed = python(world, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(home))
+    until(lambda: list(home.glob(".prefect.db.*")), "the database to be begun", [])
+    killed.kill()
+    killed.communicate()
+    until(lambda: world.processes() == [], "the server to end", [], 20)
+    assert not (home / "prefect.db").exists()
+    worlds = [World(tmp_path / str(k)) for k in range(4)]
+    for each in worlds:
+        each.root.mkdir()
+    begun = [
+        python(each, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(home)) for each in worlds
+    ]
+    for process, each in zip(begun, worlds, strict=True):
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        (log,) = (each.root / "data" / "schedule").glob("*.log")
+        assert log.read_text() == ""
+    for process in begun:
+        process.communicate(timeout=30)
+    alone = tmp_path / "alone"
+    python(world, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(alone)).communicate(
+        timeout=90
+    )
+    assert schema(home) == schema(alone) != []
+    assert not list(home.glob(".prefect.db.*"))
+
+
+def schema(home: Path) -> list[object]:
+    """Columns and indexes by name; the order of constraints in a table's text is chance."""
+    columns = "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table'"
+    indexes = "SELECT type, name FROM sqlite_master"
+    with sqlite3.connect(home / "prefect.db") as connection:
+        return sorted(connection.execute(columns)) + sorted(connection.execute(indexes))

@@ -1,0 +1,229 @@
+"""Which runs housekeeping deletes, with their files, and which it keeps."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run, RunData, RunInfo, RunTag, ViewType
+
+from sentiflow.orchestration.retention import families, retire_runs
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect, experiment_id
+from tests.servers import mlflow
+from tests.world import World
+
+DAY = 86_400_000
+CONTENT = "0123456789"
+
+
+class Store:
+    """Runs that ended so many days ago, each with a file of ten bytes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.model_copy(update={"keep_runs_days": 30.0})
+        self.client = connect(settings)
+        self.experiment = experiment_id(self.client, settings)
+
+    def run(self, days: float, ended: bool = True, parent: str | None = None) -> str:
+        moment = int(time.time() * 1000 - days * DAY)
+        more = {} if parent is None else {"mlflow.parentRunId": parent}
+        made = self.client.create_run(self.experiment, start_time=moment - DAY, tags=more).info.run_id
+        self.client.log_text(made, CONTENT, "report.txt")
+        if ended:
+            self.client.set_terminated(made, end_time=moment)
+        return str(made)
+
+    def version(self, run: str) -> None:
+        """Register something of a run."""
+        if not self.client.search_registered_models("name = 'mine'"):
+            self.client.create_registered_model("mine")
+        self.client.create_model_version("mine", self.client.get_run(run).info.artifact_uri, run)
+
+    def model(self, run: str) -> str:
+        """A model of a run, with a file of ten bytes."""
+        made = self.client.create_logged_model(self.experiment, name="mine", source_run_id=run).model_id
+        folder = self.settings.data_dir / made
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text(CONTENT)
+        self.client.log_model_artifacts(made, str(folder))
+        return str(made)
+
+    def rewrite(self, sql: str, *values: str) -> None:
+        """Change a row as somebody with access to the database could."""
+        with sqlite3.connect(str(self.settings.sqlite_file)) as database:
+            assert database.execute(sql, values).rowcount == 1
+
+    def left(self) -> set[str]:
+        return {run.info.run_id for run in self.client.search_runs([self.experiment])}
+
+
+@pytest.fixture
+def store(world: World) -> Store:
+    return Store(world.settings)
+
+
+def test_only_what_ended_long_ago_is_deleted(store: Store) -> None:
+    old, young, open_one = store.run(30.01), store.run(29.99), store.run(90, ended=False)
+    care = retire_runs(store.settings)
+    assert store.left() == {young, open_one}
+    assert (len(care.removed), care.freed, care.failures) == (1, len(CONTENT), [])
+    everything = store.client.search_runs([store.experiment], run_view_type=ViewType.ALL)
+    assert old not in {run.info.run_id for run in everything}
+
+
+def test_without_the_setting_all_stays(store: Store) -> None:
+    old = store.run(9_999)
+    assert retire_runs(store.settings.model_copy(update={"keep_runs_days": None})).removed == []
+    assert store.left() == {old}
+
+
+def test_files_and_models_of_a_deleted_run_are_gone_and_those_of_a_version_stay(
+    store: Store, world: World
+) -> None:
+    old, kept = store.run(90), store.run(90)
+    models = {run: store.model(run) for run in (old, kept)}
+    store.version(kept)
+    care = retire_runs(store.settings)
+    assert care.freed == 2 * len(CONTENT)
+    (model,) = store.client.search_logged_models([store.experiment])
+    assert model.model_id == models[kept]
+    artifacts = world.root / "mlruns" / "artifacts"
+    assert {path.name for path in artifacts.iterdir()} == {kept, "models"}
+    assert {path.name for path in (artifacts / "models").iterdir()} == {models[kept]}
+    assert store.client.list_artifacts(kept)[0].path == "report.txt"
+
+
+@pytest.mark.parametrize("which", ["parent", "child"])
+def test_a_version_of_one_run_keeps_its_whole_set(store: Store, which: str) -> None:
+    parent = store.run(90)
+    children = [store.run(91, parent=parent) for _ in range(2)]
+    store.version(parent if which == "parent" else children[1])
+    retire_runs(store.settings)
+    assert store.left() == {parent, *children}
+
+
+def test_a_set_without_a_version_goes_as_a_whole_once_all_of_it_is_old(store: Store) -> None:
+    gone, kept = store.run(31), store.run(29)
+    for parent in (gone, kept):
+        for _ in range(2):
+            store.run(32, parent=parent)
+    retire_runs(store.settings)
+    left = store.client.search_runs([store.experiment])
+    assert kept in {run.info.run_id for run in left} and len(left) == 3
+
+
+def test_a_version_registered_from_the_model_alone_keeps_the_run(store: Store) -> None:
+    run = store.run(90)
+    model = store.client.create_logged_model(store.experiment, name="mine", source_run_id=run)
+    store.client.finalize_logged_model(model.model_id, "READY")
+    store.client.create_registered_model("mine")
+    store.client.create_model_version("mine", f"models:/{model.model_id}", model_id=model.model_id)
+    retire_runs(store.settings)
+    assert store.left() == {run}
+
+
+RUN = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
+MODEL = "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?"
+
+
+@pytest.mark.parametrize("written", ["{victim}", "file://{victim}", "file://{own}/../../../../victim", "{others}"])
+@pytest.mark.parametrize("of_model", [False, True])
+def test_a_folder_that_is_not_the_runs_own_is_left(
+    store: Store, tmp_path: Path, written: str, of_model: bool
+) -> None:
+    """Red if any folder that a row names is deleted: a store that was imported may name a folder of photos."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "photo.jpg").write_text("precious")
+    hostile, other = store.run(90), store.run(1)
+    client = store.client
+    own, others = (client.get_run(run).info.artifact_uri.removeprefix("file://") for run in (hostile, other))
+    uri = written.format(victim=victim, own=own, others=others)
+    if of_model:
+        store.rewrite(MODEL, uri, store.model(hostile))
+    else:
+        store.rewrite(RUN, uri, hostile)
+    care = retire_runs(store.settings)
+    assert (victim / "photo.jpg").read_text() == "precious"
+    assert (Path(others) / "report.txt").read_text() == (Path(own) / "report.txt").read_text() == CONTENT
+    assert store.left() == {hostile, other}
+    (left,) = care.left
+    assert uri in left and care.removed == []
+
+
+def test_a_runs_id_that_is_a_path_deletes_nothing(store: Store, tmp_path: Path) -> None:
+    victim = tmp_path / "victim" / "artifacts"
+    victim.mkdir(parents=True)
+    (victim / "photo.jpg").write_text("precious")
+    run = store.run(90)
+    location = store.client.get_experiment(store.experiment).artifact_location
+    for table, column in (("latest_metrics", "run_uuid"), ("tags", "run_uuid"), ("runs", "run_uuid")):
+        with sqlite3.connect(str(store.settings.sqlite_file)) as database:
+            database.execute(f"UPDATE {table} SET {column} = '../../victim' WHERE {column} = ?", (run,))  # noqa: S608
+    store.rewrite(RUN, f"{location}/../../victim/artifacts", "../../victim")
+    care = retire_runs(store.settings)
+    assert (victim / "photo.jpg").exists()
+    assert len(care.left) + len(care.failures) == 1
+
+
+def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path: Path) -> None:
+    run = store.run(90)
+    folder = Path(store.client.get_run(run).info.artifact_uri.removeprefix("file://")).parent
+    victim = folder.rename(tmp_path / "victim")
+    folder.symlink_to(victim)
+    care = retire_runs(store.settings)
+    assert (victim / "artifacts" / "report.txt").exists()
+    assert len(care.left) == 1
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_runs_that_are_each_others_parents_are_one_family(store: Store, length: int) -> None:
+    """Red if the way up has no end: housekeeping then ran for ever."""
+    ring = [store.run(90) for _ in range(length)]
+    for child, parent in zip(ring, [*ring[1:], ring[0]], strict=True):
+        store.client.set_tag(child, "mlflow.parentRunId", parent)
+    tail = store.run(90, parent=ring[0])
+    store.version(ring[-1])
+    retire_runs(store.settings)
+    assert store.left() == {*ring, tail}
+
+
+def test_a_chain_of_thousands_of_parents_is_one_family_at_once() -> None:
+    """Red if each run walks its whole way up: 20,000 of them would take minutes."""
+    chain = [
+        Run(
+            RunInfo(str(number), "0", "", "FINISHED", 1, 2, "active"),
+            RunData(tags=[RunTag("mlflow.parentRunId", str(number - 1))]),
+        )
+        for number in range(20_000)
+    ]
+    began = time.monotonic()
+    assert [len(family) for family in families(chain)] == [20_000]
+    assert time.monotonic() - began < 10
+    assert families([]) == []
+
+
+def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -> None:
+    bad = store.client.create_experiment("bad", artifact_location="ftp://127.0.0.1:9/x")
+    store.settings = store.settings.model_copy(update={"experiment": "bad"})
+    made = [store.client.create_run(bad, start_time=1).info.run_id for _ in range(2)]
+    for run in made:
+        store.client.set_terminated(run, end_time=2)
+    care = retire_runs(store.settings)
+    assert len(care.failures) == 2
+    assert {run.info.run_id for run in store.client.search_runs([bad])} == set(made)
+
+
+def test_over_http_files_go_and_the_server_keeps_hidden_records(world: World, tmp_path: Path) -> None:
+    arguments = ["server", "--backend-store-uri", world.variables["SENTIFLOW_TRACKING_URI"],
+                 "--artifacts-destination", str(tmp_path / "files"), "--workers", "1"]  # fmt: skip
+    with mlflow(arguments, tmp_path, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
+        store = Store(Settings(tracking_uri=address, data_dir=world.root / "data"))
+        old, young = store.run(90), store.run(1)
+        care = retire_runs(store.settings)
+        assert store.left() == {young}
+        assert care.freed == len(CONTENT) and care.failures == []
+        assert care.left == ["records of deleted runs: an MLflow server keeps them, marked as deleted"]
+        assert store.client.get_run(old).info.lifecycle_stage == "deleted"
+        assert [path.name for path in (tmp_path / "files").rglob("*.txt")] == ["report.txt"]

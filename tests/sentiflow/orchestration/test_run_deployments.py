@@ -1,0 +1,32 @@
+"""How the loop that runs deployments ends when its server is gone; stories of the command tell the rest."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.servers import free_port
+from tests.world import World
+
+PATIENCE_OF_NONE = """\
+from flows.cli.console import exit_code, report
+from sentiflow.orchestration import schedule as run_deployments
+run_deployments._PATIENCE_SECONDS = 0.0
+try:
+    run_deployments.run_until_told([], lambda: print("told to end"))
+except Exception as err:
+    report(err, debug=False)
+    raise SystemExit(exit_code(err))
+"""
+
+
+@pytest.mark.story
+def test_a_server_that_is_gone_ends_it_as_a_failed_world(world: World) -> None:
+    address = f"http://127.0.0.1:{free_port()}/api"
+    done = subprocess.run(
+        [sys.executable, "-c", PATIENCE_OF_NONE],
+        env=world.environment(PREFECT_API_URL=address, PREFECT_CLIENT_MAX_RETRIES="0"),
+        cwd=world.root, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "The Prefect server does not answer" in done.stderr) == (3, True), done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""

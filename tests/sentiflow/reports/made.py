@@ -1,0 +1,67 @@
+"""Runs made by hand: six test reviews, scored by whoever is asked for."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.metrics import traits_of
+from sentiflow.recipes import SEED
+from sentiflow.reports.summary import Account, Tested
+from sentiflow.runs.record import RunRecord
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+
+HOSTILE = "<script>alert('x')</script> & <img src=http://evil.example/a.png> | *b* `c` [d](http://e.example)"
+VOCABULARY = Vocabulary(["good", "bad", "film", "not"])  # ids 4 to 7
+SHAPES = (8, 2), (2, 2), (2, 2), (2,), (2, 1), (1,)
+SCORER = TextScorer(Weights(*(np.full(shape, 0.1, np.float32) for shape in SHAPES)), VOCABULARY, 5)
+IDS = [f"test-{i}" for i in range(6)]
+LABELS = np.array([1, 1, 0, 1, 0, 0], np.int8)
+SCORES = (0.9, 0.2, 0.99, 0.4, 0.7, 0.6)
+# wrong: a 0.8 off (number 1), 0.99 off (2), 0.6 off (3), 0.7 off (4), 0.6 off (5)
+TOKENS = [[1, 4], [1, 4, 6], [1, 5, 6, 6], [1, 2, 4], [1, 5], [1, 6, 7, 5, 4, 4]]
+CURVES = {
+    "train/loss": [(1, 0.6), (2, 0.5)], "val/loss": [(1, 0.55), (2, 0.45)],
+    "train/accuracy": [(1, 0.7), (2, 0.8)], "val/accuracy": [(1, 0.72), (2, 0.81)],
+}  # fmt: skip
+
+
+def reviews() -> Reviews:
+    tokens = [np.array(ids, np.int32) for ids in TOKENS]
+    return Reviews(np.array(IDS), np.full(6, "test"), LABELS, tokens)
+
+
+def tested() -> Tested:
+    return Tested(reviews(), VOCABULARY, np.array([3, 4, 5], np.int32))
+
+
+def record(name: str = "seed-mine-seed0", **more: object) -> RunRecord:
+    """A finished training of the recipe ``seed``; fields, or entries of params, metrics and tags, as asked for."""
+    fields = {
+        "run_id": "0123456789abcdef0123456789abcdef",
+        "status": "FINISHED",
+        "started": datetime(2026, 11, 25, 12, 0, tzinfo=UTC),
+        "artifact_uri": "",
+    }
+    params = {key: str(value) for key, value in SEED.model_dump().items()} | {"seed": "0", "dataset": "mine.csv"}
+    metrics = {"time/train": 3.25, "time/total": 9.5, "train/kept_epoch": 2.0, "val/best_epoch": 2.0}
+    metrics |= {"val/best_loss": 0.45, "val/loss": 0.45, "model/parameters": 643137.0}
+    tags = {"recipe": "seed", "dataset": "mine", "dataset.digest": "d" * 64, "recipe.changes": "none"}
+    given = {"params": params, "metrics": metrics, "tags": tags}
+    given = {key: value | more.pop(key, {}) for key, value in given.items()}  # type: ignore[operator]
+    return RunRecord(name=name, **(fields | given | more))  # type: ignore[arg-type]
+
+
+def table(scores: tuple[float, ...] = SCORES, ids: list[str] = IDS) -> ScoreTable:
+    lengths = np.array([len(each) for each in TOKENS], np.int32)
+    return ScoreTable(np.array(ids), LABELS, np.array(scores), lengths, 5)
+
+
+def account(scores: tuple[float, ...] = SCORES, *, of: RunRecord | None = None, **more: object) -> Account:
+    """A run with everything at hand, or others in place of it."""
+    given = {
+        "curves": CURVES, "table": table(scores), "traits": traits_of(reviews(), VOCABULARY, 8),
+        "tested": tested(), "scorer": SCORER,
+    } | more  # fmt: skip
+    return Account(of or record(), **given)  # type: ignore[arg-type]

@@ -1,0 +1,107 @@
+"""Tests of how reports are written: what stands in them, not how it looks."""
+
+import base64
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+
+from sentiflow.reports.page import MOST_ROWS, Markup, Picture, Report, Section, Table, Text, plain, strip, svg
+from tests.pages import Page, tables
+from tests.sentiflow.reports.made import HOSTILE
+
+
+@pytest.fixture(scope="module")
+def figure() -> Figure:
+    made = Figure(figsize=(2, 1))
+    axes = made.subplots()
+    axes.plot([0, 1], [0, 1], color="#0072b2")
+    axes.set_title("curves < all & more")
+    return made
+
+
+@pytest.fixture(scope="module")
+def hostile(figure: Figure) -> Report:
+    table = Table((HOSTILE, "n"), [(HOSTILE, "1")])
+    section = Section(HOSTILE, [Text(HOSTILE), Text(HOSTILE, strong=True), table, Picture(figure, HOSTILE)])
+    return Report(HOSTILE, [Text(HOSTILE, strong=True)], [section])
+
+
+def test_markup_from_outside_is_text_on_the_page(hostile: Report) -> None:
+    page = Page(hostile.page())
+    assert {"script", "b", "i", "code"}.isdisjoint(page.names)
+    # title, heading, lead, contents, heading of the section, two texts, a heading and a cell of the table
+    assert page.words.count(HOSTILE) == 9
+
+
+def test_a_page_refers_to_itself_and_to_pictures_inside_alone(hostile: Report) -> None:
+    page = Page(hostile.page())
+    (section,) = page.ids
+    assert [each[:26] for each in page.references] == [f"#{section}"[:26], "data:image/svg+xml;base64,"]
+
+
+def test_markup_from_outside_is_text_in_markdown() -> None:
+    assert plain(HOSTILE).startswith(r"\<script>alert('x')\</script> & \<img src=")
+    assert plain("a\nb\\c") == r"a b\\c"
+
+
+def test_every_line_of_a_markdown_table_has_as_many_cells(hostile: Report) -> None:
+    assert tables(hostile.markdown()) == [[2, 2, 2]]
+
+
+def test_a_row_that_lacks_a_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="a cell for each column"):
+        Table(("a", "b"), [("1",)])
+
+
+def test_numbers_stand_at_the_right_in_both_forms() -> None:
+    table = Table(("name", "told", "n"), [("a", "b", "1")], words=2)
+    assert "| --- | --- | ---: |" in table.markdown()
+    assert table.html().count('class="number"') == 2  # its heading, its cell
+
+
+def test_a_turned_table_has_a_row_a_column() -> None:
+    turned = Table(("what", "1 a", "2 b"), [("x", "1", "2"), ("y", "3", "4")]).turned()
+    assert (tuple(turned.heading), [tuple(row) for row in turned.rows]) == (
+        ("what", "x", "y"), [("1 a", "1", "3"), ("2 b", "2", "4")],
+    )  # fmt: skip
+
+
+def test_a_long_table_is_cut_in_the_summary_and_whole_in_the_page() -> None:
+    table = Table(("n",), [(str(i),) for i in range(MOST_ROWS + 3)])
+    assert "... and 3 more in the page." in table.markdown()
+    assert len(Page(table.html()).cells[0]) == MOST_ROWS + 4
+
+
+def test_a_summary_fits_into_a_description_of_mlflow_and_says_what_it_leaves_out() -> None:
+    sections = [Section(f"part {i}", [Text("x" * 1_000)]) for i in range(20)]
+    told = Report("t", [Text("lead", strong=True)], sections).markdown("- a line")
+    assert 6_000 < len(told) < 8_000
+    assert told.startswith("**lead**\n\n- a line\n\n### part 0\n")
+    assert told.endswith("More stands in report.html.\n")
+
+
+def test_a_summary_leaves_pictures_and_markup_to_the_page(figure: Figure) -> None:
+    sections = [
+        Section("a", [Picture(figure, "told"), Markup("<p>x</p>")]),
+        Section("b", [Text("y")], brief=False),
+    ]
+    assert Report("t", [Text("lead")], sections).markdown() == "lead\n"
+
+
+def test_a_picture_is_whole_svg_in_the_ink_of_the_page(figure: Figure) -> None:
+    content = svg(figure)
+    ElementTree.fromstring(content.replace("<svg ", '<svg xmlns:x="x" ', 1))
+    assert "currentColor" in content and "#000000" not in content
+    assert "#0072b2" in content
+
+
+def test_a_picture_stands_in_the_page_with_what_it_shows(figure: Figure) -> None:
+    page = Page(Picture(figure, "told").html())
+    (reference,) = page.references
+    assert base64.b64decode(reference.partition(",")[2], validate=True).startswith(b"<svg ")
+
+
+def test_a_strip_puts_a_value_and_its_ends_on_the_scale() -> None:
+    drawn = strip(0.6, 0.7, 0.85, 0.5, 1.0)
+    assert 'd="M20.0 5H70.0"' in drawn and 'd="M40.0 1V9"' in drawn

@@ -1,0 +1,84 @@
+"""Tests of readings as pages."""
+
+import re
+from html.parser import HTMLParser
+
+from sentiflow.reports import explanation
+from sentiflow.scoring import Reading, Word
+
+READING = Reading(
+    start=0.5,
+    score=0.6,
+    words=(
+        Word("a", "read", 0.501, 0.001),
+        Word("<b>", "read", 0.901, 0.4),
+        Word("zzz", "unknown", 0.901, 0.0),
+        Word("dull", "read", 0.6, -0.301),
+    ),
+)
+
+
+class Text(HTMLParser):
+    """Collects text by the class of the element it stands in, and tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spans: list[tuple[str, str]] = []
+        self.tags: list[str] = []
+        self._css = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._css = dict(attrs).get("class") or ""
+
+    def handle_data(self, data: str) -> None:
+        if self._css in ("up", "down", "unread"):
+            self.spans.append((self._css, data))
+        self._css = ""
+
+
+def parsed(page: str) -> Text:
+    parser = Text()
+    parser.feed(page)
+    return parser
+
+
+def test_words_are_marked_by_what_they_did_and_small_moves_stay_plain() -> None:
+    assert parsed(explanation.fragment(READING)).spans == [("up", "<b>"), ("unread", "zzz"), ("down", "dull")]
+
+
+def test_the_strongest_word_has_the_full_colour_and_others_their_share() -> None:
+    strengths = re.findall(r"--strength:([\d.]+)", explanation.fragment(READING))
+    assert strengths == ["1.00", "0.75"]  # 0.301 / 0.4
+
+
+def test_a_words_title_tells_the_score_before_and_after_it() -> None:
+    assert re.findall(r'title="([\d.]+ to [\d.]+)"', explanation.fragment(READING)) == [
+        "0.501 to 0.901", "0.901 to 0.600",
+    ]  # fmt: skip
+
+
+def test_no_word_becomes_a_tag() -> None:
+    assert "b" not in parsed(explanation.page(READING, "positive", "m version 1")).tags
+
+
+def test_a_page_needs_nothing_from_outside_and_tells_every_step() -> None:
+    page = explanation.page(READING, "positive", "m version 1")
+    assert not re.search(r"(src|href)=|https?://|@import|url\(", page)
+    for number in ("0.5010", "+0.4000", "0.9010", "-0.3010", "0.6000"):
+        assert number in page
+    points = re.search(r'points="([^"]+)"', page)
+    assert points is not None
+    heights = [float(point.split(",")[1]) for point in points[1].split()]
+    assert heights == [80.0, 79.8, 15.8, 15.8, 64.0]  # 160 (1 - score), the start first
+
+
+def test_the_strongest_words_stand_by_direction() -> None:
+    up, down = explanation.strongest(READING)
+    assert [word.text for word in up] == ["<b>"]
+    assert [word.text for word in down] == ["dull"]
+
+
+def test_a_text_without_words_makes_a_page_too() -> None:
+    page = explanation.page(Reading(0.5, 0.5, ()), "negative", "m version 1")
+    assert "negative, 0.5000" in page

@@ -1,0 +1,155 @@
+"""Tests of the report of one run."""
+
+from dataclasses import replace
+
+import pytest
+
+from sentiflow.evaluation.metrics import LABELS, wilson
+from sentiflow.reports import run
+from sentiflow.reports.page import Report
+from tests.pages import Page, tables
+from tests.sentiflow.reports.made import HOSTILE, account, record
+
+RIGHT = (0.9, 0.8, 0.1, 0.7, 0.2, 0.3)
+GONE = {"table": None, "traits": None, "tested": None, "scorer": None}
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return run.report(account())
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> Page:
+    return Page(report.page())
+
+
+def rows(page: Page, heading: str) -> dict[str, list[str]]:
+    """The rows of the table whose first heading cell this is, by their first cell."""
+    (found,) = (table for table in page.cells if table[0][0] == heading)
+    return {row[0]: row[1:] for row in found[1:]}
+
+
+def test_the_page_has_every_section_and_the_contents_lead_to_each(page: Page) -> None:
+    assert page.ids == [
+        "test-split", "learning-curves", "slices", "calibration", "cost", "parameters-that-differ", "worst-errors",
+        "data", "run",
+    ]  # fmt: skip
+    assert [each for each in page.references if each.startswith("#")] == [f"#{name}" for name in page.ids]
+
+
+def test_the_lead_is_accuracy_with_its_interval(report: Report) -> None:
+    low, high = wilson(1, 6)  # number 0 alone is right
+    assert report.markdown().startswith(f"**Test accuracy 16.67% (95% interval {low:.2%} to {high:.2%}).**\n")
+
+
+def test_slices_stand_with_count_accuracy_and_interval(page: Page) -> None:
+    # lengths 2, 3, 4, 3, 2, 6: quarters end at 2.25 and begin at 3.75; numbers 0 and 4 are short, 0 is right
+    low, high = wilson(1, 2)
+    found = {row[0]: row[1:5] for row in page.cells[2][1:]}
+    assert found[LABELS["short"]] == ["2", "50.00%", f"{low:.2%}", f"{high:.2%}"]
+    assert found[LABELS["truncated"]][:2] == ["1", "0.00%"]
+    assert found[LABELS["negation"]][:2] == ["1", "0.00%"]
+    assert found[LABELS["no_negation"]][:2] == ["5", "20.00%"]
+
+
+def test_calibration_is_told_with_its_error(page: Page) -> None:
+    # bins 0.2 (one, none of it: positive), 0.4 (positive), 0.6 (negative), 0.7 (negative), 0.9 (0.9 and 0.99, one)
+    error = (0.8 + 0.6 + 0.6 + 0.7 + 2 * abs(0.5 - 0.945)) / 6
+    assert page.cells[3][1] == [
+        "expected calibration error",
+        "mean distance of score and share, over ten bins",
+        f"{error:.4f}",
+    ]
+
+
+def test_cost_tells_stages_speed_and_parameters(page: Page) -> None:
+    found = rows(page, "what")
+    assert found["train, seconds"] == ["3.2"] and found["total, seconds"] == ["9.5"]
+    assert found["trained parameters"] == ["643,137"]
+    assert "evaluate, seconds" not in found  # the run does not say
+
+
+def test_an_older_run_tells_its_scoring_speed_by_its_whole_evaluation() -> None:
+    older = account(of=record(metrics={"time/evaluate": 2.0}))
+    assert older.scored_per_second == 3.0
+    assert (
+        account(of=record(metrics={"time/evaluate": 2.0, "test/reviews_per_second": 9.0})).scored_per_second == 9.0
+    )
+
+
+def test_only_fields_that_differ_from_the_recipe_or_from_seed_are_shown() -> None:
+    given = {"recipe": "tuned", "epochs": "3", "learning_rate": "0.001", "optimizer": "rmsprop"}
+    found = rows(Page(run.report(account(of=record(params=given))).page()), "field")
+    assert found["epochs"] == ["3", "16", "5"]
+    assert found["learning_rate"] == ["0.001", "0.0005", "0.001"]
+    assert "units" not in found and "recipe" not in found
+
+
+def test_a_recipe_as_it_stands_differs_in_nothing(report: Report) -> None:
+    assert "None: the recipe is seed, as it stands." in report.markdown()
+
+
+def test_worst_errors_show_which_words_moved_the_score() -> None:
+    page = run.report(account()).page()
+    assert "test-2: negative, scored 0.9900" in page
+    assert 'class="reading"' in page and 'class="up"' in page
+
+
+def test_a_run_without_errors_says_so() -> None:
+    assert "None: no test review is labelled wrongly." in run.report(account(RIGHT)).page()
+
+
+@pytest.mark.parametrize("gone", [{"scorer": None}, {"scorer": None, "tested": None}])
+def test_worst_errors_are_told_as_far_as_they_are_at_hand(gone: dict[str, None]) -> None:
+    page = run.report(account(**gone)).page()
+    assert ("<blockquote>bad film film</blockquote>" in page) == ("tested" not in gone)
+    assert "test-2" in page and 'class="reading"' not in page
+
+
+def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_missing() -> None:
+    told = {"test/accuracy": 0.75, "test/accuracy_low": 0.7, "test/accuracy_high": 0.8, "test/loss": 0.5}
+    told |= {"test/f1": 0.7, "test/auc": 0.8, "test/brier": 0.2, "test/ece": 0.0625}
+    told |= {"slice_accuracy/short": 0.5, "slice_reviews/short": 4.0}
+    made = run.report(account(of=record(metrics=told), missing=("The scores are gone.",), **GONE))
+    page = Page(made.page())
+    assert made.markdown().startswith("**Test accuracy 75.00% (95% interval 70.00% to 80.00%).**")
+    assert "0.0625" in page.words and "The scores are gone." in page.words
+    assert {"slices", "learning-curves", "what-could-not-be-had"} <= set(page.ids)
+    assert "worst-errors" not in page.ids
+
+
+@pytest.mark.parametrize(
+    ("status", "tags", "metrics", "lead"),
+    [
+        ("FAILED", {"end": "the loss diverged"}, {}, "No test figures: the run failed: the loss diverged."),
+        ("KILLED", {"end": "it was interrupted"}, {}, "No test figures: the run was killed: it was interrupted."),
+        ("RUNNING", {}, {}, "No test figures: the run is still running."),
+        ("FINISHED", {}, {}, "Lowest validation loss 0.4500; the test split was not scored."),
+    ],
+)
+def test_a_run_without_test_figures_says_why(status: str, tags: dict, metrics: dict, lead: str) -> None:
+    found = replace(record(tags=tags, metrics=metrics), status=status)
+    assert run.lead(account(of=found, **GONE)) == lead
+
+
+def test_a_run_that_ended_before_its_first_epoch_has_a_page() -> None:
+    bare = replace(record(), metrics={}, status="FAILED")
+    assert Page(run.report(account(of=bare, curves={}, **GONE)).page()).ids == ["parameters-that-differ", "run"]
+
+
+def test_a_hostile_name_and_parameter_stay_text() -> None:
+    hostile = record(
+        HOSTILE, params={"recipe": HOSTILE, "dataset": HOSTILE}, tags={"recipe": HOSTILE, "end": HOSTILE}
+    )
+    made = run.report(account(of=hostile))
+    page = Page(made.page())
+    assert {"script", "b"}.isdisjoint(page.names)
+    assert all(each.startswith(("#", "data:")) for each in page.references)
+    assert all(len(set(table)) == 1 for table in tables(made.markdown()))
+
+
+def test_validation_loss_is_that_of_the_weights_that_were_kept() -> None:
+    best = record(metrics={"train/kept_epoch": 1.0, "val/best_epoch": 1.0, "val/best_loss": 0.3, "val/loss": 0.9})
+    last = record(metrics={"train/kept_epoch": 2.0, "val/best_epoch": 1.0, "val/best_loss": 0.3, "val/loss": 0.9})
+    assert (account(of=best).validation_loss, account(of=last).validation_loss) == (0.3, 0.9)

@@ -1,0 +1,40 @@
+"""Tests of the pictures of several runs: what is drawn, not how it looks."""
+
+import numpy as np
+
+from sentiflow.evaluation.metrics import Slice, reliability
+from sentiflow.reports import plots
+
+CURVES = {"val/loss": [(1, 0.6), (2, 0.5)], "val/accuracy": [(1, 0.7), (2, 0.8)]}
+
+
+def test_curves_of_each_run_stand_under_its_label() -> None:
+    figure = plots.learning_curves_of_runs({"1 a": CURVES, "3 b": {"val/loss": [(1, 0.4)]}}, [0, 2])
+    loss, accuracy = figure.axes
+    assert [(line.get_label(), list(line.get_ydata())) for line in loss.lines] == [
+        ("1 a", [0.6, 0.5]),
+        ("3 b", [0.4]),
+    ]
+    assert list(accuracy.lines[0].get_ydata()) == [0.7, 0.8]
+
+
+def test_a_run_has_the_colour_of_its_number_in_every_picture() -> None:
+    curves = plots.learning_curves_of_runs({"3 b": CURVES}, [2]).axes[0].lines[0].get_color()
+    bins = reliability(np.array([0, 1], np.int8), np.array([0.2, 0.9]))
+    calibrated = plots.reliability_of_runs({"3 b": bins}, [2]).axes[0].lines[1].get_color()
+    assert curves == calibrated == plots.COLOURS[2]
+
+
+def test_styles_of_twenty_runs_differ() -> None:
+    styles = [tuple(plots.style(number).values()) for number in range(20)]
+    assert len(set(styles)) == 20
+
+
+def test_slices_are_drawn_with_their_intervals_run_beside_run() -> None:
+    runs = {"1 a": [Slice("short", 9, 0.5, 0.3, 0.8)], "2 b": [Slice("short", 9, 0.6, 0.4, 0.7)]}
+    (axes,) = plots.slices(runs, [0, 1], {"short": "short ones"}).axes
+    ends = [tuple(axes.collections[i].get_segments()[0][:, 0].round(6)) for i in (0, 1)]
+    heights = [axes.collections[i].get_segments()[0][0, 1] for i in (0, 1)]
+    assert ends == [(0.3, 0.8), (0.4, 0.7)]
+    assert heights[0] < 0 < heights[1]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["short ones"]

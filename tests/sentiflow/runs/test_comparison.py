@@ -1,0 +1,116 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+
+from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.statistics import score_interval
+from sentiflow.runs.comparison import Figure, against, differing, figure, metric_names
+from sentiflow.runs.record import RunRecord
+
+
+def run(name: str = "a", *, digest: str = "d" * 64, **given: dict[str, object]) -> RunRecord:
+    tags = {"dataset": "imdb", "dataset.digest": digest}
+    params = {key: str(value) for key, value in given.get("params", {}).items()}
+    metrics = given.get("metrics", {})
+    return RunRecord(name * 4, name, "FINISHED", datetime(2026, 3, 5, tzinfo=UTC), params, metrics, tags, "")
+
+
+def table(right: str, ids: str) -> ScoreTable:
+    """Scores of positive reviews: 1 is right, 0 is wrong; a review is named by a letter."""
+    score = np.array([0.9 if one == "1" else 0.1 for one in right])
+    ones = np.ones(len(right))
+    return ScoreTable(np.array(list(ids)), ones.astype(np.int8), score, ones.astype(np.int32), 80)
+
+
+def test_parameters_that_differ_are_those_of_any_run_and_in_a_reading_order() -> None:
+    first = run(
+        params={"units": 32, "recipe": "seed", "learning_rate": "0.001", "version.keras": "3.15", "same": 1}
+    )
+    other = run(params={**first.params, "units": 64, "recipe": "tuned", "learning_rate": "1e-3", "alone": "x",
+                        "version.keras": "3.16"})  # fmt: skip
+    assert list(differing([first, other]).items()) == [
+        ("recipe", ("seed", "tuned")), ("alone", (None, "x")), ("units", ("32", "64")),
+        ("version.keras", ("3.15", "3.16")),
+    ]  # fmt: skip
+
+
+def test_a_parameter_that_is_nan_in_both_does_not_differ() -> None:
+    assert differing([run(params={"rate": "nan"}), run(params={"rate": "nan"})]) == {}
+
+
+def test_a_figure_has_its_interval_or_of_a_set_its_mean_and_deviation() -> None:
+    one = run(metrics={"test/accuracy": 0.8, "test/accuracy_low": 0.7, "test/accuracy_high": 0.9})
+    many = run(metrics={"test/accuracy_mean": 0.85, "test/accuracy_sd": 0.02})
+    assert figure(one, "test/accuracy") == Figure(0.8, 0.7, 0.9)
+    assert figure(many, "test/accuracy") == Figure(0.85, sd=0.02)
+    assert figure(one, "test/loss") is None
+    assert figure(run(metrics={"test/loss": float("nan")}), "test/loss") is None
+
+
+def test_metric_names_leave_ends_with_what_they_belong_to() -> None:
+    one = run(
+        metrics=dict.fromkeys(("test/accuracy", "test/accuracy_low", "test/accuracy_high", "slice/low"), 0.0)
+    )
+    many = run(metrics=dict.fromkeys((f"val/loss_{end}" for end in ("mean", "sd", "min", "max")), 0.0))
+    assert metric_names([one, many]) == ["test/accuracy", "val/loss", "slice/low"]
+
+
+def test_two_runs_are_compared_review_by_review_whatever_their_order() -> None:
+    # Reviews a to f: the first has a, b right; the other b, c, d, e, f. Gained c, d, e, f; lost a.
+    first, other = table("110000", "abcdef"), table("111110", "fedcba")
+    outcome = against(run("b"), other, run("a"), first)
+    assert outcome.paired is not None
+    assert (outcome.paired.gained, outcome.paired.lost) == (4, 1)
+    assert outcome.difference == pytest.approx(3 / 6)
+    # Among equals 4 or more of 5 fall to one side with (5 + 1) / 32, either side twice that.
+    assert outcome.p_value == pytest.approx(2 * 6 / 32)
+    assert (outcome.low, outcome.high) == score_interval(4, 1, 6)
+    assert outcome.why_not == ""
+
+
+def test_other_reviews_cannot_be_paired_and_say_so() -> None:
+    metrics = {"test/accuracy": 0.5}
+    outcome = against(
+        run("b", digest="e" * 64, metrics=metrics), table("10", "ab"), run("a", metrics=metrics), table("10", "ab")
+    )
+    assert outcome.paired is outcome.low is outcome.p_value is None
+    assert outcome.difference == 0
+    assert outcome.why_not == "tested on other reviews (imdb eeeeeeee and imdb dddddddd)"
+
+
+def test_a_run_without_scores_cannot_be_paired_and_is_named() -> None:
+    outcome = against(run("b"), None, run("a"), table("10", "ab"))
+    assert outcome.why_not == "b keeps no test scores"
+    assert outcome.difference is None
+
+
+def test_tables_of_other_reviews_under_one_digest_cannot_be_paired() -> None:
+    outcome = against(run("b"), table("10", "ac"), run("a"), table("10", "ab"))
+    assert outcome.paired is None
+    assert "different reviews" in outcome.why_not
+
+
+def set_of(name: str, accuracies: list[float], digest: str = "d" * 64) -> RunRecord:
+    spread = {
+        "test/accuracy_mean": float(np.mean(accuracies)),
+        "test/accuracy_sd": float(np.std(accuracies, ddof=1)),
+    }
+    return run(name, digest=digest, metrics=spread, params={"repeats": len(accuracies)})
+
+
+def test_two_sets_of_repeats_are_compared_by_welchs_test() -> None:
+    first, other = [0.80, 0.84, 0.83], [0.88, 0.882, 0.885, 0.879, 0.881]
+    outcome = against(set_of("b", other), None, set_of("a", first), None)
+    expected = ttest_ind(other, first, equal_var=False)
+    ends = expected.confidence_interval(0.95)
+    assert outcome.p_value == pytest.approx(expected.pvalue)
+    assert (outcome.low, outcome.high) == pytest.approx((ends.low, ends.high))
+    assert outcome.why_not == "a stands for 3 seeds and b stands for 5 seeds"
+
+
+def test_sets_of_other_reviews_have_no_interval() -> None:
+    outcome = against(set_of("b", [0.8, 0.9], "e" * 64), None, set_of("a", [0.8, 0.7]), None)
+    assert outcome.low is None
+    assert outcome.difference == pytest.approx(0.1)

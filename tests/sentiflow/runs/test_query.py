@@ -1,0 +1,161 @@
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sentiflow.errors import UsageError
+from sentiflow.runs.query import Query, moment, select
+from sentiflow.runs.record import RunRecord
+
+NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
+
+
+def run(name: str, days_ago: float, kind: str, **given: object) -> RunRecord:
+    tags = {"kind": kind, "recipe": str(given.get("recipe", "seed")), "dataset": str(given.get("dataset", "imdb"))}
+    if "parent" in given:
+        tags["mlflow.parentRunId"] = str(given["parent"])
+    params = {"units": str(given["units"])} if "units" in given else {}
+    return RunRecord(
+        name * 32, name, str(given.get("status", "FINISHED")), NOW - timedelta(days=days_ago), params,
+        given.get("metrics", {}), tags, "",
+    )  # fmt: skip
+
+
+RUNS = [
+    run("f", 0.5, "monitor"),
+    run(
+        "e", 1, "training", recipe="tuned", units="64", metrics={"test/accuracy": 0.88, "test/loss": float("nan")}
+    ),
+    run("d", 2, "seed", parent="b" * 32, units="32", metrics={"test/accuracy": 0.84}),
+    run("c", 3, "seed", parent="b" * 32, units="32", metrics={"test/accuracy": 0.86}),
+    run("b", 4, "repeats", metrics={"test/accuracy_mean": 0.85}),
+    run("a", 9, "training", dataset="my-reviews", units="1e1", status="FAILED"),
+]
+
+
+def names(**asked: object) -> str:
+    return "".join(found.name for found in select(RUNS, Query(**asked), NOW))
+
+
+@pytest.mark.parametrize("order", ["accuracy", "-accuracy"])
+def test_an_accuracy_that_is_no_number_comes_last(order: str) -> None:
+    runs = [run("x", 1, "training", metrics={"test/accuracy": float("nan")}), *RUNS]
+    assert [found.name for found in select(runs, Query(sort=order), NOW)][-2:] in (["x", "a"], ["a", "x"])
+
+
+def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
+    assert names() == "eba"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"children": True}, "edcba"),
+        ({"kinds": ["monitor"]}, "f"),
+        ({"kinds": ["seed"]}, "dc"),  # a kind that only children have needs no --children
+        ({"kinds": ["training", "repeats"]}, "eba"),
+        ({"kinds": ["repeats"], "children": True}, "dcb"),  # with what is below them, whatever its kind
+        ({"recipes": ["tuned"]}, "e"),
+        ({"datasets": ["My reviews.csv"]}, "a"),
+        ({"statuses": ["failed"]}, "a"),
+        ({"where": ["status=failed"]}, "a"),
+        ({"where": ["status==Failed"]}, "a"),
+        ({"where": ["status!=failed"]}, "eb"),
+        ({"since": "4d"}, "eb"),
+        ({"since": "2026-03-02", "children": True}, "edc"),
+        ({"since": "2026-03-04T12:00+00:00"}, "e"),
+        ({"where": ["test/accuracy>=0.86"], "children": True}, "ec"),
+        ({"where": ["test/accuracy>0.86"], "children": True}, "e"),
+        ({"where": ["accuracy<0.86"], "children": True}, "db"),  # a set's mean counts as its accuracy
+        ({"where": ["accuracy >= 0.85", "accuracy <= 0.86"], "children": True}, "cb"),
+        ({"where": ["units=64.0"]}, "e"),
+        ({"where": ["params.units==10"]}, "a"),
+        ({"where": ["units!=64"]}, "a"),  # b has no units, and meets no condition on them
+        ({"where": ["tags.recipe=tuned"]}, "e"),
+        ({"where": ["name~E"]}, "e"),
+        ({"where": ["metrics.test/loss<1"]}, ""),
+        ({"sort": "accuracy", "children": True}, "dbcea"),
+        ({"sort": "-accuracy", "children": True}, "ecbda"),
+        ({"sort": "started"}, "abe"),
+        ({"sort": "-units", "children": True}, "edcab"),  # equals keep their order, those without come last
+        ({"sort": "test/loss"}, "eba"),
+    ],
+)  # fmt: skip
+def test_runs_asked_for(asked: dict[str, object], found: str) -> None:
+    assert names(**asked) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "hint"),
+    [
+        ({"kinds": ["trials"]}, "kind 'trials'", "sweep, trial, baselines"),
+        ({"statuses": ["Done"]}, "status 'Done'", "finished, failed, killed"),
+        ({"where": ["status=done"]}, "status 'done'", "finished, failed, killed"),
+        ({"where": ["status!=done"]}, "status 'done'", "finished, failed, killed"),
+        ({"where": ["kind=trials"]}, "kind 'trials'", "sweep, trial, baselines"),
+        ({"recipes": ["tune"]}, "recipe 'tune'", "seed, tuned"),
+        ({"datasets": ["sample"]}, "dataset 'sample'", "imdb, my-reviews"),
+        ({"since": "yesterday"}, "Since 'yesterday'", "7d"),
+        ({"since": "999999w"}, "Since '999999w'", "7d"),
+        ({"where": ["test/accuracy"]}, "'test/accuracy'", "test/accuracy>=0.88"),
+        ({"where": ["test/acuracy>0.8"]}, "'test/acuracy'", "test/accuracy"),
+        ({"where": ["params.unit=3"]}, "'params.unit'", "params.units"),
+        ({"where": ["units>many"]}, "needs a number behind >, got 'many'", "--since"),
+        ({"sort": "loss"}, "'loss'", "test/loss"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_with_what_can(asked: dict[str, object], told: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        names(**asked)
+    assert told in str(caught.value.args[0])
+    assert hint in caught.value.hint
+
+
+def test_a_metric_is_meant_before_a_parameter_of_the_same_name_unless_said() -> None:
+    both = RunRecord("a" * 32, "a", "FINISHED", NOW, {"size": "1"}, {"size": 2.0}, {}, "")
+    assert select([both], Query(where=["size=2"]), NOW) == [both]
+    assert select([both], Query(where=["params.size=2"]), NOW) == []
+
+
+def test_a_run_whose_parent_is_gone_stands_at_the_top() -> None:
+    orphan = run("o", 1, "seed", parent="9" * 32)
+    assert select([orphan], Query(), NOW) == [orphan]
+
+
+def test_with_a_kind_come_all_that_are_below_it_however_deep_and_whenever_begun() -> None:
+    deep = run("h", 20, "trial", parent="c" * 32)  # older than what it hangs below, as one that was taken over
+    found = select([*RUNS, deep], Query(kinds=["repeats"], children=True), NOW)
+    assert [one.name for one in found] == ["d", "c", "b", "h"]
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clocks an hour ahead of UTC in winter, two in summer; in 2026 they change on 29 March."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-03-01", datetime(2026, 2, 28, 23, tzinfo=UTC)),
+        ("2026-04-01", datetime(2026, 3, 31, 22, tzinfo=UTC)),
+        ("2026-03-29T12:00", datetime(2026, 3, 29, 10, tzinfo=UTC)),
+        ("2026-03-01T00:00+00:00", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("36h", datetime(2026, 3, 28, 22, tzinfo=UTC)),  # 36 hours on any watch, whatever the clocks on walls show
+    ],
+)
+def test_on_this_machines_clock_a_date_has_the_hour_of_its_own_season(
+    in_berlin: None, text: str, meant: datetime
+) -> None:
+    assert moment(text, datetime(2026, 3, 30, 12)) == meant
+
+
+def test_a_date_is_meant_where_the_user_is() -> None:
+    there = NOW.astimezone(tz=datetime.strptime("+0900", "%z").tzinfo)
+    assert moment("2026-03-05", there) == datetime(2026, 3, 4, 15, tzinfo=UTC)
+    assert moment("90m", NOW) == NOW - timedelta(minutes=90)

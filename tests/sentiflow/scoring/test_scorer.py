@@ -1,0 +1,178 @@
+"""Tests of the scorer of raw texts."""
+
+import importlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiflow.scoring import TextScorer, Vocabulary, Weights, forward, is_positive
+
+module = importlib.import_module("sentiflow.scoring.scorer")
+
+WORDS = ("good", "bad", "film", "plot", "rare")  # ids 4 to 8; the network below knows 4 to 7
+TEXTS = [
+    "good film",
+    "BAD, bad film!",
+    "",
+    "plot",
+    "rare plot",
+    "unheard of",
+    "good " * 30,
+    "bad good bad good film",
+]
+
+
+@pytest.fixture(scope="module")
+def scorer() -> TextScorer:
+    rng = np.random.default_rng(5)
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)
+    weights = Weights(*(rng.normal(0, 0.8, shape).astype(np.float32) for shape in shapes))
+    return TextScorer(weights, Vocabulary(WORDS), sequence_length=6)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("Good film.", [0, 0, 0, 1, 4, 6]),
+        ("", [0, 0, 0, 0, 0, 1]),
+        ("unheard of", [0, 0, 0, 0, 0, 1]),
+        ("rare plot", [0, 0, 0, 1, 2, 7]),  # known to the vocabulary, not to the network
+        ("bad film, bad plot, good plot, bad film", [5, 7, 4, 7, 5, 6]),  # the last six
+    ],
+)
+def test_a_text_scores_as_its_ids(scorer: TextScorer, text: str, ids: list[int]) -> None:
+    assert scorer.score([text])[0] == forward(scorer.weights, np.array([ids], np.int32))[0]
+
+
+def test_many_texts_over_the_batch_boundary_equal_one_by_one(
+    scorer: TextScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 3)
+    alone = [scorer.score([text])[0] for text in TEXTS]  # 8 texts: batches of 3, 3 and 2
+    np.testing.assert_allclose(scorer.score(TEXTS), alone, rtol=0, atol=1e-14)
+
+
+def test_more_texts_than_a_batch_come_back_in_order(scorer: TextScorer) -> None:
+    texts = (TEXTS * 513)[: module._BATCH + 5]
+    expected = np.tile(scorer.score(TEXTS), 513)[: module._BATCH + 5]
+    np.testing.assert_allclose(scorer.score(texts), expected, rtol=0, atol=1e-14)
+
+
+def test_no_texts_give_no_scores(scorer: TextScorer) -> None:
+    assert scorer.score([]).shape == (0,)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, 2.5, b"good", ["good"], float("nan")])
+def test_an_item_that_is_no_text_is_refused_by_type(scorer: TextScorer, wrong: object) -> None:
+    with pytest.raises(TypeError, match=f"got {type(wrong).__name__}"):
+        scorer.score(["good", wrong])  # type: ignore[list-item]
+
+
+def test_a_loaded_scorer_scores_exactly_as_the_saved_one(scorer: TextScorer, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    np.testing.assert_array_equal(TextScorer.load(tmp_path).score(TEXTS), scorer.score(TEXTS))
+
+
+def test_a_loaded_scorer_has_its_words_and_length(scorer: TextScorer, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    loaded = TextScorer.load(tmp_path)
+    assert (loaded.vocabulary.words, loaded.sequence_length) == (WORDS, 6)
+
+
+def test_words_beyond_ascii_survive_save_and_load(scorer: TextScorer, tmp_path: Path) -> None:
+    words = ("café", "a\x85b", "映画", "it's", "\xa0")
+    TextScorer(scorer.weights, Vocabulary(words), 6).save(tmp_path)
+    assert TextScorer.load(tmp_path).vocabulary.words == words
+
+
+def test_save_returns_the_three_files_by_name(scorer: TextScorer, tmp_path: Path) -> None:
+    assert scorer.save(tmp_path) == {
+        "weights": tmp_path / "weights.npz",
+        "vocabulary": tmp_path / "vocabulary.json",
+        "scorer": tmp_path / "scorer.json",
+    }
+
+
+def test_save_writes_nothing_but_what_it_returns(scorer: TextScorer, tmp_path: Path) -> None:
+    assert set(scorer.save(tmp_path).values()) == set(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", [{"format": 4}, {"format": 1}, {}])
+def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, version: dict[str, int]) -> None:
+    scorer.save(tmp_path)
+    config = {"sequence_length": 6, **version}
+    (tmp_path / "scorer.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match="this code reads 2 and 3"):
+        TextScorer.load(tmp_path)
+
+
+def test_a_folder_of_format_2_scores_as_it_did(tmp_path: Path) -> None:
+    """One word of input 2, one unit: tanh(2 * 0.5 + 0.25) after the marker's state, worked by hand."""
+    arrays = {
+        "embedding": [[0.0], [0.0], [0.0], [0.0], [2.0]], "kernel": [[0.5]], "recurrent_kernel": [[0.5]],
+        "bias": [0.25], "dense_kernel": [[3.0]], "dense_bias": [-1.0],
+    }  # fmt: skip
+    exact = {name: np.array(values, np.float32) for name, values in arrays.items()}
+    np.savez(tmp_path / "weights.npz", **exact, mask_zero=True)
+    (tmp_path / "vocabulary.json").write_text('["good"]', encoding="utf-8")
+    (tmp_path / "scorer.json").write_text('{"format": 2, "sequence_length": 6}', encoding="utf-8")
+    state = math.tanh(2 * 0.5 + 0.25 + 0.5 * math.tanh(0.25))
+    expected = 1 / (1 + math.exp(-(3 * state - 1)))
+    assert TextScorer.load(tmp_path).score(["Good!"])[0] == pytest.approx(expected, abs=1e-15)
+
+
+CONFIG = '{"format": 3, "sequence_length": %s}'
+BROKEN = [
+    ("scorer.json", "[]", "format"),
+    ("scorer.json", "null", "format"),
+    ("scorer.json", '"3"', "format"),
+    ("scorer.json", "[" * 100_000, "damaged"),
+    ("scorer.json", '{"format": 3', "damaged"),
+    ("scorer.json", '{"format": [3], "sequence_length": 6}', "format"),
+    ("scorer.json", '{"format": 3}', "sequence_length"),
+    ("scorer.json", CONFIG % "1e9", "sequence_length"),
+    ("scorer.json", CONFIG % "1000000000", "sequence_length"),
+    ("scorer.json", CONFIG % "0", "sequence_length"),
+    ("scorer.json", CONFIG % "-5", "sequence_length"),
+    ("scorer.json", CONFIG % "true", "sequence_length"),
+    ("scorer.json", CONFIG % "null", "sequence_length"),
+    ("scorer.json", CONFIG % ("9" * 5_000), "damaged"),
+    ("vocabulary.json", "null", "list of words"),
+    ("vocabulary.json", "7", "list of words"),
+    ("vocabulary.json", '"good"', "list of words"),
+    ("vocabulary.json", '{"good": 1}', "list of words"),
+    ("vocabulary.json", '["good", null]', "list of words"),
+    ("vocabulary.json", '["good", ["bad"]]', "list of words"),
+    ("vocabulary.json", '["\\ud800"]', "surrogates not allowed"),
+    ("vocabulary.json", "[" * 100_000, "damaged"),
+    ("vocabulary.json", '["good", "good"]', "twice"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"), BROKEN, ids=[f"{name} {content[:50]}" for name, content, _ in BROKEN]
+)
+def test_a_broken_file_is_told_as_such(
+    scorer: TextScorer, tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    """Red if any other error got past who loads: it would be told as a bug."""
+    scorer.save(tmp_path)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=told):
+        TextScorer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "vocabulary.json", "scorer.json"])
+def test_a_missing_file_is_named(scorer: TextScorer, tmp_path: Path, name: str) -> None:
+    scorer.save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(OSError, match=name):
+        TextScorer.load(tmp_path)
+
+
+def test_a_score_on_the_threshold_is_not_positive() -> None:
+    scores = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0])
+    assert is_positive(scores).tolist() == [False, False, True, True]

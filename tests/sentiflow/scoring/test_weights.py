@@ -1,0 +1,157 @@
+"""Tests of the trained arrays and of their file."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.lib import format as npy
+
+from sentiflow.scoring import Weights, forward
+from tests.sentiflow.scoring.test_forward import ARRAYS, BACKWARD, every_kind, random_weights
+
+BOTH_WAYS = random_weights(mask_zero=True, both_ways=True)
+
+
+@every_kind
+def test_weights_survive_save_and_load(tmp_path: Path, kind: dict[str, Any]) -> None:
+    weights = random_weights(**kind)
+    weights.save(tmp_path / "weights.npz")
+    loaded = Weights.load(tmp_path / "weights.npz")
+    assert len(loaded.members) == len(weights.members)
+    for one, other in zip(loaded.members, weights.members, strict=True):
+        for name in (field.name for field in fields(Weights) if field.name != "others"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
+
+
+@pytest.mark.parametrize("name", ARRAYS + BACKWARD)
+def test_an_array_of_a_wrong_shape_is_refused(name: str) -> None:
+    wrong = np.zeros(tuple(size + 1 for size in getattr(BOTH_WAYS, name).shape), np.float32)
+    with pytest.raises(ValueError, match="do not fit together"):
+        replace(BOTH_WAYS, **{name: wrong})
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+def test_a_way_back_without_one_of_its_arrays_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="do not fit together"):
+        replace(BOTH_WAYS, **{name: None})
+
+
+def test_a_further_network_of_other_words_or_with_networks_beside_it_is_refused() -> None:
+    other = replace(BOTH_WAYS, embedding=BOTH_WAYS.embedding[1:])
+    for wrong in (other, random_weights(members=2)):
+        with pytest.raises(ValueError, match="each further network must know 12 words"):
+            replace(BOTH_WAYS, others=(wrong,))
+
+
+@pytest.mark.parametrize("name", ["2/kernel", "3/embedding", "2/mask_zero"])
+def test_a_file_that_lacks_an_array_of_a_further_network_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    entries: dict[str, Any] = random_weights(members=3).entries()
+    del entries[name]
+    np.savez(tmp_path / "weights.npz", **entries)
+    with pytest.raises(ValueError, match=rf"missing arrays \['{name}'\]"):
+        Weights.load(tmp_path / "weights.npz")
+
+
+@pytest.mark.parametrize("kind", [{"mean": True}, {"both_ways": True}])
+def test_a_mean_or_a_way_back_over_padding_is_refused(kind: dict[str, bool]) -> None:
+    with pytest.raises(ValueError, match="mask_zero must be set"):
+        random_weights(**kind)
+
+
+def test_an_unknown_pooling_is_refused() -> None:
+    with pytest.raises(ValueError, match="pooling must be 'last' or 'mean', got 'max'"):
+        replace(random_weights(), pooling="max")
+
+
+def test_a_file_of_before_poolings_and_ways_back_is_read_as_one_way_to_the_last_state(tmp_path: Path) -> None:
+    """Red if versions that were registered with scorer format 2 could not be scored any more."""
+    weights, ids = random_weights(mask_zero=True), np.array([[0, 1, 5], [4, 7, 2]], np.int32)
+    arrays = {name: getattr(weights, name) for name in (*ARRAYS, "mask_zero")}
+    np.savez(tmp_path / "weights.npz", **arrays)
+    loaded = Weights.load(tmp_path / "weights.npz")
+    assert (loaded.pooling, loaded.backward_kernel, len(loaded.directions)) == ("last", None, 1)
+    np.testing.assert_array_equal(forward(loaded, ids), forward(weights, ids))
+
+
+@pytest.mark.parametrize("name", ["embedding", "bias"])
+def test_an_array_with_too_few_axes_is_refused(name: str) -> None:
+    array = getattr(random_weights(), name)
+    with pytest.raises(ValueError, match="do not fit together"):
+        replace(random_weights(), **{name: array.reshape(-1)[0] if name == "bias" else array.reshape(-1)})
+
+
+@pytest.mark.parametrize("name", [*ARRAYS, "mask_zero"])
+def test_a_file_without_one_of_the_arrays_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    arrays = {name: getattr(random_weights(), name) for name in (*ARRAYS, "mask_zero")}
+    del arrays[name]
+    np.savez(tmp_path / "weights.npz", **arrays)
+    with pytest.raises(ValueError, match=rf"missing arrays \['{name}'\]"):
+        Weights.load(tmp_path / "weights.npz")
+
+
+def test_a_file_with_a_pickled_array_is_refused(tmp_path: Path) -> None:
+    arrays = {name: getattr(random_weights(), name) for name in (*ARRAYS, "mask_zero")}
+    np.savez(tmp_path / "weights.npz", **{**arrays, "bias": arrays["bias"].astype(object)})
+    with pytest.raises(ValueError, match="allow_pickle"):
+        Weights.load(tmp_path / "weights.npz")
+
+
+def damage_cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def damage_flip(content: bytes) -> bytes:
+    return content[:200] + bytes([content[200] ^ 255]) + content[201:]
+
+
+def damage_empty(_content: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("damage", [damage_cut, damage_flip, damage_empty])
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    file = tmp_path / "weights.npz"
+    random_weights().save(file)
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=r"weights\.npz"):
+        Weights.load(file)
+
+
+def huge(path: Path) -> None:
+    """An array whose header declares more than any memory."""
+    stream = io.BytesIO()
+    npy.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (2**60,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("embedding.npy", stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        huge,
+        lambda path: np.savez(
+            path, **{**random_weights().entries(), "mask_zero": False, "kernel": np.full((4, 5), "text")}
+        ),
+        lambda path: np.savez(
+            path, **{**random_weights().entries(), "mask_zero": False, "kernel": np.zeros((4, 5), complex)}
+        ),
+        lambda path: np.savez(
+            path, **{**random_weights().entries(), "mask_zero": False, "bias": np.full(5, np.nan, np.float32)}
+        ),
+        lambda path: np.savez(path, **{**random_weights().entries(), "mask_zero": np.array([True, False])}),
+        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00" + b"[" * 1_000),
+        lambda path: np.save(path.open("wb"), np.zeros(3)),
+    ],
+    ids=["huge", "text", "complex", "nan", "two masks", "deep header", "no archive"],
+)
+def test_a_file_that_was_made_to_break_its_reader_is_refused(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(tmp_path / "weights.npz")
+    with pytest.raises(ValueError, match="\\w"):
+        Weights.load(tmp_path / "weights.npz")

@@ -1,0 +1,154 @@
+"""The queue and its thread, with a real scorer and without a server."""
+
+import asyncio
+import threading
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sentiflow.scoring import TextScorer
+from sentiflow.serving.service.batching import Batcher, QueueFullError
+from sentiflow.serving.service.metrics import Metrics
+from sentiflow.serving.service.schemas import Champion, Loaded
+
+
+@pytest.fixture
+def loaded(scorer: TextScorer) -> Loaded:
+    return Loaded(Champion("sample-sentiment", 1, None, None, ""), scorer)
+
+
+def batches(metrics: Metrics) -> tuple[float, float]:
+    """How many calls there were, and texts in all of them."""
+    families = text_string_to_metric_families(metrics.render().decode())
+    values = {s.name: s.value for family in families for s in family.samples if not s.labels}
+    return values["sentiflow_batch_texts_count"], values["sentiflow_batch_texts_sum"]
+
+
+def test_what_waits_is_scored_in_one_call_and_everybody_gets_their_own(loaded: Loaded) -> None:
+    metrics = Metrics()
+    batcher = Batcher(100, metrics)
+    asked = [["dull"], ["touching", "wooden"], ["rewarding"]]
+
+    async def together() -> list[list[float]]:
+        answers = [asyncio.ensure_future(batcher.score(loaded, texts)) for texts in asked]
+        await asyncio.sleep(0)  # all are queued
+        batcher.start()
+        return await asyncio.gather(*answers)
+
+    scores = asyncio.run(together())
+    batcher.close()
+    assert batches(metrics) == (1, 4)
+    expected = [loaded.scorer.score(texts).tolist() for texts in asked]
+    assert [len(one) for one in scores] == [1, 2, 1]
+    assert sum(scores, []) == pytest.approx(sum(expected, []), abs=1e-12)
+
+
+def test_champions_are_never_mixed_in_a_call(loaded: Loaded, scorer: TextScorer) -> None:
+    metrics = Metrics()
+    batcher = Batcher(100, metrics)
+    next_one = Loaded(Champion("sample-sentiment", 2, None, None, ""), scorer)
+
+    async def around_a_promotion() -> None:
+        answers = [asyncio.ensure_future(batcher.score(who, ["dull"])) for who in (loaded, loaded, next_one)]
+        await asyncio.sleep(0)
+        batcher.start()
+        await asyncio.gather(*answers)
+
+    asyncio.run(around_a_promotion())
+    batcher.close()
+    assert batches(metrics) == (2, 3)
+
+
+def test_a_queue_takes_what_it_was_given_and_no_text_more(loaded: Loaded) -> None:
+    batcher = Batcher(3, Metrics())
+
+    async def fill() -> None:
+        first = asyncio.ensure_future(batcher.score(loaded, ["a", "b"]))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await batcher.score(loaded, ["c", "d"])
+        last = asyncio.ensure_future(batcher.score(loaded, ["c"]))
+        await asyncio.sleep(0)
+        batcher.start()
+        assert len(await first) == 2 and len(await last) == 1
+        assert len(await batcher.score(loaded, ["c", "d", "e"])) == 3  # the places are free again
+
+    asyncio.run(fill())
+    batcher.close()
+
+
+def test_a_failure_reaches_who_asked_and_the_thread_goes_on(
+    loaded: Loaded, caplog: pytest.LogCaptureFixture
+) -> None:
+    batcher = Batcher(10, Metrics())
+    batcher.start()
+
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    async def both() -> list[float]:
+        with pytest.raises(ZeroDivisionError, match="a bug"):
+            await batcher.alone(loaded, "text", fail)
+        return await batcher.score(loaded, ["dull"])
+
+    assert len(asyncio.run(both())) == 1
+    batcher.close()
+    assert "failed" in caplog.text
+
+
+def test_closing_finishes_what_is_queued(loaded: Loaded) -> None:
+    batcher = Batcher(1_000, Metrics())
+
+    async def close_at_once() -> list[list[float]]:
+        answers = [asyncio.ensure_future(batcher.score(loaded, ["dull"])) for _ in range(500)]
+        await asyncio.sleep(0)
+        batcher.start()
+        closing = threading.Thread(target=batcher.close)
+        closing.start()
+        done = await asyncio.gather(*answers)
+        closing.join()
+        return done
+
+    assert len(asyncio.run(close_at_once())) == 500
+
+
+def test_somebody_who_gave_up_costs_nothing_and_disturbs_nobody(loaded: Loaded) -> None:
+    metrics = Metrics()
+    batcher = Batcher(10, metrics)
+
+    async def give_up() -> list[float]:
+        gone = asyncio.ensure_future(batcher.score(loaded, ["dull"] * 5))
+        stays = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        batcher.start()
+        return await stays
+
+    assert len(asyncio.run(give_up())) == 1
+    batcher.close()
+    assert batches(metrics) == (1, 1)
+
+
+def test_long_readings_let_predictions_pass_and_have_a_queue_of_their_own(loaded: Loaded) -> None:
+    metrics = Metrics()
+    batcher = Batcher(1_000, metrics)
+    scored_before: list[float] = []  # batches that the thread had taken when it came to each reading
+
+    def read() -> None:
+        scored_before.append(batches(metrics)[0])
+
+    async def together() -> int:
+        alone = [asyncio.ensure_future(batcher.alone(loaded, "dull", read)) for _ in range(33)]
+        score = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
+        await asyncio.sleep(0)  # all are queued, or refused
+        batcher.start()
+        done = await asyncio.gather(*alone, return_exceptions=True)
+        await score
+        return sum(isinstance(one, QueueFullError) for one in done)
+
+    refused = asyncio.run(together())
+    batcher.close()
+    assert refused == 1
+    assert len(scored_before) == 32
+    assert set(scored_before[1:]) == {1}  # in turns: at most one reading goes before the prediction

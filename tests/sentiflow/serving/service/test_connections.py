@@ -1,0 +1,150 @@
+"""Connections that nobody uses, and clients that are too slow, against a service with few descriptors."""
+
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.sentiflow.serving.service import service
+from tests.sentiflow.serving.service.service import Running, exchange, figure, until
+from tests.world import Trained
+
+HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: loc"
+STALLED_UPLOAD = b'POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"text"'
+UNREAD = b"GET /docs/swagger-ui.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * 150
+
+
+@pytest.fixture(scope="module")
+def small(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with 128 descriptors."""
+    world, client = service.copied(trained, tmp_path_factory.mktemp("small"))
+    service.promote(client, 1)
+    with service.running(world, descriptors=128) as running:
+        yield running
+
+
+def connect(running: Running, sent: bytes = b"") -> socket.socket:
+    """A connection with a small buffer for what it does not read."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    made.settimeout(10)
+    made.connect(running.host_and_port)
+    made.sendall(sent)
+    return made
+
+
+def flood(running: Running, sent: bytes) -> ExitStack:
+    """More connections than the service has descriptors; to be closed by the caller."""
+    opened = ExitStack()
+    for _ in range(200):
+        opened.enter_context(connect(running, sent))
+    return opened
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", HALF_A_HEAD, STALLED_UPLOAD, UNREAD], ids=["idle", "head", "body", "unread"]
+)
+def test_more_connections_than_descriptors_keep_nobody_out_and_leave_the_log_empty(
+    small: Running, sent: bytes
+) -> None:
+    with flood(small, sent):
+        for _ in range(5):
+            with small.client() as http:
+                assert http.post("/predict", json={"text": "a good film"}).status_code == 200
+    assert [line for line in small.lines if "answers" not in line] == []
+
+
+def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> None:
+    body = json.dumps({"text": "a good film " * 8_000}).encode()
+
+    def ask(_i: int) -> int:
+        with small.client() as http:
+            return http.post("/explain", content=body).status_code
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = pool.map(ask, range(96))
+        with small.client() as http:
+            until(lambda: figure(http, "sentiflow_queue_texts") > 3, 60)
+        with flood(small, b""):
+            assert set(answers) == {200}
+
+
+def test_a_lack_of_descriptors_is_logged_once_and_passes(trained: Trained, tmp_path: Path) -> None:
+    world, client = service.copied(trained, tmp_path)
+    service.promote(client, 1)
+    with service.running(world) as running:
+        set_limit = partial(resource.prlimit, running.process.pid, resource.RLIMIT_NOFILE)
+        set_limit((3, 1_024))
+        with connect(running), connect(running):
+            until(lambda: any("out of system resource" in line for line in running.lines))
+            time.sleep(2.5)  # asyncio tries again each second
+        set_limit((1_024, 1_024))
+        with running.client() as http:
+            assert http.get("/healthz").status_code == 200
+        assert sum("out of system resource" in line for line in running.lines) == 1
+
+
+def connections(running: Running) -> int:
+    """Connections that the service holds: its sockets without the listening one and the event loop's own pair."""
+    held = -3
+    for file in Path(f"/proc/{running.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # the registry's file comes and goes
+            held += str(file.readlink()).startswith("socket:")
+    return held
+
+
+@pytest.mark.story
+def test_who_neither_asks_nor_reads_is_let_go_and_who_does_is_kept(small: Running) -> None:
+    """Nothing sent, half a head, a head in drips, a body that nobody wants, answers that are not read."""
+    with small.client() as http, ExitStack() as opened:
+        assert http.get("/healthz").status_code == 200
+        until(lambda: connections(small) == 1)  # what earlier tests left is gone
+        for sent in (b"", HALF_A_HEAD, UNREAD):
+            opened.enter_context(connect(small, sent))
+        dripping = opened.enter_context(connect(small, HALF_A_HEAD))
+        endless = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        unwanted = opened.enter_context(connect(small, endless))
+        until(lambda: connections(small) == 6)
+
+        def all_gone() -> bool:
+            for connection, more in ((dripping, b"a"), (unwanted, b"1\r\nx\r\n")):
+                try:
+                    connection.sendall(more)
+                except OSError:
+                    continue  # closed
+            time.sleep(0.2)
+            return http.get("/healthz").status_code == 200 and connections(small) == 1
+
+        assert until(all_gone, 60) > 8
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/predict", "/healthz"])
+def test_a_body_that_is_no_http_leaves_no_line_in_the_log(small: Running, path: str) -> None:
+    """In one packet with its head, and after the answer."""
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    assert exchange(small, head + b"zz\r\n").startswith(b"HTTP/1.1 400 ")
+    with connect(small, head) as connection:
+        if path != "/healthz":  # its answer waits for the body
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 4")
+        connection.sendall(b"zz\r\n")
+        while connection.recv(65_536):
+            pass
+    with small.client() as http:
+        assert http.get("/healthz").status_code == 200
+    assert [line for line in small.lines if "answers" not in line] == []
+
+
+def test_a_request_with_two_lengths_is_refused_and_what_follows_is_not_answered(small: Running) -> None:
+    hidden = b"GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(small, head + b"0\r\n\r\n" + hidden) as connection:
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))  # to the end: it is closed
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1

@@ -1,0 +1,174 @@
+"""The champion changes, breaks, goes and comes back under a running service."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from mlflow.tracking import MlflowClient
+
+from tests.sentiflow.serving.service import service
+from tests.sentiflow.serving.service.service import MODEL, TEXTS, Running, until
+from tests.world import Trained, World
+
+SOON = 3.0  # seconds within which a change must be seen
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry with version 1, its opposite as version 2, and a service on it."""
+
+    world: World
+    client: MlflowClient
+    running: Running
+    http: httpx.Client
+    folder: Path
+
+    def answering(self) -> int | None:
+        response = self.http.get("/model")
+        return int(response.json()["version"]) if response.status_code == 200 else None
+
+    def failures(self, stage: str) -> float:
+        name = f'sentiflow_champion_failures_total{{stage="{stage}"}} '
+        line = next(line for line in self.http.get("/metrics").text.splitlines() if line.startswith(name))
+        return float(line.split()[-1])
+
+
+@pytest.fixture
+def registry(trained: Trained, tmp_path: Path) -> Iterator[Registry]:
+    world, client = service.copied(trained, tmp_path / "world")
+    folder = tmp_path / "opposite"
+    assert service.add_opposite(client, folder) == 2
+    service.promote(client, 1)
+    with service.running(world, "--dataset", "sample") as running, running.client() as http:
+        yield Registry(world, client, running, http, folder)
+
+
+def test_promotion_and_rollback_under_load_fail_no_request_and_show_within_seconds(registry: Registry) -> None:
+    expected = {number: service.scorer_of(registry.client, number).score(TEXTS) for number in (1, 2)}
+    stop = threading.Event()
+
+    def hammer(worker: int) -> list[int]:
+        versions = []
+        with registry.running.client() as client:
+            while not stop.is_set():
+                which = (worker + len(versions)) % len(TEXTS)
+                response = client.post("/predict", json={"text": TEXTS[which]})
+                assert response.status_code == 200
+                told = response.json()
+                number = told["model"]["version"]
+                assert response.headers["x-model-version"] == str(number)
+                assert told["predictions"][0]["score"] == pytest.approx(expected[number][which], abs=1e-9)
+                versions.append(number)
+        return versions
+
+    with ThreadPoolExecutor(8) as pool:
+        workers = [pool.submit(hammer, i) for i in range(8)]
+        try:
+            for number in (2, 1, 2, 1):
+                service.promote(registry.client, number)
+                assert until(lambda number=number: registry.answering() == number) < SOON
+                time.sleep(0.3)
+        finally:
+            stop.set()
+        answered = [worker.result() for worker in workers]
+    for versions in answered:
+        changes = [a for a, b in zip(versions, versions[1:], strict=False) if a != b]
+        assert changes == [1, 2, 1, 2]  # one clean switch at a time, and every worker saw each
+    assert sum(map(len, answered)) > 200
+
+
+def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_is_mended(
+    registry: Registry,
+) -> None:
+    weights = registry.folder / "artifacts" / "weights.npz"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    service.promote(registry.client, 2)
+    until(lambda: registry.http.get("/readyz").json()["problem"] != "")
+    ready = registry.http.get("/readyz")
+    assert (ready.status_code, ready.json()["model"]["version"]) == (200, 1)
+    assert "version 2" in ready.json()["problem"] and "version 1 goes on" in ready.json()["problem"]
+    assert str(registry.folder) not in ready.text  # places are for the log
+    assert registry.failures("load") >= 1
+    assert registry.http.post("/predict", json={"text": "good"}).headers["x-model-version"] == "1"
+    weights.write_bytes(whole)
+    until(lambda: registry.answering() == 2)
+    assert registry.http.get("/readyz").json()["problem"] == ""
+    assert len([line for line in registry.running.lines if "cannot be loaded" in line]) == 1
+
+
+@pytest.mark.parametrize("content", ["[]", '{"format": 2}', '{"format": 2, "sequence_length": "long"}', "no JSON"])
+def test_files_that_are_broken_in_any_way_do_not_end_the_watching(registry: Registry, content: str) -> None:
+    config = registry.folder / "artifacts" / "scorer.json"
+    whole = config.read_text()
+    config.write_text(content)
+    service.promote(registry.client, 2)
+    until(lambda: registry.failures("load") >= 1)
+    assert registry.answering() == 1
+    config.write_text(whole)
+    until(lambda: registry.answering() == 2)
+
+
+def test_without_the_alias_requests_get_503_with_a_sentence_until_it_is_back(registry: Registry) -> None:
+    registry.client.delete_registered_model_alias(MODEL, "champion")
+    assert until(lambda: registry.http.get("/readyz").status_code == 503) < SOON
+    for refused in (
+        registry.http.post("/predict", json={"text": "good"}),
+        registry.http.post("/explain", json={"text": "good"}),
+        registry.http.get("/model"),
+    ):
+        assert refused.status_code == 503
+        assert "sentiflow promote --dataset sample" in refused.json()["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+    assert registry.http.get("/healthz").status_code == 200
+    service.promote(registry.client, 2)
+    assert until(lambda: registry.answering() == 2) < SOON
+
+
+def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:
+    store = registry.world.root / "mlruns" / "mlflow.db"
+    moved = store.with_suffix(".moved")
+    shutil.move(store, moved)
+    store.write_bytes(b"no database at all " * 1_000)
+    until(lambda: registry.failures("find") >= 3)
+    ready = registry.http.get("/readyz").json()
+    assert (ready["ready"], "registry cannot be read" in ready["problem"]) == (True, True)
+    assert registry.http.post("/predict", json={"text": "good"}).status_code == 200
+    moved.replace(store)
+    until(lambda: registry.http.get("/readyz").json()["problem"] == "")
+    assert len([line for line in registry.running.lines if "cannot be read" in line]) == 1
+
+
+def test_a_service_started_before_there_is_a_store_waits_for_it_and_makes_none(
+    trained: Trained, tmp_path: Path
+) -> None:
+    world = World(tmp_path / "world")
+    world.root.mkdir()
+    with service.running(world, "--dataset", "sample") as running, running.client() as http:
+        refused = http.post("/predict", json={"text": "good"})
+        assert (refused.status_code, "sentiflow train" in refused.json()["detail"]) == (503, True)
+        assert http.get("/readyz").status_code == 503
+        assert http.get("/").status_code == 200
+        assert not (world.root / "mlruns").exists()
+        _, client = service.copied(trained, tmp_path / "made elsewhere")
+        service.promote(client, 1)
+        shutil.copytree(tmp_path / "made elsewhere" / "mlruns", world.root / "mlruns")
+        assert until(lambda: http.get("/readyz").status_code == 200) < SOON
+        assert http.post("/predict", json={"text": "good"}).status_code == 200
+
+
+def test_a_store_that_is_gone_for_a_while_takes_nothing_out_of_service(registry: Registry) -> None:
+    service.promote(registry.client, 1)
+    until(lambda: registry.answering() == 1)
+    store = registry.world.root / "mlruns" / "mlflow.db"
+    away = store.rename(store.with_suffix(".away"))
+    until(lambda: "goes on answering" in registry.http.get("/readyz").json()["problem"])
+    assert registry.http.post("/predict", json={"text": "good"}).status_code == 200
+    away.rename(store)
+    until(lambda: registry.http.get("/readyz").json()["problem"] == "")

@@ -1,0 +1,211 @@
+"""Too much of anything, and too slow."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sentiflow.scoring import TextScorer
+from tests.sentiflow.serving.service import service
+from tests.sentiflow.serving.service.service import Running, exchange, figure
+from tests.world import Trained
+
+BODY = 4_000_000
+
+
+def body_of(size: int) -> bytes:
+    """A valid body of so many bytes: white space around the rest is JSON, too."""
+    rest = b'{"text": "a good film"}'
+    return rest + b" " * (size - len(rest))
+
+
+def chunks(body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), 500_000):
+        yield body[start : start + 500_000]
+
+
+def test_a_body_of_the_limit_is_answered_and_one_byte_more_gets_413(http: httpx.Client) -> None:
+    assert http.post("/predict", content=body_of(BODY)).status_code == 200
+    assert http.post("/predict", content=body_of(BODY + 1)).status_code == 413
+
+
+def test_a_chunked_body_without_a_length_has_the_same_limit(http: httpx.Client) -> None:
+    assert http.post("/predict", content=chunks(body_of(BODY))).status_code == 200
+    refused = http.post("/predict", content=chunks(body_of(BODY + 1)))
+    assert (refused.status_code, "4000000 bytes" in refused.json()["detail"]) == (413, True)
+
+
+def test_a_client_that_sends_far_too_much_still_reads_its_413(http: httpx.Client) -> None:
+    assert http.post("/explain", content=b"x" * 60_000_000).status_code == 413
+
+
+def test_a_length_beyond_the_limit_is_refused_before_the_body_comes(served: Running) -> None:
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n"
+    for length in ("1000000000000", "9" * 19):
+        assert exchange(served, head.format(length, "").encode()).startswith(b"HTTP/1.1 413 ")
+    told = exchange(served, head.format(BODY + 1, "Expect: 100-continue\r\n").encode(), 1)
+    assert told.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"text": "a" * 100_001}, ["body", "text"]),
+        ({"texts": ["fine", "b" * 100_001]}, ["body", "texts", 1]),
+        ({"texts": ["many"] * 257}, ["body", "texts"]),
+        ({"texts": []}, ["body", "texts"]),
+        ({"text": " \n"}, ["body", "text"]),
+    ],
+)
+def test_too_long_too_many_and_none_get_422_that_says_where(
+    http: httpx.Client, body: dict[str, object], where: list[object]
+) -> None:
+    response = http.post("/predict", json=body)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == where
+
+
+def test_texts_at_the_limits_are_answered(http: httpx.Client) -> None:
+    assert http.post("/predict", json={"text": "a" * 100_000}).status_code == 200
+    assert len(http.post("/predict", json={"texts": ["many"] * 256}).json()["predictions"]) == 256
+
+
+def test_slow_clients_hold_nobody_up(served: Running, http: httpx.Client) -> None:
+    slow = []
+    for _ in range(40):
+        connection = socket.create_connection(served.host_and_port)
+        connection.sendall(b'POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"text"')
+        slow.append(connection)
+    began = time.monotonic()
+    assert http.post("/predict", json={"text": "quick"}).status_code == 200
+    assert time.monotonic() - began < 1
+    for connection in slow:
+        connection.close()
+
+
+def test_stalled_uploads_that_fill_the_room_keep_nobody_out(served: Running, http: httpx.Client) -> None:
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {BODY}\r\n\r\n".encode()
+    with ExitStack() as stalled:
+        for _ in range(8):
+            connection = stalled.enter_context(socket.create_connection(served.host_and_port))
+            connection.sendall(head + body_of(BODY)[:-1])
+        for size in (100, 60_000, BODY):
+            assert http.post("/predict", content=body_of(size)).status_code == 200
+
+
+HOSTILE = {
+    "objects": b'{"text": "a", "x": [' + b"{}," * 1_330_000 + b"{}]}",
+    "arrays": b'{"text": "a", "x": [' + b"[]," * 1_330_000 + b"[]]}",
+    "keys": b"{" + b",".join(b'"%06x":1' % i for i in range(330_000)) + b"}",
+    "texts": b'{"texts": [' + b'"",' * 1_330_000 + b'""]}',
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_a_body_of_a_million_pieces_costs_little_and_others_are_answered_meanwhile(
+    served: Running, http: httpx.Client, body: bytes
+) -> None:
+    assert len(body) <= BODY
+    before = figure(http, "process_cpu_seconds_total")
+    statuses: list[int] = []
+
+    def send() -> None:
+        with served.client() as client:
+            statuses.extend(client.post("/predict", content=body).status_code for _ in range(5))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    answered = 0
+    while sender.is_alive():
+        assert http.get("/healthz").status_code == 200
+        answered += 1
+    sender.join()
+    assert statuses == [422] * 5
+    assert answered > 5
+    # Unbounded parsing takes 0.1 to 2.5 s for one. Other processes do not count: this is processor time.
+    assert figure(http, "process_cpu_seconds_total") - before - 0.003 * answered < 0.5
+
+
+def test_the_longest_explanation_costs_little_more_than_to_read_the_text(
+    http: httpx.Client, scorer: TextScorer
+) -> None:
+    text = "a " * 50_000
+    http.post("/explain", json={"text": text})
+    before = figure(http, "process_cpu_seconds_total")
+    for _ in range(5):
+        assert http.post("/explain", json={"text": text}).status_code == 200
+    spent = figure(http, "process_cpu_seconds_total") - before
+    scorer.explain(text)
+    began = time.thread_time()
+    for _ in range(5):
+        scorer.explain(text)
+    assert spent < 4 * (time.thread_time() - began)
+
+
+@pytest.fixture(scope="module")
+def tight(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service whose queue holds two texts."""
+    world, client = service.copied(trained, tmp_path_factory.mktemp("tight"))
+    service.promote(client, 1)
+    with service.running(world, SENTIFLOW_SERVE_QUEUE="2") as running:
+        yield running
+
+
+def test_a_full_queue_gets_429_and_the_rest_is_answered(tight: Running) -> None:
+    """More work at once than one thread and two places can hold; nobody may get anything but 200 or 429."""
+    slow = {"text": "a b c d e f g h i j " * 5_000}
+
+    def ask(_i: int) -> httpx.Response:
+        with tight.client() as client:
+            return client.post("/explain", json=slow)
+
+    with ThreadPoolExecutor(16) as pool:
+        responses = list(pool.map(ask, range(48)))
+    statuses = [response.status_code for response in responses]
+    assert set(statuses) == {200, 429}
+    refused = next(response for response in responses if response.status_code == 429)
+    assert refused.headers["retry-after"] == "1"
+    with tight.client() as client:
+        assert client.post("/predict", json={"text": "after the storm"}).status_code == 200
+
+
+def test_more_texts_than_the_queue_holds_are_not_told_to_come_back(tight: Running) -> None:
+    with tight.client() as client:
+        refused = client.post("/predict", json={"texts": ["a", "b", "c"]})
+    assert refused.status_code == 422
+    assert "1 to 2 texts" in refused.json()["detail"][0]["msg"]
+
+
+def test_many_large_bodies_at_once_stay_within_the_memory_that_was_promised(served: Running) -> None:
+    body = b'{"texts": [' + b",".join([b'"' + b"good film " * 9_000 + b'"'] * 40) + b"]}"
+
+    def ask(_i: int) -> int:
+        with served.client() as client:
+            return client.post("/predict", content=body).status_code
+
+    most = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        status = Path(f"/proc/{served.process.pid}/status")
+        while not done.is_set():
+            line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+            most = max(most, int(line.split()[1]))
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with ThreadPoolExecutor(16) as pool:
+        statuses = set(pool.map(ask, range(32)))
+    done.set()
+    watcher.join()
+    assert statuses <= {200, 429}
+    assert 200 in statuses
+    assert 0 < most < 400_000  # kB

@@ -1,0 +1,209 @@
+"""The pages in a real browser, without a mouse where a person would do without one."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from sentiflow.scoring import TextScorer
+from tests import browsers
+from tests.sentiflow.serving.service import service
+from tests.sentiflow.serving.service.service import Running
+from tests.world import Trained, World
+
+REVIEW = "The acting was touching, but the ending was dull and the zyzzyva wooden."
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsers.chromium() as launched:
+        yield launched
+
+
+@pytest.fixture
+def page(browser: Browser, served: Running) -> Iterator[Page]:
+    """The page; whatever it asks of another site, and whatever its console complains of, fails the test."""
+    context = browser.new_context(base_url=served.address, viewport={"width": 1000, "height": 1100})
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    elsewhere: list[str] = []
+    opened.on("request", lambda request: None if _is_here(request.url, served) else elsewhere.append(request.url))
+    opened.goto("/")
+    yield opened
+    context.close()
+    assert elsewhere == []
+    assert [told for told in complaints if "the server responded with a status of 4" not in told] == []
+
+
+def _is_here(url: str, served: Running) -> bool:
+    return url.startswith((served.address, "data:"))
+
+
+def send(page: Page, text: str) -> None:
+    """Type and send, by the keyboard alone."""
+    page.get_by_label("Review").fill(text)
+    page.keyboard.press("Control+Enter")
+
+
+def test_a_review_is_read_by_keyboard_alone_and_the_answer_is_the_scorers(page: Page, scorer: TextScorer) -> None:
+    expect(page.get_by_label("Review")).to_be_focused()
+    page.keyboard.type(REVIEW)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Read it")).to_be_focused()
+    page.keyboard.press("Enter")
+    score = scorer.score([REVIEW])[0]
+    expect(page.locator("#verdict")).to_have_text(f"{'Positive' if score > 0.5 else 'Negative'} score {score:.4f}")
+    expect(page.get_by_role("button", name="Read it")).to_be_focused()  # the focus is not lost while waiting
+    expect(page.locator("#model")).to_contain_text("sample-sentiment version 1 answers, test accuracy")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(page.locator("summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    read = scorer.explain(REVIEW).words
+    rows = page.locator("#rows tr")
+    expect(rows).to_have_count(len(read))
+    for i, word in enumerate(read):
+        expect(rows.nth(i).locator("th")).to_have_text(word.text)
+        expect(rows.nth(i).locator("td").last).to_have_text(f"{word.score:.4f}")
+    expect(rows.nth(len(read) - 2).locator("td").first).to_have_text("not read: unknown")
+
+
+def test_a_screen_reader_hears_the_answer_and_finds_the_words_as_a_table(page: Page) -> None:
+    expect(page.locator("main")).to_match_aria_snapshot("""
+        - paragraph
+        - text: Review
+        - textbox "Review"
+        - button "Read it"
+        - group "Examples":
+          - button "A quiet film that stays with you."
+    """)
+    send(page, REVIEW)
+    expect(page.locator("#answer")).to_be_visible()
+    label, why = page.locator("#label").inner_text(), page.locator("#why").inner_text()
+    score = float(page.locator("#score").inner_text().removeprefix("score "))
+    expect(page.get_by_role("status")).to_have_text(f"{label}, score {score:.2f}. {why}")
+    expect(page.get_by_role("img")).to_have_accessible_name(re.compile("^Curve of the score: 0[.]"))
+    page.locator("summary").press("Enter")
+    expect(page.get_by_role("region", name="The words")).to_match_aria_snapshot("""
+        - region "The words":
+          - table:
+            - rowgroup:
+              - row "Word Read as Change Score after it"
+            - rowgroup:
+              - row /the itself/
+              - row /acting/
+    """)
+
+
+def test_markup_in_a_review_stays_text(page: Page) -> None:
+    page.evaluate("window.hit = 0")
+    send(page, '<img src=x onerror="window.hit=1"><script>window.hit=1</script> good')
+    expect(page.locator("#words .word")).to_have_count(13)
+    assert page.evaluate("[window.hit, document.querySelectorAll('main img, main script').length]") == [0, 0]
+
+
+def test_no_word_is_told_by_its_colour_alone(page: Page) -> None:
+    send(page, REVIEW)
+    expect(page.locator(".up, .down").first).to_be_visible()
+    for word in page.locator(".up").all():
+        assert word.locator("small").inner_text().startswith("+")
+    for word in page.locator(".down").all():
+        assert word.locator("small").inner_text().startswith("\N{MINUS SIGN}")
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_review_is_not_sent_and_the_focus_is_where_to_type(page: Page, text: str) -> None:
+    send(page, text)
+    expect(page.get_by_role("alert")).to_have_text("Type a review first.")
+    expect(page.get_by_label("Review")).to_be_focused()
+
+
+def test_a_review_that_is_too_long_is_refused_in_words(page: Page) -> None:
+    send(page, "a" * 100_001)
+    expect(page.get_by_role("alert")).to_contain_text("Expected at most 100000 characters, got 100001")
+    expect(page.locator("#answer")).to_be_hidden()
+
+
+def test_a_very_long_review_is_shown_by_its_end(page: Page) -> None:
+    send(page, "the " * 25_000)
+    expect(page.locator("#left")).to_contain_text("24920 words before it left out", timeout=20_000)
+    expect(page.locator("#words .word")).to_have_count(80)
+
+
+def test_only_one_request_is_under_way_however_often_one_asks(page: Page) -> None:
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/explain") else None)
+    page.get_by_label("Review").fill("word " * 20_000)
+    for _ in range(5):
+        page.keyboard.press("Control+Enter")
+    expect(page.locator("#answer")).to_be_visible(timeout=20_000)
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1000])
+def test_it_fits_narrow_and_wide_and_its_text_can_be_read(page: Page, scheme: str, width: int) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    send(page, f"{REVIEW} {'honorificabilitudinitatibus' * 4}")
+    expect(page.locator("#answer")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    pairs = page.evaluate(CONTRASTS)
+    assert len(pairs) >= 8
+    assert [pair for pair in pairs if pair["ratio"] < 4.5] == []
+
+
+def test_a_service_without_a_champion_says_so_and_what_to_do(
+    browser: Browser, trained: Trained, tmp_path: Path
+) -> None:
+    world = World(tmp_path / "world")
+    world.root.mkdir()
+    with service.running(world) as running:
+        page = browser.new_page(base_url=running.address)
+        page.goto("/")
+        expect(page.locator("#model")).to_have_text("no version is in use yet")
+        send(page, REVIEW)
+        expect(page.get_by_role("alert")).to_contain_text("sentiflow promote")
+        running.process.terminate()
+        running.process.wait(20)
+        page.keyboard.press("Control+Enter")
+        expect(page.get_by_role("alert")).to_have_text("The service does not answer. Is it still running?")
+        page.close()
+
+
+def test_the_paths_can_be_read_and_tried_without_a_network(page: Page) -> None:
+    page.goto("/docs")
+    predict = page.locator(".opblock", has_text="/predict")
+    predict.get_by_role("button").first.click()
+    predict.get_by_role("button", name="Try it out").click()
+    predict.get_by_role("button", name="Execute").click()
+    expect(predict.locator(".live-responses-table")).to_contain_text('"predictions"')
+
+
+CONTRASTS = """() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+  const over = (colours) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  for (const node of document.querySelectorAll('body *')) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility() || ['SCRIPT', 'STYLE'].includes(node.tagName)) continue;
+    const behind = [];
+    for (let each = node; each; each = each.parentElement) behind.unshift(getComputedStyle(each).backgroundColor);
+    const ground = over(behind), ink = over([...behind, getComputedStyle(node).color]);
+    const [high, low] = [light(ground), light(ink)].sort((a, b) => b - a);
+    found.push({ text: node.textContent.slice(0, 30), ratio: (high + 0.05) / (low + 0.05) });
+  }
+  return found;
+}"""

@@ -1,0 +1,107 @@
+"""Tests of the texts that the service keeps for monitoring."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sentiflow.monitoring.text_log import Entry, TextLog, unread
+from sentiflow.serving.service import text_log as keeping
+from sentiflow.serving.service.metrics import Metrics
+from sentiflow.serving.service.schemas import Champion
+from sentiflow.serving.service.text_log import Keeper
+from tests.sentiflow.serving.service import service
+from tests.sentiflow.serving.service.service import MODEL, TEXTS, until
+from tests.world import Trained
+
+WHO = Champion(MODEL, 7, None, None, "")
+
+
+def kept(folder: Path) -> list[Entry]:
+    with unread(folder, MODEL, {}) as found:
+        return list(found.entries())
+
+
+def figures(http: httpx.Client) -> tuple[float, float]:
+    """How many texts the service says that it kept, and did not keep."""
+    families = text_string_to_metric_families(http.get("/metrics").text)
+    values = {sample.name: sample.value for family in families for sample in family.samples}
+    return values["sentiflow_texts_kept_total"], values["sentiflow_texts_not_kept_total"]
+
+
+def test_the_service_keeps_what_it_answered_and_nothing_else(trained: Trained, tmp_path: Path) -> None:
+    world, client = service.copied(trained, tmp_path)
+    service.promote(client, 1)
+    with service.running(world, SENTIFLOW_TEXT_LOG=str(tmp_path / "log")) as running:
+        with running.client() as http:
+            predicted = http.post("/predict", json={"texts": TEXTS}).json()["predictions"]
+            assert http.post("/predict", json={"text": " "}).status_code == 422
+            explained = http.post("/explain", json={"text": TEXTS[0]}).json()
+            until(lambda: figures(http) == (4, 0))  # while it runs, not only at its end
+            last = http.post("/predict", json={"text": "asked at the very end"}).json()["predictions"]
+        running.process.terminate()
+        running.process.wait(30)
+    entries = kept(tmp_path / "log")
+    assert [entry.text for entry in entries] == [*TEXTS, TEXTS[0], "asked at the very end"]
+    scores = [each["score"] for each in predicted] + [explained["score"]] + [each["score"] for each in last]
+    assert [entry.score for entry in entries] == scores
+    assert {(entry.source, entry.model, entry.version) for entry in entries} == {("served", MODEL, 1)}
+
+
+def test_without_a_log_nothing_is_kept(trained: Trained, tmp_path: Path) -> None:
+    world, client = service.copied(trained, tmp_path)
+    service.promote(client, 1)
+    before = sorted(tmp_path.rglob("*"))
+    with service.running(world) as running, running.client() as http:
+        assert http.post("/predict", json={"texts": TEXTS}).status_code == 200
+        assert figures(http) == (0, 0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_log_that_cannot_be_written_fails_no_answer_and_is_told_once(trained: Trained, tmp_path: Path) -> None:
+    world, client = service.copied(trained, tmp_path)
+    service.promote(client, 1)
+    (tmp_path / "file").touch()
+    with service.running(world, SENTIFLOW_TEXT_LOG=str(tmp_path / "file" / "log")) as running:
+        with running.client() as http:
+            for number in (1, 2, 3):
+                assert http.post("/predict", json={"text": TEXTS[0]}).status_code == 200
+                until(lambda expected=number: figures(http) == (0, expected))
+        running.process.terminate()
+        running.process.wait(30)
+    assert len([line for line in running.lines if "not kept for monitoring" in line]) == 1
+
+
+def test_a_log_that_can_be_written_again_is_told_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = tmp_path / "log"
+    blocked.touch()
+    metrics = Metrics()
+    keeper = Keeper(TextLog(blocked, 100_000), metrics)
+    with caplog.at_level("INFO", "sentiflow.serving"):
+        keeper.start()
+        keeper.keep(WHO, ["lost"], [0.5])
+        until(lambda: b"sentiflow_texts_not_kept_total 1.0" in metrics.render())
+        blocked.unlink()
+        keeper.keep(WHO, ["kept", "kept, too"], [0.25, 0.75])
+        keeper.close()
+    assert [(entry.text, entry.score) for entry in kept(blocked)] == [("kept", 0.25), ("kept, too", 0.75)]
+    assert b"sentiflow_texts_kept_total 2.0" in metrics.render()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_CHARACTERS", 10)
+    metrics = Metrics()
+    keeper = Keeper(TextLog(tmp_path, 100_000), metrics)  # not begun to write yet
+    keeper.keep(WHO, ["12345", "1234"], [0.5, 0.5])
+    keeper.keep(WHO, ["12"], [0.5])
+    keeper.keep(WHO, ["1"], [0.5])
+    keeper.start()
+    keeper.close()
+    assert [entry.text for entry in kept(tmp_path)] == ["12345", "1234", "1"]
+    assert b"sentiflow_texts_not_kept_total 1.0" in metrics.render()

@@ -1,0 +1,126 @@
+"""The study of a sweep: its journal, and which trials are stopped early."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sentiflow.recipes import TUNED
+from sentiflow.sweeps.space import Choices, Range, SearchSpace, load_space
+from sentiflow.sweeps.study import REFUSED, Journal, Sweep, distributions, finished, identity, open_study
+from tasks.trials import ask
+
+SPACE = SearchSpace({"dropout": Range(0.0, 0.6, whole=False)})
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path / "study", SPACE, TUNED.model_copy(update={"epochs": 8}), 0)
+
+
+def tried(sweep: Sweep, losses: Sequence[float]) -> int:
+    """Report losses epoch by epoch, as a trial does; gives the epoch at which it was stopped, or 0."""
+    study = open_study(sweep)
+    trial = study.ask(distributions(SPACE))
+    for epoch, loss in enumerate(losses, 1):
+        trial.report(loss, epoch)
+        if trial.should_prune():
+            study.tell(trial, state=TrialState.PRUNED)
+            return epoch
+    study.tell(trial, min(losses))
+    return 0
+
+
+def test_a_trial_is_stopped_once_it_lags_behind_the_median_and_never_in_the_first_quarter(sweep: Sweep) -> None:
+    for level in (0.5, 0.4, 0.3, 0.2):
+        assert tried(sweep, [level] * 8) == 0
+    assert tried(sweep, [0.9] * 8) == 3  # the median of the four is 0.35, and 8 // 4 epochs are let be
+    assert tried(sweep, [0.9, 0.9, 0.34] + [0.9] * 5) == 0  # its best so far is judged, not its latest
+    assert [trial.state.name for trial in finished(open_study(sweep))] == ["COMPLETE"] * 4 + ["PRUNED", "COMPLETE"]
+
+
+def test_the_first_four_are_never_stopped(sweep: Sweep) -> None:
+    assert [tried(sweep, [level] * 8) for level in (0.1, 0.9, 0.95, 0.99)] == [0, 0, 0, 0]
+
+
+def test_values_that_do_not_go_together_are_asked_for_again_and_never_tried(tmp_path: Path) -> None:
+    fields = {"mask_zero": Choices((True, False)), "pooling": Choices(("last", "mean"))}
+    sweep = Sweep(tmp_path / "study", SearchSpace(fields), TUNED, 0)
+    study = open_study(sweep)
+    for _ in range(12):
+        asked, config = ask(study, sweep)
+        assert config.mask_zero or config.pooling == "last"
+        study.tell(asked, 0.5)
+    refused = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert refused and all("set mask_zero to true" in trial.user_attrs[REFUSED] for trial in refused)
+    assert len(finished(study)) == 12
+
+
+def test_a_torn_last_line_is_cut_off_and_the_study_goes_on(sweep: Sweep) -> None:
+    tried(sweep, [0.5] * 8)
+    path = sweep.folder / "journal.log"
+    whole = path.read_bytes()
+    for length in (1, 5, 17):
+        path.write_bytes(whole + b'{"op_code":4,"worker_id":"x"}'[:length])
+        assert len(finished(open_study(sweep))) == 1
+    tried(sweep, [0.4] * 8)
+    assert [trial.value for trial in finished(open_study(sweep))] == [0.5, 0.4]
+
+
+def test_optunas_own_backend_fails_where_ours_goes_on(sweep: Sweep) -> None:
+    """Why there is a backend of our own; when this fails, Optuna has mended it, and ours can go."""
+    path = sweep.folder / "journal.log"
+    sweep.folder.mkdir()
+    for backend, fails in ((optuna.storages.journal.JournalFileBackend(str(path)), True), (Journal(path), False)):
+        path.write_bytes(b'{"op_')
+        backend.append_logs([{"a": 1}])
+        backend.append_logs([{"a": 2}])
+        if fails:
+            with pytest.raises(ValueError, match="Expecting|Invalid|delimiter|Unterminated"):
+                list(backend.read_logs(0))
+        else:
+            assert list(backend.read_logs(0)) == [{"a": 1}, {"a": 2}]
+
+
+def test_a_lock_of_a_killed_process_is_free_at_once(sweep: Sweep) -> None:
+    """Optuna's own lock file would be waited for half a minute."""
+    open_study(sweep)
+    path = sweep.folder / "journal.log"
+    code = (
+        "import os, signal, sys; from pathlib import Path; from sentiflow.sweeps.study import Journal;"
+        "Journal(Path(sys.argv[1]))._flock.acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=60).returncode == -9
+    with Journal(path)._flock.acquire(timeout=1):
+        pass
+
+
+def test_each_place_proposes_something_else_and_the_same_place_the_same(tmp_path: Path) -> None:
+    def proposed(name: str, seed: int, place: int) -> float:
+        sweep = Sweep(tmp_path / name, SPACE, TUNED, seed)
+        return float(open_study(sweep, place).ask(distributions(SPACE)).params["dropout"])
+
+    values = [proposed(f"{seed}-{place}", seed, place) for seed in (0, 1) for place in (0, 1, 2)]
+    assert len(set(values)) == 6
+    assert proposed("again", 1, 2) == values[-1]
+
+
+def test_the_space_as_optuna_takes_it() -> None:
+    made = distributions(load_space(None, TUNED))
+    assert made["learning_rate"] == optuna.distributions.FloatDistribution(0.0002, 0.002, log=True)
+    assert made["batch_size"] == optuna.distributions.CategoricalDistribution((32, 64, 128))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"config": TUNED.model_copy(update={"epochs": 3})}, {"seed": 1}, {"dataset": "another"}, {"name": "mine"},
+    ],
+)  # fmt: skip
+def test_whatever_shapes_a_trial_makes_another_sweep(other: dict) -> None:
+    usual = {"config": TUNED, "seed": 0, "dataset": "digest", "space": "digest", "name": ""}
+    assert identity(**usual) == identity(**usual) != identity(**{**usual, **other})

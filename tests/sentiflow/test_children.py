@@ -1,0 +1,98 @@
+"""What a process starts ends with it, whatever ends it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from sentiflow.children import Child
+from tests.world import ROOT
+
+# Starts a process of its own, ignores being asked to end, as its child does, and says both numbers.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+PARENT = """
+import os, sys, time
+from sentiflow.children import Child
+Child(["stubborn"], os.environ)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+
+
+def ended(process: int, seconds: float = 20) -> bool:
+    until = time.monotonic() + seconds
+    while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_killed_process_takes_along_what_it_started_and_what_that_started(
+    environment: dict[str, str], number: signal.Signals
+) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert parent.stdout is not None
+    started = [int(word) for word in parent.stdout.readline().split()]
+    try:
+        assert len(started) == 2
+        parent.send_signal(number)
+        assert parent.wait(20) == -number
+        assert all(ended(process) for process in started)
+    finally:
+        for process in filter(lambda process: not ended(process, 0), started):
+            os.kill(process, signal.SIGKILL)
+        parent.stdout.close()
+
+
+def stubborn(environment: dict[str, str], output: IO[bytes], said: Path) -> tuple[Child, list[int]]:
+    """A child that ignores being asked to end, and the numbers of its process and of the one that it started."""
+    child = Child(["stubborn"], environment, output)
+    until = time.monotonic() + 20
+    while not said.read_text().endswith("\n"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return child, [int(word) for word in said.read_text().split()]
+
+
+def test_one_that_hangs_is_ended_with_what_it_started(environment: dict[str, str], tmp_path: Path) -> None:
+    with (tmp_path / "output").open("w+b") as output:
+        child, started = stubborn(environment, output, tmp_path / "output")
+        child.stop(at_once=True)
+        assert (child.exit_code, [ended(process) for process in started]) == (-signal.SIGKILL, [True, True])
+        child.stop()  # once more does no harm
+
+
+def test_one_that_ends_by_itself_says_how(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("raise SystemExit(7)")
+    assert Child(["leaves"], environment).wait() == 7
+
+
+def test_what_it_started_ends_with_it_when_it_was_killed_itself(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with (tmp_path / "output").open("w+b") as output:
+        child, started = stubborn(environment, output, tmp_path / "output")
+        os.kill(started[0], signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        child.stop()
+        assert [ended(process) for process in started] == [True, True]

@@ -1,0 +1,71 @@
+"""What becomes of a process when nobody reads what it writes any more."""
+
+import errno
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sentiflow.console import LastingFile
+from sentiflow.tracking.client import connect
+from tests.world import World, command
+
+
+@pytest.fixture(params=["pipe", "terminal"])
+def unread(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The end of a pipe whose reader has ended, or of a terminal that was closed."""
+    reader, writer = os.pipe() if request.param == "pipe" else pty.openpty()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def run(arguments: list[str], unread: int, world: World) -> int:
+    return subprocess.run(
+        arguments, env=world.environment(), cwd=world.root, stdout=unread, stderr=unread, start_new_session=True,
+        timeout=200, check=False,
+    ).returncode  # fmt: skip
+
+
+# As python -m prefect.engine: Prefect sets its log up before the flow's module is imported.
+FLOW = """\
+import logging, os, pathlib, sys
+from prefect.logging import get_logger
+import flows
+from sentiflow.console import CONSOLE
+for number in range(3):
+    get_logger("flow_runs").warning("line %d", number)
+    logging.getLogger("mlflow").warning("line %d", number)
+    print("line", number, flush=True)
+    CONSOLE.print("line", number)
+    os.write(1, b"native code"), os.write(2, b"native code")
+pathlib.Path(sys.argv[1]).write_text("to the end")
+"""
+
+
+def test_a_flows_process_goes_on_whatever_it_writes_with(unread: int, world: World) -> None:
+    end = world.root / "end"
+    assert run([sys.executable, "-c", FLOW, str(end)], unread, world) == 0
+    assert end.read_text() == "to the end"
+
+
+def test_a_command_ends_as_if_it_had_been_read(unread: int, world: World) -> None:
+    assert run([command(), "data", "--dataset", "sample"], unread, world) == 0
+
+
+def test_a_full_disk_is_still_told() -> None:
+    with LastingFile("/dev/full", "w") as full, pytest.raises(OSError) as err:
+        full.write(b"a line")
+    assert err.value.errno == errno.ENOSPC
+
+
+@pytest.mark.story
+def test_a_training_is_finished_and_registered(unread: int, world: World, tmp_path: Path) -> None:
+    changes = ["--set", "epochs=2", "--set", "sequence_length=20", "--set", "units=4"]
+    assert run([command(), "train", "--dataset", "sample", *changes], unread, world) == 0
+    (trained,) = connect(world.settings).search_runs(["1"])
+    assert (trained.info.status, "end" in trained.data.tags) == ("FINISHED", False)

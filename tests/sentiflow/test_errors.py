@@ -1,0 +1,32 @@
+"""Tests of the errors that users see."""
+
+import pickle
+
+import pytest
+
+from sentiflow.errors import SentiflowError, UnreachableError, UsageError, WorldError
+
+ALL = [SentiflowError, UsageError, WorldError, UnreachableError]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_an_error_survives_a_pickle_with_its_hint(kind: type[SentiflowError]) -> None:
+    copy = pickle.loads(pickle.dumps(kind("what failed", "what to do")))
+    assert (type(copy), copy.args, copy.hint) == (kind, ("what failed",), "what to do")
+
+
+@pytest.mark.parametrize(("kind", "code"), zip(ALL, [1, 2, 3, 3], strict=True))
+def test_each_kind_has_its_exit_code(kind: type[SentiflowError], code: int) -> None:
+    assert kind("x").exit_code == code
+
+
+def test_an_error_reads_as_what_failed_and_what_to_do() -> None:
+    assert str(UsageError("what failed", "what to do")) == "what failed\nwhat to do"
+
+
+def test_an_error_without_a_hint_is_one_line() -> None:
+    assert str(UsageError("what failed")) == "what failed"
+
+
+def test_an_unreachable_address_is_a_failure_of_the_world() -> None:
+    assert issubclass(UnreachableError, WorldError)

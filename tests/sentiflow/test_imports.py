@@ -1,0 +1,44 @@
+"""What the scoring package may import; import-linter holds everything else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sentiflow
+
+PACKAGE = Path(sentiflow.__file__).parent
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Top-level packages that a fresh interpreter holds after importing some modules."""
+    code = f"import sys, {', '.join(modules)}; sys.stdout.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_scoring_loads_nothing_outside_numpy_and_the_standard_library() -> None:
+    allowed = {"sentiflow", "numpy"} | loaded_by("numpy") | set(sys.stdlib_module_names)
+    assert loaded_by("sentiflow.scoring") <= allowed
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """Every import of a file, wherever it stands: its level (0 is absolute) and the module."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or ""))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "scoring").glob("*.py")), ids=lambda path: path.stem)
+def test_scoring_names_only_numpy_the_standard_library_and_itself_relatively(path: Path) -> None:
+    """Red if the package, copied under another name, would reach for the original or for more libraries."""
+    allowed = {"numpy", *sys.stdlib_module_names}
+    wrong = [(level, name) for level, name in imports(path) if level > 1 or (
+        level == 0 and name.partition(".")[0] not in allowed)]  # fmt: skip
+    assert wrong == []

@@ -1,0 +1,246 @@
+"""Tests of the settings."""
+
+import logging
+import traceback
+from pathlib import Path
+
+import pytest
+
+from sentiflow import settings as module
+from sentiflow.errors import UsageError
+from sentiflow.settings import Settings, load_settings, project_root
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def empty_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A project root without a developer's own .env."""
+    root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.setattr(module, "project_root", lambda: root)
+    return root
+
+
+def test_the_root_is_the_checkout() -> None:
+    assert project_root() == ROOT  # the function as imported, before the fixture replaced it
+
+
+def test_data_stands_in_the_project(empty_root: Path) -> None:
+    assert load_settings().data_dir == empty_root / "data"
+
+
+def test_runs_are_tracked_in_sqlite_in_the_project(empty_root: Path) -> None:
+    assert load_settings().tracking_uri == f"sqlite:///{empty_root}/mlruns/mlflow.db"
+
+
+def test_artifacts_stand_beside_the_sqlite_file(empty_root: Path) -> None:
+    assert load_settings().artifacts == empty_root / "mlruns" / "artifacts"
+
+
+def test_no_mirror_is_set_by_default() -> None:
+    settings = load_settings()
+    names = ("imdb_url", "imdb_sha256", "word_index_url", "word_index_sha256")
+    assert [getattr(settings, name) for name in names] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("SENTIFLOW_EXPERIMENT", "mine", "experiment", "mine"),
+        ("SENTIFLOW_DOWNLOAD_RETRIES", "0", "download_retries", 0),
+        ("SENTIFLOW_DOWNLOAD_TIMEOUT", "2.5", "download_timeout", 2.5),
+        ("SENTIFLOW_IMDB_SHA256", " " + "AB" * 32 + "\n", "imdb_sha256", "ab" * 32),
+        ("SENTIFLOW_TRACKING_URI", "http://mlflow:5000", "tracking_uri", "http://mlflow:5000"),
+    ],
+)
+def test_the_environment_overrides_a_default(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str, expected: object
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert getattr(load_settings(), field) == expected
+
+
+def test_a_file_env_in_the_project_is_read(empty_root: Path) -> None:
+    (empty_root / ".env").write_text("SENTIFLOW_EXPERIMENT=from-file\n", encoding="utf-8")
+    assert load_settings().experiment == "from-file"
+
+
+def test_the_environment_wins_over_the_file_env(empty_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_root / ".env").write_text("SENTIFLOW_EXPERIMENT=from-file\n", encoding="utf-8")
+    monkeypatch.setenv("SENTIFLOW_EXPERIMENT", "from-environment")
+    assert load_settings().experiment == "from-environment"
+
+
+@pytest.mark.parametrize("name", ["DATA_DIR", "IMDB_SHA256", "EXPERIMENT", "DOWNLOAD_RETRIES"])
+def test_an_empty_value_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    default = getattr(load_settings(), name.lower())
+    monkeypatch.setenv(f"SENTIFLOW_{name}", "")
+    assert getattr(load_settings(), name.lower()) == default
+
+
+@pytest.mark.parametrize("name", ["data_dir", "artifact_root"])
+def test_a_relative_folder_is_taken_from_the_current_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(f"SENTIFLOW_{name.upper()}", "here/it/is")
+    assert getattr(load_settings(), name) == tmp_path / "here/it/is"
+
+
+def test_a_tilde_leads_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SENTIFLOW_DATA_DIR", "~/reviews")
+    assert load_settings().data_dir == tmp_path / "reviews"
+
+
+def test_a_relative_sqlite_file_is_taken_from_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "sqlite:///runs/my.db")
+    assert load_settings().tracking_uri == f"sqlite:///{tmp_path}/runs/my.db"
+
+
+def test_an_absolute_sqlite_file_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "sqlite:////srv/my.db")
+    settings = load_settings()
+    assert (settings.tracking_uri, settings.sqlite_file) == ("sqlite:////srv/my.db", Path("/srv/my.db"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:////srv/runs/my.db", Path("/srv/runs/artifacts")),
+        ("http://mlflow:5000", None),
+        ("https://mlflow.example", None),
+    ],
+)
+def test_artifacts_follow_the_store(monkeypatch: pytest.MonkeyPatch, uri: str, expected: Path | None) -> None:
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
+    assert load_settings().artifacts == expected
+
+
+def test_artifacts_of_another_database_stand_in_the_project(
+    monkeypatch: pytest.MonkeyPatch, empty_root: Path
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "postgresql://db/mlflow")
+    assert load_settings().artifacts == empty_root / "mlruns" / "artifacts"
+
+
+def test_an_artifact_root_of_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_ARTIFACT_ROOT", "/srv/artifacts")
+    assert load_settings().artifacts == Path("/srv/artifacts")
+
+
+def test_a_server_decides_on_artifacts_whatever_the_artifact_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_ARTIFACT_ROOT", "/srv/artifacts")
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert load_settings().artifacts is None
+
+
+@pytest.mark.parametrize("uri", ["http://mlflow:5000", "postgresql://db/mlflow"])
+def test_only_sqlite_has_a_file(uri: str) -> None:
+    assert Settings(tracking_uri=uri).sqlite_file is None
+
+
+@pytest.mark.parametrize("name", ["SENTIFLOW_IMDB_SHA256", "SENTIFLOW_WORD_INDEX_SHA256"])
+@pytest.mark.parametrize("value", ["abc", "g" * 64, "a" * 65])
+def test_a_malformed_hash_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=rf"^{name}: expected 64 hexadecimal digits, got '{value}'\."):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("DOWNLOAD_RETRIES", "-1"), ("DOWNLOAD_TIMEOUT", "0"), ("DOWNLOAD_TIMEOUT", "soon")]
+)
+def test_a_value_out_of_range_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"SENTIFLOW_{name}", value)
+    with pytest.raises(UsageError, match=f"^SENTIFLOW_{name}: .*got '{value}'"):
+        load_settings()
+
+
+def test_an_unknown_variable_is_warned_of_with_the_near_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_IMDB_SHA", "x")
+    load_settings()
+    expected = "Setting SENTIFLOW_IMDB_SHA is unknown; did you mean SENTIFLOW_IMDB_SHA256?"
+    assert caplog.record_tuples == [("sentiflow.settings", logging.WARNING, expected)]
+
+
+def test_an_unknown_variable_like_no_other_is_warned_of_without_a_guess(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_QQQQQQQQQQQQQQQQQQQQQQQQ", "x")
+    load_settings()
+    assert caplog.messages == ["Setting SENTIFLOW_QQQQQQQQQQQQQQQQQQQQQQQQ is unknown."]
+
+
+def test_known_variables_pass_in_silence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.setenv(f"SENTIFLOW_{field.upper()}", "")
+    load_settings()
+    assert caplog.messages == []
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().experiment = "other"  # type: ignore[misc]
+
+
+def test_reading_settings_makes_no_folder(empty_root: Path) -> None:
+    load_settings()
+    assert list(empty_root.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite:///:memory:"])
+def test_a_store_that_cannot_be_used_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
+    with pytest.raises(UsageError, match="SENTIFLOW_TRACKING_URI"):
+        load_settings()
+
+
+def test_a_ui_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_UI_URL", "nonsense")
+    with pytest.raises(UsageError, match="SENTIFLOW_UI_URL"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRACKING_URI", "me:T0SECRET@mlflow.example"),
+        ("TRACKING_URI", "postgresql://me:p@T0SECRET@db/x"),
+        ("TRACKING_URI", "postgresql://me:p/T0SECRET@db/x"),
+        ("TRACKING_URI", "http://me:p#T0SECRET@h"),
+        ("TRACKING_URI", "https://me:T0SECRET@[::1"),
+        ("UI_URL", "me:T0SECRET@mlflow.example"),
+        ("UI_URL", "http://me:p/T0SECRET@mlflow.example"),
+        ("DASK_ADDRESS", "me:T0SECRET@scheduler"),
+        ("DASK_ADDRESS", "http://me:T0SECRET@scheduler"),
+    ],
+)
+def test_an_address_that_is_refused_gives_no_password_away(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"SENTIFLOW_{name}", value)
+    with pytest.raises(UsageError, match=f"SENTIFLOW_{name}: expected") as caught:
+        load_settings()
+    assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SENTIFLOW_NOTIFY_URL", "chat.example/T0SECRET"), ("SENTIFLOW_LOCK_URL", "mysql://me:T0SECRET@db/x")],
+)
+def test_a_malformed_secret_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{name}: expected a") as caught:
+        load_settings()
+    assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))

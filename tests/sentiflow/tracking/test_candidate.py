@@ -1,0 +1,105 @@
+"""What the gate measures of a packaged model, and that it runs nothing of it."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiflow.errors import WorldError
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.tracking import candidate
+from sentiflow.tracking.versions import find_version
+from tests.world import Registry, World
+
+NAME = "sample-sentiment"
+
+
+class Noted(TextScorer):
+    """A scorer that notes what it is asked."""
+
+    texts: list[str]
+
+    def score(self, texts: list[str]) -> np.ndarray:  # type: ignore[override]
+        self.texts = [*getattr(self, "texts", []), *texts]
+        return super().score(texts)
+
+
+def test_the_text_that_is_timed_is_of_full_length_in_the_models_own_words(tmp_path: Path) -> None:
+    """Red if the words are somebody else's: a network without a known word has nothing to read, and is fast."""
+    (tmp_path / "weights").write_bytes(bytes(3_000_000))
+    vocabulary = Vocabulary(["дом", "сад", "кот"])
+    shapes = (7, 2), (2, 2), (2, 2), (2,), (2, 1), (1,)
+    scorer = Noted(Weights(*(np.zeros(shape, np.float32) for shape in shapes)), vocabulary, 700)
+    cost = candidate._cost(candidate.Packaged(tmp_path, scorer))
+    assert {len(vocabulary.encode(text)) - 1 for text in scorer.texts} == {700}  # the start marker aside
+    assert cost.size_mb == 3.0
+
+
+def files_of_own(world: World, number: int) -> Path:
+    """A version's files, copied into the world so that other tests keep theirs."""
+    place = Path(find_version(world.settings, NAME, number).location.removeprefix("file://"))
+    copy = world.root / "files" / str(number)
+    shutil.copytree(place, copy)
+    with sqlite3.connect(str(world.settings.sqlite_file)) as database:
+        database.execute(
+            "UPDATE model_versions SET storage_location = ? WHERE version = ?", (copy.as_uri(), number)
+        )
+    return copy
+
+
+@pytest.mark.parametrize("where", ["sentiment_model.py", "code/*/scorer.py", "code/*/__init__.py", "extra"])
+def test_code_that_somebody_put_into_a_version_never_runs(registry: World, where: str) -> None:
+    """Red if the gate loads the version as MLflow does: its code then has the passwords of whoever promotes."""
+    files, ran = files_of_own(registry, Registry.GOOD), registry.root / "ran"
+    planted = f"import os, pathlib; pathlib.Path({str(ran)!r}).write_text(repr(os.environ))\n"
+    if where == "extra":
+        (next(iter((files / "code").iterdir())).parent / "numpy.py").write_text(planted)
+        (files / "code" / "sitecustomize.py").write_text(planted)
+    else:
+        (file,) = files.glob(where)
+        file.write_text(planted + file.read_text())
+    code = f"""
+from sentiflow.settings import load_settings
+from sentiflow.tracking import promotion
+from sentiflow.tracking.candidate import weigh
+weighed = weigh({NAME!r}, {Registry.GOOD}, load_settings())
+verdict = promotion.decide(weighed, force=True, reason="test")
+promotion.carry_out(weighed, verdict, load_settings())
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], env=registry.environment(MLFLOW_TRACKING_PASSWORD="S3CRET"), check=False
+    )
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "content"),
+    [
+        ("code/*/scorer.py", None), ("code/*/scorer.py", "x = "), ("sentiment_model.py", None), ("MLmodel", None),
+        ("MLmodel", "flavors: [1]"), ("artifacts/model.keras", None), ("artifacts/weights.npz", None),
+    ],
+)  # fmt: skip
+def test_a_version_that_mlflow_could_not_load_never_becomes_champion(
+    registry: World, where: str, content: str | None
+) -> None:
+    (file,) = files_of_own(registry, Registry.GOOD).glob(where)
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    with pytest.raises(WorldError, match=f"Cannot load {NAME} version {Registry.GOOD}"):
+        candidate.weigh(NAME, Registry.GOOD, registry.settings)
+
+
+def test_a_version_that_another_release_packed_is_judged_and_told(
+    registry: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Red if what an earlier release packed could not be rolled back to."""
+    files = files_of_own(registry, Registry.GOOD)
+    (files / "sentiment_model.py").write_text("# an earlier release's\n")
+    assert candidate.weigh(NAME, Registry.GOOD, registry.settings).version == Registry.GOOD
+    assert "packed with other code" in caplog.text

@@ -1,0 +1,124 @@
+"""A run that could not be closed is closed by the next start with the reason that it ended for."""
+
+import json
+import logging
+
+import pytest
+from mlflow.tracking import MlflowClient
+from prefect import flow
+
+from sentiflow.errors import WorldError
+from sentiflow.locks import own_lock_tag
+from sentiflow.orchestration.repair import reconcile
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking import creation
+from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.creation import CREATION, Ending
+from sentiflow.tracking.results import RunContext
+from tasks import runs
+from tests.world import World
+
+NAME = "sample-sentiment"
+AWAY = "http://127.0.0.1:9"
+SILENT = f"The tracking store {AWAY} failed: it does not answer"
+
+
+class Store:
+    """A store with open runs of one model."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.client = world, connect(world.settings)
+        self.experiment = experiment_id(self.client, world.settings)
+
+    def run(self, **tags: str) -> str:
+        tags |= {"registered_model": NAME, "lock": own_lock_tag(NAME, self.world.settings)}
+        return str(self.client.create_run(self.experiment, tags=tags, run_name="night").info.run_id)
+
+    def planned(self, run_id: str) -> RunContext:
+        work = self.world.settings.data_dir / "work" / NAME / run_id
+        return RunContext(run_id, "night", load_recipe("seed", []), "sample", "sample", 0, NAME, work, 0.0)
+
+    def next_start(self) -> None:
+        settings, logger = self.world.settings, logging.getLogger("test")
+        reconcile(self.client, self.experiment, NAME, settings, "the next run", logger)
+        assert list(creation.folder(settings).glob("*")) == []
+
+    def ended(self, run_id: str) -> tuple[str, str]:
+        run = self.client.get_run(run_id)
+        return run.info.status, run.data.tags["end"]
+
+
+@pytest.fixture
+def store(world: World, prefect_server: None) -> Store:
+    return Store(world)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "why"),
+    [
+        (WorldError("The disk is full.", "Free it."), "FAILED", "The disk is full"),
+        (KeyError("loss"), "FAILED", "KeyError: 'loss'"),
+        (ValueError(), "FAILED", "ValueError"),
+        (SystemExit(1), "KILLED", "its process ended itself, with exit code 1"),
+        (KeyboardInterrupt(), "KILLED", "it was interrupted"),
+        (None, "FINISHED", f"it finished, but could not be closed: {SILENT}"),
+    ],
+)
+def test_the_reason_outlives_a_store_that_is_away(
+    store: Store, error: BaseException | None, status: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if the next start says that the process was killed, of one that was not."""
+    run = store.planned(store.run())
+
+    @flow
+    def training() -> None:
+        with runs._closing(MlflowClient(AWAY), run):
+            if error is not None:
+                raise error
+
+    with monkeypatch.context() as patch:
+        patch.setenv("SENTIFLOW_TRACKING_URI", AWAY)
+        with pytest.raises(type(error) if error is not None else WorldError):
+            training()
+    assert store.client.get_run(run.run_id).info.status == "RUNNING"
+    store.next_start()
+    assert store.ended(run.run_id) == (status, f"{why}; closed by the next run")
+
+
+def test_a_run_whose_creation_was_never_answered_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    @flow
+    def training() -> None:
+        runs._open(MlflowClient(AWAY), "1", store.planned(""), store.world.settings, {})
+
+    monkeypatch.setattr("sentiflow.tracking.creation._PAUSE", 0.0)
+    with pytest.raises(WorldError):
+        training()
+    (kept,) = creation.folder(store.world.settings).iterdir()
+    late = store.run(**{CREATION: kept.stem})
+    store.next_start()
+    status, why = store.ended(late)
+    assert status == "FAILED" and "failed: it does not answer; closed by" in why
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "RUNNING", "why": "x"}', '{"status": 3}', '"x"'])
+def test_a_damaged_note_is_as_none(store: Store, content: str) -> None:
+    run = store.run()
+    folder = creation.folder(store.world.settings)
+    folder.mkdir(parents=True)
+    (folder / f"{run}.json").write_text(content)
+    store.next_start()
+    assert store.ended(run) == ("KILLED", "its process was killed; closed by the next run")
+
+
+def test_a_second_record_of_a_run_is_deleted_and_not_called_killed(store: Store) -> None:
+    run, twin = (store.run(**{CREATION: "abc"}) for _ in range(2))
+    store.client.set_terminated(run)
+    store.next_start()
+    assert [found.info.run_id for found in store.client.search_runs([store.experiment])] == [run]
+    assert store.client.get_run(twin).info.lifecycle_stage == "deleted"
+
+
+def test_what_is_kept_is_one_readable_file(world: World) -> None:
+    creation.keep("abc", Ending("FAILED", "the disk is full"), world.settings)
+    (file,) = creation.folder(world.settings).iterdir()
+    assert json.loads(file.read_text()) == {"status": "FAILED", "why": "the disk is full"}

@@ -1,0 +1,165 @@
+import json
+import os
+import subprocess
+import sysconfig
+import venv
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import keras
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from packaging.requirements import Requirement
+
+from sentiflow.data import prepare, reviews
+from sentiflow.data.reviews import Reviews
+from sentiflow.scoring import Vocabulary
+from sentiflow.tracking.client import connect
+from tests.against_keras import check_scores
+from tests.world import Trained
+
+SITE = Path(sysconfig.get_paths()["purelib"])
+
+
+@pytest.fixture(scope="module")
+def model_dir(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The registered version's files, downloaded from the registry."""
+    connect(trained.world.settings)
+    model = trained.result.model
+    folder = tmp_path_factory.mktemp("model")
+    return Path(mlflow.artifacts.download_artifacts(f"models:/{model.name}/{model.version}", dst_path=str(folder)))
+
+
+@pytest.fixture(scope="module")
+def sample(trained: Trained) -> tuple[Reviews, Vocabulary]:
+    settings = trained.world.settings
+    table = prepare.prepare(prepare.fetch("sample", settings), settings).table
+    return reviews.read(table), reviews.read_vocabulary(table)
+
+
+@pytest.fixture(scope="module")
+def raw_texts(sample: tuple[Reviews, Vocabulary]) -> list[str]:
+    """The sample's 1,000 test reviews as raw text."""
+    content, words = sample
+    return [words.decode(ids, unknown="") for ids in content.of("test").tokens]
+
+
+def test_scores_of_raw_text_equal_the_keras_model_on_1000_test_reviews(
+    model_dir: Path, sample: tuple[Reviews, Vocabulary], raw_texts: list[str]
+) -> None:
+    network = keras.models.load_model(model_dir / "artifacts" / "model.keras")
+    ids = sample[0].of("test").padded(80, 10_000)
+    scores = mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": raw_texts}))["score"]
+    assert len(scores) == 1_000
+    check_scores(scores.to_numpy(), network, ids)
+
+
+def test_the_keras_file_holds_stock_layers_only(model_dir: Path) -> None:
+    network = keras.models.load_model(model_dir / "artifacts" / "model.keras", safe_mode=True)
+    assert [type(layer) for layer in network.layers] == [
+        keras.layers.Embedding,
+        keras.layers.SimpleRNN,
+        keras.layers.Dense,
+    ]
+
+
+def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw_texts: list[str]) -> None:
+    frame = pd.DataFrame({"text": raw_texts[:40]}, index=range(100, 140))
+    answer = mlflow.pyfunc.load_model(str(model_dir)).predict(frame)
+    assert list(answer.columns) == ["label", "score"]
+    assert list(answer.index) == list(range(100, 140))
+    assert set(answer["label"]) == {"positive", "negative"}
+    assert ((answer["label"] == "positive") == (answer["score"] > 0.5)).all()
+
+
+def test_a_table_without_the_column_text_is_refused(model_dir: Path, raw_texts: list[str]) -> None:
+    with pytest.raises(MlflowException, match="missing inputs \\['text'\\]"):
+        mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"title": raw_texts[:3]}))
+
+
+@pytest.mark.parametrize("wrong", [None, 3.5])
+def test_a_missing_or_numeric_text_is_refused(model_dir: Path, wrong: object) -> None:
+    with pytest.raises((TypeError, MlflowException)):
+        mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": ["fine", wrong]}))
+
+
+def test_the_model_holds_no_pickle(model_dir: Path) -> None:
+    assert not [path for path in model_dir.rglob("*") if path.suffix in (".pkl", ".pickle")]
+    assert "python_model" not in (model_dir / "MLmodel").read_text().replace("python_model_", "")
+
+
+def test_it_loads_in_a_bare_environment_with_just_its_own_requirements(
+    model_dir: Path, raw_texts: list[str], tmp_path: Path
+) -> None:
+    python = bare_environment(tmp_path / "venv", (model_dir / "requirements.txt").read_text())
+    (tmp_path / "texts.json").write_text(json.dumps(raw_texts[:50]))
+    script = """
+import json, sys
+import mlflow.pyfunc, pandas as pd
+texts = json.load(open("texts.json"))
+scores = mlflow.pyfunc.load_model(sys.argv[1]).predict(pd.DataFrame({"text": texts}))["score"]
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps([scores.tolist(), sorted(loaded & {"keras", "tensorflow", "sentiflow", "tasks", "prefect"})]))
+"""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [python, "-c", script, model_dir],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    scores, foreign = json.loads(done.stdout.splitlines()[-1])
+    here = mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": raw_texts[:50]}))
+    assert foreign == []
+    np.testing.assert_allclose(scores, here["score"], rtol=0, atol=1e-12)
+
+
+def bare_environment(folder: Path, requirements: str) -> Path:
+    """A virtual environment with these requirements and what they need, and nothing else.
+
+    Taken from the installed packages, file by file, because the tests have no network.
+    """
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]
+    target = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    entries: set[str] = set()
+    for name in closure([Requirement(line) for line in requirements.splitlines() if line.strip()]):
+        for file in distribution(name).files or []:
+            if not str(file).startswith(".."):
+                entries.add(file.parts[0])
+    assert "sentiflow" not in entries and "tensorflow" not in entries
+    for entry in entries:
+        (target / entry).symlink_to(SITE / entry)
+    return python
+
+
+def closure(wanted: list[Requirement]) -> set[str]:
+    """Names of the distributions that these need, the pins checked against what is installed."""
+    names: set[str] = set()
+    while wanted:
+        requirement = wanted.pop()
+        try:
+            found = distribution(requirement.name)
+        except PackageNotFoundError:
+            pytest.fail(f"the model asks for {requirement}, which is not installed here")
+        assert requirement.specifier.contains(found.version, prereleases=True), requirement
+        if requirement.name.lower() in names:
+            continue
+        names.add(requirement.name.lower())
+        for line in found.requires or []:
+            needed = Requirement(line)
+            extras = requirement.extras or {""}
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                wanted.append(needed)
+    return names

@@ -1,0 +1,332 @@
+"""Promotion and rollback against a real store with real models of the sample."""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import RefusedError, UsageError, WorldError
+from sentiflow.tracking import promotion
+from sentiflow.tracking.candidate import weigh
+from sentiflow.tracking.champion import events_of, history_of
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.mlflow_registry import champion_of
+from tests.world import Registry, World
+
+NAME = "sample-sentiment"
+
+
+@pytest.fixture
+def client(registry: World) -> MlflowClient:
+    return connect(registry.settings)
+
+
+def promote(world: World, version: int | None, **options: object) -> promotion.Outcome:
+    weighed = weigh(NAME, version, world.settings)
+    verdict = promotion.decide(weighed, **{"force": False, "reason": "", **options})  # type: ignore[arg-type]
+    return promotion.carry_out(weighed, verdict, world.settings)
+
+
+def test_the_first_version_needs_floor_and_limits_only(registry: World, client: MlflowClient) -> None:
+    outcome = promote(registry, Registry.GOOD)
+    assert [rule.name for rule in outcome.weighed.decision.rules] == ["floor", "latency", "size"]
+    assert champion_of(client, NAME) == Registry.GOOD
+
+
+def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    promote(registry, Registry.GOOD, reason="better")
+    tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
+    assert tags["previous_version"] == str(Registry.POOR)
+    assert tags["promotion.reason"] == "better"
+    assert tags["promotion.decision"] == tags["gate.outcome"] == "passed"
+    assert tags["gate.against"] == f"version {Registry.POOR}"
+    record = json.loads(tags["gate.record"])
+    assert record["passed"] and record["comparison"]["p_value"] < 0.05
+    event = events_of(client, NAME)[-1]
+    assert (event.kind, event.version, event.replaced) == ("promotion", Registry.GOOD, Registry.POOR)
+    assert event.accuracy == pytest.approx(float(tags["test.accuracy"]), abs=1e-6)
+    assert event.by in (tags["promotion.by"], tags["gate.by"])
+
+
+def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.GOOD)
+    outcome = promote(registry, Registry.POOR)
+    assert champion_of(client, NAME) == Registry.GOOD
+    with pytest.raises(RefusedError, match=f"The gate refuses {NAME} version {Registry.POOR}") as refused:
+        outcome.need_promotion()
+    assert refused.value.exit_code == 4
+    assert client.get_model_version(NAME, str(Registry.POOR)).tags["gate.outcome"] == "refused"
+    assert len(events_of(client, NAME)) == 1
+
+
+def test_force_overrides_the_gate_and_is_recorded_as_such(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.GOOD)
+    promote(registry, Registry.POOR, force=True, reason="an experiment")
+    assert champion_of(client, NAME) == Registry.POOR
+    event = events_of(client, NAME)[-1]
+    assert (event.decision, event.reason) == ("forced", "an experiment")
+    assert any(rule.startswith("NO: ") for rule in event.rules)
+
+
+def test_force_without_a_reason_is_refused(registry: World) -> None:
+    with pytest.raises(UsageError, match="needs a reason"):
+        promote(registry, Registry.POOR, force=True, reason="  ")
+
+
+def test_force_where_the_gate_says_yes_is_no_force(registry: World, client: MlflowClient) -> None:
+    assert promote(registry, Registry.GOOD, force=True, reason="sure").verdict.answer == "passed"
+
+
+def test_the_newest_version_is_weighed_by_default(registry: World) -> None:
+    assert weigh(NAME, None, registry.settings).version == Registry.NEWEST
+
+
+def test_the_champion_itself_cannot_be_promoted(registry: World) -> None:
+    promote(registry, Registry.GOOD)
+    with pytest.raises(UsageError, match="is the champion already"):
+        promote(registry, Registry.GOOD)
+
+
+def test_a_version_that_is_not_there_is_named_with_those_that_are(registry: World) -> None:
+    with pytest.raises(UsageError, match="no version 99") as wrong:
+        promote(registry, 99)
+    assert "1" in wrong.value.hint
+
+
+def test_a_champion_without_stored_scores_is_scored_again_with_the_same_outcome(
+    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    stored = weigh(NAME, Registry.GOOD, registry.settings).decision
+    run = client.get_model_version(NAME, str(Registry.POOR)).run_id
+    client.delete_run(run)
+    scores = Path(client.get_run(run).info.artifact_uri.removeprefix("file://")) / "test_scores.parquet"
+    hidden = scores.rename(scores.with_suffix(".hidden"))
+    try:
+        with caplog.at_level(logging.INFO):
+            again = weigh(NAME, Registry.GOOD, registry.settings).decision
+    finally:
+        hidden.rename(scores)
+    assert "scored again" in caplog.text
+    assert again.comparison == stored.comparison
+
+
+def test_a_champion_of_another_state_of_the_dataset_is_scored_on_the_candidates_reviews(
+    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    stored = weigh(NAME, Registry.GOOD, registry.settings).decision
+    client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
+    with caplog.at_level(logging.INFO):
+        again = weigh(NAME, Registry.GOOD, registry.settings).decision
+    assert "on other reviews" in caplog.text
+    assert again.comparison == stored.comparison
+
+
+def files_of(client: MlflowClient, version: int) -> Path:
+    return Path(client.get_model_version_download_uri(NAME, str(version)).removeprefix("file://"))
+
+
+@contextmanager
+def hidden(path: Path) -> Iterator[None]:
+    """Files that are away for a while; other tests share them."""
+    away = path.rename(path.with_name(f"{path.name}.away"))
+    try:
+        yield
+    finally:
+        away.rename(path)
+
+
+def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
+    registry: World, client: MlflowClient
+) -> None:
+    with hidden(files_of(client, Registry.GOOD)), pytest.raises(WorldError, match="Cannot load"):
+        promote(registry, Registry.GOOD, force=True, reason="never mind")
+    assert champion_of(client, NAME) is None
+
+
+def test_files_that_go_while_a_person_thinks_stop_the_switch(registry: World, client: MlflowClient) -> None:
+    weighed = weigh(NAME, Registry.GOOD, registry.settings)
+    verdict = promotion.decide(weighed, force=False, reason="")
+    with hidden(files_of(client, Registry.GOOD)), pytest.raises(WorldError, match="Cannot load"):
+        promotion.carry_out(weighed, verdict, registry.settings)
+    assert champion_of(client, NAME) is None
+    assert "gate.outcome" not in client.get_model_version(NAME, str(Registry.GOOD)).tags
+
+
+def test_a_version_that_goes_while_a_person_thinks_is_told(registry: World, client: MlflowClient) -> None:
+    weighed = weigh(NAME, Registry.GOOD, registry.settings)
+    verdict = promotion.decide(weighed, force=False, reason="")
+    client.delete_model_version(NAME, str(Registry.GOOD))
+    with pytest.raises(WorldError, match=f"version {Registry.GOOD} was deleted meanwhile"):
+        promotion.carry_out(weighed, verdict, registry.settings)
+
+
+def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    promote(registry, Registry.GOOD)
+    config = files_of(client, Registry.POOR) / "artifacts" / "scorer.json"
+    with hidden(config):
+        config.write_text(json.dumps({"format": 1, "sequence_length": 80}))
+        try:
+            with pytest.raises(WorldError, match="Cannot load"):
+                promotion.rollback(NAME, "back", registry.settings)
+        finally:
+            config.unlink()
+    assert champion_of(client, NAME) == Registry.GOOD
+
+
+def test_damaged_stored_scores_are_told_and_scored_again(
+    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = weigh(NAME, Registry.GOOD, registry.settings).decision.accuracy
+    run = client.get_run(str(client.get_model_version(NAME, str(Registry.GOOD)).run_id))
+    scores = Path(str(run.info.artifact_uri).removeprefix("file://")) / "test_scores.parquet"
+    whole = scores.read_bytes()
+    with hidden(scores), caplog.at_level(logging.INFO):
+        scores.write_bytes(whole[:2_000])
+        try:
+            again = weigh(NAME, Registry.GOOD, registry.settings)
+        finally:
+            scores.unlink()
+    assert "scored again" in caplog.text
+    assert again.decision.accuracy == expected
+
+
+def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: MlflowClient) -> None:
+    client.set_registered_model_tag(NAME, "history.note", "see the wiki")
+    client.set_model_version_tag(NAME, str(Registry.POOR), "test.accuracy", "poor")
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    promote(registry, Registry.GOOD)
+    assert promotion.rollback(NAME, "back", registry.settings).accuracy is None
+    assert [event.version for event in events_of(client, NAME)] == [Registry.POOR, Registry.GOOD, Registry.POOR]
+
+
+def test_a_reason_that_is_a_book_is_refused_before_anything_is_weighed(registry: World) -> None:
+    with pytest.raises(UsageError, match="at most 2000 characters"):
+        promotion.check_request(force=False, reason="x" * 2_001)
+    with pytest.raises(UsageError, match="at most 2000 characters"):
+        promotion.rollback(NAME, "x" * 2_001, registry.settings)
+
+
+def test_a_rollback_leads_back_and_again_further_back(registry: World, client: MlflowClient) -> None:
+    for version in (Registry.POOR, Registry.GOOD, Registry.NEWEST):
+        promote(registry, version, force=True, reason="in turn")
+    assert promotion.rollback(NAME, "first", registry.settings).version == Registry.GOOD
+    assert promotion.rollback(NAME, "second", registry.settings).version == Registry.POOR
+    with pytest.raises(UsageError, match="replaced no version"):
+        promotion.rollback(NAME, "third", registry.settings)
+    events, champion = history_of(NAME, registry.settings)
+    assert champion == champion_of(client, NAME) == Registry.POOR
+    assert [(event.kind, event.reason) for event in events[3:]] == [("rollback", "first"), ("rollback", "second")]
+    assert client.get_model_version(NAME, str(Registry.POOR)).tags["rollback.reason"] == "second"
+
+
+def test_a_rollback_passes_over_a_deleted_version(registry: World) -> None:
+    for version in (Registry.POOR, Registry.GOOD, Registry.NEWEST):
+        promote(registry, version, force=True, reason="in turn")
+    promotion.delete(NAME, Registry.GOOD, registry.settings)
+    assert promotion.rollback(NAME, "back", registry.settings).version == Registry.POOR
+
+
+def test_a_rollback_needs_a_reason_and_a_champion(registry: World) -> None:
+    with pytest.raises(UsageError, match="needs a reason"):
+        promotion.rollback(NAME, " ", registry.settings)
+    with pytest.raises(UsageError, match="no champion"):
+        promotion.rollback(NAME, "why not", registry.settings)
+
+
+def test_a_version_that_an_alias_holds_is_not_deleted(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.GOOD)
+    client.set_registered_model_alias(NAME, "shadow", str(Registry.POOR))
+    for version, alias in ((Registry.GOOD, "champion"), (Registry.POOR, "shadow")):
+        with pytest.raises(UsageError, match=f"held by the alias {alias}"):
+            promotion.delete(NAME, version, registry.settings)
+    promotion.delete(NAME, Registry.NEWEST, registry.settings)
+    with pytest.raises(UsageError, match=f"no version {Registry.NEWEST}"):
+        promotion.delete(NAME, Registry.NEWEST, registry.settings)
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    weighed = [weigh(NAME, version, registry.settings) for version in (Registry.GOOD, Registry.NEWEST)]
+    verdict = promotion.Verdict("passed", "both at once", "test")
+    ready, errors, done = threading.Barrier(2), [], []
+
+    def run(which: int) -> None:
+        ready.wait()
+        try:
+            done.append(promotion.carry_out(weighed[which], verdict, registry.settings))
+        except WorldError as err:
+            errors.append(err)
+
+    threads = [threading.Thread(target=run, args=(which,)) for which in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == len(errors) == 1
+    assert "somebody else changed it meanwhile" in str(errors[0])
+    won = done[0].weighed.version
+    (lost,) = {Registry.GOOD, Registry.NEWEST} - {won}
+    assert champion_of(client, NAME) == won
+    assert len(events_of(client, NAME)) == 2
+    assert not [
+        tag for tag in client.get_model_version(NAME, str(lost)).tags if tag.startswith(("gate.", "promotion."))
+    ]
+
+
+def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    seen, stop = [], threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            seen.append(champion_of(client, NAME))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(3):
+        promote(registry, Registry.GOOD, force=True, reason="to")
+        promotion.rollback(NAME, "and fro", registry.settings)
+    stop.set()
+    watcher.join()
+    assert len(seen) > 20
+    assert set(seen) == {Registry.POOR, Registry.GOOD}
+
+
+_KILLED = """
+import os, signal
+from sentiflow.settings import load_settings
+from sentiflow.tracking import champion, promotion
+from sentiflow.tracking.candidate import weigh
+settings = load_settings()
+weighed = weigh({name!r}, {version}, settings)
+champion.MlflowClient.set_registered_model_alias = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
+promotion.carry_out(weighed, promotion.decide(weighed, force=False, reason=""), settings)
+"""
+
+
+def test_killed_just_before_the_switch_the_old_champion_stays_and_the_next_promotion_works(
+    registry: World, client: MlflowClient
+) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED.format(name=NAME, version=Registry.GOOD)],
+        env=registry.environment(), cwd=Path(__file__).parents[3], timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    assert champion_of(client, NAME) == Registry.POOR
+    assert len(events_of(client, NAME)) == 2
+    promote(registry, Registry.GOOD)
+    assert champion_of(client, NAME) == Registry.GOOD
+    assert promotion.rollback(NAME, "back", registry.settings).version == Registry.POOR

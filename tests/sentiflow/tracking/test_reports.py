@@ -1,0 +1,254 @@
+"""Reports on runs of a real store: three trainings of the sample, each with a registered version."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import UsageError
+from sentiflow.reports.page import Report
+from sentiflow.runs.record import KIND, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.members import members
+from sentiflow.tracking.reports import NOTE, gather, log_page, log_report, report_on
+from sentiflow.tracking.store import find_run, open_store
+from tests.pages import Page, tables
+from tests.world import Trained, World
+
+GOOD, POOR = "sample-sentiment/1", "sample-sentiment/2"
+WORDS = {"negation", "no_negation"}  # slices that need the words of reviews
+
+
+@pytest.fixture
+def client(registry: World) -> MlflowClient:
+    return connect(registry.settings)
+
+
+@pytest.fixture
+def good(registry: World) -> RunRecord:
+    return find_run(open_store(registry.settings), GOOD)
+
+
+@pytest.fixture
+def poor(registry: World) -> RunRecord:
+    return find_run(open_store(registry.settings), POOR)
+
+
+def move_files(world: World, record: RunRecord, folder: Path) -> None:
+    """Let a run's files lie in another folder, as far as the store knows."""
+    with closing(sqlite3.connect(world.root / "mlruns" / "mlflow.db")) as connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (folder.as_uri(), record.run_id))
+        connection.commit()
+
+
+def account_of(world: World, record: RunRecord, folder: Path):  # noqa: ANN201
+    store = open_store(world.settings)
+    (account,) = gather(store, [store.record(record.run_id)], world.settings, folder)
+    return account
+
+
+def scores_of(record: RunRecord) -> pd.DataFrame:
+    return pd.read_parquet(Path(record.artifact_uri.removeprefix("file://")) / "test_scores.parquet")
+
+
+def test_a_run_keeps_its_report_as_page_and_description(trained: Trained, tmp_path: Path) -> None:
+    client, result = connect(trained.world.settings), trained.result
+    run = client.get_run(result.run_id)
+    content = Path(client.download_artifacts(result.run_id, "report.html", str(tmp_path))).read_text("utf-8")
+    page, note = Page(content), run.data.tags[NOTE]
+    assert {"test-split", "learning-curves", "slices", "calibration", "cost", "worst-errors", "run"} <= set(
+        page.ids
+    )
+    assert all(each.startswith(("#", "data:")) for each in page.references)
+    assert f"registered: sample-sentiment version {result.model.version}" in note
+    assert f"| register, seconds | {run.data.metrics['time/register']:.1f} |" in note
+    assert all(len(set(table)) == 1 for table in tables(note)) and len(note) < 8_000
+
+
+def test_slices_calibration_speed_and_size_are_metrics_of_the_run(trained: Trained) -> None:
+    metrics = connect(trained.world.settings).get_run(trained.result.run_id).data.metrics
+    counts = {name: metrics[f"slice_reviews/{name}"] for name in ("negation", "no_negation", "whole", "truncated")
+              if f"slice_reviews/{name}" in metrics}  # fmt: skip
+    assert counts["negation"] + counts["no_negation"] == 1_000
+    right = sum(metrics[f"slice_accuracy/{name}"] * counts[name] for name in ("negation", "no_negation"))
+    assert right / 1_000 == pytest.approx(metrics["test/accuracy"])
+    # Embedding(10000, 64), SimpleRNN(32), Dense(1)
+    assert metrics["model/parameters"] == 10_000 * 64 + 64 * 32 + 32 * 32 + 32 + 32 + 1
+    assert 0 < metrics["test/ece"] < 1 and metrics["test/reviews_per_second"] > 0
+
+
+def test_a_report_from_the_store_says_what_the_run_itself_said(
+    registry: World, good: RunRecord, tmp_path: Path
+) -> None:
+    account = account_of(registry, good, tmp_path)
+    assert account.missing == ()
+    assert account.measured is not None and account.misses
+    assert account.measured.accuracy == good.metrics["test/accuracy"]
+    assert account.ece == pytest.approx(good.metrics["test/ece"])
+    told = {f"slice_accuracy/{each.name}": each.accuracy for each in account.slices}
+    assert told == pytest.approx({name: value for name, value in good.metrics.items() if "slice_acc" in name})
+    assert all(miss.reading and miss.reading.score == pytest.approx(miss.score) for miss in account.misses)
+
+
+def test_a_comparison_counts_what_the_score_tables_hold(registry: World, good: RunRecord, poor: RunRecord) -> None:
+    right = [(table["score"] > 0.5) == (table["label"] == 1) for table in (scores_of(good), scores_of(poor))]
+    gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
+    page = Page(report_on(registry.settings, [good.run_id, poor.run_id]).page())
+    (row,) = next(table for table in page.cells if table[0][:2] == ["run", "difference"])[1:]
+    assert row[5:] == [str(gained), str(lost)]
+    assert row[1] == f"{100 * (right[1].mean() - right[0].mean()):+.2f} points"
+
+
+def test_a_run_whose_files_are_gone_is_told_by_its_metrics(
+    registry: World, good: RunRecord, tmp_path: Path
+) -> None:
+    move_files(registry, good, tmp_path / "nowhere")
+    account = account_of(registry, good, tmp_path)
+    assert account.table is None and account.misses is None
+    assert account.measured is not None and account.measured.accuracy == good.metrics["test/accuracy"]
+    assert {each.name for each in account.slices} >= WORDS
+    assert "test_scores.parquet) are gone" in account.missing[0]
+    assert "what-could-not-be-had" in Page(report_on(registry.settings, [good.run_id]).page()).ids
+
+
+def test_without_the_dataset_there_are_slices_and_no_texts(
+    registry: World, good: RunRecord, tmp_path: Path
+) -> None:
+    whole = account_of(registry, good, tmp_path)
+    shutil.rmtree(registry.root / "data" / "datasets")
+    account = account_of(registry, good, tmp_path)
+    assert account.slices == whole.slices
+    assert account.misses is None and account.scorer is None
+    assert account.missing[0].endswith("They come back with: sentiflow data --dataset sample")
+    made = report_on(registry.settings, [good.run_id])
+    assert whole.misses is not None and whole.misses[0].review_id in made.page()
+
+
+def test_a_score_table_of_an_older_kind_is_completed_from_the_dataset(
+    registry: World, good: RunRecord, tmp_path: Path
+) -> None:
+    whole = account_of(registry, good, tmp_path)
+    older = scores_of(good).drop(columns=["unknown", "negated"]).sample(frac=1, random_state=3)
+    older.to_parquet(tmp_path / "test_scores.parquet", index=False)
+    (tmp_path / "model_summary.txt").write_text(" Total params: 12,345 (48.22 KB)\n")
+    move_files(registry, good, tmp_path)
+    account = account_of(registry, good, tmp_path)
+    assert account.slices == whole.slices
+    with closing(sqlite3.connect(registry.root / "mlruns" / "mlflow.db")) as connection:
+        connection.execute("DELETE FROM latest_metrics WHERE key = 'model/parameters'")
+        connection.commit()
+    assert account_of(registry, good, tmp_path).parameters == 12_345
+    shutil.rmtree(registry.root / "data" / "datasets")
+    assert any("older kind" in told for told in account_of(registry, good, tmp_path).missing)
+
+
+def test_a_damaged_score_table_is_told_in_the_report(registry: World, good: RunRecord, tmp_path: Path) -> None:
+    (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
+    move_files(registry, good, tmp_path)
+    account = account_of(registry, good, tmp_path)
+    assert account.table is None
+    assert "cannot be read" in account.missing[0]
+
+
+def test_a_deleted_version_leaves_no_readings(
+    registry: World, client: MlflowClient, good: RunRecord, tmp_path: Path
+) -> None:
+    client.delete_model_version("sample-sentiment", "1")
+    account = account_of(registry, good, tmp_path)
+    assert account.missing == ("No version of it is registered: no word-by-word readings.",)
+    assert account.misses is not None and account.misses[0].reading is None and account.misses[0].text
+
+
+def parent_of(client: MlflowClient, runs: list[RunRecord], kind: str = REPEATS) -> str:
+    """A parent of runs that are there already, with a failed one beside them."""
+    experiment = client.get_experiment_by_name("sentiflow")
+    assert experiment is not None
+    parent = client.create_run(experiment.experiment_id, tags={KIND: kind}, run_name="a set").info.run_id
+    failed = client.create_run(experiment.experiment_id, tags={"mlflow.parentRunId": parent}, run_name="failed")
+    client.set_terminated(failed.info.run_id, "FAILED")
+    for run in runs:
+        client.set_tag(run.run_id, "mlflow.parentRunId", parent)
+    return str(parent)
+
+
+def test_a_parent_stands_for_the_finished_runs_below_it(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
+) -> None:
+    report = report_on(registry.settings, [parent_of(client, [good, poor])])
+    page = Page(report.page())
+    assert report.title == "a set: 2 runs compared"
+    names = next(table for table in page.cells if table[0] == ["run", "id", "version", "name"])
+    assert [row[3] for row in names[1:]] == [good.name, poor.name]
+
+
+def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trials_too(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
+) -> None:
+    sweep = parent_of(client, [good], SWEEP)
+    trial = client.create_run(
+        client.get_run(good.run_id).info.experiment_id,
+        tags={KIND: TRIAL, "trial.number": "7", "mlflow.parentRunId": sweep},
+        run_name="trial07",
+    ).info.run_id
+    client.log_metric(trial, "val/best_loss", 0.5)
+    client.set_terminated(trial)
+    assert _labels(report_on(registry.settings, [sweep])) == ["1 seed*, seed 4", "2 trial 7"]
+    assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == ["1 seed*, seed 4", "2 seed*, seed 4"]
+
+
+def _labels(report: Report) -> list[str]:
+    names = next(table for table in Page(report.page()).cells if table[0] == ["run", "id", "version", "name"])
+    return [row[0] for row in names[1:]]
+
+
+def test_seeds_stand_in_their_order_whichever_began_first(registry: World, client: MlflowClient) -> None:
+    parent = parent_of(client, [])
+    experiment = client.get_run(parent).info.experiment_id
+    for seed in ("10", "2", "0"):
+        child = client.create_run(experiment, tags={KIND: SEED, "mlflow.parentRunId": parent}).info.run_id
+        client.log_param(child, "seed", seed)
+        client.set_terminated(child)
+    store = open_store(registry.settings)
+    assert [run.params["seed"] for run in members(store, store.record(parent))] == ["0", "2", "10"]
+
+
+def test_a_run_that_is_named_beside_its_parent_stands_once(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
+) -> None:
+    parent = parent_of(client, [good, poor])
+    assert report_on(registry.settings, [poor.run_id, parent]).title == "2 runs compared"
+
+
+@pytest.mark.parametrize(("kind", "why"), [(REPEATS, "no finished runs below it"), (MONITOR, "a look for drift")])
+def test_a_run_that_has_nothing_to_report_on_is_refused(
+    registry: World, client: MlflowClient, kind: str, why: str
+) -> None:
+    store = open_store(registry.settings)
+    with pytest.raises(UsageError, match=why):
+        members(store, store.record(parent_of(client, [], kind)))
+
+
+def test_a_logged_report_is_page_and_description_and_a_logged_page_no_description(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord, tmp_path: Path
+) -> None:
+    report = report_on(registry.settings, [good.run_id, poor.run_id])
+    parent = parent_of(client, [])
+    text = log_report(client, parent, report, "- told by the caller")
+    log_page(client, parent, report_on(registry.settings, [good.run_id]), "other.html")
+    note = client.get_run(parent).data.tags[NOTE]
+    assert note == text and "- told by the caller" in note
+    files = {entry.path for entry in client.list_artifacts(parent)}
+    assert files == {"report.html", "other.html"}
+    kept = Path(client.download_artifacts(parent, "report.html", str(tmp_path))).read_text(encoding="utf-8")
+    assert Page(kept).ids[:2] == ["runs", "paired-differences"]
+
+
+def test_scores_kept_with_a_run_say_which_reviews_negate(registry: World, good: RunRecord) -> None:
+    table = scores_of(good)
+    assert 0 < table["negated"].mean() < 1
+    assert np.isclose(table["negated"].sum(), good.metrics["slice_reviews/negation"])

@@ -1,0 +1,111 @@
+"""Asking an MLflow server without MLflow's client: logins, and what is no answer."""
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from sentiflow.errors import WorldError
+from sentiflow.settings import Settings
+from sentiflow.tracking.server_api import suffices
+from sentiflow.tracking.server_runs import ServerRuns
+from sentiflow.tracking.store import open_store
+
+LOGIN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers everything alike, and keeps the login that came."""
+
+    status, body = 200, b"{}"
+    logins: list[str | None] = []
+
+    def do_GET(self) -> None:
+        Answer.logins.append(self.headers["Authorization"])
+        self.send_response(Answer.status)
+        self.end_headers()
+        self.wfile.write(Answer.body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def answering(status: int, body: str) -> Iterator[str]:
+    Answer.status, Answer.body, Answer.logins = status, body.encode(), []
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told", "hint"),
+    [
+        (401, "You are not authenticated", "error code 401", "MLFLOW_TRACKING_PASSWORD"),
+        (403, "Permission denied", "error code 403", "MLFLOW_TRACKING_PASSWORD"),
+        (404, "<html>", "error code 404", "SENTIFLOW_TRACKING_URI"),
+        (200, "<html>another page", "is not JSON", "SENTIFLOW_TRACKING_URI"),
+        (400, '{"error_code": "BAD", "message": "too odd"}', "BAD: too odd", "SENTIFLOW_TRACKING_URI"),
+        (503, "", "error code 503", "Is the server running"),
+        (500, '{"error_code": "INTERNAL_ERROR", "message": "it is locked"}', "it is locked", "running"),
+        (400, '{"error_code": "INVALID_PARAMETER_VALUE", "message": "no workspace"}', "no workspace", "running"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_told_with_a_way_out(status: int, body: str, told: str, hint: str) -> None:
+    with answering(status, body) as address, pytest.raises(WorldError, match=told) as caught:
+        open_store(Settings(tracking_uri=address)).runs()
+    assert hint in caught.value.hint
+
+
+def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+    with pytest.raises(WorldError) as caught:
+        open_store(Settings(tracking_uri="http://me:secret@127.0.0.1:9")).names()
+    assert str(caught.value.args[0]) == "The tracking store http://***@127.0.0.1:9 failed: it does not answer."
+
+
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({}, None),
+        ({LOGIN[0]: "me", LOGIN[1]: "pass:word"}, "Basic " + base64.b64encode(b"me:pass:word").decode()),
+        ({LOGIN[2]: "token"}, "Bearer token"),
+        ({LOGIN[0]: "me", LOGIN[1]: "p", LOGIN[2]: "token"}, "Basic " + base64.b64encode(b"me:p").decode()),
+        ({"file": "me kept%1"}, "Basic " + base64.b64encode(b"me:kept%1").decode()),
+        ({"file": "me kept", LOGIN[1]: "p"}, "Basic " + base64.b64encode(b"me:p").decode()),
+    ],
+)
+def test_a_login_goes_along_as_mlflows_client_sends_it(
+    variables: dict[str, str], sent: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in LOGIN:
+        monkeypatch.delenv(name, raising=False)
+    if "file" in variables:
+        name, password = variables.pop("file").split()
+        (tmp_path / ".mlflow").mkdir()
+        text = f"[mlflow]\nmlflow_tracking_username = {name}\nmlflow_tracking_password = {password}\n"
+        (tmp_path / ".mlflow" / "credentials").write_text(text)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with answering(200, '{"experiment": {"experiment_id": "1"}}') as address:
+        ServerRuns(Settings(tracking_uri=address))._experiment  # noqa: B018
+    assert Answer.logins == [sent]
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE"])
+def test_a_login_that_only_mlflows_client_knows_is_left_to_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(tracking_uri="http://127.0.0.1:9")
+    assert suffices(settings)
+    monkeypatch.setenv(name, "true")
+    assert not suffices(settings)
+
+
+def test_a_database_that_is_asked_directly_is_left_to_mlflows_client() -> None:
+    assert not suffices(Settings(tracking_uri="postgresql://me@127.0.0.1/mlflow"))

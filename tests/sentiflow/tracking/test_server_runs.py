@@ -1,0 +1,184 @@
+"""What a server says of its runs, asked over HTTP, against the local store that it stands on."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+from typer.testing import CliRunner
+
+from benchmarks.made_runs import fill
+from flows.cli.app import app
+from sentiflow.errors import UsageError
+from sentiflow.settings import Settings
+from sentiflow.tracking import server_runs
+from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.mlflow_runs import MlflowRuns
+from sentiflow.tracking.server_runs import ServerRuns
+from sentiflow.tracking.sqlite_runs import SqliteRuns
+from sentiflow.tracking.store import find_run, open_store
+from tests import servers
+from tests.world import World, make_world
+
+MADE = 60  # more than are asked for before the rest is asked for in parts
+ODD = """it's an "odd" name"""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> World:
+    """A store of many runs, and of all that is odd."""
+    world = make_world(tmp_path_factory.mktemp("filled"), migrated_store)
+    client = connect(world.settings)
+    experiment = experiment_id(client, world.settings)
+    assert world.settings.sqlite_file is not None
+    fill(world.settings.sqlite_file, experiment, MADE)
+    add_odd(
+        client, experiment, SqliteRuns(world.settings, world.settings.sqlite_file).runs()[30].started.timestamp()
+    )
+    return world
+
+
+def add_odd(client: MlflowClient, experiment: str, moment: float) -> None:
+    """Runs of one millisecond, amid the others: namesakes, one below a deleted one, one of another experiment."""
+
+    def add(name: str, experiment: str = experiment, **tags: str) -> str:
+        named = {key.replace("__", "."): value for key, value in tags.items()}
+        run = client.create_run(experiment, start_time=round(moment * 1000), tags=named, run_name=name)
+        return str(run.info.run_id)
+
+    parent, gone = add("sweep", kind="sweep", recipe="tuned"), add("gone", kind="sweep")
+    trial = add("trial", kind="trial", mlflow__parentRunId=parent)
+    add("below a trial", kind="seed", mlflow__parentRunId=trial)
+    add("orphan", kind="trial", mlflow__parentRunId=gone)
+    client.delete_run(gone)
+    for name in ("twin", "twin", ODD, "50%_done", "a;b"):
+        client.log_param(add(name, recipe="other", dataset="reviews"), "empty", "")
+    add("a look", kind="monitor")
+    client.set_terminated(add("failed"), "FAILED")
+    values = {"odd/nan": float("nan"), "odd/inf": float("inf"), "odd/less": float("-inf"), "odd/tiny": 1e-300}
+    client.log_batch(trial, [Metric(key, value, 1, step) for key, value in values.items() for step in (1, 2)])
+    far = client.create_experiment("far", artifact_location="mlflow-artifacts:/far")
+    add("elsewhere", far)
+    add_versions(client, far, trial, parent)
+
+
+def add_versions(client: MlflowClient, experiment: str, *run_ids: str) -> None:
+    client.create_registered_model("m")
+    for run_id in (*run_ids, run_ids[0], None, run_ids[1]):
+        logged = client.create_logged_model(experiment, name="m")
+        client.create_model_version("m", f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
+    client.delete_model_version("m", "5")
+    client.set_registered_model_alias("m", "champion", "2")
+
+
+@pytest.fixture(scope="module")
+def address(filled: World) -> Iterator[str]:
+    """A server over that store."""
+    arguments = ["server", "--workers", "1", "--backend-store-uri", filled.settings.tracking_uri,
+                 "--artifacts-destination", str(filled.root / "served"), "--serve-artifacts"]  # fmt: skip
+    with servers.mlflow(arguments, filled.root, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
+        yield address
+
+
+@pytest.fixture
+def server(address: str) -> ServerRuns:
+    store = open_store(Settings(tracking_uri=address))
+    assert isinstance(store, ServerRuns)
+    return store
+
+
+@pytest.fixture
+def local(filled: World) -> SqliteRuns:
+    store = open_store(filled.settings)
+    assert isinstance(store, SqliteRuns)
+    return store
+
+
+def test_a_server_tells_the_same_runs_in_the_same_order(
+    server: ServerRuns, local: SqliteRuns, filled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = local.runs()
+    assert len(told) == MADE + 11
+    for first in (35, server_runs._FIRST, 10_000):  # the 35th is in the middle of those that began at once
+        monkeypatch.setattr(server_runs, "_FIRST", first)
+        assert repr(server.runs()) == repr(told)  # NaN is no NaN's equal, but they read the same
+    assert repr(server.runs()) == repr(MlflowRuns(filled.settings).runs())
+
+
+def test_a_run_its_children_its_epochs_and_the_versions_are_the_same(
+    server: ServerRuns, local: SqliteRuns
+) -> None:
+    runs = local.runs()
+    for run in [run for run in runs if run.kind in ("repeats", "sweep", "trial", "monitor")] + runs[:2]:
+        assert repr(server.record(run.run_id)) == repr(local.record(run.run_id))
+        assert repr(server.children(run.run_id)) == repr(local.children(run.run_id))
+        assert repr(server.history(run.run_id)) == repr(local.history(run.run_id))
+    assert server.names() == local.names()
+    assert server.children("0" * 32) == []
+    parent, trial = (next(run.run_id for run in runs if run.name == name) for name in ("sweep", "trial"))
+    assert server.versions() == {parent: "m v2", trial: "m v3"}
+    assert server.registry.names() == ["m"] and server.registry.numbers("m") == [1, 2, 3, 4]
+    assert (server.registry.champion("m"), server.registry.champion("n")) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["twin", ODD, "50%_done", "50%", "a;b", "sweep", "gone", "elsewhere", "nobody", "", "abc", "m@champion", "m/1",
+     "m/3", "m/4", "m/5", "n/1", "0" * 32, "made0000", "tuned-imdb-seed1-made00001"],
+)  # fmt: skip
+def test_a_text_means_the_same_run_or_the_same_error(server: ServerRuns, local: SqliteRuns, text: str) -> None:
+    answers = []
+    for store in (server, local):
+        try:
+            answers.append(repr(find_run(store, text)))
+        except UsageError as err:
+            answers.append(f"{str(err.args[0]).partition(' in ')[0]} {err.hint}")
+    assert answers[0] == answers[1]
+
+
+def test_the_beginning_of_every_id_means_the_same(server: ServerRuns, local: SqliteRuns) -> None:
+    for run in local.runs()[::9]:
+        assert find_run(server, run.run_id[:6].upper()) == find_run(local, run.run_id[:6])
+
+
+QUERIES = [
+    (), ("--most", "3"), ("--children", "--most", "500"), ("--json", "--children", "--most", "500"),
+    ("--kind", "repeats", "--children"), ("--kind", "sweep", "--children"), ("--kind", "trial"),
+    ("--kind", "monitor"), ("--recipe", "other"), ("--recipe", "none-such"), ("--dataset", "reviews"),
+    ("--status", "running", "--status", "failed"), ("--since", "90m"), ("--since", "2999-01-01"),
+    ("--where", "test/accuracy>=0.85", "--sort", "-accuracy"), ("--where", "odd/nan>0", "--children"),
+    ("--where", "odd/inf>1e308", "--children"), ("--where", "odd/tiny<1"), ("--where", "name~twin"),
+    ("--where", "empty=", "--columns", "params.empty"), ("--where", "nothing=1"), ("--where", "units=16.0"),
+    ("--sort", "name", "--children", "--columns", "test/loss,units,tags.host"), ("--sort", "-units"),
+    ("--where", "tags.kind!=seed", "--where", "seed<20", "--sort", "seed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=" ".join)
+def test_a_query_prints_the_same(
+    filled: World, address: str, query: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
+    printed = []
+    for uri in (address, filled.settings.tracking_uri):
+        monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
+        result = CliRunner().invoke(app, ["runs", *query])
+        printed.append((result.output, repr(result.exception), getattr(result.exception, "hint", "")))
+    assert printed[0] == printed[1]
+    assert printed[0][0] or printed[0][2]
+
+
+def test_a_comparison_is_the_same_and_imports_no_mlflow(filled: World, address: str, local: SqliteRuns) -> None:
+    scored = [run.run_id for run in local.runs() if "scored" in run.tags][:3]
+    repeats = next(run.name for run in local.runs() if run.kind == "repeats")
+    for names in (scored[:2], [one[:8] for one in scored], [repeats]):
+        there = filled.run(
+            "compare", "--json", *names, SENTIFLOW_TRACKING_URI=address, PYTHONPROFILEIMPORTTIME="1"
+        )
+        here = filled.run("compare", "--json", *names)
+        assert there.returncode == here.returncode == 0, there.stderr
+        assert json.loads(there.stdout) == json.loads(here.stdout)
+        imported = {line.rpartition("|")[2].strip() for line in there.stderr.splitlines()}
+        assert "requests" in imported and not imported & {"mlflow", "pandas", "prefect"}

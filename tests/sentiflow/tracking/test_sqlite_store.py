@@ -1,0 +1,185 @@
+"""A local store that another process holds locked is waited for, and then named as what it is."""
+
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import WorldError
+from sentiflow.tracking import sqlite_store
+from sentiflow.tracking.client import connect, experiment_id, tracking_errors
+from sentiflow.tracking.sqlite_store import query
+from sentiflow.tracking.store import open_store
+from tests.world import World, command
+
+SECONDS = 3.0  # more than the second after which it is told
+COUNT = "SELECT count(*) FROM experiments"
+
+
+@contextmanager
+def locked(file: Path, seconds: float | None = None, how: str = "EXCLUSIVE") -> Iterator[None]:
+    """Hold a lock of the database for some seconds, or until the block ends."""
+    done, begun = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute(f"BEGIN {how}")
+            if how == "DEFERRED":
+                other.execute(COUNT).fetchall()  # a reader: nobody can commit
+            begun.set()
+            done.wait(seconds)
+            other.execute("ROLLBACK")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.fixture
+def file(world: World) -> Path:
+    return world.root / "mlruns" / "mlflow.db"
+
+
+@pytest.fixture
+def client(world: World) -> MlflowClient:
+    client = connect(world.settings)
+    experiment_id(client, world.settings)
+    return client
+
+
+def waits(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if "waiting for" in record.message]
+
+
+def test_readers_wait_and_say_so_once(world: World, file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with locked(file, SECONDS):
+        assert open_store(world.settings).runs() == []
+    (told,) = waits(caplog)
+    assert told == f"waiting for {file}: another process holds it locked (up to 60 s)"
+
+
+@pytest.mark.parametrize("how", ["EXCLUSIVE", "IMMEDIATE", "DEFERRED"])
+def test_what_writes_waits_and_says_so_once(
+    client: MlflowClient, file: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """Red if MLflow's connections have no patience of ours: it says nothing, and gives up after 20 s."""
+    run = client.create_run("1").info.run_id
+    with locked(file, SECONDS, how):
+        client.log_batch(run, metrics=[Metric("train/loss", 0.5, 1, 1)])
+    assert client.get_run(run).data.metrics == {"train/loss": 0.5}
+    assert len(waits(caplog)) == 1
+
+
+def test_a_store_that_is_locked_at_the_start_is_waited_for(
+    world: World, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with locked(file, SECONDS):
+        assert connect(world.settings).search_experiments()
+    assert len(waits(caplog)) == 1
+
+
+def test_two_writers_that_wait_for_each_other_both_get_through(client: MlflowClient, world: World) -> None:
+    """Red if a statement within a transaction is tried again and again: each then waits for the other."""
+    runs = [client.create_run("1").info.run_id for _ in range(4)]
+
+    def write(run: str) -> None:
+        own = MlflowClient(world.settings.tracking_uri)
+        for step in range(20):
+            own.log_batch(run, metrics=[Metric("loss", 1.0, step, step)])
+
+    threads = [threading.Thread(target=write, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert [len(client.get_metric_history(run, "loss")) for run in runs] == [20] * 4
+
+
+@pytest.mark.parametrize("what", ["query", "connect", "write"])
+def test_what_stays_locked_is_named(
+    world: World, client: MlflowClient, file: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(sqlite_store, "PATIENCE", 2.0)
+    with locked(file), pytest.raises(WorldError, match="database is locked by another process") as caught:
+        if what == "query":
+            query(file, COUNT)
+        elif what == "connect":
+            connect(world.settings)
+        else:
+            with tracking_errors(world.settings.tracking_uri):
+                client.create_run("1")
+    assert caught.value.exit_code == 3
+    assert caught.value.hint == "Wait for that process to end, or stop it, and run again."
+    assert query(file, COUNT) == [(2,)]
+
+
+def test_an_interrupt_ends_the_wait(world: World, file: Path) -> None:
+    """Red if SQLite itself waits the whole minute: it hears no interrupt."""
+    with locked(file):
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from sentiflow.tracking.sqlite_store import *; "
+             f"query(Path({str(file)!r}), {COUNT!r})"],
+            stderr=subprocess.PIPE, env={**os.environ, **world.variables},
+            # A suite that a shell runs in the background ignores SIGINT, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+        assert process.stderr is not None
+        assert b"waiting for" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.story
+def test_a_training_survives_a_lock_of_half_a_minute(world: World, file: Path) -> None:
+    """Red if a step waits less than the lock lasts: the training was lost."""
+    words = ["train", "--dataset", "sample", "--set", "epochs=3", "--set", "sequence_length=40"]
+    with subprocess.Popen(
+        [command(), *words], env=world.environment(), cwd=world.root, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "epoch 1/3" in line:
+                with locked(file):
+                    time.sleep(30)
+    assert process.returncode == 0, "".join(lines)
+    assert any("waiting for" in line for line in lines)
+
+
+@pytest.fixture(autouse=True)
+def _hear(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+
+def test_what_a_killed_process_left_half_written_is_undone_by_the_next_reader(file: Path) -> None:
+    """Red if the file is opened for reading alone: SQLite must write to undo it, and refuses."""
+    before = query(file, "SELECT count(*) FROM tags")
+    half_written = (
+        "import os, sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "connection.executescript('PRAGMA cache_size=1; PRAGMA cache_spill=1; BEGIN'); "
+        "connection.executemany('INSERT INTO tags VALUES (?, ?, ?)', "
+        "((f'k{k}', 'v' * 2000, 'r') for k in range(3000))); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", half_written, str(file)], check=False)
+    assert file.with_name(f"{file.name}-journal").exists()
+    assert query(file, "SELECT count(*) FROM tags") == before

@@ -1,0 +1,237 @@
+from datetime import UTC, datetime
+from math import isnan
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.runs.record import RunRecord
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.mlflow_runs import MlflowRuns
+from sentiflow.tracking.sqlite_runs import SqliteRuns
+from sentiflow.tracking.store import find_run, open_store, score_table
+from tests import servers
+from tests.world import World
+
+MOMENT = 1_700_000_000_000
+
+
+@pytest.fixture
+def client(world: World) -> MlflowClient:
+    return connect(world.settings)
+
+
+@pytest.fixture
+def experiment(world: World, client: MlflowClient) -> str:
+    return experiment_id(client, world.settings)
+
+
+def add(client: MlflowClient, experiment: str, name: str, after: int = 0, **tags: str) -> str:
+    """Make a finished run, so many seconds after the first; gives its id."""
+    named = {key.replace("__", "."): value for key, value in tags.items()}
+    run = client.create_run(experiment, start_time=MOMENT + 1000 * after, tags=named, run_name=name)
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def add_version(client: MlflowClient, experiment: str, model: str, run_id: str | None) -> None:
+    logged = client.create_logged_model(experiment, name=model)
+    client.create_model_version(model, f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
+
+
+def test_reading_sqlite_agrees_with_mlflows_own_client(
+    world: World, client: MlflowClient, experiment: str
+) -> None:
+    parent = add(client, experiment, "parent", recipe="tuned", kind="repeats")
+    children = [add(client, experiment, f"child{n}", n, mlflow__parentRunId=parent) for n in (2, 1, 1)]
+    client.log_batch(
+        parent,
+        metrics=[Metric("val/loss", value, MOMENT, step) for step, value in ((2, 0.4), (1, 0.5), (3, 0.45))]
+        + [Metric("test/accuracy", 0.88, MOMENT, 0), Metric("val/loss", 0.3, MOMENT + 9, 2)],
+        params=[Param("units", "32"), Param("empty", "")],
+    )
+    client.log_metric(children[0], "train/loss", float("nan"), step=1)
+    client.log_metric(children[0], "train/rate", float("inf"), step=1)
+    gone, elsewhere = add(client, experiment, "gone", 5), client.create_experiment("other")
+    client.set_tag(gone, "mlflow.parentRunId", parent)
+    client.delete_run(gone)
+    other = add(client, elsewhere, "other", 6)
+    client.create_registered_model("m")
+    add_version(client, experiment, "m", parent)
+    add_version(client, experiment, "m", children[1])
+    add_version(client, experiment, "m", children[1])
+    client.delete_model_version("m", "3")
+
+    quick, slow = open_store(world.settings), MlflowRuns(world.settings)
+    assert isinstance(quick, SqliteRuns)
+    assert [run.name for run in quick.runs()] == [run.name for run in slow.runs()]
+    assert [run.name for run in quick.runs()] == ["child2", "child1", "child1", "parent"]
+    for run_id in (parent, children[1], other):
+        assert quick.record(run_id) == slow.record(run_id)
+    for store in (quick, slow):
+        odd = store.record(children[0])
+        assert isnan(odd.metrics["train/loss"])
+        with pytest.raises(UsageError, match="no run"):
+            store.record(gone)
+        with pytest.raises(UsageError, match="no run"):
+            store.record("0" * 32)
+    assert quick.record(children[0]).metrics["train/rate"] == slow.record(children[0]).metrics["train/rate"]
+    assert [r.run_id for r in quick.runs()] == [r.run_id for r in slow.runs()]
+    assert [r.run_id for r in quick.children(parent)] == [r.run_id for r in slow.children(parent)]
+    assert [r.name for r in quick.children(parent)] == ["child1", "child1", "child2"]
+    expected = {"val/loss": [(1, 0.5), (2, 0.4), (2, 0.3), (3, 0.45)]}
+    assert quick.history(parent) == slow.history(parent) == expected
+    assert quick.versions() == slow.versions() == {parent: "m v1", children[1]: "m v2"}
+
+
+def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) -> None:
+    store = open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}"))
+    assert store.runs() == store.names() == []
+    assert store.versions() == {}
+    with pytest.raises(UsageError, match="no run") as caught:
+        find_run(store, "abcd")
+    assert "sentiflow train" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
+    with pytest.raises(WorldError, match="Cannot read the store"):
+        open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")).runs()
+
+
+IDS = "abcd" + "1" * 28, "abce" + "2" * 28, "dead" + "3" * 28, "beef" + "4" * 28
+NAMES = "seed-imdb-seed0", "tuned-imdb-seed0", "tuned-imdb-seed0", "dead"
+
+
+class Named(SqliteRuns):
+    """A store of runs that have an id and a name, and nothing else."""
+
+    def names(self) -> list[tuple[str, str]]:
+        return list(zip(IDS, NAMES, strict=True))
+
+    def record(self, run_id: str) -> RunRecord:
+        name = dict(self.names()).get(run_id, "of another experiment")
+        return RunRecord(run_id, name, "FINISHED", datetime(2026, 3, 5, tzinfo=UTC), {}, {}, {}, "")
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Named:
+    return Named(Settings(tracking_uri=f"sqlite:///{tmp_path / 'none.db'}"), tmp_path / "none.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (IDS[0], IDS[0]),
+        ("abcd", IDS[0]),
+        ("ABCE2", IDS[1]),
+        ("seed-imdb-seed0", IDS[0]),
+        ("dead3", IDS[2]),
+        ("0" * 32, "0" * 32),
+    ],
+)
+def test_a_run_is_found_by_id_beginning_or_name(named: Named, text: str, found: str) -> None:
+    assert find_run(named, text).run_id == found
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "hint"),
+    [
+        ("tuned-imdb-seed0", "2 runs: abce2222 (tuned-imdb-seed0), dead3333 (tuned-imdb-seed0)", "more of the id"),
+        ("dead", "2 runs: dead3333 (tuned-imdb-seed0), beef4444 (dead)", "more of the id"),  # an id, and a name
+        (
+            "abc",
+            "no run 'abc'",
+            "needs 4 digits at least, and this has 3. It begins abcd1111 (seed-imdb-seed0), abce2",
+        ),
+        ("1", "no run '1'", "needs 4 digits at least, and this has 1"),
+        ("abcf", "no run 'abcf'", "sentiflow runs"),
+        ("seed-imdb-seed1", "no run 'seed-imdb-seed1'", "abcd1111 (seed-imdb-seed0)"),
+        ("tuned", "no run 'tuned'", "abce2222 (tuned-imdb-seed0), dead3333"),
+        ("", "no run ''", "sentiflow runs"),
+        ("imdb-sentiment@champion", "No model is registered as imdb-sentiment", "sentiflow train"),
+    ],
+)
+def test_what_means_no_run_or_several_is_told_with_candidates(
+    named: Named, text: str, told: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_run(named, text)
+    assert told in str(caught.value.args[0])
+    assert hint in caught.value.hint
+
+
+def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experiment: str) -> None:
+    first, second = add(client, experiment, "first"), add(client, experiment, "second")
+    client.create_registered_model("m-sentiment")
+    for run_id in (first, second, None):
+        add_version(client, experiment, "m-sentiment", run_id)
+    for store in (open_store(world.settings), MlflowRuns(world.settings)):
+        assert find_run(store, "m-sentiment/2").name == "second"
+        for text, told in (
+            ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"),
+            ("m-sentiment/3", "without a run"), ("n-sentiment/1", "No model is registered"),
+        ):  # fmt: skip
+            with pytest.raises(UsageError, match=told):
+                find_run(store, text)
+    client.set_registered_model_alias("m-sentiment", "champion", "1")
+    assert find_run(open_store(world.settings), "m-sentiment@champion").name == "first"
+
+
+def scores() -> pd.DataFrame:
+    return pd.DataFrame({"review_id": ["a", "b"], "label": [0, 1], "score": [0.25, 0.5], "n_tokens": [9, 7]})
+
+
+def test_scores_are_read_where_they_lie_and_a_run_without_any_has_none(
+    world: World, client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    run_id, bare = add(client, experiment, "scored"), add(client, experiment, "bare")
+    scores().to_parquet(tmp_path / "test_scores.parquet", index=False)
+    client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"))
+    store = open_store(world.settings)
+    table = score_table(store, store.record(run_id), tmp_path / "copies")
+    assert table is not None
+    assert (list(table.review_id), list(table.score), table.sequence_length) == (["a", "b"], [0.25, 0.5], 9)
+    assert not (tmp_path / "copies").exists()
+    client.log_param(run_id, "sequence_length", 8)
+    again = score_table(store, store.record(run_id), tmp_path)
+    assert again is not None and again.sequence_length == 8
+    assert score_table(store, store.record(bare), tmp_path) is None
+
+
+def test_damaged_scores_are_told_with_their_place(
+    world: World, client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    run_id = add(client, experiment, "scored")
+    (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
+    client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"))
+    store = open_store(world.settings)
+    with pytest.raises(WorldError, match="test scores of scored cannot be read") as caught:
+        score_table(store, store.record(run_id), tmp_path)
+    assert "test_scores.parquet" in caught.value.hint
+
+
+def test_files_behind_a_server_are_fetched(world: World, tmp_path: Path) -> None:
+    store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri,
+             "--artifacts-destination", str(tmp_path / "far"), "--serve-artifacts"]  # fmt: skip
+    scores().to_parquet(tmp_path / "test_scores.parquet", index=False)
+    with servers.mlflow(store, tmp_path, "/health") as address:
+        settings = Settings(tracking_uri=address)
+        client = connect(settings)
+        experiment = client.create_experiment("sentiflow")  # the server gives it a place of its own
+        run_id = add(client, experiment, "far")
+        client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"))
+        client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"), "below")
+        behind = open_store(settings)
+        (record,) = behind.runs()
+        assert record.artifact_uri.startswith("mlflow-artifacts:")
+        copy = behind.file(record, "below/test_scores.parquet", tmp_path / "copies")
+        assert copy is not None and (tmp_path / "copies") in copy.parents
+        assert behind.file(record, "below/none.txt", tmp_path / "copies") is None
+        table = score_table(behind, find_run(behind, "far"), tmp_path / "copies")
+        assert table is not None and list(table.score) == [0.25, 0.5]

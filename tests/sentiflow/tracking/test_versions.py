@@ -1,0 +1,147 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.mlflow_registry import MlflowRegistry
+from sentiflow.tracking.sqlite_registry import SqliteRegistry
+from sentiflow.tracking.versions import champion_in, files_of, find_champion, find_version
+from tests.world import World
+
+
+@pytest.fixture
+def registry(world: World) -> MlflowClient:
+    """Three versions of one model, of which the second is deleted, and one version of another."""
+    client = connect(world.settings)
+    experiment = client.create_experiment("any", artifact_location=(world.root / "files").as_uri())
+    for name, versions in (("imdb-sentiment", 3), ("sample-sentiment", 1)):
+        client.create_registered_model(name)
+        for _ in range(versions):
+            model = client.create_logged_model(experiment, name=name)
+            Path(model.artifact_location.removeprefix("file://")).mkdir(parents=True)
+            client.create_model_version(name, f"models:/{model.model_id}", model_id=model.model_id)
+    client.delete_model_version("imdb-sentiment", "2")
+    return client
+
+
+def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    registry.set_model_version_tag("imdb-sentiment", "3", "seed", "4")
+    quick, slow = SqliteRegistry(world.root / "mlruns" / "mlflow.db"), MlflowRegistry(world.settings)
+    assert quick.names() == slow.names() == ["imdb-sentiment", "sample-sentiment"]
+    for name, numbers, champion in (("imdb-sentiment", [1, 3], 1), ("sample-sentiment", [1], None)):
+        assert quick.numbers(name) == slow.numbers(name) == numbers
+        assert quick.champion(name) == slow.champion(name) == champion
+        for number in (1, 2, 3):
+            assert quick.facts(name, number) == slow.facts(name, number)
+    assert quick.facts("imdb-sentiment", 2) is None
+
+
+def test_without_a_champion_the_newest_answers(world: World, registry: MlflowClient) -> None:
+    assert find_version(world.settings, None, None).number == 3
+
+
+def test_the_champion_answers_before_the_newest(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    version = find_version(world.settings, None, None)
+    assert (version.number, version.why) == (1, "champion")
+
+
+def test_a_version_asked_for_answers_before_the_champion(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    assert find_version(world.settings, None, 3).number == 3
+
+
+def test_a_deleted_version_is_not_there(world: World, registry: MlflowClient) -> None:
+    with pytest.raises(UsageError, match="no version 2"):
+        find_version(world.settings, None, 2)
+
+
+def test_an_unknown_model_is_answered_with_what_there_is(world: World, registry: MlflowClient) -> None:
+    with pytest.raises(UsageError, match="imdb-sentiment, sample-sentiment"):
+        find_version(world.settings, "mine-sentiment", None)
+
+
+def test_the_only_model_answers_when_none_was_named(world: World, registry: MlflowClient) -> None:
+    registry.delete_registered_model("imdb-sentiment")
+    assert find_version(world.settings, None, None).name == "sample-sentiment"
+
+
+def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
+    nothing = Settings(tracking_uri=f"sqlite:///{tmp_path / 'none.db'}")
+    with pytest.raises(UsageError, match="sentiflow train"):
+        find_version(nothing, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
+    with pytest.raises(WorldError, match="Cannot read the store"):
+        find_version(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"), None, None)
+
+
+def test_files_that_are_gone_are_told_with_their_place(world: World, registry: MlflowClient) -> None:
+    version = find_version(world.settings, None, None)
+    folder = files_of(version)
+    shutil.rmtree(folder)
+    with pytest.raises(WorldError, match=str(folder)):
+        files_of(version)
+
+
+def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
+    world: World, registry: MlflowClient
+) -> None:
+    run_id = registry.create_run("0").info.run_id
+    (folder,) = registry.search_logged_models(["1"], max_results=1)
+    registry.create_model_version(
+        "imdb-sentiment",
+        f"models:/{folder.model_id}",
+        run_id=run_id,
+        model_id=folder.model_id,
+        tags={"test.accuracy": "0.873200", "test.accuracy_low": "0.1", "seed": "4"},
+    )
+    registry.set_registered_model_alias("imdb-sentiment", "other", "1")
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "4")
+    quick = find_champion(world.settings, None)
+    assert quick == champion_in(MlflowRegistry(world.settings), None)
+    assert quick is not None
+    assert (quick.version.name, quick.version.number) == ("imdb-sentiment", 4)
+    assert (quick.run_id, quick.accuracy) == (run_id, 0.8732)
+    assert files_of(quick.version).is_dir()
+
+
+def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
+    assert find_champion(world.settings, None) is champion_in(MlflowRegistry(world.settings), None) is None
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "3")
+    assert find_champion(world.settings, None) is not None
+    registry.delete_registered_model_alias("imdb-sentiment", "champion")
+    assert find_champion(world.settings, None) is None
+
+
+@pytest.mark.parametrize("tag", ["much", "nan", "1.5", ""])
+def test_an_accuracy_that_is_no_fraction_is_not_known(world: World, registry: MlflowClient, tag: str) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    registry.set_model_version_tag("imdb-sentiment", "1", "test.accuracy", tag)
+    found = find_champion(world.settings, None)
+    assert found is not None and found.accuracy is None
+    assert found == champion_in(MlflowRegistry(world.settings), None)
+
+
+def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_store(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
+    assert find_champion(world.settings, "mine-sentiment") is None
+    assert champion_in(MlflowRegistry(world.settings), "mine-sentiment") is None
+    place = tmp_path / "elsewhere"
+    assert find_champion(Settings(tracking_uri=f"sqlite:///{place / 'mlflow.db'}"), None) is None
+    assert not place.exists()
+
+
+def test_several_models_of_which_none_was_named_are_told(world: World, registry: MlflowClient) -> None:
+    registry.rename_registered_model("imdb-sentiment", "mine-sentiment")
+    with pytest.raises(UsageError, match="mine-sentiment, sample-sentiment"):
+        find_champion(world.settings, None)
