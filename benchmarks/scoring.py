@@ -28,8 +28,9 @@ import pandas as pd
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.settings import Settings, load_settings, project_root
+from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import files_of, find_version
+from sentiflow.tracking.versions import find_version
 
 BEGIN = "<!-- make bench-use writes the scoring table from here -->"
 END = "<!-- to here, the scoring table -->"
@@ -68,7 +69,10 @@ def main() -> None:
         folder = Path(name)
         pd.DataFrame({"text": texts}).to_csv(folder / "reviews.csv", index=False)
         pd.DataFrame({"text": texts * MANY}).to_csv(folder / "many.csv", index=False)
-        model = plain_model(files_of(version) / "artifacts", folder / "plain")
+        model = plain_model(
+            open_store(settings).version_files(version.name, version.number, folder) / "artifacts",
+            folder / "plain",
+        )
         check_agreement(model, folder, version, texts)
         rounds = [one_round(model, folder, version, texts) for _ in range(chosen.rounds)]
     text = render(rounds, len(texts), machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")

@@ -13,7 +13,7 @@ from sentiflow.orchestration import retention as old_files
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import Care
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.mlflow_registry import MlflowRegistry
+from sentiflow.tracking.store import open_store
 
 
 @task(name="close killed runs", task_run_name="close killed runs", persist_result=False)
@@ -81,11 +81,11 @@ def tell(steps: list[Care]) -> Care:
 
 def _digests_of_champions(settings: Settings) -> set[str]:
     """Datasets that candidates are judged by."""
-    registry = MlflowRegistry(settings)
+    store = open_store(settings)
     found = set()
-    for name in registry.names():
-        number = registry.champion(name)
-        facts = None if number is None else registry.facts(name, number)
-        if facts is not None and "dataset.digest" in facts.tags:
-            found.add(facts.tags["dataset.digest"])
+    for name in store.models():
+        model = store.model(name)
+        champion = None if model is None or model.champion is None else store.version(name, model.champion)
+        if champion is not None and "dataset.digest" in champion.tags:
+            found.add(champion.tags["dataset.digest"])
     return found

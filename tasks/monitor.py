@@ -32,12 +32,10 @@ from sentiflow.orchestration.repair import RUNNING, close
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import connect, experiment_id, log_metrics, tracking_errors
+from sentiflow.tracking.client import connect, experiment_id, log_metrics, run_url, tracking_errors
 from sentiflow.tracking.creation import CREATION, create_run, token
-from sentiflow.tracking.registry import run_url
-from sentiflow.tracking.scorers import load_scorer
 from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import find_version
+from sentiflow.tracking.versions import find_version, load_scorer
 from tasks import runs
 from tasks.runs import flow_run_tags
 

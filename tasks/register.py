@@ -19,9 +19,8 @@ from sentiflow.reports.summary import headline
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking import package
-from sentiflow.tracking.client import connect, experiment_id, timed, tracking_errors
+from sentiflow.tracking.client import connect, experiment_id, names_of, timed, tracking_errors
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
-from sentiflow.tracking.mlflow_registry import names_of
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 
 

@@ -19,8 +19,7 @@ from sentiflow.reports.page import plain
 from sentiflow.reports.run import STAGES
 from sentiflow.reports.summary import Account
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import connect, log_metrics, timed, tracking_errors
-from sentiflow.tracking.registry import run_url
+from sentiflow.tracking.client import connect, log_metrics, run_url, timed, tracking_errors
 from sentiflow.tracking.reports import NOTE, log_report, report_on
 from sentiflow.tracking.results import Registered, RepeatsResult, RunContext, SeedResult, TrainingResult
 from sentiflow.tracking.store import open_store, score_table

@@ -36,9 +36,8 @@ from sentiflow.sweeps.study import (
     identity,
     open_study,
 )
-from sentiflow.tracking.client import connect, log_metrics, tracking_errors
+from sentiflow.tracking.client import connect, log_metrics, run_url, tracking_errors
 from sentiflow.tracking.promotion import Outcome
-from sentiflow.tracking.registry import run_url
 from sentiflow.tracking.reports import log_page, report_on
 from sentiflow.tracking.results import Registered, RunContext, SeedResult
 from tasks.trials import shown

@@ -13,8 +13,8 @@ from sentiflow.errors import UsageError
 from sentiflow.runs.comparison import Against, against, differing, figure, metric_names
 from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.settings import load_settings
-from sentiflow.tracking.members import members
-from sentiflow.tracking.store import RunStore, find_runs, open_store, score_table
+from sentiflow.tracking.store import child_runs, find_runs, open_store, score_table
+from sentiflow.tracking.types import Store
 
 _MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total", "train/kept_epoch")
 
@@ -37,7 +37,7 @@ def run(names: Sequence[str], *, everything: bool, as_json: bool) -> None:
         console.print(f"\n[dim]{hidden} more metric{'s' if hidden > 1 else ''}: --all[/]")
 
 
-def _runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
+def _runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
     """The runs that are named; those that a parent stands for, if it alone is named.
 
     Raises:
@@ -46,7 +46,7 @@ def _runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
     runs = find_runs(store, names)
     if len(runs) > 1:
         return runs
-    below = members(store, runs[0])
+    below = child_runs(store, runs[0])
     scored = [one for one in below if one.kind != TRIAL]
     below = scored if len(scored) > 1 else below  # of a sweep its best recipe's seeds: trials see no test review
     if len(below) < 2:

@@ -10,7 +10,7 @@ from flows.cli.tables import GAP, PIPE, Column, accuracy_text, print_columns, va
 from sentiflow.console import Console, escape
 from sentiflow.runs.comparison import ACCURACY, Against, Figure, differing, figure
 from sentiflow.runs.record import TRIAL, RunRecord, number
-from sentiflow.tracking.members import PARENTS
+from sentiflow.tracking.store import PARENTS
 
 _DIGEST = 12  # characters of a digest that tell it apart
 _LONG = 10  # characters of a number that is shown rounded

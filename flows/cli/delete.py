@@ -3,7 +3,7 @@
 from sentiflow.console import Console, escape
 from sentiflow.settings import load_settings
 from sentiflow.tracking import promotion
-from sentiflow.tracking.champion import model_named
+from sentiflow.tracking.versions import model_named
 
 
 def run(number: int, dataset: str | None) -> None:

@@ -12,8 +12,7 @@ from sentiflow.names import model_name
 from sentiflow.reports import explanation
 from sentiflow.scoring import Reading, Word, label_of
 from sentiflow.settings import load_settings
-from sentiflow.tracking.scorers import load_scorer
-from sentiflow.tracking.versions import find_version
+from sentiflow.tracking.versions import find_version, load_scorer
 
 
 def run(text: str, page: Path | None, number: int | None, dataset: str | None) -> None:

@@ -8,7 +8,7 @@ from flows.cli.tables import print_table
 from sentiflow.console import Console, escape
 from sentiflow.evaluation.promotions import Event, took_effect
 from sentiflow.settings import load_settings
-from sentiflow.tracking.champion import history_of, model_named
+from sentiflow.tracking.versions import history_of, model_named
 
 
 def run(dataset: str | None) -> None:

@@ -9,7 +9,7 @@ from sentiflow.console import Console, escape
 from sentiflow.monitoring import report
 from sentiflow.monitoring.report import Told
 from sentiflow.settings import load_settings
-from sentiflow.tracking.champion import model_named
+from sentiflow.tracking.versions import model_named
 from tasks.monitor import Look
 
 _NEXT = "Prefect was told: a deployment of train that waits for this starts, and its version meets the gate."

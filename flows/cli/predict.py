@@ -7,8 +7,7 @@ from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 from sentiflow.scoring import label_of
 from sentiflow.settings import load_settings
-from sentiflow.tracking.scorers import load_scorer
-from sentiflow.tracking.versions import find_version
+from sentiflow.tracking.versions import find_version, load_scorer
 
 _SHOWN = 60
 

@@ -8,7 +8,7 @@ from sentiflow.errors import RefusedError
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import LOGGER, Weighed, weigh
-from sentiflow.tracking.champion import model_named
+from sentiflow.tracking.versions import model_named
 
 
 def run(number: int | None, dataset: str | None, reason: str, *, force: bool, dry_run: bool) -> None:

@@ -11,7 +11,8 @@ from sentiflow.errors import UsageError
 from sentiflow.files import publish
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.store import RunStore, find_runs, open_store
+from sentiflow.tracking.store import find_runs, open_store
+from sentiflow.tracking.types import Store
 
 COMPARISON = "comparison.html"  # beside a run's own report
 # Likewise: what the training wrote has readings that cannot be made again where no version keeps the weights.
@@ -81,7 +82,7 @@ def _write(path: Path, text: str, console: Console) -> None:
     console.print(f"Written: {escape(str(path))}", soft_wrap=True)
 
 
-def _log(settings: Settings, store: RunStore, runs: Sequence[RunRecord], page: str, console: Console) -> None:
+def _log(settings: Settings, store: Store, runs: Sequence[RunRecord], page: str, console: Console) -> None:
     from sentiflow.tracking.client import connect, tracking_errors  # seconds to import, so only where needed
     from sentiflow.tracking.reports import PAGE
 

@@ -26,7 +26,7 @@ def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> No
     listed = _Listed(
         top[:most] if query.sort else _with_below(top[:most], found),
         Counter(one.parent for one in runs if one.parent),
-        store.versions(),
+        store.versions_by_run(),
     )
     console = Console()
     if as_json:

@@ -17,7 +17,7 @@ from sentiflow.output import without_login
 from sentiflow.recipes import check_seeds, load_recipe
 from sentiflow.settings import Settings, load_settings
 from sentiflow.sweeps.space import load_space
-from sentiflow.tracking.server_api import WANTS_LOGIN
+from sentiflow.tracking.types import WANTS_LOGIN
 
 if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
     from tasks.sweep import SweepResult

@@ -5,15 +5,14 @@ from rich.table import Table
 from flows.cli.tables import print_table
 from sentiflow.console import Console, escape
 from sentiflow.settings import load_settings
-from sentiflow.tracking.champion import model_named
-from sentiflow.tracking.registry import VersionRow, versions_with_aliases
+from sentiflow.tracking.versions import VersionRow, model_named, version_rows
 
 
 def run(dataset: str | None) -> None:
     """Print all versions, newest first."""
     settings = load_settings()
     name = model_named(settings, dataset)
-    rows = versions_with_aliases(name, settings)
+    rows = version_rows(name, settings)
     console = Console()
     console.print(f"[bold]{escape(name)}[/]")
     table = Table(box=None, pad_edge=False)

@@ -20,9 +20,8 @@ from sentiflow.names import model_name
 from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking.scorers import load_scorer
 from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import find_version
+from sentiflow.tracking.versions import find_version, load_scorer
 
 MEGABYTE = 1_000_000
 

@@ -26,8 +26,7 @@ from sentiflow.console import Logger
 from sentiflow.errors import SentiflowError, WorldError
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import connect, tracking_errors
-from sentiflow.tracking.registry import run_url
+from sentiflow.tracking.client import connect, run_url, tracking_errors
 
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds before the second attempt; each further one waits twice as long

@@ -10,9 +10,8 @@ from sentiflow.serving.service import server
 from sentiflow.serving.service.middleware import Origins
 from sentiflow.serving.service.schemas import Champion, Limits, Source
 from sentiflow.settings import Settings
-from sentiflow.tracking.scorers import load_scorer
 from sentiflow.tracking.types import CHAMPION, Version
-from sentiflow.tracking.versions import find_champion
+from sentiflow.tracking.versions import find_champion, load_scorer
 
 
 def serve(settings: Settings, name: str | None, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -55,10 +54,10 @@ def source(settings: Settings, name: str | None) -> Source:
             return None
         seen = True
         version = found.version
-        return Champion(version.name, version.number, found.run_id, found.accuracy, version.location)
+        return Champion(version.name, version.number, found.run_id, found.accuracy)
 
     def load(champion: Champion) -> TextScorer:
-        return load_scorer(settings, Version(champion.name, champion.number, CHAMPION, champion.location))
+        return load_scorer(settings, Version(champion.name, champion.number, CHAMPION))
 
     whose = f" --dataset {name.removesuffix('-sentiment')}" if name else ""
     absent = (

@@ -21,9 +21,7 @@ from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
-from sentiflow.tracking.champion import need_model, need_version
-from sentiflow.tracking.client import connect, tracking_errors
-from sentiflow.tracking.mlflow_registry import champion_of
+from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors
 
 LOGGER = logging.getLogger("weigh")
 

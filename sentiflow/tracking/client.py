@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Metric
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, event
@@ -21,11 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sentiflow.errors import UsageError, WorldError
 from sentiflow.files import PARTIAL, publish
 from sentiflow.network.history import Epoch
-from sentiflow.output import redact, without_secrets
+from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.settings import Settings
-from sentiflow.tracking.server_api import HTTP, IS_IT_RUNNING, WANTS_LOGIN
-from sentiflow.tracking.sqlite_store import PatientConnection, locked_error, query
+from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
+from sentiflow.tracking.store import need_readable
+from sentiflow.tracking.types import CHAMPION, HTTP, IS_IT_RUNNING, MISSING, WANTS_LOGIN, need_number
 
+_VERSIONS_PAGE = 1_000
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 # Says that these are trainings; without it the UI guesses what kind of experiment it is.
@@ -74,6 +77,7 @@ def connect(settings: Settings) -> MlflowClient:
     Raises:
         WorldError: the store does not answer or cannot be made.
     """
+    need_readable(settings)
     for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
     if settings.sqlite_file is not None:
@@ -226,3 +230,71 @@ class EpochLog:
         if self._waiting:
             self._client.log_batch(self._run_id, metrics=self._waiting)
             self._waiting = []
+
+
+def ui_url(settings: Settings) -> str:
+    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens.
+
+    Without a login: links stand in descriptions and messages.
+    """
+    uri, told = settings.tracking_uri, "ui_url" in settings.model_fields_set
+    own = uri.startswith(("http://", "https://")) and not told
+    return without_login(uri if own else settings.ui_url).rstrip("/")
+
+
+def run_url(client: MlflowClient, settings: Settings, run_id: str) -> str:
+    """Address of a run in the MLflow UI."""
+    return f"{ui_url(settings)}/#/experiments/{experiment_id(client, settings)}/runs/{run_id}"
+
+
+def names_of(client: MlflowClient) -> list[str]:
+    """All registered models, by the alphabet."""
+    found = client.search_registered_models(max_results=_VERSIONS_PAGE)
+    names = [model.name for model in found]
+    while found.token:
+        found = client.search_registered_models(max_results=_VERSIONS_PAGE, page_token=found.token)
+        names += [model.name for model in found]
+    return sorted(names)
+
+
+def champion_of(client: MlflowClient, name: str) -> int | None:
+    """The champion's version, or None when there is none."""
+    try:
+        return int(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException as err:
+        if err.error_code not in MISSING:
+            raise
+        return None
+
+
+def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
+    """All versions that were not deleted, by number, oldest first."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=_VERSIONS_PAGE)
+    everything = list(found)
+    while found.token:
+        found = client.search_model_versions(
+            f"name = '{name}'", max_results=_VERSIONS_PAGE, page_token=found.token
+        )
+        everything += found
+    return {int(version.version): version for version in sorted(everything, key=lambda v: int(v.version))}
+
+
+def need_model(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
+    """The versions of a registered model.
+
+    Raises:
+        UsageError: it has none, or does not exist.
+    """
+    versions = versions_of(client, name)
+    if not versions:
+        raise UsageError(f"No version is registered as {name}.", "Train one first: sentiflow train")
+    return versions
+
+
+def need_version(versions: dict[int, ModelVersion], name: str, number: int) -> ModelVersion:
+    """One of the versions.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    return versions[need_number(list(versions), name, number)]

@@ -1,8 +1,11 @@
-"""Promotion and rollback: weigh, decide, move the alias."""
+"""Promotion and rollback: evaluate, decide, move the champion's alias, write the history."""
 
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -10,12 +13,13 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import RefusedError, UsageError, WorldError
 from sentiflow.evaluation.promotions import Event, before
+from sentiflow.locks import champion_lock
 from sentiflow.process import person
 from sentiflow.settings import Settings
 from sentiflow.tracking.candidate import Weighed, load
-from sentiflow.tracking.champion import changing, events_of, move, need_model, need_unchanged, need_version, now
-from sentiflow.tracking.mlflow_registry import champion_of, versions_of
+from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors, versions_of
 from sentiflow.tracking.types import ACCURACY, CHAMPION, fraction
+from sentiflow.tracking.versions import EVENT_TAG, events_in
 
 LONGEST_REASON = 2_000  # characters
 NO_REASON = "the gate passed"
@@ -173,7 +177,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         champion = champion_of(client, name)
         if champion is None:
             raise UsageError(f"{name} has no champion to take back.", "Make one: sentiflow promote")
-        target = before(events_of(client, name), champion, versions)
+        target = before(events_in(client.get_registered_model(name).tags, name), champion, versions)
         if target is None:
             raise UsageError(
                 f"{name} version {champion} replaced no version that is still there.", "See: sentiflow history"
@@ -233,3 +237,66 @@ def _write_outcome(client: MlflowClient, weighed: Weighed, verdict: Verdict) -> 
     }
     for key, value in tags.items():
         client.set_model_version_tag(weighed.name, str(weighed.version), key, value)
+
+
+_HISTORY = "history."  # tags of the registered model: they outlive each version
+
+
+@contextmanager
+def changing(name: str, settings: Settings) -> Iterator[MlflowClient]:
+    """Connect to the store with the champion's lock held: nobody else moves it meanwhile."""
+    with champion_lock(name, settings), tracking_errors(settings.tracking_uri):
+        yield connect(settings)
+
+
+def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> None:
+    """Check that the champion is still the expected one; its lock must be held.
+
+    Raises:
+        WorldError: it is not.
+    """
+    found = champion_of(client, name)
+    if found != expected:
+        raise WorldError(
+            f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
+            "changed it meanwhile. Nothing was changed here.",
+            "Look at it with: sentiflow history; then try again.",
+        )
+
+
+def move(client: MlflowClient, name: str, event: Event) -> None:
+    """Write the event down, on the version and in the history, then move the alias: the one and last switch.
+
+    The champion's lock must be held (``changing``), and the champion be the one that the event replaces
+    (``need_unchanged``). That the event took effect is noted afterwards; who is killed before that leaves it to
+    be told by the alias.
+    """
+    keys = [key for key in client.get_registered_model(name).tags if EVENT_TAG.fullmatch(key)]
+    key = f"{_HISTORY}{1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0):06d}"
+    for tag, value in _version_tags(event).items():
+        client.set_model_version_tag(name, str(event.version), tag, value)
+    client.set_registered_model_tag(name, key, event.to_json())
+    client.set_registered_model_alias(name, CHAMPION, str(event.version))
+    client.set_registered_model_tag(name, key, replace(event, done=True).to_json())
+
+
+def _version_tags(event: Event) -> dict[str, str]:
+    """What a version's own page says of how it came to be champion."""
+    tags = {
+        f"{event.kind}.by": event.by,
+        f"{event.kind}.at": event.at,
+        f"{event.kind}.reason": event.reason,
+    }
+    if event.kind == "promotion":
+        replaced = "none" if event.replaced is None else str(event.replaced)
+        tags |= {"promotion.decision": event.decision, "previous_version": replaced}
+    return tags
+
+
+def now() -> str:
+    """The moment, for an event."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _called(version: int | None) -> str:
+    return "none" if version is None else f"version {version}"

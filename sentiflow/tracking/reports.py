@@ -22,10 +22,9 @@ from sentiflow.reports.summary import PARAMETERS, Account, Tested
 from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking.members import PARENTS, members
-from sentiflow.tracking.scorers import load_scorer
-from sentiflow.tracking.store import SCORES, RunStore, open_store, score_table
-from sentiflow.tracking.types import Version
+from sentiflow.tracking.store import PARENTS, SCORES, child_runs, open_store, score_table
+from sentiflow.tracking.types import Store, Version
+from sentiflow.tracking.versions import load_scorer
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -35,7 +34,7 @@ _SUMMARY = "model_summary.txt"
 _TOTAL = re.compile(r"Total params: ([\d,]+)")
 
 
-def gather(store: RunStore, records: Sequence[RunRecord], settings: Settings, folder: Path) -> list[Account]:
+def gather(store: Store, records: Sequence[RunRecord], settings: Settings, folder: Path) -> list[Account]:
     """Everything that reports tell of some runs.
 
     Args:
@@ -44,7 +43,7 @@ def gather(store: RunStore, records: Sequence[RunRecord], settings: Settings, fo
         settings: of the store, and where datasets are.
         folder: for files that have to be fetched.
     """
-    versions = store.versions()
+    versions = store.versions_by_run()
     tested = cache(lambda dataset, digest: _tested(settings, dataset, digest))
     return [
         _Gathering(store, record, settings, folder, versions.get(record.run_id), tested).account()
@@ -57,7 +56,7 @@ class _Gathering:
 
     def __init__(
         self,
-        store: RunStore,
+        store: Store,
         record: RunRecord,
         settings: Settings,
         folder: Path,
@@ -125,11 +124,7 @@ class _Gathering:
             return None
         name, _, number = self._version.rpartition(" v")
         try:
-            registry = self._store.registry
-            facts = None if registry is None else registry.facts(name, int(number))
-            if facts is None:
-                raise WorldError(f"{self._version} was deleted.")
-            return load_scorer(self._settings, Version(name, int(number), "asked for", facts.location))
+            return load_scorer(self._settings, Version(name, int(number), "asked for"))
         except WorldError as err:
             self._missing.append(f"No word-by-word readings: {err.args[0]}")
             return None
@@ -175,7 +170,7 @@ def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Re
     return report_of(store, [store.record(run_id) for run_id in run_ids], settings, title)
 
 
-def report_of(store: RunStore, records: Sequence[RunRecord], settings: Settings, title: str = "") -> Report:
+def report_of(store: Store, records: Sequence[RunRecord], settings: Settings, title: str = "") -> Report:
     """What ``report_on`` does, of runs that were looked up already."""
     runs = _once([each for record in records for each in _members(store, record, alone=len(records) == 1)])
     with tempfile.TemporaryDirectory() as folder:
@@ -209,9 +204,9 @@ def log_page(client: "MlflowClient", run_id: str, report: Report, name: str = PA
     client.log_text(run_id, report.page(), name)
 
 
-def _members(store: RunStore, record: RunRecord, *, alone: bool) -> list[RunRecord]:
+def _members(store: Store, record: RunRecord, *, alone: bool) -> list[RunRecord]:
     """What a run stands for; trials, which saw no test review, only where there is nothing else."""
-    found = members(store, record)
+    found = child_runs(store, record)
     tested = [run for run in found if run.kind != TRIAL]
     return found if alone or not tested else tested
 

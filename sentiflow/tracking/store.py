@@ -1,23 +1,25 @@
-"""Runs of the tracking store, found and read for people and commands.
-
-A local store is read from its SQLite file and a server over HTTP, both without MLflow, which takes seconds to
-import; any other store, and a server whose login only MLflow's client knows, through that client.
-"""
+"""The tracking store, opened and searched, without MLflow: a local one by its SQLite file, a server over HTTP."""
 
 import difflib
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
 
 from sentiflow.errors import UsageError, WorldError
-from sentiflow.runs.record import RunRecord
+from sentiflow.output import redact
+from sentiflow.runs.record import BASELINES, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
 from sentiflow.settings import Settings
-from sentiflow.tracking.types import CHAMPION, Registry
+from sentiflow.tracking.sqlite import SqliteStore
+from sentiflow.tracking.types import BEHIND_A_SERVER, CHAMPION, Store
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.gate import ScoreTable
 
+PARENTS = (REPEATS, SWEEP, BASELINES)
 SCORES = "test_scores.parquet"
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
 _LEAST = 4  # digits of the beginning of an id
@@ -27,64 +29,45 @@ _WHOLE = 32  # digits of a whole id
 _TOLD = 8  # candidates that an error names at most
 
 
-class RunStore(Protocol):
-    """A place to look runs up; every call raises WorldError when it cannot be read. Deleted runs are not there."""
-
-    @property
-    def registry(self) -> Registry | None:
-        """The registered models of the same store; None before there is one."""
-
-    def runs(self) -> list[RunRecord]:
-        """All runs of the experiment of the settings, children and monitor's among them, newest first."""
-
-    def names(self) -> list[tuple[str, str]]:
-        """Id and name of each of them, in the same order; quicker than ``runs``."""
-
-    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
-        """Id and name of those with a name, or an id that begins so (unless empty); newest first."""
-
-    def record(self, run_id: str) -> RunRecord:
-        """The run with this whole id, of any experiment.
-
-        Raises:
-            UsageError: there is none.
-        """
-
-    def children(self, run_id: str) -> list[RunRecord]:
-        """The runs below a run, oldest first."""
-
-    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metrics logged per epoch (at steps from 1): step and value of each point, in the order of steps."""
-
-    def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
-        """Path of one of a run's files, in place or a copy in the folder; None if it has no such file."""
-
-    def versions(self) -> Mapping[str, str]:
-        """Registered versions by the id of their run, like ``imdb-sentiment v3``; the newest of several."""
+# Logins that only MLflow's own client knows: by plugins, by AWS, by workspaces.
+_LOGINS_OF_MLFLOW = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE")
+_HEADERS_BY_PLUGIN = "mlflow.request_header_provider"
 
 
-def open_store(settings: Settings) -> RunStore:
+def open_store(settings: Settings) -> Store:
     """The store of the settings; a local one that is not there yet is empty, and is not made.
 
     Raises:
-        WorldError: it does not answer.
+        UsageError: it is neither an SQLite file nor a server, or the server wants a login by a plugin of MLflow.
+    """
+    need_readable(settings)
+    if settings.sqlite_file is not None:
+        return SqliteStore(settings, settings.sqlite_file)
+    from sentiflow.tracking.server import ServerStore  # requests, which a local store does without
+
+    return ServerStore(settings)
+
+
+def need_readable(settings: Settings) -> None:
+    """Check that the store is one that can be read without MLflow's client.
+
+    Raises:
+        UsageError: it is not.
     """
     if settings.sqlite_file is not None:
-        from sentiflow.tracking.sqlite_runs import SqliteRuns
-
-        return SqliteRuns(settings, settings.sqlite_file)
-    from sentiflow.tracking import server_api  # and what else is imported here: only what the store needs
-
-    if server_api.suffices(settings):
-        from sentiflow.tracking.server_runs import ServerRuns
-
-        return ServerRuns(settings)
-    from sentiflow.tracking.mlflow_runs import MlflowRuns
-
-    return MlflowRuns(settings)
+        return
+    uri = redact(settings.tracking_uri)
+    if urlparse(settings.tracking_uri).scheme not in ("http", "https"):
+        raise UsageError(f"The tracking store {uri} is neither an SQLite file nor a server.", BEHIND_A_SERVER)
+    login = next((name for name in _LOGINS_OF_MLFLOW if os.environ.get(name)), None)
+    if login or entry_points(group=_HEADERS_BY_PLUGIN):
+        raise UsageError(
+            f"The tracking store {uri} wants a login by {login or 'a plugin of MLflow'}, which is not supported.",
+            "Use a name and a password, or a token: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN.",
+        )
 
 
-def find_run(store: RunStore, text: str) -> RunRecord:
+def find_run(store: Store, text: str) -> RunRecord:
     """Find the run that a user means.
 
     Args:
@@ -109,7 +92,7 @@ def find_run(store: RunStore, text: str) -> RunRecord:
     raise UsageError(f"There is no run {text!r}.", _nearest(store.names(), text))
 
 
-def find_runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
+def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
     """The runs that users mean by some texts.
 
     Raises:
@@ -124,7 +107,7 @@ def find_runs(store: RunStore, names: Sequence[str]) -> list[RunRecord]:
     return runs
 
 
-def score_table(store: RunStore, record: RunRecord, folder: Path) -> "ScoreTable | None":
+def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | None":
     """The scores of a run's test reviews, or None if the run keeps none.
 
     A run that does not say how many ids it reads of a review reads all of them.
@@ -153,21 +136,21 @@ def score_table(store: RunStore, record: RunRecord, folder: Path) -> "ScoreTable
         ) from err
 
 
-def _run_of_version(store: RunStore, name: str, number: str | None) -> str:
+def _run_of_version(store: Store, name: str, number: str | None) -> str:
     """Id of the run that made a version, by default the champion."""
-    registry = store.registry
-    names = [] if registry is None else registry.names()
-    if registry is None or name not in names:
+    model = store.model(name)
+    if model is None:
+        names = store.models()
         there = f"There are: {', '.join(names)}." if names else "Train one first: sentiflow train"
         raise UsageError(f"No model is registered as {name}.", there)
-    wanted = registry.champion(name) if number is None else int(number)
-    facts = None if wanted is None else registry.facts(name, wanted)
-    if wanted is None or facts is None:
+    wanted = model.champion if number is None else int(number)
+    version = None if wanted is None else store.version(name, wanted)
+    if wanted is None or version is None:
         told = "champion" if wanted is None else f"version {wanted}"
         raise UsageError(f"{name} has no {told}.", "See what there is: sentiflow versions")
-    if facts.run_id is None:
+    if version.run_id is None:
         raise UsageError(f"{name} version {wanted} was registered without a run.", "Name another.")
-    return facts.run_id
+    return version.run_id
 
 
 def _nearest(runs: Sequence[tuple[str, str]], text: str) -> str:
@@ -188,3 +171,29 @@ def _nearest(runs: Sequence[tuple[str, str]], text: str) -> str:
 def _told(runs: Sequence[tuple[str, str]]) -> str:
     told = ", ".join(f"{run_id[:8]} ({name})" for run_id, name in runs[:_TOLD])
     return told if len(runs) <= _TOLD else f"{told} and {len(runs) - _TOLD} more"
+
+
+def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
+    """The run itself, or the finished runs below a parent: trainings of a recipe first, a sweep's trials last.
+
+    Raises:
+        UsageError: there is none, or the run trained nothing.
+    """
+    if record.kind == MONITOR:
+        raise UsageError(
+            f"{record.name} is a look for drift, and trained nothing.", "Its report is its artifact report.html."
+        )
+    if record.kind not in PARENTS:
+        return [record]
+    below = [run for run in store.children(record.run_id) if run.status == "FINISHED"]
+    if not below:
+        raise UsageError(
+            f"{record.name} has no finished runs below it (it is {record.status}).", "Name runs: sentiflow runs"
+        )
+    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params, _seed(run)))
+
+
+def _seed(run: RunRecord) -> int:
+    """Seeds that ran side by side began in any order."""
+    seed = run.params.get("seed", "")
+    return int(seed) if run.kind == SEED and seed.isdecimal() else 0

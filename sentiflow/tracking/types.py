@@ -1,77 +1,150 @@
-"""What both readers of a tracking store and the client have in common: records, protocol, names."""
+"""What the readers of a tracking store and the client that writes have in common: records, the protocol, names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote, urlparse
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.output import redact
+from sentiflow.runs.record import RunRecord
 
-CHAMPION = "champion"
-
-
+CHAMPION = "champion"  # alias of the version in use
+ACCURACY = "test.accuracy"  # tag of a version
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 
-
 NO_MODEL = "No model is registered yet.", "Train one first: sentiflow train"
+BEHIND_A_SERVER = "Start a server over it, mlflow server --backend-store-uri ..., and set SENTIFLOW_TRACKING_URI."
+WANTS_LOGIN = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+IS_IT_RUNNING = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
 
-
-ACCURACY = "test.accuracy"  # the tag that registering writes
+# MLflow's own 7 retries of 120 s would wait four minutes for a dead server.
+HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version.
+    """A registered version that was chosen to answer.
 
     Attributes:
         name: of the registered model.
         number: of the version.
         why: what made it answer: champion, newest, or asked for.
-        location: URI of its files.
     """
 
     name: str
     number: int
     why: str
-    location: str
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The version in use.
+class VersionRecord:
+    """A registered version as the store holds it; ``run_id`` is None when it was registered without a run."""
 
-    Attributes:
-        run_id: of the training that made it; None when it was registered without one.
-        accuracy: on its test split, 0 to 1, as its tag says; None without such a tag.
-    """
-
-    version: Version
-    run_id: str | None
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a registry says of one version: URI of its files, run and tags."""
-
-    location: str
+    number: int
+    registered: datetime
     run_id: str | None
     tags: Mapping[str, str]
 
 
-class Registry(Protocol):
-    """A place to look versions up; every call raises WorldError when it cannot be read."""
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model: versions by alias, and its tags."""
 
-    def names(self) -> list[str]:
-        """All registered models, by the alphabet."""
+    aliases: Mapping[str, int]
+    tags: Mapping[str, str]
 
-    def numbers(self, name: str) -> list[int]:
-        """The versions of a model that were not deleted, oldest first."""
-
-    def champion(self, name: str) -> int | None:
+    @property
+    def champion(self) -> int | None:
         """The version in use, or None."""
+        return self.aliases.get(CHAMPION)
 
-    def facts(self, name: str, number: int) -> Facts | None:
-        """What is known of a version, or None when it is not there."""
+
+class Store(Protocol):
+    """Runs and registered models; every call raises WorldError when they cannot be read.
+
+    What was deleted is not there.
+    """
+
+    def runs(self) -> list[RunRecord]:
+        """All runs of the experiment of the settings, children and monitoring runs among them, newest first."""
+
+    def names(self) -> list[tuple[str, str]]:
+        """Id and name of each of them, in the same order; quicker than ``runs``."""
+
+    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
+        """Id and name of those with a name, or an id that begins so (unless empty); newest first."""
+
+    def record(self, run_id: str) -> RunRecord:
+        """The run with this whole id, of any experiment.
+
+        Raises:
+            UsageError: there is none.
+        """
+
+    def children(self, run_id: str) -> list[RunRecord]:
+        """The runs below a run, oldest first."""
+
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Metrics logged per epoch (at steps from 1): step and value of each point, in the order of steps."""
+
+    def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
+        """Path of one of a run's files, in place or a copy in the folder; None if it has no such file."""
+
+    def run_names(self, run_ids: list[str]) -> dict[str, str]:
+        """Names of runs of any experiment, by id."""
+
+    def models(self) -> list[str]:
+        """All registered models, in alphabetical order."""
+
+    def model(self, name: str) -> RegisteredModel | None:
+        """A registered model, or None."""
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """The versions of a model, oldest first."""
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        """A version, or None."""
+
+    def versions_by_run(self) -> Mapping[str, str]:
+        """Registered versions by the id of their run, like ``imdb-sentiment v3``; the newest of several."""
+
+    def version_files(self, name: str, number: int, folder: Path) -> Path:
+        """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``.
+
+        Raises:
+            WorldError: they are gone, or in a place that cannot be read from here.
+        """
+
+
+def local_path(uri: str) -> Path | None:
+    """The path that a URI names on this machine, or None if it names another place."""
+    parts = urlparse(uri)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+
+
+def unreadable(what: str, uri: str) -> WorldError:
+    """The error for files in a place that only MLflow's client could read."""
+    return WorldError(
+        f"{what} are at {redact(uri)}, which cannot be read from here.",
+        "Let the MLflow server hand them out: mlflow server --serve-artifacts.",
+    )
+
+
+def need_version_files(name: str, number: int, folder: Path) -> Path:
+    """The folder of a version's files.
+
+    Raises:
+        WorldError: it is gone.
+    """
+    if not folder.is_dir():
+        raise WorldError(
+            f"The files of {name} version {number} are not at {folder}.",
+            "Were they moved or deleted? Train again, or choose another with --version.",
+        )
+    return folder
 
 
 def choose_name(names: list[str], name: str | None) -> str:

@@ -1,21 +1,59 @@
-"""Which registered version answers, and where its files are."""
+"""Registered versions: which one answers, what scores with it, and the list of all."""
 
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import UsageError, WorldError
+from sentiflow.evaluation.promotions import Event
+from sentiflow.names import model_name
+from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
+from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import (
     ACCURACY,
     CHAMPION,
-    NO_MODEL,
-    Champion,
-    Registry,
     Version,
+    VersionRecord,
     choose_name,
     fraction,
     need_number,
 )
+
+EVENT_TAG = re.compile(r"history\.\d{6}")  # of the registered model: one a promotion or rollback
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version in use.
+
+    Attributes:
+        run_id: of the training that made it; None when it was registered without one.
+        accuracy: on its test split, 0 to 1, as its tag says; None without such a tag.
+    """
+
+    version: Version
+    run_id: str | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One line of the table of versions; a figure is None when the version does not say."""
+
+    number: int
+    aliases: tuple[str, ...]
+    registered: datetime
+    recipe: str
+    seed: str
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    gate: str
+    run: str
 
 
 def find_version(settings: Settings, name: str | None, number: int | None) -> Version:
@@ -30,10 +68,17 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
         UsageError: there is no such model or version; the hint names what there is.
         WorldError: the store cannot be read.
     """
-    registry = registry_of(settings)
-    if registry is None:
-        raise UsageError(*NO_MODEL)
-    return _choose_version(registry, choose_name(registry.names(), name), number)
+    store = open_store(settings)
+    name = choose_name(store.models(), name)
+    numbers = [version.number for version in store.versions(name)]
+    if not numbers:
+        raise UsageError(f"{name} has no version.", "Train one first: sentiflow train")
+    if number is not None:
+        return Version(name, need_number(numbers, name, number), "asked for")
+    model = store.model(name)
+    if model is not None and model.champion in numbers:
+        return Version(name, model.champion, CHAMPION)
+    return Version(name, numbers[-1], "newest, no champion yet")
 
 
 def find_champion(settings: Settings, name: str | None) -> Champion | None:
@@ -47,64 +92,103 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
         UsageError: no model was named, and there are several.
         WorldError: the store cannot be read.
     """
-    registry = registry_of(settings)
-    return None if registry is None else champion_in(registry, name)
-
-
-def champion_in(registry: Registry, name: str | None) -> Champion | None:
-    """Find the champion in a registry; see ``find_champion``."""
-    names = registry.names()
+    store = open_store(settings)
+    names = store.models()
     if not names or (name and name not in names):
         return None
     name = choose_name(names, name)
-    number = registry.champion(name)
-    facts = None if number is None else registry.facts(name, number)
-    if number is None or facts is None:  # none, or deleted a moment ago
+    model = store.model(name)
+    number = None if model is None else model.champion
+    found = None if number is None else store.version(name, number)
+    if number is None or found is None:  # none, or deleted a moment ago
         return None
-    return Champion(
-        Version(name, number, CHAMPION, facts.location), facts.run_id, fraction(facts.tags.get(ACCURACY))
+    return Champion(Version(name, number, CHAMPION), found.run_id, fraction(found.tags.get(ACCURACY)))
+
+
+def model_named(settings: Settings, dataset: str | None) -> str:
+    """The registered model of a dataset, by default ``imdb-sentiment`` or the only one that there is.
+
+    Raises:
+        UsageError: there is no such model.
+        WorldError: the store does not answer.
+    """
+    return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
+
+
+def load_scorer(settings: Settings, version: Version) -> TextScorer:
+    """Load what a registered version scores with; files of a server are downloaded first.
+
+    Raises:
+        WorldError: the store or the version's files cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as copies:
+        folder = open_store(settings).version_files(version.name, version.number, Path(copies))
+        try:
+            return TextScorer.load(folder / "artifacts")
+        except (OSError, ValueError) as err:
+            raise WorldError(
+                f"Cannot load {version.name} version {version.number}: {err}.",
+                "Choose another with --version, or train again.",
+            ) from err
+
+
+def version_rows(name: str, settings: Settings) -> list[VersionRow]:
+    """All versions of a registered model, newest first.
+
+    Raises:
+        UsageError: it has none.
+        WorldError: the store does not answer.
+    """
+    store = open_store(settings)
+    versions = store.versions(name)
+    if not versions:
+        raise UsageError(f"No version is registered as {name}.", "Train one first: sentiflow train")
+    model = store.model(name)
+    aliases = {} if model is None else model.aliases
+    names = store.run_names([version.run_id for version in versions if version.run_id])
+    return [
+        _version_row(version, [alias for alias, number in aliases.items() if number == version.number], names)
+        for version in reversed(versions)
+    ]
+
+
+def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str, str]) -> VersionRow:
+    tags = version.tags
+    low, at, high = (tags.get(f"{ACCURACY}{end}") for end in ("_low", "", "_high"))
+    outcome = tags.get("gate.outcome")
+    return VersionRow(
+        number=version.number,
+        aliases=tuple(sorted(aliases)),
+        registered=version.registered,
+        recipe=tags.get("recipe", "-"),
+        seed=tags.get("seed", "-"),
+        accuracy=fraction(at),
+        accuracy_low=fraction(low),
+        accuracy_high=fraction(high),
+        gate=f"{outcome} against {tags.get('gate.against', '-')}" if outcome else "-",
+        run=run_names.get(version.run_id or "") or (version.run_id or "-")[:8],
     )
 
 
-def registry_of(settings: Settings) -> Registry | None:
-    """The registry of the settings: a local one is read without MLflow, and None before there is one."""
-    file = settings.sqlite_file
-    if file is None:
-        from sentiflow.tracking.mlflow_registry import MlflowRegistry  # seconds to import, so only where needed
-
-        return MlflowRegistry(settings)
-    from sentiflow.tracking.sqlite_registry import SqliteRegistry
-
-    return SqliteRegistry(file) if file.is_file() else None
-
-
-def files_of(version: Version) -> Path:
-    """The folder with a version's files, if it is on this machine.
+def events_in(tags: Mapping[str, str], name: str) -> list[Event]:
+    """Every promotion and rollback that was begun, oldest first, by the tags of a registered model.
 
     Raises:
-        WorldError: the files are elsewhere or gone.
+        WorldError: somebody else's tag stands among them.
     """
-    parts = urlparse(version.location)
-    folder = Path(unquote(parts.path))
-    if parts.scheme not in ("", "file") or not folder.is_dir():
+    try:
+        return [Event.from_json(tags[key]) for key in sorted(tags) if EVENT_TAG.fullmatch(key)]
+    except ValueError as err:
         raise WorldError(
-            f"The files of {version.name} version {version.number} are not at {version.location}.",
-            "Were they moved or deleted? Train again, or choose another with --version.",
-        )
-    return folder
+            f"The history of {name} cannot be read: {err}.", "Correct the tags of the model."
+        ) from err
 
 
-def _choose_version(registry: Registry, name: str, number: int | None) -> Version:
-    numbers = registry.numbers(name)
-    if not numbers:
-        raise UsageError(f"{name} has no version.", "Train one first: sentiflow train")
-    if number is not None:
-        chosen, why = need_number(numbers, name, number), "asked for"
-    elif (champion := registry.champion(name)) is not None:
-        chosen, why = champion, CHAMPION
-    else:
-        chosen, why = numbers[-1], "newest, no champion yet"
-    facts = registry.facts(name, chosen)
-    if facts is None:
-        raise WorldError(f"{name} version {chosen} was deleted a moment ago.", "Try again.")
-    return Version(name, chosen, why, facts.location)
+def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
+    """Every promotion and rollback, oldest first, and today's champion.
+
+    Raises:
+        WorldError: the store does not answer.
+    """
+    model = open_store(settings).model(name)
+    return ([], None) if model is None else (events_in(model.tags, name), model.champion)

@@ -55,14 +55,12 @@ class Champion:
         number: of the version.
         run_id: of the training that made it; None when it is not known.
         accuracy: on the test split, 0 to 1; None when it is not known.
-        location: URI of its files.
     """
 
     name: str
     number: int
     run_id: str | None
     accuracy: float | None
-    location: str
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import httpx
 import pytest
 
 from sentiflow.scoring import TextScorer
-from sentiflow.tracking.scorers import load_scorer
-from sentiflow.tracking.versions import find_version
+from sentiflow.tracking.versions import find_version, load_scorer
 from tests.servers import mlflow
 from tests.world import Trained
 

@@ -13,8 +13,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.errors import WorldError
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, experiment_id, tracking_errors
-from sentiflow.tracking.registry import ui_url
+from sentiflow.tracking.client import connect, experiment_id, tracking_errors, ui_url
 from tasks.runs import log_dataset
 from tests.world import World
 

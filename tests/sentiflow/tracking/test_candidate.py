@@ -12,7 +12,7 @@ import pytest
 from sentiflow.errors import WorldError
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking import candidate
-from sentiflow.tracking.versions import find_version
+from sentiflow.tracking.store import open_store
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
@@ -41,7 +41,7 @@ def test_the_text_that_is_timed_is_of_full_length_in_the_models_own_words(tmp_pa
 
 def files_of_own(world: World, number: int) -> Path:
     """A version's files, copied into the world so that other tests keep theirs."""
-    place = Path(find_version(world.settings, NAME, number).location.removeprefix("file://"))
+    place = open_store(world.settings).version_files(NAME, number, world.root)
     copy = world.root / "files" / str(number)
     shutil.copytree(place, copy)
     with sqlite3.connect(str(world.settings.sqlite_file)) as database:

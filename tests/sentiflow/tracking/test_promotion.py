@@ -16,9 +16,9 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import RefusedError, UsageError, WorldError
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import weigh
-from sentiflow.tracking.champion import events_of, history_of
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.mlflow_registry import champion_of
+from sentiflow.tracking.client import champion_of, connect
+from sentiflow.tracking.versions import history_of
+from tests.mlflow_store import events_of
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
@@ -307,11 +307,11 @@ def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClien
 _KILLED = """
 import os, signal
 from sentiflow.settings import load_settings
-from sentiflow.tracking import champion, promotion
+from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import weigh
 settings = load_settings()
 weighed = weigh({name!r}, {version}, settings)
-champion.MlflowClient.set_registered_model_alias = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
+promotion.MlflowClient.set_registered_model_alias = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
 promotion.carry_out(weighed, promotion.decide(weighed, force=False, reason=""), settings)
 """
 

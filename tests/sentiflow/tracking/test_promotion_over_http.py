@@ -10,9 +10,8 @@ from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import weigh
-from sentiflow.tracking.champion import history_of
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.mlflow_registry import champion_of
+from sentiflow.tracking.client import champion_of, connect
+from sentiflow.tracking.versions import history_of
 from tests.servers import mlflow
 from tests.world import World
 

@@ -1,8 +1,8 @@
 import pytest
 
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.registry import ui_url, versions_with_aliases
+from sentiflow.tracking.client import connect, experiment_id, ui_url
+from sentiflow.tracking.versions import version_rows
 from tests.world import World
 
 
@@ -27,4 +27,4 @@ def test_a_version_with_an_odd_run_id_stands_in_the_table_beside_the_others(worl
     client.create_registered_model("mine")
     for run_id in (run, odd):
         client.create_model_version("mine", source="/nowhere", run_id=run_id)
-    assert [row.run for row in versions_with_aliases("mine", world.settings)] == [odd[:8], "night-train"]
+    assert [row.run for row in version_rows("mine", world.settings)] == [odd[:8] or "-", "night-train"]

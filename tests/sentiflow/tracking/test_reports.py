@@ -14,9 +14,8 @@ from sentiflow.errors import UsageError
 from sentiflow.reports.page import Report
 from sentiflow.runs.record import KIND, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.members import members
 from sentiflow.tracking.reports import NOTE, gather, log_page, log_report, report_on
-from sentiflow.tracking.store import find_run, open_store
+from sentiflow.tracking.store import child_runs, find_run, open_store
 from tests.pages import Page, tables
 from tests.world import Trained, World
 
@@ -214,7 +213,7 @@ def test_seeds_stand_in_their_order_whichever_began_first(registry: World, clien
         client.log_param(child, "seed", seed)
         client.set_terminated(child)
     store = open_store(registry.settings)
-    assert [run.params["seed"] for run in members(store, store.record(parent))] == ["0", "2", "10"]
+    assert [run.params["seed"] for run in child_runs(store, store.record(parent))] == ["0", "2", "10"]
 
 
 def test_a_run_that_is_named_beside_its_parent_stands_once(
@@ -230,7 +229,7 @@ def test_a_run_that_has_nothing_to_report_on_is_refused(
 ) -> None:
     store = open_store(registry.settings)
     with pytest.raises(UsageError, match=why):
-        members(store, store.record(parent_of(client, [], kind)))
+        child_runs(store, store.record(parent_of(client, [], kind)))
 
 
 def test_a_logged_report_is_page_and_description_and_a_logged_page_no_description(

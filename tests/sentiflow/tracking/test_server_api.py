@@ -2,17 +2,17 @@
 
 import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import UsageError, WorldError
 from sentiflow.settings import Settings
-from sentiflow.tracking.server_api import suffices
-from sentiflow.tracking.server_runs import ServerRuns
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.server import ServerStore
 from sentiflow.tracking.store import open_store
 
 LOGIN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
@@ -95,17 +95,24 @@ def test_a_login_goes_along_as_mlflows_client_sends_it(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with answering(200, '{"experiment": {"experiment_id": "1"}}') as address:
-        ServerRuns(Settings(tracking_uri=address))._experiment  # noqa: B018
+        ServerStore(Settings(tracking_uri=address))._experiment  # noqa: B018
     assert Answer.logins == [sent]
 
 
 @pytest.mark.parametrize("name", ["MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE"])
-def test_a_login_that_only_mlflows_client_knows_is_left_to_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("start", [open_store, connect], ids=["to read", "to write"])
+def test_a_login_that_only_mlflows_client_knows_is_refused(
+    name: str, start: Callable[[Settings], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(tracking_uri="http://127.0.0.1:9")
-    assert suffices(settings)
+    open_store(settings)
     monkeypatch.setenv(name, "true")
-    assert not suffices(settings)
+    with pytest.raises(UsageError, match=f"wants a login by {name}"):
+        start(settings)
 
 
-def test_a_database_that_is_asked_directly_is_left_to_mlflows_client() -> None:
-    assert not suffices(Settings(tracking_uri="postgresql://me@127.0.0.1/mlflow"))
+@pytest.mark.parametrize("start", [open_store, connect], ids=["to read", "to write"])
+def test_a_database_without_a_server_is_refused_with_the_way_out(start: Callable[[Settings], object]) -> None:
+    with pytest.raises(UsageError, match=r"postgresql://.*@127.0.0.1/mlflow is neither") as caught:
+        start(Settings(tracking_uri="postgresql://me:secret@127.0.0.1/mlflow"))
+    assert "secret" not in str(caught.value) and "mlflow server --backend-store-uri" in caught.value.hint

@@ -13,13 +13,14 @@ from benchmarks.made_runs import fill
 from flows.cli.app import app
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
-from sentiflow.tracking import server_runs
+from sentiflow.tracking import server as reader
 from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.mlflow_runs import MlflowRuns
-from sentiflow.tracking.server_runs import ServerRuns
-from sentiflow.tracking.sqlite_runs import SqliteRuns
+from sentiflow.tracking.server import ServerStore
+from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.store import find_run, open_store
+from sentiflow.tracking.types import RegisteredModel
 from tests import servers
+from tests.mlflow_store import MlflowStore
 from tests.world import World, make_world
 
 MADE = 60  # more than are asked for before the rest is asked for in parts
@@ -35,7 +36,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Wo
     assert world.settings.sqlite_file is not None
     fill(world.settings.sqlite_file, experiment, MADE)
     add_odd(
-        client, experiment, SqliteRuns(world.settings, world.settings.sqlite_file).runs()[30].started.timestamp()
+        client, experiment, SqliteStore(world.settings, world.settings.sqlite_file).runs()[30].started.timestamp()
     )
     return world
 
@@ -83,32 +84,32 @@ def address(filled: World) -> Iterator[str]:
 
 
 @pytest.fixture
-def server(address: str) -> ServerRuns:
+def server(address: str) -> ServerStore:
     store = open_store(Settings(tracking_uri=address))
-    assert isinstance(store, ServerRuns)
+    assert isinstance(store, ServerStore)
     return store
 
 
 @pytest.fixture
-def local(filled: World) -> SqliteRuns:
+def local(filled: World) -> SqliteStore:
     store = open_store(filled.settings)
-    assert isinstance(store, SqliteRuns)
+    assert isinstance(store, SqliteStore)
     return store
 
 
 def test_a_server_tells_the_same_runs_in_the_same_order(
-    server: ServerRuns, local: SqliteRuns, filled: World, monkeypatch: pytest.MonkeyPatch
+    server: ServerStore, local: SqliteStore, filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = local.runs()
     assert len(told) == MADE + 11
-    for first in (35, server_runs._FIRST, 10_000):  # the 35th is in the middle of those that began at once
-        monkeypatch.setattr(server_runs, "_FIRST", first)
+    for first in (35, reader._FIRST, 10_000):  # the 35th is in the middle of those that began at once
+        monkeypatch.setattr(reader, "_FIRST", first)
         assert repr(server.runs()) == repr(told)  # NaN is no NaN's equal, but they read the same
-    assert repr(server.runs()) == repr(MlflowRuns(filled.settings).runs())
+    assert repr(server.runs()) == repr(MlflowStore(filled.settings).runs())
 
 
 def test_a_run_its_children_its_epochs_and_the_versions_are_the_same(
-    server: ServerRuns, local: SqliteRuns
+    server: ServerStore, local: SqliteStore
 ) -> None:
     runs = local.runs()
     for run in [run for run in runs if run.kind in ("repeats", "sweep", "trial", "monitor")] + runs[:2]:
@@ -118,9 +119,20 @@ def test_a_run_its_children_its_epochs_and_the_versions_are_the_same(
     assert server.names() == local.names()
     assert server.children("0" * 32) == []
     parent, trial = (next(run.run_id for run in runs if run.name == name) for name in ("sweep", "trial"))
-    assert server.versions() == {parent: "m v2", trial: "m v3"}
-    assert server.registry.names() == ["m"] and server.registry.numbers("m") == [1, 2, 3, 4]
-    assert (server.registry.champion("m"), server.registry.champion("n")) == (2, None)
+    assert server.versions_by_run() == {parent: "m v2", trial: "m v3"}
+    assert server.models() == local.models() == ["m"]
+    assert server.versions("m") == local.versions("m") and [one.number for one in local.versions("m")] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert server.model("m") == local.model("m") == RegisteredModel({"champion": 2}, {})
+    assert server.model("n") is local.model("n") is None
+    assert (
+        server.version("m", 4) == local.version("m", 4) and server.version("m", 5) is local.version("m", 5) is None
+    )
+    assert server.run_names([trial, "it's none"]) == local.run_names([trial, "it's none"]) == {trial: "trial"}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +140,7 @@ def test_a_run_its_children_its_epochs_and_the_versions_are_the_same(
     ["twin", ODD, "50%_done", "50%", "a;b", "sweep", "gone", "elsewhere", "nobody", "", "abc", "m@champion", "m/1",
      "m/3", "m/4", "m/5", "n/1", "0" * 32, "made0000", "tuned-imdb-seed1-made00001"],
 )  # fmt: skip
-def test_a_text_means_the_same_run_or_the_same_error(server: ServerRuns, local: SqliteRuns, text: str) -> None:
+def test_a_text_means_the_same_run_or_the_same_error(server: ServerStore, local: SqliteStore, text: str) -> None:
     answers = []
     for store in (server, local):
         try:
@@ -138,7 +150,7 @@ def test_a_text_means_the_same_run_or_the_same_error(server: ServerRuns, local: 
     assert answers[0] == answers[1]
 
 
-def test_the_beginning_of_every_id_means_the_same(server: ServerRuns, local: SqliteRuns) -> None:
+def test_the_beginning_of_every_id_means_the_same(server: ServerStore, local: SqliteStore) -> None:
     for run in local.runs()[::9]:
         assert find_run(server, run.run_id[:6].upper()) == find_run(local, run.run_id[:6])
 
@@ -170,7 +182,7 @@ def test_a_query_prints_the_same(
     assert printed[0][0] or printed[0][2]
 
 
-def test_a_comparison_is_the_same_and_imports_no_mlflow(filled: World, address: str, local: SqliteRuns) -> None:
+def test_a_comparison_is_the_same_and_imports_no_mlflow(filled: World, address: str, local: SqliteStore) -> None:
     scored = [run.run_id for run in local.runs() if "scored" in run.tags][:3]
     repeats = next(run.name for run in local.runs() if run.kind == "repeats")
     for names in (scored[:2], [one[:8] for one in scored], [repeats]):

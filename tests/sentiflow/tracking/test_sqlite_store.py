@@ -17,9 +17,9 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import WorldError
-from sentiflow.tracking import sqlite_store
+from sentiflow.tracking import sqlite
 from sentiflow.tracking.client import connect, experiment_id, tracking_errors
-from sentiflow.tracking.sqlite_store import query
+from sentiflow.tracking.sqlite import query
 from sentiflow.tracking.store import open_store
 from tests.world import World, command
 
@@ -115,7 +115,7 @@ def test_two_writers_that_wait_for_each_other_both_get_through(client: MlflowCli
 def test_what_stays_locked_is_named(
     world: World, client: MlflowClient, file: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "PATIENCE", 2.0)
+    monkeypatch.setattr(sqlite, "PATIENCE", 2.0)
     with locked(file), pytest.raises(WorldError, match="database is locked by another process") as caught:
         if what == "query":
             query(file, COUNT)
@@ -133,7 +133,7 @@ def test_an_interrupt_ends_the_wait(world: World, file: Path) -> None:
     """Red if SQLite itself waits the whole minute: it hears no interrupt."""
     with locked(file):
         process = subprocess.Popen(
-            [sys.executable, "-c", "from sentiflow.tracking.sqlite_store import *; "
+            [sys.executable, "-c", "from sentiflow.tracking.sqlite import *; "
              f"query(Path({str(file)!r}), {COUNT!r})"],
             stderr=subprocess.PIPE, env={**os.environ, **world.variables},
             # A suite that a shell runs in the background ignores SIGINT, and so would its children.

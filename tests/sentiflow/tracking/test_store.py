@@ -11,10 +11,10 @@ from sentiflow.errors import UsageError, WorldError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.mlflow_runs import MlflowRuns
-from sentiflow.tracking.sqlite_runs import SqliteRuns
+from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.store import find_run, open_store, score_table
 from tests import servers
+from tests.mlflow_store import MlflowStore
 from tests.world import World
 
 MOMENT = 1_700_000_000_000
@@ -66,8 +66,8 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     add_version(client, experiment, "m", children[1])
     client.delete_model_version("m", "3")
 
-    quick, slow = open_store(world.settings), MlflowRuns(world.settings)
-    assert isinstance(quick, SqliteRuns)
+    quick, slow = open_store(world.settings), MlflowStore(world.settings)
+    assert isinstance(quick, SqliteStore)
     assert [run.name for run in quick.runs()] == [run.name for run in slow.runs()]
     assert [run.name for run in quick.runs()] == ["child2", "child1", "child1", "parent"]
     for run_id in (parent, children[1], other):
@@ -85,13 +85,13 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     assert [r.name for r in quick.children(parent)] == ["child1", "child1", "child2"]
     expected = {"val/loss": [(1, 0.5), (2, 0.4), (2, 0.3), (3, 0.45)]}
     assert quick.history(parent) == slow.history(parent) == expected
-    assert quick.versions() == slow.versions() == {parent: "m v1", children[1]: "m v2"}
+    assert quick.versions_by_run() == slow.versions_by_run() == {parent: "m v1", children[1]: "m v2"}
 
 
 def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) -> None:
     store = open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}"))
     assert store.runs() == store.names() == []
-    assert store.versions() == {}
+    assert store.versions_by_run() == {}
     with pytest.raises(UsageError, match="no run") as caught:
         find_run(store, "abcd")
     assert "sentiflow train" in caught.value.hint
@@ -108,7 +108,7 @@ IDS = "abcd" + "1" * 28, "abce" + "2" * 28, "dead" + "3" * 28, "beef" + "4" * 28
 NAMES = "seed-imdb-seed0", "tuned-imdb-seed0", "tuned-imdb-seed0", "dead"
 
 
-class Named(SqliteRuns):
+class Named(SqliteStore):
     """A store of runs that have an id and a name, and nothing else."""
 
     def names(self) -> list[tuple[str, str]]:
@@ -171,7 +171,7 @@ def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experime
     client.create_registered_model("m-sentiment")
     for run_id in (first, second, None):
         add_version(client, experiment, "m-sentiment", run_id)
-    for store in (open_store(world.settings), MlflowRuns(world.settings)):
+    for store in (open_store(world.settings), MlflowStore(world.settings)):
         assert find_run(store, "m-sentiment/2").name == "second"
         for text, told in (
             ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"),

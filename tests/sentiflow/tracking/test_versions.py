@@ -1,4 +1,6 @@
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,9 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import UsageError, WorldError
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.mlflow_registry import MlflowRegistry
-from sentiflow.tracking.sqlite_registry import SqliteRegistry
-from sentiflow.tracking.versions import champion_in, files_of, find_champion, find_version
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.versions import find_champion, find_version, load_scorer
+from tests.mlflow_store import MlflowStore
 from tests.world import World
 
 
@@ -31,14 +33,16 @@ def registry(world: World) -> MlflowClient:
 def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: MlflowClient) -> None:
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
     registry.set_model_version_tag("imdb-sentiment", "3", "seed", "4")
-    quick, slow = SqliteRegistry(world.root / "mlruns" / "mlflow.db"), MlflowRegistry(world.settings)
-    assert quick.names() == slow.names() == ["imdb-sentiment", "sample-sentiment"]
-    for name, numbers, champion in (("imdb-sentiment", [1, 3], 1), ("sample-sentiment", [1], None)):
-        assert quick.numbers(name) == slow.numbers(name) == numbers
-        assert quick.champion(name) == slow.champion(name) == champion
+    registry.set_registered_model_tag("imdb-sentiment", "history.000001", "{}")
+    quick, slow = open_store(world.settings), MlflowStore(world.settings)
+    assert quick.models() == slow.models() == ["imdb-sentiment", "sample-sentiment"]
+    for name, numbers in (("imdb-sentiment", [1, 3]), ("sample-sentiment", [1]), ("none", [])):
+        assert quick.versions(name) == slow.versions(name)
+        assert [version.number for version in quick.versions(name)] == numbers
+        assert quick.model(name) == slow.model(name)
         for number in (1, 2, 3):
-            assert quick.facts(name, number) == slow.facts(name, number)
-    assert quick.facts("imdb-sentiment", 2) is None
+            assert quick.version(name, number) == slow.version(name, number)
+    assert quick.version("imdb-sentiment", 2) is None
 
 
 def test_without_a_champion_the_newest_answers(world: World, registry: MlflowClient) -> None:
@@ -84,12 +88,25 @@ def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
         find_version(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"), None, None)
 
 
-def test_files_that_are_gone_are_told_with_their_place(world: World, registry: MlflowClient) -> None:
+def test_files_that_are_gone_are_told_with_their_place(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
     version = find_version(world.settings, None, None)
-    folder = files_of(version)
+    folder = open_store(world.settings).version_files(version.name, version.number, tmp_path)
     shutil.rmtree(folder)
     with pytest.raises(WorldError, match=str(folder)):
-        files_of(version)
+        load_scorer(world.settings, version)
+
+
+def test_files_in_a_place_of_another_kind_are_refused_with_the_way_out(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
+    assert world.settings.sqlite_file is not None
+    with closing(sqlite3.connect(world.settings.sqlite_file)) as database, database:
+        database.execute("UPDATE model_versions SET storage_location = 's3://me:secret@bucket/model'")
+    with pytest.raises(WorldError, match="are at s3://.*@bucket/model, which cannot be read") as caught:
+        load_scorer(world.settings, find_version(world.settings, None, None))
+    assert "secret" not in str(caught.value) and "--serve-artifacts" in caught.value.hint
 
 
 def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
@@ -107,15 +124,13 @@ def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
     registry.set_registered_model_alias("imdb-sentiment", "other", "1")
     registry.set_registered_model_alias("imdb-sentiment", "champion", "4")
     quick = find_champion(world.settings, None)
-    assert quick == champion_in(MlflowRegistry(world.settings), None)
     assert quick is not None
     assert (quick.version.name, quick.version.number) == ("imdb-sentiment", 4)
     assert (quick.run_id, quick.accuracy) == (run_id, 0.8732)
-    assert files_of(quick.version).is_dir()
 
 
 def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
-    assert find_champion(world.settings, None) is champion_in(MlflowRegistry(world.settings), None) is None
+    assert find_champion(world.settings, None) is None
     registry.set_registered_model_alias("imdb-sentiment", "champion", "3")
     assert find_champion(world.settings, None) is not None
     registry.delete_registered_model_alias("imdb-sentiment", "champion")
@@ -128,14 +143,12 @@ def test_an_accuracy_that_is_no_fraction_is_not_known(world: World, registry: Ml
     registry.set_model_version_tag("imdb-sentiment", "1", "test.accuracy", tag)
     found = find_champion(world.settings, None)
     assert found is not None and found.accuracy is None
-    assert found == champion_in(MlflowRegistry(world.settings), None)
 
 
 def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_store(
     world: World, registry: MlflowClient, tmp_path: Path
 ) -> None:
     assert find_champion(world.settings, "mine-sentiment") is None
-    assert champion_in(MlflowRegistry(world.settings), "mine-sentiment") is None
     place = tmp_path / "elsewhere"
     assert find_champion(Settings(tracking_uri=f"sqlite:///{place / 'mlflow.db'}"), None) is None
     assert not place.exists()

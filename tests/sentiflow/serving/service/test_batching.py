@@ -14,7 +14,7 @@ from sentiflow.serving.service.schemas import Champion, Loaded
 
 @pytest.fixture
 def loaded(scorer: TextScorer) -> Loaded:
-    return Loaded(Champion("sample-sentiment", 1, None, None, ""), scorer)
+    return Loaded(Champion("sample-sentiment", 1, None, None), scorer)
 
 
 def batches(metrics: Metrics) -> tuple[float, float]:
@@ -46,7 +46,7 @@ def test_what_waits_is_scored_in_one_call_and_everybody_gets_their_own(loaded: L
 def test_champions_are_never_mixed_in_a_call(loaded: Loaded, scorer: TextScorer) -> None:
     metrics = Metrics()
     batcher = Batcher(100, metrics)
-    next_one = Loaded(Champion("sample-sentiment", 2, None, None, ""), scorer)
+    next_one = Loaded(Champion("sample-sentiment", 2, None, None), scorer)
 
     async def around_a_promotion() -> None:
         answers = [asyncio.ensure_future(batcher.score(who, ["dull"])) for who in (loaded, loaded, next_one)]

@@ -15,7 +15,7 @@ from tests.sentiflow.serving.service import service
 from tests.sentiflow.serving.service.service import MODEL, TEXTS, until
 from tests.world import Trained
 
-WHO = Champion(MODEL, 7, None, None, "")
+WHO = Champion(MODEL, 7, None, None)
 
 
 def kept(folder: Path) -> list[Entry]:

@@ -1,38 +1,35 @@
-"""Runs of a store, read through MLflow's client."""
+"""A store read through MLflow's own client: what the product's readers are compared with."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import UsageError
+from sentiflow.evaluation.promotions import Event
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, called
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, tracking_errors
-from sentiflow.tracking.mlflow_registry import MlflowRegistry, names_of, versions_of
-from sentiflow.tracking.run_files import file_of
-from sentiflow.tracking.types import MISSING
+from sentiflow.tracking.client import connect, names_of, tracking_errors, versions_of
+from sentiflow.tracking.types import MISSING, RegisteredModel, VersionRecord
+from sentiflow.tracking.versions import events_in
 
 _PAGE = 1_000
 
 
-class MlflowRuns:
-    """A ``RunStore`` over whatever store the settings name.
+def events_of(client: MlflowClient, name: str) -> list[Event]:
+    return events_in(client.get_registered_model(name).tags, name)
 
-    Each call raises WorldError when the store fails.
-    """
+
+class MlflowStore:
+    """The reading half of a ``Store``, by MLflow's client."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._client, self._uri = settings, connect(settings), settings.tracking_uri
-
-    @property
-    def registry(self) -> MlflowRegistry:
-        """The registered models of the same store."""
-        return MlflowRegistry(self._settings)
 
     def runs(self) -> list[RunRecord]:
         """All runs of the experiment, newest first."""
@@ -81,18 +78,31 @@ class MlflowRuns:
                 points[name] = [(entry.step, entry.value) for entry in entries]
         return {name: line for name, line in points.items() if line and line[-1][0] > 0}
 
-    def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
-        """One of a run's files."""
-        return file_of(record, name, folder, self._settings)
+    def models(self) -> list[str]:
+        return names_of(self._client)
 
-    def versions(self) -> Mapping[str, str]:
-        """Registered versions by the id of their run."""
-        with tracking_errors(self._uri):
-            return {
-                str(version.run_id): f"{name} v{number}"
-                for name in names_of(self._client)
-                for number, version in versions_of(self._client, name).items()
-            }
+    def model(self, name: str) -> RegisteredModel | None:
+        try:
+            found = self._client.get_registered_model(name)
+        except MlflowException:
+            return None
+        return RegisteredModel({alias: int(number) for alias, number in found.aliases.items()}, found.tags)
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        return [_version(version) for version in versions_of(self._client, name).values()]
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        try:
+            return _version(self._client.get_model_version(name, str(number)))
+        except MlflowException:
+            return None
+
+    def versions_by_run(self) -> dict[str, str]:
+        return {
+            str(version.run_id): f"{name} v{number}"
+            for name in names_of(self._client)
+            for number, version in versions_of(self._client, name).items() if version.run_id
+        }  # fmt: skip
 
     def _living(self, run_id: str) -> Run | None:
         with tracking_errors(self._uri):
@@ -129,3 +139,8 @@ def _record(run: Run) -> RunRecord:
         tags=run.data.tags,
         artifact_uri=run.info.artifact_uri or "",
     )
+
+
+def _version(version: ModelVersion) -> VersionRecord:
+    made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    return VersionRecord(int(version.version), made, version.run_id or None, version.tags)

@@ -1,0 +1,378 @@
+"""An MLflow server, read through its documented REST interface: MLflow's client takes seconds to import.
+
+Login, certificates, the number of retries and the time-out follow the variables that the client reads. A server
+takes milliseconds for each run that it returns, whatever is wanted of it: so runs are asked for one by one or by
+name where that is enough, and all of them in parts, which its workers answer side by side. A test compares it with
+what MLflow's own client says.
+"""
+
+import base64
+import configparser
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlparse
+
+import requests
+from requests.adapters import HTTPAdapter, Retry
+
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.files import publish
+from sentiflow.output import redact, without_secrets
+from sentiflow.runs.record import RunRecord, called
+from sentiflow.settings import Settings
+from sentiflow.tracking.types import (
+    HTTP,
+    IS_IT_RUNNING,
+    MISSING,
+    WANTS_LOGIN,
+    RegisteredModel,
+    VersionRecord,
+    local_path,
+    need_version_files,
+    unreadable,
+)
+
+ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
+KERAS = ".keras"
+_AT_ONCE = 4  # requests side by side: as many as a server has workers by default
+_PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be others a moment later
+_BLOCK = 1 << 20
+_FIRST = 50  # newest runs that are asked for before the rest is asked for in parts
+_VERSIONS_PAGE = 1_000
+_PAGE = 200  # a server with one worker tells four parts one after the other, each within the time-out
+_NO_EXPERIMENT = ("RESOURCE_DOES_NOT_EXIST",)
+_DIGITS = "0123456789abcdef"  # an id, which MLflow draws at random, begins with each as often
+_RUN_ID = re.compile(r"[\w-]+")  # whoever registers a version may write anything in its place
+_PLAIN = re.compile(r"[\w .+\-/:,=@#()]+")  # a name that stands between quotes as it is
+
+
+class ServerStore:
+    """A ``Store`` over a server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._api = settings, _Api(settings)
+
+    def runs(self) -> list[RunRecord]:
+        """All runs of the experiment, newest first."""
+        if self._experiment is None:
+            return []
+        page = self._page([self._experiment], "", "DESC", most=_FIRST)
+        found = {run.run_id: run for run in map(_record, page.get("runs", ()))}
+        if page.get("next_page_token"):
+            last = page["runs"][-1]["info"]["start_time"]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for part in pool.map(self._part, [int(last)] * len(_DIGITS), _DIGITS):
+                    found |= {run.run_id: run for run in part}
+        return _newest_first(found.values())
+
+    def names(self) -> list[tuple[str, str]]:
+        """Id and name of each of them; a server gives no less than the whole runs, so it is asked once."""
+        return self._names
+
+    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
+        """Those of them with a name, or an id that begins so."""
+        if not _PLAIN.fullmatch(name):
+            return called(self.names(), name, beginning)
+        wanted = [f"attributes.run_name = '{name}'"]
+        wanted += [f"attributes.run_id LIKE '{beginning}%'"] if beginning else []
+        experiment = self._experiment
+        found = [run for text in wanted for run in self._search([experiment], text, "DESC")] if experiment else []
+        names = {run.run_id: run.name for run in _newest_first(found)}
+        return called(list(names.items()), name, beginning)
+
+    def record(self, run_id: str) -> RunRecord:
+        """A run."""
+        run = self._living(run_id)
+        if run is None:
+            raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
+        return _record(run)
+
+    def children(self, run_id: str) -> list[RunRecord]:
+        """The runs below a run, oldest first."""
+        run = self._living(run_id)
+        if run is None:
+            return []
+        below = f"tags.`mlflow.parentRunId` = '{run['info']['run_id']}'"
+        return list(self._search([run["info"]["experiment_id"]], below, "ASC"))
+
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Metrics logged per epoch."""
+        run = self._living(run_id)
+        names = sorted(_record(run).metrics) if run else []
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            lines = list(pool.map(self._line, [run_id] * len(names), names))
+        return {name: line for name, line in zip(names, lines, strict=True) if line and line[-1][0] > 0}
+
+    def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
+        """One of a run's files."""
+        place = local_path(record.artifact_uri)
+        if place is not None and (place / name).is_file():
+            return place / name
+        parent = str(Path(name).parent)
+        asked = {} if parent == "." else {"path": parent}
+        there = self._api.pages("artifacts/list", "files", run_id=record.run_id, **asked)
+        if name not in {entry["path"] for entry in there}:
+            return None
+        copy = folder / record.run_id / name
+        self._api.download(f"{_served(f'The files of {record.name}', record.artifact_uri)}/{name}", copy)
+        return copy
+
+    def run_names(self, run_ids: list[str]) -> dict[str, str]:
+        """Names of runs by id."""
+        wanted = sorted(run_id for run_id in run_ids if _RUN_ID.fullmatch(run_id))
+        experiments = [found["experiment_id"] for found in self._api.pages(
+            "experiments/search", "experiments", max_results=_PAGE)] if wanted else []  # fmt: skip
+        names: dict[str, str] = {}
+        for first in range(0, len(wanted), _PAGE):
+            ids = ", ".join(f"'{run_id}'" for run_id in wanted[first : first + _PAGE])
+            for run in self._search(experiments, f"attributes.run_id IN ({ids})", "DESC"):
+                names[run.run_id] = run.name
+        return names
+
+    def models(self) -> list[str]:
+        """All registered models."""
+        models = self._api.pages("registered-models/search", "registered_models", max_results=_VERSIONS_PAGE)
+        return sorted(model["name"] for model in models)
+
+    def model(self, name: str) -> RegisteredModel | None:
+        """A registered model."""
+        found = self._api.find("registered-models/get", name=name)
+        if found is None:
+            return None
+        model = found["registered_model"]
+        aliases = {entry["alias"]: int(entry["version"]) for entry in model.get("aliases", ())}
+        return RegisteredModel(aliases, _pairs(model.get("tags", ())))
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """The versions of a model, oldest first."""
+        return sorted(map(_version, self._versions(f"name = '{name}'")), key=lambda version: version.number)
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        """A version."""
+        found = self._api.find("model-versions/get", name=name, version=number)
+        return None if found is None else _version(found["model_version"])
+
+    def versions_by_run(self) -> Mapping[str, str]:
+        """Registered versions by the id of their run."""
+        found = sorted(self._versions(""), key=lambda version: (version["name"], int(version["version"])))
+        return {one["run_id"]: f"{one['name']} v{one['version']}" for one in found if one.get("run_id")}
+
+    def version_files(self, name: str, number: int, folder: Path) -> Path:
+        """The folder of a version's files, in place or a copy of what scores."""
+        location = self._api.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"]
+        place = local_path(location)
+        if place is not None:
+            return need_version_files(name, number, place)
+        served = f"{_served(f'The files of {name} version {number}', location)}/{ARTIFACTS}"
+        for file in self._api.listed(served):
+            if not file.endswith(KERAS):  # what trains further; nothing that scores reads it
+                self._api.download(f"{served}/{file}", folder / ARTIFACTS / file)
+        return folder
+
+    @cached_property
+    def _names(self) -> list[tuple[str, str]]:
+        return [(run.run_id, run.name) for run in self.runs()]
+
+    @cached_property
+    def _experiment(self) -> str | None:
+        name = self._settings.experiment
+        found = self._api.find("experiments/get-by-name", _NO_EXPERIMENT, experiment_name=name)
+        return None if found is None else str(found["experiment"]["experiment_id"])
+
+    def _living(self, run_id: str) -> dict[str, Any] | None:
+        found = self._api.find("runs/get", run_id=run_id)
+        run: dict[str, Any] = {} if found is None else found["run"]
+        return run if run and run["info"]["lifecycle_stage"] == "active" else None
+
+    def _part(self, before: int, digit: str) -> list[RunRecord]:
+        wanted = f"attributes.start_time <= {before} AND attributes.run_id LIKE '{digit}%'"
+        return list(self._search([str(self._experiment)], wanted, "DESC"))
+
+    def _search(self, experiments: Sequence[str], wanted: str, order: str) -> Iterator[RunRecord]:
+        token: str | None = None
+        while token is None or token:
+            page = self._page(experiments, wanted, order, token=token)
+            yield from map(_record, page.get("runs", ()))
+            token = page.get("next_page_token", "")
+
+    def _page(
+        self, experiments: Sequence[str], wanted: str, order: str, most: int = _PAGE, token: str | None = None
+    ) -> dict[str, Any]:
+        asked = {"experiment_ids": list(experiments), "filter": wanted, "max_results": most,
+                 "order_by": [f"attributes.start_time {order}"]}  # fmt: skip
+        return self._api.post("runs/search", asked | ({"page_token": token} if token else {}))
+
+    def _versions(self, condition: str) -> Iterator[dict[str, Any]]:
+        asked = {"filter": condition} if condition else {}
+        return self._api.pages("model-versions/search", "model_versions", max_results=_VERSIONS_PAGE, **asked)
+
+    def _line(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        asked = {"run_id": run_id, "metric_key": name}
+        points = list(self._api.pages("metrics/get-history", "metrics", **asked))
+        points.sort(key=lambda point: (int(point.get("step", 0)), int(point["timestamp"])))
+        return [(int(point.get("step", 0)), float(point["value"])) for point in points]
+
+
+def _served(what: str, uri: str) -> str:
+    """The path below which the server itself hands files out."""
+    place = urlparse(uri)
+    if place.scheme != "mlflow-artifacts" or place.netloc:
+        raise unreadable(what, uri)
+    return unquote(place.path)
+
+
+def _newest_first(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    return sorted(runs, key=lambda run: (-run.started.timestamp(), run.run_id))
+
+
+def _record(run: Mapping[str, Any]) -> RunRecord:
+    info, data = run["info"], run.get("data", {})
+    return RunRecord(
+        run_id=info["run_id"],
+        name=info.get("run_name", ""),
+        status=info["status"],
+        started=datetime.fromtimestamp(int(info["start_time"]) / 1000, UTC),
+        params=_pairs(data.get("params", ())),
+        metrics={entry["key"]: float(entry["value"]) for entry in data.get("metrics", ())},
+        tags=_pairs(data.get("tags", ())),
+        artifact_uri=info.get("artifact_uri", ""),
+    )
+
+
+def _version(version: Mapping[str, Any]) -> VersionRecord:
+    made = datetime.fromtimestamp(int(version["creation_timestamp"]) / 1000, UTC)
+    return VersionRecord(
+        int(version["version"]), made, version.get("run_id") or None, _pairs(version.get("tags", ()))
+    )
+
+
+def _pairs(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {entry["key"]: entry.get("value", "") for entry in entries}
+
+
+class _Api:
+    """A server; every call raises WorldError when it does not answer, or not with what was asked for.
+
+    Several threads may ask at once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._address = settings.tracking_uri.rstrip("/")
+        attempts, seconds = (os.environ.get(name, default) for name, default in HTTP.items())
+        self._seconds = float(seconds)
+        self._session = requests.Session()
+        self._session.headers.update(_login())
+        certificate = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
+        trusting = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+        self._verify: bool | str = certificate or not trusting
+        self._session.cert = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
+        retry = Retry(
+            int(attempts), status_forcelist=_PASSING, allowed_methods=None, backoff_factor=0.5,
+            raise_on_status=False, respect_retry_after_header=False,  # the last answer says more; no hour's wait
+        )  # fmt: skip
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=_AT_ONCE, max_retries=retry))
+
+    def get(self, what: str, **wanted: str | int) -> dict[str, Any]:
+        """The answer to a question without a body, such as ``runs/get``."""
+        return self._json(what, self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted))
+
+    def find(self, what: str, missing: Sequence[str] = MISSING, **wanted: str | int) -> dict[str, Any] | None:
+        """The answer to a question like ``get``'s, or None where the answer is one of these error codes."""
+        response = self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted)
+        if response.status_code != requests.codes.ok and (_object_of(response) or {}).get("error_code") in missing:
+            return None
+        return self._json(what, response)
+
+    def post(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a question with one, such as ``runs/search``."""
+        return self._json(what, self._ask("POST", f"/api/2.0/mlflow/{what}", json=body))
+
+    def pages(self, what: str, key: str, **wanted: str | int) -> Iterator[Any]:
+        """Everything under a key of the answers to ``get``, page by page."""
+        token = None
+        while token is None or token:
+            page = self.get(what, **wanted, **({"page_token": token} if token else {}))
+            yield from page.get(key, ())
+            token = page.get("next_page_token", "")
+
+    def listed(self, path: str) -> list[str]:
+        """Names of the files in a folder that the server itself hands out."""
+        where = "/api/2.0/mlflow-artifacts/artifacts"
+        answer = self._json(where, self._ask("GET", where, params={"path": path.strip("/")}))
+        return [entry["path"] for entry in answer.get("files", ()) if not entry.get("is_dir")]
+
+    def download(self, path: str, target: Path) -> None:
+        """Fetch an artifact that the server itself keeps into a file, whole or not at all."""
+        where = f"/api/2.0/mlflow-artifacts/artifacts/{quote(path.strip('/'))}"
+        response = self._ask("GET", where, stream=True)
+        if response.status_code != requests.codes.ok:
+            raise self._failed(_refused(where, response), response.status_code)
+
+        def write(partial: Path) -> None:
+            with partial.open("wb") as file:
+                file.writelines(response.iter_content(_BLOCK))
+
+        try:
+            publish(target, write)
+        except requests.RequestException as err:
+            raise self._failed(str(err)) from without_secrets(err)
+
+    def _ask(self, method: str, path: str, **how: Any) -> requests.Response:
+        try:
+            return self._session.request(
+                method, self._address + path, timeout=self._seconds, verify=self._verify, **how
+            )
+        except requests.RequestException as err:
+            away = isinstance(err, requests.ConnectionError) and not isinstance(err, requests.exceptions.SSLError)
+            raise self._failed("it does not answer." if away else str(err)) from without_secrets(err)
+
+    def _json(self, what: str, response: requests.Response) -> dict[str, Any]:
+        answer = _object_of(response)
+        if response.status_code == requests.codes.ok and answer is not None:
+            return answer
+        raise self._failed(_refused(what, response), response.status_code)
+
+    def _failed(self, reason: str, code: int = 0) -> WorldError:
+        hint = WANTS_LOGIN if code in (401, 403) else IS_IT_RUNNING
+        first = (reason.strip().splitlines() or [""])[0][:300]
+        return WorldError(f"The tracking store {redact(self._address)} failed: {redact(first)}", hint)
+
+
+def _object_of(response: requests.Response) -> dict[str, Any] | None:
+    """The JSON object that an answer holds; None when it holds anything else."""
+    try:
+        answer = response.json()
+    except requests.JSONDecodeError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _refused(what: str, response: requests.Response) -> str:
+    error = _object_of(response) or {}
+    if "error_code" in error:
+        return f"{error['error_code']}: {error.get('message', '')}"
+    if response.status_code == requests.codes.ok:
+        return f"its answer to {what} is not JSON."
+    return f"{what} failed with error code {response.status_code}."
+
+
+def _login() -> dict[str, str]:
+    """The header that a login needs, from where MLflow's client takes it."""
+    file = configparser.ConfigParser(interpolation=None)
+    file.read(Path("~/.mlflow/credentials").expanduser())
+    kept = dict(file["mlflow"]) if file.has_section("mlflow") else {}
+    name, password = (
+        os.environ.get(variable) or kept.get(variable.lower())
+        for variable in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    )
+    if name and password:
+        return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}

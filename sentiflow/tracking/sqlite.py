@@ -1,0 +1,260 @@
+"""The SQLite file of a local MLflow store, read without MLflow: importing it takes longer than an answer may.
+
+Read-only. A test compares it with what MLflow's own client says.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from math import nan
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.output import redact
+from sentiflow.runs.record import RunRecord, called
+from sentiflow.settings import Settings
+from sentiflow.tracking.types import RegisteredModel, VersionRecord, local_path, need_version_files, unreadable
+
+LOGGER = logging.getLogger(__name__)
+
+_DELETED = "Deleted_Internal"  # how MLflow marks a deleted version in its table
+
+PATIENCE = 60.0  # seconds that a locked database is waited for
+_ATTEMPT = 1.0  # seconds of one attempt; in between an interrupt is heard
+_TIMEOUT = "PRAGMA busy_timeout"
+
+T = TypeVar("T")
+
+
+class PatientConnection(sqlite3.Connection):
+    """A connection that waits while another process holds the database locked, and says so once.
+
+    A statement is tried again only when no transaction was open before it: with one open, the other process may
+    be waiting for this one.
+    """
+
+    def __init__(self, database: str, *args: Any, **more: Any) -> None:
+        super().__init__(database, *args, **{**more, "timeout": _ATTEMPT})
+        self._name = database.removeprefix("file://").partition("?")[0]
+
+    def cursor(self, factory: Any = None) -> Any:
+        """A cursor that waits likewise."""
+        return super().cursor(factory or _PatientCursor)
+
+    def execute(self, *what: Any) -> sqlite3.Cursor:
+        """Carry out a statement."""
+        cursor: sqlite3.Cursor = self.cursor().execute(*what)
+        return cursor
+
+    def commit(self) -> None:
+        """Commit; this may be tried again, as it waits for readers alone."""
+        self.patiently(super().commit)
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do some work, and again while the database is locked, for a minute."""
+        began, told = time.monotonic(), False
+        while True:
+            try:
+                return work()
+            except sqlite3.OperationalError as err:
+                if not is_locked(err) or time.monotonic() - began > PATIENCE:
+                    raise
+            if not told:
+                LOGGER.warning(
+                    "waiting for %s: another process holds it locked (up to %.0f s)", self._name, PATIENCE
+                )
+                told = True
+
+
+class _PatientCursor(sqlite3.Cursor):
+    connection: PatientConnection
+
+    def execute(self, sql: str, *values: Any) -> "_PatientCursor":
+        if sql.startswith(_TIMEOUT):  # MLflow's own, of 20 s in one piece
+            return self
+        return self._patiently(lambda: super(_PatientCursor, self).execute(sql, *values))
+
+    def executemany(self, sql: str, rows: Any) -> "_PatientCursor":
+        kept = list(rows)
+        return self._patiently(lambda: super(_PatientCursor, self).executemany(sql, kept))
+
+    def _patiently(self, work: Callable[[], Any]) -> "_PatientCursor":
+        if self.connection.in_transaction:
+            work()
+        else:
+            self.connection.patiently(work)
+        return self
+
+
+def is_locked(err: BaseException) -> bool:
+    """Whether SQLite says that another connection holds the database."""
+    return (getattr(err, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def locked_error(store: str) -> WorldError:
+    """What to tell of a database that stayed locked."""
+    return WorldError(
+        f"The store {store}: database is locked by another process, for more than {PATIENCE:.0f} s.",
+        "Wait for that process to end, or stop it, and run again.",
+    )
+
+
+def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+    """Ask the file, which is opened for reading only.
+
+    Raises:
+        WorldError: it cannot be read, is no store, or stays locked.
+    """
+    try:
+        try:
+            return _fetch(file, "ro", sql, values)
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+        return _fetch(file, "rw", sql, values)  # what a killed process left half-written is undone first
+    except sqlite3.Error as err:
+        if is_locked(err):
+            raise locked_error(str(file)) from err
+        raise WorldError(f"Cannot read the store {file}: {err}.", "Is it an MLflow store?") from err
+
+
+def _fetch(file: Path, mode: str, sql: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+    address = f"{file.as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(address, uri=True, factory=PatientConnection)) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+_RUN = "SELECT run_uuid, name, status, start_time, artifact_uri FROM runs r WHERE lifecycle_stage = 'active' AND "
+_OURS = "experiment_id IN (SELECT experiment_id FROM experiments WHERE name = ?)"
+_NEWEST = " ORDER BY start_time DESC, run_uuid"
+_CHILD = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId' AND value = ?)"
+_OLDEST = " ORDER BY start_time, run_uuid"
+
+
+class SqliteStore:
+    """A ``Store`` over the file of a local store; empty before there is one."""
+
+    def __init__(self, settings: Settings, file: Path) -> None:
+        self._settings, self._file = settings, file
+
+    def runs(self) -> list[RunRecord]:
+        """All runs of the experiment, newest first."""
+        return self._records(_OURS, self._settings.experiment, _NEWEST)
+
+    def names(self) -> list[tuple[str, str]]:
+        """Id and name of each of them."""
+        return [(row[0], row[1] or "") for row in self._query(_RUN + _OURS + _NEWEST, self._settings.experiment)]
+
+    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
+        """Those of them with a name, or an id that begins so."""
+        return called(self.names(), name, beginning)
+
+    def record(self, run_id: str) -> RunRecord:
+        """A run."""
+        found = self._records("run_uuid = ?", run_id, "")
+        if not found:
+            raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
+        return found[0]
+
+    def children(self, run_id: str) -> list[RunRecord]:
+        """The runs below a run, oldest first."""
+        return self._records(_CHILD, run_id, _OLDEST)
+
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Metrics logged per epoch."""
+        points: dict[str, list[tuple[int, float]]] = {}
+        sql = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp"
+        for key, step, value, is_nan in self._query(sql, run_id):
+            points.setdefault(key, []).append((step, nan if is_nan else value))
+        return {key: line for key, line in points.items() if line[-1][0] > 0}
+
+    def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:  # noqa: ARG002 - all are in place
+        """One of a run's files."""
+        place = local_path(record.artifact_uri)
+        if place is None:
+            raise unreadable(f"The files of {record.name}", record.artifact_uri)
+        return place / name if (place / name).is_file() else None
+
+    def run_names(self, run_ids: list[str]) -> dict[str, str]:
+        """Names of runs by id."""
+        marks = ", ".join("?" * len(run_ids))
+        sql = f"SELECT run_uuid, name FROM runs WHERE lifecycle_stage = 'active' AND run_uuid IN ({marks})"
+        return {run_id: name or "" for run_id, name in self._query(sql, *run_ids)}
+
+    def models(self) -> list[str]:
+        """All registered models."""
+        return [row[0] for row in self._query("SELECT name FROM registered_models ORDER BY name")]
+
+    def model(self, name: str) -> RegisteredModel | None:
+        """A registered model."""
+        if not self._query("SELECT 1 FROM registered_models WHERE name = ?", name):
+            return None
+        aliases = self._query("SELECT alias, version FROM registered_model_aliases WHERE name = ?", name)
+        tags = self._query("SELECT key, value FROM registered_model_tags WHERE name = ?", name)
+        return RegisteredModel({alias: int(number) for alias, number in aliases}, dict(tags))
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """The versions of a model, oldest first."""
+        return self._versions("name = ?", name)
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        """A version."""
+        found = self._versions("name = ? AND version = ?", name, number)
+        return found[0] if found else None
+
+    def versions_by_run(self) -> Mapping[str, str]:
+        """Registered versions by the id of their run."""
+        sql = "SELECT run_id, name, version FROM model_versions WHERE current_stage != ? ORDER BY name, version"
+        return {run: f"{name} v{number}" for run, name, number in self._query(sql, _DELETED) if run}
+
+    def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
+        """The folder of a version's files."""
+        sql = "SELECT storage_location FROM model_versions WHERE name = ? AND version = ?"
+        location = str(self._query(sql, name, number)[0][0])
+        place = local_path(location)
+        if place is None:
+            raise unreadable(f"The files of {name} version {number}", location)
+        return need_version_files(name, number, place)
+
+    def _versions(self, condition: str, *values: str | int) -> list[VersionRecord]:
+        sql = f"SELECT version, creation_time, run_id FROM model_versions WHERE {condition} AND current_stage != ?"
+        rows = self._query(f"{sql} ORDER BY version", *values, _DELETED)
+        tags: dict[int, dict[str, str]] = {}
+        for number, key, value in self._query(
+            f"SELECT version, key, value FROM model_version_tags WHERE {condition}", *values
+        ):
+            tags.setdefault(number, {})[key] = value
+        return [
+            VersionRecord(
+                int(number), datetime.fromtimestamp(made / 1000, UTC), run_id or None, tags.get(number, {})
+            )
+            for number, made, run_id in rows
+        ]
+
+    def _records(self, condition: str, value: str, order: str) -> list[RunRecord]:
+        """Runs under a condition, with all that is known of them."""
+        rows = self._query(_RUN + condition + order, value)
+        below = f"FROM {{}} JOIN runs r USING (run_uuid) WHERE r.lifecycle_stage = 'active' AND r.{condition}"
+        params = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('params')}", value)
+        metrics = self._by_run(f"SELECT run_uuid, key, value, is_nan {below.format('latest_metrics')}", value)
+        tags = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('tags')}", value)
+        return [
+            RunRecord(
+                run_id, name or "", status, datetime.fromtimestamp(started / 1000, UTC),
+                params.get(run_id, {}), metrics.get(run_id, {}), tags.get(run_id, {}), place or "",
+            )
+            for run_id, name, status, started, place in rows
+        ]  # fmt: skip
+
+    def _by_run(self, sql: str, value: str) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for run_id, key, content, is_nan in self._query(sql, value):
+            found.setdefault(run_id, {})[key] = nan if is_nan else content
+        return found
+
+    def _query(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        return query(self._file, sql, *values) if self._file.is_file() else []
