@@ -1,20 +1,18 @@
 """Locks that end with their process: files on one machine, a PostgreSQL session for several."""
 
 import hashlib
-import json
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+from pydantic import SecretStr
 
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, UsageError, WorldError
@@ -23,11 +21,186 @@ from sentiflow.settings import Settings
 if TYPE_CHECKING:
     from psycopg import Connection
 
+HOUSEKEEPING = "housekeeping"
 
-# After PostgreSQL's own start whoever held a lock before gets it back first: it looks every few seconds.
-GRACE = 20.0
+_LOGGER = logging.getLogger(__name__)
+_HINT = "Wait for it to end, or stop that process."
+_LOOK = 1.0  # seconds: many times what it takes to see whether a lock is free; everybody waits that long
+_BRIEF = 30.0  # seconds: many times what a change of the champion, or housekeeping, takes
+_POLL = 0.5  # seconds between two attempts
 
-# A machine that is gone without a word frees its locks within a minute; either side looks.
+
+def lock_file(model_name: str, settings: Settings) -> Path:
+    """The file that a training of this model holds locked."""
+    return settings.data_dir / "locks" / f"{model_name}.lock"
+
+
+def lock_tag(model_name: str, settings: Settings) -> str:
+    """Which lock protects a run: whoever can take that one knows that the run's process is gone."""
+    return f"shared:{model_name}" if settings.lock_url else own_lock_tag(model_name, settings)
+
+
+def own_lock_tag(model_name: str, settings: Settings) -> str:
+    """The lock of this machine alone; a training holds it beside a shared one."""
+    return f"{socket.gethostname()}:{lock_file(model_name, settings)}"
+
+
+@contextmanager
+def training_lock(
+    model_name: str,
+    settings: Settings,
+    patience: float = 0.0,
+    logger: Logger = _LOGGER,
+    purpose: str | None = "training",
+) -> Iterator[None]:
+    """Hold the lock of a registered model while it is trained, on this machine and, if the settings ask, on all.
+
+    Args:
+        model_name: whose.
+        settings: where the locks are.
+        patience: seconds to wait for another holder; housekeeping is waited for in any case.
+        logger: is told who that is, and of a connection that was lost.
+        purpose: for those that find it taken; None for who gives it back at once.
+
+    Raises:
+        BusyError: another process holds it; the message says which.
+        UsageError: PostgreSQL's driver is missing, or its address is none.
+        WorldError: PostgreSQL does not answer.
+    """
+    what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
+    path = lock_file(model_name, settings)
+    with file_lock(path, what, purpose, patience=patience, logger=logger, shared=settings.lock_url):
+        yield
+
+
+def check_free(model_name: str, settings: Settings) -> None:
+    """Check that no training of this model is running, before anything is started for another one.
+
+    Nothing is held afterwards: ``training_lock`` decides.
+
+    Raises:
+        BusyError, UsageError, WorldError: see ``training_lock``.
+    """
+    with training_lock(model_name, settings, purpose=None):
+        pass
+
+
+@contextmanager
+def champion_lock(model_name: str, settings: Settings) -> Iterator[None]:
+    """Hold the lock of a registered model's champion while it is looked at and moved: a second or two.
+
+    Raises:
+        BusyError: another process holds it for long; the message says which.
+    """
+    path = settings.data_dir / "locks" / f"{model_name}.champion.lock"
+    what = f"Another promotion or rollback of {model_name}"
+    with file_lock(path, what, "promotion", patience=_BRIEF, shared=settings.lock_url):
+        yield
+
+
+@contextmanager
+def file_lock(
+    path: Path,
+    what: str,
+    purpose: str | None,
+    *,
+    hint: str = _HINT,
+    patience: float = 0.0,
+    logger: Logger = _LOGGER,
+    shared: SecretStr | None = None,
+) -> Iterator[None]:
+    """Hold a file's lock, and the shared one of the same name; the file says who holds it.
+
+    Args:
+        path: of the file, which stays afterwards.
+        what: is going on while another process holds it, for messages.
+        purpose: of this process, for those that find it taken; None for who gives it back at once.
+        hint: what to do then.
+        patience: seconds to wait for another holder; without any it takes one second to find the lock taken.
+        logger: is told who is waited for.
+        shared: address of the PostgreSQL that holds the shared lock.
+
+    Raises:
+        BusyError: another process holds it; the message says which.
+        OSError: the file cannot be made or written to.
+    """
+    until = time.monotonic() + patience
+    locks: list[_File | _Session] = [_File(path, purpose)]
+    if shared is not None:
+        locks.append(_Session(shared.get_secret_value(), path.stem, purpose, logger))
+    with ExitStack() as stack:
+        for lock in locks:
+            stack.callback(lock.release)
+            _take(lock, what, hint, until, logger)
+        yield
+
+
+@contextmanager
+def if_free(path: Path, purpose: str | None = None) -> Iterator[bool]:
+    """Hold a file's lock for a moment if it is free; gives whether it was. With a purpose, the file says so."""
+    lock = _File(path, purpose)
+    try:
+        yield lock.take() is None
+    finally:
+        lock.release()
+
+
+def _take(lock: "_File | _Session", what: str, hint: str, until: float, logger: Logger) -> None:
+    """Try until the lock is taken, or the time is over."""
+    began, logged = time.monotonic(), False
+    while True:
+        end = until
+        try:
+            holder = lock.take()
+            if holder is None:
+                break
+            failure: WorldError = BusyError(f"{what} is running: {holder}.", hint)
+            end = max(until, began + (_BRIEF if holder.startswith(HOUSEKEEPING) else _LOOK))
+        except WorldError as err:  # PostgreSQL does not answer; it may be back in time
+            failure = err
+        now = time.monotonic()
+        if now >= end:
+            raise failure
+        if not logged and now - began > _LOOK:
+            logger.warning("%s Waiting up to %.0f s.", failure.args[0], end - began)
+            logged = True
+        time.sleep(_POLL if now - began > _LOOK else _LOOK / 20)
+    if logged:
+        logger.info("Went on after %.0f s of waiting.", time.monotonic() - began)
+
+
+def _who(purpose: str | None) -> str:
+    return f"{purpose or 'check'}, process {os.getpid()} on {socket.gethostname()}"
+
+
+class _File:
+    """The lock of a file, which says who holds it and for what, if that is given."""
+
+    def __init__(self, path: Path, purpose: str | None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._purpose = path, purpose
+        self._lock = FileLock(path, mode=0o600)  # who can open it can hold it
+
+    def take(self) -> str | None:
+        """Take the lock if it is free; else say who holds it."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            try:
+                return self._path.read_text(encoding="utf-8") or "a process that has just begun"
+            except FileNotFoundError:
+                return "a process that has just ended"
+        if self._purpose is not None:
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            self._path.write_text(f"{_who(self._purpose)}, since {since}", encoding="utf-8")
+        return None
+
+    def release(self) -> None:
+        """Give the lock back, if it was taken."""
+        self._lock.release()
+
+
+# A machine that is gone without a word frees its locks within a minute; either side checks.
 _ALIVE = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -37,7 +210,6 @@ _ALIVE = {
 }
 _SERVER_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 _TAKE = "SELECT pg_try_advisory_lock(%s)"
-_UPTIME = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
 _HOLDER = """
 SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')
 FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -45,67 +217,51 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
   AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND (classid::bigint << 32) | objid::bigint = %s"""
 _PREFIX = "sentiflow "
-_MOST = 63  # characters of a session's name that PostgreSQL keeps
+_MAX_NAME = 63  # characters of a session's name that PostgreSQL keeps
 
 
-class LockSession:
-    """A session that takes one lock; opened when it is needed, and again after it broke."""
+class _Session:
+    """An advisory lock of PostgreSQL; the session that holds it is named after its process."""
 
-    def __init__(self, url: str, name: str, purpose: str) -> None:
-        self._url, self._key = url, key_of(name)
-        self._application = f"{_PREFIX}{purpose}, process {os.getpid()} on {socket.gethostname()}"[:_MOST]
+    def __init__(self, url: str, name: str, purpose: str | None, logger: Logger) -> None:
+        self._url, self._name, self._logger = url, name, logger
+        self._application = (_PREFIX + _who(purpose))[:_MAX_NAME]
         self._connection: Connection[Any] | None = None
+        self._held = False
 
-    def take(self, *, newcomer: bool) -> str | None:
+    def take(self) -> str | None:
         """Take the lock if it is free; else say who holds it.
 
-        A newcomer leaves a server that has just started to those that held locks before it did.
-
         Raises:
             UsageError: the driver is missing, or the address is none.
             WorldError: PostgreSQL does not answer.
         """
-        if newcomer:
-            while (left := GRACE - float(self._value(_UPTIME)[0])) > 0:
-                time.sleep(min(left, 1.0))
-        if self._value(_TAKE, self._key)[0]:
-            return None
-        return self.holder() or "a process that has just ended"
-
-    def holder(self) -> str | None:
-        """Who holds the lock and since when; None when nobody does.
-
-        Raises:
-            UsageError: the driver is missing, or the address is none.
-            WorldError: PostgreSQL does not answer.
-        """
-        row = self._value(_HOLDER, self._key)
-        return f"{row[0].removeprefix(_PREFIX)}, since {row[1]}" if row else None
-
-    def lives(self) -> bool:
-        """Whether the session, and with it the lock, is still there."""
-        if self._connection is None:
-            return False
-        try:
-            return bool(self._value("SELECT 1"))
-        except WorldError:
-            return False
-
-    def close(self) -> None:
-        """End the session, which gives the lock back."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _value(self, sql: str, *values: int) -> Any:
-        """The first row of an answer; a session that breaks is closed."""
-        if self._connection is None:
+        if self._connection is None or self._connection.closed:
             self._connection = _connect(self._url, self._application)
         try:
-            return self._connection.execute(sql, values or None).fetchone()
+            row = self._connection.execute(_TAKE, [key_of(self._name)]).fetchone()
+            self._held = bool(row and row[0])
+            row = None if self._held else self._connection.execute(_HOLDER, [key_of(self._name)]).fetchone()
         except _driver().Error as err:
-            self.close()
             raise _away(err) from err
+        if self._held:
+            return None
+        return f"{row[0].removeprefix(_PREFIX)}, since {row[1]}" if row else "a process that has just ended"
+
+    def release(self) -> None:
+        """End the session, which gives the lock back; the log says if it had ended before."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("SELECT 1")
+        except _driver().Error:
+            if self._held:
+                self._logger.warning(
+                    "The connection that held the shared lock of %s was lost: another process may have taken it "
+                    "meanwhile.",
+                    self._name,
+                )
+        self._connection.close()
 
 
 def key_of(name: str) -> int:
@@ -140,300 +296,3 @@ def _driver() -> Any:
 def _away(err: Exception) -> WorldError:
     reason = (str(err).strip().splitlines() or [type(err).__name__])[0]
     return WorldError(f"The PostgreSQL of SENTIFLOW_LOCK_URL failed: {reason}", "Is it running and reachable?")
-
-
-HOUSEKEEPING = "housekeeping"
-
-_BEAT = 5.0  # seconds between two looks at the session
-_SHARED_POLL = 1.0  # seconds between two attempts of who waits
-_BRIEF = 30.0  # seconds: many times what housekeeping holds a lock for
-
-
-class SharedLock:
-    """One lock of one name, held by a session of its own.
-
-    A session that breaks (PostgreSQL restarted, a network cut) is opened again in the background, and the lock
-    taken again; the log tells. Who finds it taken by another meanwhile goes on, and tells: its result is right all
-    the same, and hours of work are worth more than the load of two trainings at a time.
-
-    Attributes:
-        lost_to: who took the lock while the session was broken; None as it should be.
-    """
-
-    def __init__(self, url: str, name: str, purpose: str, logger: Logger) -> None:
-        self.lost_to: str | None = None
-        self._session, self._name, self._logger = LockSession(url, name, purpose), name, logger
-        self._holds = False
-        self._ended = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, daemon=True, name=f"lock of {name}")
-
-    def take(self, seconds: float, what: str) -> None:
-        """Take the lock, waiting so long for another holder, of whom the log tells.
-
-        Raises:
-            UsageError: the driver is missing, or the address is none.
-            BusyError: another session still holds the lock.
-            WorldError: PostgreSQL does not answer.
-        """
-        try:
-            self._wait(seconds, what)
-        except BaseException:
-            self._session.close()
-            raise
-        self._holds = True
-        self._keeper.start()
-
-    def release(self) -> None:
-        """Give the lock back by ending its session."""
-        self._ended.set()
-        self._keeper.join()
-        if not self._holds:
-            self._logger.warning("The shared lock of %s was not held at the end.", self._name)
-        self._session.close()
-
-    def _wait(self, seconds: float, what: str) -> None:
-        began, told = time.monotonic(), False
-        while (reason := self._ask(what, patient=time.monotonic() - began < seconds)) is not None:
-            if f" {HOUSEKEEPING}, " in reason:
-                seconds = max(seconds, _BRIEF)
-            if time.monotonic() - began >= seconds:
-                raise BusyError(reason, "Wait for it to end, or stop that process.")
-            if not told:
-                self._logger.info("%s Waiting up to %.0f s.", reason, seconds)
-                told = True
-            time.sleep(min(_SHARED_POLL, seconds))
-        if told:
-            self._logger.info("Went on after %.0f s of waiting.", time.monotonic() - began)
-
-    def _ask(self, what: str, *, patient: bool) -> str | None:
-        """Try once, and say what stands against it; a PostgreSQL that is away may come back in time."""
-        try:
-            holder = self._session.take(newcomer=True)
-        except WorldError as err:
-            if not patient:
-                raise
-            return str(err.args[0])
-        return None if holder is None else f"{what} is running: {holder}."
-
-    def _keep(self) -> None:
-        """Look at the session until the lock is given back; nothing else uses it meanwhile."""
-        broken = 0.0
-        while not self._ended.wait(_BEAT if self._holds else min(_SHARED_POLL, _BEAT)):
-            if self._holds and not self._session.lives():
-                self._holds, broken = False, time.monotonic()
-                self._logger.warning("The session that holds the shared lock of %s broke.", self._name)
-            if not self._holds and self._retake():
-                self._holds = True
-                seconds = time.monotonic() - broken
-                self._logger.warning("Holding the shared lock of %s again after %.0f s.", self._name, seconds)
-
-    def _retake(self) -> bool:
-        try:
-            holder = self._session.take(newcomer=False)
-        except WorldError:  # still away; the next turn asks again, and the end tells
-            return False
-        if holder is not None and self.lost_to is None:
-            self.lost_to = holder
-            self._logger.warning(
-                "LOST the shared lock of %s while its session was broken, to %s. "
-                "This training goes on, and its run says so.",
-                self._name,
-                holder,
-            )
-        return holder is None
-
-
-_LOGGER = logging.getLogger(__name__)
-_PATIENCE = 30.0  # seconds: many times what a change of the champion, or a look of housekeeping, takes
-_POLL = 0.5
-_LOOK_SECONDS = 1.0  # many times what `check_free` holds a lock for
-
-
-@dataclass(frozen=True)
-class Held:
-    """A lock that is held.
-
-    Attributes:
-        waited: seconds until it was.
-    """
-
-    waited: float
-    _shared: SharedLock | None
-
-    @property
-    def lost_to(self) -> str | None:
-        """Who took the shared lock while its connection was broken; None as it should be."""
-        return None if self._shared is None else self._shared.lost_to
-
-
-def lock_file(model_name: str, settings: Settings) -> Path:
-    """The file that a training of this model holds locked."""
-    return settings.data_dir / "locks" / f"{model_name}.lock"
-
-
-def lock_tag(model_name: str, settings: Settings) -> str:
-    """Which lock protects a run: whoever can take that one knows that the run's process is gone."""
-    return f"shared:{model_name}" if settings.lock_url else own_lock_tag(model_name, settings)
-
-
-def own_lock_tag(model_name: str, settings: Settings) -> str:
-    """The lock of this machine alone; a training holds it beside a shared one."""
-    return f"{socket.gethostname()}:{lock_file(model_name, settings)}"
-
-
-@contextmanager
-def training_lock(
-    model_name: str,
-    settings: Settings,
-    patience: float = 0.0,
-    logger: Logger = _LOGGER,
-    purpose: str = "training",
-) -> Iterator[Held]:
-    """Hold the lock of a registered model while it is trained, on this machine and, if the settings ask, on all.
-
-    Args:
-        model_name: whose.
-        settings: where the locks are.
-        patience: seconds to wait for another holder.
-        logger: is told who that is, and what becomes of a shared lock.
-        purpose: for those that find it taken.
-
-    Raises:
-        BusyError: another process holds it; the message says which.
-    """
-    path = lock_file(model_name, settings)
-    what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
-    with _held(path, settings, patience, what, logger, purpose) as held:
-        yield held
-
-
-def check_free(model_name: str, settings: Settings) -> None:
-    """Look whether a training of this model is running, before anything is started for another one.
-
-    Nothing is held afterwards: ``training_lock`` decides. Housekeeping does not count: it is through in a moment.
-
-    Raises:
-        BusyError: another training is running; the message says which process.
-        UsageError: the shared lock of the settings has no driver, or its address is none.
-        WorldError: PostgreSQL does not answer.
-    """
-    path, what = lock_file(model_name, settings), f"Another training of {model_name}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, mode=0o600)
-    try:
-        lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 20)
-        lock.release()
-    except Timeout as err:
-        if _owner(path).get("purpose") != HOUSEKEEPING:
-            raise _busy(what, _describe(_owner(path))) from err
-    if settings.lock_url is not None:
-        session = LockSession(settings.lock_url.get_secret_value(), model_name, "look")
-        try:
-            holder = session.holder()
-        finally:
-            session.close()
-        if holder is not None and not holder.startswith(f"{HOUSEKEEPING}, "):
-            raise _busy(what, holder)
-
-
-@contextmanager
-def champion_lock(model_name: str, settings: Settings) -> Iterator[None]:
-    """Hold the lock of a registered model's champion while it is looked at and moved: a second or two.
-
-    Raises:
-        BusyError: another process holds it for long; the message says which.
-    """
-    path = settings.data_dir / "locks" / f"{model_name}.champion.lock"
-    what = f"Another promotion or rollback of {model_name}"
-    with _held(path, settings, _PATIENCE, what, _LOGGER, "promotion"):
-        yield
-
-
-@contextmanager
-def own_lock(name: str, settings: Settings, purpose: str) -> Iterator[bool]:
-    """Hold a lock of this machine for a moment if it is free; gives whether it was."""
-    path = settings.data_dir / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, mode=0o600)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    with _noted(lock, purpose):
-        yield True
-
-
-@contextmanager
-def _held(
-    path: Path, settings: Settings, patience: float, what: str, logger: Logger, purpose: str
-) -> Iterator[Held]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    lock = FileLock(path, mode=0o600)
-    _acquire(lock, path, patience, what, logger)
-    with _noted(lock, purpose), ExitStack() as stack:
-        shared = None
-        if settings.lock_url is not None:
-            shared = SharedLock(settings.lock_url.get_secret_value(), path.stem, purpose, logger)
-            shared.take(max(0.0, patience - (time.monotonic() - began)), what)
-            stack.callback(shared.release)
-        yield Held(time.monotonic() - began, shared)
-
-
-def _acquire(lock: FileLock, path: Path, patience: float, what: str, logger: Logger) -> None:
-    """Take the file's lock, waiting if there is patience, or if its holder is through in a moment."""
-    try:
-        lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 20)
-        return
-    except Timeout:
-        about = _owner(path)
-    seconds = max(patience, _PATIENCE if about.get("purpose") == HOUSEKEEPING else 0.0)
-    began = time.monotonic()
-    try:
-        if seconds:
-            logger.info("%s is running: %s. Waiting up to %.0f s.", what, _describe(about), seconds)
-        lock.acquire(timeout=seconds, poll_interval=_POLL)
-    except Timeout as err:
-        raise _busy(what, _describe(_owner(path))) from err
-    logger.info("Went on after %.0f s of waiting.", time.monotonic() - began)
-
-
-@contextmanager
-def _noted(lock: FileLock, purpose: str) -> Iterator[None]:
-    """Say beside a lock that is held who holds it; give it back at the end."""
-    owner = _owner_file(Path(lock.lock_file))
-    try:
-        about = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            "purpose": purpose,
-        }
-        owner.write_text(json.dumps(about), encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
-
-
-def _busy(what: str, holder: str) -> BusyError:
-    return BusyError(f"{what} is running: {holder}.", "Wait for it to end, or stop that process.")
-
-
-def _owner_file(path: Path) -> Path:
-    return path.with_suffix(".owner.json")
-
-
-def _owner(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(_owner_file(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
-
-
-def _describe(about: dict[str, Any]) -> str:
-    if not about:
-        return "its process has just begun"
-    return f"process {about['pid']} on {about['host']}, since {about['since']}"

@@ -12,7 +12,6 @@ from uuid import NAMESPACE_URL, uuid5
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, runtime, task
@@ -22,6 +21,7 @@ from prefect.events import Event
 
 from sentiflow.data import prepare, reviews
 from sentiflow.errors import UsageError, WorldError
+from sentiflow.locks import file_lock
 from sentiflow.monitoring import drift, text_log
 from sentiflow.monitoring import report as drift_report
 from sentiflow.monitoring.drift import UNKNOWN, Floats, Limits, Unusual
@@ -164,22 +164,17 @@ def watching(dataset: str) -> Iterator[Watch]:
     model = model_name(dataset)
     folder = settings.text_log / model
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(folder / ".look.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as err:
-        raise WorldError(f"Another look at {model} is running.", "Wait for it to end.") from err
     # Beside the texts, as it holds texts, too.
     watch = Watch(
         dataset_name(dataset), model, settings.text_log, f"{socket.gethostname()}:{folder}", folder / _WORK
     )
-    try:
-        _reconcile(watch, settings)
-        watch.work.mkdir(mode=0o700)
-        yield watch
-    finally:
-        shutil.rmtree(watch.work, ignore_errors=True)
-        lock.release()
+    with file_lock(folder / ".look.lock", f"Another look at {model}", "monitoring"):
+        try:
+            _reconcile(watch, settings)
+            watch.work.mkdir(mode=0o700)
+            yield watch
+        finally:
+            shutil.rmtree(watch.work, ignore_errors=True)
 
 
 def _reconcile(watch: Watch, settings: Settings) -> None:

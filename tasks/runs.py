@@ -14,7 +14,6 @@ from importlib.metadata import version
 
 import pyarrow.parquet as pq
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
@@ -25,7 +24,7 @@ from sentiflow import children as parent
 from sentiflow import process
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.errors import prefect_away
-from sentiflow.locks import Held, lock_tag, training_lock
+from sentiflow.locks import lock_tag, training_lock
 from sentiflow.names import dataset_name, model_name
 from sentiflow.orchestration.repair import reconcile, work_folder
 from sentiflow.orchestration.server import flow_run_url
@@ -185,8 +184,10 @@ def training_run(
     began, opened = time.time() - startup, time.perf_counter()
     client = connect(settings)
     experiment = experiment_id(client, settings)
-    with training_lock(model, settings, _patience(settings), get_run_logger()) as held:
-        began, opened = began + held.waited, opened + held.waited  # waiting for another is no work of this one
+    waiting = time.perf_counter()
+    with training_lock(model, settings, _patience(settings), get_run_logger()):
+        waited = time.perf_counter() - waiting  # for another, which is no work of this one
+        began, opened = began + waited, opened + waited
         reconcile(client, experiment, model, settings, "the next run", get_run_logger())
         name = flow_run_tags()["prefect.flow_run_name"]
         planned = RunContext(
@@ -203,7 +204,6 @@ def training_run(
                 yield run
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
-            _tell_of_lost_lock(client, run, held)
 
 
 @contextmanager
@@ -284,18 +284,8 @@ def _closing(client: MlflowClient, run: RunContext) -> Iterator[None]:
 
 
 def _patience(settings: Settings) -> float:
-    """Nobody waits before a terminal's closed door; a schedule does."""
+    """Interactive runs fail at once if the lock is taken; deployment runs wait."""
     return settings.training_wait if runtime.deployment.id else 0.0
-
-
-def _tell_of_lost_lock(client: MlflowClient, run: RunContext, held: Held) -> None:
-    """Say on the run that another training may have run beside it."""
-    if held.lost_to is None:
-        return
-    try:
-        client.set_tag(run.run_id, "lock.lost_to", held.lost_to)
-    except MlflowException as err:
-        get_run_logger().warning("Could not note on the MLflow run that its lock was lost: %s", err.message)
 
 
 def _open(

@@ -8,12 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from flows.cli.console import relayed
 from flows.deployments import deployments
 from sentiflow.console import CONSOLE, escape
-from sentiflow.errors import WorldError
+from sentiflow.locks import file_lock
 from sentiflow.orchestration.deployments import Deployment
 from sentiflow.output import without_login
 from sentiflow.settings import Settings, load_settings
@@ -122,14 +120,6 @@ def _when(applied: "Applied") -> str:
 @contextmanager
 def _alone(folder: Path, what: str) -> Iterator[None]:
     """Refuse a second schedule: both would look after the same runs, or undo each other's deployments."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=1)  # other commands hold it for a moment, to learn whether a schedule runs
-    except Timeout as err:
-        raise WorldError(
-            f"Another `sentiflow schedule` is running {what}.",
-            "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT.",
-        ) from err
-    with lock:
+    hint = "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT."
+    with file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint):
         yield

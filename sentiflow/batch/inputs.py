@@ -109,7 +109,7 @@ def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:
         column = column.cast(column.type.value_type)
     if _is_text(column.type):
         values = _texts(column)
-        return values, [why_not(value, broken=NOT_UTF8) for value in values]
+        return values, [why_not(value) for value in values]
     values = (column.cast(pa.string()) if pa.types.is_temporal(column.type) else column).to_pylist()
     # Not by the value: a date written as text would pass for one.
     return values, ["missing" if why_not(value) == "missing" else f"not text: {column.type}" for value in values]

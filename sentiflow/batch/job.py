@@ -2,8 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from sentiflow.batch.inputs import check_output, open_source
 from sentiflow.batch.output import Job, Parts, Totals, output_lock, output_schema
-from sentiflow.batch.pipeline import Model, Pool, Sample, See, nobody_sees, score_chunks
+from sentiflow.batch.pipeline import Model, Pool, Sample, score_chunks
 from sentiflow.batch.source import Source
 from sentiflow.errors import UsageError, WorldError
 from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
@@ -33,36 +32,20 @@ def text_log(settings: Settings) -> TextLog | None:
     return TextLog(settings.text_log, int(settings.text_log_mb * MEGABYTE))
 
 
+Say = Callable[[str], None]
+
 _SHARE = 8  # of the log that one run may fill: an eighth
 
 
-@contextmanager
-def sampling(settings: Settings, version: Version, say: Callable[[str], None]) -> Iterator[See]:
-    """Gather an even sample of what is scored meanwhile, and write it to the text log when that ends, however.
-
-    A log that cannot be written fails no scoring; ``say`` is told.
-    """
-    log = text_log(settings)
-    if log is None:
-        yield nobody_sees
-        return
-    sample = Sample()
-    try:
-        yield sample.add
-    finally:
-        try:
-            _write(log, sample, version, int(settings.text_log_mb * MEGABYTE) // _SHARE)
-        except OSError as err:
-            say(f"Of what was scored nothing is kept for monitoring: {err}.")
-
-
-def _write(log: TextLog, sample: Sample, version: Version, characters: int) -> None:
+def _log(sample: Sample, version: Version, settings: Settings, log: TextLog, say: Say) -> None:
+    """Write the sampled texts to the log for monitoring; a log that cannot be written fails no scoring."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    rows = sample.rows(characters)
-    log.append([Entry(at, SCORED, version.name, version.number, score, text) for _row, text, score in rows])
+    rows = sample.rows(int(settings.text_log_mb * MEGABYTE) // _SHARE)
+    try:
+        log.append([Entry(at, SCORED, version.name, version.number, score, text) for _row, text, score in rows])
+    except OSError as err:
+        say(f"Of what was scored nothing is kept for monitoring: {err}.")
 
-
-Say = Callable[[str], None]
 
 _WORDS = {
     "source": "input",
@@ -151,9 +134,15 @@ def score_input(
         job = _job(request, source, version, scorer)
         _resume(parts, job, left, say)
         model = Model(version.name, version.number, scorer)
-        with progress("Scoring", source.total) as advance, sampling(settings, version, say) as see:
+        log = text_log(settings)
+        sample = None if log is None else Sample()
+        with progress("Scoring", source.total) as advance:
             pool = _pool(settings, scorer, request.workers)
-            rows = score_chunks(source, model, parts, request.workers, advance, see, pool)
+            try:
+                rows = score_chunks(source, model, parts, request.workers, advance, sample, pool)
+            finally:
+                if log is not None and sample is not None:
+                    _log(sample, version, settings, log, say)
         _check_read(source, job, parts)
         totals = parts.finish(output_schema(source))
     return Scored(output, version, totals, rows, time.monotonic() - began)
@@ -166,14 +155,13 @@ def _choose(
     name = None if request.dataset is None else model_name(request.dataset)
     usual = find_version(settings, name, request.version)
     if left and request.version is None and (left.model, left.version) != (usual.name, usual.number):
-        begun = _find(settings, left) if left.model == usual.name else None
-        scorer = begun and _load_begun(settings, begun)
-        if begun and scorer and _job(request, source, begun, scorer) == left:
+        begun = _begun(settings, left) if left.model == usual.name else None
+        if begun and _job(request, source, *begun) == left:
             say(
-                f"Version {begun.number} scores, as the unfinished run began with it; "
+                f"Version {left.version} scores, as the unfinished run began with it; "
                 f"a new run would take version {usual.number} ({usual.why})."
             )
-            return begun, scorer
+            return begun
     return usual, load_scorer(settings, usual)
 
 
@@ -186,23 +174,19 @@ def _pool(settings: Settings, scorer: TextScorer, workers: int | None) -> Pool |
     return DaskWorkers(settings, scorer, workers)
 
 
-def _load_begun(settings: Settings, version: Version) -> TextScorer:
+def _begun(settings: Settings, left: Job) -> tuple[Version, TextScorer] | None:
+    """What an unfinished run began to score with, unless that version was deleted since."""
     try:
-        return load_scorer(settings, version)
+        version = find_version(settings, left.model, left.version)
+    except UsageError:
+        return None
+    try:
+        return replace(version, why="an unfinished run began with it"), load_scorer(settings, version)
     except WorldError as err:
         raise WorldError(
             f"The unfinished run scored with version {version.number}, which is gone: {err.args[0]}",
             "Begin anew with --restart.",
         ) from err
-
-
-def _find(settings: Settings, left: Job) -> Version | None:
-    """The version that an unfinished run began with, unless it was deleted since."""
-    try:
-        version = find_version(settings, left.model, left.version)
-    except UsageError:
-        return None
-    return replace(version, why="an unfinished run began with it")
 
 
 def _job(request: Request, source: Source, version: Version, scorer: TextScorer) -> Job:

@@ -1,9 +1,7 @@
 """The output of scoring: a Parquet file, written in parts that a later run continues."""
 
 import json
-import os
 import shutil
-import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from sentiflow.batch.source import Chunk, Reject, Source, numbers, strings
 from sentiflow.errors import WorldError
 from sentiflow.files import PARTIAL, create_private, publish
+from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
 
 
@@ -29,34 +27,17 @@ def output_lock(output: Path) -> Iterator[None]:
     """Hold an output while it is made; its folder is made, too.
 
     Raises:
-        WorldError: another process holds it; the message says which.
+        BusyError: another process holds it; the message says which.
         OSError: the folder cannot be made or written to.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
     path = output.with_name(f".{output.name}.lock")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as err:
-        if not path.exists():
-            raise WorldError(f"Cannot write into {output.parent}.", "Name another place with -o.") from err
-        raise WorldError(
-            f"{output} is being made already, by {_owner(path)}.",
-            "Wait for it, or name another with -o.",
-        ) from err
-    try:
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # while held: who waits for this file finds it gone, and opens the next
-        lock.release()
-
-
-def _owner(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") or "a process that has just begun"
-    except FileNotFoundError:
-        return "a process that has just ended"
+    with file_lock(
+        path, f"Another scoring into {output}", "scoring", hint="Wait for it, or name another output with -o."
+    ):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while held: who waits for this file finds it gone, and opens the next
 
 
 _OWN = ".parquet"

@@ -5,7 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -169,8 +169,6 @@ class _Worker:
         return f"by signal {-code}" if code < 0 else f"with exit code {code}"
 
 
-See = Callable[[Chunk, Scores], None]
-
 _WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others would only be starting
 _WAITING = 2  # chunks a worker has before it: one to score, one to score next
 
@@ -210,10 +208,6 @@ class Pool(Protocol):
         """Score some texts, without waiting for it."""
 
 
-def nobody_sees(_chunk: Chunk, _scores: Scores) -> None:
-    """Takes no notice of what is scored."""
-
-
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -225,7 +219,7 @@ def score_chunks(
     parts: Parts,
     workers: int | None,
     advance: Advance,
-    see: See = nobody_sees,
+    sample: Sample | None = None,
     pool: Pool | None = None,
 ) -> int:
     """Score every chunk that is not finished yet, and keep it.
@@ -236,7 +230,7 @@ def score_chunks(
         parts: what is finished; grows.
         workers: processes; by default one a core, or none where starting them takes longer than the work.
         advance: told the units of the input that are done.
-        see: shown each chunk and its scores.
+        sample: gets each chunk and its scores.
         pool: scores in place of such processes.
 
     Returns:
@@ -252,7 +246,8 @@ def score_chunks(
     with closing(_scored(_unfinished(source, parts, advance), model.scorer, pool)) as scored:
         for chunk, scores in scored:
             parts.add(chunk.number, to_table(chunk, scores, model.name, model.version, schema), chunk.rejects)
-            see(chunk, scores)
+            if sample is not None:
+                sample.add(chunk, scores)
             advance(chunk.units)
             rows += len(chunk)
     return rows

@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 import json
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,6 @@ from sentiflow.batch.source import (
     MISSING,
     MOST,
     NOT_UTF8,
-    SURROGATE,
     TOO_LONG,
     Row,
     RowSource,
@@ -26,13 +24,6 @@ from sentiflow.batch.source import (
 )
 from sentiflow.errors import UsageError
 
-# Bytes that are no UTF-8 are decoded to U+DC80 to U+DCFF, so no file can hold these two.
-_END, _CUT = "\ud800", "\ud801"
-_LONGEST = 2 * MOST  # characters of a record: one whose quote stays open must not take all the file with it
-# Characters read twice for the sake of stray quotes: so many, and so many times what has been read; then, until
-# more has been read, a quote ends with its line. A file full of them takes a multiple of its size, not its square.
-_PATIENCE, _REPEATS = 8_000_000, 2
-UNCLOSED = "a quote is never closed"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -69,7 +60,7 @@ class CsvTable(RowSource):
             return MISSING
         if not all(is_unicode(fields[k]) for k in self._kept):
             return NOT_UTF8
-        return why_not(text, broken=NOT_UTF8)
+        return why_not(text)
 
     def _header(self) -> list[str]:
         with self.path.open("rb") as stream:
@@ -87,92 +78,58 @@ class CsvTable(RowSource):
         return [beginning(name) if not is_unicode(name) else name for name in fields]
 
     def _records(self) -> Generator[tuple[list[str], str, int]]:
-        """Every record, the header first, with what is wrong with it and the bytes read so far."""
+        """Every record, the header first, with what is wrong with it and the bytes read so far.
+
+        Raises:
+            UsageError: a quote is never closed; the message names the line.
+        """
         csv.field_size_limit(MOST)  # the default, 131,072 characters, is less than a long text
         with self.path.open("rb") as stream:
             lines = _Lines(stream)
             reader = csv.reader(lines)
             while True:
-                fields, wrong = _next(reader, lines)
-                if wrong in (UNCLOSED, TOO_LONG):
-                    # One stray quote must not swallow the rest: only its own line is lost to it.
-                    fields, reader = lines.back_to_second(), csv.reader(lines)
-                if fields == [_END]:
+                first = lines.number + 1
+                try:
+                    fields, wrong = next(reader), ""
+                except StopIteration:
                     return
+                except csv.Error as err:
+                    fields, wrong = [lines.beginning], str(err)
+                # A record takes more lines than one only while a quote is open.
+                if lines.ended or (wrong and lines.number > first):
+                    raise UsageError(
+                        f"{self.path}: the row that begins in line {first:,} opens a quote that is never closed.",
+                        "Close it, or double it where it belongs to the text. What was scored before it is kept.",
+                    )
                 if fields:
                     yield fields, wrong, stream.tell()
 
 
 class _Lines(Iterator[str]):
-    """Lines as ``csv`` wants them, none too long to hold, and a mark behind the last.
+    """Lines as ``csv`` wants them, none too long to hold.
 
-    The mark becomes a record of its own, or the end of a field whose quote is never closed.
+    Attributes:
+        number: of the last line; 1 is the first.
+        beginning: of that line.
+        ended: whether the end was reached; in the middle of a record, when the reader gave one all the same.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._lines = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
-        self._again: deque[str] = deque()
-        self._ended = False
-        self.record: list[str] = []
-        """Lines of the record that is being read."""
-        self._cut_short = False
-        self._held = self._done = self._twice = 0  # characters: of the record, of all before it, read again
+        self._text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+        self.number, self.beginning, self.ended = 0, "", False
 
     def __next__(self) -> str:
-        if self.record and (self._held > _LONGEST or self._twice > _PATIENCE + _REPEATS * self._done):
-            return self._end_here()
-        line = self._again.popleft() if self._again else self._read()
-        self.record.append(line)
-        self._held += len(line)
-        return line
-
-    def _end_here(self) -> str:
-        """End whatever quote is open: the mark, then nothing more until another record begins."""
-        if self._cut_short:
+        line = self._text.readline(MOST + 1)
+        if not line:
+            self.ended = True
             raise StopIteration
-        self._cut_short = True
-        return _END
-
-    def begin(self) -> None:
-        """Begin another record."""
-        self._cut_short = False
-        self._done += self._held
-        self._held = 0
-        self.record.clear()
-
-    def back_to_second(self) -> list[str]:
-        """The first line of the record as it stands; those after it will be read again."""
-        first, *others = self.record
-        self._again.extendleft(reversed(others))
-        self._twice += self._held - len(first)
-        self._held = len(first)
-        return [first.rstrip(_CUT + "\r\n")]
-
-    def _read(self) -> str:
-        line = self._lines.readline(MOST)
-        if len(line) == MOST and line[-1] not in "\r\n":
-            line = line[:-1] + _CUT
-            while (rest := self._lines.readline(MOST)) and rest[-1] not in "\r\n":
+        self.number += 1
+        self.beginning = beginning(line)
+        if len(line) > MOST and line[-1] not in "\r\n":
+            while (rest := self._text.readline(MOST)) and rest[-1] not in "\r\n":
                 pass
-        if not line and self._ended:
-            raise StopIteration
-        self._ended = not line
-        return line or _END
-
-
-def _next(reader: "Iterator[list[str]]", lines: _Lines) -> tuple[list[str], str]:
-    """The next record and what is wrong with it."""
-    lines.begin()
-    try:
-        fields = next(reader)
-    except csv.Error as err:
-        return ["".join(lines.record)], TOO_LONG if "field limit" in str(err) else f"not CSV: {err}"
-    if len(fields) and fields != [_END]:
-        if fields[-1].endswith(_END):
-            return fields, UNCLOSED
-        if any(field.endswith(_CUT) for field in fields):
-            return fields, TOO_LONG
-    return fields, ""
+            raise csv.Error(TOO_LONG)
+        return line
 
 
 _BOM = b"\xef\xbb\xbf"
@@ -212,7 +169,7 @@ class JsonLines(RowSource):
         except RecursionError:
             return "", "nested too deeply", ()
         if not all(is_unicode(value) for value in kept if value):
-            return "", SURROGATE, ()
+            return "", NOT_UTF8, ()
         return text, "", kept
 
     def _keys(self) -> tuple[list[str], bool]:

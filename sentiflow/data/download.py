@@ -6,17 +6,17 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pooch
 import requests
-from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
 
 from sentiflow.errors import UnreachableError, WorldError
+from sentiflow.locks import file_lock
 from sentiflow.output import redact
 from sentiflow.progress import Advance, Progress, no_progress
 
@@ -60,8 +60,8 @@ def fetch_file(
         WorldError: what came is too large or has another hash; nothing is kept of it.
         OSError: the target's folder cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
+    lock = target.with_name(f".{target.name}.lock")
+    with file_lock(lock, f"Another download of {target.name}", "download", patience=deadline, logger=logger):
         if target.exists() and pooch.hashes.hash_matches(target, sha256):
             with contextlib.suppress(PermissionError):  # a folder that is read only is cleared by nobody
                 os.utime(target)  # its last use: files that nothing used for long are cleared away
@@ -88,20 +88,6 @@ def fetch_file(
                 "Nothing of it was kept. Check the address and its hash in the settings.",
             ) from None
         return True
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.warning("Waiting for another process that fetches %s.", target.name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Download:

@@ -193,10 +193,6 @@ class Traits:
     unknown: NDArray[np.float64]
     negated: Rows
 
-    def take(self, rows: NDArray[np.int64]) -> "Traits":
-        """The traits of some reviews, by their row numbers."""
-        return Traits(self.unknown[rows], self.negated[rows])
-
 
 @dataclass(frozen=True)
 class Slice:

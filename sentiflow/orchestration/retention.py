@@ -5,7 +5,6 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import numpy as np
-from filelock import FileLock, Timeout
 from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
@@ -23,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from sentiflow.data.reviews import used_at, vocabulary_file
 from sentiflow.files import PARTIAL
-from sentiflow.locks import HOUSEKEEPING, own_lock
+from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import model_name
 from sentiflow.orchestration.repair import Care, size_of
 from sentiflow.settings import Settings
@@ -190,11 +188,14 @@ def remove_old_files(settings: Settings, kept: Collection[str]) -> Care:
     care, data = Care(), settings.data_dir
     before = time.time() - settings.keep_files_days * _DAY_SECONDS
     for folder in _folders(data / "work"):
-        with care.attempt(f"remove {folder}"), own_lock(folder.name, settings, HOUSEKEEPING) as free:
+        with care.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free:
                 _remove(folder, "work files of no living run", care)
     for folder in _folders(data / "datasets"):
-        with care.attempt(f"clean {folder}"), own_lock(model_name(folder.name), settings, HOUSEKEEPING) as free:
+        with (
+            care.attempt(f"clean {folder}"),
+            if_free(lock_file(model_name(folder.name), settings), HOUSEKEEPING) as free,
+        ):
             if free:
                 _clean_dataset(folder, before, kept, care)
     for folder in _folders(data / "downloads"):
@@ -209,7 +210,7 @@ def remove_old_files(settings: Settings, kept: Collection[str]) -> Care:
 
 def _clean_dataset(folder: Path, before: float, kept: Collection[str], care: Care) -> None:
     """Remove old tables with their words, what a killed preparation left, and notes that lead nowhere."""
-    with _if_free(folder / ".lock") as free:
+    with if_free(folder / ".lock") as free:
         if not free:  # it is being prepared
             return
         for table in sorted(folder.glob("*.parquet")):
@@ -238,7 +239,7 @@ def _clean_download(folder: Path, before: float, care: Care) -> None:
     """Remove what killed downloads left, and files that nothing used; each has a lock beside it."""
     for path in sorted(folder.glob(".*.lock")):
         target = folder / path.name.removeprefix(".").removesuffix(".lock")
-        with _if_free(path) as free:
+        with if_free(path) as free:
             if not free:  # it is being fetched
                 continue
             for leftover in sorted(folder.iterdir()):
@@ -246,20 +247,6 @@ def _clean_download(folder: Path, before: float, care: Care) -> None:
                     _remove(leftover, "left by a killed download", care)
             if target.exists() and target.stat().st_mtime < before:
                 _remove(target, "download, unused", care)
-
-
-@contextmanager
-def _if_free(path: Path) -> Iterator[bool]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def _remove(path: Path, why: str, care: Care) -> None:

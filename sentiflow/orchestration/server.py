@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock, Timeout
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
@@ -25,6 +24,7 @@ from sentiflow.children import Child
 from sentiflow.console import CONSOLE
 from sentiflow.errors import WorldError
 from sentiflow.files import publish
+from sentiflow.locks import if_free
 from sentiflow.output import redact, without_login
 from sentiflow.settings import Settings, load_settings
 
@@ -259,8 +259,9 @@ def _find(settings: Settings) -> Server | None:
     process can have taken it.
     """
     note = _note(settings)
-    if not note.exists() or _is_free(schedule_folder(settings) / "lock"):
-        return None
+    with if_free(schedule_folder(settings) / "lock") as free:
+        if free or not note.exists():
+            return None
     try:
         server = Server(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
@@ -268,14 +269,6 @@ def _find(settings: Settings) -> Server | None:
     os.environ |= {"PREFECT_API_URL": f"{server.ui}/api", "PREFECT_API_AUTH_STRING": server.login}
     refresh_global_settings_context()
     return Server(server.ui, "the server of `sentiflow schedule`", server.login)
-
-
-def _is_free(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return True
-    except Timeout:
-        return False
 
 
 def _note(settings: Settings) -> Path:

@@ -46,12 +46,8 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """What the run is; runs older than the tag are told by what they hold."""
-        if KIND in self.tags:
-            return self.tags[KIND]
-        if self.parent is not None:
-            return SEED
-        return REPEATS if "repeats" in self.params else TRAINING
+        """What the run is."""
+        return self.tags.get(KIND, TRAINING)
 
     @property
     def parent(self) -> str | None:

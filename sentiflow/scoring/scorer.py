@@ -103,7 +103,6 @@ def _words(
 
 
 FORMAT = 3  # of the three files below; a reader refuses what it does not know
-_READABLE = (2, FORMAT)  # 2 knew one direction and the last state alone
 WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"
@@ -191,10 +190,9 @@ class TextScorer:
             OSError: a file is missing.
         """
         config = _read_json(folder / CONFIG)
-        if not isinstance(config, dict) or config.get("format") not in _READABLE:
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
             found = config.get("format") if isinstance(config, dict) else config
-            readable = " and ".join(map(str, _READABLE))
-            raise ValueError(f"{folder}: scorer format {found!r:.60}, this code reads {readable}")
+            raise ValueError(f"{folder}: scorer format {found!r:.60}, this code reads {FORMAT}")
         length = config.get("sequence_length")
         if type(length) is not int or not 1 <= length <= MAX_LENGTH:
             raise ValueError(f"{folder}: sequence_length must be from 1 to {MAX_LENGTH:,}, got {length!r:.60}")

@@ -12,8 +12,8 @@ OUT_OF_VOCABULARY = 2
 FIRST_WORD = 4  # rank 1; id 3 is never used, as in `keras.datasets.imdb`
 OFFSET = FIRST_WORD - 1
 
-_FILTERED = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
-_TO_SPACE = str.maketrans(_FILTERED, " " * len(_FILTERED))
+FILTERED = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+_TO_SPACE = str.maketrans(FILTERED, " " * len(FILTERED))
 
 
 def tokenize(text: str) -> list[str]:

@@ -15,8 +15,7 @@ Array = NDArray[np.float32]
 LAST, MEAN = "last", "mean"
 
 _NO_ARRAYS = ("mask_zero", "pooling", "others")
-# Files of scorer format 2 know none of these.
-_SINCE_FORMAT_3 = ("pooling", "others", "backward_kernel", "backward_recurrent_kernel", "backward_bias")
+_BACKWARD = ("backward_kernel", "backward_recurrent_kernel", "backward_bias")
 
 
 class Direction(NamedTuple):
@@ -59,7 +58,7 @@ class Weights:
         u = self.bias.size
         arrays = self._arrays()
         recurrence = [(d, u), (u, u), (u,)]
-        backward = recurrence if len(arrays) > len(_REQUIRED) - 1 else []
+        backward = recurrence if any(getattr(self, name) is not None for name in _BACKWARD) else []
         expected = [(v, d), *recurrence, (2 * u if backward else u, 1), (1,), *backward]
         found = [array.shape for array in arrays]
         if found != expected:
@@ -106,7 +105,7 @@ class Weights:
 
     @classmethod
     def load(cls, path: Path) -> "Weights":
-        """Read what ``save`` wrote, now or for scorer format 2.
+        """Read what ``save`` wrote.
 
         Raises:
             ValueError: the file is damaged, lacks an array, or holds one of the wrong shape.
@@ -134,8 +133,8 @@ class Weights:
         own: dict[str, Any] = {
             field.name: found[prefix + field.name] for field in fields(cls) if prefix + field.name in found
         }
-        own["mask_zero"], own["pooling"] = bool(own["mask_zero"]), str(own.get("pooling", LAST))
+        own["mask_zero"], own["pooling"] = bool(own["mask_zero"]), str(own["pooling"])
         return cls(**own)
 
 
-_REQUIRED = [field.name for field in fields(Weights) if field.name not in _SINCE_FORMAT_3]
+_REQUIRED = [field.name for field in fields(Weights) if field.name not in (*_BACKWARD, "others")]

@@ -20,7 +20,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -117,28 +117,16 @@ class Journal(JournalFileBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._flock = path, FileLock(path.with_suffix(".lock"))
-        super().__init__(str(path), _DyingLock(self._flock))
+        # It ends with its process; Optuna's own locks would be waited for half a minute after a kill.
+        lock: Any = FileLock(path.with_suffix(".lock"))
+        self._path, self._flock = path, lock
+        super().__init__(str(path), lock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write lines."""
         with self._flock:
             _cut_torn_line(self._path)
             super().append_logs(logs)
-
-
-class _DyingLock(JournalFileOpenLock):
-    """A lock that dies with its process; Optuna's own would be waited for half a minute after a kill."""
-
-    def __init__(self, lock: FileLock) -> None:
-        self._lock = lock
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
 
 
 def _cut_torn_line(path: Path) -> None:

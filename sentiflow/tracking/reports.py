@@ -1,9 +1,7 @@
 """Reports of runs, made from the tracking store."""
 
-import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +10,12 @@ import pyarrow.parquet as pq
 
 from sentiflow.data import reviews
 from sentiflow.errors import WorldError
-from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
 from sentiflow.reports import run as one
 from sentiflow.reports.page import Report
-from sentiflow.reports.summary import PARAMETERS, Account, Tested
+from sentiflow.reports.summary import Account, Tested
 from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -28,10 +25,6 @@ from sentiflow.tracking.versions import load_scorer
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-
-
-_SUMMARY = "model_summary.txt"
-_TOTAL = re.compile(r"Total params: ([\d,]+)")
 
 
 def gather(store: Store, records: Sequence[RunRecord], settings: Settings, folder: Path) -> list[Account]:
@@ -71,10 +64,10 @@ class _Gathering:
         table = self._table()
         tested = self._tested() if table is not None else None
         return Account(
-            self._with_parameters(),
+            self._record,
             self._store.history(self._record.run_id),
             table,
-            None if table is None else self._traits(table, tested),
+            None if table is None else self._traits(),
             tested,
             None if tested is None else self._scorer(),
             self._version,
@@ -105,18 +98,12 @@ class _Gathering:
             )
         return found
 
-    def _traits(self, table: ScoreTable, tested: Tested | None) -> Traits | None:
-        """As the run noted them, else measured on the dataset."""
+    def _traits(self) -> Traits | None:
         path = self._store.file(self._record, SCORES, self._folder)
-        if path is not None and {"unknown", "negated"} <= set(pq.read_schema(path).names):
-            columns = pq.read_table(path, columns=["unknown", "negated"])
-            return Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
-        rows = None if tested is None else tested.rows(table.review_id)
-        size = self._record.params.get("vocabulary_size", "")
-        if tested is None or rows is None or not size.isdecimal():
-            self._missing.append("Its score table is of an older kind: no slices by words without the reviews.")
+        if path is None:
             return None
-        return metrics.traits_of(tested.test, tested.words, int(size)).take(rows)
+        columns = pq.read_table(path, columns=["unknown", "negated"])
+        return Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
 
     def _scorer(self) -> TextScorer | None:
         if self._version is None:
@@ -128,15 +115,6 @@ class _Gathering:
         except WorldError as err:
             self._missing.append(f"No word-by-word readings: {err.args[0]}")
             return None
-
-    def _with_parameters(self) -> RunRecord:
-        """An older run tells how many numbers it trained in its summary of the network alone."""
-        record = self._record
-        path = None if PARAMETERS in record.metrics else self._store.file(record, _SUMMARY, self._folder)
-        told = _TOTAL.search(path.read_text(encoding="utf-8")) if path is not None else None
-        if told is None:
-            return record
-        return replace(record, metrics={**record.metrics, PARAMETERS: float(told[1].replace(",", ""))})
 
 
 def _tested(settings: Settings, dataset: str, digest: str) -> Tested | None:

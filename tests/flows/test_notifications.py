@@ -1,7 +1,7 @@
 """The webhook hears of every flow run that failed or crashed, once."""
 
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,8 +96,8 @@ def test_a_run_of_a_schedule_waits_for_the_lock_and_is_told_once_when_its_proces
             assert client.search_runs(["1"]) == []
             holder.kill()
             until(lambda: any("train/loss" in run.data.metrics for run in client.search_runs(["1"])))
-            owner = json.loads((world.root / "data" / "locks" / "sample-sentiment.owner.json").read_text())
-            os.kill(owner["pid"], signal.SIGKILL)
+            holder_note = (world.root / "data" / "locks" / "sample-sentiment.lock").read_text()
+            os.kill(int(re.search(r"process (\d+) on", holder_note)[1]), signal.SIGKILL)
             until(lambda: prefect.read_flow_run(flow_run.id).labels.get("sentiflow.notified"))
         care = housekeeping()
         assert prefect.read_flow_run(flow_run.id).state_name == "Crashed"

@@ -9,15 +9,13 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from sentiflow.errors import BusyError
-from sentiflow.locks import HOUSEKEEPING, check_free, lock_tag, own_lock, training_lock
+from sentiflow.locks import HOUSEKEEPING, check_free, if_free, lock_file, lock_tag, training_lock
 from tests.world import ROOT, World
 
 HOLD = """
 import logging, signal, sys, time
 from sentiflow.settings import load_settings
-from sentiflow import locks as lock_session
 from sentiflow.locks import training_lock
-lock_session.GRACE = 0.0
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs tests behind itself ignores it
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 with training_lock(sys.argv[2], load_settings(), patience=float(sys.argv[1])):
@@ -54,7 +52,9 @@ def line_with(word: str, made: "subprocess.Popen[str]") -> str:
 def test_who_has_no_patience_is_told_at_once_who_holds_the_lock(world: World) -> None:
     with process(world) as holder:
         line_with("held", holder)
-        with pytest.raises(BusyError, match=f"Another training of mine is running: process {holder.pid} on "):
+        with pytest.raises(
+            BusyError, match=f"Another training of mine is running: training, process {holder.pid} on "
+        ):
             training_lock("mine", world.settings).__enter__()
 
 
@@ -88,7 +88,7 @@ def test_a_look_of_housekeeping_refuses_no_training(world: World) -> None:
         with training_lock("mine", world.settings):
             taken.set()
 
-    with own_lock("mine", world.settings, HOUSEKEEPING) as free:
+    with if_free(lock_file("mine", world.settings), HOUSEKEEPING) as free:
         assert free
         thread = threading.Thread(target=train)
         thread.start()
@@ -100,11 +100,11 @@ def test_a_look_of_housekeeping_refuses_no_training(world: World) -> None:
 def test_housekeeping_does_not_get_a_lock_that_is_held(world: World) -> None:
     with process(world) as holder:
         line_with("held", holder)
-        with own_lock("mine", world.settings, HOUSEKEEPING) as free:
+        with if_free(lock_file("mine", world.settings), HOUSEKEEPING) as free:
             assert not free
         holder.kill()
         holder.wait()
-        with own_lock("mine", world.settings, HOUSEKEEPING) as free:
+        with if_free(lock_file("mine", world.settings), HOUSEKEEPING) as free:
             assert free
 
 
@@ -120,16 +120,23 @@ def test_no_driver_is_loaded_without_a_shared_lock() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_a_look_finds_who_trains_and_neither_a_free_lock_nor_housekeeping(world: World) -> None:
+def test_a_check_finds_who_trains_and_waits_for_housekeeping(world: World) -> None:
     check_free("mine", world.settings)
     with process(world) as holder:
         line_with("held", holder)
-        with pytest.raises(BusyError, match=f"Another training of mine is running: process {holder.pid} on "):
+        with pytest.raises(
+            BusyError, match=f"Another training of mine is running: training, process {holder.pid} on "
+        ):
             check_free("mine", world.settings)
         check_free("other", world.settings)
     check_free("mine", world.settings)
-    with training_lock("mine", world.settings, purpose=HOUSEKEEPING):
-        check_free("mine", world.settings)
+    with if_free(lock_file("mine", world.settings), HOUSEKEEPING):
+        thread = threading.Thread(target=check_free, args=("mine", world.settings))
+        thread.start()
+        thread.join(1.5)
+        assert thread.is_alive()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_a_training_is_not_refused_by_those_that_only_look(world: World) -> None:

@@ -51,7 +51,7 @@ def test_a_training_learns_of_another_one_before_anything_is_started(world: Worl
         done = world.run(*arguments, "--dataset", "sample")
         loaded = modules_of(*arguments, "--dataset", "sample", world=world)
     assert done.returncode == 3
-    assert f"Another training of sample-sentiment is running: process {os.getpid()} on " in done.stderr
+    assert f"Another training of sample-sentiment is running: training, process {os.getpid()} on " in done.stderr
     assert "Prefect" not in done.stderr
     assert not loaded & {"mlflow", "prefect", "tensorflow"}
 

@@ -83,10 +83,8 @@ def test_trainings_fire_on_schedule_and_never_overlap(home: Home, starts: list[S
 
 def test_a_second_schedule_of_the_same_data_folder_is_refused(home: Home, starts: list[Scheduled]) -> None:
     done = home.run("schedule")
-    assert (done.returncode, "Another `sentiflow schedule` is running with this data folder" in done.stderr) == (
-        3,
-        True,
-    )
+    assert done.returncode == 3
+    assert "Another `sentiflow schedule` with this data folder is running: schedule, process" in done.stderr
 
 
 def test_a_second_schedule_of_another_project_does_not_take_the_server_over(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.batch.source import MISSING, NOT_UTF8, SURROGATE, TOO_LONG
+from sentiflow.batch.source import MISSING, NOT_UTF8, TOO_LONG
 from sentiflow.batch.text_tables import JsonLines
 from sentiflow.errors import UsageError
 
@@ -37,7 +37,7 @@ GOOD = b'{"text": "good"}'
         (b'{"text": ""}', "blank text"),
         (b'{"text": " \\n"}', "blank text"),
         (b'{"text": "caf\xe9"}', NOT_UTF8),
-        (b'{"text": "\\ud83d"}', SURROGATE),
+        (b'{"text": "\\ud83d"}', NOT_UTF8),
         (b'{"text": "good"', "not JSON: Expecting ',' delimiter at character 15"),
         (b"good", "not JSON: Expecting value at character 0"),
         (b'["good"]', "not an object: array"),
@@ -81,7 +81,7 @@ def test_kept_values_are_text_or_json(path: Path, job: Callable) -> None:
 def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callable) -> None:
     path.write_text('{"text": "good", "id": "\\udfff"}\n{"text": "good", "id": 1}\n')
     done = job(path, keep=("id",))
-    assert [(row["row"], row["reason"]) for row in done.rejects] == [(0, SURROGATE)]
+    assert [(row["row"], row["reason"]) for row in done.rejects] == [(0, NOT_UTF8)]
     assert [row["row"] for row in done.scored] == [1]
 
 

@@ -5,8 +5,7 @@ import string
 import numpy as np
 import pytest
 
-from sentiflow.batch import words as module
-from sentiflow.batch.words import BulkScorer, Encoder
+from sentiflow.batch.words import BulkScorer
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import TextScorer, Vocabulary, Weights, pad
 
@@ -27,7 +26,7 @@ WORDS = [
     "don't",
     "x" * 300,
 ]
-IMPOSSIBLE = ["well-made", "Good", "a b"]  # no text gives these words
+IMPOSSIBLE = ["well-made", "Good", "a b", "", " "]  # no text gives these words
 
 
 def scorer_of(words: list[str], length: int, size: int) -> TextScorer:
@@ -57,21 +56,9 @@ EDGES = [
 @pytest.mark.parametrize("length", [1, 2, 6, 7, 50])
 def test_edges_give_the_ids_that_the_vocabulary_gives(length: int, size: int) -> None:
     scorer = scorer_of(WORDS + IMPOSSIBLE, length, size)
-    np.testing.assert_array_equal(Encoder(scorer).encode(EDGES), slowly(scorer, EDGES))
+    np.testing.assert_array_equal(BulkScorer(scorer).encode(EDGES), slowly(scorer, EDGES))
     for text in EDGES:
-        np.testing.assert_array_equal(Encoder(scorer).encode([text]), slowly(scorer, [text]))
-
-
-def test_texts_over_the_bounds_of_a_group_and_longer_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST", 400)  # also less than the words together
-    scorer = scorer_of(WORDS, 6, 100)
-    texts = [f"{'good the ' * (k % 60)}ß {k}" for k in range(500)] + [
-        "x" * 300,
-        "x" * 399,
-        "x" * 400,
-        "the " * 100,
-    ]
-    np.testing.assert_array_equal(Encoder(scorer).encode(texts), slowly(scorer, texts))
+        np.testing.assert_array_equal(BulkScorer(scorer).encode([text]), slowly(scorer, [text]))
 
 
 def test_a_vocabulary_of_real_size_finds_each_of_its_words_and_no_other() -> None:
@@ -80,12 +67,12 @@ def test_a_vocabulary_of_real_size_finds_each_of_its_words_and_no_other() -> Non
     texts = [" ".join(words[k : k + 3]) for k in range(0, 99_999, 3)] + [
         f"{word}_x{word}é" for word in words[:5_000]
     ]
-    np.testing.assert_array_equal(Encoder(scorer).encode(texts), slowly(scorer, texts))
+    np.testing.assert_array_equal(BulkScorer(scorer).encode(texts), slowly(scorer, texts))
 
 
 def test_no_text_gives_no_row() -> None:
     scorer = scorer_of(WORDS, 6, 100)
-    assert Encoder(scorer).encode([]).shape == (0, 6)
+    assert BulkScorer(scorer).encode([]).shape == (0, 6)
     assert BulkScorer(scorer).score([]).shape == (0,)
 
 
@@ -108,4 +95,4 @@ def test_the_real_reviews_give_their_own_ids(imdb: tuple[Reviews, Vocabulary]) -
     test = content.of("test")
     scorer = scorer_of(list(vocabulary.words), 500, 10_000)
     texts = [vocabulary.decode(ids, unknown="") for ids in test.tokens]
-    np.testing.assert_array_equal(Encoder(scorer).encode(texts), test.padded(500, 10_000))
+    np.testing.assert_array_equal(BulkScorer(scorer).encode(texts), test.padded(500, 10_000))

@@ -341,7 +341,7 @@ def test_who_waits_for_another_fetch_is_told(server: Server, target: Path, told:
     with FileLock(target.parent / ".file.bin.lock"):
         thread = threading.Thread(target=fetch, args=(server.url("good"), target))
         thread.start()
-        assert told("Waiting for another process that fetches file.bin.")
+        assert told("Another download of file.bin is running: ")
         assert server.asked == []
     thread.join()
     assert target.read_bytes() == CONTENT

@@ -70,14 +70,6 @@ def test_cost_tells_stages_speed_and_parameters(page: Page) -> None:
     assert "evaluate, seconds" not in found  # the run does not say
 
 
-def test_an_older_run_tells_its_scoring_speed_by_its_whole_evaluation() -> None:
-    older = account(of=record(metrics={"time/evaluate": 2.0}))
-    assert older.scored_per_second == 3.0
-    assert (
-        account(of=record(metrics={"time/evaluate": 2.0, "test/reviews_per_second": 9.0})).scored_per_second == 9.0
-    )
-
-
 def test_only_fields_that_differ_from_the_recipe_or_from_seed_are_shown() -> None:
     given = {"recipe": "tuned", "epochs": "3", "learning_rate": "0.001", "optimizer": "rmsprop"}
     found = rows(Page(run.report(account(of=record(params=given))).page()), "field")

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -105,23 +104,8 @@ def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, versio
     scorer.save(tmp_path)
     config = {"sequence_length": 6, **version}
     (tmp_path / "scorer.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(ValueError, match="this code reads 2 and 3"):
+    with pytest.raises(ValueError, match="this code reads 3"):
         TextScorer.load(tmp_path)
-
-
-def test_a_folder_of_format_2_scores_as_it_did(tmp_path: Path) -> None:
-    """One word of input 2, one unit: tanh(2 * 0.5 + 0.25) after the marker's state, worked by hand."""
-    arrays = {
-        "embedding": [[0.0], [0.0], [0.0], [0.0], [2.0]], "kernel": [[0.5]], "recurrent_kernel": [[0.5]],
-        "bias": [0.25], "dense_kernel": [[3.0]], "dense_bias": [-1.0],
-    }  # fmt: skip
-    exact = {name: np.array(values, np.float32) for name, values in arrays.items()}
-    np.savez(tmp_path / "weights.npz", **exact, mask_zero=True)
-    (tmp_path / "vocabulary.json").write_text('["good"]', encoding="utf-8")
-    (tmp_path / "scorer.json").write_text('{"format": 2, "sequence_length": 6}', encoding="utf-8")
-    state = math.tanh(2 * 0.5 + 0.25 + 0.5 * math.tanh(0.25))
-    expected = 1 / (1 + math.exp(-(3 * state - 1)))
-    assert TextScorer.load(tmp_path).score(["Good!"])[0] == pytest.approx(expected, abs=1e-15)
 
 
 CONFIG = '{"format": 3, "sequence_length": %s}'

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy
 
-from sentiflow.scoring import Weights, forward
+from sentiflow.scoring import Weights
 from tests.sentiflow.scoring.test_forward import ARRAYS, BACKWARD, every_kind, random_weights
 
 BOTH_WAYS = random_weights(mask_zero=True, both_ways=True)
@@ -68,16 +68,6 @@ def test_an_unknown_pooling_is_refused() -> None:
         replace(random_weights(), pooling="max")
 
 
-def test_a_file_of_before_poolings_and_ways_back_is_read_as_one_way_to_the_last_state(tmp_path: Path) -> None:
-    """Red if versions that were registered with scorer format 2 could not be scored any more."""
-    weights, ids = random_weights(mask_zero=True), np.array([[0, 1, 5], [4, 7, 2]], np.int32)
-    arrays = {name: getattr(weights, name) for name in (*ARRAYS, "mask_zero")}
-    np.savez(tmp_path / "weights.npz", **arrays)
-    loaded = Weights.load(tmp_path / "weights.npz")
-    assert (loaded.pooling, loaded.backward_kernel, len(loaded.directions)) == ("last", None, 1)
-    np.testing.assert_array_equal(forward(loaded, ids), forward(weights, ids))
-
-
 @pytest.mark.parametrize("name", ["embedding", "bias"])
 def test_an_array_with_too_few_axes_is_refused(name: str) -> None:
     array = getattr(random_weights(), name)
@@ -85,11 +75,11 @@ def test_an_array_with_too_few_axes_is_refused(name: str) -> None:
         replace(random_weights(), **{name: array.reshape(-1)[0] if name == "bias" else array.reshape(-1)})
 
 
-@pytest.mark.parametrize("name", [*ARRAYS, "mask_zero"])
+@pytest.mark.parametrize("name", [*ARRAYS, "mask_zero", "pooling"])
 def test_a_file_without_one_of_the_arrays_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    arrays = {name: getattr(random_weights(), name) for name in (*ARRAYS, "mask_zero")}
-    del arrays[name]
-    np.savez(tmp_path / "weights.npz", **arrays)
+    entries: dict[str, Any] = random_weights().entries()
+    del entries[name]
+    np.savez(tmp_path / "weights.npz", **entries)
     with pytest.raises(ValueError, match=rf"missing arrays \['{name}'\]"):
         Weights.load(tmp_path / "weights.npz")
 

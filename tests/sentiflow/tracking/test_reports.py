@@ -128,24 +128,6 @@ def test_without_the_dataset_there_are_slices_and_no_texts(
     assert whole.misses is not None and whole.misses[0].review_id in made.page()
 
 
-def test_a_score_table_of_an_older_kind_is_completed_from_the_dataset(
-    registry: World, good: RunRecord, tmp_path: Path
-) -> None:
-    whole = account_of(registry, good, tmp_path)
-    older = scores_of(good).drop(columns=["unknown", "negated"]).sample(frac=1, random_state=3)
-    older.to_parquet(tmp_path / "test_scores.parquet", index=False)
-    (tmp_path / "model_summary.txt").write_text(" Total params: 12,345 (48.22 KB)\n")
-    move_files(registry, good, tmp_path)
-    account = account_of(registry, good, tmp_path)
-    assert account.slices == whole.slices
-    with closing(sqlite3.connect(registry.root / "mlruns" / "mlflow.db")) as connection:
-        connection.execute("DELETE FROM latest_metrics WHERE key = 'model/parameters'")
-        connection.commit()
-    assert account_of(registry, good, tmp_path).parameters == 12_345
-    shutil.rmtree(registry.root / "data" / "datasets")
-    assert any("older kind" in told for told in account_of(registry, good, tmp_path).missing)
-
-
 def test_a_damaged_score_table_is_told_in_the_report(registry: World, good: RunRecord, tmp_path: Path) -> None:
     (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
     move_files(registry, good, tmp_path)
