@@ -1,48 +1,94 @@
-"""``sentiflow compare``."""
+"""``sentiflow compare`` and ``sentiflow report``."""
 
-import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from flows.cli.compare_page import Page
-from flows.cli.tables import plain, print_json
-from sentiflow.console import Console
+import typer
+from rich.cells import cell_len
+from rich.table import Table
+
+from flows.cli import console
+from flows.cli.options import DebugOption, JsonOption, examples
+from flows.cli.tables import GAP, Column, accuracy_text, plain, print_columns, print_json, value_text, widen
+from sentiflow.console import Console, escape
 from sentiflow.errors import UsageError
-from sentiflow.runs.comparison import Against, against, differing, figure, metric_names
-from sentiflow.runs.record import TRIAL, RunRecord
-from sentiflow.settings import load_settings
-from sentiflow.tracking.store import child_runs, find_runs, open_store, score_table
-from sentiflow.tracking.types import Store
+from sentiflow.files import publish
+from sentiflow.runs.record import TRIAL, RunRecord, number
+
+if TYPE_CHECKING:
+    from sentiflow.evaluation.gate import ScoreTable
+    from sentiflow.runs.comparison import Against, Figure
+    from sentiflow.settings import Settings
+    from sentiflow.tracking.types import Store
 
 _MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total", "train/kept_epoch")
+_DIGEST = 12  # characters of a digest that tell it apart
+_LONG = 10  # characters of a number that is shown rounded
+_DIGITS = range(4, 18)  # of a rounded number: as many as tell the runs apart, and 17 tell any two
+_WIDEST = 32  # characters of a run's cell; longer ones fold
+_CHANCE = 0.05
+
+Row = tuple[str, list[str]]
+
+app = typer.Typer()
 
 
-def run(names: Sequence[str], *, everything: bool, as_json: bool) -> None:
-    """Print runs side by side, and what their accuracies differ by: tables, or JSON for scripts."""
+@app.command(
+    epilog=examples(
+        "sentiflow compare 3f9a 81bc",
+        "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --all",
+        "sentiflow compare seed-imdb-seeds0to4-261125-150320",
+    )
+)
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="The beginning of an id, a name, or a version (imdb-sentiment/3, imdb-sentiment@champion).",
+        ),
+    ],
+    everything: Annotated[bool, typer.Option("--all", help="Show every metric, not only the main ones.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Hold runs against the first: what differs, the metrics, and whether accuracies differ beyond chance.
+
+    One run that has others below it (repeats, a sweep, baselines) stands for these.
+    """
+    console.set_up(debug=debug)
+    from tempfile import TemporaryDirectory
+
+    from sentiflow.runs.comparison import metric_names
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.store import open_store, score_table
+
     store = open_store(load_settings())
     runs = _runs(store, names)
-    with tempfile.TemporaryDirectory() as folder:
-        first, *others = [(one, score_table(store, one, Path(folder))) for one in runs]
-    held = [against(*other, *first) for other in others]
+    with TemporaryDirectory() as folder:
+        tables = [score_table(store, one, Path(folder)) for one in runs]
     metrics = metric_names(runs)
     shown = [name for name in metrics if everything or as_json or name.startswith(_MAIN)]
-    console = Console()
+    comparison = side_by_side(runs, tables, shown)
+    stdout = Console()
     if as_json:
-        print_json(console, _record(runs, shown, held))
+        print_json(stdout, comparison.record())
         return
-    Page(runs, console).show(shown, held)
+    comparison.print(stdout)
     if hidden := len(metrics) - len(shown):
-        console.print(f"\n[dim]{hidden} more metric{'s' if hidden > 1 else ''}: --all[/]")
+        stdout.print(f"\n[dim]{hidden} more metric{'s' if hidden > 1 else ''}: --all[/]")
 
 
-def _runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
+def _runs(store: "Store", names: Sequence[str]) -> list[RunRecord]:
     """The runs that are named; those that a parent stands for, if it alone is named.
 
     Raises:
         UsageError: there is nothing to compare with.
     """
+    from sentiflow.tracking.store import child_runs, find_runs
+
     runs = find_runs(store, names)
     if len(runs) > 1:
         return runs
@@ -57,17 +103,328 @@ def _runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
     return below
 
 
-def _record(runs: Sequence[RunRecord], metrics: Sequence[str], held: Sequence[Against]) -> dict[str, Any]:
-    """The comparison for scripts."""
-    return {
-        "runs": [{"id": one.run_id, "name": one.name, "kind": one.kind, "status": one.status} for one in runs],
-        "parameters": {name: list(values) for name, values in differing(runs).items()},
-        "metrics": {name: [_plain(figure(one, name)) for one in runs] for name in metrics},
-        "against_the_first": [
-            {"id": one.run_id, **asdict(outcome)} for one, outcome in zip(runs[1:], held, strict=True)
-        ],
-    }
+@dataclass(frozen=True)
+class SideBySide:
+    """Runs, numbered from 1, and what is printed of them: columns fold into blocks that fit the terminal's width.
+
+    Attributes:
+        runs: two or more.
+        parameters: those that differ, a value a run.
+        figures: of each metric, one a run.
+        held: each run but the first against the first.
+    """
+
+    runs: Sequence[RunRecord]
+    parameters: "Mapping[str, Sequence[str | None]]"
+    figures: "Mapping[str, Sequence[Figure | None]]"
+    held: "Sequence[Against]"
+
+    def record(self) -> dict[str, Any]:
+        """The comparison for scripts."""
+        return {
+            "runs": [
+                {"id": one.run_id, "name": one.name, "kind": one.kind, "status": one.status} for one in self.runs
+            ],
+            "parameters": {name: list(values) for name, values in self.parameters.items()},
+            "metrics": {name: list(map(_plain, figures)) for name, figures in self.figures.items()},
+            "against_the_first": [
+                {"id": one.run_id, **asdict(outcome)}
+                for one, outcome in zip(self.runs[1:], self.held, strict=True)
+            ],
+        }
+
+    def print(self, stdout: Console) -> None:
+        """Print the runs, the parameters that differ, the metrics, and each run held against the first."""
+        widen(stdout)
+        self._list(stdout)
+        if self.parameters:
+            rows = [(name, _parameters(name, values)) for name, values in self.parameters.items()]
+            self._blocks("Parameters that differ", rows, stdout)
+        else:
+            stdout.print("\n[bold]No parameter differs[/]")
+        metrics = [row for name, figures in self.figures.items() for row in _rows(name, figures)]
+        self._blocks("Metrics", metrics, stdout)
+        self._differences(stdout)
+
+    def _list(self, stdout: Console) -> None:
+        accuracies = [accuracy_text(one) for one in self.runs]
+        columns = [
+            Column("", self._numbers(), right=True),
+            Column("id", [one.run_id[:8] for one in self.runs]),
+            Column("name", [one.name for one in self.runs], shrinks=True),
+            Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
+            Column("kind", [one.trial or one.kind for one in self.runs], 1),
+            Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
+        ]
+        print_columns(columns, stdout, tell=False)
+
+    def _numbers(self) -> list[str]:
+        return [str(place + 1) for place in range(len(self.runs))]
+
+    def _heads(self) -> list[str]:
+        """Numbers of the columns, of a trial with the number that its sweep calls it by."""
+        numbered = zip(self._numbers(), self.runs, strict=True)
+        return [f"{number}: {one.trial}" if one.trial else number for number, one in numbered]
+
+    def _blocks(self, title: str, rows: Sequence[Row], stdout: Console) -> None:
+        """Print rows with a column a run, in blocks; the first run stands in each."""
+        heads = self._heads()
+        widths = [max(cell_len(text) for text in (head, *(cells[at] for _, cells in rows)))
+                  for at, head in enumerate(heads)]  # fmt: skip
+        label = max((cell_len(name) for name, _ in rows), default=0)
+        for block in _fold([min(width, _WIDEST) for width in widths], stdout.width - label):
+            table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+            table.add_column("", overflow="fold")
+            for at in block:
+                table.add_column(heads[at], justify="right", overflow="fold", max_width=_WIDEST)
+            for name, cells in rows:
+                table.add_row(escape(name), *(escape(cells[at]) for at in block))
+            stdout.print(f"\n[bold]{title}[/]")
+            stdout.print(table)
+
+    def _differences(self, stdout: Console) -> None:
+        from sentiflow.tracking.store import PARENTS
+
+        if all(one.kind == TRIAL for one in self.runs):
+            stdout.print("\nTrials see no test review: what they are compared by is the validation loss.")
+            return
+        stdout.print(f"\n[bold]Test accuracy less that of 1[/] ({escape(self.runs[0].name)})")
+        held, numbers = self.held, self._numbers()[1:]
+        columns = [
+            Column("", numbers, right=True),
+            Column(
+                "points", ["" if one.difference is None else _points(one.difference) for one in held], right=True
+            ),
+            Column("95% interval", [_interval(one) for one in held]),
+            Column("p", ["" if one.p_value is None else _p(one.p_value) for one in held], right=True),
+            Column("gained", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True),
+            Column("lost", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True),
+            Column("", [_verdict(run, one) for run, one in zip(self.runs[1:], held, strict=True)]),
+        ]
+        print_columns(columns, stdout, tell=False)
+        for place, one in zip(numbers, held, strict=True):
+            if one.why_not:
+                means = (
+                    " The means are held against each other by Welch's t-test." if one.p_value is not None else ""
+                )
+                why = f"{place} is not paired with 1: {escape(one.why_not)}.{means}"
+                stdout.print(why, soft_wrap=not stdout.is_terminal)
+        alone = any(one.why_not and one.p_value is None for one in held)
+        if alone and any(one.kind in PARENTS for one in self.runs):
+            stdout.print(
+                "To pair review by review, name a run below it in place of a parent: sentiflow runs --children"
+            )
+        if any(one.paired for one in held):
+            stdout.print(
+                "[dim]Review by review, p by McNemar's exact test; gained: only this run has it right, "
+                "lost: only 1 has.[/]"
+            )
 
 
-def _plain(found: Any) -> dict[str, Any] | None:
+def side_by_side(
+    runs: Sequence[RunRecord], tables: "Sequence[ScoreTable | None]", metrics: Sequence[str]
+) -> SideBySide:
+    """Compare runs, of which each has a table of its scores, or none, by these metrics."""
+    from sentiflow.runs.comparison import against, differing, figure
+
+    (first, first_table), *others = zip(runs, tables, strict=True)
+    return SideBySide(
+        runs,
+        differing(runs),
+        {name: [figure(one, name) for one in runs] for name in metrics},
+        [against(one, table, first, first_table) for one, table in others],
+    )
+
+
+def _fold(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Columns in groups that fit the room, at least two each; the first one stands in every group."""
+    block, used = [0], GAP + widths[0]
+    for at in range(1, len(widths)):
+        if used + GAP + widths[at] > room and len(block) > 1:
+            yield block
+            block, used = [0], GAP + widths[0]
+        block.append(at)
+        used += GAP + widths[at]
+    yield block
+
+
+def _parameters(name: str, values: Sequence[str | None]) -> list[str]:
+    """A parameter's values: digests and long fractions are cut, but so that what differs still does."""
+    if name.endswith("digest"):
+        return ["-" if value is None else value[:_DIGEST] for value in values]
+    different = len({number(value) or value for value in values})
+    for digits in _DIGITS:
+        cells = [_rounded(value, digits) for value in values]
+        if len(set(cells)) >= different:
+            break
+    return cells
+
+
+def _rounded(value: str | None, digits: int) -> str:
+    if value is None:
+        return "-"
+    found = number(value) if len(value) > _LONG and "." in value else None
+    return value if found is None else f"{found:.{digits}g}"
+
+
+def _rows(name: str, figures: "Sequence[Figure | None]") -> list[Row]:
+    """The row of a metric, and below it one of its intervals and deviations, if it has any."""
+    rows = [(name, [_figure(name, one) for one in figures])]
+    if any(one and (one.low is not None or one.sd is not None) for one in figures):
+        rows.append(("  interval or deviation", [_uncertainty(name, one) for one in figures]))
+    return rows
+
+
+def _figure(name: str, found: "Figure | None") -> str:
+    if found is None:
+        return "-"
+    return f"{found.value:.2%}" if "accuracy" in name else value_text(found.value)
+
+
+def _uncertainty(name: str, found: "Figure | None") -> str:
+    if found is None:
+        return ""
+    times = 100 if "accuracy" in name else 1
+    if found.low is not None and found.high is not None:
+        return f"{times * found.low:.4g} to {times * found.high:.4g}"
+    return "" if found.sd is None else f"sd {times * found.sd:.2g}"
+
+
+def _plain(found: "Figure | None") -> dict[str, Any] | None:
     return None if found is None else {key: plain(value) for key, value in asdict(found).items()}
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.2f}"
+
+
+def _interval(one: "Against") -> str:
+    return "" if one.low is None or one.high is None else f"{_points(one.low)} to {_points(one.high)}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def _verdict(run: RunRecord, one: "Against") -> str:
+    """What the row says, or why it says little."""
+    from sentiflow.runs.comparison import ACCURACY, figure
+
+    if one.difference is None:
+        return "no test accuracy" if figure(run, ACCURACY) is None else "1 has no test accuracy"
+    if one.p_value is None:
+        return "not paired"
+    if one.p_value >= _CHANCE:
+        return "not told apart"
+    return "better" if one.difference > 0 else "worse"
+
+
+_COMPARISON = "comparison.html"  # beside a run's own report
+# Likewise: what the training wrote has readings that cannot be made again where no version keeps the weights.
+_REBUILT = "report-rebuilt.html"
+
+
+@app.command(
+    epilog=examples(
+        "sentiflow report 3f2a -o report.html",
+        "sentiflow report imdb-sentiment@champion imdb-sentiment/7 --markdown summary.md",
+        "sentiflow report 9bc1 --log",
+    )
+    + """
+
+A run is named as for `compare`: by its id or the beginning of it, by its name, or by the version that it made. A
+parent (repeats, sweep, baselines) stands for the finished runs below it; beside others a sweep stands for its best
+recipe's seeds."""
+)
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run, or several to compare.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The page; by default report-ID.html, here."),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the summary there instead of showing it.")
+    ] = None,
+    log: Annotated[
+        bool, typer.Option("--log/--no-log", help="Store the page on the first run, too, as an artifact.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write what there is to tell of a run, or of several held against each other, as a page and a summary."""
+    console.set_up(debug=debug)
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.store import find_runs, open_store
+
+    for path, option in ((output, "--output"), (markdown, "--markdown")):
+        if path is not None and (not path.name or path.is_dir()):
+            raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
+    _check_folder(Path() if output is None else output.parent, "--output")
+    if markdown is not None:
+        _check_folder(markdown.parent, "--markdown")
+    settings = load_settings()
+    store = open_store(settings)
+    found = find_runs(store, runs)
+    file = output or Path(_default_name(found))
+    if markdown is not None and markdown.resolve() == file.resolve():
+        raise UsageError(f"--markdown {markdown} is where the page goes, too.", "Name two files.")
+    from sentiflow.tracking.reports import report_of  # it imports matplotlib, and a wrong name is told sooner
+
+    made = report_of(store, found, settings)
+    stdout, page = Console(), made.page()
+    _summarize(made.markdown(), markdown, stdout)
+    _write(file, page, stdout)
+    if log:
+        _log(settings, store, found, page, stdout)
+
+
+def _check_folder(folder: Path, option: str) -> None:
+    """Refuse a folder that cannot be written to, before the work is done that it is for."""
+    from tempfile import TemporaryFile
+
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", f"Make it, or name a file elsewhere: {option} FILE")
+    try:
+        with TemporaryFile(dir=folder):  # permissions alone do not tell: a disk may be read-only
+            pass
+    except OSError as err:
+        raise UsageError(
+            f"The folder {folder.absolute()} cannot be written to: {err.strerror}.",
+            f"Name a file elsewhere: {option} FILE",
+        ) from err
+
+
+def _default_name(runs: Sequence[RunRecord]) -> str:
+    others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
+    return f"report-{runs[0].run_id[:8]}{others}.html"
+
+
+def _summarize(text: str, file: Path | None, stdout: Console) -> None:
+    """Show the summary, as Markdown to a pipe, or write it."""
+    if file is not None:
+        _write(file, text, stdout)
+    elif stdout.is_terminal:
+        from rich.markdown import Markdown
+
+        stdout.print(Markdown(text))
+    else:
+        stdout.print(text, markup=False, soft_wrap=True)
+
+
+def _write(path: Path, text: str, stdout: Console) -> None:
+    publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
+    stdout.print(f"Written: {escape(str(path))}", soft_wrap=True)
+
+
+def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:
+    from tempfile import TemporaryDirectory
+
+    from sentiflow.tracking.client import connect, tracking_errors  # seconds to import, so only where needed
+    from sentiflow.tracking.reports import PAGE
+
+    with TemporaryDirectory() as folder:
+        own = _REBUILT if store.file(runs[0], PAGE, Path(folder)) else PAGE
+    name = own if len(runs) == 1 else _COMPARISON
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        client.log_text(runs[0].run_id, page, name)
+    stdout.print(f"Stored: {name} on {escape(runs[0].name)}", soft_wrap=True)

@@ -23,3 +23,9 @@ PromoteOption = Annotated[
     bool, typer.Option("--promote", help="Put the version in use afterwards, if the gate says yes.")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def examples(*commands: str) -> str:
+    """Commands to show below a command's options."""
+    return "\n\n    ".join(("Examples:", *commands))

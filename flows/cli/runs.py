@@ -4,41 +4,103 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from flows.cli import console
+from flows.cli.options import DebugOption, JsonOption, examples
 from flows.cli.tables import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
 from sentiflow.console import Console
 from sentiflow.output import redact
-from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import FIELDS, Fields, RunRecord, Value
-from sentiflow.settings import load_settings
-from sentiflow.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from sentiflow.runs.query import Query
+
+app = typer.Typer()
 
 
-def run(query: Query, most: int, columns: Sequence[str], *, as_json: bool) -> None:
-    """Print the runs that are asked for: a table, or JSON for scripts."""
+@app.command(
+    epilog=examples(
+        "sentiflow runs",
+        'sentiflow runs --since 7d --where "test/accuracy>=0.88" --sort -accuracy',
+        "sentiflow runs --recipe tuned --columns units,val/loss --children",
+        "sentiflow runs --kind trial --where params.units=32 --json",
+    )
+)
+def runs(
+    most: Annotated[int, typer.Option("--most", "-n", min=1, max=100_000, help="How many runs to list.")] = 10,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", "-k", help="training, repeats, seed, sweep, trial, baselines, baseline, monitor."),
+    ] = None,
+    recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="Only those of a recipe.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="Only those on a dataset.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", help="running, finished, failed or killed.")
+    ] = None,
+    since: Annotated[
+        str,
+        typer.Option("--since", metavar="DATE|SPAN", help="Begun since a date (2026-03-05) or within 7d."),
+    ] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            "-w",
+            metavar="CONDITION",
+            help="A metric, parameter or tag, a sign (= != < <= > >=, ~ for contains) and a value; all must hold.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="NAME", help="Sort by it; -NAME from the highest down.")
+    ] = "",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", "--metric", "-c", metavar="NAMES", help="More to show, separated by commas."),
+    ] = None,
+    children: Annotated[
+        bool, typer.Option("--children", help="List the runs below others, too: seeds, trials, baselines.")
+    ] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """List runs, newest first, or find those that meet conditions.
+
+    NAME is accuracy, seconds, started, name, kind, recipe, dataset, seed or status, or that of any metric
+    (test/loss), parameter (units) or tag (started_by); metrics., params. or tags. before it says which is meant.
+    """
+    console.set_up(debug=debug)
+    from sentiflow.runs.query import Query, select
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.store import open_store
+
+    query = Query(
+        kind or (), recipe or (), dataset or (), status or (), since, where or (), sort, children=children
+    )
     settings = load_settings()
     store = open_store(settings)
-    runs = store.runs()
+    every = store.runs()
     now = datetime.now()  # of this machine's clock, which dates are meant by
-    found = select(runs, query, now)
-    top = found if query.sort else _top(found)
+    found = select(every, query, now)
+    top = found if sort else _top(found)
     listed = _Listed(
-        top[:most] if query.sort else _with_below(top[:most], found),
-        Counter(one.parent for one in runs if one.parent),
+        top[:most] if sort else _with_below(top[:most], found),
+        Counter(one.parent for one in every if one.parent),
         store.versions_by_run(),
     )
-    console = Console()
+    stdout = Console()
     if as_json:
-        print_json(console, listed.records())
-    elif not runs:
-        console.print(f"No runs yet in {redact(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
+        print_json(stdout, listed.records())
+    elif not every:
+        stdout.print(f"No runs yet in {redact(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
     elif not found:
-        console.print(_none(runs, query, now), markup=False, soft_wrap=True)
+        stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
     else:
-        print_columns([*listed.columns(), *_asked(columns, listed.rows, Fields(runs))], console)
+        print_columns([*listed.columns(), *_asked(columns or (), listed.rows, Fields(every))], stdout)
         if len(top) > most:
-            console.print(f"[dim]{len(top) - most:,} more: --most {len(top)}[/]")
+            stdout.print(f"[dim]{len(top) - most:,} more: --most {len(top)}[/]")
 
 
 @dataclass(frozen=True)
@@ -102,8 +164,10 @@ class _Listed:
         ]
 
 
-def _none(runs: Sequence[RunRecord], query: Query, now: datetime) -> str:
+def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
     """That nothing was found, and what is found below other runs."""
+    from sentiflow.runs.query import select
+
     below = 0 if query.children else len(select(runs, replace(query, children=True), now))
     if not below:
         count = f"None of {len(runs):,} runs is" if len(runs) > 1 else "The only run is not"

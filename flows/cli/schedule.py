@@ -1,42 +1,104 @@
-"""``sentiflow schedule``."""
+"""``sentiflow schedule`` and ``sentiflow trigger``: flows when they are due, and at once."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from flows.cli.console import relayed
-from flows.deployments import deployments
+import typer
+
+from flows.cli import console
+from flows.cli.options import DebugOption, examples
 from sentiflow.console import CONSOLE, escape
-from sentiflow.locks import file_lock
-from sentiflow.orchestration.deployments import Deployment
+from sentiflow.errors import RefusedError, UsageError, WorldError
 from sentiflow.output import without_login
-from sentiflow.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+    from prefect.client.schemas.responses import DeploymentResponse
+
+    from sentiflow.orchestration.deployments import Applied, Deployment
+    from sentiflow.orchestration.server import Server
+    from sentiflow.settings import Settings
+
+# What Prefect's engine says of states and hooks; how the run ended is told at the end.
+_NOISE = (
+    "Beginning flow run", "View at", "Finished in state", "Running hook", "Hook ", "Engine execution exited",
+    "Encountered exception", "Task run failed with exception", "Crash detected!",
+)  # fmt: skip
+_ENDED_BY = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 logger = logging.getLogger(__name__)
-
-if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
-    from sentiflow.orchestration.deployments import Applied
-    from sentiflow.orchestration.server import Server
+app = typer.Typer()
 
 
-def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> None:
-    """Run all deployments when they are due, with a Prefect server of our own if none is set, until Ctrl-C.
+@app.command(
+    epilog=examples(
+        "sentiflow schedule",
+        'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promotes',
+        'sentiflow schedule --train "every 10m" --dataset sample --recipe seed --set epochs=2',
+    )
+    + """
 
-    Args:
-        changes: fields of the recipe, ``key=value``.
-        overrides: settings that options change.
-        debug: show every line of the runs.
+A schedule is a cron line (`0 3 * * 1`), an interval (`every 30s`, `15m`, `6h` or `7d`), or `off`.
+Without an option the setting `SENTIFLOW_SCHEDULE_...` holds."""
+)
+def schedule(
+    train: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to train.")] = None,
+    promote: Annotated[
+        str | None, typer.Option(metavar="SCHEDULE", help="When to hold the newest version against the champion.")
+    ] = None,
+    score: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to score the input.")] = None,
+    housekeeping: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to clean up.")] = None,
+    monitor: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to look for drift.")] = None,
+    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Time zone of cron lines.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="What to train on, promote and monitor.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", "-r", help="What to train: a recipe's name, or a TOML file.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
+    ] = None,
+    promotes: Annotated[
+        bool | None, typer.Option(help="Put each trained version in use, if the gate says yes.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", metavar="INPUT", help="What to score: a table or a folder.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file that scoring writes.")
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Run the flows when they are due, with a Prefect UI to look at; Ctrl-C ends it."""
+    console.set_up(debug=debug)
+    from hashlib import sha256
 
-    Raises:
-        UsageError: a schedule is malformed, or lacks what it needs.
-        WorldError: the server does not come up, or another `sentiflow schedule` uses this data folder.
-    """
-    settings = load_settings(**{name: value for name, value in overrides.items() if value is not None})
-    table = deployments(settings, changes)
+    from flows.deployments import deployments
+    from sentiflow.settings import load_settings
+
+    options = {
+        "train": train,
+        "promote": promote,
+        "score": score,
+        "housekeeping": housekeeping,
+        "monitor": monitor,
+        "timezone": timezone,
+        "dataset": dataset,
+        "recipe": recipe,
+        "promotes": promotes,
+        "source": source,
+        "output": output,
+    }
+    given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
+    settings = load_settings(**given)
+    table = deployments(settings, changes or ())
     CONSOLE.print("Starting up ...")
     from sentiflow.data.prepare import check_data
     from sentiflow.orchestration.deployments import check
@@ -52,11 +114,21 @@ def run(changes: Sequence[str], overrides: dict[str, Any], *, debug: bool) -> No
                 _home() / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12],
                 f"with {without_login(server.ui)}",
             ),
-            relayed(debug=debug),
+            console.relayed(debug=debug),
         ):
             _serve(table, server, settings)
     except KeyboardInterrupt:
         CONSOLE.print("Ended.")
+
+
+@contextmanager
+def _alone(folder: Path, what: str) -> Iterator[None]:
+    """Refuse a second schedule: both would look after the same runs, or undo each other's deployments."""
+    from sentiflow.locks import file_lock
+
+    hint = "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT."
+    with file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint):
+        yield
 
 
 def _home() -> Path:
@@ -66,7 +138,7 @@ def _home() -> Path:
     return get_current_settings().home
 
 
-def _serve(table: list[Deployment], server: "Server", settings: Settings) -> None:
+def _serve(table: "list[Deployment]", server: "Server", settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
 
     from sentiflow.children import mark_children
@@ -85,13 +157,13 @@ def _serve(table: list[Deployment], server: "Server", settings: Settings) -> Non
             close_killed(settings, logger, datetime.now(UTC))
         late = {run.deployment_id for run in due_runs(client, ids, before=began) if run.auto_scheduled}
         caught_up = [each.spec.flow for each in applied if each.id in late]
-        _tell(applied, caught_up, server)
+        _announce(applied, caught_up, server)
         mark_children()
         run_until_told(applied, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
     CONSOLE.print("Ended.")
 
 
-def _tell(applied: list["Applied"], caught_up: list[str], server: "Server") -> None:
+def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server") -> None:
     from sentiflow.orchestration.server import OUR_USER
 
     CONSOLE.print(f"Prefect: {server.told}")
@@ -117,9 +189,131 @@ def _when(applied: "Applied") -> str:
     return told if soonest is None else f"{told}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
 
 
-@contextmanager
-def _alone(folder: Path, what: str) -> Iterator[None]:
-    """Refuse a second schedule: both would look after the same runs, or undo each other's deployments."""
-    hint = "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT."
-    with file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint):
-        yield
+@app.command(
+    epilog=examples(
+        "sentiflow trigger train",
+        "sentiflow trigger train --dataset sample --set epochs=3 --set seed=7",
+        "sentiflow trigger promote --set version=3 --no-wait",
+    )
+)
+def trigger(
+    flow: Annotated[
+        str,
+        typer.Argument(metavar="FLOW", help="train, repeat, sweep, promote, score, housekeeping or monitor."),
+    ],
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Another dataset this time.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", "-r", help="Another recipe: a name, or a TOML file.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="Change a parameter of the flow, or a field of the recipe."
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the logs until it ends.")] = True,
+    debug: DebugOption = False,
+) -> None:
+    """Start a run of a deployment now, and follow it; what the deployment says holds but for the options."""
+    console.set_up(debug=debug)
+    from sentiflow.recipes import split_change
+    from sentiflow.settings import load_settings
+
+    for change in changes or ():
+        split_change(change)
+    settings = load_settings()
+    from prefect.client.orchestration import get_client
+
+    from sentiflow.orchestration import flow_runs
+    from sentiflow.orchestration.deployments import NAME, read
+    from sentiflow.orchestration.server import connect_to_running
+
+    server = connect_to_running(settings)
+    with get_client(sync_client=True) as client:
+        deployment = read(client, f"{flow}/{NAME}")
+        if deployment is None:
+            there = ", ".join(flow_runs.names(client)) or "none yet: start `sentiflow schedule`"
+            raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
+        parameters = parameters_of(deployment, dataset, recipe, changes or ())
+        flow_run = flow_runs.start(client, deployment, parameters)
+        url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
+        CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
+        if wait:
+            _follow(client, flow_run)
+
+
+def parameters_of(
+    deployment: "DeploymentResponse", dataset: str | None, recipe: str | None, changes: Sequence[str]
+) -> dict[str, Any]:
+    """The parameters that differ from the deployment's.
+
+    Raises:
+        UsageError: an unknown one, or a malformed value.
+    """
+    from sentiflow.recipes import TrainConfig, load_recipe, make_recipe, split_change
+
+    schema = deployment.parameter_openapi_schema or {}
+    known = schema.get("properties", {})
+    given = dict(split_change(change) for change in changes)
+    if dataset is not None:
+        given["dataset"] = str(Path(dataset).expanduser().absolute()) if Path(dataset).suffix else dataset
+    mine = {key: _value(value, known[key]) for key, value in given.items() if key in known and key != "config"}
+    rest = [f"{key}={value}" for key, value in given.items() if key not in mine]
+    if "config" in known and (recipe is not None or rest):
+        base = (
+            load_recipe(recipe) if recipe is not None else TrainConfig(**deployment.parameters.get("config", {}))
+        )
+        return mine | {"config": make_recipe(base.model_dump(), rest, base.recipe).model_dump(mode="json")}
+    if recipe is not None or rest:
+        unknown = "--recipe" if recipe is not None else rest[0].partition("=")[0]
+        raise UsageError(f"This flow has no parameter {unknown!r}.", f"It has: {', '.join(known) or 'none'}.")
+    return mine
+
+
+def _value(text: str, schema: dict[str, Any]) -> Any:
+    """A parameter's value, read as the type that the flow's form asks for; the server judges it."""
+    import json
+
+    kinds = {each.get("type") for each in [schema, *schema.get("anyOf", [])]} - {None}
+    if schema.get("format") == "path":
+        return str(Path(text).expanduser().absolute())
+    if kinds <= {"string", "null"}:
+        return text
+    try:
+        return json.loads(text.lower() if kinds == {"boolean"} else text)
+    except ValueError:
+        return text
+
+
+def _follow(client: "SyncPrefectClient", flow_run: "FlowRun") -> None:
+    from sentiflow.orchestration.flow_runs import Line, follow
+
+    try:
+        for told in follow(client, flow_run, _tell_wait):
+            if not isinstance(told, Line):
+                _end(told)
+            elif not told.message.startswith(_NOISE):
+                console.show(told.moment.astimezone(), told.step, told.message, told.level)
+    except KeyboardInterrupt:
+        CONSOLE.print("Not followed any more; the run goes on.")
+
+
+def _tell_wait(behind_another: bool) -> None:
+    why = (
+        "another run of this deployment goes on; it begins after that one"
+        if behind_another
+        else "nothing has taken it yet. Does `sentiflow schedule` run, or a worker?"
+    )
+    CONSOLE.print(f"It waits: {why}", soft_wrap=True)
+
+
+def _end(state: "State[Any]") -> None:
+    lines = (state.message or "It left no message.").splitlines()
+    if state.is_completed():
+        CONSOLE.print(f"[bold]Completed.[/] {escape(state.message or '')}".rstrip(), soft_wrap=True)
+        return
+    reason = _ENDED_BY.match(lines[0])
+    told = f"The run ended as {(state.name or state.type.value).lower()}: {_ENDED_BY.sub('', lines[0])}"
+    hint = lines[1] if len(lines) > 1 else "The Prefect UI has all of its log lines."
+    refused = reason is not None and reason[1] == RefusedError.__name__
+    raise (RefusedError if refused else WorldError)(told, hint)

@@ -1,39 +1,83 @@
-"""``sentiflow sweep``."""
+"""``sentiflow sweep`` and ``sentiflow baselines``."""
 
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlparse
 
+import typer
+
+from flows.cli import console
+from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption, examples
+from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion
 from flows.cli.train import start_up, telling_what_is_registered
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 from sentiflow.output import without_login
-from sentiflow.recipes import check_seeds, load_recipe
-from sentiflow.settings import Settings, load_settings
-from sentiflow.sweeps.space import load_space
-from sentiflow.tracking.types import WANTS_LOGIN
 
-if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
+if TYPE_CHECKING:
+    from sentiflow.settings import Settings
+    from tasks.summarize import BaselinesResult
     from tasks.sweep import SweepResult
 
 _SHOWN = 5
 _NAME_LENGTH = 60
 
+app = typer.Typer()
 
-def run(
-    recipe: str, changes: Sequence[str], dataset: str, space: Path | None, *, repeats: int, **options: Any
+
+@app.command(
+    epilog=examples(
+        "sentiflow sweep --trials 40",
+        "sentiflow sweep --dataset sample --trials 12 --workers 2 --set epochs=4",
+        "sentiflow sweep --space my-space.toml --recipe seed --repeats 5 --promote",
+    )
+    + """
+
+Killed, and started again with the same command, it goes on where it was. Workers are processes of this machine, or
+what SENTIFLOW_TASK_RUNNER says."""
+)
+def sweep(
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="How many trials are to be finished.")] = 20,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="How many run side by side, a core each; by default one a core."),
+    ] = None,
+    recipe: RecipeOption = "tuned",
+    changes: SetOption = None,
+    dataset: DatasetOption = "imdb",
+    space: Annotated[
+        Path | None, typer.Option("--space", metavar="FILE", help="A TOML file of fields and their ranges.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the search, and of each trial's training.")
+    ] = 0,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=1000, help="With how many seeds, from 0 on, the best recipe is trained.")
+    ] = 3,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Tells sweeps with the same options apart.")
+    ] = "",
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, whatever a killed sweep has finished.")
+    ] = False,
+    promote: PromoteOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Sweep; afterwards print the best trials, what mattered, and where to look."""
-    check_seeds(0, repeats)
-    if len(options.get("name", "")) > _NAME_LENGTH:
+    """Search for better values of a recipe's fields, and register the best by validation."""
+    console.set_up(debug=debug)
+    from sentiflow.recipes import load_recipe
+    from sentiflow.settings import load_settings
+    from sentiflow.sweeps.space import load_space
+
+    if not debug:
+        console.filter_native_lines()
+    if len(name) > _NAME_LENGTH:
         raise UsageError(f"--name is longer than {_NAME_LENGTH} characters.", "Give a shorter one.")
-    config = load_recipe(recipe, changes)
+    config = load_recipe(recipe, changes or ())
     searched = load_space(space, config)
     settings = load_settings()
     if settings.task_runner == "dask":
@@ -48,10 +92,21 @@ def run(
     began = time.time()
     try:
         with telling_what_is_registered():
-            result = sweep(config, dataset, repeats=repeats, space=space, **options)
+            result = sweep(
+                config,
+                dataset,
+                seed=seed,
+                trials=trials,
+                workers=workers,
+                repeats=repeats,
+                space=space,
+                name=name,
+                restart=restart,
+                promote=promote,
+            )
     except BaseException:
         if process.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
-            same = "The same command, without --restart," if options.get("restart") else "The same command"
+            same = "The same command, without --restart," if restart else "The same command"
             CONSOLE.print(f"{same} goes on where this sweep was; finished trials are kept.", soft_wrap=True)
         raise
     _show(result, dataset, settings)
@@ -62,18 +117,17 @@ def _goes_on(studies: Path, began: float) -> bool:
     return any(journal.stat().st_mtime >= began for journal in studies.glob("*/*/journal.log"))
 
 
-def _show(result: "SweepResult", dataset: str, settings: Settings) -> None:
-    from flows.cli.outcome import show_judgement, tell
+def _show(result: "SweepResult", dataset: str, settings: "Settings") -> None:
     from tasks.sweep import told
 
-    console = Console()
-    console.print(f"\n[bold]{told(result)}[/]", soft_wrap=True)
+    stdout = Console()
+    stdout.print(f"\n[bold]{told(result)}[/]", soft_wrap=True)
     for line in [*_trials(result), *_next(result), *_to_use(result, dataset, settings)]:
-        console.print(line, soft_wrap=True)
+        stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
-        console.print()
-        show_judgement(result.promotion.weighed, console)
-        tell(result.promotion, console)
+        stdout.print()
+        show_judgement(result.promotion.weighed, stdout)
+        show_promotion(result.promotion, stdout)
 
 
 def _trials(result: "SweepResult") -> list[str]:
@@ -99,23 +153,23 @@ def _trials(result: "SweepResult") -> list[str]:
 
 
 def _next(result: "SweepResult") -> list[str]:
-    from flows.cli.outcome import command
-
-    me, model = command(), result.model
+    model = result.model
     return [
         f"Registered as [bold]{model.name}[/] version {model.version}: seed {result.best.run.seed} of the best "
         "recipe, whose validation loss is lowest",
         f"All of it took {result.seconds:.0f} s",
         "",
-        f"Look at it:      {me} ui   then {result.run_url}",
+        f"Look at it:      {program()} ui   then {result.run_url}",
     ]
 
 
-def _to_use(result: "SweepResult", dataset: str, settings: Settings) -> list[str]:
+def _to_use(result: "SweepResult", dataset: str, settings: "Settings") -> list[str]:
     """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
-    from flows.cli.outcome import command
+    from shlex import quote
 
-    me, place = command(), urlparse(result.recipe)
+    from sentiflow.tracking.types import WANTS_LOGIN
+
+    place = urlparse(result.recipe)
     path = Path(unquote(place.path))
     if place.scheme in ("", "file") and path.is_file():
         lines = [f"The best recipe: {path}"]
@@ -128,5 +182,77 @@ def _to_use(result: "SweepResult", dataset: str, settings: Settings) -> list[str
         if "@" in store.netloc:
             lines.append(f"                 {WANTS_LOGIN}")
         path = Path(path.name)
-    lines.append(f"Train it:        {me} train --recipe {quote(str(path))} --dataset {quote(dataset)}")
+    lines.append(f"Train it:        {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}")
     return [escape(line) for line in lines]
+
+
+@app.command(
+    epilog=examples(
+        "sentiflow baselines",
+        "sentiflow baselines --dataset sample --recipe seed",
+        "sentiflow baselines --only majority --only tfidf",
+    )
+)
+def baselines(
+    recipe: RecipeOption = "tuned",
+    changes: SetOption = None,
+    dataset: DatasetOption = "imdb",
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of first weights and of the order of reviews.")
+    ] = 0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="majority, tfidf, embeddings, gru or lstm; may be repeated."),
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Train the recipe's network beside simpler and other models, and compare them."""
+    console.set_up(debug=debug)
+    from sentiflow.baselines.models import choose
+    from sentiflow.recipes import load_recipe
+    from sentiflow.settings import load_settings
+
+    if not debug:
+        console.filter_native_lines()
+    names = choose(only or ())
+    config = load_recipe(recipe, changes or ())
+    models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"
+    message = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
+    wait_for_server = start_up(message, dataset, load_settings())
+    from flows.baselines import baselines
+
+    process.preload()
+    wait_for_server()
+    _show_baselines(baselines(config, dataset, seed, list(names)))
+
+
+# How soon a column is left out of a narrow terminal, in the order of the table's headings.
+_LEAVES = (0, 0, 1, 3, 5, 4, 2, 6)
+
+
+def _show_baselines(result: "BaselinesResult") -> None:
+    from shlex import quote
+
+    from sentiflow.baselines.table import HEADINGS
+
+    stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr
+    stdout.print()
+    columns = zip(*(row.cells for row in result.rows), strict=True)
+    print_columns(
+        [
+            Column(heading, cells, leaves, right=i > 2)
+            for i, (heading, cells, leaves) in enumerate(zip(HEADINGS, columns, _LEAVES, strict=True))
+        ],
+        stdout,
+    )
+    me = program()
+    for line in (
+        "",
+        f"The network is {result.rows[0].name}; differences are of the same test reviews. Nothing was registered.",
+        f"All of it took {result.seconds:.0f} s",
+        "",
+        f"Look at it:  {me} ui   then {result.run_url}",
+        f"Compare:     {me} compare {quote(result.run_name)}",
+        f"Report:      {me} report {quote(result.run_name)}",
+    ):
+        stdout.print(escape(line), soft_wrap=True)

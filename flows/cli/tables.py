@@ -1,9 +1,12 @@
 """Tables and results as the commands print them."""
 
-import json
 import math
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -11,20 +14,26 @@ from rich.table import Table
 from sentiflow.console import Console, escape
 from sentiflow.runs.record import FIELDS, RunRecord, Value
 
-_WIDE = 200
-
-
-def print_table(table: Table, console: Console) -> None:
-    """Print a table; a pipe has no width, and a line that a script reads is never folded."""
-    if not console.is_terminal:
-        console.width = max(console.width, _WIDE)
-    console.print(table)
-
+if TYPE_CHECKING:
+    from sentiflow.tracking.candidate import Weighed
+    from sentiflow.tracking.promotion import Outcome
 
 GAP = 2  # between two columns
 _CUT = ".."  # stands where a name was cut
 _NARROWEST = 16  # of names that are cut
-PIPE = 200  # a pipe has no width, and what a script reads is not cut short
+_PIPE = 200
+
+
+def widen(console: Console, width: int = 0) -> None:
+    """Give a pipe, which has no width, enough of it: a line that a script reads is never folded."""
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPE, width)
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; whole, if it goes to a pipe."""
+    widen(console)
+    console.print(table)
 
 
 @dataclass(frozen=True)
@@ -95,8 +104,7 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
 
 def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = True) -> None:
     """Print a table, without what does not fit, and tell what that was; a pipe gets all of it."""
-    if not console.is_terminal:
-        console.width = max(console.width, PIPE, sum(column.width + GAP for column in columns))
+    widen(console, sum(column.width + GAP for column in columns))
     kept, out = fitting(columns, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for column in kept:
@@ -111,6 +119,8 @@ def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = T
 
 def print_json(console: Console, value: object) -> None:
     """Print for scripts: whole, at any width."""
+    import json
+
     text = json.dumps(value, indent=2, allow_nan=False)  # printable ASCII: a terminal obeys nothing of it
     console.file.write(f"{text}\n")  # rich would take a second for a thousand runs
 
@@ -144,3 +154,38 @@ def interval_text(run: RunRecord) -> str:
     if low is not None and high is not None and math.isfinite(low + high):
         return f"{100 * low:.2f} to {high:.2%}"
     return "" if sd is None or math.isnan(sd) else f"mean, sd {100 * sd:.2f}"
+
+
+def show_judgement(weighed: "Weighed", console: Console) -> None:
+    """Print each rule with its number and its limit, and what was not judged."""
+    decision = weighed.decision
+    against = "no champion yet" if weighed.champion is None else f"the champion, version {weighed.champion}"
+    console.print(f"[bold]{escape(weighed.name)} version {weighed.version}[/] against {against}\n", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for rule in decision.rules:
+        table.add_row("[green]yes[/]" if rule.passed else "[red]no[/]", rule.name, escape(rule.told))
+    print_table(table, console)
+    for note in decision.notes:
+        console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+    console.print()
+
+
+def show_promotion(outcome: "Outcome", console: Console) -> None:
+    """Say that the version is champion now.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    event, name = outcome.need_promotion(), escape(outcome.weighed.name)
+    replaced = "where there was none" if event.replaced is None else f"in place of version {event.replaced}"
+    console.print(
+        f"[bold]{name} version {event.version} is the champion[/], {replaced} ({event.decision}).", soft_wrap=True
+    )
+
+
+def program() -> str:
+    """How to call this program from here: by its name where the shell finds it, else by its path."""
+    return "sentiflow" if shutil.which("sentiflow") else os.path.relpath(sys.argv[0])

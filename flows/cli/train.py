@@ -1,38 +1,67 @@
-"""``sentiflow train``."""
+"""``sentiflow train`` and ``sentiflow data``."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from sentiflow.console import CONSOLE, escape
+import typer
+from rich.table import Table
+
+from flows.cli import console
+from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption, examples
+from flows.cli.tables import program, show_judgement, show_promotion
+from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UnreachableError
 from sentiflow.names import model_name
 from sentiflow.output import redact
-from sentiflow.recipes import TrainConfig, check_seeds, load_recipe
-from sentiflow.settings import Settings, load_settings
 
-if TYPE_CHECKING:  # its imports take seconds, and a wrong option is told sooner
+if TYPE_CHECKING:
+    from sentiflow.recipes import TrainConfig
+    from sentiflow.settings import Settings
     from sentiflow.tracking.results import RepeatsResult, TrainingResult
+    from tasks.data import DatasetFacts
+
+app = typer.Typer()
 
 
-def run(
-    recipe: str,
-    changes: Sequence[str],
-    dataset: str,
-    seed: int,
-    repeats: int,
-    *,
-    promote: bool,
-    or_sample: bool,
+@app.command(
+    epilog=examples(
+        "sentiflow train",
+        "sentiflow train --dataset sample --set epochs=2 --seed 7",
+        "sentiflow train --recipe tuned --repeats 5 --promote",
+        "sentiflow train --recipe my-recipe.toml --dataset reviews.csv",
+    )
+)
+def train(
+    recipe: RecipeOption = "seed",
+    changes: SetOption = None,
+    dataset: DatasetOption = "imdb",
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the first weights and of the order of reviews.")
+    ] = 0,
+    repeats: Annotated[
+        int,
+        typer.Option(min=1, max=1000, help="Train this many seeds, counted up from --seed; register the best."),
+    ] = 1,
+    promote: PromoteOption = False,
+    or_sample: Annotated[
+        bool, typer.Option("--or-sample", help="Train on the sample when the dataset cannot be fetched.")
+    ] = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Train; on a terminal with progress, at the end with a summary of where to look and what to type."""
+    """Fetch, prepare, train, evaluate and register: the main job."""
+    console.set_up(debug=debug)
+    from sentiflow.recipes import check_seeds, load_recipe
+    from sentiflow.settings import load_settings
+
+    if not debug:
+        console.filter_native_lines()
     check_seeds(seed, repeats)
-    config = load_recipe(recipe, changes)
-    settings = load_settings()
+    config = load_recipe(recipe, changes or ())
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
-    told = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
-    wait_for_server = start_up(told, dataset, settings)
+    message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
+    wait_for_server = start_up(message, dataset, load_settings())
     try:
         result = _train(config, dataset, seed, repeats, promote, wait_for_server)
     except UnreachableError as err:
@@ -46,18 +75,16 @@ def run(
         )
         dataset = "sample"
         result = _train(config, dataset, seed, repeats, promote, wait_for_server)
-    from flows.cli.outcome import show_outcome
-
-    show_outcome(result, dataset)
+    _show(result, dataset)
 
 
-def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
+def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], None]:
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
     Each import here costs a second or more: what is known to fail is told before the next one.
 
     Args:
-        told: what will be done, as markup.
+        message: what will be done, as markup.
         dataset: as the user named it.
         settings: of the store and of Prefect.
 
@@ -74,7 +101,7 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
 
     check_data(dataset, settings)
     check_free(model_name(dataset), settings)
-    CONSOLE.print(told, soft_wrap=True)
+    CONSOLE.print(message, soft_wrap=True)
     CONSOLE.print(f"Store: {escape(redact(settings.tracking_uri))}", soft_wrap=True)
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
@@ -88,8 +115,23 @@ def start_up(told: str, dataset: str, settings: Settings) -> Callable[[], None]:
     return wait_for_server
 
 
+@contextmanager
+def telling_what_is_registered() -> Iterator[None]:
+    """Say of a flow that fails, or is interrupted, after it registered a version that the version is there."""
+    from sentiflow.tracking.results import registered_here
+
+    before = len(registered_here)
+    try:
+        yield
+    except BaseException:
+        for model in registered_here[before:]:
+            name = f"[bold]{escape(model.name)}[/] version {model.version}"
+            CONSOLE.print(f"Registered all the same: {name}", soft_wrap=True)
+        raise
+
+
 def _train(
-    config: TrainConfig,
+    config: "TrainConfig",
     dataset: str,
     seed: int,
     repeats: int,
@@ -108,16 +150,132 @@ def _train(
         return repeat(config, dataset, seed, repeats, promote)
 
 
-@contextmanager
-def telling_what_is_registered() -> Iterator[None]:
-    """Say of a flow that fails, or is interrupted, after it registered a version that the version is there."""
-    from sentiflow.tracking.results import registered_here
+def _show(result: "TrainingResult | RepeatsResult", dataset: str) -> None:
+    """Print what came of it, where to look and what to type."""
+    from sentiflow.tracking.results import RepeatsResult
 
-    before = len(registered_here)
-    try:
-        yield
-    except BaseException:
-        for model in registered_here[before:]:
-            name = f"[bold]{escape(model.name)}[/] version {model.version}"
-            CONSOLE.print(f"Registered all the same: {name}", soft_wrap=True)
-        raise
+    stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr
+    lines = _repeats(result) if isinstance(result, RepeatsResult) else _single(result)
+    for line in [*lines, *_next(result, dataset)]:
+        stdout.print(line, soft_wrap=True)
+    if result.promotion is not None:
+        stdout.print()
+        show_judgement(result.promotion.weighed, stdout)
+        show_promotion(result.promotion, stdout)
+
+
+_STAGES = {
+    "startup": "start-up (imports, Prefect's server)",
+    "open": "opening the run",
+    "fetch": "fetch",
+    "prepare": "prepare",
+    "load": "loading TensorFlow and the data",
+    "train": "train",
+    "evaluate": "evaluate",
+    "report": "pictures and report",
+    "register": "register",
+    "other": "logging and Prefect's own work",
+}
+
+
+def _single(result: "TrainingResult") -> list[str]:
+    measured, seconds = result.measured, result.seconds
+    return [
+        "",
+        f"[bold]Test accuracy {measured.accuracy:.2%}[/] "
+        f"(95% interval {measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})",
+        f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
+        "",
+        *(f"  {label:<37}{seconds[stage]:7.1f} s" for stage, label in _STAGES.items()),
+        f"  [bold]{'total':<37}{seconds['total']:7.1f} s[/], of it {seconds['overhead']:.1f} s outside "
+        "fetch, train and evaluate",
+    ]
+
+
+def _repeats(result: "RepeatsResult") -> list[str]:
+    accuracy = result.accuracy
+    rows = (
+        f"  {each.run.seed:>10}  {each.trained.kept.number:>10}  {each.trained.kept.val_loss:>15.4f}"
+        f"  {each.measured.accuracy:>13.2%}"
+        for each in result.seeds
+    )
+    return [
+        "",
+        f"[bold]Test accuracy {accuracy.mean:.2%} on average over {len(result.seeds)} seeds[/], "
+        f"standard deviation {100 * accuracy.sd:.2f} points, {accuracy.least:.2%} to {accuracy.most:.2%}",
+        "",
+        f"  {'seed':>10}  {'epoch kept':>10}  {'validation loss':>15}  {'test accuracy':>13}",
+        *rows,
+        "",
+        f"Registered as [bold]{result.model.name}[/] version {result.model.version}: seed {result.best.run.seed}, "
+        "whose validation loss is lowest",
+        f"All of it took {result.seconds:.0f} s",
+    ]
+
+
+def _next(result: "TrainingResult | RepeatsResult", dataset: str) -> list[str]:
+    me, model = program(), result.model.name.removesuffix("-sentiment")
+    lines = [
+        "",
+        f"Look at it:  {me} ui   then {result.run_url}",
+        f'Use it:      {me} predict --dataset {model} "A quiet film that stays with you."',
+        f"Compare:     {me} runs",
+        *([] if result.promotion else [f"Promote it:  {me} promote --dataset {model}"]),
+    ]
+    return [*lines, f"On the real reviews: {me} train --dataset imdb"] if dataset == "sample" else lines
+
+
+@app.command(epilog=examples("sentiflow data", "sentiflow data --dataset reviews.csv --set sequence_length=200"))
+def data(
+    dataset: DatasetOption = "imdb",
+    recipe: RecipeOption = "seed",
+    changes: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show a dataset: counts, lengths, balance, and the first review as ids and words."""
+    console.set_up(debug=debug)
+    from sentiflow.recipes import load_recipe
+    from sentiflow.settings import load_settings
+    from tasks.data import inspect_dataset
+
+    config = load_recipe(recipe, changes or ())
+    prepared, facts = inspect_dataset(dataset, config, load_settings())
+    stdout = Console()
+    stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
+    stdout.print(f"{prepared.table}\n", soft_wrap=True)
+    stdout.print(_splits(facts, config))
+    stdout.print(f"\n{facts.words:,} words in the whole vocabulary, of which recipe {config.recipe} keeps the ids")
+    stdout.print(f"below {config.vocabulary_size:,}; rarer words become 2, shown as ?.")
+    stdout.print(f"{facts.in_both:,} test reviews stand word for word in the training split, too.\n")
+    label = "positive" if facts.first_label else "negative"
+    stdout.print(
+        f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids"
+    )
+    stdout.print(f"{list(facts.first_ids)}\n", markup=False, soft_wrap=True)
+    stdout.print(f"[bold]Decoded[/]: {len(facts.first_text.split())} words")
+    stdout.print(escape(facts.first_text), soft_wrap=True)
+
+
+def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
+    """A column a split, a row a figure."""
+    from tasks.data import QUANTILES
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for split in facts.splits:
+        table.add_column(split.name, justify="right")
+    rows = {
+        "reviews": [f"{split.reviews:,}" for split in facts.splits],
+        "positive": [f"{split.positive:.2%}" for split in facts.splits],
+        "shape before padding": [f"({split.reviews},)" for split in facts.splits],
+        f"shape padded to {config.sequence_length}": [str(split.shape) for split in facts.splits],
+        f"longer than {config.sequence_length}, cut": [f"{split.truncated:.2%}" for split in facts.splits],
+        "words out of vocabulary": [f"{split.unknown:.2%}" for split in facts.splits],
+        "mean length in ids": [f"{split.mean_length:.2f}" for split in facts.splits],
+    }
+    for position, quantile in enumerate(QUANTILES):
+        name = {0.0: "shortest", 0.5: "median length", 1.0: "longest"}.get(quantile, f"{quantile:.0%} are up to")
+        rows[name] = [f"{split.quantiles[position]:,}" for split in facts.splits]
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.main import get_command
 
+from flows.cli.app import app
 from sentiflow.locks import training_lock
 from tests.world import ROOT, Trained, World, telling_modules
 
-COMMANDS = (
-    "", "train", "data", "runs", "compare", "promote", "rollback", "history", "versions", "delete", "predict",
-    "explain", "score", "serve", "schedule", "trigger", "ui", "report",
-)  # fmt: skip
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+SLOW = {"mlflow", "prefect", "tensorflow", "pandas", "sklearn", "scipy", "matplotlib", "numpy", "pyarrow"}
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 
 
@@ -36,13 +36,18 @@ def modules_of(*arguments: str, world: World) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def test_help_names_all_commands_and_loads_nothing_slow(world: World) -> None:
+    told = world.run("--help").stdout
+    assert all(re.search(rf"^│ {command} ", told, re.MULTILINE) for command in COMMANDS)
+    assert not modules_of("--help", world=world) & SLOW
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_examples_and_loads_nothing_slow(world: World, command: str) -> None:
-    arguments = [command, "--help"] if command else ["--help"]
-    done = world.run(*arguments)
+def test_help_of_a_command_shows_examples_and_loads_nothing_slow(world: World, command: str) -> None:
+    done = world.run(command, "--help")
     assert done.returncode == 0
-    assert not command or f"sentiflow {command}" in done.stdout.split("Examples")[1]
-    assert not modules_of(*arguments, world=world) & {"mlflow", "prefect", "tensorflow", "pandas", "sklearn"}
+    assert f"sentiflow {command}" in done.stdout.split("Examples")[1]
+    assert not modules_of(command, "--help", world=world) & SLOW
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["train", "--repeats", "2"], ["sweep"], ["baselines"]])

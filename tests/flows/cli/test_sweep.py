@@ -66,9 +66,10 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
         monkeypatch.setattr("flows.sweep.sweep", sweep)
         monkeypatch.setattr(command, "start_up", lambda *_: lambda: None)
+        monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
         monkeypatch.setattr(process, "received", [signal.SIGINT])
         with pytest.raises(KeyboardInterrupt):
-            command.run("seed", [], "sample", None, repeats=1, restart=restart)
+            command.sweep(dataset="sample", restart=restart, debug=True)
         return capsys.readouterr().err
 
     return run

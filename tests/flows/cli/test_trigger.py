@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.cli.trigger import parameters_of
+from flows.cli.schedule import parameters_of
 from flows.deployments import deployments
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import Applied, apply

@@ -1,0 +1,213 @@
+"""``sentiflow housekeeping``, ``monitor``, ``import`` and ``ui``."""
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+from urllib.parse import unquote, urlparse
+
+import typer
+from rich.table import Table
+
+from flows.cli import console
+from flows.cli.options import DebugOption, WhoseOption, examples
+from flows.cli.tables import print_table
+from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.errors import UsageError, WorldError
+from sentiflow.output import without_login
+
+if TYPE_CHECKING:
+    from sentiflow.children import Child
+    from sentiflow.monitoring.report import Told
+    from sentiflow.settings import Settings
+    from tasks.monitor import Look
+
+_START_SECONDS = 90  # of MLflow's UI
+
+app = typer.Typer()
+
+
+@app.command(epilog=examples("sentiflow housekeeping", "SENTIFLOW_KEEP_RUNS_DAYS=90 sentiflow housekeeping"))
+def housekeeping(debug: DebugOption = False) -> None:
+    """Close runs whose process was killed, and remove old files and runs."""
+    console.set_up(debug=debug)
+    from sentiflow.orchestration.server import start_early
+    from sentiflow.settings import load_settings
+
+    settings = load_settings()
+    wait_for_server, where = start_early(settings)
+    CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
+    from sentiflow.tracking.client import connect  # while the server starts
+
+    connect(settings)
+    from flows.housekeeping import housekeeping
+
+    wait_for_server()
+    care = housekeeping()
+    stdout = Console()
+    for line in care.lines():
+        stdout.print(escape(line), soft_wrap=True)
+
+
+@app.command(epilog=examples("sentiflow monitor", "sentiflow monitor --dataset sample"))
+def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
+    """Compare the texts scored and served since the last look with the reviews that the model learned from."""
+    console.set_up(debug=debug)
+    from flows.monitor import monitor
+    from sentiflow.orchestration.server import start_early, use_running
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.versions import model_named
+
+    settings = load_settings()
+    heard = use_running(settings)  # where the deployment is that waits for the event
+    if not heard:
+        wait_for_server, _ = start_early(settings)
+        wait_for_server()
+    model = model_named(settings, dataset).removesuffix("-sentiment")
+    look = cast("Look", monitor(model))  # called by hand, a flow gives its state's data
+    stdout = Console()
+    if look.told is not None:
+        title = f"{escape(look.told.title)}: {look.texts:,} texts of late against the reviews\n"
+        stdout.print(title, soft_wrap=True)
+        print_table(_drift(look.told), stdout)
+        stdout.print(f"\nReport: {look.run_url}", soft_wrap=True)
+    stdout.print(f"[bold]{escape(look.message)}[/]", soft_wrap=True)
+    if look.drifted:
+        next_step = (
+            "Prefect was told: a deployment of train that waits for this starts, and its version meets the gate."
+            if heard
+            else "No Prefect server is running, so no deployment hears of it. Train again: sentiflow train "
+            f"--promote --dataset {model}"
+        )
+        stdout.print(next_step, soft_wrap=True)
+
+
+def _drift(told: "Told") -> Table:
+    from sentiflow.monitoring import report
+
+    heading, *figures = report.rows(told)
+    table = Table(box=None, pad_edge=False)
+    for k, name in enumerate(heading):
+        table.add_column(name, justify="right" if k else "left")
+    for line in figures:
+        table.add_row(*line, style="red" if line[-1] == "yes" else None)
+    return table
+
+
+@app.command(
+    name="import",
+    epilog=examples(
+        "sentiflow import mlruns/mlflow.db --database postgresql://mlflow:...@db/mlflow --artifacts /srv/artifacts"
+    ),
+)
+def import_store(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The mlflow.db of a local store.")],
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="MLFLOW_BACKEND_STORE_URI",
+            help="The server's own database.",
+            show_envvar=True,
+            show_default=False,
+        ),
+    ],
+    artifacts: Annotated[
+        str,
+        typer.Option(
+            envvar="MLFLOW_ARTIFACTS_DESTINATION", help="The folder in which the server keeps artifacts."
+        ),
+    ],
+    debug: DebugOption = False,
+) -> None:
+    """Move a local store into an MLflow server: runs, models, versions and aliases keep their ids and times."""
+    console.set_up(debug=debug)
+    from sentiflow.tracking.transfer import import_store
+
+    parts = urlparse(artifacts)
+    if parts.scheme not in ("", "file"):
+        raise UsageError(
+            f"Artifacts can be moved into a folder only, not to {artifacts}.", "Copy them there by its own tools."
+        )
+    moved = import_store(store.absolute(), database, Path(unquote(parts.path)))
+    names = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
+    counts = ", ".join(f"{moved.rows[table]} {name}" for table, name in names.items())
+    stdout = Console()
+    stdout.print(f"Imported {counts}; {moved.files:,} files, {moved.megabytes:,.1f} MB.", soft_wrap=True)
+    for table, rows in moved.left.items():
+        stdout.print(f"Not imported: {rows} rows of {table}.", soft_wrap=True)
+
+
+@app.command(epilog=examples("sentiflow ui", "sentiflow ui --port 5001"))
+def ui(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port; by default the one in SENTIFLOW_UI_URL.")
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Start the MLflow UI and print its address; Ctrl-C ends it."""
+    console.set_up(debug=debug)
+    from sentiflow.children import Child
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.client import connect
+
+    settings = load_settings()
+    if settings.tracking_uri.startswith("http"):
+        CONSOLE.print(f"The store is a server: open {without_login(settings.tracking_uri)}", soft_wrap=True)
+        return
+    address = urlparse(settings.ui_url)
+    host, port = address.hostname or "127.0.0.1", port or address.port or 5000
+    _need_free(host, port)
+    connect(settings)
+    CONSOLE.print("Starting the MLflow UI ...")
+    server = Child(_server(settings, host, port), _environment())
+    try:
+        _wait(server, f"http://{host}:{port}")
+        CONSOLE.print(f"MLflow UI: [bold]http://{host}:{port}[/]   (Ctrl-C ends it)", soft_wrap=True)
+        code = server.wait()
+    except KeyboardInterrupt:
+        code = 0
+    finally:
+        server.stop()
+    if code:
+        raise WorldError(f"The MLflow UI ended with exit code {code}.")
+
+
+def _server(settings: "Settings", host: str, port: int) -> list[str]:
+    return [
+        *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--uvicorn-opts", "--log-level warning"),
+        *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    # Running jobs for whoever reaches the page is on by default in MLflow's server; a page needs none.
+    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore", **os.environ}
+
+
+def _need_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as err:
+            raise WorldError(
+                f"Port {port} on {host} is taken: {err.strerror}.",
+                f"Choose another: sentiflow ui --port {port + 1}",
+            ) from err
+
+
+def _wait(server: "Child", address: str) -> None:
+    from urllib.request import urlopen
+
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
+        if server.exit_code is not None:
+            raise WorldError(f"The MLflow UI did not start (exit code {server.exit_code}).")
+        try:
+            with urlopen(f"{address}/health", timeout=2):
+                return
+        except OSError:  # urllib's errors are of this kind
+            time.sleep(0.3)
+    raise WorldError(f"The MLflow UI did not answer within {_START_SECONDS} s.")

@@ -1,0 +1,239 @@
+"""``sentiflow predict``, ``explain``, ``score`` and ``serve``: a registered model in use."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from flows.cli import console
+from flows.cli.options import DebugOption, VersionOption, WhoseOption, examples
+from sentiflow.console import CONSOLE, Console, escape, progress_bar
+from sentiflow.errors import UsageError
+from sentiflow.files import publish
+from sentiflow.names import model_name
+
+if TYPE_CHECKING:
+    from sentiflow.batch.job import Scored
+    from sentiflow.scoring import Reading, TextScorer, Word
+    from sentiflow.tracking.types import Version
+
+_SHOWN = 60
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        'sentiflow predict "A quiet film that stays with you."',
+        'sentiflow predict --version 2 "Two hours I will never get back." "Loved it."',
+        'sentiflow predict --dataset sample "Dull from start to end."',
+    )
+)
+def predict(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts.")],
+    version: VersionOption = None,
+    dataset: WhoseOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Say whether texts are positive or negative."""
+    console.set_up(debug=debug)
+    if any(not text.strip() for text in texts):
+        raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
+    found, scorer = _load(dataset, version)
+    stdout = Console()
+    for text, score in zip(texts, scorer.score(texts).tolist(), strict=True):
+        line = " ".join(text.split())
+        beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
+        stdout.print(f"{_verdict(score)}  {escape(beginning)}", soft_wrap=True)
+    stdout.print(f"[dim]{found.name} version {found.number} ({found.why})[/]")
+
+
+def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.versions import find_version, load_scorer
+
+    settings = load_settings()
+    version = find_version(settings, None if dataset is None else model_name(dataset), number)
+    return version, load_scorer(settings, version)
+
+
+def _verdict(score: float) -> str:
+    """Label and score, as markup."""
+    from sentiflow.scoring import label_of
+
+    label = label_of(score)
+    colour = "green" if label == "positive" else "red"
+    return f"[{colour}]{label}[/]  {score:.4f}"
+
+
+@app.command(
+    epilog=examples(
+        'sentiflow explain "It began well, but the ending was a mess."',
+        'sentiflow explain --html reading.html "It began well, but the ending was a mess."',
+    )
+)
+def explain(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to read.")],
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page of it, too.")] = None,
+    version: VersionOption = None,
+    dataset: WhoseOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show the score after each word, as the network reads, and which words moved it."""
+    console.set_up(debug=debug)
+    from sentiflow.reports import explanation
+    from sentiflow.scoring import label_of
+
+    if not text.strip():
+        raise UsageError("The text is empty.", 'For example: sentiflow explain "It began well, but ended badly."')
+    if html is not None and (not html.name or html.is_dir()):
+        raise UsageError(f"--html {html} names no file.", "For example: --html reading.html")
+    found, scorer = _load(dataset, version)
+    reading, by = scorer.explain(text), f"{found.name} version {found.number}"
+    stdout = Console()
+    stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
+    for line in _lines(reading, stdout.width):
+        stdout.print(line, soft_wrap=True)
+    stdout.print()
+    if not any(word.fate in ("read", "rare") for word in reading.words):
+        stdout.print("[dim]no word of it is known: the score is that of an empty text[/]")
+    for way, words in zip(("raised", "lowered"), explanation.strongest(reading), strict=True):
+        if words:
+            changes = ", ".join(f"{_shown(word)} {word.change:+.2f}" for word in words)
+            stdout.print(f"{way} it most: {escape(changes)}", soft_wrap=True)
+    for fate, why in (("unknown", "no review holds them"), ("cut", "only the last words are read")):
+        if left := sum(word.fate == fate for word in reading.words):
+            stdout.print(f"[dim]words not read, as {why}: {left}[/]")
+    stdout.print(f"{_verdict(reading.score)}  [dim]{by} ({found.why})[/]", soft_wrap=True)
+    if html is not None:
+        # bytes that were no text show as ?
+        page = explanation.page(reading, label_of(reading.score), by).encode(errors="replace")
+        publish(html, lambda path: path.write_bytes(page))
+        stdout.print(f"Written: {escape(str(html))}", soft_wrap=True)
+
+
+def _lines(reading: "Reading", width: int) -> list[Text]:
+    """Each word with the score after it, never apart; the stronger the colour, the more it moved the score."""
+    lines = [Text()]
+    for word in reading.words:
+        entry = Text(_shown(word), _style(word, reading))
+        entry.append(f" {word.score:.2f}" if word.fate in ("read", "rare") else "", "not bold dim")
+        if lines[-1] and lines[-1].cell_len + 2 + entry.cell_len > width:
+            lines.append(Text())
+        lines[-1].append("  " if lines[-1] else "").append_text(entry)
+    return lines
+
+
+def _style(word: "Word", reading: "Reading") -> str:
+    from sentiflow.reports import explanation
+
+    if word.fate in ("unknown", "cut"):
+        return "dim strike"
+    if abs(word.change) < explanation.SHOWN:
+        return "default"
+    paint = int(95 + 160 * explanation.strength(word, reading))
+    return f"bold black on rgb(95,{paint},95)" if word.change > 0 else f"bold black on rgb({paint},95,95)"
+
+
+def _shown(word: "Word") -> str:
+    """A word for a terminal: bytes that were no text show as ?."""
+    return word.text.encode(errors="replace").decode()
+
+
+@app.command(
+    epilog=examples(
+        "sentiflow score reviews.csv -o scores.parquet",
+        "sentiflow score reviews.jsonl -o scores.parquet --column body --keep id",
+        "sentiflow score folder-of-txt -o scores.parquet --version 3",
+    )
+)
+def score(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file to write.")],
+    column: Annotated[str, typer.Option("--column", "-c", help="The table's column of texts.")] = "text",
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep", "-k", metavar="COLUMN", help="A column to copy to the output.")
+    ] = None,
+    version: VersionOption = None,
+    dataset: WhoseOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that score; by default one a core.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew instead of going on where a killed run was.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Score a table or a folder of texts; what cannot be scored goes to a file of rejects."""
+    console.set_up(debug=debug)
+    from sentiflow.batch.job import Request, score_input
+    from sentiflow.settings import load_settings
+
+    request = Request(
+        source.expanduser(), output.expanduser(), column, tuple(keep or ()), dataset, version, workers, restart
+    )
+    try:
+        scored = score_input(request, load_settings(), progress_bar, _say)
+    except (KeyboardInterrupt, SystemExit):
+        _say("Started again with the same command, it goes on where it was.")
+        raise
+    stdout = Console()
+    for line in _counts(scored):
+        stdout.print(line, soft_wrap=True)
+
+
+def _say(line: str) -> None:
+    CONSOLE.print(escape(line), soft_wrap=True)
+
+
+def _counts(scored: "Scored") -> list[str]:
+    totals, version = scored.totals, scored.version
+    rejected = totals.rows - totals.scored
+    earlier = totals.rows - scored.rows
+    lines = [
+        f"[bold]{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all[/]",
+        f"{scored.rows / scored.seconds:,.0f} reviews a second: {scored.rows:,} in {scored.seconds:.1f} s"
+        + (f"; {earlier:,} were done before" if earlier else ""),
+        f"Scored by {version.name} version {version.number} ({version.why})",
+        f"Scores:  {escape(str(scored.output))}",
+    ]
+    if totals.rejects:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.reasons.items())
+        lines.append(f"Rejects: {escape(str(totals.rejects))} ({escape(reasons)})")
+    return lines
+
+
+@app.command(epilog=examples("sentiflow serve", "sentiflow serve --port 8080 --dataset sample"))
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; by default the one in SENTIFLOW_SERVE_HOST.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port; 0 takes a free one; by default SENTIFLOW_SERVE_PORT."),
+    ] = None,
+    dataset: WhoseOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Answer over HTTP with the champion, and follow it when it changes; Ctrl-C ends it."""
+    console.set_up(debug=debug)
+    from sentiflow.serving.serve import serve
+    from sentiflow.settings import load_settings
+
+    settings = load_settings()
+    logging.getLogger("sentiflow.serving").setLevel(logging.INFO)  # which version answers from when on
+    serve(
+        settings,
+        None if dataset is None else model_name(dataset),
+        settings.serve_host if host is None else host,
+        settings.serve_port if port is None else port,
+        lambda address: CONSOLE.print(
+            f"Sentiflow answers at [bold]{address}[/], its paths at {address}/docs   (Ctrl-C ends it)",
+            soft_wrap=True,
+        ),
+    )

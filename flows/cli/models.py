@@ -1,0 +1,205 @@
+"""``sentiflow promote``, ``rollback``, ``history``, ``versions`` and ``delete``: which version is in use."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from flows.cli import console
+from flows.cli.options import DebugOption, ReasonOption, WhoseOption, examples
+from flows.cli.tables import print_table, show_judgement, show_promotion
+from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.errors import RefusedError
+
+if TYPE_CHECKING:
+    from sentiflow.evaluation.promotions import Event
+    from sentiflow.settings import Settings
+    from sentiflow.tracking.candidate import Weighed
+    from sentiflow.tracking.versions import VersionRow
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "sentiflow promote",
+        "sentiflow promote 3 --dry-run",
+        'sentiflow promote 3 --force --reason "the champion fails on long reviews"',
+    )
+)
+def promote(
+    version: Annotated[
+        int | None, typer.Argument(metavar="[VERSION]", min=1, help="Which version; by default the newest.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote although the gate says no; needs --reason, and is recorded.")
+    ] = False,
+    reason: ReasonOption = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the gate says, and change nothing.")
+    ] = False,
+    dataset: WhoseOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Hold a version against the champion and the limits, and put it in use if the gate says yes."""
+    console.set_up(debug=debug)
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking import promotion
+    from sentiflow.tracking.candidate import LOGGER, weigh
+    from sentiflow.tracking.versions import model_named
+
+    promotion.check_request(force=force, reason=reason)
+    settings = load_settings()
+    name = model_named(settings, dataset)
+    if settings.promotion_approval and not dry_run:
+        _with_approval(name, version, reason, settings, force=force)
+        return
+    LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
+    weighed = weigh(name, version, settings)
+    stdout = Console()
+    show_judgement(weighed, stdout)
+    if dry_run:
+        _end_dry(weighed, settings, stdout, force=force)
+        return
+    verdict = promotion.decide(weighed, force=force, reason=reason)
+    show_promotion(promotion.carry_out(weighed, verdict, settings), stdout)
+
+
+def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> None:
+    """Run the flow: it pauses in the Prefect UI, and a person answers there."""
+    from flows.promote import promote
+    from tasks.promote import need_server
+
+    need_server(settings)
+    CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
+    outcome = promote(name.removesuffix("-sentiment"), version, force=force, reason=reason)
+    show_promotion(outcome, Console())
+
+
+def _end_dry(weighed: "Weighed", settings: "Settings", stdout: Console, *, force: bool) -> None:
+    would = weighed.decision.passed or force
+    done = "be put to a person" if settings.promotion_approval else "be promoted"
+    stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
+    if not would:
+        raise RefusedError(f"The gate refuses {weighed.name} version {weighed.version}.")
+
+
+@app.command(epilog=examples('sentiflow rollback --reason "complaints about version 5"'))
+def rollback(reason: ReasonOption = "", dataset: WhoseOption = None, debug: DebugOption = False) -> None:
+    """Put the version back in use that the champion replaced; again goes further back."""
+    console.set_up(debug=debug)
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking import promotion
+    from sentiflow.tracking.versions import model_named
+
+    settings = load_settings()
+    event = promotion.rollback(name := model_named(settings, dataset), reason, settings)
+    Console().print(
+        f"[bold]{escape(name)} version {event.version} is the champion again[/], version {event.replaced} is not.",
+        soft_wrap=True,
+    )
+
+
+@app.command(epilog=examples("sentiflow history", "sentiflow history --dataset sample"))
+def history(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
+    """Tell every promotion and rollback, newest first."""
+    console.set_up(debug=debug)
+    from sentiflow.evaluation.promotions import took_effect
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.versions import history_of, model_named
+
+    settings = load_settings()
+    name = model_named(settings, dataset)
+    events, champion = history_of(name, settings)
+    stdout = Console()
+    stdout.print(
+        f"[bold]{escape(name)}[/]: "
+        + ("no champion" if champion is None else f"version {champion} is the champion")
+    )
+    if not events:
+        stdout.print("No promotion yet. Make one: sentiflow promote")
+        return
+    effects = took_effect(events, champion)
+    headings = ("when", "what", "version", "replaced", "test accuracy", "decision", "reason", "who", "run")
+    rows = [_event_cells(event, done=done) for event, done in zip(events, effects, strict=True)]
+    _print_rows(headings, reversed(rows), stdout)
+    last = events[-1].version if effects[-1] else events[-1].replaced
+    if champion != last:
+        stdout.print("[yellow]The alias was changed by other means since: this is not in the history.[/]")
+
+
+def _event_cells(event: "Event", *, done: bool) -> tuple[str, ...]:
+    return (
+        f"{datetime.fromisoformat(event.at).astimezone():%Y-%m-%d %H:%M:%S}",
+        event.kind if done else f"{event.kind}, not in effect",
+        str(event.version),
+        "-" if event.replaced is None else str(event.replaced),
+        "-" if event.accuracy is None else f"{event.accuracy:.2%}",
+        event.decision,
+        event.reason,
+        event.by,
+        event.run_id[:8],
+    )
+
+
+@app.command(epilog=examples("sentiflow versions", "sentiflow versions --dataset sample"))
+def versions(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
+    """List all versions with aliases, figures and what the gate said, newest first."""
+    console.set_up(debug=debug)
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.versions import model_named, version_rows
+
+    settings = load_settings()
+    name = model_named(settings, dataset)
+    rows = version_rows(name, settings)
+    stdout = Console()
+    stdout.print(f"[bold]{escape(name)}[/]")
+    accuracy = "test accuracy (95% interval)"
+    headings = ("version", "alias", "registered", "recipe", "seed", accuracy, "gate", "run")
+    _print_rows(headings, map(_version_cells, rows), stdout)
+
+
+def _version_cells(row: "VersionRow") -> tuple[str, ...]:
+    low, high = row.accuracy_low, row.accuracy_high
+    accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
+    interval = "" if low is None or high is None else f" ({low:.2%} to {high:.2%})"
+    return (
+        str(row.number),
+        ", ".join(row.aliases) or "-",
+        f"{row.registered.astimezone():%Y-%m-%d %H:%M}",
+        row.recipe,
+        row.seed,
+        accuracy + interval,
+        row.gate,
+        row.run,
+    )
+
+
+def _print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]], stdout: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    print_table(table, stdout)
+
+
+@app.command(epilog=examples("sentiflow delete 3"))
+def delete(
+    version: Annotated[int, typer.Argument(min=1, help="Which version.")],
+    dataset: WhoseOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Delete a version; refused while an alias holds it."""
+    console.set_up(debug=debug)
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking import promotion
+    from sentiflow.tracking.versions import model_named
+
+    settings = load_settings()
+    name = model_named(settings, dataset)
+    promotion.delete(name, version, settings)
+    Console().print(f"{escape(name)} version {version} is deleted; its run stays.", soft_wrap=True)
