@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 .PHONY: setup setup-dev run test test-stories check format bench bench-use bench-compare results screenshots ui lock clean \
-	env up down logs backup restore import deployments
+	env up down logs backup restore import
 
 setup: .venv/.installed
 setup-dev: .venv/.installed-dev
@@ -106,13 +106,6 @@ STORE ?= mlruns
 import:
 	@test -f "$(STORE)/mlflow.db" || { echo "There is no mlflow.db in $(STORE); name its folder: make import STORE=..." >&2; exit 2; }
 	STORE="$(abspath $(STORE))" $(COMPOSE) run --rm import
-
-# Writes prefect.yaml and its variants for other work pools.
-deployments: setup
-	$(BIN)/python -m flows.deployments --defaults >prefect.yaml
-	$(BIN)/python -m flows.deployments --defaults --type docker --file stack/prefect-docker.yaml >stack/prefect-docker.yaml
-	$(BIN)/python -m flows.deployments --defaults --type kubernetes --file stack/prefect-kubernetes.yaml \
-		>stack/prefect-kubernetes.yaml
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \

@@ -74,6 +74,10 @@ def schedule(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file that scoring writes.")
     ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Register the deployments for the workers of this work pool, and end."),
+    ] = None,
     debug: DebugOption = False,
 ) -> None:
     """Run the flows when they are due, with a Prefect UI to look at; Ctrl-C ends it."""
@@ -99,12 +103,13 @@ def schedule(
     given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
     table = deployments(settings, changes or ())
+    if pool is not None:
+        _register(table, pool, settings)
+        return
     CONSOLE.print("Starting up ...")
     from sentiflow.data.prepare import check_data
-    from sentiflow.orchestration.deployments import check
     from sentiflow.orchestration.server import running_server, schedule_folder
 
-    check(table)
     check_data(settings.schedule_dataset, settings)
     try:
         with (
@@ -129,6 +134,27 @@ def _alone(folder: Path, what: str) -> Iterator[None]:
     hint = "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT."
     with file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint):
         yield
+
+
+def _register(table: "list[Deployment]", pool: str, settings: "Settings") -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    from sentiflow.orchestration.deployments import apply
+    from sentiflow.orchestration.server import connect_to_running
+
+    server = connect_to_running(settings)
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound as err:
+            raise UsageError(
+                f"This Prefect server has no work pool {pool!r}.",
+                f"Create it: prefect work-pool create {pool} --type process",
+            ) from err
+        for spec in table:
+            _print_schedule(apply(client, spec, pool))
+    CONSOLE.print(f"Registered with {without_login(server.ui)}; the workers of {pool!r} run them.", soft_wrap=True)
 
 
 def _home() -> Path:
@@ -168,24 +194,28 @@ def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server") 
 
     CONSOLE.print(f"Prefect: {server.told}")
     for each in applied:
-        more = ", and now once for what was missed" if each.spec.flow in caught_up else ""
-        CONSOLE.print(f"  {each.spec.flow:<13} {escape(_when(each))}{more}", soft_wrap=True)
+        _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")
     shown = server.login if server.login.startswith(OUR_USER) else "of Prefect's settings"
     login = f"   login: [bold]{escape(shown)}[/]" if server.login else ""
     CONSOLE.print(f"Prefect UI: [bold]{without_login(server.ui)}[/]{login}   (Ctrl-C ends it)", soft_wrap=True)
 
 
+def _print_schedule(applied: "Applied", more: str = "") -> None:
+    CONSOLE.print(f"  {applied.spec.flow:<13} {escape(_when(applied))}{more}", soft_wrap=True)
+
+
 def _when(applied: "Applied") -> str:
-    from sentiflow.orchestration.deployments import first_slot
+    from sentiflow.orchestration.deployments import describe_schedule, next_time
 
     on_server = applied.on_server
     if not on_server.schedules:
         return "no schedule"
     if not applied.active:
         return "paused in the Prefect UI"
-    slots = [first_slot(schedule, datetime.now(UTC)) for schedule in applied.active]
-    soonest = min((slot for slot in slots if slot), default=None)
-    told = str(applied.spec.schedule or "a schedule made in the Prefect UI")
+    times = [next_time(schedule, datetime.now(UTC)) for schedule in applied.active]
+    soonest = min((time for time in times if time), default=None)
+    spec = applied.spec
+    told = describe_schedule(spec.schedule) if spec.schedule else "a schedule made in the Prefect UI"
     return told if soonest is None else f"{told}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
 
 

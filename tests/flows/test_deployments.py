@@ -1,15 +1,22 @@
-import importlib
+"""prefect.yaml against the flows and the settings."""
+
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from prefect.client.schemas.schedules import CronSchedule
 
-from flows.deployments import deployments
+from flows.deployments import FILE, deployments
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.deployments import Deployment, Schedule
+from sentiflow.orchestration.deployments import NAME, Deployment, load_flow
 from sentiflow.orchestration.flow_runs import FLOWS
-from sentiflow.recipes import TUNED, load_recipe
+from sentiflow.recipes import TUNED, TrainConfig, load_recipe
 from sentiflow.settings import Settings
+from tasks.monitor import EVENT
 from tests.world import ROOT
+
+ENTRIES: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
 
 
 def table(**fields: object) -> dict[str, Deployment]:
@@ -21,16 +28,63 @@ def test_housekeeping_knows_every_flow() -> None:
     assert set(FLOWS) == flows
 
 
+def test_prefect_finds_the_file_where_it_looks_for_it() -> None:
+    assert (ROOT / "prefect.yaml").resolve() == FILE
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: str(entry["entrypoint"]))
+def test_each_entry_of_the_file_fits_its_flow(entry: dict[str, Any]) -> None:
+    spec = table()[entry["entrypoint"].rpartition(".")[2]]
+    flow = load_flow(spec)
+    assert (entry["name"], entry["tags"], entry["work_pool"]) == (NAME, [NAME], {"name": NAME})
+    assert flow.name == spec.flow
+    known = flow.parameters.properties
+    triggered = [trigger["parameters"] for trigger in entry.get("triggers", [])]
+    for parameters in [entry.get("parameters", {}), *triggered]:
+        assert set(parameters) <= set(known)
+        required = dict.fromkeys(flow.parameters.required or [], "a path")
+        flow.validate_parameters(required | parameters)
+    assert set(spec.parameters) <= set(known)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: str(entry["entrypoint"]))
+def test_what_the_file_says_is_what_the_settings_say_by_default(entry: dict[str, Any]) -> None:
+    spec = table()[entry["entrypoint"].rpartition(".")[2]]
+    schedules = [CronSchedule(cron=each["cron"], timezone=each["timezone"]) for each in entry.get("schedules", [])]
+    assert schedules == ([spec.schedule] if spec.schedule else [])
+    assert all(each["slug"] == NAME for each in entry.get("schedules", [])), "else a redeployment makes it active"
+    flow = load_flow(spec)
+    theirs, ours = (
+        flow.validate_parameters({"source": "a", "output": "b"} | given if spec.flow == "score" else given)
+        for given in (entry.get("parameters", {}), spec.parameters)
+    )
+    assert {**defaults(spec), **theirs} == {**defaults(spec), **ours}
+    (drift,) = table()["train"].triggers
+    assert all(each["match"] == drift.match.model_dump() for each in entry.get("triggers", []))
+
+
+def defaults(spec: Deployment) -> dict[str, Any]:
+    properties = load_flow(spec).parameters.properties
+    return {name: each["default"] for name, each in properties.items() if "default" in each}
+
+
+def test_the_file_has_the_recipe_tuned() -> None:
+    configs = [entry["parameters"]["config"] for entry in ENTRIES if "parameters" in entry]
+    assert len(configs) == 3 and all(TrainConfig(**config) == TUNED for config in configs)
+
+
 def test_by_default_training_is_weekly_and_cleaning_daily_and_nothing_else_runs() -> None:
     schedules = {flow: each.schedule for flow, each in table().items() if each.schedule}
-    assert schedules == {"train": Schedule(cron="0 3 * * 1"), "housekeeping": Schedule(cron="0 5 * * *")}
+    weekly, daily = (CronSchedule(cron=line, timezone="UTC") for line in ("0 3 * * 1", "0 5 * * *"))
+    assert schedules == {"train": weekly, "housekeeping": daily}
 
 
-def test_training_takes_recipe_dataset_and_promotion_from_the_settings() -> None:
-    train = table(schedule_dataset="sample", schedule_promotes=True)["train"]
-    assert train.parameters == {
-        "config": TUNED.model_dump(mode="json"), "dataset": "sample", "seed": 0, "promote": True,
-    }  # fmt: skip
+def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None:
+    made = table(schedule_dataset="sample", schedule_promotes=True)
+    config = TUNED.model_dump(mode="json")
+    assert made["train"].parameters == {"config": config, "dataset": "sample", "promote": True}
+    assert made["repeat"].parameters == made["train"].parameters
+    assert made["sweep"].parameters == {"config": config, "dataset": "sample"}
     (changed,) = (
         each for each in deployments(Settings(_env_file=None, schedule_recipe="seed"), ["epochs=2"])
         if each.flow == "train"
@@ -45,7 +99,7 @@ def test_a_table_of_ones_own_is_named_by_its_whole_path(tmp_path: Path, monkeypa
         made["train"].parameters["dataset"] == made["promote"].parameters["dataset"] == f"{tmp_path}/reviews.csv"
     )
     (trigger,) = made["train"].triggers
-    assert trigger.resource == "sentiflow.model.reviews-sentiment"
+    assert trigger.match.model_dump() == {"prefect.resource.id": "sentiflow.model.reviews-sentiment"}
 
 
 def test_only_trainings_are_one_at_a_time() -> None:
@@ -56,7 +110,8 @@ def test_only_trainings_are_one_at_a_time() -> None:
 
 def test_a_drift_of_the_model_starts_a_training_that_meets_the_gate() -> None:
     (trigger,) = table(schedule_dataset="sample")["train"].triggers
-    assert (trigger.event, trigger.resource) == ("sentiflow.drift", "sentiflow.model.sample-sentiment")
+    assert trigger.expect == {EVENT}
+    assert trigger.match.model_dump() == {"prefect.resource.id": "sentiflow.model.sample-sentiment"}
     assert trigger.parameters == {"promote": True}
 
 
@@ -75,12 +130,3 @@ def test_what_they_need_is_enough(tmp_path: Path) -> None:
     )  # fmt: skip
     assert made["score"].parameters == {"source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet"}
     assert made["monitor"].schedule is not None
-
-
-@pytest.mark.parametrize("flow", table())
-def test_each_entry_point_is_a_flow_of_that_name_with_those_parameters(flow: str) -> None:
-    spec = table()[flow]
-    module, _, name = spec.entrypoint.rpartition(".")
-    found = getattr(importlib.import_module(module), name)
-    assert found.name == flow
-    assert set(spec.parameters) <= set(found.parameters.model_dump()["properties"])

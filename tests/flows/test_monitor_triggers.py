@@ -10,20 +10,14 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from flows.deployments import DRIFT
 from sentiflow.data import sample
 from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
-from tasks.monitor import EVENT
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world
 
 pytestmark = pytest.mark.story
 
 MODEL = "sample-sentiment"
-
-
-def test_the_deployment_waits_for_the_event_that_the_monitor_emits() -> None:
-    assert DRIFT == EVENT
 
 
 @contextmanager

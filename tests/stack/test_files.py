@@ -1,16 +1,18 @@
 """What the files of the stack say, as Compose, pip and Prefect read them."""
 
+import asyncio
 import json
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from prefect.client.orchestration import get_client
+from prefect_docker.worker import DockerWorkerJobConfiguration
+from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 from sentiflow.settings import Settings
 from tests.stack.compose import read_config, read_image
@@ -18,6 +20,7 @@ from tests.stack.engine import networks
 from tests.stack.team import PARTS, make_env, need_programs
 from tests.world import ROOT
 
+IMAGE = "sentiflow-pipeline:0.1.0"
 PROFILES = ["redis", "dask", "tools"]
 
 
@@ -181,8 +184,7 @@ def test_the_version_is_the_same_wherever_it_stands(services: dict[str, Any]) ->
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = {service["image"] for service in services.values() if service.get("build")}
     assert images == {f"sentiflow-pipeline:{version}", f"sentiflow-serve:{version}"}
-    docker = yaml.safe_load((ROOT / "stack" / "prefect-docker.yaml").read_text())["deployments"]
-    assert {each["work_pool"]["job_variables"]["image"] for each in docker} == {f"sentiflow-pipeline:{version}"}
+    assert f"sentiflow-pipeline:{version}" == IMAGE
 
 
 def test_the_images_are_not_root_s_and_hold_what_the_locks_say() -> None:
@@ -198,58 +200,34 @@ def test_the_images_are_not_root_s_and_hold_what_the_locks_say() -> None:
     assert not re.search(r"^(tensorflow|keras|prefect|numba)==", _lock("-serve"), re.M)
 
 
-def test_prefect_yaml_is_what_the_table_and_the_default_settings_make() -> None:
-    for kind, name in (("process", "prefect.yaml"), ("docker", "stack/prefect-docker.yaml"),
-                       ("kubernetes", "stack/prefect-kubernetes.yaml")):  # fmt: skip
-        assert (ROOT / name).read_text() == _written("--defaults", "--type", kind, "--file", name), (
-            "make deployments"
+def test_a_run_in_a_container_or_a_pod_gets_image_memory_and_server_from_its_work_pool() -> None:
+    docker, kubernetes = (
+        asyncio.run(kind.from_template_and_values(_template(name), {}, client=get_client()))
+        for kind, name in (
+            (DockerWorkerJobConfiguration, "docker"),
+            (KubernetesWorkerJobConfiguration, "kubernetes"),
         )
-
-
-def test_other_work_pools_get_the_same_deployments_with_an_image_and_resources() -> None:
-    process, docker, kubernetes = (
-        yaml.safe_load((ROOT / name).read_text())["deployments"]
-        for name in ("prefect.yaml", "stack/prefect-docker.yaml", "stack/prefect-kubernetes.yaml")
     )
-    template = json.loads((ROOT / "stack" / "kubernetes-pool.json").read_text())
-    for one, two, three in zip(process, docker, kubernetes, strict=True):
-        pools = [each.pop("work_pool") for each in (one, two, three)]
-        assert one == two == three
-        assert pools[1]["job_variables"]["mem_limit"] == "3g"
-        assert pools[2]["job_variables"]["memory_limit"] == "3Gi"
-        assert set(pools[2]["job_variables"]) <= set(template["variables"]["properties"])
-        assert {pool["job_variables"]["image"] for pool in pools[1:]} == {"sentiflow-pipeline:0.1.0"}
+    assert docker.env == kubernetes.env == {"SENTIFLOW_TRACKING_URI": "http://mlflow:5000"}
+    assert (docker.image, docker.mem_limit, docker.auto_remove) == (IMAGE, "3g", True)
+    assert docker.networks == ["sentiflow_tracking", "sentiflow_orchestration"]
+    (container,) = kubernetes.job_manifest["spec"]["template"]["spec"]["containers"]
+    assert (kubernetes.namespace, container["image"]) == ("sentiflow", IMAGE)
+    assert container["resources"]["limits"] == {"cpu": "2", "memory": "3Gi"}
 
 
-def test_jobs_in_containers_get_what_is_set_and_no_secret() -> None:
-    given = {
-        "SENTIFLOW_GATE_MARGIN": "0.01", "SENTIFLOW_DATA_DIR": "/here/only",
-        "SENTIFLOW_LOCK_URL": "postgresql://me:hidden@db/locks", "SENTIFLOW_TRACKING_URI": "http://tracking:5000",
-    }  # fmt: skip
-    done = _write("--type", "docker", **given)
-    first = yaml.safe_load(done.stdout)["deployments"][0]
-    env = first["work_pool"]["job_variables"]["env"]
-    assert env["SENTIFLOW_GATE_MARGIN"] == "0.01" and env["SENTIFLOW_TRACKING_URI"] == "http://tracking:5000"
-    assert "SENTIFLOW_DATA_DIR" not in env and "hidden" not in done.stdout
+def test_a_deployment_cannot_take_the_confinement_off_its_containers() -> None:
+    template = _template("docker")
+    assert not {"privileged", "volumes", "container_create_kwargs", "network_mode"} & set(
+        template["variables"]["properties"]
+    )
+    confined = template["job_configuration"]["container_create_kwargs"]
+    assert confined["read_only"] and confined["cap_drop"] == ["ALL"] and confined["pids_limit"] > 0
 
 
-def test_a_wrong_setting_is_told_before_anything_is_deployed() -> None:
-    done = _write(SENTIFLOW_SCHEDULE_TRAIN="every now and then")
-    assert done.returncode == 2
-    assert "SENTIFLOW_SCHEDULE_TRAIN" in done.stderr and "Traceback" not in done.stderr
-
-
-def _written(*options: str) -> str:
-    done = _write(*options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def _write(*options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "flows.deployments", *options], env={**os.environ, **variables},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+def _template(kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "stack" / f"{kind}-pool.json").read_text())
+    return found
 
 
 def _lock(name: str) -> str:

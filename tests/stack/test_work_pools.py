@@ -7,68 +7,89 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import Automation, EventTrigger
 from prefect.settings import PREFECT_API_URL
 
-from flows.deployments import deployments
-from sentiflow.orchestration.deployments import as_prefect
+from flows.deployments import FILE, deployments
 from sentiflow.settings import Settings
 from tests.world import ROOT
 
 pytestmark = pytest.mark.story
 
+ENTRIES: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
+POOLS = {
+    "process": ["--type", "process"],
+    "docker": ["--type", "docker", "--base-job-template", "stack/docker-pool.json"],
+    "kubernetes": ["--type", "kubernetes", "--base-job-template", "stack/kubernetes-pool.json"],
+}
 
-def prefect(folder: Path, *words: str) -> str:
-    program = Path(sys.executable).with_name("prefect")
+
+def run(folder: Path, program: str, *words: str, code: int = 0, **variables: str) -> str:
     own = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(folder)}
     done = subprocess.run(
-        [program, "--no-prompt", *words], cwd=ROOT, env={**os.environ, **own},
+        [Path(sys.executable).with_name(program), *words], cwd=ROOT, env={**os.environ, **own, **variables},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("pool", "kind", "file"),
-    [
-        ("sentiflow", ["--type", "process"], "prefect.yaml"),
-        ("sentiflow-docker", ["--type", "docker"], "stack/prefect-docker.yaml"),
-        (
-            "sentiflow-kubernetes",
-            ["--type", "kubernetes", "--base-job-template", "stack/kubernetes-pool.json"],
-            "stack/prefect-kubernetes.yaml",
-        ),
-    ],
-)
-def test_the_file_deploys_every_flow_as_the_table_has_it(
-    pool: str, kind: list[str], file: str, prefect_server: None, tmp_path: Path
-) -> None:
-    prefect(tmp_path, "work-pool", "create", pool, *kind)
-    told = prefect(tmp_path, "deploy", "--all", "--prefect-file", file)
+def read(client: SyncPrefectClient, entry: dict[str, Any]) -> DeploymentResponse:
+    return client.read_deployment_by_name(f"{entry['entrypoint'].rpartition('.')[2]}/sentiflow")
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_prefect_deploys_the_file_to_a_pool_of_each_type(kind: str, prefect_server: None, tmp_path: Path) -> None:
+    run(tmp_path, "prefect", "--no-prompt", "work-pool", "create", "sentiflow", *POOLS[kind])
+    told = run(tmp_path, "prefect", "--no-prompt", "deploy", "--all")
     assert "Unable to" not in told and "not found" not in told, told
     with get_client(sync_client=True) as client:
-        for spec in deployments(Settings(_env_file=None)):
-            made = client.read_deployment_by_name(spec.full_name)
-            assert (made.work_pool_name, made.entrypoint, made.parameters) == (
-                pool,
-                spec.entrypoint,
-                spec.parameters,
-            )
-            assert (made.description, made.tags, made.pull_steps or []) == (spec.description, list(spec.tags), [])
+        for entry in ENTRIES:
+            made = read(client, entry)
+            assert (made.work_pool_name, made.entrypoint) == ("sentiflow", entry["entrypoint"])
+            assert made.parameters == entry.get("parameters", {})
+            assert (made.description, made.tags) == (entry["description"], ["sentiflow"])
+            assert (made.pull_steps or [], made.job_variables) == ([], {})
             assert not made.paused and made.enforce_parameter_schema
-            wanted = [] if spec.schedule is None else [as_prefect(spec.schedule, spec.flow)]
-            assert [each.schedule for each in made.schedules if each.active] == wanted, spec.flow
+            assert [(each.slug, each.schedule) for each in made.schedules if each.active] == [
+                ("sentiflow", CronSchedule(cron=each["cron"], timezone=each["timezone"]))
+                for each in entry.get("schedules", [])
+            ]
             limit = made.global_concurrency_limit and made.global_concurrency_limit.limit
-            assert limit == spec.concurrency_limit
+            assert limit == entry.get("concurrency_limit")
             automations = client.read_resource_related_automations(f"prefect.deployment.{made.id}")
             assert [_starts_on(each) for each in automations] == [
-                ({trigger.event}, {"prefect.resource.id": trigger.resource}, [trigger.parameters])
-                for trigger in spec.triggers
+                (set(trigger["expect"]), trigger["match"], [trigger["parameters"]])
+                for trigger in entry.get("triggers", [])
             ]
             client.delete_deployment(made.id)
+        client.delete_work_pool("sentiflow")
+
+
+def test_the_stack_registers_them_with_the_schedules_of_the_settings(prefect_server: None, tmp_path: Path) -> None:
+    given = {"SENTIFLOW_SCHEDULE_TRAIN": "every 6h", "SENTIFLOW_SCHEDULE_DATASET": "sample"}
+    assert "no work pool 'team'" in run(tmp_path, "sentiflow", "schedule", "--pool", "team", code=2)
+    run(tmp_path, "prefect", "--no-prompt", "work-pool", "create", "team", *POOLS["docker"])
+    told = run(tmp_path, "sentiflow", "schedule", "--pool", "team", **given)
+    assert "every 6h, next" in told
+    with get_client(sync_client=True) as client:
+        for spec in deployments(Settings(_env_file=None, schedule_train="every 6h", schedule_dataset="sample")):
+            made = client.read_deployment_by_name(f"{spec.flow}/sentiflow")
+            assert (made.work_pool_name, made.parameters, made.path) == ("team", spec.parameters, None)
+            assert [each.schedule for each in made.schedules] == ([spec.schedule] if spec.schedule else [])
+            client.delete_deployment(made.id)
+        client.delete_work_pool("team")
+
+
+def test_a_wrong_setting_is_told_before_anything_is_registered(prefect_server: None, tmp_path: Path) -> None:
+    given = {"SENTIFLOW_SCHEDULE_TRAIN": "every now and then"}
+    told = run(tmp_path, "sentiflow", "schedule", "--pool", "team", code=2, **given)
+    assert "SENTIFLOW_SCHEDULE_TRAIN" in told and "Traceback" not in told
 
 
 def _starts_on(automation: Automation) -> tuple[Any, ...]:

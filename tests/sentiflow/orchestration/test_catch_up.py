@@ -13,11 +13,11 @@ from prefect.states import AwaitingRetry, Running, Scheduled
 from sentiflow.orchestration.deployments import Applied, Deployment, Schedule, apply
 from sentiflow.orchestration.schedule import due_runs
 
-HOURLY = Schedule(interval=timedelta(hours=1))
+HOURLY = IntervalSchedule(interval=timedelta(hours=1))
 
 
 def written(client: SyncPrefectClient, schedule: Schedule, dataset: str = "sample") -> Applied:
-    return apply(client, Deployment("promote", "Promotes.", {"dataset": dataset}, schedule))
+    return apply(client, Deployment("flows.promote.promote", "Promotes.", {"dataset": dataset}, schedule))
 
 
 def make_late(client: SyncPrefectClient, applied: Applied, hours: int, until: int = 0) -> None:
@@ -108,7 +108,7 @@ def test_what_is_paused_catches_up_on_nothing(client: SyncPrefectClient, what: s
 
 def test_late_runs_of_a_schedule_that_changed_are_dropped(client: SyncPrefectClient) -> None:
     make_late(client, written(client, HOURLY), hours=3)
-    applied = written(client, Schedule(interval=timedelta(days=400)))
+    applied = written(client, IntervalSchedule(interval=timedelta(days=400)))
     assert late(client, applied) == []
 
 

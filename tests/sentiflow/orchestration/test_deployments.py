@@ -9,15 +9,16 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.events import DeploymentEventTrigger
 from prefect.events.schemas.automations import Automation
 from prefect.filesystems import LocalFileSystem
 
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.deployments import Applied, Deployment, Schedule, Trigger, apply
+from sentiflow.orchestration.deployments import Applied, Deployment, Schedule, apply
 
-HOURLY = Schedule(interval=timedelta(hours=1))
-DAILY = Schedule(interval=timedelta(days=1))
+HOURLY = IntervalSchedule(interval=timedelta(hours=1))
+DAILY = IntervalSchedule(interval=timedelta(days=1))
 
 
 @pytest.fixture
@@ -27,10 +28,12 @@ def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
         for each in client.read_deployments():
             client.delete_resource_owned_automations(f"prefect.deployment.{each.id}")
             client.delete_deployment(each.id)
+        for pool in client.read_work_pools():
+            client.delete_work_pool(pool.name)
 
 
 def spec(schedule: Schedule | None, **more: Any) -> Deployment:
-    return Deployment("promote", "Promotes.", {"dataset": "sample"}, schedule, **more)
+    return Deployment("flows.promote.promote", "Promotes.", {"dataset": "sample"}, schedule, **more)
 
 
 def shape(applied: Applied) -> list[tuple[Any, bool]]:
@@ -42,7 +45,6 @@ def test_what_the_table_says_stands_on_the_server(client: SyncPrefectClient) -> 
     assert (made.name, made.description, made.parameters) == ("sentiflow", "Promotes.", {"dataset": "sample"})
     assert (made.tags, made.entrypoint, made.paused) == (["sentiflow"], "flows.promote.promote", False)
     assert made.global_concurrency_limit is not None and made.global_concurrency_limit.limit == 1
-    assert made.concurrency_options is not None and made.concurrency_options.collision_strategy == "ENQUEUE"
     assert made.enforce_parameter_schema and "dataset" in (made.parameter_openapi_schema or {})["properties"]
 
 
@@ -91,8 +93,28 @@ def test_what_belongs_to_a_work_pool_is_not_taken_over(client: SyncPrefectClient
         apply(client, spec(HOURLY))
 
 
-def drift(name: str) -> Trigger:
-    return Trigger(name, "sentiflow.drift", f"sentiflow.model.{name}", {"promote": True})
+def test_a_work_pool_takes_over_and_what_is_paused_stays_paused(client: SyncPrefectClient) -> None:
+    client.create_work_pool(WorkPoolCreate(name="team", type="process"))
+    wanted = spec(HOURLY, triggers=(drift("one"),))
+    before = apply(client, wanted)
+    client.update_deployment_schedule(before.id, before.on_server.schedules[0].id, active=False)
+    client.create_deployment_schedules(before.id, [(CronSchedule(cron="0 1 * * *"), True)])
+    client.pause_automation(automations(client, before)[0].id)
+    for _ in range(2):
+        after = apply(client, wanted, "team")
+        assert (after.id, after.on_server.work_pool_name, after.on_server.path) == (before.id, "team", None)
+        assert {each.slug: each.active for each in after.on_server.schedules} == {"sentiflow": False, None: True}
+        assert [each.enabled for each in automations(client, after)] == [False]
+        planted = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}],
+                   "job_variables": {"command": "id"}}  # fmt: skip
+        client.request("PATCH", f"/deployments/{after.id}", json=planted)
+    written = apply(client, wanted, "team").on_server
+    assert (written.pull_steps, written.job_variables) == ([], {})
+
+
+def drift(name: str) -> DeploymentEventTrigger:
+    match = {"prefect.resource.id": f"sentiflow.model.{name}"}
+    return DeploymentEventTrigger(name=name, expect={"sentiflow.drift"}, match=match, parameters={"promote": True})
 
 
 def automations(client: SyncPrefectClient, applied: Applied) -> list[Automation]:

@@ -13,7 +13,7 @@ def test_it_is_told_whether_another_run_of_the_deployment_goes_on(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, goes_on: bool
 ) -> None:
     monkeypatch.setattr(flow_runs, "_LONG_SECONDS", 0.0)
-    applied = apply(client, Deployment("promote", "Promotes.", {"dataset": "sample"}))
+    applied = apply(client, Deployment("flows.promote.promote", "Promotes.", {"dataset": "sample"}))
     other, waiting = (flow_runs.start(client, applied.on_server, {}) for _ in range(2))
     client.set_flow_run_state(other.id, Running() if goes_on else Completed(), force=True)
     told: list[bool] = []

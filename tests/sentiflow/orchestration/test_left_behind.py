@@ -8,7 +8,7 @@ from sentiflow.orchestration.schedule import close_left_behind
 
 
 def test_runs_that_were_begun_are_crashed_and_those_that_wait_go_on_waiting(client: SyncPrefectClient) -> None:
-    applied = apply(client, Deployment("promote", "Promotes.", {"dataset": "sample"}))
+    applied = apply(client, Deployment("flows.promote.promote", "Promotes.", {"dataset": "sample"}))
     running, pending, waiting = (client.create_flow_run_from_deployment(applied.id) for _ in range(3))
     for run, state in ((running, Running()), (pending, Pending())):
         client.set_flow_run_state(run.id, state, force=True)  # type: ignore[arg-type]
