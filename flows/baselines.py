@@ -5,7 +5,7 @@ from prefect import flow
 from flows.train import Seed
 from sentiflow.baselines.models import Name, choose
 from sentiflow.children import end_with_schedule
-from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.prepare import Prepared
 from sentiflow.orchestration.notify import failed
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -53,23 +53,22 @@ def baselines(
     names = choose(only or [])
     preload()
     with training_run(config, dataset, seed, kind=BASELINES) as parent:
-        source = fetch(parent)
-        prepared = prepare(parent, source)
-        network = _network(parent, source, prepared)
-        runs: dict[str, RunContext] = {name: _baseline(parent, name, source, prepared) for name in names}
+        prepared = prepare(parent, fetch(parent))
+        network = _network(parent, prepared)
+        runs: dict[str, RunContext] = {name: _baseline(parent, name, prepared) for name in names}
         return summarize_baselines(parent, prepared, network, runs)
 
 
-def _network(parent: RunContext, source: Source, prepared: Prepared) -> RunContext:
+def _network(parent: RunContext, prepared: Prepared) -> RunContext:
     """Train and evaluate the recipe's own network."""
-    with network_run(parent, source, prepared) as run:
+    with network_run(parent, prepared) as run:
         trained = train_network.with_options(task_run_name="train network")(run, prepared)
         evaluate.with_options(task_run_name="evaluate network")(run, prepared, trained)
     return run
 
 
-def _baseline(parent: RunContext, name: Name, source: Source, prepared: Prepared) -> RunContext:
+def _baseline(parent: RunContext, name: Name, prepared: Prepared) -> RunContext:
     """Fit and evaluate one baseline."""
-    with baseline_run(parent, name, source, prepared) as run:
+    with baseline_run(parent, name, prepared) as run:
         measure_baseline.with_options(task_run_name=f"baseline {name}")(run, name, prepared)
     return run

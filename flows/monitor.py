@@ -8,7 +8,6 @@ from prefect.states import Completed
 from sentiflow.children import end_with_schedule
 from sentiflow.names import dataset_name
 from sentiflow.orchestration.notify import failed
-from sentiflow.settings import load_settings
 from tasks.monitor import Look, act, collect, compare, remember, report, told_of, too_few, watching
 
 
@@ -37,11 +36,10 @@ def monitor(dataset: str = "imdb") -> State[Look]:
     Args:
         dataset: Whose model: imdb, sample, or the name of your table.
     """
-    least = load_settings().monitor_least
     with watching(dataset) as watch:
         texts = collect(watch)
-        if texts.distinct < least:
-            return _completed(too_few(watch, texts, least))
+        if texts.distinct < watch.settings.monitor_least:
+            return _completed(too_few(watch, texts))
         comparison = compare(watch, texts)
         reported = report(watch, texts, comparison)
         act(watch, texts, comparison, reported)

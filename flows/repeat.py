@@ -10,7 +10,7 @@ from pydantic import Field
 from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.children import end_with_schedule
-from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.prepare import Prepared
 from sentiflow.orchestration.notify import failed
 from sentiflow.process import preload
 from sentiflow.recipes import SEED, TrainConfig
@@ -67,18 +67,17 @@ def repeat(
         need_server(load_settings())
     preload()
     with training_run(config, dataset, seed, repeats) as parent:
-        source = fetch(parent)
-        prepared = prepare(parent, source)
-        seeds = [_one(parent, each, repeats, source, prepared) for each in range(seed, seed + repeats)]
+        prepared = prepare(parent, fetch(parent))
+        seeds = [_one(parent, each, repeats, prepared) for each in range(seed, seed + repeats)]
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_repeats(parent, prepared, seeds, best, model)
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
 
 
-def _one(parent: RunContext, seed: int, repeats: int, source: Source, prepared: Prepared) -> SeedResult:
+def _one(parent: RunContext, seed: int, repeats: int, prepared: Prepared) -> SeedResult:
     """Train and evaluate with one seed."""
-    with seed_run(parent, seed, repeats, source, prepared) as run:
+    with seed_run(parent, seed, repeats, prepared) as run:
         trained = train_network.with_options(task_run_name=f"train seed {seed}")(run, prepared)
         measured = evaluate.with_options(task_run_name=f"evaluate seed {seed}")(run, prepared, trained)
     return SeedResult(run, trained, measured)

@@ -11,7 +11,7 @@ from pydantic import Field
 from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.children import end_with_schedule
-from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.prepare import Prepared
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.notify import failed
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
@@ -27,8 +27,8 @@ from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
 from tasks.summarize import best_of
-from tasks.sweep import SweepResult, begin, end, left_to_do, log_size, summarize_sweep, trial_rows
-from tasks.trials import TrialEnd, start_worker, told_of, train_best, trial
+from tasks.sweep import SweepResult, begin, end, left_to_do, summarize_sweep, trial_rows
+from tasks.trials import TrialEnd, start_worker, train_best, trial
 
 Trials = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int | None, Field(ge=1, le=256)]
@@ -95,13 +95,13 @@ def sweep(
         training_run(config, dataset, seed, kind=SWEEP) as run,
         running(settings, workers, start_worker) as runner,
     ):
-        log_size(run, trials=trials, workers=workers, repeats=repeats, runner=settings.task_runner)
-        source = fetch(run)
-        prepared = prepare(run, source)
+        size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
+        run.params({f"sweep.{name}": value for name, value in size.items()})
+        prepared = prepare(run, fetch(run))
         study = begin(run, prepared, searched, name, restart)
-        _try_all(runner, study, trials, run, source, prepared)
+        _try_all(runner, study, trials, run, prepared)
         best_config = _best(study)
-        seeds = _train_best(runner, best_config, repeats, run, source, prepared)
+        seeds = _train_best(runner, best_config, repeats, run, prepared)
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_sweep(run, prepared, study, best_config, seeds, best, model)
@@ -109,18 +109,16 @@ def sweep(
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
 
 
-def _try_all(
-    runner: Runner, study: Sweep, trials: int, run: RunContext, source: Source, prepared: Prepared
-) -> None:
-    """Run what is still to be run, and tell how each trial ended."""
+def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepared: Prepared) -> None:
+    """Run what is still to be run, and log how each trial ended."""
     logger = get_run_logger(task_run_name="trials")
     places = left_to_do(study, trials)
-    calls = ({"parent": run, "source": source, "prepared": prepared, "sweep": study, "place": k} for k in places)
+    calls = ({"parent": run, "prepared": prepared, "sweep": study, "place": k} for k in places)
     done = trials - len(places)
     ended: TrialEnd
     for ended in runner.side_by_side(trial, calls):
         done += 1
-        logger.info("%d of %d: %s", done, trials, told_of(ended))
+        logger.info("%d of %d: %s", done, trials, ended)
 
 
 def _best(study: Sweep) -> TrainConfig:
@@ -139,8 +137,8 @@ def _best(study: Sweep) -> TrainConfig:
 
 
 def _train_best(
-    runner: Runner, config: TrainConfig, repeats: int, run: RunContext, source: Source, prepared: Prepared
+    runner: Runner, config: TrainConfig, repeats: int, run: RunContext, prepared: Prepared
 ) -> list[SeedResult]:
-    shared: dict[str, Any] = {"parent": run, "source": source, "prepared": prepared, "config": config}
+    shared: dict[str, Any] = {"parent": run, "prepared": prepared, "config": config}
     calls: Iterator[dict[str, Any]] = ({**shared, "seed": seed} for seed in range(repeats))
     return sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)

@@ -8,8 +8,7 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.reviews import QUANTILES, DatasetFacts, describe
 from sentiflow.recipes import TrainConfig
-from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import connect, timed, tracking_errors
+from sentiflow.settings import Settings
 from sentiflow.tracking.results import RunContext
 from tasks.runs import log_dataset
 
@@ -20,9 +19,8 @@ def fetch(run: RunContext) -> Source:
 
     Written: files under the data folder; ``time/fetch`` on the run.
     """
-    settings = load_settings()
-    with timed(connect(settings), run.run_id, "fetch"):
-        source = preparing.fetch(run.dataset, settings, progress_bar)
+    with run.timed("fetch"):
+        source = preparing.fetch(run.dataset, run.settings, progress_bar)
     logger = get_run_logger()
     if source.fetched:
         logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
@@ -39,12 +37,9 @@ def prepare(run: RunContext, source: Source) -> Prepared:
 
     Written: the table under the data folder; digest, dataset and ``time/prepare`` on the run.
     """
-    settings = load_settings()
-    client = connect(settings)
-    with timed(client, run.run_id, "prepare"):
-        prepared = preparing.prepare(source, settings)
-    with tracking_errors(settings.tracking_uri):
-        log_dataset(client, run.run_id, source, prepared)
+    with run.timed("prepare"):
+        prepared = preparing.prepare(source, run.settings)
+    log_dataset(run, prepared)
     done = "decoded and checked" if prepared.made else "skipped: decoded and checked already"
     get_run_logger().info("%s, digest %s", done, prepared.digest[:12])
     return prepared

@@ -1,17 +1,17 @@
 """Measure a trained model on the test split, and record what there is to see.
 
 ``record_evaluation`` is the part that knows nothing of networks: whatever scores the test reviews, a baseline too,
-is recorded by it, with the same metrics, tables, pictures and report. It also writes the run's description.
+is recorded by it, with the same metrics, tables, pictures and report.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from mlflow.tracking import MlflowClient
 from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
@@ -26,12 +26,13 @@ from sentiflow.network import history as histories
 from sentiflow.network.history import Epoch
 from sentiflow.reports import plots
 from sentiflow.reports import run as one
+from sentiflow.reports.page import plain
 from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, Account, Tested, headline, worst_errors_text
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
-from sentiflow.settings import load_settings
-from sentiflow.tracking.client import connect, log_metrics, timed, tracking_errors
+from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.results import RunContext, TrainedFiles
-from sentiflow.tracking.store import open_store
+from sentiflow.tracking.store import SCORES
+from sentiflow.tracking.types import NOTE
 
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
@@ -40,27 +41,32 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
 
     Written: ``time/evaluate``, and all that ``record_evaluation`` writes.
     """
-    settings = load_settings()
-    client = connect(settings)
     content = reviews.read(prepared.table)
     words = reviews.read_vocabulary(prepared.table)
     scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
-    with tracking_errors(settings.tracking_uri):
-        with timed(client, run.run_id, "evaluate"):
-            test = content.of("test")
-            ids = test.padded(run.config.sequence_length, run.config.vocabulary_size)
-            began = time.perf_counter()
-            scores = scorer.network.score(ids)
-            speed = len(test) / (time.perf_counter() - began)
-        return record_evaluation(
-            client, run, prepared, content, words, scores,
-            history=histories.load(trained.history), scorer=scorer,
-            figures={PARAMETERS: _parameters(trained.weights), SPEED: speed},
-        )  # fmt: skip
+    with run.timed("evaluate"):
+        ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
+        scores, speed = timed_scores(scorer.network.score, ids)
+    return record_evaluation(
+        run, prepared, content, words, scores,
+        history=histories.load(trained.history), scorer=scorer,
+        figures={PARAMETERS: _parameters(trained.weights), SPEED: speed},
+    )  # fmt: skip
+
+
+Scored = TypeVar("Scored", bound=Sized)
+
+
+def timed_scores(
+    score: Callable[[Scored], NDArray[np.float64]], reviews: Scored
+) -> tuple[NDArray[np.float64], float]:
+    """Scores of reviews, and how many were scored a second."""
+    began = time.perf_counter()
+    scores = score(reviews)
+    return scores, len(reviews) / (time.perf_counter() - began)
 
 
 def record_evaluation(
-    client: MlflowClient,
     run: RunContext,
     prepared: Prepared,
     content: Reviews,
@@ -72,20 +78,19 @@ def record_evaluation(
     figures: Mapping[str, float] | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> Measured:
-    """Measure the scores of the test reviews, and log everything that tells of them.
+    """Measure the scores of the test reviews, and log figures, files and the report.
 
     Written on the run: ``test/*``, ``slice_*/*``, ``data/*`` and ``time/report`` metrics, the score table,
-    pictures, worst errors, ``report.html`` and the description.
+    pictures, worst errors and ``report.html``; the description of a run that is part of another.
 
     Args:
-        client: of the store.
         run: open.
         prepared: the dataset.
         content: all its reviews.
         words: its vocabulary.
         scores: of the test reviews, shape (n,), 0 to 1.
         history: of a training that has epochs.
-        scorer: what tells word by word how a score came about, if anything does.
+        scorer: attributes a score to the words of a review; None for what cannot.
         figures: more metrics, such as ``model/parameters`` and ``test/reviews_per_second``.
         facts: more lines for the report's table of the run.
     """
@@ -96,29 +101,27 @@ def record_evaluation(
     measured = metrics.measure(test.label, scores)
     found = _metrics(run, content, history, measured) | slices.as_metrics(_slices(table, traits))
     found[ECE] = reliability(test.label, scores).error
-    log_metrics(client, run.run_id, found | dict(figures or {}))
-    with timed(client, run.run_id, "report"):
-        record = open_store(load_settings()).record(run.run_id)
+    run.log(found | dict(figures or {}))
+    with run.timed("report"):
         curves = plots.curves_of(history) if history else {}
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
         about |= {name: str(value) for name, value in (facts or {}).items()}
-        _log_report(client, run, Account(record, curves, table, traits, tested, scorer, facts=about))
+        _log_report(run, Account(run.record(), curves, table, traits, tested, scorer, facts=about))
     get_run_logger().info("%s", headline(measured))
     return measured
 
 
-def _log_report(client: MlflowClient, run: RunContext, account: Account) -> None:
+def _log_report(run: RunContext, account: Account) -> None:
     folder = run.work / "artifacts"
-    (folder / "plots").mkdir(parents=True)
     drawn = one.pictures(account)
-    for name, figure in drawn.items():
-        figure.savefig(folder / "plots" / f"{name}.png", dpi=120)
+    plots.save(drawn, folder / "plots")
     report = one.report(account, drawn)
-    _write_scores(folder / "test_scores.parquet", account)
+    _write_scores(folder / SCORES, account)
     (folder / "worst_errors.txt").write_text(worst_errors_text(account.misses or []), encoding="utf-8")
-    (folder / "report.html").write_text(report.page(), encoding="utf-8")
-    client.log_artifacts(run.run_id, str(folder))
-    client.set_tag(run.run_id, "mlflow.note.content", report.markdown())
+    (folder / PAGE).write_text(report.page(), encoding="utf-8")
+    run.upload(folder)
+    if run.parent is not None:  # a run of its own is described when it is summarized
+        run.tag({NOTE: report.markdown(f"Part of [{plain(run.parent.name)}]({run.parent.url}).")})
 
 
 def _slices(table: ScoreTable, traits: Traits) -> list[Slice]:

@@ -7,9 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 
 from sentiflow.errors import WorldError
-from sentiflow.orchestration import repair as closing
-from sentiflow.orchestration import retention
-from sentiflow.orchestration import retention as old_files
+from sentiflow.orchestration import repair, retention
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import Care
 from sentiflow.settings import Settings, load_settings
@@ -24,7 +22,7 @@ def close_killed() -> Care:
     """
     care = Care()
     with care.attempt("close killed runs"):
-        care.add(closing.close_killed(load_settings(), get_run_logger(), datetime.now(UTC)))
+        care.add(repair.close_killed(load_settings(), get_run_logger(), datetime.now(UTC)))
     return care
 
 
@@ -33,7 +31,7 @@ def remove_old_files() -> Care:
     """Remove what nothing uses from the data folder."""
     care, settings = Care(), load_settings()
     with care.attempt("remove old files"):
-        care.add(old_files.remove_old_files(settings, _digests_of_champions(settings)))
+        care.add(retention.remove_old_files(settings, _digests_of_champions(settings)))
     return care
 
 

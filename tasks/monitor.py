@@ -12,10 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from matplotlib.figure import Figure
-from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, runtime, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.events import Event
 
@@ -29,15 +26,15 @@ from sentiflow.monitoring.report import Told
 from sentiflow.monitoring.text_log import Entry
 from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.orchestration.repair import RUNNING, close
+from sentiflow.reports import plots
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import connect, experiment_id, log_metrics, run_url, tracking_errors
-from sentiflow.tracking.creation import CREATION, create_run, token
+from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors
+from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import find_version, load_scorer
-from tasks import runs
-from tasks.runs import flow_run_tags
+from tasks.runs import create, flow_run_tags, provenance, publish_summary
 
 LOCK = "monitor.lock"
 """The tag of a run that says which lock is held while it is open."""
@@ -59,6 +56,7 @@ class Watch:
 
     dataset: str
     model: str
+    settings: Settings
     log: Path
     lock: str
     work: Path
@@ -107,14 +105,6 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Reported:
-    """The MLflow run that holds the report."""
-
-    run_id: str
-    run_url: str
-
-
-@dataclass(frozen=True)
 class Look:
     """What came of a look.
 
@@ -135,16 +125,16 @@ class Look:
     run_url: str = ""
 
 
-def too_few(watch: Watch, texts: Texts, least: int) -> Look:
+def too_few(watch: Watch, texts: Texts) -> Look:
     """A look that found less than it needs; the texts stay for the next one."""
-    told = f"{texts.distinct:,} new texts tell too little, {least:,} are needed: they wait for the next look."
-    return Look(watch.model, texts.distinct, told)
+    counts = f"{texts.distinct:,} new texts tell too little, {watch.settings.monitor_least:,} are needed"
+    return Look(watch.model, texts.distinct, f"{counts}: they wait for the next look.")
 
 
-def told_of(watch: Watch, texts: Texts, comparison: Comparison, reported: Reported) -> Look:
+def told_of(watch: Watch, texts: Texts, comparison: Comparison, reported: OpenRun) -> Look:
     """A look that came to its end."""
     told = comparison.told
-    return Look(watch.model, texts.distinct, f"{told.headline}.", told.drifted, told, reported.run_url)
+    return Look(watch.model, texts.distinct, f"{told.headline}.", told.drifted, told, reported.url)
 
 
 @contextmanager
@@ -165,21 +155,21 @@ def watching(dataset: str) -> Iterator[Watch]:
     folder = settings.text_log / model
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Beside the texts, as it holds texts, too.
-    watch = Watch(
-        dataset_name(dataset), model, settings.text_log, f"{socket.gethostname()}:{folder}", folder / _WORK
-    )
+    held, work = f"{socket.gethostname()}:{folder}", folder / _WORK
+    watch = Watch(dataset_name(dataset), model, settings, settings.text_log, held, work)
     with file_lock(folder / ".look.lock", f"Another look at {model}", "monitoring"):
         try:
-            _reconcile(watch, settings)
+            _reconcile(watch)
             watch.work.mkdir(mode=0o700)
             yield watch
         finally:
             shutil.rmtree(watch.work, ignore_errors=True)
 
 
-def _reconcile(watch: Watch, settings: Settings) -> None:
+def _reconcile(watch: Watch) -> None:
     """Close what looks left that were killed; their lock is held, so none lives."""
     shutil.rmtree(watch.work, ignore_errors=True)
+    settings = watch.settings
     client = connect(settings)
     with tracking_errors(settings.tracking_uri):
         experiment = experiment_id(client, settings)
@@ -212,9 +202,8 @@ def reviews_of(version: Version, settings: Settings) -> tuple[str, Path]:
     Raises:
         WorldError: they are not on this machine.
     """
-    client = connect(settings)
-    with tracking_errors(settings.tracking_uri):
-        tags = client.get_model_version(version.name, str(version.number)).tags
+    found = open_store(settings).version(version.name, version.number)
+    tags = {} if found is None else found.tags
     dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
     table = settings.data_dir / "datasets" / dataset / f"{digest}.parquet"
     if not reviews.is_whole(table) and dataset in BUILT_IN:
@@ -269,7 +258,7 @@ def compare(watch: Watch, texts: Texts) -> Comparison:
 
     Written: both sides' figures in the work folder.
     """
-    settings = load_settings()
+    settings = watch.settings
     version = find_version(settings, watch.model, None)
     scorer = load_scorer(settings, version)
     digest, table = reviews_of(version, settings)
@@ -289,7 +278,7 @@ def compare(watch: Watch, texts: Texts) -> Comparison:
 
 
 @task(name="act", task_run_name="act", persist_result=False)
-def act(watch: Watch, texts: Texts, comparison: Comparison, reported: Reported) -> None:
+def act(watch: Watch, texts: Texts, comparison: Comparison, reported: OpenRun) -> None:
     """Emit the event that starts a training, if the limits were passed.
 
     Written: the event, in Prefect. Its id follows from where the texts begin: a look that was killed and is
@@ -308,7 +297,7 @@ def act(watch: Watch, texts: Texts, comparison: Comparison, reported: Reported) 
             "dataset": watch.dataset,
             "texts": texts.distinct,
             "figures": [asdict(figure) for figure in comparison.told.compared],
-            "mlflow_run": reported.run_url,
+            "mlflow_run": reported.url,
         },
     )
     with get_client(sync_client=True) as client:  # returns once the server has it, unlike emit_event
@@ -325,7 +314,7 @@ def remember(watch: Watch, texts: Texts) -> None:
     text_log.write_seen(watch.log, watch.model, texts.seen)
 
 
-def _related(reported: Reported) -> list[dict[str, str]]:
+def _related(reported: OpenRun) -> list[dict[str, str]]:
     flow_run = flow_run_tags()["prefect.flow_run_id"]
     return [
         {"prefect.resource.id": f"prefect.flow-run.{flow_run}", "prefect.resource.role": "flow-run"},
@@ -362,32 +351,25 @@ def _readable(text: str) -> str:
 
 
 @task(name="report", task_run_name="report", persist_result=False)
-def report(watch: Watch, texts: Texts, comparison: Comparison) -> Reported:
-    """Tell what was found.
+def report(watch: Watch, texts: Texts, comparison: Comparison) -> OpenRun:
+    """Report what was found.
 
     Written: an MLflow run with metrics ``drift/*``, pictures and the report; in Prefect a table and a link.
     """
-    settings = load_settings()
-    client = connect(settings)
     folder = _draw(watch, comparison)
-    with tracking_errors(settings.tracking_uri):
-        run_id = _open(client, settings, watch, comparison)
-        try:
-            log_metrics(client, run_id, _metrics(texts, comparison))
-            client.log_artifacts(run_id, str(folder))
-        except BaseException:
-            client.set_terminated(run_id, "FAILED")
-            raise
-        client.set_terminated(run_id)
-        url = run_url(client, settings, run_id)
-    text = drift_report.markdown(comparison.told)
-    create_markdown_artifact(text, key="drift", description=comparison.told.headline)
-    create_link_artifact(url, link_text=f"MLflow run of {runtime.flow_run.name}", key="mlflow-run")
-    get_run_logger().info("MLflow run: %s", url)
-    return Reported(run_id, url)
+    run = _open(watch, comparison)
+    try:
+        run.log(_metrics(texts, comparison))
+        run.upload(folder)
+        publish_summary(run, drift_report.markdown(comparison.told), "drift", comparison.told.headline)
+    except BaseException:
+        run.close("FAILED")
+        raise
+    run.close()
+    return run
 
 
-def _open(client: MlflowClient, settings: Settings, watch: Watch, comparison: Comparison) -> str:
+def _open(watch: Watch, comparison: Comparison) -> OpenRun:
     tags = {
         KIND: MONITOR,
         LOCK: watch.lock,
@@ -396,16 +378,10 @@ def _open(client: MlflowClient, settings: Settings, watch: Watch, comparison: Co
         "monitor.model": watch.model,
         "monitor.version": str(comparison.version),
         "monitor.drift": ", ".join(comparison.told.drifted) or "none",
-        "mlflow.note.content": drift_report.markdown(comparison.told),
-        "mlflow.source.name": "flows/monitor.py",
-        "mlflow.source.type": "LOCAL",
-        **runs.git_tags(),
-        **runs.flow_run_tags(),
-        **runs.origin_tags(),
-        CREATION: token(),
+        **provenance(),
     }
-    experiment = experiment_id(client, settings)
-    return str(create_run(client, experiment, tags, str(runtime.flow_run.name)).info.run_id)
+    experiment = experiment_id(connect(watch.settings), watch.settings)
+    return create(OpenRun("", str(runtime.flow_run.name), experiment, watch.settings), tags)
 
 
 def _metrics(texts: Texts, comparison: Comparison) -> dict[str, float]:
@@ -422,13 +398,10 @@ def _metrics(texts: Texts, comparison: Comparison) -> dict[str, float]:
 def _draw(watch: Watch, comparison: Comparison) -> Path:
     """Pictures and the page, in a folder of their own."""
     reference, now = (_read(watch.work / name) for name in (REFERENCE, NOW))
-    figures: dict[str, Figure] = drift_report.pictures(reference, now, comparison.told.compared)
+    figures = drift_report.pictures(reference, now, comparison.told.compared)
     folder = watch.work / "artifacts"
-    (folder / "plots").mkdir(parents=True)
-    for name, figure in figures.items():
-        figure.savefig(folder / "plots" / f"{name}.png", dpi=120)
-    page = drift_report.page(comparison.told, figures)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    plots.save(figures, folder / "plots")
+    (folder / "report.html").write_text(drift_report.page(comparison.told, figures), encoding="utf-8")
     return folder
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 
 from sentiflow.data import reviews
@@ -17,9 +16,8 @@ from sentiflow.errors import WorldError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.reports.summary import headline
 from sentiflow.scoring import TextScorer, Weights
-from sentiflow.settings import load_settings
 from sentiflow.tracking import package
-from sentiflow.tracking.client import connect, experiment_id, names_of, timed, tracking_errors
+from sentiflow.tracking.client import names_of
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 
@@ -33,35 +31,22 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
 
     Written: a logged model and a registered version in MLflow; ``time/register`` on the run.
     """
-    settings = load_settings()
-    client = connect(settings)
-    with timed(client, run.run_id, "register"), tracking_errors(settings.tracking_uri):
-        version = _existing(client, run)
+    with run.timed("register"), run.errors():
+        version = _existing(run)
         if version is None:
-            scorer = TextScorer(
-                Weights.load(trained.weights),
-                reviews.read_vocabulary(prepared.table),
-                run.config.sequence_length,
-            )
-            model_id = _log_model(client, experiment_id(client, settings), run, prepared, scorer, trained)
-            version = _create_version(client, run, prepared, measured, model_id)
+            words = reviews.read_vocabulary(prepared.table)
+            scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
+            version = _create_version(run, prepared, measured, _log_model(run, prepared, scorer, trained))
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
 
 
-def _log_model(
-    client: MlflowClient,
-    experiment: str,
-    run: RunContext,
-    prepared: Prepared,
-    scorer: TextScorer,
-    trained: TrainedFiles,
-) -> str:
+def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained: TrainedFiles) -> str:
     """Store the packed model; READY only once it has been loaded back and scores as it should."""
-    tags = {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
+    client, tags = run.client, _tags(run, prepared)
     params = {key: str(value) for key, value in run.config.model_dump().items()}
-    logged = create_model(client, experiment, run.model_name, run.run_id, tags, params)
+    logged = create_model(client, run.experiment, run.model_name, run.run_id, tags, params)
     description = Model(
         artifact_path=logged.artifact_location,
         run_id=run.run_id,
@@ -97,31 +82,27 @@ def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -
         raise WorldError(f"The stored model {model_id} is not the trained one: {what}.", "Nothing was registered.")
 
 
-def _existing(client: MlflowClient, run: RunContext) -> Registered | None:
-    found = versions_of_run(client, run.model_name, run.run_id)
+def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
+    return {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
+
+
+def _existing(run: RunContext) -> Registered | None:
+    found = versions_of_run(run.client, run.model_name, run.run_id)
     return Registered(run.model_name, str(found[0].version), str(found[0].model_id)) if found else None
 
 
-def _create_version(
-    client: MlflowClient, run: RunContext, prepared: Prepared, measured: Measured, model_id: str
-) -> Registered:
+def _create_version(run: RunContext, prepared: Prepared, measured: Measured, model_id: str) -> Registered:
     try:
-        client.create_registered_model(
+        run.client.create_registered_model(
             run.model_name,
             description=f"Sentiment of a text, trained on {prepared.name}: `text` in, `label` and `score` out.",
         )
     except MlflowException:  # it is there already, perhaps by this very request, whose answer did not come
-        if run.model_name not in names_of(client):
+        if run.model_name not in names_of(run.client):
             raise
-    tags = {
-        "dataset": prepared.name,
-        "dataset.digest": prepared.digest,
-        "recipe": run.config.recipe,
-        "seed": str(run.seed),
-        "test.accuracy": f"{measured.accuracy:.6f}",
-        "test.accuracy_low": f"{measured.accuracy_low:.6f}",
-        "test.accuracy_high": f"{measured.accuracy_high:.6f}",
-    }
-    told = f"{headline(measured).capitalize()}: {run.name}"
-    version = create_version(client, run.model_name, run.run_id, model_id, tags, told)
+    figures = {name: getattr(measured, name) for name in ("accuracy", "accuracy_low", "accuracy_high")}
+    tags = _tags(run, prepared) | {"seed": str(run.seed)}
+    tags |= {f"test.{name}": f"{value:.6f}" for name, value in figures.items()}
+    description = f"{headline(measured).capitalize()}: {run.name}"
+    version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
     return Registered(run.model_name, str(version.version), model_id)

@@ -1,4 +1,4 @@
-"""Opening of runs in MLflow: parameters, origin and dataset of a run."""
+"""Runs in MLflow, opened and closed: their names, tags, parameters and dataset, and the summary of each."""
 
 import json
 import platform
@@ -11,18 +11,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from typing import TypeVar
 
 import pyarrow.parquet as pq
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
-from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
 from prefect import get_run_logger, runtime
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 
 from sentiflow import children as parent
 from sentiflow import process
-from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.prepare import Prepared
 from sentiflow.errors import prefect_away
 from sentiflow.locks import lock_tag, training_lock
 from sentiflow.names import dataset_name, model_name
@@ -32,11 +33,12 @@ from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig, check_seeds
 from sentiflow.runs.record import KIND, REPEATS, SEED, TRAINING
-from sentiflow.settings import Settings, load_settings, project_root
+from sentiflow.settings import load_settings, project_root
 from sentiflow.tracking import creation
-from sentiflow.tracking.client import connect, experiment_id, log_metrics, tracking_errors
+from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.results import RunContext
+from sentiflow.tracking.types import NOTE
 
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
 
@@ -71,12 +73,19 @@ def flow_run_tags() -> dict[str, str]:
     }
 
 
-def origin_tags() -> dict[str, str]:
-    """Who or what started the run, and on which machine."""
-    name, host = user(), socket.gethostname()
-    deployment = runtime.deployment.name
-    how = f"deployment {deployment}" if deployment else "by hand"
-    return {"started_by": f"{name}, {how}", "host": host, "mlflow.user": name}
+def provenance() -> dict[str, str]:
+    """Tags of a new run: its flow run, its code, who started it, and the token of its creation."""
+    name, deployment = user(), runtime.deployment.name
+    return {
+        "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
+        "mlflow.source.type": "LOCAL",
+        **git_tags(),
+        **flow_run_tags(),
+        "started_by": f"{name}, {f'deployment {deployment}' if deployment else 'by hand'}",
+        "host": socket.gethostname(),
+        "mlflow.user": name,
+        CREATION: token(),
+    }
 
 
 def _git(*arguments: str) -> str | None:
@@ -102,18 +111,16 @@ _SCHEMA = Schema(
 )
 
 
-def log_dataset(client: MlflowClient, run_id: str, source: Source, prepared: Prepared) -> None:
-    """Say on a run which dataset it uses: digest, and both splits as inputs."""
-    client.log_batch(
-        run_id,
-        params=[Param("dataset.digest", prepared.digest)],
-        tags=[RunTag("dataset.digest", prepared.digest)],
-    )
-    client.log_inputs(run_id, datasets=_inputs(source, prepared))
+def log_dataset(run: OpenRun, prepared: Prepared) -> None:
+    """Log which dataset a run uses: its digest, and its splits as inputs."""
+    digest = "dataset.digest"
+    run.write(params=[Param(digest, prepared.digest)], tags=[RunTag(digest, prepared.digest)])
+    with run.errors():
+        run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
 
 
-def _inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
-    """The training and the test split of a prepared dataset, each as an input of the run."""
+def _inputs(prepared: Prepared) -> list[DatasetInput]:
+    """Each split of a prepared dataset, as an input of a run."""
     table = pq.read_table(prepared.table, columns=["split", "label"]).to_pandas()
     contexts = {"train": "training", "validation": "validation", "test": "testing"}
     inputs = []
@@ -126,7 +133,7 @@ def _inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
             name=f"{prepared.name}-{split}",
             digest=prepared.digest[:_DIGEST_LENGTH],
             source_type="local",
-            source=json.dumps({"uri": prepared.table.as_uri(), "origin": source.origin}),
+            source=json.dumps({"uri": prepared.table.as_uri(), "origin": prepared.origin}),
             schema=json.dumps({"mlflow_colspec": _SCHEMA.to_dict()}),
             profile=json.dumps(profile),
         )
@@ -134,11 +141,16 @@ def _inputs(source: Source, prepared: Prepared) -> list[DatasetInput]:
     return inputs
 
 
-_CHANGES = 40  # most characters of a run's name that tell of changed fields
+_CHANGES = 40  # most characters of a run's name for changed fields
+
+
+def changed_fields(config: TrainConfig) -> str:
+    """The fields that differ from the recipe of that name, with their values; empty if none does."""
+    return ", ".join(f"{key}={value}" for key, value in config.changes().items())
 
 
 def run_name(config: TrainConfig, dataset: str, seeds: str, moment: str) -> str:
-    """A name that tells recipe, changes, dataset and seeds, and differs from run to run.
+    """A name of recipe, changes, dataset and seeds that differs from run to run.
 
     It begins with what runs differ by: charts and tables cut the ends of names off.
     """
@@ -178,41 +190,37 @@ def training_run(
             waits for it, as long as the settings say.
     """
     check_seeds(seed, repeats)
-    settings = load_settings()
-    model = model_name(dataset)
+    settings, model = load_settings(), model_name(dataset)
     startup = startup_seconds()
     began, opened = time.time() - startup, time.perf_counter()
     client = connect(settings)
     experiment = experiment_id(client, settings)
+    patience = settings.training_wait if runtime.deployment.id else 0.0  # a terminal is told at once
     waiting = time.perf_counter()
-    with training_lock(model, settings, _patience(settings), get_run_logger()):
+    with training_lock(model, settings, patience, get_run_logger()):
         waited = time.perf_counter() - waiting  # for another, which is no work of this one
         began, opened = began + waited, opened + waited
         reconcile(client, experiment, model, settings, "the next run", get_run_logger())
-        name = flow_run_tags()["prefect.flow_run_name"]
+        work = work_folder(model, settings)
+        name = str(runtime.flow_run.name)
         planned = RunContext(
-            "", name, config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began
-        )
-        kind = kind or (TRAINING if repeats == 1 else REPEATS)
-        run = _open(client, experiment, planned, settings, {KIND: kind})
+            "", name, experiment, settings, config, dataset, dataset_name(dataset), seed, model, work, began
+        )  # fmt: skip
+        run = _open(planned, {KIND: kind or (TRAINING if repeats == 1 else REPEATS)})
         try:
-            with _closing(client, run):
-                more = {} if repeats == 1 else {"repeats": repeats}
-                _log_parameters(client, run, settings, _fields(run) | more)
-                spent = {"time/startup": startup, "time/open": time.perf_counter() - opened}
-                log_metrics(client, run.run_id, spent)
+            with _closing(run):
+                _log_parameters(run, _fields(run) | ({} if repeats == 1 else {"repeats": repeats}))
+                run.log({"time/startup": startup, "time/open": time.perf_counter() - opened})
                 yield run
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
 
 
 @contextmanager
-def seed_run(
-    parent: RunContext, seed: int, repeats: int, source: Source, prepared: Prepared
-) -> Iterator[RunContext]:
+def seed_run(parent: RunContext, seed: int, repeats: int, prepared: Prepared) -> Iterator[RunContext]:
     """Keep the MLflow run of one seed open, below the run of the whole set."""
     name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
-    with child_run(parent, name, SEED, source, prepared, seed=seed) as run:
+    with child_run(parent, name, SEED, prepared, seed=seed) as run:
         yield run
 
 
@@ -221,7 +229,6 @@ def child_run(
     parent: RunContext,
     name: str,
     kind: str,
-    source: Source,
     prepared: Prepared,
     *,
     config: TrainConfig | None = None,
@@ -237,120 +244,108 @@ def child_run(
         parent: an open run.
         name: of this one.
         kind: of this one, see ``sentiflow.runs.record``.
-        source: of the dataset.
-        prepared: likewise.
+        prepared: the dataset.
         config: by default the parent's.
         seed: by default the parent's.
-        parameters: logged in place of the recipe's fields, by what is no training of a recipe.
-        tags: more of them, or others in place of the usual ones.
+        parameters: logged in place of the recipe's fields.
+        tags: added to the usual ones, or in their place.
     """
-    settings = load_settings()
-    client = connect(settings)
+    seed = parent.seed if seed is None else seed
     planned = replace(
-        parent,
-        name=name,
-        config=parent.config if config is None else config,
-        seed=parent.seed if seed is None else seed,
-        began=time.time(),
-    )
-    more = {KIND: kind, "mlflow.parentRunId": parent.run_id, **(tags or {})}
-    run = _open(client, experiment_id(client, settings), planned, settings, more)
-    with _closing(client, run):
-        _log_parameters(client, run, settings, _fields(run) if parameters is None else parameters)
-        with tracking_errors(settings.tracking_uri):
-            log_dataset(client, run.run_id, source, prepared)
+        parent, name=name, config=config or parent.config, seed=seed, began=time.time(), parent=parent
+    )  # fmt: skip
+    run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **(tags or {})})
+    with _closing(run):
+        _log_parameters(run, _fields(run) if parameters is None else parameters)
+        log_dataset(run, prepared)
         yield run
-        with tracking_errors(settings.tracking_uri):
-            log_metrics(client, run.run_id, {"time/total": time.time() - run.began})
+        run.log({"time/total": run.seconds})
+
+
+def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
+    """Publish what came of a run.
+
+    Written: the run's description in MLflow; a markdown artifact of that key, and a link to the run in Prefect.
+    """
+    run.tag({NOTE: text})
+    create_markdown_artifact(text, key=key, description=about or f"How {run.name} went")
+    create_link_artifact(run.url, link_text=f"MLflow run {run.name}", key="mlflow-run")
+    get_run_logger().info("MLflow run: %s", run.url)
+
+
+R = TypeVar("R", bound=OpenRun)
+
+
+def create(planned: R, tags: Mapping[str, str]) -> R:
+    """Make the MLflow run that is planned; gives it its id."""
+    with planned.errors():
+        run = create_run(planned.client, planned.experiment, tags, planned.name)
+    return replace(planned, run_id=run.info.run_id)
+
+
+def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
+    """Make the run that is planned; gives it its id, and a work folder below the planned one."""
+    config = planned.config
+    tags = {
+        **more,  # first: MLflow shows tags in the order of their making
+        "recipe": config.recipe,
+        "recipe.changes": changed_fields(config) or "none",
+        "dataset": planned.dataset_name,
+        "registered_model": planned.model_name,
+        **provenance(),
+        "lock": lock_tag(planned.model_name, planned.settings),
+        **more,
+    }
+    try:
+        run = create(planned, tags)
+    except BaseException as err:  # the store may have made it all the same
+        _keep(planned, tags[CREATION], Ending("FAILED", _why(err)))
+        raise
+    return replace(run, work=planned.work / run.run_id)
 
 
 @contextmanager
-def _closing(client: MlflowClient, run: RunContext) -> Iterator[None]:
+def _closing(run: RunContext) -> Iterator[None]:
     """Close the run as what it was: finished, failed, or killed by an interrupt."""
     try:
         run.work.mkdir(parents=True)
         yield
     except BaseException as err:
         failed = isinstance(err, Exception) and not process.received
-        _close(client, run, Ending("FAILED" if failed else "KILLED", _why(err)))
+        _close(run, Ending("FAILED" if failed else "KILLED", _why(err)))
         raise
-    settings = load_settings()
     try:
-        with tracking_errors(settings.tracking_uri):
-            client.set_terminated(run.run_id, "FINISHED")
+        run.close()
     except BaseException as err:
-        _keep(run.run_id, Ending("FINISHED", f"it finished, but could not be closed: {_why(err)}"), settings)
+        _keep(run, run.run_id, Ending("FINISHED", f"it finished, but could not be closed: {_why(err)}"))
         raise
 
 
-def _patience(settings: Settings) -> float:
-    """Interactive runs fail at once if the lock is taken; deployment runs wait."""
-    return settings.training_wait if runtime.deployment.id else 0.0
-
-
-def _open(
-    client: MlflowClient,
-    experiment: str,
-    planned: RunContext,
-    settings: Settings,
-    more: Mapping[str, str],
-) -> RunContext:
-    """Make the run that is planned, with more tags; gives it its id and a work folder below the planned one."""
-    config, model = planned.config, planned.model_name
-    changes = config.changes()
-    tags = {
-        **more,  # first: MLflow shows tags in the order of their making
-        "recipe": config.recipe,
-        "recipe.changes": ", ".join(f"{key}={value}" for key, value in changes.items()) or "none",
-        "dataset": planned.dataset_name,
-        "registered_model": model,
-        "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
-        "mlflow.source.type": "LOCAL",
-        **git_tags(),
-        **flow_run_tags(),
-        **origin_tags(),
-        "lock": lock_tag(model, settings),
-        CREATION: token(),
-        **more,
-    }
+def _close(run: RunContext, ending: Ending) -> None:
+    """Say on the run how it ended; when even that fails, the error on its way matters more."""
     try:
-        with tracking_errors(settings.tracking_uri):
-            run_id = create_run(client, experiment, tags, planned.name).info.run_id
-    except BaseException as err:  # the store may have made it all the same
-        _keep(tags[CREATION], Ending("FAILED", _why(err)), settings)
-        raise
-    return replace(planned, run_id=run_id, work=planned.work / run_id)
+        run.tag({"end": ending.why})
+        run.close(ending.status)
+    except Exception as failure:  # noqa: BLE001
+        get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
+        shutil.rmtree(run.work, ignore_errors=True)  # first: the disk may be full
+        _keep(run, run.run_id, ending)
+
+
+def _keep(run: RunContext, key: str, ending: Ending) -> None:
+    """Let the next start say how a run ended; when even that fails, the error on its way matters more."""
+    try:
+        creation.keep(key, ending, run.settings)
+    except OSError as failure:
+        get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
 
 
 def _fields(run: RunContext) -> dict[str, object]:
     return run.config.model_dump() | {"seed": run.seed}
 
 
-def _log_parameters(
-    client: MlflowClient, run: RunContext, settings: Settings, parameters: Mapping[str, object]
-) -> None:
-    values = {**parameters, "dataset": run.dataset, **versions()}
-    with tracking_errors(settings.tracking_uri):
-        client.log_batch(run.run_id, params=[Param(key, str(value)) for key, value in values.items()])
-
-
-def _close(client: MlflowClient, run: RunContext, ending: Ending) -> None:
-    """Say on the run how it ended; when even that fails, the error on its way matters more."""
-    try:
-        client.log_batch(run.run_id, tags=[RunTag("end", ending.why)])
-        client.set_terminated(run.run_id, ending.status)
-    except Exception as failure:  # noqa: BLE001
-        get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
-        shutil.rmtree(run.work, ignore_errors=True)  # first: the disk may be full
-        _keep(run.run_id, ending, load_settings())
-
-
-def _keep(key: str, ending: Ending, settings: Settings) -> None:
-    """Let the next start say how a run ended; when even that fails, the error on its way matters more."""
-    try:
-        creation.keep(key, ending, settings)
-    except OSError as failure:
-        get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
+def _log_parameters(run: RunContext, parameters: Mapping[str, object]) -> None:
+    run.params({**parameters, "dataset": run.dataset, **versions()})
 
 
 def _why(err: BaseException) -> str:

@@ -2,25 +2,24 @@
 
 import contextlib
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlflow.entities import Param, RunStatus
+from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from prefect import get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Spread, spread
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
-from sentiflow.settings import load_settings
+from sentiflow.reports import plots
+from sentiflow.reports.page import Table
 from sentiflow.sweeps import results
 from sentiflow.sweeps.results import TrialRow
 from sentiflow.sweeps.space import SearchSpace
@@ -36,10 +35,11 @@ from sentiflow.sweeps.study import (
     identity,
     open_study,
 )
-from sentiflow.tracking.client import connect, log_metrics, run_url, tracking_errors
 from sentiflow.tracking.promotion import Outcome
-from sentiflow.tracking.reports import log_page, report_on
+from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.results import Registered, RunContext, SeedResult
+from tasks.runs import publish_summary
+from tasks.summarize import seeds_table
 from tasks.trials import shown
 
 
@@ -52,18 +52,17 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
 
     Written: the study's journal in the data folder, which goes when the sweep is finished; tags of earlier runs.
     """
-    settings = load_settings()
-    client = connect(settings)
+    settings = run.settings
     store = {"store": redact(settings.tracking_uri), "experiment": settings.experiment}
     mine = identity(run.config, run.seed, dataset=prepared.digest, space=space.digest, name=name, **store)
     home = settings.data_dir / "sweeps" / run.model_name / mine
     fresh = Sweep(home / run.run_id, space, run.config, run.seed)
-    with tracking_errors(settings.tracking_uri):
-        sweep = _unfinished(client, home, fresh, restart=restart)
+    with run.errors():
+        sweep = _unfinished(run.client, home, fresh, restart=restart)
         study = open_study(sweep)
         parents = study.user_attrs.get(PARENTS, [])
         if parents:
-            _take_over(client, study, run, parents)
+            _take_over(study, run, parents)
         elif space.holds(run.config):
             # The recipe as it is comes first: whatever is found is then no worse than that.
             values = run.config.model_dump(include=set(space.fields))
@@ -77,14 +76,6 @@ def end(sweep: Sweep) -> None:
     shutil.rmtree(sweep.folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # the same sweep has begun anew, in a folder of its own
         sweep.folder.parent.rmdir()
-
-
-def log_size(run: RunContext, **sizes: object) -> None:
-    """Log how large a sweep is, as parameters of its run."""
-    settings = load_settings()
-    with tracking_errors(settings.tracking_uri):
-        params = [Param(f"sweep.{name}", str(value)) for name, value in sizes.items()]
-        connect(settings).log_batch(run.run_id, params=params)
 
 
 def left_to_do(sweep: Sweep, trials: int) -> range:
@@ -155,8 +146,8 @@ def _status(client: MlflowClient, run_id: str) -> str | None:
     return str(info.status) if info.lifecycle_stage == "active" else None
 
 
-def _take_over(client: MlflowClient, study: Study, run: RunContext, parents: list[str]) -> None:
-    trials = study.get_trials(deepcopy=False)
+def _take_over(study: Study, run: RunContext, parents: list[str]) -> None:
+    client, trials = run.client, study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         if trial.state in FINISHED:
@@ -170,8 +161,7 @@ def _take_over(client: MlflowClient, study: Study, run: RunContext, parents: lis
         if _status(client, parent) is not None:
             client.set_tag(parent, "continued_by", run.run_id)
     done = sum(trial.state in FINISHED for trial in trials)
-    told = "1 trial is" if done == 1 else f"{done} trials are"
-    get_run_logger().info("going on with an unfinished sweep: %s done", told)
+    get_run_logger().info("going on with an unfinished sweep: %s done", of_trials(done))
 
 
 def _is_worth_another_try(trial: FrozenTrial) -> bool:
@@ -246,36 +236,29 @@ def summarize_sweep(
     best: SeedResult,
     model: Registered,
 ) -> SweepResult:
-    """Gather what there is to tell.
+    """Sum a sweep up.
 
     Written: pictures, the table of trials and the best recipe as artifacts of the parent; ``val/best_loss``,
     ``trials/complete``, ``trials/pruned``, ``time/total``, the mean and sd of ``test/accuracy`` (of a single seed
     its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
     """
-    settings = load_settings()
-    client = connect(settings)
     study = open_study(sweep)
     rows, shares = trial_rows(study), importance_of(study)
-    told_shares = importance_told(shares, rows)
+    words = importance_told(shares, rows)
     folder = run.work / "artifacts"
     _write_files(folder, rows, sweep, config, run.name)
-    _write_importance(folder / "plots", shares, told_shares)
+    _write_importance(folder / "plots", shares, words)
+    run.upload(folder)
+    title = f"{run.name}: the best recipe, seed by seed"
+    run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
     accuracy = spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None
-    with tracking_errors(settings.tracking_uri):
-        client.log_artifacts(run.run_id, str(folder))
-        uri = client.get_run(run.run_id).info.artifact_uri
-        url = run_url(client, settings, run.run_id)
-        result = SweepResult(
-            run.run_id, run.name, url, tuple(rows), config, f"{uri}/best.toml", shares, told_shares, tuple(seeds),
-            best, model, accuracy, time.time() - run.began,
-        )  # fmt: skip
-        text = _markdown(result, prepared, sweep)
-        _log(client, result, text)
-        title = f"{run.name}: the best recipe, seed by seed"
-        log_page(client, run.run_id, report_on(settings, [each.run.run_id for each in seeds], title))
-    create_markdown_artifact(text, key="sweep-summary", description=f"How {run.name} went")
-    create_link_artifact(url, link_text=f"MLflow run {run.name}", key="mlflow-run")
-    get_run_logger().info("MLflow run: %s", url)
+    recipe = f"{run.record().artifact_uri}/best.toml"
+    result = SweepResult(
+        run.run_id, run.name, run.url, tuple(rows), config, recipe, shares, words, tuple(seeds),
+        best, model, accuracy, run.seconds,
+    )  # fmt: skip
+    run.log(_figures(result))
+    publish_summary(run, _markdown(result, prepared, sweep), "sweep-summary")
     return result
 
 
@@ -306,13 +289,11 @@ def _write_importance(folder: Path, shares: Mapping[str, float], told: str) -> N
 
 
 def _write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: TrainConfig, name: str) -> None:
-    (folder / "plots").mkdir(parents=True)
-    figures = {
+    pictures = {
         "history": results.history(rows),
         "parallel_coordinates": results.parallel_coordinates(rows, sweep.space),
     }
-    for title, figure in figures.items():
-        figure.savefig(folder / "plots" / f"{title}.png", dpi=120)
+    plots.save(pictures, folder / "plots")
     table = results.table(rows)
     table.to_parquet(folder / "trials.parquet", index=False)
     table.to_csv(folder / "trials.csv", index=False)
@@ -320,7 +301,7 @@ def _write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: T
     (folder / "best.toml").write_text(text, encoding="utf-8")
 
 
-def _log(client: MlflowClient, result: SweepResult, text: str) -> None:
+def _figures(result: SweepResult) -> dict[str, float]:
     complete = results.by_loss(result.trials)
     figures = {
         "val/best_loss": float(complete[0].loss or 0.0),
@@ -328,10 +309,7 @@ def _log(client: MlflowClient, result: SweepResult, text: str) -> None:
         "trials/pruned": float(len(result.trials) - len(complete)),
         "time/total": result.seconds,
     }
-    figures |= _accuracy(result)
-    figures |= {f"importance/{name}": share for name, share in result.importance.items()}
-    log_metrics(client, result.run_id, figures)
-    client.set_tag(result.run_id, "mlflow.note.content", text)
+    return figures | _accuracy(result) | {f"importance/{name}": share for name, share in result.importance.items()}
 
 
 def _accuracy(result: SweepResult) -> dict[str, float]:
@@ -349,17 +327,10 @@ def _accuracy(result: SweepResult) -> dict[str, float]:
 def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
     fields = list(sweep.space.fields)
     best = results.by_loss(result.trials)
-    lines = "\n".join(
-        f"| {row.number} | {row.loss:.4f} | {row.epochs} | "
-        + " | ".join(shown(row.values[name]) for name in fields)
-        + " |"
+    trials = [
+        (str(row.number), f"{row.loss:.4f}", str(row.epochs), *(shown(row.values[name]) for name in fields))
         for row in best[:_SHOWN]
-    )
-    seeds = "\n".join(
-        f"| {each.run.seed} | {each.trained.kept.number} | {each.trained.kept.val_loss:.4f} "
-        f"| {each.measured.accuracy:.2%} |"
-        for each in result.seeds
-    )
+    ]
     return f"""**{told(result)}**
 
 - recipe: {sweep.config.recipe}, searched: {", ".join(fields)}
@@ -371,16 +342,12 @@ def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
 validation loss is lowest
 - the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
 
-| trial | validation loss | epochs | {" | ".join(fields)} |
-|---:|---:|---:|{"---:|" * len(fields)}
-{lines}
+{Table(("trial", "validation loss", "epochs", *fields), trials, words=0).markdown()}
 
 The best recipe, seed by seed, on the test split, which no trial has seen. Trials had seed {sweep.seed}: its \
 validation loss was chosen among theirs, and flatters.
 
-| seed | epoch kept | validation loss | test accuracy |
-|---:|---:|---:|---:|
-{seeds}
+{seeds_table(result.seeds)}
 """
 
 

@@ -8,10 +8,8 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.network import history as histories
-from sentiflow.network.history import Epoch
 from sentiflow.recipes import TrainConfig
-from sentiflow.settings import load_settings
-from sentiflow.tracking.client import EpochLog, connect, log_metrics, timed, tracking_errors
+from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext, TrainedFiles
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -26,22 +24,15 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     ``train/epochs``, ``train/kept_epoch``, ``time/load`` and ``time/train`` on the run.
     """
     logger = get_run_logger()
-    settings = load_settings()
-    client = connect(settings)
     config = run.config
-    with timed(client, run.run_id, "load"):
+    with run.timed("load"):
         # In this order: TensorFlow's import goes on in the background meanwhile.
         train_split, validation = reviews.read(prepared.table).learning_splits(config.validation_fraction)
         from sentiflow.network import model, training  # TensorFlow: only here
 
-    epoch_log = EpochLog(client, run.run_id, logger)
-
-    def on_epoch(epoch: Epoch) -> None:
-        epoch_log.add(epoch)
-        logger.info(_line(epoch, config.epochs))
-
+    epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
-    trained = training.train(train_split, validation, config, run.seed, on_epoch, progress_bar)
+    trained = training.train(train_split, validation, config, run.seed, epochs.add, progress_bar)
     kept = trained.history[trained.kept - 1]
     files = TrainedFiles(
         run.work / "model.keras", run.work / "trained-weights.npz", run.work / "history.json", kept
@@ -49,11 +40,10 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     trained.network.save(files.keras)
     model.weights_of(trained.network).save(files.weights)
     histories.save(trained.history, files.history)
-    with tracking_errors(settings.tracking_uri):
-        epoch_log.flush()
-        client.log_text(run.run_id, model.summary_of(trained.network), "model_summary.txt")
-        epochs = {"train/epochs": len(trained.history), "train/kept_epoch": kept.number}
-        log_metrics(client, run.run_id, {"time/train": trained.seconds, **epochs})
+    epochs.flush()
+    run.text(model.summary_of(trained.network), "model_summary.txt")
+    counts = {"train/epochs": len(trained.history), "train/kept_epoch": kept.number}
+    run.log({"time/train": trained.seconds, **counts})
     if config.patience:
         logger.info(_ending(trained, config))
     return files
@@ -67,13 +57,4 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
     return (
         f"{why}: kept epoch {kept.number} of {last.number}, val loss {kept.val_loss:.4f} "
         f"accuracy {kept.val_accuracy:.2%}"
-    )
-
-
-def _line(epoch: Epoch, epochs: int) -> str:
-    return (
-        f"epoch {epoch.number}/{epochs}: "
-        f"train loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.2%}, "
-        f"val loss {epoch.val_loss:.4f} accuracy {epoch.val_accuracy:.2%} "
-        f"({epoch.seconds:.1f} s)"
     )

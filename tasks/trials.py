@@ -1,13 +1,12 @@
 """One trial of a sweep, and one seed of its best recipe: tasks that run side by side, wherever the runner says."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlflow.entities import RunTag
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.study import Study
@@ -17,24 +16,20 @@ from pydantic import ValidationError
 
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
-from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError, WorldError
 from sentiflow.network.history import Epoch, best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import SEED, TRIAL
-from sentiflow.settings import load_settings
 from sentiflow.sweeps.results import COMPLETE, DIVERGED, PRUNED
 from sentiflow.sweeps.study import ENDED_AS, REFUSED, RUN_ID, Sweep, distributions, open_study
-from sentiflow.tracking.client import EpochLog, connect, log_metrics, tracking_errors
+from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext, SeedResult
+from sentiflow.tracking.types import NOTE
 from tasks.evaluate import evaluate
 from tasks.runs import child_run, seeds_label
 from tasks.train import train
-
-if TYPE_CHECKING:  # it imports TensorFlow
-    from sentiflow.network.training import Trained
-
 
 _ASKED_AT_MOST = 100  # times for values that go together
 
@@ -52,16 +47,17 @@ class TrialEnd:
         state: complete, pruned, or diverged, which counts as pruned.
         loss: validation loss of the epoch kept, if complete; else of the last epoch, if there was one.
         epochs: that it trained.
-        values: what it tried.
-        run_id: of MLflow.
     """
 
     number: int
     state: str
     loss: float | None
     epochs: int
-    values: dict[str, Any]
-    run_id: str
+
+    def __str__(self) -> str:
+        loss = "" if self.loss is None else f", val loss {self.loss:.4f}"
+        plural = "" if self.epochs == 1 else "s"
+        return f"trial {self.number} {self.state} after {self.epochs} epoch{plural}{loss}"
 
 
 @task(name="start worker", task_run_name="start worker", persist_result=False)
@@ -71,8 +67,8 @@ def start_worker() -> None:
 
 
 @task(name="trial", task_run_name="trial at place {place}", persist_result=False)
-def trial(parent: RunContext, source: Source, prepared: Prepared, sweep: Sweep, place: int) -> TrialEnd:
-    """Ask the study what to try, train it, and tell the study how low its validation loss came.
+def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, place: int) -> TrialEnd:
+    """Ask the study what to try, train it, and report its validation loss to the study.
 
     A diverged training counts as pruned: the study learns to leave such values alone. The test split stays unread.
 
@@ -82,7 +78,7 @@ def trial(parent: RunContext, source: Source, prepared: Prepared, sweep: Sweep, 
     study = open_study(sweep, place)
     asked, config = ask(study, sweep)
     try:
-        return _tried(study, asked, config, parent, source, prepared)
+        return _tried(study, asked, config, parent, prepared)
     except UpdateFinishedTrialError as err:
         raise WorldError(f"Trial {asked.number} was given up: another run of this sweep has begun.") from err
     except BaseException:
@@ -94,22 +90,20 @@ def trial(parent: RunContext, source: Source, prepared: Prepared, sweep: Sweep, 
 
 
 @task(name="train the best", task_run_name="train the best, seed {seed}", persist_result=False)
-def train_best(
-    parent: RunContext, source: Source, prepared: Prepared, config: TrainConfig, seed: int
-) -> SeedResult:
+def train_best(parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int) -> SeedResult:
     """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does.
 
     Written: a child run in MLflow, as complete as any training's.
     """
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
-    with child_run(parent, name, SEED, source, prepared, config=config, seed=seed) as run:
+    with child_run(parent, name, SEED, prepared, config=config, seed=seed) as run:
         trained = train.fn(run, prepared)
         measured = evaluate.fn(run, prepared, trained)
     return SeedResult(run, trained, measured)
 
 
 def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
-    """Ask for values until they go together in a recipe; those that do not are told as failed.
+    """Ask for values until they go together in a recipe; those that do not are marked as failed.
 
     Raises:
         UsageError: they hardly ever do.
@@ -127,15 +121,13 @@ def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
     raise UsageError(f"The search space's values do not go together: {why}.", "Leave some of its choices out.")
 
 
-def _tried(
-    study: Study, asked: Trial, config: TrainConfig, parent: RunContext, source: Source, prepared: Prepared
-) -> TrialEnd:
+def _tried(study: Study, asked: Trial, config: TrainConfig, parent: RunContext, prepared: Prepared) -> TrialEnd:
     tags = {"trial.number": str(asked.number)}
     name = f"trial{asked.number:02d}-{parent.name.removeprefix('sweep-')}"
-    with child_run(parent, name, TRIAL, source, prepared, config=config, tags=tags) as run:
+    with child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
         asked.set_user_attr(RUN_ID, run.run_id)
         ended = _fit(asked, run, prepared)
-        # Told first: a run that is open though its trial is finished can be closed later, whole as it is.
+        # The study first: a run that is open though its trial is finished can be closed later, whole as it is.
         asked.set_user_attr(ENDED_AS, ended.state)
         if ended.state == COMPLETE:
             study.tell(asked, ended.loss)
@@ -146,34 +138,47 @@ def _tried(
 
 def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> TrialEnd:
     """Train until the end, the pruner's no, or a divergence; log what came of it."""
-    settings, logger = load_settings(), get_run_logger()
-    client = connect(settings)
-    log = EpochLog(client, run.run_id, logger)
-    logger.info(_line(asked))
-    seen: list[Epoch] = []
-    state, kept = _trained(run, prepared, _watcher(asked, run.config, seen, log))
-    loss = kept.val_loss if kept else seen[-1].val_loss if seen else None
-    ended = TrialEnd(asked.number, state, loss, len(seen), asked.params, run.run_id)
-    metrics = {"train/epochs": float(len(seen)), "trial/number": float(asked.number)}
-    if seen:
-        best = best_epoch(seen)
+    logger = get_run_logger()
+    epochs: list[Epoch] = []
+    log = EpochLog(run, run.config.epochs, logger)
+
+    def on_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        log.add(epoch)
+        asked.report(epoch.val_loss, epoch.number)
+        if epoch.number < run.config.epochs and asked.should_prune():
+            raise _Pruned
+
+    tried = ", ".join(f"{name}={shown(value)}" for name, value in asked.params.items())
+    logger.info("trial %d tries %s", asked.number, tried)
+    state, kept = _trained(run, prepared, on_epoch)
+    last = kept or (epochs[-1] if epochs else None)
+    ended = TrialEnd(asked.number, state, last.val_loss if last else None, len(epochs))
+    log.flush()
+    run.log(_metrics(ended, epochs, kept))
+    note = f"trial {asked.number} tries {tried}\n\n{ended}"
+    run.tag({"trial.state": state, "trial.epochs": str(len(epochs)), NOTE: note})
+    logger.info("%s", ended)
+    return ended
+
+
+def _metrics(ended: TrialEnd, epochs: Sequence[Epoch], kept: Epoch | None) -> dict[str, float]:
+    metrics = {"train/epochs": float(ended.epochs), "trial/number": float(ended.number)}
+    if epochs:
+        best = best_epoch(epochs)
         metrics |= {"val/best_loss": best.val_loss, "val/best_epoch": float(best.number)}
     if kept:
         metrics |= {"val/kept_loss": kept.val_loss, "train/kept_epoch": float(kept.number)}
-    note = f"{_line(asked)}\n\n{told_of(ended)}"
-    tags = {"trial.state": state, "trial.epochs": str(len(seen)), "mlflow.note.content": note}
-    with tracking_errors(settings.tracking_uri):
-        log.flush()
-        log_metrics(client, run.run_id, metrics)
-        client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    logger.info("%s", told_of(ended))
-    return ended
+    return metrics
 
 
 def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
     """Train; how it ended, and if it came to its end the epoch whose weights would be kept."""
+    train_split, validation = _splits(prepared.table, run.config.validation_fraction)
+    from sentiflow.network import training
+
     try:
-        trained = _train(run, prepared, on_epoch)
+        trained = training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
     except _Pruned:
         return PRUNED, None
     except UsageError as err:
@@ -183,49 +188,10 @@ def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], No
     return COMPLETE, trained.history[trained.kept - 1]
 
 
-def told_of(ended: TrialEnd) -> str:
-    """How a trial ended, in one line."""
-    return f"trial {ended.number} {_ending(ended.state, ended.loss, ended.epochs)}"
-
-
-def _watcher(asked: Trial, config: TrainConfig, seen: list[Epoch], log: EpochLog) -> Callable[[Epoch], None]:
-    """What each epoch is told to: the run, the study, and by the pruner's word the end."""
-    logger = get_run_logger()
-
-    def on_epoch(epoch: Epoch) -> None:
-        seen.append(epoch)
-        log.add(epoch)
-        logger.info("epoch %d/%d: val loss %.4f", epoch.number, config.epochs, epoch.val_loss)
-        asked.report(epoch.val_loss, epoch.number)
-        if epoch.number < config.epochs and asked.should_prune():
-            raise _Pruned
-
-    return on_epoch
-
-
-def _train(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> "Trained":
-    train_split, validation = _splits(prepared.table, run.config.validation_fraction)
-    from sentiflow.network import training
-
-    return training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
-
-
 @lru_cache(maxsize=1)
 def _splits(table: Path, fraction: float) -> tuple[Reviews, Reviews]:
     """The reviews to learn from, kept from trial to trial."""
     return reviews.read(table).learning_splits(fraction)
-
-
-def _line(asked: Trial) -> str:
-    return f"trial {asked.number} tries " + ", ".join(
-        f"{name}={shown(value)}" for name, value in asked.params.items()
-    )
-
-
-def _ending(state: str, loss: float | None, epochs: int) -> str:
-    after = f"after {epochs} epoch{'s' if epochs != 1 else ''}"
-    told = "" if loss is None else f", val loss {loss:.4f}"
-    return f"{state} {after}{told}"
 
 
 def shown(value: Any) -> str:

@@ -14,7 +14,7 @@ from sentiflow.evaluation.promotions import Event
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, called
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, names_of, tracking_errors, versions_of
+from sentiflow.tracking.client import connect, names_of, record_of, tracking_errors, versions_of
 from sentiflow.tracking.types import MISSING, RegisteredModel, VersionRecord
 from sentiflow.tracking.versions import events_in
 
@@ -37,7 +37,7 @@ class MlflowStore:
             experiment = self._client.get_experiment_by_name(self._settings.experiment)
             if experiment is None:
                 return []
-            return [_record(run) for run in self._search(experiment.experiment_id, "", "DESC")]
+            return [record_of(run) for run in self._search(experiment.experiment_id, "", "DESC")]
 
     def names(self) -> list[tuple[str, str]]:
         """Id and name of each of them; a server gives no less than the whole runs, so it is asked once."""
@@ -56,7 +56,7 @@ class MlflowStore:
         run = self._living(run_id)
         if run is None:
             raise UsageError(f"There is no run {run_id} in {redact(self._uri)}.")
-        return _record(run)
+        return record_of(run)
 
     def children(self, run_id: str) -> list[RunRecord]:
         """The runs below a run, oldest first."""
@@ -65,7 +65,7 @@ class MlflowStore:
             return []
         below = f"tags.mlflow.parentRunId = '{run.info.run_id}'"
         with tracking_errors(self._uri):
-            return [_record(found) for found in self._search(run.info.experiment_id, below, "ASC")]
+            return [record_of(found) for found in self._search(run.info.experiment_id, below, "ASC")]
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Metrics logged per epoch."""
@@ -126,19 +126,6 @@ class MlflowStore:
             )
             yield from page
             token = page.token or ""
-
-
-def _record(run: Run) -> RunRecord:
-    return RunRecord(
-        run_id=run.info.run_id,
-        name=run.info.run_name or "",
-        status=run.info.status,
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        params=run.data.params,
-        metrics=run.data.metrics,
-        tags=run.data.tags,
-        artifact_uri=run.info.artifact_uri or "",
-    )
 
 
 def _version(version: ModelVersion) -> VersionRecord:

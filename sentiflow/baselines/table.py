@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sentiflow.evaluation.gate import Comparison
 from sentiflow.evaluation.metrics import Measured
-from sentiflow.reports.page import plain
+from sentiflow.reports.page import Table
 
 HEADINGS = (
     "model",
@@ -73,13 +73,8 @@ def _p(value: float) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table in markdown, a line a model; it begins with ``TOP``."""
-    first, last = "|---|---|---|", "---:|" * (len(HEADINGS) - 3)
-    return "\n".join([TOP, first + last, *(_line(plain(row.name), *row.cells[1:]) for row in rows)])
+    """A table in Markdown, a line a model; it begins with ``TOP``."""
+    return Table(HEADINGS, [row.cells for row in rows], words=3).markdown()
 
 
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |".replace("  ", " ")
-
-
-TOP = _line(*HEADINGS)
+TOP = markdown(()).splitlines()[0]

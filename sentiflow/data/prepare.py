@@ -48,12 +48,14 @@ class Prepared:
         name: of the dataset.
         digest: of the table's content.
         table: the Parquet file.
+        origin: of the source.
         made: whether it was made this time rather than found.
     """
 
     name: str
     digest: str
     table: Path
+    origin: str
     made: bool
 
 
@@ -111,14 +113,14 @@ def prepare(source: Source, settings: Settings) -> Prepared:
         found = _find(note, folder)
         if found is not None:
             reviews.mark_used(found)
-            return Prepared(source.name, found.stem, found, made=False)
+            return Prepared(source.name, found.stem, found, source.origin, made=False)
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
         content, words = _LOADERS.get(source.name, _load_table)(source)
         table.check(source.name, content, words)
         made = reviews.write(content, words, folder)
         publish(note, lambda path: path.write_text(json.dumps({"digest": made.stem}), encoding="utf-8"))
-    return Prepared(source.name, made.stem, made, made=True)
+    return Prepared(source.name, made.stem, made, source.origin, made=True)
 
 
 def _find(note: Path, folder: Path) -> Path | None:

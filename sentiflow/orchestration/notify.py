@@ -154,7 +154,7 @@ def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | 
                 [experiment.experiment_id], f"tags.`prefect.flow_run_id` = '{flow_run_id}'",
                 order_by=["attributes.start_time ASC"], max_results=1,
             )  # fmt: skip
-            return run_url(client, settings, found[0].info.run_id) if found else None
+            return run_url(settings, found[0].info.experiment_id, found[0].info.run_id) if found else None
     except (SentiflowError, OSError) as err:
         logger.warning("The notification goes without a link to MLflow: %s", _first_line(err))
         return None

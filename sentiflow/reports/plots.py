@@ -1,6 +1,7 @@
 """Plots of one run, and of several runs in one picture."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,13 @@ def of_run(
         "reliability_curve": reliability(table.label, table.score, measured),
         "review_lengths": review_lengths(train_lengths, table.n_tokens, table.sequence_length),
     }
+
+
+def save(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each picture as ``NAME.png``; makes the folder, and those above it."""
+    folder.mkdir(parents=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
 
 
 def learning_curves(curves: Curves) -> Figure:

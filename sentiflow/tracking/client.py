@@ -1,18 +1,19 @@
-"""The MLflow store: made safely, connected explicitly, asked whether it is there."""
+"""MLflow's client: its store is made safely and connected to once; the handle of an open run."""
 
 import glob
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -23,7 +24,8 @@ from sentiflow.errors import UsageError, WorldError
 from sentiflow.files import PARTIAL, publish
 from sentiflow.network.history import Epoch
 from sentiflow.output import redact, without_login, without_secrets
-from sentiflow.settings import Settings
+from sentiflow.runs.record import RunRecord
+from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
 from sentiflow.tracking.types import CHAMPION, HTTP, IS_IT_RUNNING, MISSING, WANTS_LOGIN, need_number
@@ -69,14 +71,27 @@ def tracking_errors(uri: str) -> Iterator[None]:
         ) from without_secrets(err)
 
 
-def connect(settings: Settings) -> MlflowClient:
-    """Connect to the store of the settings, making a local one first if there is none.
+_clients: dict[str, MlflowClient] = {}  # by address: tests and benchmarks use several stores in one process
 
-    Also sets MLflow's global address, which loading by ``models:/`` needs.
+
+def connect(settings: Settings) -> MlflowClient:
+    """The client of the store of the settings; made, and the store asked for an answer, once a process.
+
+    A local store is made first if there is none. Also sets MLflow's global address, which loading by ``models:/``
+    needs.
 
     Raises:
         WorldError: the store does not answer or cannot be made.
     """
+    uri, file = settings.tracking_uri, settings.sqlite_file
+    if uri not in _clients or (file is not None and not file.exists()):
+        _clients[uri] = _first_connection(settings)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return _clients[uri]
+
+
+def _first_connection(settings: Settings) -> MlflowClient:
     need_readable(settings)
     for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
@@ -84,11 +99,8 @@ def connect(settings: Settings) -> MlflowClient:
         if not event.contains(Engine, "do_connect", _patient):
             event.listen(Engine, "do_connect", _patient)
         _create_sqlite(settings.sqlite_file)
-    uri = settings.tracking_uri
-    with tracking_errors(uri):
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
-        client = MlflowClient(uri, uri)
+    with tracking_errors(settings.tracking_uri):
+        client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
         client.search_experiments(max_results=1)
     return client
 
@@ -177,18 +189,102 @@ def _quiet(*names: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def log_metrics(client: MlflowClient, run_id: str, values: dict[str, float], step: int = 0) -> None:
-    """Log several metrics in one call."""
-    now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+@dataclass(frozen=True)
+class OpenRun:
+    """An MLflow run to write to; MLflow's failures become errors that say what to do.
+
+    It can be sent to another process, which uses its own settings and client.
+
+    Attributes:
+        run_id: of MLflow.
+        name: of the run.
+        experiment: id of its experiment.
+        settings: of this process; another one's may hold other passwords.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    settings: Settings = field(repr=False, compare=False)
+
+    @property
+    def client(self) -> MlflowClient:
+        """This process's, for what has no method here; use it within ``errors``."""
+        return connect(self.settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "settings"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, settings=load_settings())
+
+    @property
+    def url(self) -> str:
+        """Address in the MLflow UI."""
+        return run_url(self.settings, self.experiment, self.run_id)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Turn MLflow's failures into errors that say what to do."""
+        return tracking_errors(self.settings.tracking_uri)
+
+    def log(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics, in one call."""
+        now = int(time.time() * 1000)
+        self.write(metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Log parameters, in one call."""
+        self.write(params=[Param(name, str(value)) for name, value in values.items()])
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags, in one call."""
+        self.write(tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def write(self, **entities: Any) -> None:
+        """Log MLflow's ``metrics``, ``params`` and ``tags``, in one call."""
+        with self.errors():
+            self.client.log_batch(self.run_id, **entities)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Log how many seconds a stage took, as the metric ``time/<stage>``."""
+        started = time.perf_counter()
+        yield
+        self.log({f"time/{stage}": time.perf_counter() - started})
+
+    def text(self, content: str, name: str) -> None:
+        """Store a text as an artifact."""
+        with self.errors():
+            self.client.log_text(self.run_id, content, name)
+
+    def upload(self, folder: Path) -> None:
+        """Store the files of a folder as artifacts."""
+        with self.errors():
+            self.client.log_artifacts(self.run_id, str(folder))
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End the run."""
+        with self.errors():
+            self.client.set_terminated(self.run_id, status)
+
+    def record(self) -> RunRecord:
+        """The run as the store holds it now."""
+        with self.errors():
+            return record_of(self.client.get_run(self.run_id))
 
 
-@contextmanager
-def timed(client: MlflowClient, run_id: str, stage: str) -> Iterator[None]:
-    """Log how many seconds a stage took, as the metric ``time/<stage>``."""
-    started = time.perf_counter()
-    yield
-    log_metrics(client, run_id, {f"time/{stage}": time.perf_counter() - started})
+def record_of(run: Run) -> RunRecord:
+    """A run of MLflow's client as a record."""
+    return RunRecord(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+        artifact_uri=run.info.artifact_uri or "",
+    )
 
 
 _EPOCH_METRICS = {
@@ -207,12 +303,15 @@ class EpochLog:
 
     A server that is away for an epoch or two then costs no training. What is still waiting at the end is an
     error.
+
+    Args:
+        run: to log to.
+        epochs: at most, to show beside the number of each.
+        logger: shows a line an epoch.
     """
 
-    def __init__(
-        self, client: MlflowClient, run_id: str, logger: logging.Logger | logging.LoggerAdapter[Any]
-    ) -> None:
-        self._client, self._run_id, self._logger = client, run_id, logger
+    def __init__(self, run: OpenRun, epochs: int, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._run, self._epochs, self._logger = run, epochs, logger
         self._waiting: list[Metric] = []
 
     def add(self, epoch: Epoch) -> None:
@@ -222,13 +321,18 @@ class EpochLog:
         self._waiting += [Metric(name, values[field], now, epoch.number) for field, name in _EPOCH_METRICS.items()]
         try:
             self.flush()
-        except MlflowException as err:
-            self._logger.warning("MLflow did not take epoch %d yet: %s", epoch.number, str(err.message)[:200])
+        except WorldError as err:
+            self._logger.warning("MLflow did not take epoch %d yet: %s", epoch.number, err.args[0])
+        self._logger.info(
+            f"epoch {epoch.number}/{self._epochs}: train loss {epoch.train_loss:.4f} accuracy "
+            f"{epoch.train_accuracy:.2%}, val loss {epoch.val_loss:.4f} accuracy {epoch.val_accuracy:.2%} "
+            f"({epoch.seconds:.1f} s)"
+        )
 
     def flush(self) -> None:
         """Log whatever waits."""
         if self._waiting:
-            self._client.log_batch(self._run_id, metrics=self._waiting)
+            self._run.write(metrics=self._waiting)
             self._waiting = []
 
 
@@ -237,24 +341,28 @@ def ui_url(settings: Settings) -> str:
 
     Without a login: links stand in descriptions and messages.
     """
-    uri, told = settings.tracking_uri, "ui_url" in settings.model_fields_set
-    own = uri.startswith(("http://", "https://")) and not told
-    return without_login(uri if own else settings.ui_url).rstrip("/")
+    is_server = settings.sqlite_file is None and "ui_url" not in settings.model_fields_set
+    return without_login(settings.tracking_uri if is_server else settings.ui_url).rstrip("/")
 
 
-def run_url(client: MlflowClient, settings: Settings, run_id: str) -> str:
+def run_url(settings: Settings, experiment: str, run_id: str) -> str:
     """Address of a run in the MLflow UI."""
-    return f"{ui_url(settings)}/#/experiments/{experiment_id(client, settings)}/runs/{run_id}"
+    return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def _all_of(search: Callable[..., Any], **wanted: str) -> list[Any]:
+    """Every page of what one of the client's searches finds."""
+    page = search(max_results=_VERSIONS_PAGE, **wanted)
+    found = list(page)
+    while page.token:
+        page = search(max_results=_VERSIONS_PAGE, page_token=page.token, **wanted)
+        found += page
+    return found
 
 
 def names_of(client: MlflowClient) -> list[str]:
-    """All registered models, by the alphabet."""
-    found = client.search_registered_models(max_results=_VERSIONS_PAGE)
-    names = [model.name for model in found]
-    while found.token:
-        found = client.search_registered_models(max_results=_VERSIONS_PAGE, page_token=found.token)
-        names += [model.name for model in found]
-    return sorted(names)
+    """All registered models, in alphabetical order."""
+    return sorted(model.name for model in _all_of(client.search_registered_models))
 
 
 def champion_of(client: MlflowClient, name: str) -> int | None:
@@ -269,14 +377,8 @@ def champion_of(client: MlflowClient, name: str) -> int | None:
 
 def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
     """All versions that were not deleted, by number, oldest first."""
-    found = client.search_model_versions(f"name = '{name}'", max_results=_VERSIONS_PAGE)
-    everything = list(found)
-    while found.token:
-        found = client.search_model_versions(
-            f"name = '{name}'", max_results=_VERSIONS_PAGE, page_token=found.token
-        )
-        everything += found
-    return {int(version.version): version for version in sorted(everything, key=lambda v: int(v.version))}
+    found = _all_of(client.search_model_versions, filter_string=f"name = '{name}'")
+    return {int(version.version): version for version in sorted(found, key=lambda v: int(v.version))}
 
 
 def need_model(client: MlflowClient, name: str) -> dict[int, ModelVersion]:

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -22,9 +21,6 @@ from sentiflow.settings import Settings
 from sentiflow.tracking.store import PARENTS, SCORES, child_runs, open_store, score_table
 from sentiflow.tracking.types import Store, Version
 from sentiflow.tracking.versions import load_scorer
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 
 def gather(store: Store, records: Sequence[RunRecord], settings: Settings, folder: Path) -> list[Account]:
@@ -127,7 +123,6 @@ def _tested(settings: Settings, dataset: str, digest: str) -> Tested | None:
 
 
 PAGE = "report.html"
-NOTE = "mlflow.note.content"
 
 
 def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Report:
@@ -157,29 +152,6 @@ def report_of(store: Store, records: Sequence[RunRecord], settings: Settings, ti
         return one.report(accounts[0])
     named = f"{records[0].name}: {len(runs)} runs compared" if len(records) == 1 else ""
     return comparison.report(accounts, title or named, [each for each in records if each.kind in PARENTS])
-
-
-def log_report(client: "MlflowClient", run_id: str, report: Report, *lines: str) -> str:
-    """Store a report on a run: the page as ``report.html``, the summary as the run's description.
-
-    Args:
-        client: of the store.
-        run_id: of the run.
-        report: on it, or on the runs below it.
-        lines: Markdown that follows the lead of the summary.
-
-    Returns:
-        The summary.
-    """
-    text = report.markdown(*lines)
-    log_page(client, run_id, report)
-    client.set_tag(run_id, NOTE, text)
-    return text
-
-
-def log_page(client: "MlflowClient", run_id: str, report: Report, name: str = PAGE) -> None:
-    """Store the page of a report on a run, and leave its description alone."""
-    client.log_text(run_id, report.page(), name)
 
 
 def _members(store: Store, record: RunRecord, *, alone: bool) -> list[RunRecord]:

@@ -1,21 +1,21 @@
 """What tasks pass to each other: ids, paths and figures, never models or arrays."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from sentiflow.evaluation.metrics import Measured, Spread
 from sentiflow.network.history import Epoch
 from sentiflow.recipes import TrainConfig
+from sentiflow.tracking.client import OpenRun
 from sentiflow.tracking.promotion import Outcome
 
 
 @dataclass(frozen=True)
-class RunContext:
-    """An open MLflow run.
+class RunContext(OpenRun):
+    """The open run of a training, a baseline or a set of them.
 
     Attributes:
-        run_id: of MLflow.
-        name: of the run.
         config: the recipe.
         dataset: as the user named it.
         dataset_name: of the dataset.
@@ -23,10 +23,9 @@ class RunContext:
         model_name: what its version will be registered under.
         work: folder for files of this run; gone when the run ends.
         began: when the process, or in a shared process the flow, began (seconds since the epoch).
+        parent: the run that this is a part of.
     """
 
-    run_id: str
-    name: str
     config: TrainConfig
     dataset: str
     dataset_name: str
@@ -34,6 +33,12 @@ class RunContext:
     model_name: str
     work: Path
     began: float
+    parent: "RunContext | None" = None
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.time() - self.began
 
 
 @dataclass(frozen=True)

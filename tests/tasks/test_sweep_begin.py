@@ -10,6 +10,7 @@ from prefect.logging import disable_run_logger
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.recipes import TUNED
+from sentiflow.settings import load_settings
 from sentiflow.sweeps.space import Range, SearchSpace
 from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, distributions, open_study
 from sentiflow.tracking.client import connect
@@ -29,8 +30,10 @@ def client(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClie
 
 def begun(client: MlflowClient, *, restart: bool = False) -> tuple[RunContext, Sweep]:
     run_id = client.create_run("0").info.run_id
-    run = RunContext(run_id, "sweep", TUNED, "sample", "sample", 0, "sample-sentiment", Path("work"), 0.0)
-    prepared = Prepared("sample", "d" * 64, Path("table.parquet"), made=False)
+    run = RunContext(
+        run_id, "sweep", "0", load_settings(), TUNED, "sample", "sample", 0, "sample-sentiment", Path("work"), 0.0
+    )
+    prepared = Prepared("sample", "d" * 64, Path("table.parquet"), "", made=False)
     return run, begin.fn(run, prepared, SPACE, "", restart)
 
 

@@ -12,7 +12,7 @@ from sentiflow.console import Console
 from sentiflow.runs.comparison import metric_names
 from sentiflow.runs.record import RunRecord
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.reports import NOTE
+from sentiflow.tracking.types import NOTE
 from tests.flows.cli.test_commands import modules_of
 from tests.pages import Page, tables
 from tests.world import Trained, World

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.baselines.fit import fit
+from sentiflow.baselines import fit
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.recipes import TrainConfig

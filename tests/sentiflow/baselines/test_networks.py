@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from sentiflow.baselines import networks
-from sentiflow.baselines.fit import fit
+from sentiflow.baselines import fit, networks
 from sentiflow.baselines.networks import build
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError

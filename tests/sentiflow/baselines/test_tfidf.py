@@ -8,7 +8,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from sentiflow.baselines.fit import fit
+from sentiflow.baselines import fit
 from sentiflow.baselines.models import STRENGTHS, counts
 from sentiflow.data.reviews import Reviews
 from sentiflow.recipes import TrainConfig

@@ -53,7 +53,7 @@ def test_finding_a_dataset_again_and_reading_it_are_uses(world: World) -> None:
     table = old(prepared(world), 99)
     prepared(world)
     assert remove_old_files(world.settings, ()).removed == []
-    old(Prepared("mine", table.stem, table, made=False), 99)
+    old(Prepared("mine", table.stem, table, "", made=False), 99)
     reviews.read_vocabulary(table)
     assert remove_old_files(world.settings, ()).removed == []
     assert table.exists()

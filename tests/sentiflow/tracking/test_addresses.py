@@ -2,6 +2,7 @@
 
 import sqlite3
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.errors import WorldError
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, experiment_id, tracking_errors, ui_url
+from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors, ui_url
 from tasks.runs import log_dataset
 from tests.world import World
 
@@ -64,7 +65,8 @@ def test_the_dataset_of_a_run_does_not_tell_the_mirrors_password(
     assert origin.origin == " and ".join(["http://***@mirror.example/imdb.npz?***"] * 2)
     client = connect(world.settings)
     run = client.create_run(experiment_id(client, world.settings))
-    log_dataset(client, run.info.run_id, origin, prepare(source, world.settings))
+    prepared = replace(prepare(source, world.settings), origin=origin.origin)
+    log_dataset(OpenRun(run.info.run_id, "mine", run.info.experiment_id, world.settings), prepared)
     file = Path(world.settings.sqlite_file or "")
     with sqlite3.connect(file) as store:
         sources = [row[0] for row in store.execute("select dataset_source from datasets")]

@@ -1,18 +1,22 @@
 import logging
 import multiprocessing
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import WorldError
 from sentiflow.network.history import Epoch
-from sentiflow.settings import Settings
-from sentiflow.tracking.client import EpochLog, connect, experiment_id
+from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id
+from sentiflow.tracking.client import _clients as clients
 from tests.world import ROOT, World
 
 
@@ -94,6 +98,12 @@ def test_a_deleted_experiment_says_how_to_restore_it(world: World) -> None:
     assert f"restore -x {number}" in caught.value.hint
 
 
+def opened(world: World) -> tuple[MlflowClient, OpenRun]:
+    client = connect(world.settings)
+    run = client.create_run(experiment_id(client, world.settings), run_name="mine")
+    return client, OpenRun(run.info.run_id, "mine", run.info.experiment_id, world.settings)
+
+
 class FailingOnce:
     """A client whose server is away for the first call."""
 
@@ -107,11 +117,76 @@ class FailingOnce:
         self.client.log_batch(run_id, **what)  # type: ignore[attr-defined]
 
 
-def test_epochs_that_a_server_did_not_take_are_logged_with_the_next(world: World) -> None:
-    client = connect(world.settings)
-    run_id = client.create_run(experiment_id(client, world.settings)).info.run_id
-    log = EpochLog(FailingOnce(client), run_id, logging.getLogger("test"))  # type: ignore[arg-type]
+def test_epochs_that_a_server_did_not_take_are_logged_with_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, run = opened(world)
+    monkeypatch.setitem(clients, world.settings.tracking_uri, FailingOnce(client))
+    log = EpochLog(run, 2, logging.getLogger("test"))
     for number in (1, 2):
         log.add(Epoch(number, 0.5 / number, 0.7, 0.6, 0.65, 0.001, 2.0, 100.0))
-    logged = client.get_metric_history(run_id, "train/loss")
+    logged = client.get_metric_history(run.run_id, "train/loss")
     assert [(entry.step, entry.value) for entry in logged] == [(1, 0.5), (2, 0.25)]
+
+
+def test_a_store_is_asked_whether_it_answers_once_a_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if each task pays a round trip before its work, or if a second store gets the first one's client."""
+    asked: list[str] = []
+    search = MlflowClient.search_experiments
+    monkeypatch.setattr(
+        MlflowClient,
+        "search_experiments",
+        lambda self, **how: asked.append(self.tracking_uri) or search(self, **how),
+    )
+    first, other = connect(world.settings), connect(settings_at(world.root / "other"))
+    assert connect(world.settings) is first is not other
+    assert mlflow.get_tracking_uri() == world.settings.tracking_uri
+    assert asked.count(world.settings.tracking_uri) == 1
+
+
+def test_a_store_that_was_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
+    _connect(tmp_path)
+    (tmp_path / "mlruns" / "mlflow.db").unlink()
+    connect(settings_at(tmp_path))
+    assert (tmp_path / "mlruns" / "mlflow.db").stat().st_size > 100_000
+
+
+def test_an_open_run_is_written_to_and_read_by_one_handle(world: World, tmp_path: Path) -> None:
+    client, run = opened(world)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.txt").write_text("a")
+    run.log({"test/loss": 0.5})
+    run.params({"seed": 3})
+    run.tag({"kind": "training"})
+    with run.timed("train"):
+        pass
+    run.upload(tmp_path / "files")
+    run.text("b", "b.txt")
+    record = run.record()
+    run.close()
+    assert (record.name, record.status, record.params, record.tags["kind"]) == (
+        "mine", "RUNNING", {"seed": "3"}, "training",
+    )  # fmt: skip
+    assert set(record.metrics) == {"test/loss", "time/train"}
+    assert {entry.path for entry in client.list_artifacts(run.run_id)} == {"a.txt", "b.txt"}
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+    assert run.url == f"http://127.0.0.1:5000/#/experiments/{run.experiment}/runs/{run.run_id}"
+
+
+def test_what_a_run_cannot_write_says_which_store_failed(world: World) -> None:
+    run = OpenRun("0" * 32, "mine", "0", world.settings)
+    for write in (lambda: run.log({"a": 1.0}), lambda: run.text("a", "a.txt"), run.record, run.close):
+        with pytest.raises(WorldError, match="The tracking store sqlite:"):
+            write()
+
+
+def test_a_run_that_goes_to_another_process_takes_no_password_along(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_LOCK_URL", "postgresql://me:S3CRET@db/locks")
+    run = OpenRun("1", "mine", "0", load_settings())
+    sent = pickle.dumps(run)
+    assert b"S3CRET" not in sent
+    monkeypatch.setenv("SENTIFLOW_LOCK_URL", "postgresql://other@db/locks")
+    arrived = pickle.loads(sent)
+    assert arrived == run and arrived.settings == load_settings() != run.settings

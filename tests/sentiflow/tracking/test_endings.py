@@ -12,6 +12,7 @@ from sentiflow.locks import own_lock_tag
 from sentiflow.orchestration.repair import reconcile
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking import creation
+from sentiflow.tracking.client import _clients as clients
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending
 from sentiflow.tracking.results import RunContext
@@ -20,7 +21,7 @@ from tests.world import World
 
 NAME = "sample-sentiment"
 AWAY = "http://127.0.0.1:9"
-SILENT = f"The tracking store {AWAY} failed: it does not answer"
+SILENT = "failed: it does not answer"
 
 
 class Store:
@@ -35,8 +36,11 @@ class Store:
         return str(self.client.create_run(self.experiment, tags=tags, run_name="night").info.run_id)
 
     def planned(self, run_id: str) -> RunContext:
-        work = self.world.settings.data_dir / "work" / NAME / run_id
-        return RunContext(run_id, "night", load_recipe("seed", []), "sample", "sample", 0, NAME, work, 0.0)
+        settings, config = self.world.settings, load_recipe("seed", [])
+        work = settings.data_dir / "work" / NAME / run_id
+        return RunContext(
+            run_id, "night", self.experiment, settings, config, "sample", "sample", 0, NAME, work, 0.0
+        )  # fmt: skip
 
     def next_start(self) -> None:
         settings, logger = self.world.settings, logging.getLogger("test")
@@ -46,6 +50,11 @@ class Store:
     def ended(self, run_id: str) -> tuple[str, str]:
         run = self.client.get_run(run_id)
         return run.info.status, run.data.tags["end"]
+
+
+def go_away(patch: pytest.MonkeyPatch, store: Store) -> None:
+    """Let the store that answered when the run began answer no more."""
+    patch.setitem(clients, store.world.settings.tracking_uri, MlflowClient(AWAY))
 
 
 @pytest.fixture
@@ -61,7 +70,7 @@ def store(world: World, prefect_server: None) -> Store:
         (ValueError(), "FAILED", "ValueError"),
         (SystemExit(1), "KILLED", "its process ended itself, with exit code 1"),
         (KeyboardInterrupt(), "KILLED", "it was interrupted"),
-        (None, "FINISHED", f"it finished, but could not be closed: {SILENT}"),
+        (None, "FINISHED", f"it finished, but could not be closed: The tracking store {{store}} {SILENT}"),
     ],
 )
 def test_the_reason_outlives_a_store_that_is_away(
@@ -72,26 +81,28 @@ def test_the_reason_outlives_a_store_that_is_away(
 
     @flow
     def training() -> None:
-        with runs._closing(MlflowClient(AWAY), run):
+        with runs._closing(run):
             if error is not None:
                 raise error
 
     with monkeypatch.context() as patch:
-        patch.setenv("SENTIFLOW_TRACKING_URI", AWAY)
+        go_away(patch, store)
         with pytest.raises(type(error) if error is not None else WorldError):
             training()
     assert store.client.get_run(run.run_id).info.status == "RUNNING"
     store.next_start()
+    why = why.format(store=store.world.settings.tracking_uri)
     assert store.ended(run.run_id) == (status, f"{why}; closed by the next run")
 
 
 def test_a_run_whose_creation_was_never_answered_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     @flow
     def training() -> None:
-        runs._open(MlflowClient(AWAY), "1", store.planned(""), store.world.settings, {})
+        runs._open(store.planned(""), {})
 
     monkeypatch.setattr("sentiflow.tracking.creation._PAUSE", 0.0)
-    with pytest.raises(WorldError):
+    with monkeypatch.context() as patch, pytest.raises(WorldError):
+        go_away(patch, store)
         training()
     (kept,) = creation.folder(store.world.settings).iterdir()
     late = store.run(**{CREATION: kept.stem})

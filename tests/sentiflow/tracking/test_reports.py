@@ -14,8 +14,9 @@ from sentiflow.errors import UsageError
 from sentiflow.reports.page import Report
 from sentiflow.runs.record import KIND, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.reports import NOTE, gather, log_page, log_report, report_on
+from sentiflow.tracking.reports import gather, report_on
 from sentiflow.tracking.store import child_runs, find_run, open_store
+from sentiflow.tracking.types import NOTE
 from tests.pages import Page, tables
 from tests.world import Trained, World
 
@@ -212,21 +213,6 @@ def test_a_run_that_has_nothing_to_report_on_is_refused(
     store = open_store(registry.settings)
     with pytest.raises(UsageError, match=why):
         child_runs(store, store.record(parent_of(client, [], kind)))
-
-
-def test_a_logged_report_is_page_and_description_and_a_logged_page_no_description(
-    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord, tmp_path: Path
-) -> None:
-    report = report_on(registry.settings, [good.run_id, poor.run_id])
-    parent = parent_of(client, [])
-    text = log_report(client, parent, report, "- told by the caller")
-    log_page(client, parent, report_on(registry.settings, [good.run_id]), "other.html")
-    note = client.get_run(parent).data.tags[NOTE]
-    assert note == text and "- told by the caller" in note
-    files = {entry.path for entry in client.list_artifacts(parent)}
-    assert files == {"report.html", "other.html"}
-    kept = Path(client.download_artifacts(parent, "report.html", str(tmp_path))).read_text(encoding="utf-8")
-    assert Page(kept).ids[:2] == ["runs", "paired-differences"]
 
 
 def test_scores_kept_with_a_run_say_which_reviews_negate(registry: World, good: RunRecord) -> None:
