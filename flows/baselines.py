@@ -1,12 +1,9 @@
 """The recipe's network beside simpler and other models: what the recurrence buys."""
 
-from prefect import flow
-
 from flows.train import Seed
 from sentiflow.baselines.models import Name, choose
-from sentiflow.children import end_with_schedule
 from sentiflow.data.prepare import Prepared
-from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import BASELINES
@@ -23,14 +20,7 @@ def _run_name() -> str:
     return PREFIX + planned_name()
 
 
-@flow(
-    name="baselines",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_running=[end_with_schedule],
-    on_failure=[failed],
-    on_crashed=[failed],
-)
+@job(name="baselines", flow_run_name=_run_name)
 def baselines(
     config: TrainConfig = TUNED, dataset: str = "imdb", seed: Seed = 0, only: list[Name] | None = None
 ) -> BaselinesResult:

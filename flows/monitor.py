@@ -1,13 +1,11 @@
 """A look for drift in what was scored and served."""
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from sentiflow.children import end_with_schedule
 from sentiflow.names import dataset_name
-from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.flow_runs import job
 from tasks.monitor import Look, act, collect, compare, remember, report, told_of, too_few, watching
 
 
@@ -16,14 +14,7 @@ def _run_name() -> str:
     return f"monitor-{dataset}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
 
 
-@flow(
-    name="monitor",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_running=[end_with_schedule],
-    on_failure=[failed],
-    on_crashed=[failed],
-)
+@job(name="monitor", flow_run_name=_run_name)
 def monitor(dataset: str = "imdb") -> State[Look]:
     """Compare the texts since the last look with the reviews that the model learned from.
 

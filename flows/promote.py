@@ -2,14 +2,12 @@
 
 from typing import Annotated
 
-from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from sentiflow.children import end_with_schedule
 from sentiflow.errors import SentiflowError
 from sentiflow.names import model_name
-from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.flow_runs import job
 from sentiflow.settings import load_settings
 from sentiflow.tracking.promotion import LONGEST_REASON, Outcome, check_request
 from tasks.promote import decide, need_server, switch, weigh
@@ -23,14 +21,7 @@ def _run_name() -> str:
     return f"{model_name(given['dataset'])}-version-{given['version'] or 'newest'}"
 
 
-@flow(
-    name="promote",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_running=[end_with_schedule],
-    on_failure=[failed],
-    on_crashed=[failed],
-)
+@job(name="promote", flow_run_name=_run_name)
 def promote(dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = "") -> Outcome:
     """Put a registered version in use, if the gate says yes.
 

@@ -3,15 +3,13 @@
 from dataclasses import replace
 from typing import Annotated
 
-from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.promote import after_training
 from flows.train import Seed
-from sentiflow.children import end_with_schedule
 from sentiflow.data.prepare import Prepared
-from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import SEED, TrainConfig
 from sentiflow.settings import load_settings
@@ -31,14 +29,7 @@ def _run_name() -> str:
     return planned_name(flow_run.parameters["repeats"])
 
 
-@flow(
-    name="repeat",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_running=[end_with_schedule],
-    on_failure=[failed],
-    on_crashed=[failed],
-)
+@job(name="repeat", flow_run_name=_run_name)
 def repeat(
     config: TrainConfig = SEED,
     dataset: str = "imdb",

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
 from sentiflow.batch.job import Request, Scored
-from sentiflow.children import end_with_schedule
-from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.flow_runs import job
 from tasks.score import score as score_input
 
 # What each is for stands in the flow's docstring: Prefect's form shows that, and not a field's description.
@@ -23,14 +21,7 @@ def _run_name() -> str:
     return f"{Path(given['source']).name}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
 
 
-@flow(
-    name="score",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_running=[end_with_schedule],
-    on_failure=[failed],
-    on_crashed=[failed],
-)
+@job(name="score", flow_run_name=_run_name)
 def score(
     source: Path,
     output: Path,

@@ -5,15 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from pydantic import Field
 
 from flows.promote import after_training
 from flows.train import Seed
-from sentiflow.children import end_with_schedule
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
 from sentiflow.recipes import TUNED, TrainConfig, check_seeds
 from sentiflow.runs.record import SWEEP
@@ -40,14 +39,7 @@ def _run_name() -> str:
     return f"sweep-{planned_name()}"
 
 
-@flow(
-    name="sweep",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_running=[end_with_schedule],
-    on_failure=[failed],
-    on_crashed=[failed],
-)
+@job(name="sweep", flow_run_name=_run_name)
 def sweep(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",

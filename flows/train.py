@@ -3,12 +3,10 @@
 from dataclasses import replace
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
 from flows.promote import after_training
-from sentiflow.children import end_with_schedule
-from sentiflow.orchestration.notify import failed
+from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import SEED, TrainConfig
 from sentiflow.settings import load_settings
@@ -25,14 +23,7 @@ from tasks.train import train as train_network
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-@flow(
-    name="train",
-    flow_run_name=planned_name,
-    persist_result=False,
-    on_running=[end_with_schedule],
-    on_failure=[failed],
-    on_crashed=[failed],
-)
+@job(name="train", flow_run_name=planned_name)
 def train(
     config: TrainConfig = SEED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
 ) -> TrainingResult:

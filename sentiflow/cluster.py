@@ -14,7 +14,7 @@ _CERTIFICATE = "Name its files in " + ", ".join(
 
 
 def check_dask(settings: Settings) -> None:
-    """Tell what the settings or this environment lack.
+    """Check what Dask needs of the settings and of this environment.
 
     Raises:
         UsageError: there is no address, no certificate for one of tls://, or Dask is not installed.

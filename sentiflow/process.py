@@ -106,7 +106,7 @@ def leave() -> None:
 
 
 def listen_for_end() -> None:
-    """Note SIGTERM in a process of a pool; Ctrl-C, which reaches it too, is its parent's to answer.
+    """Note SIGTERM in a process of a pool; Ctrl-C, which reaches it too, is handled by its parent.
 
     Nothing is raised: the pool's own thread in the parent dies of a SystemExit that a worker sends it, and then
     nobody ends the workers. What takes long calls ``stop_if_asked`` instead.

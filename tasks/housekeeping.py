@@ -9,56 +9,56 @@ from prefect.client.orchestration import get_client
 from sentiflow.errors import WorldError
 from sentiflow.orchestration import repair, retention
 from sentiflow.orchestration.flow_runs import delete_ended
-from sentiflow.orchestration.repair import Care
+from sentiflow.orchestration.repair import CleanupReport
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.store import open_store
 
 
 @task(name="close killed runs", task_run_name="close killed runs", persist_result=False)
-def close_killed() -> Care:
+def close_killed() -> CleanupReport:
     """Close what no living process owns.
 
     Written: status and ``end`` of MLflow runs, states of Prefect's flow and task runs; pending models go.
     """
-    care = Care()
-    with care.attempt("close killed runs"):
-        care.add(repair.close_killed(load_settings(), get_run_logger(), datetime.now(UTC)))
-    return care
+    report = CleanupReport()
+    with report.attempt("close killed runs"):
+        report.add(repair.close_killed(load_settings(), get_run_logger(), datetime.now(UTC)))
+    return report
 
 
 @task(name="remove old files", task_run_name="remove old files", persist_result=False)
-def remove_old_files() -> Care:
+def remove_old_files() -> CleanupReport:
     """Remove what nothing uses from the data folder."""
-    care, settings = Care(), load_settings()
-    with care.attempt("remove old files"):
-        care.add(retention.remove_old_files(settings, _digests_of_champions(settings)))
-    return care
+    report, settings = CleanupReport(), load_settings()
+    with report.attempt("remove old files"):
+        report.add(retention.remove_old_files(settings, _digests_of_champions(settings)))
+    return report
 
 
 @task(name="retire runs", task_run_name="retire runs", persist_result=False)
-def retire_runs() -> Care:
+def retire_runs() -> CleanupReport:
     """Delete old MLflow runs without a version, if the settings say after how long."""
-    care = Care()
-    with care.attempt("retire runs"):
-        care.add(retention.retire_runs(load_settings()))
-    return care
+    report = CleanupReport()
+    with report.attempt("retire runs"):
+        report.add(retention.retire_runs(load_settings()))
+    return report
 
 
 @task(name="retire flow runs", task_run_name="retire flow runs", persist_result=False)
-def retire_flow_runs() -> Care:
+def retire_flow_runs() -> CleanupReport:
     """Delete old flow runs from Prefect, with their logs, if the settings say after how long."""
-    care, days = Care(), load_settings().keep_flow_runs_days
+    report, days = CleanupReport(), load_settings().keep_flow_runs_days
     if days is None:
-        return care
-    with care.attempt("retire flow runs"), get_client(sync_client=True) as prefect:
+        return report
+    with report.attempt("retire flow runs"), get_client(sync_client=True) as prefect:
         count = delete_ended(prefect, datetime.now(UTC) - timedelta(days=days))
         if count:
-            care.removed.append(f"{count} flow run{'s' * (count > 1)} of Prefect")
-    return care
+            report.removed.append(f"{count} flow run{'s' * (count > 1)} of Prefect")
+    return report
 
 
-@task(name="tell", task_run_name="tell", persist_result=False)
-def tell(steps: list[Care]) -> Care:
+@task(name="report", task_run_name="report", persist_result=False)
+def publish_report(steps: list[CleanupReport]) -> CleanupReport:
     """Add up what was done.
 
     Written: a markdown artifact in Prefect.
@@ -66,15 +66,15 @@ def tell(steps: list[Care]) -> Care:
     Raises:
         WorldError: something could not be done; the rest was.
     """
-    care = Care()
+    report = CleanupReport()
     for step in steps:
-        care.add(step)
-    create_markdown_artifact(care.markdown(), key="housekeeping", description="What was closed and cleared away")
-    if care.failures:
-        for line in care.lines():
+        report.add(step)
+    create_markdown_artifact(report.markdown(), key="housekeeping", description="What was closed and cleared away")
+    if report.failures:
+        for line in report.lines():
             get_run_logger().info("%s", line)
-        raise WorldError(f"Housekeeping could not {'; '.join(care.failures)}.", "The rest is done.")
-    return care
+        raise WorldError(f"Housekeeping could not {'; '.join(report.failures)}.", "The rest is done.")
+    return report
 
 
 def _digests_of_champions(settings: Settings) -> set[str]:

@@ -44,9 +44,9 @@ def housekeeping(debug: DebugOption = False) -> None:
     from flows.housekeeping import housekeeping
 
     wait_for_server()
-    care = housekeeping()
+    report = housekeeping()
     stdout = Console()
-    for line in care.lines():
+    for line in report.lines():
         stdout.print(escape(line), soft_wrap=True)
 
 

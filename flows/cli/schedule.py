@@ -170,13 +170,13 @@ def _serve(table: "list[Deployment]", server: "Server", settings: "Settings") ->
     from sentiflow.children import mark_children
     from sentiflow.orchestration.deployments import apply
     from sentiflow.orchestration.repair import close_killed
-    from sentiflow.orchestration.schedule import close_left_behind, due_runs, run_until_told
+    from sentiflow.orchestration.schedule import close_orphaned, due_runs, run_until_signal
 
     began = datetime.now(UTC)
     with get_client(sync_client=True) as client:
         applied = [apply(client, spec) for spec in table]
         ids = [each.id for each in applied]
-        dead = close_left_behind(client, ids)
+        dead = close_orphaned(client, ids)
         for run in dead:
             CONSOLE.print(f"Marked as crashed: {escape(run.name)}, whose process was killed.", soft_wrap=True)
         if dead:  # their runs in MLflow, too
@@ -185,14 +185,14 @@ def _serve(table: "list[Deployment]", server: "Server", settings: "Settings") ->
         caught_up = [each.spec.flow for each in applied if each.id in late]
         _announce(applied, caught_up, server)
         mark_children()
-        run_until_told(applied, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
+        run_until_signal(applied, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
     CONSOLE.print("Ended.")
 
 
 def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server") -> None:
     from sentiflow.orchestration.server import OUR_USER
 
-    CONSOLE.print(f"Prefect: {server.told}")
+    CONSOLE.print(f"Prefect: {server.origin}")
     for each in applied:
         _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")
     shown = server.login if server.login.startswith(OUR_USER) else "of Prefect's settings"

@@ -203,7 +203,7 @@ def _open(segment: Segment, seen: Seen, found: Unread, stack: ExitStack) -> None
     start = seen.get(segment.path.name, 0)
     if start < segment.size:
         found.begins = found.begins or f"{segment.path.name} {start}"
-        found._parts.append((stack.enter_context(segment.path.open("rb")), start, segment.size))
+        found._parts.append((stack.enter_context(segment.path.open("rb")), start, segment.size))  # noqa: SLF001 - of this module
 
 
 def read_seen(folder: Path, model: str) -> Seen:

@@ -1,27 +1,21 @@
-"""Prefect's flow runs: found, followed, deleted."""
+"""Prefect's flow runs: started, found, followed, marked as crashed, deleted."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
+from prefect import Flow, flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas import filters
 from prefect.client.schemas.filters import (
     ArtifactFilter,
-    ArtifactFilterFlowRunId,
+    DeploymentFilter,
     FlowFilter,
-    FlowFilterName,
     FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
+    LogFilter,
     TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, Log, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
@@ -29,118 +23,26 @@ from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Crashed
 
+from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger
 from sentiflow.errors import UsageError, WorldError
 from sentiflow.orchestration.deployments import NAME
-from sentiflow.orchestration.notify import TOLD, tell
+from sentiflow.orchestration.notify import NOTIFIED, notify, notify_failure
 
 FLOWS = ("train", "repeat", "sweep", "baselines", "promote", "score", "housekeeping", "monitor")
-_PAGE = 100
-_BEGUN = [StateType.RUNNING, StateType.CANCELLING]
-_OPEN = [state for state in StateType if state not in TERMINAL_STATES]
+BEGUN = (StateType.RUNNING, StateType.CANCELLING)
+_PAGE = 200  # the most that Prefect's server gives at a time
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def find(prefect: SyncPrefectClient, flow_run_id: str | None) -> FlowRun | None:
-    """A flow run, or None when this server has no such."""
-    if flow_run_id is None:
-        return None
-    try:
-        return prefect.read_flow_run(UUID(flow_run_id))
-    except (ObjectNotFound, ValueError):  # another server's, or a tag that somebody wrote by hand
-        return None
-
-
-def flow_name(prefect: SyncPrefectClient, flow_run: FlowRun) -> str:
-    """The name of its flow."""
-    return prefect.read_flow(flow_run.flow_id).name
-
-
-def crash(prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger) -> None:
-    """Mark a flow run whose process is gone, and its tasks, as crashed, and tell the webhook.
-
-    One that is marked already keeps its state; its tasks, which Prefect leaves running, are marked all the same.
-    """
-    state = flow_run.state
-    if state is None or not state.is_final():
-        crashed: State[Any] = Crashed(message=message)
-        prefect.set_flow_run_state(flow_run.id, crashed, force=True)
-        state = crashed
-    for task_run in prefect.read_task_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id])),
-        task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_OPEN))),
-    ):
-        prefect.set_task_run_state(task_run.id, Crashed(message=message), force=True)
-    if state.is_crashed():
-        tell(flow_name(prefect, flow_run), flow_run, state, logger)
-
-
-def tell_unheard(prefect: SyncPrefectClient, since: datetime, logger: Logger) -> None:
-    """Tell the webhook of flow runs that crashed since a moment, and that no hook spoke of.
-
-    A worker that starts containers marks a run whose container was killed, and runs no hooks.
-    """
-    crashed = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
-        end_time=FlowRunFilterEndTime(after_=since),
-    )
-    for flow_run in list(_pages(prefect, crashed)):
-        if flow_run.state is not None and TOLD not in flow_run.labels:
-            tell(flow_name(prefect, flow_run), flow_run, flow_run.state, logger)
-
-
-def begun(prefect: SyncPrefectClient) -> Iterator[FlowRun]:
-    """Our flow runs that Prefect takes for running, oldest first."""
-    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_BEGUN))
-    yield from _pages(prefect, FlowRunFilter(state=state))
-
-
-def delete_ended(prefect: SyncPrefectClient, before: datetime, flows: Sequence[str] = FLOWS) -> int:
-    """Delete flow runs that ended before a moment, with their tasks, logs and artifacts; gives how many."""
-    old = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
-        end_time=FlowRunFilterEndTime(before_=before),
-    )
-    found = list(_pages(prefect, old, flows))
-    for flow_run in found:
-        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
-        while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
-            for artifact in artifacts:
-                prefect.delete_artifact(artifact.id)
-        prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
-    return len(found)
-
-
-def _pages(prefect: SyncPrefectClient, wanted: FlowRunFilter, flows: Sequence[str] = FLOWS) -> Iterator[FlowRun]:
-    """All of them by parts; of our flows alone, as others may use the same server."""
-    ours = FlowFilter(name=FlowFilterName(any_=list(flows)))
-    offset = 0
-    while page := prefect.read_flow_runs(
-        flow_filter=ours,
-        flow_run_filter=wanted,
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-        limit=_PAGE,
-        offset=offset,
-    ):
-        yield from page
-        offset += len(page)
-
-
-_POLL_SECONDS = 0.5
-_LOG_PAGE = 200
-# A run that has not begun by then waits for something that is worth a line.
-_LONG_SECONDS = 15.0
-_LATE = timedelta(seconds=30)  # lines arrive after the moment that they bear, and not in order
-_BATCH_SECONDS = 3.0  # a process sends its lines in batches every two seconds, the last ones as it ends
-
-
-@dataclass(frozen=True)
-class Line:
-    """A log line of a run."""
-
-    moment: datetime
-    step: str
-    message: str
-    level: int
+def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """Prefect's ``flow``, with what all our flows share: they end with the schedule, and failures are notified."""
+    return flow(
+        name=name, flow_run_name=flow_run_name, persist_result=False, on_running=[end_with_schedule],
+        on_failure=[notify_failure], on_crashed=[notify_failure],
+    )  # fmt: skip
 
 
 def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters: dict[str, Any]) -> FlowRun:
@@ -160,29 +62,121 @@ def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters:
 
 def names(client: SyncPrefectClient) -> list[str]:
     """The flows that have a deployment of ours."""
-    found = client.read_deployments(
-        deployment_filter=filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=[NAME]))
-    )
+    found = client.read_deployments(deployment_filter=DeploymentFilter(name={"any_": [NAME]}))
     return sorted(client.read_flow(each.flow_id).name for each in found)
+
+
+def find(prefect: SyncPrefectClient, flow_run_id: str | None) -> FlowRun | None:
+    """A flow run, or None when this server has no such."""
+    if flow_run_id is None:
+        return None
+    try:
+        return prefect.read_flow_run(UUID(flow_run_id))
+    except (ObjectNotFound, ValueError):  # another server's, or a tag that somebody wrote by hand
+        return None
+
+
+def flow_name(prefect: SyncPrefectClient, flow_run: FlowRun) -> str:
+    """The name of its flow."""
+    return prefect.read_flow(flow_run.flow_id).name
+
+
+def search(prefect: SyncPrefectClient, flows: Sequence[str] = FLOWS, **wanted: Any) -> list[FlowRun]:
+    """All runs of some flows that fit these fields of a ``FlowRunFilter``, oldest first.
+
+    By default of our flows only, as others may use the same server.
+    """
+    found: list[FlowRun] = []
+    while page := prefect.read_flow_runs(
+        flow_filter=FlowFilter(name={"any_": list(flows)}), flow_run_filter=FlowRunFilter(**wanted),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=len(found),
+    ):  # fmt: skip
+        found += page
+    return found
+
+
+def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:
+    """Runs of deployments that have begun and not ended."""
+    begun = {"type": {"any_": [StateType.PENDING, *BEGUN]}}
+    wanted = FlowRunFilter(deployment_id={"any_": list(deployment_ids)}, state=begun)
+    return prefect.read_flow_runs(flow_run_filter=wanted)
+
+
+def crash(prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger) -> None:
+    """Mark a flow run whose process is gone, and its tasks, as crashed, and notify.
+
+    One that is marked already keeps its state; its tasks, which Prefect leaves running, are marked all the same.
+    """
+    crashed: State[Any] = Crashed(message=message)
+    state = flow_run.state
+    if state is None or not state.is_final():
+        prefect.set_flow_run_state(flow_run.id, crashed, force=True)
+        state = crashed
+    unfinished = [each for each in StateType if each not in TERMINAL_STATES]
+    for task_run in prefect.read_task_runs(
+        flow_run_filter=FlowRunFilter(id={"any_": [flow_run.id]}),
+        task_run_filter=TaskRunFilter(state={"type": {"any_": unfinished}}),
+    ):
+        prefect.set_task_run_state(task_run.id, Crashed(message=message), force=True)
+    if state.is_crashed():
+        notify(flow_name(prefect, flow_run), flow_run, state, logger)
+
+
+def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -> None:
+    """Notify of flow runs that crashed since a moment, and for which no hook ran.
+
+    A worker that starts containers marks a run whose container was killed, and runs no hooks.
+    """
+    for flow_run in search(prefect, state={"type": {"any_": [StateType.CRASHED]}}, end_time={"after_": since}):
+        if flow_run.state is not None and NOTIFIED not in flow_run.labels:
+            notify(flow_name(prefect, flow_run), flow_run, flow_run.state, logger)
+
+
+def delete_ended(prefect: SyncPrefectClient, before: datetime, flows: Sequence[str] = FLOWS) -> int:
+    """Delete flow runs that ended before a moment, with their tasks, logs and artifacts; gives how many."""
+    ended = {"type": {"any_": list(TERMINAL_STATES)}}
+    found = search(prefect, flows, state=ended, end_time={"before_": before})
+    for flow_run in found:
+        mine = ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
+        while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
+            for artifact in artifacts:
+                prefect.delete_artifact(artifact.id)
+        prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
+    return len(found)
+
+
+# Following asks again and again: Prefect's FlowRunSubscriber gets log lines only from a server on which
+# PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED and ..._PUBLISHING_ENABLED are set, which they are not by default, and
+# misses those that come before it is connected or while it is not.
+_POLL_SECONDS = 0.5
+_LONG_SECONDS = 15.0  # a run that has not begun by then waits for something that is worth a line
+_LATE = timedelta(seconds=30)  # lines arrive after the moment that they bear, and not in order
+_BATCH_SECONDS = 3.0  # a process sends its lines in batches every two seconds, the last ones as it ends
+
+
+@dataclass(frozen=True)
+class Line:
+    """A log line of a run."""
+
+    moment: datetime
+    step: str
+    message: str
+    level: int
 
 
 def follow(client: SyncPrefectClient, run: FlowRun, waits: Callable[[bool], None]) -> Iterator[Line | State[Any]]:
     """Give each log line as it comes, and at last the state that the run ended in.
 
-    Args:
-        client: of the server.
-        run: to follow.
-        waits: called once if the run has not begun after some seconds, with whether another run of its
-            deployment goes on.
+    If the run has not begun after some seconds, ``waits`` is called once, with whether another run of its
+    deployment is running.
     """
     lines = _Lines(client, run)
     long = time.monotonic() + _LONG_SECONDS
-    told = False
     while not (state := _state(client, run)).is_final():
         yield from lines.fresh()
-        if not told and state.is_scheduled() and time.monotonic() > long:
-            told = True
-            waits(_is_behind_another(client, run))
+        if state.is_scheduled() and time.monotonic() > long:
+            long = float("inf")
+            waits(run.deployment_id is not None and bool(of_deployments(client, [run.deployment_id])))
         time.sleep(_POLL_SECONDS)
     quiet = time.monotonic() + _BATCH_SECONDS
     while time.monotonic() < quiet:
@@ -203,23 +197,18 @@ class _Lines:
         self._since = datetime.now(UTC) - _LATE
 
     def fresh(self) -> Iterator[Line]:
-        logs = [log for log in self._all() if log.id not in self._given]
+        wanted = LogFilter(flow_run_id={"any_": [self._run.id]}, timestamp={"after_": self._since})
+        logs: list[Log] = []
+        while len(logs) % _PAGE == 0:
+            page = self._client.read_logs(wanted, limit=_PAGE, offset=len(logs), sort=LogSort.TIMESTAMP_ASC)
+            logs += page
+            if not page:
+                break
         for log in logs:
-            self._given.add(log.id)
-            self._since = max(self._since, log.timestamp - _LATE)
-            yield Line(log.timestamp, self._step(log), log.message, log.level)
-
-    def _all(self) -> list[Log]:
-        wanted = filters.LogFilter(
-            flow_run_id=filters.LogFilterFlowRunId(any_=[self._run.id]),
-            timestamp=filters.LogFilterTimestamp(after_=self._since),
-        )
-        found: list[Log] = []
-        while True:
-            page = self._client.read_logs(wanted, limit=_LOG_PAGE, offset=len(found), sort=LogSort.TIMESTAMP_ASC)
-            found += page
-            if len(page) < _LOG_PAGE:
-                return found
+            if log.id not in self._given:
+                self._given.add(log.id)
+                self._since = max(self._since, log.timestamp - _LATE)
+                yield Line(log.timestamp, self._step(log), log.message, log.level)
 
     def _step(self, log: Log) -> str:
         """The task that speaks, or the flow."""
@@ -233,19 +222,8 @@ class _Lines:
         return self._steps[log.task_run_id]
 
 
-def _is_behind_another(client: SyncPrefectClient, run: FlowRun) -> bool:
-    begun = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-    wanted = filters.FlowRunFilter(
-        deployment_id=filters.FlowRunFilterDeploymentId(any_=[run.deployment_id] if run.deployment_id else []),
-        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=begun)),
-    )
-    return bool(client.read_flow_runs(flow_run_filter=wanted, limit=1))
-
-
 def _state(client: SyncPrefectClient, run: FlowRun) -> State[Any]:
     state = client.read_flow_run(run.id).state
     if state is None:
-        raise WorldError(
-            f"The Prefect server tells no state of the run {run.name}.", "Look at it in the Prefect UI."
-        )
+        raise WorldError(f"The Prefect server gives no state of the run {run.name}.", "See the Prefect UI.")
     return state

@@ -84,31 +84,32 @@ def _reason(err: Exception) -> str:
     return (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
 
 
-TOLD = "sentiflow.notified"  # label of flow runs that the webhook knows of
+NOTIFIED = "sentiflow.notified"  # label of flow runs of which a notification was sent
 _LONGEST = 500
 _ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 
-def failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell of a flow run: the hook of every flow, for failures and crashes.
+def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Notify of a flow run: the hook of every flow, for failures and crashes.
 
-    It runs in the flow's own process, or, when that was killed, in the process that watched it. Who pressed Ctrl-C
-    needs no telling.
+    It runs in the flow's own process, or, when that was killed, in the process that watched it. Nothing is sent to
+    somebody who pressed Ctrl-C.
     """
     known = signal.SIGINT in process.received or _was_refused_at_once(flow_run, state)
-    tell(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
+    notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
 
 
 def _was_refused_at_once(flow_run: FlowRun, state: State[Any]) -> bool:
-    """Whether somebody at a terminal was told that another process is at work: nothing failed."""
+    """Whether somebody at a terminal was refused because another process is at work: nothing failed."""
     found = _ENCOUNTERED.match(state.message or "")
     return flow_run.deployment_id is None and found is not None and found[1] == "BusyError"
 
 
-def tell(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, known: bool = False) -> None:
-    """Tell the webhook of the settings, if there is one and it was not told of this flow run before.
+def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, known: bool = False) -> None:
+    """Send a notification to the webhook of the settings, if there is one, once for each flow run.
 
-    What goes wrong is a warning in the log and changes nothing. What is ``known`` is noted as told.
+    A flow run whose failure is ``known`` is marked as notified, and nothing is sent. What goes wrong is a warning
+    in the log and changes nothing.
     """
     try:
         settings = load_settings()
@@ -116,14 +117,14 @@ def tell(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, kno
             return
         with get_client(sync_client=True) as prefect:
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
-            if TOLD in flow_run.labels:
+            if NOTIFIED in flow_run.labels:
                 return
             if not known:
                 message = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))
                 post(settings.notify_url, message, settings.notify_timeout)
-            prefect.update_flow_run_labels(flow_run.id, {TOLD: state.type.value})
+            prefect.update_flow_run_labels(flow_run.id, {NOTIFIED: state.type.value})
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
-        logger.warning("Could not tell the webhook of %s %s: %s", flow, flow_run.name, _first_line(err))
+        logger.warning("The notification of %s %s was not sent: %s", flow, flow_run.name, _first_line(err))
 
 
 def _message(flow: str, flow_run: FlowRun, state: State[Any], mlflow_url: str | None) -> dict[str, str]:

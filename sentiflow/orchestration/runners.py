@@ -29,15 +29,10 @@ _NUMBER = re.compile(r"\d+$")
 
 
 class Runner:
-    """A task runner, and how much of it is used.
+    """An open task runner of Prefect, and how many calls it is given at a time."""
 
-    Args:
-        runner: of Prefect, open.
-        most: calls at a time.
-    """
-
-    def __init__(self, runner: "TaskRunner[Any]", most: int) -> None:
-        self._runner, self._most = runner, most
+    def __init__(self, runner: "TaskRunner[Any]", max_calls: int) -> None:
+        self._runner, self._max_calls = runner, max_calls
 
     def side_by_side(self, task: "Task[Any, Any]", calls: Iterable[dict[str, Any]]) -> Iterator[Any]:
         """Run a task for each set of arguments; gives results as they come.
@@ -48,7 +43,7 @@ class Runner:
         pending: set[PrefectFuture[Any]] = set()
         for arguments in calls:
             pending.add(self._runner.submit(task, arguments))
-            if len(pending) >= self._most:
+            if len(pending) >= self._max_calls:
                 yield _one_of(pending).result()
         while pending:
             yield _one_of(pending).result()
@@ -56,12 +51,10 @@ class Runner:
 
 @contextmanager
 def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterator[Runner]:
-    """Keep a task runner of the settings open; what it runs is ended when the block is left by an error.
+    """Keep the task runner of the settings open; what it runs is ended when the block is left by an error.
 
-    Args:
-        settings: which runner.
-        workers: threads or processes, or how many of Dask's workers are used at a time.
-        start: a task without arguments that prepares a worker; nobody waits for it.
+    ``workers`` are threads or processes, or how many of Dask's workers are used at a time; each is prepared by the
+    task ``start``, which nothing waits for.
 
     Raises:
         UsageError: Dask is asked for without an address, or is not installed.
@@ -99,7 +92,7 @@ def _one_of(pending: "set[PrefectFuture[Any]]") -> "PrefectFuture[Any]":
 
 
 def workers_of(settings: Settings, wanted: int | None) -> int:
-    """How many run side by side: as many as are wanted, else a core each, or all that Dask has."""
+    """How many calls run side by side: as many as are wanted, else a core each, or all that Dask has."""
     if wanted is not None or settings.task_runner != "dask":
         return wanted or cores()
     with dask_client(settings) as client:
@@ -107,7 +100,7 @@ def workers_of(settings: Settings, wanted: int | None) -> int:
 
 
 def check_runner(settings: Settings) -> None:
-    """Tell before anything is started what the settings lack.
+    """Check the settings for a runner before anything is started.
 
     Raises:
         UsageError: Dask is asked for without an address, or it or prefect-dask is not installed.
@@ -151,7 +144,7 @@ def _begin_worker() -> None:
     """Prepare a process of the pool: it ends with its parent, takes one core, and leaves the terminal to it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     interrupts.listen_for_end()
-    # What it had to say is said by then; to take TensorFlow apart would cost two seconds more.
+    # Its results are sent by then; to finalize TensorFlow would cost two seconds more.
     atexit.register(os._exit, 0)
     _take_a_core()
     CONSOLE.file = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process

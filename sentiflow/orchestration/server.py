@@ -8,7 +8,6 @@ import socket
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,23 +22,16 @@ from prefect.settings import get_current_settings
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
 from sentiflow.errors import WorldError
-from sentiflow.files import publish
+from sentiflow.files import create_private, publish
 from sentiflow.locks import if_free
 from sentiflow.output import redact, without_login
 from sentiflow.settings import Settings, load_settings
 
 _HOST = "127.0.0.1"
-_ENVIRONMENT = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    # sentiflow.orchestration.server_process does both under a lock, before the server starts.
-    "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
-    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
-}
+_ENVIRONMENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
 _START_SECONDS = 120
 OUR_USER = "sentiflow:"
-"""How a login begins that was drawn here."""
-_PRIVATE = 0o600
+"""How a login begins that was made here."""
 _temporary: set[str] = set()  # API addresses of this process's temporary server
 
 
@@ -49,12 +41,12 @@ class Server:
 
     Attributes:
         ui: the address for a browser.
-        told: how it came, for people.
+        origin: which server it is, for people.
         login: user and password of a server of our own, ``user:password``; empty for one that the settings name.
     """
 
     ui: str
-    told: str
+    origin: str
     login: str = ""
 
 
@@ -73,8 +65,8 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     own = _OwnServer(0, log, {"PREFECT_UI_ENABLED": "false"})
     _temporary.add(f"{own.base}/api")
     # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
-    own.enter({"PREFECT_SERVER_UI_API_URL": f"http://{_HOST}:{settings.prefect_port}/api"})
-    own.on_unasked_end(lambda _code: own.refuse())
+    _use(own.base, own.login, f"http://{_HOST}:{settings.prefect_port}")
+    own.on_unasked_end(lambda _code: own.close_port())
     atexit.register(own.stop)
     return own.wait_until_ready, "a temporary server"
 
@@ -91,9 +83,8 @@ def running_server(settings: Settings) -> Iterator[Server]:
     """
     note = _note(settings)
     note.unlink(missing_ok=True)  # of a schedule that was killed
-    if url := get_current_settings().api.url:
-        _need_answer(url)
-        yield Server(_ui(url), "the server that is set")
+    if (server := _configured()) is not None:
+        yield server
         return
     with (schedule_folder(settings) / f"server-{settings.prefect_port}.log").open("w+b") as log:
         own = _OwnServer(settings.prefect_port, log, {})
@@ -104,7 +95,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
             os._exit(WorldError.exit_code)  # it can go on with nothing, and keeps the address until then
 
         try:
-            own.enter({"PREFECT_SERVER_UI_API_URL": f"{own.base}/api"})
+            _use(own.base, own.login, own.base)
             own.wait_until_ready()
             own.on_unasked_end(end_this_process)
             server = Server(own.base, "started here", own.login)
@@ -131,10 +122,7 @@ def connect_to_running(settings: Settings) -> Server:
     Raises:
         WorldError: there is none, or it does not answer.
     """
-    if url := get_current_settings().api.url:
-        _need_answer(url)
-        return Server(_ui(url), "the server that is set")
-    if (server := _find(settings)) is None:
+    if (server := _configured() or _find(settings)) is None:
         raise WorldError(
             "No Prefect server is set, and no `sentiflow schedule` is running with this data folder.",
             "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
@@ -157,7 +145,7 @@ def schedule_folder(settings: Settings) -> Path:
 
 
 class _OwnServer:
-    """A server of our own; who does not know its login is refused.
+    """A server of our own, which wants a login.
 
     This process keeps the listening socket open as long as it lives, so that nobody else can take the address
     while the server starts or after it failed.
@@ -186,15 +174,6 @@ class _OwnServer:
             {**os.environ, **_ENVIRONMENT, **own, **variables}, output, [descriptor],
         )  # fmt: skip
 
-    def enter(self, variables: dict[str, str]) -> None:
-        """Let Prefect's client in this process and its children use it."""
-        os.environ |= {
-            "PREFECT_API_URL": f"{self.base}/api",
-            "PREFECT_API_AUTH_STRING": self.login,
-            **variables,
-        }
-        refresh_global_settings_context()
-
     def wait_until_ready(self) -> None:
         """Wait for its first answer.
 
@@ -213,7 +192,7 @@ class _OwnServer:
         self._ready = True
 
     def on_unasked_end(self, act: Callable[[int], None]) -> None:
-        """Call a function, in another thread, with the exit code of a server that ends before it is told to."""
+        """Call a function, in another thread, with the exit code of a server that ends before it is stopped."""
 
         def watch() -> None:
             code = self._child.wait()
@@ -222,8 +201,8 @@ class _OwnServer:
 
         threading.Thread(target=watch, daemon=True).start()
 
-    def refuse(self) -> None:
-        """Give the address up: who asks a server that has ended is refused at once."""
+    def close_port(self) -> None:
+        """Give the address up: requests to a server that has ended are refused at once."""
         self._listener.close()
 
     def stop(self) -> None:
@@ -236,13 +215,21 @@ class _OwnServer:
         try:
             with opener.open(f"{self.base}/api/health", timeout=1) as answer:
                 return json.load(answer) is True
-        except (urllib.error.URLError, OSError, ValueError):
+        except (OSError, ValueError):
             return False
 
     def _last_line(self) -> str:
         self._output.seek(0)
         lines = [line.strip() for line in self._output.read().decode(errors="replace").splitlines()]
         return next((line for line in reversed(lines) if line), "it gave no reason")
+
+
+def _use(base: str, login: str, pages: str = "") -> None:
+    """Let Prefect's client in this process and its children use a server, and link to these pages."""
+    os.environ |= {"PREFECT_API_URL": f"{base}/api", "PREFECT_API_AUTH_STRING": login}
+    if pages:
+        os.environ["PREFECT_SERVER_UI_API_URL"] = f"{pages}/api"
+    refresh_global_settings_context()
 
 
 def _login() -> str:
@@ -266,8 +253,7 @@ def _find(settings: Settings) -> Server | None:
         server = Server(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
         return None
-    os.environ |= {"PREFECT_API_URL": f"{server.ui}/api", "PREFECT_API_AUTH_STRING": server.login}
-    refresh_global_settings_context()
+    _use(server.ui, server.login)
     return Server(server.ui, "the server of `sentiflow schedule`", server.login)
 
 
@@ -276,21 +262,28 @@ def _note(settings: Settings) -> Path:
 
 
 def _write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8") as file:
-        file.write(text)
+    with create_private(path) as file:
+        file.write(text.encode())
 
 
-def _need_answer(url: str) -> None:
+def _configured() -> Server | None:
+    """The server that Prefect's settings name, if they name one; it answers."""
+    settings = get_current_settings()
+    url = settings.api.url
+    if not url:
+        return None
     with get_client(sync_client=True) as client:
         if failure := client.api_healthcheck():
             raise WorldError(
                 f"The Prefect server at {redact(url)} does not answer: {failure}",
                 "Start it, or unset PREFECT_API_URL to use one on this machine.",
             )
+    return Server(settings.ui_url or _pages(url), "the server that is set")
 
 
-def _ui(api_url: str) -> str:
-    return get_current_settings().ui_url or without_login(api_url).rstrip("/").removesuffix("/api")
+def _pages(api_url: str) -> str:
+    """Where a server with this API has its pages."""
+    return without_login(api_url).rstrip("/").removesuffix("/api")
 
 
 def flow_run_url(flow_run_id: str) -> str:
@@ -300,9 +293,5 @@ def flow_run_url(flow_run_id: str) -> str:
     temporary one's database.
     """
     settings = get_current_settings()
-    ui = settings.server.ui.api_url or settings.ui_url or settings.api.url or ""
-    base = (
-        without_login(ui).removesuffix("/").removesuffix("/api")
-        or f"http://127.0.0.1:{load_settings().prefect_port}"
-    )
-    return f"{base}/runs/flow-run/{flow_run_id}"
+    base = _pages(settings.server.ui.api_url or settings.ui_url or settings.api.url or "")
+    return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/runs/flow-run/{flow_run_id}"

@@ -67,22 +67,18 @@ async def _migrate() -> None:
 
 def main(descriptor: int) -> int:
     """Serve until SIGTERM; gives the exit code."""
-    if _is_in_memory():  # it exists only while the server does, which makes it itself
-        with temporary_settings(
-            {PREFECT_API_DATABASE_MIGRATE_ON_START: True, PREFECT_API_BLOCKS_REGISTER_ON_START: True}
-        ):
-            return _serve(descriptor)
-    try:
-        prepare_database()
-    except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
-        print(f"{type(err).__name__}: {(str(err).splitlines() or [''])[0]}", file=sys.stderr)  # noqa: T201
-        return 3
-    return _serve(descriptor)
-
-
-def _is_in_memory() -> bool:
     url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
-    return url.drivername == _DISK and (not url.database or ":memory:" in url.database)
+    # A database in memory exists only while the server does, which makes it itself.
+    in_memory = url.drivername == _DISK and (not url.database or ":memory:" in url.database)
+    if not in_memory:
+        try:
+            prepare_database()
+        except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
+            print(f"{type(err).__name__}: {(str(err).splitlines() or [''])[0]}", file=sys.stderr)  # noqa: T201
+            return 3
+    on_start = PREFECT_API_DATABASE_MIGRATE_ON_START, PREFECT_API_BLOCKS_REGISTER_ON_START
+    with temporary_settings(dict.fromkeys(on_start, in_memory)):
+        return _serve(descriptor)
 
 
 def _serve(descriptor: int) -> int:

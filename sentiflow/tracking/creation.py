@@ -1,9 +1,9 @@
 """Runs, models and versions made once on an MLflow server, whatever becomes of its answer; endings kept for later.
 
 MLflow's client repeats a request whose answer does not come, and a server that was only slow then carries out
-both. So what is created bears a tag of its own, is asked for once, and after an answer that did not come it is
-looked for before it is asked for again. How a run ended that the store could not be told of is kept in the data
-folder until the next start.
+both. So what is created has a tag of its own and is asked for once, through MLflow's REST interface. After an
+answer that did not come it is looked for before it is asked for again. How a run ended, if the store could not be
+told, is kept in the data folder until the next start.
 """
 
 import json
@@ -18,24 +18,22 @@ from urllib.parse import urlparse
 
 from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
-from mlflow.utils import credentials, rest_utils
 
+from sentiflow.errors import WorldError
 from sentiflow.files import publish
 from sentiflow.settings import Settings
+from sentiflow.tracking.server import Api, PassingError
+from sentiflow.tracking.types import IS_IT_RUNNING
 
 LOGGER = logging.getLogger(__name__)
 
 CREATION = "creation"  # the tag; whatever bears the same value came of one creation
 _ATTEMPTS = 3
-_UNSURE = (429, 500, 502, 503, 504)  # a proxy's answer, or a busy server's
 _LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
 _PAUSE = 1.0  # seconds before each of them
 
 T = TypeVar("T")
-_rest: Any = rest_utils
-_credentials: Any = credentials
 
 
 def token() -> str:
@@ -47,13 +45,17 @@ def create_run(client: MlflowClient, experiment: str, tags: Mapping[str, str], n
     """Make a run, whose tags hold a ``token``.
 
     Raises:
-        MlflowException: the store refuses it, or does not answer; then it may have been made all the same.
+        MlflowException: the local store refuses it.
+        WorldError: the server refuses it, or does not answer; then it may have been made all the same.
     """
     if not _is_server(client):
         return client.create_run(experiment, tags=dict(tags), run_name=name)
-    body = {"experiment_id": experiment, "run_name": name, "start_time": _now(), "tags": _pairs(tags)}
+    now = int(time.time() * 1000)
+    body = {"experiment_id": experiment, "run_name": name, "start_time": now, "tags": _pairs(tags)}
     return _once(
-        lambda: _post(client, "runs/create", body),
+        client,
+        "runs/create",
+        body,
         lambda: runs_of(client, experiment, tags[CREATION]),
         lambda run: client.delete_run(run.info.run_id),
     )
@@ -91,7 +93,9 @@ def create_model(
         return sorted(mine, key=lambda model: str(model.model_id))
 
     return _once(
-        lambda: _post(client, "logged-models", body),
+        client,
+        "logged-models",
+        body,
         find,
         lambda model: client.delete_logged_model(model.model_id),
     )
@@ -113,7 +117,9 @@ def create_version(
         "description": description,
     }
     return _once(
-        lambda: _post(client, "model-versions/create", body),
+        client,
+        "model-versions/create",
+        body,
         lambda: versions_of_run(client, name, run_id),
         lambda version: client.delete_model_version(name, version.version),
     )
@@ -129,21 +135,20 @@ def _is_server(client: MlflowClient) -> bool:
     return urlparse(client.tracking_uri).scheme in ("http", "https")
 
 
-def _post(client: MlflowClient, what: str, body: Mapping[str, Any]) -> None:
-    """Ask for something once, with MLflow's own logins and certificates, and without its repetitions."""
-    path, server = f"/api/2.0/mlflow/{what}", _credentials.get_default_host_creds(client.tracking_uri)
-    _rest.verify_rest_response(_rest.http_request(server, path, "POST", max_retries=0, json=body), path)
-
-
-def _once(ask: Callable[[], None], find: Callable[[], list[T]], remove: Callable[[T], None]) -> T:
+def _once(
+    client: MlflowClient,
+    what: str,
+    body: Mapping[str, Any],
+    find: Callable[[], list[T]],
+    remove: Callable[[T], None],
+) -> T:
     """Ask until it is there; what is there twice after all is removed, before anybody uses it."""
+    api = Api(client.tracking_uri, attempts=0)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            ask()
-        except MlflowException as err:
-            if isinstance(err, RestException) and _status(err) not in _UNSURE:
-                raise  # the server's word: it made nothing
-            LOGGER.warning("MLflow's answer did not come (%s): looking for what it made", str(err.message)[:200])
+            api.post(what, body)
+        except PassingError as err:
+            LOGGER.warning("MLflow's answer did not come (%s): looking for what it made", err.args[0])
             found = _look(find, _LOOKS)
             if not found and attempt == _ATTEMPTS:
                 raise
@@ -153,15 +158,11 @@ def _once(ask: Callable[[], None], find: Callable[[], list[T]], remove: Callable
         if found:
             break
     else:
-        raise MlflowException("the server does not find what it made.")
+        raise WorldError("The MLflow server does not find what it made.", IS_IT_RUNNING)
     for other in found[1:]:
         LOGGER.warning("the MLflow server carried out a request twice: removing what it made the second time")
         remove(other)
     return found[0]
-
-
-def _status(err: Any) -> int:  # untyped in MLflow
-    return int(err.get_http_status_code())
 
 
 def _look(find: Callable[[], list[T]], times: int) -> list[T]:
@@ -171,10 +172,6 @@ def _look(find: Callable[[], list[T]], times: int) -> list[T]:
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
 
 
 _STATUSES = ("FINISHED", "FAILED", "KILLED")

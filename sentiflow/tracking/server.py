@@ -41,7 +41,7 @@ from sentiflow.tracking.types import (
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
 KERAS = ".keras"
 _AT_ONCE = 4  # requests side by side: as many as a server has workers by default
-_PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be others a moment later
+_PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be others a moment later: a proxy's, a busy server's
 _BLOCK = 1 << 20
 _FIRST = 50  # newest runs that are asked for before the rest is asked for in parts
 _VERSIONS_PAGE = 1_000
@@ -56,7 +56,7 @@ class ServerStore:
     """A ``Store`` over a server."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._api = settings, _Api(settings)
+        self._settings, self._api = settings, Api(settings.tracking_uri)
 
     def runs(self) -> list[RunRecord]:
         """All runs of the experiment, newest first."""
@@ -256,15 +256,23 @@ def _pairs(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {entry["key"]: entry.get("value", "") for entry in entries}
 
 
-class _Api:
+class PassingError(WorldError):
+    """A server did not answer, or only with a passing failure: it may have done what was asked all the same."""
+
+
+class Api:
     """A server; every call raises WorldError when it does not answer, or not with what was asked for.
 
     Several threads may ask at once.
+
+    Args:
+        address: of the server.
+        attempts: how often a request is repeated at most; by default as often as by MLflow's client.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._address = settings.tracking_uri.rstrip("/")
-        attempts, seconds = (os.environ.get(name, default) for name, default in HTTP.items())
+    def __init__(self, address: str, attempts: int | None = None) -> None:
+        self._address = address.rstrip("/")
+        retries, seconds = (os.environ.get(name, default) for name, default in HTTP.items())
         self._seconds = float(seconds)
         self._session = requests.Session()
         self._session.headers.update(_login())
@@ -273,8 +281,9 @@ class _Api:
         self._verify: bool | str = certificate or not trusting
         self._session.cert = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
         retry = Retry(
-            int(attempts), status_forcelist=_PASSING, allowed_methods=None, backoff_factor=0.5,
-            raise_on_status=False, respect_retry_after_header=False,  # the last answer says more; no hour's wait
+            int(retries) if attempts is None else attempts, status_forcelist=_PASSING, allowed_methods=None,
+            backoff_factor=0.5, raise_on_status=False,  # the last answer says more
+            respect_retry_after_header=False,  # no hour's wait
         )  # fmt: skip
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=_AT_ONCE, max_retries=retry))
@@ -342,7 +351,8 @@ class _Api:
     def _failed(self, reason: str, code: int = 0) -> WorldError:
         hint = WANTS_LOGIN if code in (401, 403) else IS_IT_RUNNING
         first = (reason.strip().splitlines() or [""])[0][:300]
-        return WorldError(f"The tracking store {redact(self._address)} failed: {redact(first)}", hint)
+        kind = PassingError if code in (0, requests.codes.ok, *_PASSING) else WorldError
+        return kind(f"The tracking store {redact(self._address)} failed: {redact(first)}", hint)
 
 
 def _object_of(response: requests.Response) -> dict[str, Any] | None:

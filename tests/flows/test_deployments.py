@@ -24,7 +24,7 @@ def table(**fields: object) -> dict[str, Deployment]:
 
 
 def test_housekeeping_knows_every_flow() -> None:
-    flows = {path.stem for path in (ROOT / "flows").glob("*.py") if "@flow(" in path.read_text()}
+    flows = {path.stem for path in (ROOT / "flows").glob("*.py") if "@job(" in path.read_text()}
     assert set(FLOWS) == flows
 
 

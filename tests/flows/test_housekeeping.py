@@ -75,17 +75,17 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
         pending = client.create_logged_model(
             run.info.experiment_id, name="sample-sentiment", source_run_id=run.info.run_id
         )
-        care = housekeeping()
-        assert care.closed == []
-        assert f"process {process.pid} on " in care.left[0]
+        report = housekeeping()
+        assert report.closed == []
+        assert f"process {process.pid} on " in report.left[0]
         assert client.get_run(run.info.run_id).info.status == "RUNNING"
         assert client.get_logged_model(pending.model_id).status == LoggedModelStatus.PENDING
         assert [folder.name for folder in work.iterdir()] == [run.info.run_id]
 
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        care = housekeeping()
-        assert care.closed == [f"run {run.info.run_name}, whose process is gone"]
+        report = housekeeping()
+        assert report.closed == [f"run {run.info.run_name}, whose process is gone"]
         assert not work.exists()
         closed = client.get_run(run.info.run_id)
         assert (closed.info.status, closed.data.tags["end"]) == (
@@ -168,12 +168,12 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
     }
     runs = {name: run_elsewhere(client, each) for name, each in flow_runs.items()}
     runs["by hand"] = run_elsewhere(client)
-    care = housekeeping()
+    report = housekeeping()
     assert {name: client.get_run(run).info.status for name, run in runs.items()} == {
         "crashed": "KILLED", "failed": "FAILED", "running": "RUNNING", "unknown": "RUNNING", "by hand": "RUNNING",
     }  # fmt: skip
-    assert len(care.closed) == 2
-    assert sorted(line.partition(": ")[2] for line in care.left) == [
+    assert len(report.closed) == 2
+    assert sorted(line.partition(": ")[2] for line in report.left) == [
         "running elsewhere, and this Prefect server does not know it", "running elsewhere, says Prefect",
     ]  # fmt: skip
     prefect.delete_flow_run(flow_runs["running"])

@@ -75,7 +75,7 @@ def test_a_webhook_that_fails_changes_nothing_and_its_address_stands_in_no_log(
             train(LONG, broken_table(world))
     assert len(got.messages) == 1
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert any("Could not tell the webhook of train" in line and "answered 404" in line for line in warnings)
+    assert any("The notification of train" in line and "answered 404" in line for line in warnings)
     assert PATH not in caplog.text
 
 
@@ -99,11 +99,11 @@ def test_a_run_of_a_schedule_waits_for_the_lock_and_is_told_once_when_its_proces
             holder_note = (world.root / "data" / "locks" / "sample-sentiment.lock").read_text()
             os.kill(int(re.search(r"process (\d+) on", holder_note)[1]), signal.SIGKILL)
             until(lambda: prefect.read_flow_run(flow_run.id).labels.get("sentiflow.notified"))
-        care = housekeeping()
+        report = housekeeping()
         assert prefect.read_flow_run(flow_run.id).state_name == "Crashed"
     (run,) = client.search_runs(["1"])
     assert run.info.status == "KILLED"
-    assert care.closed == [f"run {run.info.run_name}, whose process is gone"]
+    assert report.closed == [f"run {run.info.run_name}, whose process is gone"]
     (message,) = (message for message in got.messages if str(flow_run.id) in message["flow_run_url"])
     assert (message["state"], message["flow_run"]) == ("CRASHED", run.info.run_name)
     assert run.info.run_id in message["mlflow_run_url"]

@@ -4,7 +4,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Pending, Running
 
 from sentiflow.orchestration.deployments import Deployment, apply
-from sentiflow.orchestration.schedule import close_left_behind
+from sentiflow.orchestration.schedule import close_orphaned
 
 
 def test_runs_that_were_begun_are_crashed_and_those_that_wait_go_on_waiting(client: SyncPrefectClient) -> None:
@@ -12,6 +12,6 @@ def test_runs_that_were_begun_are_crashed_and_those_that_wait_go_on_waiting(clie
     running, pending, waiting = (client.create_flow_run_from_deployment(applied.id) for _ in range(3))
     for run, state in ((running, Running()), (pending, Pending())):
         client.set_flow_run_state(run.id, state, force=True)  # type: ignore[arg-type]
-    assert {run.id for run in close_left_behind(client, [applied.id])} == {running.id, pending.id}
+    assert {run.id for run in close_orphaned(client, [applied.id])} == {running.id, pending.id}
     states = [client.read_flow_run(run.id).state for run in (running, pending, waiting)]
     assert [state and state.type.value for state in states] == ["CRASHED", "CRASHED", "SCHEDULED"]

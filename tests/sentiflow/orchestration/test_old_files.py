@@ -42,10 +42,10 @@ def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
     world: World, days: float, stays: bool
 ) -> None:
     table = old(prepared(world), days)
-    care = remove_old_files(world.settings, ())
+    report = remove_old_files(world.settings, ())
     assert table.exists() == vocabulary_file(table).exists() == stays
     assert bool(list(table.parent.glob(".*.json"))) == stays  # the note that leads to it
-    assert (care.freed > 0) == (not stays)
+    assert (report.freed > 0) == (not stays)
     assert prepared(world).made == (not stays)
 
 
@@ -98,14 +98,14 @@ def test_leftovers_of_killed_processes_go_and_a_used_download_stays(world: World
     leftover.write_bytes(bytes(100))
     age(31, target)
     assert not fetch()  # found, and so used
-    care = remove_old_files(world.settings, ())
-    assert (target.exists(), leftover.exists(), care.freed) == (True, False, 100)
+    report = remove_old_files(world.settings, ())
+    assert (target.exists(), leftover.exists(), report.freed) == (True, False, 100)
     age(31, target)
-    care = remove_old_files(world.settings, ())
-    assert (target.exists(), care.freed) == (False, 7)
+    report = remove_old_files(world.settings, ())
+    assert (target.exists(), report.freed) == (False, 7)
 
 
 def test_an_empty_world_needs_no_care(tmp_path: Path) -> None:
-    care = remove_old_files(Settings(data_dir=tmp_path / "none"), ())
-    assert (care.removed, care.failures) == ([], [])
+    report = remove_old_files(Settings(data_dir=tmp_path / "none"), ())
+    assert (report.removed, report.failures) == ([], [])
     assert not (tmp_path / "none").exists()

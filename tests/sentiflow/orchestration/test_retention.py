@@ -65,9 +65,9 @@ def store(world: World) -> Store:
 
 def test_only_what_ended_long_ago_is_deleted(store: Store) -> None:
     old, young, open_one = store.run(30.01), store.run(29.99), store.run(90, ended=False)
-    care = retire_runs(store.settings)
+    report = retire_runs(store.settings)
     assert store.left() == {young, open_one}
-    assert (len(care.removed), care.freed, care.failures) == (1, len(CONTENT), [])
+    assert (len(report.removed), report.freed, report.failures) == (1, len(CONTENT), [])
     everything = store.client.search_runs([store.experiment], run_view_type=ViewType.ALL)
     assert old not in {run.info.run_id for run in everything}
 
@@ -84,8 +84,8 @@ def test_files_and_models_of_a_deleted_run_are_gone_and_those_of_a_version_stay(
     old, kept = store.run(90), store.run(90)
     models = {run: store.model(run) for run in (old, kept)}
     store.version(kept)
-    care = retire_runs(store.settings)
-    assert care.freed == 2 * len(CONTENT)
+    report = retire_runs(store.settings)
+    assert report.freed == 2 * len(CONTENT)
     (model,) = store.client.search_logged_models([store.experiment])
     assert model.model_id == models[kept]
     artifacts = world.root / "mlruns" / "artifacts"
@@ -144,12 +144,12 @@ def test_a_folder_that_is_not_the_runs_own_is_left(
         store.rewrite(MODEL, uri, store.model(hostile))
     else:
         store.rewrite(RUN, uri, hostile)
-    care = retire_runs(store.settings)
+    report = retire_runs(store.settings)
     assert (victim / "photo.jpg").read_text() == "precious"
     assert (Path(others) / "report.txt").read_text() == (Path(own) / "report.txt").read_text() == CONTENT
     assert store.left() == {hostile, other}
-    (left,) = care.left
-    assert uri in left and care.removed == []
+    (left,) = report.left
+    assert uri in left and report.removed == []
 
 
 def test_a_runs_id_that_is_a_path_deletes_nothing(store: Store, tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_a_runs_id_that_is_a_path_deletes_nothing(store: Store, tmp_path: Path) 
         with sqlite3.connect(str(store.settings.sqlite_file)) as database:
             database.execute(f"UPDATE {table} SET {column} = '../../victim' WHERE {column} = ?", (run,))  # noqa: S608
     store.rewrite(RUN, f"{location}/../../victim/artifacts", "../../victim")
-    care = retire_runs(store.settings)
+    report = retire_runs(store.settings)
     assert (victim / "photo.jpg").exists()
-    assert len(care.left) + len(care.failures) == 1
+    assert len(report.left) + len(report.failures) == 1
 
 
 def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path
     folder = Path(store.client.get_run(run).info.artifact_uri.removeprefix("file://")).parent
     victim = folder.rename(tmp_path / "victim")
     folder.symlink_to(victim)
-    care = retire_runs(store.settings)
+    report = retire_runs(store.settings)
     assert (victim / "artifacts" / "report.txt").exists()
-    assert len(care.left) == 1
+    assert len(report.left) == 1
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -210,8 +210,8 @@ def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -
     made = [store.client.create_run(bad, start_time=1).info.run_id for _ in range(2)]
     for run in made:
         store.client.set_terminated(run, end_time=2)
-    care = retire_runs(store.settings)
-    assert len(care.failures) == 2
+    report = retire_runs(store.settings)
+    assert len(report.failures) == 2
     assert {run.info.run_id for run in store.client.search_runs([bad])} == set(made)
 
 
@@ -221,9 +221,9 @@ def test_over_http_files_go_and_the_server_keeps_hidden_records(world: World, tm
     with mlflow(arguments, tmp_path, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
         store = Store(Settings(tracking_uri=address, data_dir=world.root / "data"))
         old, young = store.run(90), store.run(1)
-        care = retire_runs(store.settings)
+        report = retire_runs(store.settings)
         assert store.left() == {young}
-        assert care.freed == len(CONTENT) and care.failures == []
-        assert care.left == ["records of deleted runs: an MLflow server keeps them, marked as deleted"]
+        assert report.freed == len(CONTENT) and report.failures == []
+        assert report.left == ["records of deleted runs: an MLflow server keeps them, marked as deleted"]
         assert store.client.get_run(old).info.lifecycle_stage == "deleted"
         assert [path.name for path in (tmp_path / "files").rglob("*.txt")] == ["report.txt"]

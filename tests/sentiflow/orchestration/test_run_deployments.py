@@ -13,7 +13,7 @@ from flows.cli.console import exit_code, report
 from sentiflow.orchestration import schedule as run_deployments
 run_deployments._PATIENCE_SECONDS = 0.0
 try:
-    run_deployments.run_until_told([], lambda: print("told to end"))
+    run_deployments.run_until_signal([], lambda: print("asked to end"))
 except Exception as err:
     report(err, debug=False)
     raise SystemExit(exit_code(err))
