@@ -44,23 +44,24 @@ format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Compares with PyTorch, too. Writes the table in the README.
+# Compares with PyTorch, too. Writes the table in docs/speed.md.
 bench: setup-dev
 	$(INSTALL) --require-hashes -r requirements-bench.lock
 	$(BIN)/python -m benchmarks --write
 
 # Compares with MLflow's own server, by wrk (Debian: apt-get install wrk), and with Keras's predict. Writes the tables
-# in the README. It needs a version of imdb-sentiment: the champion, else the newest.
+# in docs/speed.md. It needs a version of imdb-sentiment: the champion, else the newest.
 bench-use: setup-dev
 	$(BIN)/python -m benchmarks.scoring --write
 	$(BIN)/python -m benchmarks.serving --write
 
-# Measures a sweep with one worker and with two, and commands on a store of a thousand runs. Writes the README's tables.
+# Measures a sweep with one worker and with two, and commands on a store of a thousand runs. Writes a line
+# in docs/recipes.md.
 bench-compare: setup-dev
 	$(BIN)/python -m benchmarks.sweep --write
 	$(BIN)/python -m benchmarks.many_runs
 
-# Trains each recipe with five seeds, then the baselines. Writes the tables of results in the README.
+# Trains each recipe with five seeds, then the baselines. Writes the tables in docs/recipes.md.
 results: setup-dev
 	$(BIN)/python -m benchmarks.results
 	$(BIN)/python -m benchmarks.baselines

@@ -1,4 +1,4 @@
-"""Measure everything, in turns, and write the README's table: ``make bench``."""
+"""Measure everything, in turns, and write the table in docs/speed.md: ``make bench``."""
 
 import argparse
 import os
@@ -56,7 +56,7 @@ class Worker:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="write the README's table")
+    parser.add_argument("--write", action="store_true", help="write the table in docs/speed.md")
     chosen = parser.parse_args()
     seconds: Seconds = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def main() -> None:
     text = table.render(seconds, limits(), machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
     tell(text)
     if chosen.write:
-        table.put_into(project_root() / "README.md", text)
+        table.put_into(table.SPEED_PAGE, text)
 
 
 def measure_epochs(seconds: Seconds, rounds: int) -> None:

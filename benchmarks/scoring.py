@@ -27,7 +27,7 @@ import pandas as pd
 
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
-from sentiflow.settings import Settings, load_settings, project_root
+from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import find_version
@@ -60,7 +60,7 @@ class Round:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="write the README's table")
+    parser.add_argument("--write", action="store_true", help="write the table in docs/speed.md")
     chosen = parser.parse_args()
     settings = load_settings()
     version = find_version(settings, "imdb-sentiment", None)
@@ -78,7 +78,7 @@ def main() -> None:
     text = render(rounds, len(texts), machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
     tell(text)
     if chosen.write:
-        table.put_into(project_root() / "README.md", text, BEGIN, END)
+        table.put_into(table.SPEED_PAGE, text, BEGIN, END)
 
 
 def real_texts(settings: Settings) -> list[str]:

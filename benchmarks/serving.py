@@ -1,4 +1,4 @@
-"""Load ``sentiflow serve`` and ``mlflow models serve`` in turns, and write the README's table.
+"""Load ``sentiflow serve`` and ``mlflow models serve`` in turns, and write the table in docs/speed.md.
 
     python -m benchmarks.serving [--write]
 
@@ -28,7 +28,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
-from sentiflow.settings import load_settings, project_root
+from sentiflow.settings import load_settings
 from sentiflow.tracking.types import CHAMPION, Version
 from sentiflow.tracking.versions import find_version
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=8, help="of load, for each number of connections")
-    parser.add_argument("--write", action="store_true", help="write the README's table")
+    parser.add_argument("--write", action="store_true", help="write the table in docs/speed.md")
     chosen = parser.parse_args()
     rounds: dict[str, list[Round]] = {}
     version = find_version(load_settings(), "imdb-sentiment", None)
@@ -91,7 +91,7 @@ def main() -> None:
     text = render(rounds, machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
     tell(text)
     if chosen.write:
-        table.put_into(project_root() / "README.md", text, BEGIN, END)
+        table.put_into(table.SPEED_PAGE, text, BEGIN, END)
 
 
 def copied_registry(folder: Path, version: Version) -> str:

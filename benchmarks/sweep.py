@@ -15,11 +15,12 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from benchmarks import table
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
-from tests.world import ROOT, command
+from tests.world import command
 
-MARKS = "<!-- make bench-compare writes the sweep from here -->", "<!-- to here, the sweep -->"
+BEGIN, END = "<!-- make bench-compare writes the sweep from here -->", "<!-- to here, the sweep -->"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _trials(client: MlflowClient, trials: int) -> float:
 
 
 def line(one: Timed, two: Timed, trials: int, recipe: str) -> str:
-    """What the README says."""
+    """What the docs say."""
     whole, alone = one.whole / two.whole, one.trials / two.trials
     return (
         f"{trials} trials of `{recipe}` on the sample: {one.whole:.0f} s with one worker, {two.whole:.0f} s with "
@@ -70,7 +71,7 @@ def line(one: Timed, two: Timed, trials: int, recipe: str) -> str:
 
 
 def main() -> None:
-    """Measure, print, and with ``--write`` put the line between the marks in the README."""
+    """Measure, print, and with ``--write`` put the line between the marks in docs/recipes.md."""
     parser = argparse.ArgumentParser(description="Time a sweep with one and with two workers.")
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--recipe", default="tuned")
@@ -81,23 +82,7 @@ def main() -> None:
     told = line(one, two, given.trials, given.recipe)
     sys.stdout.write(f"{told}\n")
     if given.write:
-        write(ROOT / "README.md", told)
-
-
-def write(readme: Path, told: str) -> None:
-    """Put a line between the marks.
-
-    Raises:
-        RuntimeError: they are not there.
-    """
-    text = readme.read_text(encoding="utf-8")
-    head, first, rest = text.partition(MARKS[0])
-    _, last, tail = rest.partition(MARKS[1])
-    if not (first and last):
-        raise RuntimeError(f"{readme} lacks {MARKS[0]} and {MARKS[1]}")
-    partial = readme.with_suffix(".partial")
-    partial.write_text(f"{head}{first}\n{told}\n{last}{tail}", encoding="utf-8")
-    partial.replace(readme)
+        table.put_into(table.RECIPES_PAGE, told, BEGIN, END)
 
 
 if __name__ == "__main__":

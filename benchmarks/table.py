@@ -1,10 +1,13 @@
-"""The README's table, made from what was measured."""
+"""The tables of the docs, made from what was measured."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiflow.settings import project_root
+
+RECIPES_PAGE, SPEED_PAGE = (project_root() / "docs" / name for name in ("recipes.md", "speed.md"))
 BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
 REVIEWS = 20_000  # learnt from in an epoch
 
@@ -86,14 +89,14 @@ def render_results(results: Sequence[Result], machine: str, date: str) -> str:
     return "\n".join([*lines, "", f"All seeds, none left out, on {date}. {machine}."])
 
 
-def put_into(readme: Path, table: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
+def put_into(page: Path, table: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
     """Replace what stands between the marks.
 
     Raises:
         ValueError: a mark is missing.
     """
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(begin_mark)
+    before, begin, rest = page.read_text(encoding="utf-8").partition(begin_mark)
     _, end, after = rest.partition(end_mark)
     if not (begin and end):
-        raise ValueError(f"{readme} lacks {begin_mark!r} or {end_mark!r}")
-    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+        raise ValueError(f"{page} lacks {begin_mark!r} or {end_mark!r}")
+    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")

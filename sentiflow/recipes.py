@@ -119,7 +119,7 @@ class TrainConfig(BaseModel):
 
 SEED = TrainConfig()
 
-# Chosen on the validation split alone: README, "The recipes". The network has the parameters of the seed's.
+# Chosen on the validation split alone: docs/recipes.md. The network has the parameters of the seed's.
 TUNED = TrainConfig(
     recipe="tuned",
     mask_zero=True,  # no padding between the first state and the first word

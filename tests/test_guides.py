@@ -1,4 +1,4 @@
-"""The guides, run word by word: each block of shell, in order, in one world."""
+"""The guides and the tutorial, run word by word: each block of shell, in order, in one world."""
 
 import re
 import shlex
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sentiflow.settings import Settings
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import ROOT, World
@@ -16,6 +17,7 @@ from tests.world import ROOT, World
 pytestmark = pytest.mark.story
 
 GUIDES = ROOT / "docs" / "guides"
+MIRROR = ("imdb_url", "imdb_sha256", "word_index_url", "word_index_sha256")
 
 
 def blocks(guide: str) -> list[str]:
@@ -59,3 +61,24 @@ def test_schedule(world: World) -> None:
         assert re.search(r" seed\+sequence_length=80-sample-seed7-\S+ +training .* 9\d\.\d\d%.* v\d", told)
     finally:
         assert running.ends(signal.SIGINT) == 0
+
+
+@pytest.mark.timeout(600)
+def test_tutorial(world: World, imdb_settings: Settings) -> None:
+    (world.root / "examples").symlink_to(ROOT / "examples")
+    mirror = {f"SENTIFLOW_{name.upper()}": str(getattr(imdb_settings, name)) for name in MIRROR}
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    for commands in page.split("```sh\n")[1:]:
+        block, _, rest = commands.partition("```\n")
+        printed = plain(run_block(f"exec 2>&1\n{block}", world, **mirror), block)
+        for shown in re.findall(r"^```text\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL):
+            lines = [shown] if "train" not in block else shown.splitlines()  # log lines, each after its time
+            assert all(plain(line, block) in printed for line in lines), f"{block}\n{printed}"
+    (summary,) = world.root.glob("mlruns/**/model_summary.txt")
+    assert summary.read_text(encoding="utf-8").strip() in page
+
+
+def plain(text: str, block: str) -> str:
+    """Text without line ends; what depends on the machine's arithmetic and speed, without its numbers."""
+    text = " ".join(text.split())
+    return re.sub(r"\d+(\.\d+)?", "#", text) if "train" in block or "captions" in block else text

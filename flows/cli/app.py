@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Train, track, register and use a sentiment model of film reviews.",
-    epilog="Settings are read from SENTIFLOW_* variables and .env; the README lists them.",
+    epilog="Settings are read from SENTIFLOW_* variables and .env; docs/settings.md lists them.",
 )
 for module in (train, runs, compare, sweep, models, inference, schedule, admin):
     app.add_typer(module.app)

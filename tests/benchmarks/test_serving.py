@@ -20,7 +20,7 @@ def test_the_table_holds_medians_the_ratio_at_most_connections_and_every_failure
     assert "With 32 connections 12.0 times as many requests a second." in text
     assert "ours answers after 1.2 s and takes 100 MB at most" in text
     assert text.endswith("Medians of 3 rounds, in turns, one test review a request, on 2026-01-02. a machine.")
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    put_into(readme, text, BEGIN, END)
-    assert readme.read_text() == f"before\n{BEGIN}\n{text}\n{END}\nafter\n"
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    put_into(page, text, BEGIN, END)
+    assert page.read_text() == f"before\n{BEGIN}\n{text}\n{END}\nafter\n"

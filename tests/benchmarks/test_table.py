@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import machine, table
+from benchmarks import baselines, machine, results, scoring, serving, sweep, table
 
 SECONDS = {
     "keras epoch": [12.0, 14.0, 13.0], "torch epoch": [10.0, 11.0, 12.0], "core epoch": [1.1, 1.0, 0.9],
@@ -26,18 +26,18 @@ def test_medians_and_ratios_worked_by_hand() -> None:
 
 
 def test_the_table_replaces_what_stood_between_the_marks_and_nothing_else(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", encoding="utf-8")
-    table.put_into(readme, "new")
-    assert readme.read_text(encoding="utf-8") == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", encoding="utf-8")
+    table.put_into(page, "new")
+    assert page.read_text(encoding="utf-8") == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
 
 
-def test_a_readme_without_marks_is_refused_and_left_alone(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing here", encoding="utf-8")
+def test_a_page_without_marks_is_refused_and_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing here", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks"):
-        table.put_into(readme, "new")
-    assert readme.read_text(encoding="utf-8") == "nothing here"
+        table.put_into(page, "new")
+    assert page.read_text(encoding="utf-8") == "nothing here"
 
 
 def test_operations_of_the_recurrence_worked_by_hand() -> None:
@@ -50,3 +50,14 @@ def test_a_line_of_results_worked_by_hand() -> None:
     text = table.render_results([result], "A machine", "2026-01-01")
     assert "| `tuned` | 88.00, 90.00% | 89.00% | 1.41 points | 88.00% | 90.00% | 89.50% | 41 s |" in text
     assert "seeds 0 to 1" in text and "on 2026-01-01. A machine." in text
+
+
+def test_each_benchmark_finds_its_marks_on_its_page() -> None:
+    for page, modules in (
+        (table.RECIPES_PAGE, (results, baselines, sweep)),
+        (table.SPEED_PAGE, (table, scoring, serving)),
+    ):
+        text = page.read_text(encoding="utf-8")
+        for module in modules:
+            assert text.count(module.BEGIN) == 1, module
+            assert module.END in text.partition(module.BEGIN)[2], module

@@ -1,0 +1,44 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from examples import captions
+
+
+def test_held_out_captions_are_right_and_of_several_lengths_and_the_figure_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = tmp_path / "captions.png"
+    monkeypatch.setattr(sys, "argv", ["captions.py", "--figure", str(figure)])
+    captions.main()
+    told = capsys.readouterr().out
+    assert float(told.split("%")[0]) >= 95
+    assert "Captions have 3, 7, 8 words." in told
+    assert image.imread(figure).shape[:2] == (850, 1100)
+
+
+def test_pictures_and_captions_depend_on_the_seed_alone() -> None:
+    (first, told), (again, told_again), (other, _) = (captions.examples(20, seed) for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert told == told_again
+    assert not np.array_equal(first, other)
+
+
+def test_a_caption_names_the_colour_that_the_picture_has_on_its_left() -> None:
+    pictures, told = captions.examples(300, 5)
+    beside = [
+        (picture, text.split()[1]) for picture, text in zip(pictures, told, strict=True) if " left of " in text
+    ]
+    assert len(beside) > 50
+    for picture, colour in beside:
+        lit = picture[:, :12][picture[:, :12].max(axis=2) > 0.5]  # the shape's pixels, without the background
+        assert np.allclose(lit.mean(axis=0), captions.COLOURS[colour], atol=0.1)
+
+
+def test_the_same_seed_trains_the_same_network() -> None:
+    pictures, _ = captions.examples(10, 1)
+    first, second = (captions.train(count=128, epochs=1)[0].predict(pictures, verbose=0) for _ in range(2))
+    assert np.array_equal(first, second)
