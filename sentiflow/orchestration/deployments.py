@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from sentiflow.errors import UsageError
 from sentiflow.settings import OFF
 
-EXPECTED = "a cron line (0 3 * * 1), an interval (every 30s, 15m, 6h or 7d), or off"
+_EXPECTED = "a cron line (0 3 * * 1), an interval (every 30s, 15m, 6h or 7d), or off"
 
 NAME = "sentiflow"
 """Of every deployment: ``train/sentiflow`` and so on."""
@@ -82,7 +82,7 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
     if (found := re.fullmatch(r"every (\d{1,6}) ?([smhd])", text)) and int(found[1]):
         every = timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
         return IntervalSchedule(interval=every, anchor_date=_ANCHOR, timezone="UTC")
-    refused = UsageError(f"{what}: expected {EXPECTED}, got {text!r}.", f'For example: {what} "every 6h"')
+    refused = UsageError(f"{what}: expected {_EXPECTED}, got {text!r}.", f'For example: {what} "every 6h"')
     if not re.fullmatch(r"@[a-z]+", text) and len(text.split()) != 5:
         raise refused
     try:
