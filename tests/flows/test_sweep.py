@@ -138,7 +138,7 @@ def test_a_finished_sweep_leaves_no_study(result: SweepResult, swept: World) -> 
 def test_a_sweep_that_failed_goes_on_with_what_it_has(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = trials._train, []
+    real, calls = trials._trained, []
 
     def failing(*arguments: object) -> object:
         calls.append(1)
@@ -146,7 +146,7 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
             raise WorldError("the disk is full")
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trials, "_train", failing)
+    monkeypatch.setattr(trials, "_trained", failing)
     with pytest.raises(WorldError, match="the disk is full"):
         sweep(CONFIG, "sample", trials=4, workers=1, repeats=1, space=space)
     client = connect(world.settings)
@@ -173,7 +173,7 @@ def test_a_sweep_in_which_all_trials_diverge_says_so(
     def diverging(*_arguments: object) -> None:
         raise UsageError("The training diverged: the loss became NaN or infinite in epoch 1.")
 
-    monkeypatch.setattr(trials, "_train", diverging)
+    monkeypatch.setattr("sentiflow.network.training.train", diverging)
     with pytest.raises(UsageError, match="all diverged"):
         sweep(CONFIG, "sample", trials=2, workers=1, repeats=1, space=space)
     found = connect(world.settings).search_runs(["1"], "tags.kind = 'trial'")

@@ -179,7 +179,7 @@ def test_a_second_run_of_the_same_output_ends_with_3_and_the_first_is_not_distur
     second = trained.world.run("score", str(many), "-o", str(output), "--restart")
     first.send_signal(signal.SIGCONT)
     assert second.returncode == 3
-    assert f"by process {first.pid} on " in second.stderr
+    assert f"process {first.pid} on " in second.stderr
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
     assert pq.read_table(output).equals(whole)

@@ -103,7 +103,8 @@ def test_content_that_comes_back_finds_its_table(table: str, settings: Settings)
 def test_the_same_content_elsewhere_finds_the_table(table: str, settings: Settings, tmp_path: Path) -> None:
     first = run(table, settings)
     (tmp_path / "other").mkdir()
-    assert run(write(tmp_path / "other" / "mine.csv"), settings) == replace(first, made=False)
+    other = write(tmp_path / "other" / "mine.csv")
+    assert run(other, settings) == replace(first, made=False, origin=str(other))
 
 
 def test_other_code_makes_the_table_anew(table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,7 @@ def test_what_stays_locked_is_named(
     world: World, client: MlflowClient, file: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr(sqlite, "PATIENCE", 2.0)
+    monkeypatch.setattr("sentiflow.tracking.client._clients", {})  # as in a new process
     with locked(file), pytest.raises(WorldError, match="database is locked by another process") as caught:
         if what == "query":
             query(file, COUNT)
