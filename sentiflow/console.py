@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import rich.console
 from rich import console, markup
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.text import Text
 
@@ -115,6 +114,9 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
     if not CONSOLE.is_terminal:
         yield lambda _step: process.stop_if_asked()  # each batch of a training comes by here
         return
+    # Not at the top: every command loads this module, and few show a bar.
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("         {task.description}", markup=False),
         BarColumn(bar_width=32),
