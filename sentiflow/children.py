@@ -21,6 +21,10 @@ from typing import IO
 END_SECONDS = 5
 """What the group has to end by itself."""
 
+_VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
+_POLL_SECONDS = 0.5  # between two looks whether the schedule lives
+_FLOW_RUN_SECONDS = 10  # what a flow run has to close what it began
+
 
 def _end_with_parent() -> None:
     while os.read(0, 1024):
@@ -87,10 +91,6 @@ class Child:
             self._process.wait()
 
 
-_VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
-_LOOK_SECONDS = 0.5
-_END_SECONDS = 10
-
 gone = threading.Event()
 """Whether the schedule ended before this flow run."""
 
@@ -108,10 +108,10 @@ def end_with_schedule(flow: object, flow_run: object, state: object) -> None:  #
 
 def _watch(schedule: int) -> None:
     while os.getppid() == schedule:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     gone.set()
     os.kill(os.getpid(), signal.SIGTERM)  # the flow closes what it began
-    time.sleep(_END_SECONDS)
+    time.sleep(_FLOW_RUN_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

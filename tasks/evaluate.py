@@ -19,13 +19,12 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation import metrics as slices
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Slice, Traits, reliability
 from sentiflow.network import history as histories
 from sentiflow.network.history import Epoch
 from sentiflow.reports import plots
-from sentiflow.reports import run as one
+from sentiflow.reports import run as run_report
 from sentiflow.reports.page import plain
 from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, Account, Tested, headline, worst_errors_text
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
@@ -97,9 +96,9 @@ def record_evaluation(
     test = content.of("test")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
     tested = Tested(test, words, content.of("train").n_tokens)
-    traits = slices.traits_of(test, words, run.config.vocabulary_size)
+    traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
-    found = _metrics(run, content, history, measured) | slices.as_metrics(_slices(table, traits))
+    found = _metrics(run, content, history, measured) | metrics.as_metrics(_slices(table, traits))
     found[ECE] = reliability(test.label, scores).error
     run.log(found | dict(figures or {}))
     with run.timed("report"):
@@ -113,9 +112,9 @@ def record_evaluation(
 
 def _log_report(run: RunContext, account: Account) -> None:
     folder = run.work / "artifacts"
-    drawn = one.pictures(account)
+    drawn = run_report.pictures(account)
     plots.save(drawn, folder / "plots")
-    report = one.report(account, drawn)
+    report = run_report.report(account, drawn)
     _write_scores(folder / SCORES, account)
     (folder / "worst_errors.txt").write_text(worst_errors_text(account.misses or []), encoding="utf-8")
     (folder / PAGE).write_text(report.page(), encoding="utf-8")
@@ -125,7 +124,7 @@ def _log_report(run: RunContext, account: Account) -> None:
 
 
 def _slices(table: ScoreTable, traits: Traits) -> list[Slice]:
-    return slices.measure_slices(table.right, slices.rows_of(table, traits))
+    return metrics.measure_slices(table.right, metrics.rows_of(table, traits))
 
 
 def _parameters(weights: Path) -> float:

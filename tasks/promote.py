@@ -10,8 +10,7 @@ from pydantic import Field
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.server import lasting_api_url
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking import candidate as weighing
-from sentiflow.tracking import promotion
+from sentiflow.tracking import candidate, promotion
 from sentiflow.tracking.candidate import Weighed
 from sentiflow.tracking.promotion import NO_REASON, Outcome, Verdict
 from tasks.runs import flow_run_tags
@@ -34,7 +33,7 @@ def weigh(name: str, version: int | None) -> Weighed:
     Written: the comparison as a markdown artifact in Prefect.
     """
     logger = get_run_logger()
-    weighed = weighing.weigh(name, version, load_settings(), logger)
+    weighed = candidate.weigh(name, version, load_settings(), logger)
     for rule in weighed.decision.rules:
         logger.info("%s: %s", "yes" if rule.passed else "NO", rule.told)
     create_markdown_artifact(markdown(weighed), key="promotion", description=f"{name} version {weighed.version}")

@@ -21,8 +21,7 @@ from prefect import get_run_logger, runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 
-from sentiflow import children as parent
-from sentiflow import process
+from sentiflow import children, process
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import prefect_away
 from sentiflow.locks import lock_tag, training_lock
@@ -350,7 +349,7 @@ def _log_parameters(run: RunContext, parameters: Mapping[str, object]) -> None:
 
 def _why(err: BaseException) -> str:
     """What ended a run, without a full stop: it stands within sentences, as what ``reconcile`` says does."""
-    if parent.gone.is_set():
+    if children.gone.is_set():
         return "the schedule that ran it ended"
     if signal.SIGINT in process.received or isinstance(err, KeyboardInterrupt):
         return "it was interrupted"

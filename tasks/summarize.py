@@ -11,7 +11,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.gate import Comparison, ScoreTable
 from sentiflow.evaluation.metrics import Measured, spread
 from sentiflow.evaluation.statistics import compare
-from sentiflow.reports import run as one
+from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, plain
 from sentiflow.reports.run import STAGES
 from sentiflow.reports.summary import Account
@@ -34,7 +34,7 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     seconds = _seconds(record.metrics, run.seconds)
     times = {f"time/{stage}": value for stage, value in seconds.items()}
     run.log(times)
-    report = one.report(Account(replace(record, metrics={**record.metrics, **times}), {}), {})
+    report = run_report.report(Account(replace(record, metrics={**record.metrics, **times}), {}), {})
     lines = [
         f"- recipe: {_recipe(run)}, seed {run.seed}",
         _dataset(prepared),

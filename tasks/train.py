@@ -7,7 +7,7 @@ from prefect import get_run_logger, task
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
-from sentiflow.network import history as histories
+from sentiflow.network import history
 from sentiflow.recipes import TrainConfig
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext, TrainedFiles
@@ -39,7 +39,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     )
     trained.network.save(files.keras)
     model.weights_of(trained.network).save(files.weights)
-    histories.save(trained.history, files.history)
+    history.save(trained.history, files.history)
     epochs.flush()
     run.text(model.summary_of(trained.network), "model_summary.txt")
     counts = {"train/epochs": len(trained.history), "train/kept_epoch": kept.number}

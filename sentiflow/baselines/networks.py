@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from sentiflow.baselines import models as efforts
+from sentiflow.baselines import models
 from sentiflow.baselines.models import EFFORTS, Fitted, Floats
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
@@ -142,7 +142,7 @@ def _train(
     progress: Progress,
 ) -> list[Epoch]:
     """Train a network that ``build`` made, in place; it is left with the weights of the best epoch."""
-    effort, epochs = efforts.EFFORTS[network.name], efforts.epochs(network.name, config)
+    effort, epochs = models.EFFORTS[network.name], models.epochs(network.name, config)
     optimizer = keras.optimizers.Adam(effort.learning_rate, use_ema=True, ema_momentum=effort.ema_momentum)
     # Not by XLA: it would compile anew for each length.
     network.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], jit_compile=False)

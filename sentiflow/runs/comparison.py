@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtr, stdtrit
 
-from sentiflow.evaluation import statistics as paired
+from sentiflow.evaluation import statistics
 from sentiflow.evaluation.gate import Comparison, ScoreTable
 from sentiflow.runs.record import RunRecord
 
@@ -92,7 +92,7 @@ def against(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_ta
         low, high, p_value = welch or (None, None, None)
         return Against(difference, low, high, p_value, why_not=why_not)
     try:
-        found = paired.compare(table.right, first_table.in_order_of(table).right)
+        found = statistics.compare(table.right, first_table.in_order_of(table).right)
     except ValueError as err:
         return Against(difference, why_not=str(err))
     return Against(found.difference, found.low, found.high, found.p_value, found)

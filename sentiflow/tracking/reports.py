@@ -12,7 +12,7 @@ from sentiflow.errors import WorldError
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
-from sentiflow.reports import run as one
+from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Report
 from sentiflow.reports.summary import Account, Tested
 from sentiflow.runs.record import TRIAL, RunRecord
@@ -149,7 +149,7 @@ def report_of(store: Store, records: Sequence[RunRecord], settings: Settings, ti
     with tempfile.TemporaryDirectory() as folder:
         accounts = gather(store, runs, settings, Path(folder))
     if len(accounts) == 1:
-        return one.report(accounts[0])
+        return run_report.report(accounts[0])
     named = f"{records[0].name}: {len(runs)} runs compared" if len(records) == 1 else ""
     return comparison.report(accounts, title or named, [each for each in records if each.kind in PARENTS])
 
