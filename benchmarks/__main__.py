@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
-from sentiflow.recipes import SEED
+from sentiflow.recipes import TUTORIAL
 from sentiflow.settings import load_settings, project_root
 
 Seconds = dict[str, list[float]]
@@ -97,7 +97,7 @@ def measure_jobs(seconds: Seconds, rounds: int, folder: Path) -> None:
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_API_URL": "",
     }
-    job = [str(Path(sys.executable).with_name("sentiflow")), "train", "--recipe", "seed"]
+    job = [str(Path(sys.executable).with_name("sentiflow")), "train", "--recipe", "tutorial"]
     script = [sys.executable, "-m", "benchmarks.plain_script", str(source)]
     for _ in range(rounds):
         for name, command in (("job", job), ("script", script)):
@@ -110,12 +110,12 @@ def limits() -> tuple[float, float]:
     """Seconds of an epoch's recurrent products at the machine's rate: words alone, and with padding."""
     settings = load_settings()
     content = reviews.read(prepare.prepare(prepare.fetch("imdb", settings), settings).table)
-    learnt, _ = content.learning_splits(SEED.validation_fraction)
-    words = int(learnt.n_tokens.clip(max=SEED.sequence_length).sum())
+    learnt, _ = content.learning_splits(TUTORIAL.validation_fraction)
+    words = int(learnt.n_tokens.clip(max=TUTORIAL.sequence_length).sum())
     rate = machine.product_rate()
     tell(f"matrix products: {rate / 1e9:.0f} billion operations a second")
-    all_steps = len(learnt) * SEED.sequence_length
-    return tuple(machine.recurrence_operations(steps, SEED.units) / rate for steps in (words, all_steps))
+    all_steps = len(learnt) * TUTORIAL.sequence_length
+    return tuple(machine.recurrence_operations(steps, TUTORIAL.units) / rate for steps in (words, all_steps))
 
 
 def note(seconds: Seconds, name: str, value: float) -> None:

@@ -54,7 +54,7 @@ def _run(run_id: str, name: str, began: int, folder: Path, experiment: str) -> d
 
 
 def _tags(number: int, kind: str, parent: str) -> dict[str, str]:
-    recipe = ("seed", "tuned")[number % 2]
+    recipe = ("tutorial", "tuned")[number % 2]
     tags = {
         "mlflow.runName": f"{recipe}-imdb-seed{number}-made{number:05d}", "mlflow.user": "nobody",
         "mlflow.source.name": "flows/train.py", "mlflow.source.type": "LOCAL", "recipe": recipe, "kind": kind,
@@ -68,7 +68,7 @@ def _tags(number: int, kind: str, parent: str) -> dict[str, str]:
 
 
 def _parameters(number: int) -> dict[str, str]:
-    known = {"recipe": ("seed", "tuned")[number % 2], "seed": str(number), "units": str(16 * (1 + number % 4)),
+    known = {"recipe": ("tutorial", "tuned")[number % 2], "seed": str(number), "units": str(16 * (1 + number % 4)),
              "learning_rate": str(0.001 / (1 + number % 7)), "sequence_length": "500"}  # fmt: skip
     return known | {f"parameter_{at:02d}": f"value {at}" for at in range(PARAMETERS - len(known))}
 

@@ -20,19 +20,19 @@ from numpy.typing import NDArray
 
 from sentiflow.data import prepare, reviews
 from sentiflow.data.reviews import Reviews
-from sentiflow.recipes import SEED
+from sentiflow.recipes import TUTORIAL as RECIPE  # the network of the tutorial
 from sentiflow.settings import load_settings
 
-SHAPE = SEED.sequence_length, SEED.vocabulary_size
+SHAPE = RECIPE.sequence_length, RECIPE.vocabulary_size
 
 
 class Way(ABC):
-    """One way to train the seed recipe's network."""
+    """One way to train the network of the recipe `tutorial`."""
 
     def __init__(self) -> None:
         settings = load_settings()
         self.content = reviews.read(prepare.prepare(prepare.fetch("imdb", settings), settings).table)
-        self.learnt, self.held_back = self.content.learning_splits(SEED.validation_fraction)
+        self.learnt, self.held_back = self.content.learning_splits(RECIPE.validation_fraction)
 
     @cached_property
     def test_ids(self) -> NDArray[np.int32]:
@@ -55,30 +55,32 @@ class Keras(Way):
     def fresh():  # noqa: ANN205 - importing Keras is this class's own affair
         from sentiflow.network.model import build, optimizer
 
-        network = build(SEED)
-        network.compile(optimizer(SEED, 1), "binary_crossentropy", metrics=["accuracy"])
+        network = build(RECIPE)
+        network.compile(optimizer(RECIPE, 1), "binary_crossentropy", metrics=["accuracy"])
         return network
 
     def warm(self) -> None:
-        self.network.fit(self.ids[:512], self.learnt.label[:512], batch_size=SEED.batch_size, verbose=0)
+        self.network.fit(self.ids[:512], self.learnt.label[:512], batch_size=RECIPE.batch_size, verbose=0)
         self.network.evaluate(self.test_ids[:64], self.content.of("test").label[:64], verbose=0)
 
     def epoch(self) -> float:
         """Seconds of one more epoch of training, without validation."""
-        return timed(lambda: self.network.fit(self.ids, self.learnt.label, batch_size=SEED.batch_size, verbose=0))
+        return timed(
+            lambda: self.network.fit(self.ids, self.learnt.label, batch_size=RECIPE.batch_size, verbose=0)
+        )
 
     def fit(self) -> float:
         """Seconds of the recipe's five epochs, building and compiling included."""
         held_back = self.held_back.padded(*SHAPE), self.held_back.label
 
         def whole() -> None:
-            network, batch = self.fresh(), SEED.batch_size
+            network, batch = self.fresh(), RECIPE.batch_size
             network.fit(
                 self.ids,
                 self.learnt.label,
                 validation_data=held_back,
                 batch_size=batch,
-                epochs=SEED.epochs,
+                epochs=RECIPE.epochs,
                 verbose=0,
             )
 
@@ -100,12 +102,12 @@ class Core(Way):
         from sentiflow.network.model import build, optimizer
 
         threadpool_limits(1, user_api="blas")  # as ``train`` does
-        self.network = FastNetwork(build(SEED), optimizer(SEED, 1))
+        self.network = FastNetwork(build(RECIPE), optimizer(RECIPE, 1))
 
     def fit_on(self, learnt: Reviews) -> None:
         from sentiflow.network.training import batches
 
-        self.network.fit(batches(learnt, SEED, mixed=0), shuffle=False, verbose=0)
+        self.network.fit(batches(learnt, RECIPE, mixed=0), shuffle=False, verbose=0)
 
     def warm(self) -> None:
         self.fit_on(self.learnt.take(np.arange(512)))
@@ -123,7 +125,7 @@ class Fit(Way):
     def fit(self) -> float:
         from sentiflow.network.training import train
 
-        return timed(lambda: train(self.learnt, self.held_back, SEED, 0))
+        return timed(lambda: train(self.learnt, self.held_back, RECIPE, 0))
 
 
 class Scorer(Way):
@@ -132,9 +134,14 @@ class Scorer(Way):
     def warm(self) -> None:
         from sentiflow.scoring import Weights
 
-        shapes = (SHAPE[1], SEED.embedding_size), (SEED.embedding_size, SEED.units), (SEED.units, SEED.units)
+        shapes = (
+            (SHAPE[1], RECIPE.embedding_size),
+            (RECIPE.embedding_size, RECIPE.units),
+            (RECIPE.units, RECIPE.units),
+        )
         arrays = (
-            np.random.default_rng(0).normal(0, 0.1, shape) for shape in (*shapes, SEED.units, (SEED.units, 1), 1)
+            np.random.default_rng(0).normal(0, 0.1, shape)
+            for shape in (*shapes, RECIPE.units, (RECIPE.units, 1), 1)
         )
         self.weights = Weights(*(array.astype(np.float32) for array in arrays))
         assert self.test_ids.shape == (25_000, 500)
@@ -163,16 +170,18 @@ class Torch(Way):
         class Network(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.embedding = nn.Embedding(SHAPE[1], SEED.embedding_size)
-                self.rnn = nn.RNN(SEED.embedding_size, SEED.units, batch_first=True)
-                self.score = nn.Linear(SEED.units, 1)
+                self.embedding = nn.Embedding(SHAPE[1], RECIPE.embedding_size)
+                self.rnn = nn.RNN(RECIPE.embedding_size, RECIPE.units, batch_first=True)
+                self.score = nn.Linear(RECIPE.units, 1)
 
             def forward(self, ids: torch.Tensor) -> torch.Tensor:
                 return self.score(self.rnn(self.embedding(ids))[1][0])[:, 0]
 
         torch.manual_seed(0)
         self.torch, self.loss, self.network = torch, nn.BCEWithLogitsLoss(), Network()
-        self.optimizer = torch.optim.RMSprop(self.network.parameters(), lr=SEED.learning_rate, alpha=0.9, eps=1e-7)
+        self.optimizer = torch.optim.RMSprop(
+            self.network.parameters(), lr=RECIPE.learning_rate, alpha=0.9, eps=1e-7
+        )
         self.ids = torch.from_numpy(self.learnt.padded(*SHAPE).astype(np.int64))
         self.labels = torch.from_numpy(self.learnt.label.astype(np.float32))
 
@@ -182,11 +191,11 @@ class Torch(Way):
         self.optimizer.step()
 
     def warm(self) -> None:
-        self.step(self.torch.arange(SEED.batch_size))
+        self.step(self.torch.arange(RECIPE.batch_size))
 
     def epoch(self) -> float:
         def whole() -> None:
-            for rows in self.torch.randperm(len(self.ids)).split(SEED.batch_size):
+            for rows in self.torch.randperm(len(self.ids)).split(RECIPE.batch_size):
                 self.step(rows)
 
         return timed(whole)

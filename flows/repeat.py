@@ -11,7 +11,7 @@ from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.recipes import SEED, TrainConfig
+from sentiflow.recipes import TUTORIAL, TrainConfig
 from sentiflow.settings import load_settings
 from sentiflow.tracking.results import RepeatsResult, RunContext, SeedResult
 from tasks.data import fetch, prepare
@@ -31,7 +31,7 @@ def _run_name() -> str:
 
 @job(name="repeat", flow_run_name=_run_name)
 def repeat(
-    config: TrainConfig = SEED,
+    config: TrainConfig = TUTORIAL,
     dataset: str = "imdb",
     seed: Seed = 0,
     repeats: Repeats = 5,

@@ -8,7 +8,7 @@ from pydantic import Field
 from flows.promote import after_training
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.recipes import SEED, TrainConfig
+from sentiflow.recipes import TUTORIAL, TrainConfig
 from sentiflow.settings import load_settings
 from sentiflow.tracking.results import TrainingResult
 from tasks.data import fetch, prepare
@@ -25,7 +25,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 @job(name="train", flow_run_name=planned_name)
 def train(
-    config: TrainConfig = SEED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
+    config: TrainConfig = TUTORIAL, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
 ) -> TrainingResult:
     """Train a recipe on a dataset and register the model.
 

@@ -21,19 +21,20 @@ def check_seeds(seed: int, repeats: int) -> None:
     """
     if seed + repeats - 1 > LAST_SEED:
         raise UsageError(
-            f"There are no {repeats} seeds from {seed} on: the last is {LAST_SEED}.", "Begin with a smaller seed."
+            f"There are no {repeats} seeds from {seed} on: the last is {LAST_SEED}.",
+            "Begin with a smaller seed.",
         )
 
 
 class TrainConfig(BaseModel):
     """Hyper-parameters of one training run; every field is logged as a parameter of the run.
 
-    The defaults are the recipe ``seed``: the tutorial's network and training, field by field.
+    The defaults are the recipe ``tutorial``: the tutorial's network and training, field by field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    recipe: str = Field("seed", min_length=1, max_length=60, description="Name of the recipe.")
+    recipe: str = Field("tutorial", min_length=1, max_length=60, description="Name of the recipe.")
     vocabulary_size: int = Field(
         10_000, ge=4, le=200_000, description="Ids kept, the 3 reserved ones included; rarer words become 2."
     )
@@ -87,8 +88,9 @@ class TrainConfig(BaseModel):
         ge=0,
         description="Epochs without a lower validation loss before the best is restored; 0 keeps the last.",
     )
-    core: Literal["fast", "keras"] = Field(
-        "fast", description="Who trains: the fast core, or Keras's own layers, many times slower, to compare with."
+    backend: Literal["numba", "keras"] = Field(
+        "numba",
+        description="What trains: compiled kernels, or Keras's own layers, many times slower, to compare with.",
     )
     deterministic: bool = Field(
         True, description="The same weights from the same seed, bit for bit, however threads are scheduled."
@@ -96,10 +98,10 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_what_keras_can(self) -> Self:
-        if self.core == "keras" and (self.word_dropout or self.dropout or self.clip_norm):
-            raise ValueError("core = 'keras' knows no word_dropout, dropout or clip_norm: set them to 0")
-        if self.core == "keras" and self.members > 1:
-            raise ValueError("core = 'keras' would train members as one network, not side by side: set them to 1")
+        if self.backend == "keras" and (self.word_dropout or self.dropout or self.clip_norm):
+            raise ValueError("backend = 'keras' has no word_dropout, dropout or clip_norm: set them to 0")
+        if self.backend == "keras" and self.members > 1:
+            raise ValueError("backend = 'keras' would train members as one network: set them to 1")
         return self
 
     @model_validator(mode="after")
@@ -111,15 +113,15 @@ class TrainConfig(BaseModel):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """Fields that differ from the recipe of the same name, or from ``seed`` for one's own recipe."""
-        base = RECIPES.get(self.recipe, SEED)
+        """Fields that differ from the recipe of the same name, or from ``tutorial`` for one's own recipe."""
+        base = RECIPES.get(self.recipe, TUTORIAL)
         mine, theirs = self.model_dump(exclude={"recipe"}), base.model_dump()
         return {key: value for key, value in mine.items() if value != theirs[key]}
 
 
-SEED = TrainConfig()
+TUTORIAL = TrainConfig()
 
-# Chosen on the validation split alone: docs/recipes.md. The network has the parameters of the seed's.
+# Chosen on the validation split alone: docs/recipes.md. The network has as many parameters as the tutorial's.
 TUNED = TrainConfig(
     recipe="tuned",
     mask_zero=True,  # no padding between the first state and the first word
@@ -153,20 +155,20 @@ LARGE = TUNED.model_copy(
     }
 )
 
-RECIPES = {recipe.recipe: recipe for recipe in (SEED, TUNED, LARGE)}
+RECIPES = {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE)}
 
 
-def load_recipe(name_or_file: str = "seed", overrides: Sequence[str] = ()) -> TrainConfig:
+def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -> TrainConfig:
     """Find a recipe by name or read it from a TOML file, then apply ``key=value`` overrides.
 
-    A file names only the fields that differ from ``seed``; without a field ``recipe`` it is named after the
+    A file names only the fields that differ from ``tutorial``; without a field ``recipe`` it is named after the
     file.
 
     Raises:
         UsageError: no such recipe or file, an unknown field, or a value out of range.
 
     Example:
-        >>> load_recipe("seed", ["epochs=1"]).epochs
+        >>> load_recipe("tutorial", ["epochs=1"]).epochs
         1
     """
     return make_recipe(_read_fields(name_or_file), overrides, name_or_file)

@@ -111,7 +111,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path, pref
     made = make_world(tmp_path_factory.mktemp("trained"), migrated_store)
     with pytest.MonkeyPatch.context() as patch:
         made.enter(patch)
-        return Trained(made, train(load_recipe("seed", ["sequence_length=80"]), "sample", 4))
+        return Trained(made, train(load_recipe("tutorial", ["sequence_length=80"]), "sample", 4))
 
 
 @pytest.fixture(scope="session")
@@ -122,8 +122,8 @@ def three_versions(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -
     made = copy_world(tmp_path_factory.mktemp("registry"), trained.world)
     with pytest.MonkeyPatch.context() as patch:
         made.enter(patch)
-        train(load_recipe("seed", ["sequence_length=80", "epochs=1", "learning_rate=0.0001"]), "sample", 4)
-        train(load_recipe("seed", ["sequence_length=80"]), "sample", 5)
+        train(load_recipe("tutorial", ["sequence_length=80", "epochs=1", "learning_rate=0.0001"]), "sample", 4)
+        train(load_recipe("tutorial", ["sequence_length=80"]), "sample", 5)
     return made
 
 

@@ -20,7 +20,7 @@ PARAMETERS = {
     "recipe", "vocabulary_size", "sequence_length", "embedding_size", "units", "optimizer", "learning_rate",
     "batch_size", "epochs", "validation_fraction", "mask_zero", "recurrent_initializer", "recurrent_gain",
     "learning_rate_schedule", "clip_norm",
-    "weight_decay", "word_dropout", "dropout", "ema_momentum", "patience", "core", "deterministic",
+    "weight_decay", "word_dropout", "dropout", "ema_momentum", "patience", "backend", "deterministic",
     "seed", "dataset", "dataset.digest",
     "version.python", "version.tensorflow", "version.keras", "version.mlflow", "version.prefect", "version.numpy",
     "version.numba", "version.scipy",

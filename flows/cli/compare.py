@@ -39,7 +39,7 @@ app = typer.Typer()
     epilog=examples(
         "sentiflow compare 3f9a 81bc",
         "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --all",
-        "sentiflow compare seed-imdb-seeds0to4-261125-150320",
+        "sentiflow compare tutorial-imdb-seeds0to4-261125-150320",
     )
 )
 def compare(

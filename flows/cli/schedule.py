@@ -40,7 +40,7 @@ app = typer.Typer()
     epilog=examples(
         "sentiflow schedule",
         'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promotes',
-        'sentiflow schedule --train "every 10m" --dataset sample --recipe seed --set epochs=2',
+        'sentiflow schedule --train "every 10m" --dataset sample --recipe tutorial --set epochs=2',
     )
     + """
 

@@ -33,7 +33,7 @@ app = typer.Typer()
     epilog=examples(
         "sentiflow sweep --trials 40",
         "sentiflow sweep --dataset sample --trials 12 --workers 2 --set epochs=4",
-        "sentiflow sweep --space my-space.toml --recipe seed --repeats 5 --promote",
+        "sentiflow sweep --space my-space.toml --recipe tutorial --repeats 5 --promote",
     )
     + """
 
@@ -189,7 +189,7 @@ def _to_use(result: "SweepResult", dataset: str, settings: "Settings") -> list[s
 @app.command(
     epilog=examples(
         "sentiflow baselines",
-        "sentiflow baselines --dataset sample --recipe seed",
+        "sentiflow baselines --dataset sample --recipe tutorial",
         "sentiflow baselines --only majority --only tfidf",
     )
 )

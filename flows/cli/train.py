@@ -34,7 +34,7 @@ app = typer.Typer()
     )
 )
 def train(
-    recipe: RecipeOption = "seed",
+    recipe: RecipeOption = "tutorial",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
     seed: Annotated[
@@ -228,7 +228,7 @@ def _next(result: "TrainingResult | RepeatsResult", dataset: str) -> list[str]:
 @app.command(epilog=examples("sentiflow data", "sentiflow data --dataset reviews.csv --set sequence_length=200"))
 def data(
     dataset: DatasetOption = "imdb",
-    recipe: RecipeOption = "seed",
+    recipe: RecipeOption = "tutorial",
     changes: SetOption = None,
     debug: DebugOption = False,
 ) -> None:

@@ -184,7 +184,7 @@ def _divergence_told(network: keras.Model, recorder: Recorder, config: TrainConf
 
 def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> keras.Model:
     """What trains the network's variables, compiled for so many steps."""
-    if config.core == "fast":
+    if config.backend == "numba":
         return FastNetwork(network, optimizer(config, steps), config.word_dropout, config.dropout, seed)
     core = keras.Sequential([network])
     core.compile(optimizer(config, steps), "binary_crossentropy", metrics=["accuracy"])

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from matplotlib.figure import Figure
 
 from sentiflow.evaluation.metrics import LABELS, Slice
-from sentiflow.recipes import RECIPES, SEED, TrainConfig
+from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.reports import explanation, plots
 from sentiflow.reports.page import Block, Markup, Picture, Report, Section, Table, Text, cells, strip
 from sentiflow.reports.summary import Account, Miss, headline, word_of, worst_rows
@@ -50,14 +50,14 @@ def _thousands(value: float) -> str:
 
 
 def changed(params: Mapping[str, str]) -> list[Block]:
-    """Fields of a run's recipe that are not as in the recipe of that name, or in ``seed``."""
+    """Fields of a run's recipe that are not as in the recipe of that name, or in ``tutorial``."""
     name = params.get("recipe")
     given = [field for field in TrainConfig.model_fields if field in params and field != "recipe"]
     if name is None or not given:
         return []
     base = RECIPES.get(name)
-    others = {name: base} if base is not None and base != SEED else {}
-    columns = [_as_logged(one) for one in (*others.values(), SEED)]
+    others = {name: base} if base is not None and base != TUTORIAL else {}
+    columns = [_as_logged(one) for one in (*others.values(), TUTORIAL)]
     rows = [
         (field, params[field], *(column[field] for column in columns))
         for field in given
@@ -65,7 +65,7 @@ def changed(params: Mapping[str, str]) -> list[Block]:
     ]
     if not rows:
         return [Text("None: the recipe is seed, as it stands.")]
-    return [Table(("field", "this run", *others, "seed"), rows, words=1)]
+    return [Table(("field", "this run", *others, "tutorial"), rows, words=1)]
 
 
 def _as_logged(config: TrainConfig) -> dict[str, str]:

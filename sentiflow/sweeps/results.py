@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sentiflow.recipes import SEED, TrainConfig
+from sentiflow.recipes import TUTORIAL, TrainConfig
 from sentiflow.reports.plots import BLUE, GREY, ORANGE, describe
 from sentiflow.sweeps.space import Range, SearchSpace, Value
 
@@ -71,7 +71,7 @@ def table(rows: Sequence[TrialRow]) -> pd.DataFrame:
 
 
 def recipe_file(config: TrainConfig, head: str) -> str:
-    """A recipe as ``--recipe FILE`` reads it: the fields that differ from ``seed``, below a comment.
+    """A recipe as ``--recipe FILE`` reads it: the fields that differ from ``tutorial``, below a comment.
 
     Example:
         >>> print(recipe_file(TrainConfig(recipe="mine", units=8, mask_zero=True), "Mine."))
@@ -81,7 +81,7 @@ def recipe_file(config: TrainConfig, head: str) -> str:
         mask_zero = true
         <BLANKLINE>
     """
-    base = SEED.model_dump()
+    base = TUTORIAL.model_dump()
     fields = {
         name: value for name, value in config.model_dump().items() if name == "recipe" or value != base[name]
     }

@@ -86,10 +86,10 @@ def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None
     assert made["repeat"].parameters == made["train"].parameters
     assert made["sweep"].parameters == {"config": config, "dataset": "sample"}
     (changed,) = (
-        each for each in deployments(Settings(_env_file=None, schedule_recipe="seed"), ["epochs=2"])
+        each for each in deployments(Settings(_env_file=None, schedule_recipe="tutorial"), ["epochs=2"])
         if each.flow == "train"
     )  # fmt: skip
-    assert changed.parameters["config"] == load_recipe("seed", ["epochs=2"]).model_dump(mode="json")
+    assert changed.parameters["config"] == load_recipe("tutorial", ["epochs=2"]).model_dump(mode="json")
 
 
 def test_a_table_of_ones_own_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def scheduled(world: World, **variables: str) -> Iterator[None]:
     port = free_port()
     environment = world.environment(SENTIFLOW_PREFECT_PORT=str(port), **variables)
     environment.pop("PREFECT_API_URL", None)
-    options = ["--dataset", "sample", "--recipe", "seed", "--set", "sequence_length=80", "--set", "epochs=1"]
+    options = ["--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=80", "--set", "epochs=1"]
     with (world.root / "schedule.log").open("w") as log:
         process = subprocess.Popen(
             [command(), "schedule", "--train", "off", "--housekeeping", "off", *options],

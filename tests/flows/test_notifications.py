@@ -25,7 +25,7 @@ from tests.receiver import PATH, receiver
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import ROOT, World
 
-LONG = load_recipe("seed", ["epochs=900", "sequence_length=40"])
+LONG = load_recipe("tutorial", ["epochs=900", "sequence_length=40"])
 SERVE = """
 from flows.train import train
 train.serve(name="notified", print_starting_message=False, webserver=False)

@@ -19,7 +19,7 @@ from tests.mlflow_store import events_of
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
-SAMPLE = load_recipe("seed", ["sequence_length=80"])
+SAMPLE = load_recipe("tutorial", ["sequence_length=80"])
 
 
 def flow_runs(flow: str) -> list[FlowRun]:

@@ -18,7 +18,7 @@ from tasks.runs import seeds_label
 from tests.world import World, make_world
 
 # Two epochs of three: which epoch is kept shows.
-CONFIG = load_recipe("seed", ["epochs=3", "sequence_length=30", "units=8", "learning_rate=0.01", "patience=1"])
+CONFIG = load_recipe("tutorial", ["epochs=3", "sequence_length=30", "units=8", "learning_rate=0.01", "patience=1"])
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tasks.sweep import SweepResult
 from tests.store import PNG
 from tests.world import World, make_world
 
-CONFIG = load_recipe("seed", ["epochs=2", "sequence_length=20", "units=4", "embedding_size=4"])
+CONFIG = load_recipe("tutorial", ["epochs=2", "sequence_length=20", "units=4", "embedding_size=4"])
 SPACE = "[learning_rate]\nlow = 0.0005\nhigh = 0.02\nlog = true\n[batch_size]\nchoices = [64, 128]\n"
 
 

@@ -19,7 +19,7 @@ from tests.world import ROOT, World, command
 pytestmark = [pytest.mark.story, pytest.mark.timeout(1_800)]
 
 SWEEP = (
-    "sweep", "--dataset", "sample", "--recipe", "seed", "--trials", "12", "--workers", "2", "--repeats", "2",
+    "sweep", "--dataset", "sample", "--recipe", "tutorial", "--trials", "12", "--workers", "2", "--repeats", "2",
     "--set", "epochs=3", "--set", "sequence_length=40",
 )  # fmt: skip
 

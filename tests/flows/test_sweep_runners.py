@@ -12,7 +12,7 @@ from tests.world import World
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
 SWEEP = (
-    "sweep", "--dataset", "sample", "--recipe", "seed", "--repeats", "1",
+    "sweep", "--dataset", "sample", "--recipe", "tutorial", "--repeats", "1",
     "--set", "epochs=2", "--set", "sequence_length=40",
 )  # fmt: skip
 

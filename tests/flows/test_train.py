@@ -17,7 +17,7 @@ from sentiflow.tracking.client import connect
 from tests.store import check_run
 from tests.world import ROOT, Trained, World, command
 
-QUICK = load_recipe("seed", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
+QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
 
 
 def runs(client: MlflowClient, **tags: str) -> list:
@@ -47,7 +47,7 @@ def test_the_flow_run_has_named_tasks_and_a_telling_name(trained: Trained) -> No
         tags = connect(trained.world.settings).get_run(trained.result.run_id).data.tags
         flow_run = client.read_flow_run(UUID(tags["prefect.flow_run_id"]))
         tasks = client.read_task_runs()
-    assert flow_run.name.startswith("seed+sequence_length=80-sample-seed4-")
+    assert flow_run.name.startswith("tutorial+sequence_length=80-sample-seed4-")
     assert flow_run.name == tags["mlflow.runName"]
     names = [task.name for task in sorted(tasks, key=lambda t: t.start_time) if task.flow_run_id == flow_run.id]
     assert names == ["fetch", "prepare", "train", "evaluate", "register", "summarize"]

@@ -17,7 +17,7 @@ def write(folder: Path, content: str, name: str = "mine.toml") -> str:
 
 def test_seed_is_the_tutorials_recipe() -> None:
     expected = {
-        "recipe": "seed",
+        "recipe": "tutorial",
         "vocabulary_size": 10_000,
         "sequence_length": 500,
         "embedding_size": 64,
@@ -36,17 +36,17 @@ def test_recipes_stand_under_their_own_names() -> None:
 
 
 def test_overrides_are_read_as_the_fields_types() -> None:
-    config = load_recipe("seed", ["epochs=1", "learning_rate = 1e-2", "optimizer=adam"])
+    config = load_recipe("tutorial", ["epochs=1", "learning_rate = 1e-2", "optimizer=adam"])
     assert (config.epochs, config.learning_rate, config.optimizer) == (1, 0.01, "adam")
 
 
 def test_the_last_of_two_overrides_wins() -> None:
-    assert load_recipe("seed", ["epochs=1", "epochs=2"]).epochs == 2
+    assert load_recipe("tutorial", ["epochs=1", "epochs=2"]).epochs == 2
 
 
 def test_overrides_do_not_reach_the_named_recipe() -> None:
-    load_recipe("seed", ["epochs=1"])
-    assert load_recipe("seed").epochs == 5
+    load_recipe("tutorial", ["epochs=1"])
+    assert load_recipe("tutorial").epochs == 5
 
 
 def test_a_file_names_only_what_differs_from_seed(tmp_path: Path) -> None:
@@ -68,18 +68,18 @@ def test_a_recipe_cannot_be_changed() -> None:
 
 
 def test_changes_are_empty_for_a_named_recipe() -> None:
-    assert load_recipe("seed").changes() == {}
+    assert load_recipe("tutorial").changes() == {}
 
 
 def test_changes_name_what_was_overridden() -> None:
-    assert load_recipe("seed", ["epochs=1", "units=32"]).changes() == {"epochs": 1}
+    assert load_recipe("tutorial", ["epochs=1", "units=32"]).changes() == {"epochs": 1}
 
 
 def test_changes_of_ones_own_recipe_are_against_seed(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, "units = 8\n")).changes() == {"units": 8}
 
 
-def refused(name: str = "seed", overrides: tuple[str, ...] = ()) -> UsageError:
+def refused(name: str = "tutorial", overrides: tuple[str, ...] = ()) -> UsageError:
     with pytest.raises(UsageError) as caught:
         load_recipe(name, overrides)
     assert caught.value.exit_code == 2
@@ -87,7 +87,7 @@ def refused(name: str = "seed", overrides: tuple[str, ...] = ()) -> UsageError:
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
-    assert "'tunde'; there are: large, seed, tuned." in str(refused("tunde"))
+    assert "'tunde'; there are: large, tuned, tutorial." in str(refused("tunde"))
 
 
 def test_an_unknown_recipe_is_answered_with_how_to_make_one() -> None:
@@ -96,15 +96,15 @@ def test_an_unknown_recipe_is_answered_with_how_to_make_one() -> None:
 
 @pytest.mark.parametrize("override", ["epochs", "=3", " =3", ""])
 def test_an_override_that_is_no_pair_is_shown(override: str) -> None:
-    assert f"expects key=value, got {override!r}" in str(refused("seed", (override,)))
+    assert f"expects key=value, got {override!r}" in str(refused("tutorial", (override,)))
 
 
 def test_an_unknown_field_is_answered_with_the_near_one() -> None:
-    assert "unknown field 'epoch'; did you mean 'epochs'?" in str(refused("seed", ("epoch=3",)))
+    assert "unknown field 'epoch'; did you mean 'epochs'?" in str(refused("tutorial", ("epoch=3",)))
 
 
 def test_an_unknown_field_is_answered_with_all_fields() -> None:
-    assert refused("seed", ("zzz=3",)).hint == f"Fields: {', '.join(TrainConfig.model_fields)}."
+    assert refused("tutorial", ("zzz=3",)).hint == f"Fields: {', '.join(TrainConfig.model_fields)}."
 
 
 @pytest.mark.parametrize(
@@ -125,11 +125,11 @@ def test_an_unknown_field_is_answered_with_all_fields() -> None:
     ],
 )
 def test_a_value_that_is_not_allowed_is_shown_with_the_rule(override: str, part: str) -> None:
-    assert part in str(refused("seed", (override,)))
+    assert part in str(refused("tutorial", (override,)))
 
 
 def test_a_value_that_is_not_allowed_is_answered_with_the_fields_meaning() -> None:
-    assert refused("seed", ("epochs=0",)).hint == "epochs: Passes over the training split."
+    assert refused("tutorial", ("epochs=0",)).hint == "epochs: Passes over the training split."
 
 
 def test_a_missing_file_is_named() -> None:
@@ -157,17 +157,17 @@ def test_an_unknown_field_of_a_file_is_named_with_the_file(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("field", ["dropout", "word_dropout", "clip_norm"])
 def test_what_keras_own_layers_cannot_do_is_refused_in_two_lines(field: str) -> None:
-    with pytest.raises(UsageError, match="knows no word_dropout, dropout or clip_norm") as caught:
-        load_recipe("seed", ["core=keras", f"{field}=0.5"])
+    with pytest.raises(UsageError, match="has no word_dropout, dropout or clip_norm") as caught:
+        load_recipe("tutorial", ["backend=keras", f"{field}=0.5"])
     assert "change one of them" in caught.value.hint
 
 
 @pytest.mark.parametrize("change", ["pooling=mean", "bidirectional=true", "pooling=mixed"])
 def test_what_is_of_words_alone_is_refused_where_padding_is_read(change: str) -> None:
     with pytest.raises(UsageError, match="of words alone: set mask_zero to true") as caught:
-        load_recipe("seed", [change])
+        load_recipe("tutorial", [change])
     assert "change one of them" in caught.value.hint
-    load_recipe("seed", [change, "mask_zero=true", "members=2"])
+    load_recipe("tutorial", [change, "mask_zero=true", "members=2"])
 
 
 def test_turns_need_members_to_take_them() -> None:
@@ -175,7 +175,7 @@ def test_turns_need_members_to_take_them() -> None:
         load_recipe("tuned", ["pooling=mixed"])
 
 
-@pytest.mark.parametrize("name", ["seed", "tuned"])
+@pytest.mark.parametrize("name", ["tutorial", "tuned"])
 def test_the_first_two_recipes_keep_their_network(name: str) -> None:
     """Red if a field that came later changed what they train."""
     recipe = RECIPES[name]
@@ -184,5 +184,5 @@ def test_the_first_two_recipes_keep_their_network(name: str) -> None:
 
 def test_members_side_by_side_are_more_than_keras_own_layers_can_train() -> None:
     with pytest.raises(UsageError, match="would train members as one network") as caught:
-        load_recipe("seed", ["core=keras", "members=2"])
+        load_recipe("tutorial", ["backend=keras", "members=2"])
     assert "change one of them" in caught.value.hint

@@ -20,7 +20,7 @@ from tests.sentiflow.test_locks import line_with, process
 from tests.servers import free_port
 from tests.world import World
 
-QUICK = load_recipe("seed", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
+QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
 
 
 @pytest.fixture(scope="module")

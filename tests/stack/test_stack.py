@@ -36,7 +36,7 @@ PER_EPOCH = (
 )  # fmt: skip
 IS_ROOT = os.geteuid() == 0
 IMAGE_USER, MEMBER = 10_001, 12_345
-SHORT: dict[str, Any] = {"recipe": "seed", "sequence_length": 40}
+SHORT: dict[str, Any] = {"recipe": "tutorial", "sequence_length": 40}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def stack() -> Iterator[Team]:
     settings = {
         "SENTIFLOW_SCHEDULE_TRAIN": "every 30s",
         "SENTIFLOW_SCHEDULE_DATASET": "sample",
-        "SENTIFLOW_SCHEDULE_RECIPE": "seed",
+        "SENTIFLOW_SCHEDULE_RECIPE": "tutorial",
     }
     with team(**settings) as made:
         made.run("make", "up")
@@ -102,7 +102,7 @@ def test_a_local_store_is_imported_with_its_ids(stack: Team) -> None:
 def test_a_member_s_shell_works_with_the_servers(stack: Team) -> None:
     told = stack.run("sh", "-euc", f". stack/client.sh; {command()} versions --dataset sample; {command()} runs")
     assert re.search(r"^1 +champion ", told, re.MULTILINE)
-    assert re.search(r" seed-sample-seed0-\S+ +training .* v1 *$", told, re.MULTILINE)
+    assert re.search(r" tutorial-sample-seed0-\S+ +training .* v1 *$", told, re.MULTILINE)
 
 
 @pytest.mark.parametrize("who", [None, "admin:wrong", "nobody:"])

@@ -94,7 +94,7 @@ def test_runs_lists_when_recipe_dataset_accuracy_seconds_and_version(trained: Tr
     done = trained.world.run("runs")
     (line,) = [line for line in done.stdout.splitlines() if "sample" in line]
     measured = trained.result.measured
-    assert "seed+sequence_length=80-sample-seed4" in line
+    assert "tutorial+sequence_length=80-sample-seed4" in line
     assert f"{measured.accuracy:.2%}  {100 * measured.accuracy_low:.2f} to {measured.accuracy_high:.2%}" in line
     assert line.split()[-1] == "v1"
 
@@ -168,7 +168,7 @@ def test_a_wrong_hash_is_no_reason_to_fall_back(world: World, prefect_server: No
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--recipe", "sed"], "there are: large, seed, tuned"),
+        (["--recipe", "sed"], "there are: large, tuned, tutorial"),
         (["--set", "epoch=3"], "did you mean 'epochs'"),
         (["--set", "epochs=0"], "greater than or equal to 1"),
         (["--set", "learning_rate=nan"], "finite"),

@@ -18,7 +18,7 @@ from tests.world import make_world
 pytestmark = pytest.mark.story
 
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
-TRAINING = ("--dataset", "sample", "--recipe", "seed", *QUICK, "--train", "every 5s")
+TRAINING = ("--dataset", "sample", "--recipe", "tutorial", *QUICK, "--train", "every 5s")
 BOTH = (*TRAINING, "--housekeeping", "every 6s")
 
 
@@ -129,7 +129,7 @@ def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     until(lambda: (datetime.now().astimezone() - killed).total_seconds() > 13, "two slots", [])
     starts.append(Scheduled(home, *BOTH))
     starts[-1].until_says("Prefect UI")
-    assert "Marked as crashed: seed+sequence_length=20+units=4+epochs=1000-sample-seed11" in starts[-1].output
+    assert "Marked as crashed: tutorial+sequence_length=20+units=4+epochs=1000-sample-seed11" in starts[-1].output
     (crashed,) = (run for run in home.flow_runs("train") if "seed11" in str(run["name"]))
     assert crashed["state_type"] == "CRASHED"
 
@@ -160,7 +160,7 @@ def test_trigger_follows_a_training_to_its_end(home: Home, starts: list[Schedule
     assert last == "Completed."
     newest = runs(home)[-1]
     told = {key: newest.data.params[key] for key in ("seed", "batch_size", "units", "recipe")}
-    assert told == {"seed": "7", "batch_size": "64", "units": "4", "recipe": "seed"}
+    assert told == {"seed": "7", "batch_size": "64", "units": "4", "recipe": "tutorial"}
 
 
 def test_trigger_ends_with_4_when_the_gate_says_no(home: Home, starts: list[Scheduled]) -> None:

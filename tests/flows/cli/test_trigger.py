@@ -31,8 +31,8 @@ def test_a_flows_parameters_are_read_as_its_form_has_them_and_all_else_as_the_re
 
 
 def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> None:
-    given = parameters_of(deployed(client, "train").on_server, "imdb", "seed", ["units=8"])
-    assert given == {"dataset": "imdb", "config": load_recipe("seed", ["units=8"]).model_dump(mode="json")}
+    given = parameters_of(deployed(client, "train").on_server, "imdb", "tutorial", ["units=8"])
+    assert given == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).model_dump(mode="json")}
 
 
 def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sentiflow.data import imdb as module
 from sentiflow.data.reviews import Reviews, describe
-from sentiflow.recipes import SEED
+from sentiflow.recipes import TUTORIAL
 from sentiflow.scoring import Vocabulary
 from sentiflow.scoring.vocabulary import limit
 from sentiflow.settings import Settings
@@ -56,7 +56,7 @@ def test_the_first_training_review_is_positive(imdb: Imdb) -> None:
 
 
 def test_the_description_shows_the_tutorials_first_review(imdb: Imdb) -> None:
-    facts = describe(*imdb, SEED)
+    facts = describe(*imdb, TUTORIAL)
     assert (list(facts.first_ids), facts.first_text, facts.first_label) == (FIRST_IDS, FIRST_TEXT, 1)
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from sentiflow.network.model import build, members_of, optimizer, summary_of, weights_of
-from sentiflow.recipes import SEED, TrainConfig
+from sentiflow.recipes import TUTORIAL, TrainConfig
 
 
 @pytest.fixture(scope="module")
 def seed_network() -> keras.Model:
-    return build(SEED)
+    return build(TUTORIAL)
 
 
 def test_the_seed_recipe_has_the_tutorials_parameters_layer_by_layer(seed_network: keras.Model) -> None:
@@ -104,7 +104,7 @@ def test_ids_of_any_number_come_in_and_a_score_each_comes_out(seed_network: kera
 
 
 def test_the_seed_recipe_trains_by_rmsprop_at_a_thousandth() -> None:
-    found = optimizer(SEED, steps=785)
+    found = optimizer(TUTORIAL, steps=785)
     assert (type(found), float(found.learning_rate)) == (keras.optimizers.RMSprop, pytest.approx(0.001))
 
 
@@ -113,7 +113,7 @@ def test_padding_is_not_masked(seed_network: keras.Model) -> None:
 
 
 def test_padding_is_masked_when_the_recipe_says_so() -> None:
-    assert build(SEED.model_copy(update={"mask_zero": True})).get_layer("embedding").mask_zero is True
+    assert build(TUTORIAL.model_copy(update={"mask_zero": True})).get_layer("embedding").mask_zero is True
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("sgd", keras.optimizers.SGD)])

@@ -18,7 +18,7 @@ from sentiflow.network.history import Epoch
 from sentiflow.network.model import build, weights_of
 from sentiflow.network.training import Trained, train
 from sentiflow.progress import Advance
-from sentiflow.recipes import SEED, TUNED, TrainConfig
+from sentiflow.recipes import TUNED, TUTORIAL, TrainConfig
 from sentiflow.scoring import Weights
 from tests.world import ROOT
 
@@ -119,7 +119,7 @@ def test_each_dropout_reaches_the_weights(field: str) -> None:
 
 def test_the_same_weights_at_full_size() -> None:
     """At the shapes where TensorFlow, BLAS and the core use several threads."""
-    assert digest_of(SEED) == digest_of(SEED)
+    assert digest_of(TUTORIAL) == digest_of(TUTORIAL)
 
 
 def test_another_process_trains_the_same_weights() -> None:
@@ -173,11 +173,11 @@ def test_without_patience_the_last_epoch_is_kept(observed: Observed) -> None:
     assert observed.trained.kept == 2
 
 
-@pytest.mark.parametrize("core", ["fast", "keras"])
-def test_the_average_of_the_weights_is_what_is_measured_and_kept(core: str) -> None:
+@pytest.mark.parametrize("backend", ["numba", "keras"])
+def test_the_average_of_the_weights_is_what_is_measured_and_kept(backend: str) -> None:
     """Red if the last step's weights were returned, or measured: an average this slow has hardly moved."""
     config = TINY.model_copy(
-        update={"core": core, "ema_momentum": 0.999, "learning_rate": 0.1, "optimizer": "adam", "epochs": 3}
+        update={"backend": backend, "ema_momentum": 0.999, "learning_rate": 0.1, "optimizer": "adam", "epochs": 3}
     )
     trained = train(LEARNT, HELD_BACK, config, 5)
     assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
@@ -228,8 +228,8 @@ def test_both_cores_train_alike(kind: dict[str, object]) -> None:
     """By plain gradient descent, where Keras's treatment of repeated words makes no difference (decision 0005)."""
     config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 0.5, "epochs": 5, **kind})
     fast, stock = (
-        weights_of(train(LEARNT, HELD_BACK, config.model_copy(update={"core": core}), 5).network)
-        for core in ("fast", "keras")
+        weights_of(train(LEARNT, HELD_BACK, config.model_copy(update={"backend": backend}), 5).network)
+        for backend in ("numba", "keras")
     )
     for one, other in zip(arrays_of(fast), arrays_of(stock), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
@@ -281,20 +281,22 @@ def test_progress_has_a_bar_an_epoch_and_a_step_a_batch(observed: Observed) -> N
     assert observed.bars == [("epoch 1/2", 3, 3), ("epoch 2/2", 3, 3)]
 
 
-@pytest.mark.parametrize("core", ["fast", "keras"])
+@pytest.mark.parametrize("backend", ["numba", "keras"])
 @pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
-def test_the_network_learns_32_reviews_by_heart(core: str, mask_zero: bool) -> None:
+def test_the_network_learns_32_reviews_by_heart(backend: str, mask_zero: bool) -> None:
     reviews = toy_reviews(32, 3)
     sizes = {"epochs": 40, "learning_rate": 0.03, "units": 16, "embedding_size": 16}
-    trained = train(reviews, HELD_BACK, TINY.model_copy(update={"core": core, "mask_zero": mask_zero, **sizes}), 1)
+    trained = train(
+        reviews, HELD_BACK, TINY.model_copy(update={"backend": backend, "mask_zero": mask_zero, **sizes}), 1
+    )
     scores = trained.network.predict(reviews.padded(6, 20), verbose=0)[:, 0]
     assert ((scores > 0.5) == reviews.label).all()
 
 
-@pytest.mark.parametrize("core", ["fast", "keras"])
+@pytest.mark.parametrize("backend", ["numba", "keras"])
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "sgd"])
 def test_a_loss_that_is_no_number_ends_the_training_with_a_hint(
-    monkeypatch: pytest.MonkeyPatch, optimizer: str, core: str
+    monkeypatch: pytest.MonkeyPatch, optimizer: str, backend: str
 ) -> None:
     def broken(config: TrainConfig, seed: int) -> object:
         network = build(config, seed)
@@ -303,7 +305,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_hint(
 
     monkeypatch.setattr(module, "build", broken)
     with pytest.raises(UsageError, match=r"diverged.* epoch 1\.\nLower learning_rate, now 0\.001, or"):
-        train(LEARNT, HELD_BACK, TINY.model_copy(update={"optimizer": optimizer, "core": core}), 5)
+        train(LEARNT, HELD_BACK, TINY.model_copy(update={"optimizer": optimizer, "backend": backend}), 5)
 
 
 class PoisonedLast(keras.optimizers.schedules.LearningRateSchedule):

@@ -7,7 +7,7 @@ import numpy as np
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import traits_of
-from sentiflow.recipes import SEED
+from sentiflow.recipes import TUTORIAL
 from sentiflow.reports.summary import Account, Tested
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
@@ -37,17 +37,20 @@ def tested() -> Tested:
 
 
 def record(name: str = "seed-mine-seed0", **more: object) -> RunRecord:
-    """A finished training of the recipe ``seed``; fields, or entries of params, metrics and tags, as asked for."""
+    """A finished training of the recipe ``tutorial``; fields or entries of params, metrics, tags as given."""
     fields = {
         "run_id": "0123456789abcdef0123456789abcdef",
         "status": "FINISHED",
         "started": datetime(2026, 11, 25, 12, 0, tzinfo=UTC),
         "artifact_uri": "",
     }
-    params = {key: str(value) for key, value in SEED.model_dump().items()} | {"seed": "0", "dataset": "mine.csv"}
+    params = {key: str(value) for key, value in TUTORIAL.model_dump().items()} | {
+        "seed": "0",
+        "dataset": "mine.csv",
+    }
     metrics = {"time/train": 3.25, "time/total": 9.5, "train/kept_epoch": 2.0, "val/best_epoch": 2.0}
     metrics |= {"val/best_loss": 0.45, "val/loss": 0.45, "model/parameters": 643137.0}
-    tags = {"recipe": "seed", "dataset": "mine", "dataset.digest": "d" * 64, "recipe.changes": "none"}
+    tags = {"recipe": "tutorial", "dataset": "mine", "dataset.digest": "d" * 64, "recipe.changes": "none"}
     given = {"params": params, "metrics": metrics, "tags": tags}
     given = {key: value | more.pop(key, {}) for key, value in given.items()}  # type: ignore[operator]
     return RunRecord(name=name, **(fields | given | more))  # type: ignore[arg-type]

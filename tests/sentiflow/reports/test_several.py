@@ -53,7 +53,7 @@ def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
     # three of six differ, all gained, which is no proof: see below
     assert report.lead[0].text == (
         "By validation loss run 2 (tuned, seed 3) is the best, with 0.3100: test accuracy 66.67%, "
-        "+50.00 points against run 1 (seed, seed 0), within chance."
+        "+50.00 points against run 1 (tutorial, seed 0), within chance."
     )
 
 
@@ -86,7 +86,7 @@ def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: R
     places = [part.index(f"<h3>{name}: ") for name in order]
     assert len(order) == 5 and places == sorted(places)
     assert "<h3>test-0" not in part
-    assert part.count("as read by 1 seed, seed 0") == part.count("as read by 2 tuned, seed 3") == 5
+    assert part.count("as read by 1 tutorial, seed 0") == part.count("as read by 2 tuned, seed 3") == 5
 
 
 def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(report: Report) -> None:
@@ -102,13 +102,13 @@ def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(rep
     [
         (
             account(BETTER, of=record(tags={"dataset.digest": "e" * 64})),
-            "Run 2 (seed, seed 0) cannot be paired with run 1 (seed, seed 0): tested on other reviews "
+            "Run 2 (tutorial, seed 0) cannot be paired with run 1 (tutorial, seed 0): tested on other reviews "
             "(mine eeeeeeee and mine dddddddd).",
         ),
         (
             account(table=table(BETTER, [f"other-{i}" for i in range(6)])),
-            "Run 2 (seed, seed 0) cannot be paired with run 1 (seed, seed 0): the two score tables hold different "
-            "reviews.",
+            "Run 2 (tutorial, seed 0) cannot be paired with run 1 (tutorial, seed 0): the two score tables hold "
+            "different reviews.",
         ),
     ],
 )

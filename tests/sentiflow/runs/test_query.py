@@ -12,7 +12,11 @@ NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
 
 
 def run(name: str, days_ago: float, kind: str, **given: object) -> RunRecord:
-    tags = {"kind": kind, "recipe": str(given.get("recipe", "seed")), "dataset": str(given.get("dataset", "imdb"))}
+    tags = {
+        "kind": kind,
+        "recipe": str(given.get("recipe", "tutorial")),
+        "dataset": str(given.get("dataset", "imdb")),
+    }
     if "parent" in given:
         tags["mlflow.parentRunId"] = str(given["parent"])
     params = {"units": str(given["units"])} if "units" in given else {}
@@ -94,7 +98,7 @@ def test_runs_asked_for(asked: dict[str, object], found: str) -> None:
         ({"where": ["status=done"]}, "status 'done'", "finished, failed, killed"),
         ({"where": ["status!=done"]}, "status 'done'", "finished, failed, killed"),
         ({"where": ["kind=trials"]}, "kind 'trials'", "sweep, trial, baselines"),
-        ({"recipes": ["tune"]}, "recipe 'tune'", "seed, tuned"),
+        ({"recipes": ["tune"]}, "recipe 'tune'", "tuned, tutorial"),
         ({"datasets": ["sample"]}, "dataset 'sample'", "imdb, my-reviews"),
         ({"since": "yesterday"}, "Since 'yesterday'", "7d"),
         ({"since": "999999w"}, "Since '999999w'", "7d"),

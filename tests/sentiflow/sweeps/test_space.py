@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.recipes import SEED, TUNED, TrainConfig, load_recipe
+from sentiflow.recipes import TUNED, TUTORIAL, TrainConfig, load_recipe
 from sentiflow.sweeps.results import recipe_file
 from sentiflow.sweeps.space import Choices, Range, load_space
 
@@ -29,7 +29,7 @@ def test_a_file_gives_ranges_and_choices_in_its_order(tmp_path: Path) -> None:
 
 def test_the_default_space_is_around_tuned_and_keeps_its_parameters() -> None:
     space = load_space(None, TUNED)
-    assert space.holds(TUNED) and not space.holds(SEED)
+    assert space.holds(TUNED) and not space.holds(TUTORIAL)
     assert not {"units", "embedding_size", "vocabulary_size"} & set(space.fields)
 
 
@@ -72,7 +72,7 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
         ("[learning_rate]\nlow = 0.1\nhigh = nan", "low = 0.1 is not below high = nan"),
         ('[recipe]\nchoices = ["a", "b"]', "recipe cannot be searched"),
         ("[validation_fraction]\nlow = 0.1\nhigh = 0.3", "validation_fraction cannot be searched"),
-        ('[core]\nchoices = ["fast", "keras"]', "core = 'keras' knows no word_dropout"),
+        ('[backend]\nchoices = ["numba", "keras"]', "backend = 'keras' has no word_dropout"),
         ("[units", "is not valid TOML"),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_training_whose_server_freezes_at_each_creation_gives_one_run_and_one_
         for what in creations:
             address = stack.enter_context(proxy(address, f"POST /api/2.0/mlflow/{what}", freeze(server, 5)))
         monkeypatch.setenv("SENTIFLOW_TRACKING_URI", address)
-        train(load_recipe("seed", ["epochs=1", "sequence_length=80"]), "sample", 1)
+        train(load_recipe("tutorial", ["epochs=1", "sequence_length=80"]), "sample", 1)
     direct = MlflowClient(server, server)
     (found,) = [each for each in direct.search_experiments() if each.name == "sentiflow"]
     (run,) = direct.search_runs([found.experiment_id])

@@ -36,7 +36,7 @@ class Store:
         return str(self.client.create_run(self.experiment, tags=tags, run_name="night").info.run_id)
 
     def planned(self, run_id: str) -> RunContext:
-        settings, config = self.world.settings, load_recipe("seed", [])
+        settings, config = self.world.settings, load_recipe("tutorial", [])
         work = settings.data_dir / "work" / NAME / run_id
         return RunContext(
             run_id, "night", self.experiment, settings, config, "sample", "sample", 0, NAME, work, 0.0

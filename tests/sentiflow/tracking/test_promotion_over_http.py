@@ -33,7 +33,7 @@ def server(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_two_versions_are_trained_weighed_promoted_and_rolled_back(server: str, prefect_server: None) -> None:
     settings = load_settings()
     for seed in (1, 2):
-        train(load_recipe("seed", QUICK), "sample", seed)
+        train(load_recipe("tutorial", QUICK), "sample", seed)
     for version in (1, 2):
         weighed = weigh(NAME, version, settings)
         verdict = promotion.decide(weighed, force=True, reason="over http")
