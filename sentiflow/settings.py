@@ -1,4 +1,4 @@
-"""Where the world is: `SENTIFLOW_*` variables and `.env`."""
+"""Settings, read from `SENTIFLOW_*` variables and `.env`."""
 
 import difflib
 import logging
@@ -19,161 +19,10 @@ from sentiflow.output import redact
 Runner = Literal["threads", "processes", "dask"]
 
 
-class RunnerSettings(BaseSettings):
-    """A part of ``Settings``."""
-
-    task_runner: Runner = Field(
-        default="processes",
-        description="What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` "
-        "for several; a process has an interpreter of its own, so that none waits for another.",
-    )
-    dask_address: str | None = Field(
-        default=None,
-        description="Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share "
-        "SENTIFLOW_DATA_DIR and SENTIFLOW_TRACKING_URI with this machine.",
-    )
-
-    @field_validator("dask_address")
-    @classmethod
-    def _is_scheduler(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("tcp://", "tls://", "ws://", "wss://")):
-            raise ValueError("expected the address of a Dask scheduler, such as tcp://10.0.0.5:8786")
-        return value
-
-
-OFF = "off"
-
-
-class UnattendedSettings(BaseSettings):
-    """A part of ``Settings``.
-
-    A schedule is a cron line (``0 3 * * 1``), an interval (``every 30s``, ``15m``, ``6h``, ``7d``) or ``off``.
-    """
-
-    schedule_train: str = Field(
-        default="0 3 * * 1",
-        description="When to train: weekly, on Monday at 3, when nobody waits for the machine.",
-    )
-    schedule_promote: str = Field(
-        default=OFF, description="When to hold the newest version against the champion; off, a person decides."
-    )
-    schedule_score: str = Field(
-        default=OFF, description="When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."
-    )
-    schedule_housekeeping: str = Field(
-        default="0 5 * * *", description="When to clean up: daily, after the training."
-    )
-    schedule_monitor: str = Field(
-        default=OFF, description="When to look for drift; it needs SENTIFLOW_TEXT_LOG, so it is off, too."
-    )
-    schedule_timezone: str = Field(
-        default="UTC", description="Time zone of cron lines: UTC has no hour that is left out or comes twice."
-    )
-    schedule_recipe: str = Field(
-        default="tuned", min_length=1, description="Recipe of scheduled trainings: a name, or a TOML file."
-    )
-    schedule_dataset: str = Field(
-        default="imdb", min_length=1, description="Dataset of scheduled trainings, promotions and monitoring."
-    )
-    schedule_promotes: bool = Field(
-        default=False, description="Scheduled trainings put their version in use if the gate says yes."
-    )
-    schedule_source: Path | None = Field(
-        default=None, description="What scheduled scoring reads: a table or folder."
-    )
-    schedule_output: Path | None = Field(
-        default=None, description="The Parquet file that scheduled scoring writes."
-    )
-    prefect_port: int = Field(
-        default=4200,
-        ge=1,
-        le=65_535,
-        description="Where `sentiflow schedule` starts a Prefect server if none is set.",
-    )
-
-    training_wait: float = Field(
-        default=21_600.0,
-        ge=0,
-        description="Seconds that a training from a deployment waits for another one of the same model to end.",
-    )
-    lock_url: SecretStr | None = Field(
-        default=None,
-        description="PostgreSQL that keeps trainings on several machines apart; without it files in the data "
-        "folder do, which is enough for one machine.",
-    )
-    notify_url: SecretStr | None = Field(
-        default=None,
-        description="Webhook that is told of failed and crashed flow runs; a secret, as such addresses are.",
-    )
-    notify_timeout: float = Field(default=10.0, gt=0, le=120, description="Seconds to wait for that webhook.")
-
-    keep_files_days: float = Field(
-        default=30.0, ge=0, description="Days after which prepared datasets that nothing used are removed."
-    )
-    keep_runs_days: float | None = Field(
-        default=None,
-        gt=0,
-        description="Days after which MLflow runs without a version are deleted; without it never.",
-    )
-    keep_flow_runs_days: float | None = Field(
-        default=None,
-        gt=0,
-        description="Days after which ended flow runs are deleted from Prefect; without it never.",
-    )
-
-    text_log: Path | None = Field(
-        default=None,
-        description="Folder for texts that were scored or served, for monitoring; without it none is kept.",
-    )
-    text_log_mb: float = Field(
-        default=64.0, gt=0, description="Most megabytes of that folder; the oldest texts go first."
-    )
-    monitor_psi: float = Field(
-        default=0.2,
-        gt=0,
-        description="Population stability index from which a figure has drifted: a rule of thumb.",
-    )
-    monitor_alpha: float = Field(
-        default=0.001, gt=0, lt=1, description="Chance at which the two-sample test must call a drift, too."
-    )
-    monitor_least: int = Field(
-        default=200, ge=20, description="Texts below which a look tells too little; they wait for the next one."
-    )
-
-    @field_validator("schedule_timezone")
-    @classmethod
-    def _is_time_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as err:
-            raise ValueError("expected the name of a time zone, such as Europe/Berlin") from err
-        return value
-
-    @field_validator("schedule_source", "schedule_output", "text_log")
-    @classmethod
-    def _absolute_path(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
-
-    @field_validator("notify_url")
-    @classmethod
-    def _is_webhook(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            parts = urlparse(value.get_secret_value())
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("expected an http(s) address")
-        return value
-
-    @field_validator("lock_url")
-    @classmethod
-    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("expected a PostgreSQL address, postgresql://user:password@host/database")
-        return value
-
-
 logger = logging.getLogger(__name__)
 
 PREFIX = "SENTIFLOW_"
+OFF = "off"  # no schedule
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
 
@@ -183,7 +32,7 @@ def project_root() -> Path:
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
-class Settings(RunnerSettings, UnattendedSettings):
+class Settings(BaseSettings):
     """Every setting, with its default and the reason for it.
 
     Relative paths given by a user are taken from the current folder, as in any shell.
@@ -191,6 +40,7 @@ class Settings(RunnerSettings, UnattendedSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
+    # Stores, folders and downloads
     tracking_uri: str = Field(
         default_factory=lambda: f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}",
         description="MLflow's store; SQLite because it needs no server. An http(s) address uses a server.",
@@ -234,6 +84,7 @@ class Settings(RunnerSettings, UnattendedSettings):
         "server of SENTIFLOW_TRACKING_URI, if it is one.",
     )
 
+    # Promotion
     gate_floor: float = Field(
         default=0.8, ge=0, le=1, description="Least test accuracy of a champion; the tutorial's own was 0.83."
     )
@@ -266,6 +117,7 @@ class Settings(RunnerSettings, UnattendedSettings):
     approval_timeout: int = Field(
         default=86_400, ge=1, description="Seconds to wait for that answer; without one, nothing is promoted."
     )
+    # The service
     serve_host: str = Field(
         default="127.0.0.1", min_length=1, description="Where `sentiflow serve` listens: this machine alone."
     )
@@ -293,6 +145,144 @@ class Settings(RunnerSettings, UnattendedSettings):
         default=1.0, gt=0, le=3_600, description="Seconds between two looks for a new champion."
     )
 
+    # Sweeps
+    task_runner: Runner = Field(
+        default="processes",
+        description="What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` "
+        "for several; a process has an interpreter of its own, so that none waits for another.",
+    )
+    dask_address: str | None = Field(
+        default=None,
+        description="Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share "
+        "SENTIFLOW_DATA_DIR and SENTIFLOW_TRACKING_URI with this machine.",
+    )
+
+    # Schedules: a cron line (``0 3 * * 1``), an interval (``every 30s``, ``15m``, ``6h``, ``7d``) or ``off``
+    schedule_train: str = Field(
+        default="0 3 * * 1",
+        description="When to train: weekly, on Monday at 3, when nobody waits for the machine.",
+    )
+    schedule_promote: str = Field(
+        default=OFF, description="When to hold the newest version against the champion; off, a person decides."
+    )
+    schedule_score: str = Field(
+        default=OFF, description="When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."
+    )
+    schedule_housekeeping: str = Field(
+        default="0 5 * * *", description="When to clean up: daily, after the training."
+    )
+    schedule_monitor: str = Field(
+        default=OFF, description="When to look for drift; it needs SENTIFLOW_TEXT_LOG, so it is off, too."
+    )
+    schedule_timezone: str = Field(
+        default="UTC", description="Time zone of cron lines: UTC has no hour that is left out or comes twice."
+    )
+    schedule_recipe: str = Field(
+        default="tuned", min_length=1, description="Recipe of scheduled trainings: a name, or a TOML file."
+    )
+    schedule_dataset: str = Field(
+        default="imdb", min_length=1, description="Dataset of scheduled trainings, promotions and monitoring."
+    )
+    schedule_promotes: bool = Field(
+        default=False, description="Scheduled trainings put their version in use if the gate says yes."
+    )
+    schedule_source: Path | None = Field(
+        default=None, description="What scheduled scoring reads: a table or folder."
+    )
+    schedule_output: Path | None = Field(
+        default=None, description="The Parquet file that scheduled scoring writes."
+    )
+    prefect_port: int = Field(
+        default=4200,
+        ge=1,
+        le=65_535,
+        description="Where `sentiflow schedule` starts a Prefect server if none is set.",
+    )
+
+    # Locks and notifications
+    training_wait: float = Field(
+        default=21_600.0,
+        ge=0,
+        description="Seconds that a training from a deployment waits for another one of the same model to end.",
+    )
+    lock_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL that keeps trainings on several machines apart; without it files in the data "
+        "folder do, which is enough for one machine.",
+    )
+    notify_url: SecretStr | None = Field(
+        default=None,
+        description="Webhook that is told of failed and crashed flow runs; a secret, as such addresses are.",
+    )
+    notify_timeout: float = Field(default=10.0, gt=0, le=120, description="Seconds to wait for that webhook.")
+
+    # Housekeeping
+    keep_files_days: float = Field(
+        default=30.0, ge=0, description="Days after which prepared datasets that nothing used are removed."
+    )
+    keep_runs_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after which MLflow runs without a version are deleted; without it never.",
+    )
+    keep_flow_runs_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after which ended flow runs are deleted from Prefect; without it never.",
+    )
+
+    # Monitoring
+    text_log: Path | None = Field(
+        default=None,
+        description="Folder for texts that were scored or served, for monitoring; without it none is kept.",
+    )
+    text_log_mb: float = Field(
+        default=64.0, gt=0, description="Most megabytes of that folder; the oldest texts go first."
+    )
+    monitor_psi: float = Field(
+        default=0.2,
+        gt=0,
+        description="Population stability index from which a figure has drifted: a rule of thumb.",
+    )
+    monitor_alpha: float = Field(
+        default=0.001, gt=0, lt=1, description="Chance at which the two-sample test must call a drift, too."
+    )
+    monitor_least: int = Field(
+        default=200, ge=20, description="Texts below which a look tells too little; they wait for the next one."
+    )
+
+    @field_validator("dask_address")
+    @classmethod
+    def _is_scheduler(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("tcp://", "tls://", "ws://", "wss://")):
+            raise ValueError("expected the address of a Dask scheduler, such as tcp://10.0.0.5:8786")
+        return value
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _is_time_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as err:
+            raise ValueError("expected the name of a time zone, such as Europe/Berlin") from err
+        return value
+
+    @field_validator("notify_url")
+    @classmethod
+    def _is_webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlparse(value.get_secret_value())
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("expected an http(s) address")
+        return value
+
+    @field_validator("lock_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("expected a PostgreSQL address, postgresql://user:password@host/database")
+        return value
+
     @field_validator("serve_hosts", mode="before")
     @classmethod
     def _are_host_names(cls, value: Any) -> Any:
@@ -312,7 +302,7 @@ class Settings(RunnerSettings, UnattendedSettings):
             raise ValueError("expected 64 hexadecimal digits")
         return value
 
-    @field_validator("data_dir", "artifact_root")
+    @field_validator("data_dir", "artifact_root", "schedule_source", "schedule_output", "text_log")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
