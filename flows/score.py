@@ -44,7 +44,7 @@ def score(
         dataset: Whose model: imdb, sample, or your table's name; the only one if there is one.
         version: A version; without it the champion, else the newest.
         workers: Processes that score; by default one a core.
-        restart: Begin anew instead of going on where a killed run was.
+        restart: Start over instead of resuming a killed run.
     """
     request = Request(source, output, column, tuple(keep), dataset, version, workers, restart)
     return score_input(request)

@@ -34,8 +34,8 @@ def train(
     3. train: fit the network, log each epoch
     4. evaluate: score the test split, draw, report
     5. register: pack the model, store it, make a version
-    6. summarize: tell it in MLflow, in Prefect and to the caller
-    7. with ``promote``: weigh, decide, switch; a gate that says no fails nothing, the version stays registered
+    6. summarize: in MLflow, in Prefect and for the caller
+    7. with ``promote``: evaluate the candidate, decide, switch; if the gate says no, the version stays registered
 
     Args:
         config: The recipe, field by field.
@@ -44,7 +44,7 @@ def train(
         promote: Afterwards put the version in use, if the gate says yes.
     """
     if promote:
-        need_server(load_settings())  # told before the training, not after
+        need_server(load_settings())  # reported before the training, not after
     preload()
     with training_run(config, dataset, seed) as run:
         source = fetch(run)

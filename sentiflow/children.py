@@ -22,7 +22,7 @@ END_SECONDS = 5
 """What the group has to end by itself."""
 
 _VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
-_POLL_SECONDS = 0.5  # between two looks whether the schedule lives
+_POLL_SECONDS = 0.5  # between two checks whether the schedule lives
 _FLOW_RUN_SECONDS = 10  # what a flow run has to close what it began
 
 
@@ -63,7 +63,7 @@ class Child:
         )  # fmt: skip
         self._lock = threading.Lock()
         self.stopping = False
-        """Whether it was told to end."""
+        """Whether it was asked to end."""
 
     @property
     def exit_code(self) -> int | None:

@@ -59,7 +59,7 @@ def training_lock(
         model_name: whose.
         settings: where the locks are.
         patience: seconds to wait for another holder; housekeeping is waited for in any case.
-        logger: is told who that is, and of a connection that was lost.
+        logger: gets who that is, and a connection that was lost.
         purpose: for those that find it taken; None for who gives it back at once.
 
     Raises:
@@ -117,7 +117,7 @@ def file_lock(
         purpose: of this process, for those that find it taken; None for who gives it back at once.
         hint: what to do then.
         patience: seconds to wait for another holder; without any it takes one second to find the lock taken.
-        logger: is told who is waited for.
+        logger: gets who is waited for.
         shared: address of the PostgreSQL that holds the shared lock.
 
     Raises:

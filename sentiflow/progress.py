@@ -1,4 +1,4 @@
-"""How long-running functions tell how far they are, without knowing who looks."""
+"""Progress callbacks of long-running functions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -86,29 +86,31 @@ class Settings(BaseSettings):
 
     # Promotion
     gate_floor: float = Field(
-        default=0.8, ge=0, le=1, description="Least test accuracy of a champion; the tutorial's own was 0.83."
+        default=0.8, ge=0, le=1, description="Minimum test accuracy of a champion; the tutorial's own was 0.83."
     )
     gate_margin: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="A candidate must beat the champion's accuracy less this, beyond chance. 0 asks for a proof "
+        description="A candidate must beat the champion's accuracy minus this, beyond chance. 0 asks for proof "
         "that it is better: replacing what works costs something.",
     )
     gate_slice_margin: float = Field(
         default=0.02,
         ge=0,
         le=1,
-        description="Most accuracy that the short, the long or the truncated reviews may lose.",
+        description="Maximum accuracy that the short, the long or the truncated reviews may lose.",
     )
     gate_slice_least: int = Field(
-        default=50, ge=1, description="Reviews below which such a slice tells too little to judge."
+        default=50, ge=1, description="Minimum reviews of such a slice; smaller ones are not judged."
     )
     gate_latency_ms: float = Field(
-        default=50.0, gt=0, description="Most milliseconds that one text of full length may take, the median."
+        default=50.0, gt=0, description="Maximum milliseconds for one text of full length, the median."
     )
     gate_size_mb: float = Field(
-        default=100.0, gt=0, description="Most megabytes of the packaged model: it is copied to whoever serves it."
+        default=100.0,
+        gt=0,
+        description="Maximum megabytes of the packaged model: it is copied to every machine that serves it.",
     )
     promotion_approval: bool = Field(
         default=False,
@@ -130,19 +132,21 @@ class Settings(BaseSettings):
         "which a proxy or another container asks. Others get 421, as web pages can invent names.",
     )
     serve_max_body: int = Field(
-        default=4_000_000, ge=1_000, description="Most bytes of a request; larger ones get 413."
+        default=4_000_000, ge=1_000, description="Maximum bytes of a request; larger ones get 413."
     )
     serve_max_text: int = Field(
         default=100_000,
         ge=1,
-        description="Most characters of a text (the longest review has 14,000); longer ones get 422.",
+        description="Maximum characters of a text (the longest review has 14,000); longer ones get 422.",
     )
-    serve_max_texts: int = Field(default=256, ge=1, description="Most texts of a request; more get 422.")
+    serve_max_texts: int = Field(default=256, ge=1, description="Maximum texts of a request; more get 422.")
     serve_queue: int = Field(
-        default=2_048, ge=1, description="Most texts that wait at a time; requests beyond get 429, to come later."
+        default=2_048,
+        ge=1,
+        description="Maximum texts that wait; requests beyond get 429 and may be repeated later.",
     )
     serve_poll: float = Field(
-        default=1.0, gt=0, le=3_600, description="Seconds between two looks for a new champion."
+        default=1.0, gt=0, le=3_600, description="Seconds between two checks for a new champion."
     )
 
     # Sweeps
@@ -160,10 +164,10 @@ class Settings(BaseSettings):
     # Schedules: a cron line (``0 3 * * 1``), an interval (``every 30s``, ``15m``, ``6h``, ``7d``) or ``off``
     schedule_train: str = Field(
         default="0 3 * * 1",
-        description="When to train: weekly, on Monday at 3, when nobody waits for the machine.",
+        description="When to train: weekly, on Monday at 3, when the machine is idle.",
     )
     schedule_promote: str = Field(
-        default=OFF, description="When to hold the newest version against the champion; off, a person decides."
+        default=OFF, description="When to compare the newest version with the champion; off, a person decides."
     )
     schedule_score: str = Field(
         default=OFF, description="When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."
@@ -172,7 +176,7 @@ class Settings(BaseSettings):
         default="0 5 * * *", description="When to clean up: daily, after the training."
     )
     schedule_monitor: str = Field(
-        default=OFF, description="When to look for drift; it needs SENTIFLOW_TEXT_LOG, so it is off, too."
+        default=OFF, description="When to check for drift; it needs SENTIFLOW_TEXT_LOG, so it is off by default."
     )
     schedule_timezone: str = Field(
         default="UTC", description="Time zone of cron lines: UTC has no hour that is left out or comes twice."
@@ -212,7 +216,7 @@ class Settings(BaseSettings):
     )
     notify_url: SecretStr | None = Field(
         default=None,
-        description="Webhook that is told of failed and crashed flow runs; a secret, as such addresses are.",
+        description="Webhook to notify of failed and crashed flow runs; a secret, as such addresses are.",
     )
     notify_timeout: float = Field(default=10.0, gt=0, le=120, description="Seconds to wait for that webhook.")
 
@@ -237,18 +241,21 @@ class Settings(BaseSettings):
         description="Folder for texts that were scored or served, for monitoring; without it none is kept.",
     )
     text_log_mb: float = Field(
-        default=64.0, gt=0, description="Most megabytes of that folder; the oldest texts go first."
+        default=64.0, gt=0, description="Maximum megabytes of that folder; the oldest texts are deleted first."
     )
     monitor_psi: float = Field(
         default=0.2,
         gt=0,
-        description="Population stability index from which a figure has drifted: a rule of thumb.",
+        description="Population stability index from which a figure counts as drifted: a rule of thumb.",
     )
     monitor_alpha: float = Field(
-        default=0.001, gt=0, lt=1, description="Chance at which the two-sample test must call a drift, too."
+        default=0.001,
+        gt=0,
+        lt=1,
+        description="Significance level of the two-sample test; both must find a drift.",
     )
     monitor_least: int = Field(
-        default=200, ge=20, description="Texts below which a look tells too little; they wait for the next one."
+        default=200, ge=20, description="Minimum texts of a drift check; fewer wait for the next one."
     )
 
     @field_validator("dask_address")

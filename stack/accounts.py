@@ -1,4 +1,4 @@
-"""The ordinary accounts of MLflow's server: made, or given their passwords anew.
+"""The ordinary accounts of MLflow's server: made, or given new passwords.
 
 ``worker`` trains, registers and promotes, whoever made the experiment or model; ``reader`` only reads, by
 ``mlflow_login.py``.

@@ -194,7 +194,9 @@ def training_run(
     began, opened = time.time() - startup, time.perf_counter()
     client = connect(settings)
     experiment = experiment_id(client, settings)
-    patience = settings.training_wait if runtime.deployment.id else 0.0  # a terminal is told at once
+    patience = (
+        settings.training_wait if runtime.deployment.id else 0.0
+    )  # interactive runs fail at once if the lock is taken
     waiting = time.perf_counter()
     with training_lock(model, settings, patience, get_run_logger()):
         waited = time.perf_counter() - waiting  # for another, which is no work of this one

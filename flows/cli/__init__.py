@@ -30,7 +30,7 @@ def main() -> None:
     process.listen()
     try:
         _run(began)
-    except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is told
+    except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is given
         process.decide(1)  # from here on signals raise nothing
         _end(err)
         raise SystemExit from None

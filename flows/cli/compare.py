@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from sentiflow.tracking.types import Store
 
 _MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total", "train/kept_epoch")
-_DIGEST = 12  # characters of a digest that tell it apart
+_DIGEST = 12  # characters of a digest that identify it
 _LONG = 10  # characters of a number that is shown rounded
-_DIGITS = range(4, 18)  # of a rounded number: as many as tell the runs apart, and 17 tell any two
+_DIGITS = range(4, 18)  # of a rounded number: as many as it takes to distinguish the runs; 17 distinguish any two
 _WIDEST = 32  # characters of a run's cell; longer ones fold
 _CHANCE = 0.05
 
@@ -367,7 +367,7 @@ def report(
     file = output or Path(_default_name(found))
     if markdown is not None and markdown.resolve() == file.resolve():
         raise UsageError(f"--markdown {markdown} is where the page goes, too.", "Name two files.")
-    from sentiflow.tracking.reports import report_of  # it imports matplotlib, and a wrong name is told sooner
+    from sentiflow.tracking.reports import report_of  # it imports matplotlib, and a wrong name is reported sooner
 
     made = report_of(store, found, settings)
     stdout, page = Console(), made.page()
@@ -384,7 +384,7 @@ def _check_folder(folder: Path, option: str) -> None:
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.", f"Make it, or name a file elsewhere: {option} FILE")
     try:
-        with TemporaryFile(dir=folder):  # permissions alone do not tell: a disk may be read-only
+        with TemporaryFile(dir=folder):  # permissions are not enough: a disk may be read-only
             pass
     except OSError as err:
         raise UsageError(

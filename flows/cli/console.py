@@ -64,7 +64,7 @@ def _step(record: logging.LogRecord) -> str:
 
 def _is_noise(record: logging.LogRecord) -> bool:
     """What Prefect's engine says of states: the project's own lines and the final error say it better."""
-    # Retries, and Prefect's own failures to log: what comes of them is told at the end.
+    # Retries, and Prefect's own failures to log: the end of the command reports them.
     if record.name.startswith(("urllib3", "prefect._internal")):
         return True
     if record.name == "mlflow.utils.environment" and "pip version" in record.getMessage():

@@ -165,7 +165,7 @@ def score(
         int | None, typer.Option(min=1, max=64, help="Processes that score; by default one a core.")
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew instead of going on where a killed run was.")
+        bool, typer.Option("--restart", help="Start over instead of resuming a killed run.")
     ] = False,
     debug: DebugOption = False,
 ) -> None:

@@ -112,7 +112,7 @@ class _Listed:
     versions: Mapping[str, str]
 
     def columns(self) -> list[Column]:
-        """What is shown of each run; what tells it apart stays in the narrowest terminal."""
+        """What is shown of each run; what identifies it stays in the narrowest terminal."""
         rows = self.rows
         accuracies = [accuracy_text(one) for one in rows]
         return [

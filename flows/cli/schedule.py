@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sentiflow.orchestration.server import Server
     from sentiflow.settings import Settings
 
-# What Prefect's engine says of states and hooks; how the run ended is told at the end.
+# What Prefect's engine says of states and hooks; how the run ended is printed at the end.
 _NOISE = (
     "Beginning flow run", "View at", "Finished in state", "Running hook", "Hook ", "Engine execution exited",
     "Encountered exception", "Task run failed with exception", "Crash detected!",
@@ -54,7 +54,7 @@ def schedule(
     ] = None,
     score: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to score the input.")] = None,
     housekeeping: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to clean up.")] = None,
-    monitor: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to look for drift.")] = None,
+    monitor: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to check for drift.")] = None,
     timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Time zone of cron lines.")] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="What to train on, promote and monitor.")
@@ -80,7 +80,7 @@ def schedule(
     ] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Run the flows when they are due, with a Prefect UI to look at; Ctrl-C ends it."""
+    """Run the flows when they are due, with a Prefect UI; Ctrl-C ends it."""
     console.set_up(debug=debug)
     from hashlib import sha256
 
@@ -128,7 +128,7 @@ def schedule(
 
 @contextmanager
 def _alone(folder: Path, what: str) -> Iterator[None]:
-    """Refuse a second schedule: both would look after the same runs, or undo each other's deployments."""
+    """Refuse a second schedule: both would manage the same runs, or undo each other's deployments."""
     from sentiflow.locks import file_lock
 
     hint = "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT."

@@ -62,7 +62,7 @@ def sweep(
         str, typer.Option("--name", metavar="NAME", help="Tells sweeps with the same options apart.")
     ] = "",
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew, whatever a killed sweep has finished.")
+        bool, typer.Option("--restart", help="Start over instead of resuming a killed sweep.")
     ] = False,
     promote: PromoteOption = False,
     debug: DebugOption = False,

@@ -43,9 +43,9 @@ class Column:
     Attributes:
         heading: of it.
         cells: one a row.
-        leaves: how soon it is left out for want of width; never at 0.
+        leaves: how soon it is hidden when the terminal is too narrow; never at 0.
         right: numbers stand right.
-        shrinks: its cells may be cut in the middle for want of width.
+        shrinks: its cells may be cut in the middle when the terminal is too narrow.
     """
 
     heading: str
@@ -60,13 +60,13 @@ class Column:
         return max(cell_len(line) for cell in (self.heading, *self.cells) for line in cell.split("\n"))
 
     def cut(self, width: int) -> "Column":
-        """The column with its cells cut to a width, but no narrower than what can be told apart."""
+        """The column with its cells cut to a width, but no narrower than what can be distinguished."""
         most = max(width, _NARROWEST, cell_len(self.heading))
         return replace(self, cells=[cut_in_the_middle(cell, most) for cell in self.cells])
 
 
 def cut_in_the_middle(text: str, width: int) -> str:
-    """The beginning and the end of a text that is wider; names of runs tell the recipe first, the moment last.
+    """Cut a text that is wider in the middle: names of runs begin with the recipe and end with the time.
 
     Example:
         >>> cut_in_the_middle("tuned-imdb-seed0-261125", 15)
@@ -103,7 +103,7 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
 
 
 def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = True) -> None:
-    """Print a table, without what does not fit, and tell what that was; a pipe gets all of it."""
+    """Print a table, without what does not fit, and name those columns; a pipe gets all of them."""
     widen(console, sum(column.width + GAP for column in columns))
     kept, out = fitting(columns, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
@@ -114,7 +114,7 @@ def print_columns(columns: Sequence[Column], console: Console, *, tell: bool = T
     console.print(table)
     if out and tell:
         told = ", ".join(column.heading for column in out)
-        console.print(f"[dim]Left out, for want of width: {escape(told)}[/]")
+        console.print(f"[dim]Hidden columns (terminal too narrow): {escape(told)}[/]")
 
 
 def print_json(console: Console, value: object) -> None:

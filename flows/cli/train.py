@@ -81,7 +81,7 @@ def train(
 def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], None]:
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
-    Each import here costs a second or more: what is known to fail is told before the next one.
+    Each import here costs a second or more: what is known to fail is reported before the next one.
 
     Args:
         message: what will be done, as markup.
@@ -111,7 +111,7 @@ def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], N
     CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
     from sentiflow.tracking.client import connect
 
-    connect(settings)  # a store that does not answer is told before anything is done
+    connect(settings)  # a store that does not answer is reported before anything is done
     return wait_for_server
 
 
@@ -151,7 +151,7 @@ def _train(
 
 
 def _show(result: "TrainingResult | RepeatsResult", dataset: str) -> None:
-    """Print what came of it, where to look and what to type."""
+    """Print the result, its pages and the next commands."""
     from sentiflow.tracking.results import RepeatsResult
 
     stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr

@@ -71,7 +71,7 @@ class Request:
         dataset: whose model; by default imdb's, or the only one that there is.
         version: its number; by default the champion, else the newest.
         workers: processes that score; by default as many as are worth it.
-        restart: begin anew, whatever an earlier run has finished.
+        restart: start over, whatever an earlier run has finished.
     """
 
     source: Path
@@ -115,7 +115,7 @@ def score_input(
         request: the job.
         settings: where the store is.
         progress: shown meanwhile.
-        say: told, a sentence at a time, what an earlier run means for this one.
+        say: called with a sentence each on what an earlier run means for this one.
 
     Raises:
         UsageError: no such input, column, model or version, or an output that cannot be.
@@ -185,7 +185,7 @@ def _begun(settings: Settings, left: Job) -> tuple[Version, TextScorer] | None:
     except WorldError as err:
         raise WorldError(
             f"The unfinished run scored with version {version.number}, which is gone: {err.args[0]}",
-            "Begin anew with --restart.",
+            "Start over with --restart.",
         ) from err
 
 
@@ -205,16 +205,16 @@ def _digest(scorer: TextScorer) -> str:
 
 
 def _resume(parts: Parts, job: Job, left: Job | None, say: Say) -> None:
-    """Take what an unfinished run of the same job has done; else begin anew, and say why."""
+    """Take what an unfinished run of the same job has done; else start over, and say why."""
     if left == job:
         parts.resume()
         say(f"Going on where an unfinished run was: {sum(parts.rows.values()):,} rows are done.")
         return
     if left:
         changed = [name for name, value in asdict(left).items() if asdict(job)[name] != value]
-        say(f"Beginning anew: an unfinished run had another {' and another '.join(_WORDS[k] for k in changed)}.")
+        say(f"Starting over: an unfinished run had another {' and another '.join(_WORDS[k] for k in changed)}.")
     elif parts.folder.exists():
-        say("Beginning anew: what an unfinished run has done is not used.")
+        say("Starting over: what an unfinished run has done is not used.")
     parts.begin(job)
 
 
@@ -225,5 +225,5 @@ def _check_read(source: Source, job: Job, parts: Parts) -> None:
         raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
     if source.identity() != job.identity:
         raise WorldError(
-            f"{source.path} changed while it was read.", "Run again when nothing writes to it; that begins anew."
+            f"{source.path} changed while it was read.", "Run again when nothing writes to it; that starts over."
         )

@@ -100,7 +100,7 @@ class Job:
 
     Attributes:
         source: the input's absolute path.
-        identity: what tells whether the input changed.
+        identity: identifies the input.
         column: of the texts.
         keep: columns that go along.
         model: registered name.
@@ -224,7 +224,7 @@ class Parts:
                     table = file.read_all()
             except (pa.ArrowException, FileNotFoundError) as err:
                 raise WorldError(
-                    f"A part of {self.output} is gone or damaged: {err}.", "Begin anew with --restart."
+                    f"A part of {self.output} is gone or damaged: {err}.", "Start over with --restart."
                 ) from err
             lines = table.schema.metadata[_REJECTS]
             rejects.write(lines)

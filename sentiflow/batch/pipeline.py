@@ -229,7 +229,7 @@ def score_chunks(
         model: what scores.
         parts: what is finished; grows.
         workers: processes; by default one a core, or none where starting them takes longer than the work.
-        advance: told the units of the input that are done.
+        advance: called with the units of the input that are done.
         sample: gets each chunk and its scores.
         pool: scores in place of such processes.
 

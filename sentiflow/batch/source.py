@@ -135,7 +135,7 @@ def beginning(value: object) -> str:
 CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out and to lose when killed
 CHUNK_SIZE = 8_000_000  # characters or bytes: a chunk of long texts ends sooner
 
-_LOOKED_AT = 2**20  # bytes of a file's head and tail that tell whether its content is the same
+_LOOKED_AT = 2**20  # bytes of a file's head and tail, compared to see whether its content is the same
 _MAX_COLUMNS = 20  # columns in a message
 
 
@@ -190,7 +190,7 @@ class Source(ABC):
         """
 
     def identity(self) -> dict[str, str | int]:
-        """What tells whether the input is still the same: size, time of change, and a look at its content."""
+        """Identifies the input: size, time of change, and a sample of its content."""
         about = self.path.stat()
         state = hashlib.sha256()
         with self.path.open("rb") as stream:

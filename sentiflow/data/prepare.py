@@ -100,7 +100,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     """Make the checked canonical table of a source, or find the one made earlier.
 
     Found again by what the result depends on: the source's content and this code. A table that is gone or
-    incomplete is made anew.
+    incomplete is made again.
 
     Raises:
         UsageError: a user's table cannot be trained on.
@@ -163,7 +163,7 @@ def _key(source: Source) -> str:
 
 @cache
 def _code_version() -> str:
-    """Digest of the code that decides what a table holds; any edit of it makes the tables anew."""
+    """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
     modules = (imdb, reviews, sample, table, vocabulary)
     return _digest([Path(str(module.__file__)) for module in modules])
 

@@ -162,7 +162,7 @@ def used_at(table: Path) -> float:
 
 
 def is_whole(table: Path) -> bool:
-    """Whether a canonical table and its vocabulary are there and undamaged, as far as a quick look tells."""
+    """Whether a canonical table and its vocabulary are there and undamaged, as far as a quick check can see."""
     try:
         pq.read_metadata(table)
         return vocabulary_file(table).read_bytes()[-1:] == b"]"

@@ -145,7 +145,7 @@ class Recurrence:
         return work(self._slices[0]), second.result()
 
     def _memory_for(self, k: int, *shape: int) -> Floats:
-        """The states' memory, kept from batch to batch: to get megabytes anew costs as much as to fill them."""
+        """The states' memory, kept from batch to batch: allocating it costs as much as filling it."""
         size = math.prod(shape)
         if self._memory[k].size < size:
             self._memory[k] = np.empty(size, np.float32)

@@ -57,7 +57,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._advance(1)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Write the epoch down and tell it.
+        """Record the epoch and report it.
 
         Raises:
             Diverged: the epoch's last step spoilt the weights, which no batch after it could show.
@@ -121,7 +121,7 @@ def train(
     With ``config.deterministic`` the same arguments on the same machine give the same weights, bit for bit.
 
     Args:
-        training: reviews to learn from; mixed anew each epoch.
+        training: reviews to learn from; shuffled each epoch.
         validation: reviews measured after each epoch, never learnt from; with ``config.patience`` they choose it.
         config: the recipe.
         seed: of the first weights, the order of reviews and what dropout leaves out, 0 to 2**32 - 1.
@@ -192,7 +192,7 @@ def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> k
 
 
 def batches(reviews: Reviews, config: TrainConfig, *, mixed: int | None = None) -> tf.data.Dataset:
-    """Pairs of ids (n, length) and labels (n,); with a seed mixed anew each time they are gone through.
+    """Pairs of ids (n, length) and labels (n,); with a seed, shuffled each time they are iterated.
 
     Several members mix each in an order of its own: ids (members, n, length) and labels (members, n).
     """

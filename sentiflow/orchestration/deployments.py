@@ -91,7 +91,7 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
         raise refused from err
     try:
         next_time(schedule, datetime.now(UTC))
-    except ValueError as err:  # it cannot be told from the line alone: the 30th of February
+    except ValueError as err:  # the line alone does not show it: the 30th of February
         raise UsageError(f"{what}: {text!r} names a moment that never comes.") from err
     return schedule
 

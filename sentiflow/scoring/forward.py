@@ -56,7 +56,7 @@ class Network:
     def score_steps(self, ids: Ids) -> Floats:
         """Score one review after each of its steps.
 
-        A second direction reads each beginning of the review anew: the time grows with the square of its length.
+        A second direction reads each beginning of the review again: the time grows with the square of its length.
 
         Args:
             ids: shape (t,), padded in front with 0.

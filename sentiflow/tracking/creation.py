@@ -2,8 +2,8 @@
 
 MLflow's client repeats a request whose answer does not come, and a server that was only slow then carries out
 both. So what is created has a tag of its own and is asked for once, through MLflow's REST interface. After an
-answer that did not come it is looked for before it is asked for again. How a run ended, if the store could not be
-told, is kept in the data folder until the next start.
+answer that did not come it is looked for before it is asked for again. How a run ended, if it could not be
+written to the store, is kept in the data folder until the next start.
 """
 
 import json
@@ -28,7 +28,7 @@ from sentiflow.tracking.types import IS_IT_RUNNING
 
 LOGGER = logging.getLogger(__name__)
 
-CREATION = "creation"  # the tag; whatever bears the same value came of one creation
+CREATION = "creation"  # the tag; whatever has the same value came from one creation
 _ATTEMPTS = 3
 _LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
 _PAUSE = 1.0  # seconds before each of them

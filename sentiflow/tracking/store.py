@@ -181,7 +181,7 @@ def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
     """
     if record.kind == MONITOR:
         raise UsageError(
-            f"{record.name} is a look for drift, and trained nothing.", "Its report is its artifact report.html."
+            f"{record.name} is a drift check, and trained nothing.", "Its report is its artifact report.html."
         )
     if record.kind not in PARENTS:
         return [record]

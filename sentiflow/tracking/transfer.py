@@ -135,8 +135,8 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
                 yield from _entries(Path(entry.path))
 
 
-# What training, tracking and the registry write. The rest of MLflow's tables (traces and the like) is told when
-# it holds something, and not moved.
+# What training, tracking and the registry write. The rest of MLflow's tables (traces and the
+# like) is not moved; a message names what it holds.
 _MOVED = (
     "experiments", "experiment_tags", "runs", "params", "tags", "metrics", "latest_metrics",
     "datasets", "inputs", "input_tags",

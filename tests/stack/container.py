@@ -50,7 +50,7 @@ class Container:
 
     @property
     def parts(self) -> str:
-        """What a container is made of: when it differs, Compose makes it anew."""
+        """What a container is made of: when it differs, Compose makes it again."""
         told = ("command", "entrypoint", "environment", "secrets")
         return json.dumps([self.service.get(name) for name in told], sort_keys=True)
 

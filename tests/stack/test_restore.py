@@ -250,7 +250,7 @@ def test_files_of_an_archive_get_no_special_rights_and_the_owner_of_the_store(st
 
 
 def _pack(stack: Stack, member: tarfile.TarInfo) -> None:
-    """The archive anew, with a member more."""
+    """The archive with one more member."""
     with tarfile.open(stack.archive / "artifacts.tar.gz", "w:gz") as archive:
         archive.add(stack.store / "artifacts", "artifacts")
         archive.addfile(member, io.BytesIO(b"ab"))

@@ -233,7 +233,7 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
     assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
 
 
-def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_anew(stack: Team) -> None:
+def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_again(stack: Team) -> None:
     """The restore did so, as each `make up` does."""
     with stack.prefect() as client:
         (schedule,) = client.read_deployment_by_name("train/sentiflow").schedules

@@ -33,7 +33,7 @@ def test_id_and_accuracy_stay_in_any_terminal_and_no_line_folds(width: int) -> N
     heading, row, *left_out = printed(width)
     assert row.startswith("5cdbbdcb  sweep-") and "184954" in row and "57.70%" in row
     assert "accuracy" in heading and all(len(line) <= width for line in (heading, row))
-    assert not left_out or left_out[0].startswith("Left out")
+    assert not left_out or left_out[0].startswith("Hidden columns")
 
 
 @pytest.mark.parametrize(

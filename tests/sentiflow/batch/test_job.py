@@ -119,18 +119,18 @@ def test_a_run_goes_on_with_the_version_that_it_began_with(
     ],
     ids=["version", "keep", "restart"],
 )
-def test_another_job_begins_anew_and_says_why(
+def test_another_job_starts_over_and_says_why(
     world: World, registry: MlflowClient, path: Path, change: object, told: str
 ) -> None:
     request = Request(path, world.root / "out.parquet")
     interrupted(world, request)
     said: list[str] = []
     done = run(world, change(request), said)  # type: ignore[operator]
-    assert len(said) == 1 and said[0].startswith("Beginning anew") and told in said[0]
+    assert len(said) == 1 and said[0].startswith("Starting over") and told in said[0]
     assert done.rows == ROWS
 
 
-def test_a_changed_input_begins_anew_with_the_version_in_use(
+def test_a_changed_input_starts_over_with_the_version_in_use(
     world: World, registry: MlflowClient, path: Path
 ) -> None:
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
@@ -140,7 +140,7 @@ def test_a_changed_input_begins_anew_with_the_version_in_use(
     path.write_text(path.read_text().replace("good", "fine"))  # the same size
     said: list[str] = []
     done = run(world, request, said)
-    assert said == ["Beginning anew: an unfinished run had another content of the input and another version "
+    assert said == ["Starting over: an unfinished run had another content of the input and another version "
                     "and another content of the version."]  # fmt: skip
     np.testing.assert_allclose(
         scores(done), scorer(2).score([text.replace("good", "fine") for text in TEXTS]), rtol=0, atol=1e-14
@@ -158,7 +158,7 @@ def test_a_version_that_was_deleted_since_is_replaced_by_the_one_in_use(
     assert "another version" in said[0]
 
 
-def test_a_version_whose_files_became_another_model_begins_anew(
+def test_a_version_whose_files_became_another_model_starts_over(
     world: World, registry: MlflowClient, path: Path
 ) -> None:
     request = Request(path, world.root / "out.parquet")

@@ -61,7 +61,7 @@ def test_the_digest_is_that_of_the_content(table: str, settings: Settings) -> No
 
 
 @pytest.mark.parametrize("lost", ["table", "vocabulary"])
-def test_a_table_that_lost_a_file_is_made_anew(table: str, settings: Settings, lost: str) -> None:
+def test_a_table_that_lost_a_file_is_made_again(table: str, settings: Settings, lost: str) -> None:
     first = run(table, settings)
     (first.table if lost == "table" else reviews.vocabulary_file(first.table)).unlink()
     assert run(table, settings) == first
@@ -107,7 +107,7 @@ def test_the_same_content_elsewhere_finds_the_table(table: str, settings: Settin
     assert run(other, settings) == replace(first, made=False, origin=str(other))
 
 
-def test_other_code_makes_the_table_anew(table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_makes_the_table_again(table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     run(table, settings)
     monkeypatch.setattr(module, "_code_version", lambda: "another")
     assert run(table, settings).made is True

@@ -284,7 +284,7 @@ def test_every_row_becomes_one_review(frame: pd.DataFrame) -> None:
 
 
 def test_reviews_are_mixed_the_same_way_each_time(frame: pd.DataFrame) -> None:
-    """Red if the file's order stays, or if the mix is drawn anew."""
+    """Red if the file's order stays, or if the mix is drawn again."""
     first, second = (to_reviews(frame)[0].review_id.tolist() for _ in range(2))
     assert first == second != [f"row-{i}" for i in range(30)]
 
