@@ -4,11 +4,7 @@ from prefect import get_run_logger, task
 
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
-from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
-from sentiflow.data.reviews import QUANTILES, DatasetFacts, describe
-from sentiflow.recipes import TrainConfig
-from sentiflow.settings import Settings
 from sentiflow.tracking.results import RunContext
 from tasks.runs import log_dataset
 
@@ -43,17 +39,3 @@ def prepare(run: RunContext, source: Source) -> Prepared:
     done = "decoded and checked" if prepared.made else "skipped: decoded and checked already"
     get_run_logger().info("%s, digest %s", done, prepared.digest[:12])
     return prepared
-
-
-__all__ = ["QUANTILES", "DatasetFacts", "inspect_dataset"]
-
-
-def inspect_dataset(dataset: str, config: TrainConfig, settings: Settings) -> tuple[Prepared, DatasetFacts]:
-    """Fetch and prepare a dataset if it is not here yet, and describe it as a recipe would see it.
-
-    Raises:
-        UsageError, WorldError: as ``prepare.fetch`` and ``prepare.prepare``.
-    """
-    prepared = preparing.prepare(preparing.fetch(dataset, settings, progress_bar), settings)
-    content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
-    return prepared, describe(content, words, config)

@@ -8,6 +8,9 @@ RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a nam
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
 ]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the first weights and the order of reviews.")
+]
 DatasetOption = Annotated[
     str, typer.Option("--dataset", "-d", help="imdb, sample, or a .csv or .parquet table (text, label).")
 ]

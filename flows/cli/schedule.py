@@ -50,7 +50,7 @@ Without an option the setting `SENTIFLOW_SCHEDULE_...` holds."""
 def schedule(
     train: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to train.")] = None,
     promote: Annotated[
-        str | None, typer.Option(metavar="SCHEDULE", help="When to hold the newest version against the champion.")
+        str | None, typer.Option(metavar="SCHEDULE", help="When to compare the newest version with the champion.")
     ] = None,
     score: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to score the input.")] = None,
     housekeeping: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to clean up.")] = None,
@@ -215,8 +215,8 @@ def _when(applied: "Applied") -> str:
     times = [next_time(schedule, datetime.now(UTC)) for schedule in applied.active]
     soonest = min((time for time in times if time), default=None)
     spec = applied.spec
-    told = describe_schedule(spec.schedule) if spec.schedule else "a schedule made in the Prefect UI"
-    return told if soonest is None else f"{told}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
+    text = describe_schedule(spec.schedule) if spec.schedule else "a schedule made in the Prefect UI"
+    return text if soonest is None else f"{text}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
 
 
 @app.command(
@@ -319,22 +319,22 @@ def _follow(client: "SyncPrefectClient", flow_run: "FlowRun") -> None:
     from sentiflow.orchestration.flow_runs import Line, follow
 
     try:
-        for told in follow(client, flow_run, _tell_wait):
-            if not isinstance(told, Line):
-                _end(told)
-            elif not told.message.startswith(_NOISE):
-                console.show(told.moment.astimezone(), told.step, told.message, told.level)
+        for item in follow(client, flow_run, _print_wait):
+            if not isinstance(item, Line):
+                _end(item)
+            elif not item.message.startswith(_NOISE):
+                console.show(item.moment.astimezone(), item.step, item.message, item.level)
     except KeyboardInterrupt:
         CONSOLE.print("Not followed any more; the run goes on.")
 
 
-def _tell_wait(behind_another: bool) -> None:
+def _print_wait(behind_another: bool) -> None:
     why = (
-        "another run of this deployment goes on; it begins after that one"
+        "another run of this deployment is still running"
         if behind_another
-        else "nothing has taken it yet. Does `sentiflow schedule` run, or a worker?"
+        else "no worker has picked it up. Is `sentiflow schedule` or a worker running?"
     )
-    CONSOLE.print(f"It waits: {why}", soft_wrap=True)
+    CONSOLE.print(f"Still queued: {why}", soft_wrap=True)
 
 
 def _end(state: "State[Any]") -> None:
@@ -343,7 +343,7 @@ def _end(state: "State[Any]") -> None:
         CONSOLE.print(f"[bold]Completed.[/] {escape(state.message or '')}".rstrip(), soft_wrap=True)
         return
     reason = _ENDED_BY.match(lines[0])
-    told = f"The run ended as {(state.name or state.type.value).lower()}: {_ENDED_BY.sub('', lines[0])}"
+    message = f"The run ended as {(state.name or state.type.value).lower()}: {_ENDED_BY.sub('', lines[0])}"
     hint = lines[1] if len(lines) > 1 else "The Prefect UI has all of its log lines."
     refused = reason is not None and reason[1] == RefusedError.__name__
-    raise (RefusedError if refused else WorldError)(told, hint)
+    raise (RefusedError if refused else WorldError)(message, hint)

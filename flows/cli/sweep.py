@@ -9,9 +9,17 @@ from urllib.parse import unquote, urlparse
 import typer
 
 from flows.cli import console
-from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption, examples
+from flows.cli.options import (
+    DatasetOption,
+    DebugOption,
+    PromoteOption,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    examples,
+)
 from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion
-from flows.cli.train import start_up, telling_what_is_registered
+from flows.cli.train import report_registered, start_up
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
@@ -59,7 +67,7 @@ def sweep(
         int, typer.Option(min=1, max=1000, help="With how many seeds, from 0 on, the best recipe is trained.")
     ] = 3,
     name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Tells sweeps with the same options apart.")
+        str, typer.Option("--name", metavar="NAME", help="Distinguishes sweeps with the same options.")
     ] = "",
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over instead of resuming a killed sweep.")
@@ -91,7 +99,7 @@ def sweep(
     wait_for_server()
     began = time.time()
     try:
-        with telling_what_is_registered():
+        with report_registered():
             result = sweep(
                 config,
                 dataset,
@@ -197,9 +205,7 @@ def baselines(
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of first weights and of the order of reviews.")
-    ] = 0,
+    seed: SeedOption = 0,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="majority, tfidf, embeddings, gru or lstm; may be repeated."),

@@ -9,18 +9,26 @@ import typer
 from rich.table import Table
 
 from flows.cli import console
-from flows.cli.options import DatasetOption, DebugOption, PromoteOption, RecipeOption, SetOption, examples
+from flows.cli.options import (
+    DatasetOption,
+    DebugOption,
+    PromoteOption,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    examples,
+)
 from flows.cli.tables import program, show_judgement, show_promotion
-from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
 from sentiflow.names import model_name
 from sentiflow.output import redact
 
 if TYPE_CHECKING:
+    from sentiflow.data.reviews import DatasetFacts
     from sentiflow.recipes import TrainConfig
     from sentiflow.settings import Settings
     from sentiflow.tracking.results import RepeatsResult, TrainingResult
-    from tasks.data import DatasetFacts
 
 app = typer.Typer()
 
@@ -37,9 +45,7 @@ def train(
     recipe: RecipeOption = "tutorial",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of the first weights and of the order of reviews.")
-    ] = 0,
+    seed: SeedOption = 0,
     repeats: Annotated[
         int,
         typer.Option(min=1, max=1000, help="Train this many seeds, counted up from --seed; register the best."),
@@ -116,7 +122,7 @@ def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], N
 
 
 @contextmanager
-def telling_what_is_registered() -> Iterator[None]:
+def report_registered() -> Iterator[None]:
     """Say of a flow that fails, or is interrupted, after it registered a version that the version is there."""
     from sentiflow.tracking.results import registered_here
 
@@ -144,7 +150,7 @@ def _train(
 
     preload()
     wait_for_server()
-    with telling_what_is_registered():
+    with report_registered():
         if repeats == 1:
             return train(config, dataset, seed, promote)
         return repeat(config, dataset, seed, repeats, promote)
@@ -234,12 +240,12 @@ def data(
 ) -> None:
     """Show a dataset: counts, lengths, balance, and the first review as ids and words."""
     console.set_up(debug=debug)
+    from sentiflow.data.prepare import inspect_dataset
     from sentiflow.recipes import load_recipe
     from sentiflow.settings import load_settings
-    from tasks.data import inspect_dataset
 
     config = load_recipe(recipe, changes or ())
-    prepared, facts = inspect_dataset(dataset, config, load_settings())
+    prepared, facts = inspect_dataset(dataset, config, load_settings(), progress_bar)
     stdout = Console()
     stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
     stdout.print(f"{prepared.table}\n", soft_wrap=True)
@@ -258,7 +264,7 @@ def data(
 
 def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
     """A column a split, a row a figure."""
-    from tasks.data import QUANTILES
+    from sentiflow.data.reviews import QUANTILES
 
     table = Table(box=None, pad_edge=False)
     table.add_column("")

@@ -11,12 +11,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from sentiflow.data import imdb, reviews, sample, table
-from sentiflow.data.reviews import Reviews
+from sentiflow.data.reviews import DatasetFacts, Reviews
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, publish
 from sentiflow.names import dataset_name
 from sentiflow.output import redact
 from sentiflow.progress import Progress, no_progress
+from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Vocabulary, vocabulary
 from sentiflow.settings import Settings
 
@@ -179,3 +180,16 @@ def check_data(dataset: str, settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=settings.data_dir):
         pass
+
+
+def inspect_dataset(
+    dataset: str, config: TrainConfig, settings: Settings, progress: Progress = no_progress
+) -> tuple[Prepared, DatasetFacts]:
+    """Fetch and prepare a dataset if it is not here yet, and describe it as a recipe would see it.
+
+    Raises:
+        UsageError, WorldError: as ``fetch`` and ``prepare``.
+    """
+    prepared = prepare(fetch(dataset, settings, progress), settings)
+    content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+    return prepared, reviews.describe(content, words, config)
