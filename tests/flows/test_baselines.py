@@ -27,7 +27,7 @@ from tasks.summarize import BaselinesResult
 from tests.world import World, make_world
 
 CONFIG = load_recipe(
-    "seed", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4", "learning_rate=0.01"]
+    "tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4", "learning_rate=0.01"]
 )
 
 Seen = dict[str, tuple[set[str], set[str]]]
@@ -82,14 +82,14 @@ def tables(
 def test_each_is_a_finished_run_below_the_parent_that_says_what_it_is(
     children: dict[str, Run], result: BaselinesResult, client: MlflowClient
 ) -> None:
-    assert set(children) == {"seed", *NAMES}
+    assert set(children) == {"tutorial", *NAMES}
     assert {(run.info.status, run.data.tags["kind"]) for run in children.values()} == {("FINISHED", "baseline")}
     assert client.get_run(result.run_id).data.tags["kind"] == "baselines"
     moment = result.run_name.rpartition("seed3-")[2]
-    assert {name: run.info.run_name for name, run in children.items() if name != "seed"} == {
+    assert {name: run.info.run_name for name, run in children.items() if name != "tutorial"} == {
         name: f"{name}-sample-seed3-{moment}" for name in NAMES
     }
-    assert "baselines-" + children["seed"].info.run_name == result.run_name
+    assert "baselines-" + children["tutorial"].info.run_name == result.run_name
 
 
 def test_all_scored_the_same_reviews_of_the_same_dataset(
@@ -99,8 +99,8 @@ def test_all_scored_the_same_reviews_of_the_same_dataset(
     assert all(run.inputs.dataset_inputs for run in children.values())
     assert set(tables) == set(children)
     for table in tables.values():
-        assert table.review_id.tolist() == tables["seed"].review_id.tolist()
-        assert table.label.tolist() == tables["seed"].label.tolist()
+        assert table.review_id.tolist() == tables["tutorial"].review_id.tolist()
+        assert table.label.tolist() == tables["tutorial"].label.tolist()
         assert table.sequence_length == 20
 
 
@@ -117,7 +117,7 @@ def test_parameters_are_counted_as_by_hand(children: dict[str, Run]) -> None:
     # 7 units of a dense layer (d u + u + u + 1 = 43; 6 give 37),
     # 2 of a GRU (3 (8 + 4 + 4) + 3 = 51; 1 gives 23), 1 of an LSTM (4 (4 + 1 + 1) + 2 = 26; 2 give 59).
     expected = {
-        "seed": v * d + 41, "majority": 1, "tfidf": v - 4 + 1,
+        "tutorial": v * d + 41, "majority": 1, "tfidf": v - 4 + 1,
         "embeddings": v * d + 43, "gru": v * d + 51, "lstm": v * d + 26,
     }  # fmt: skip
     assert {name: run.data.metrics["model/parameters"] for name, run in children.items()} == expected
@@ -127,7 +127,7 @@ def test_parameters_are_counted_as_by_hand(children: dict[str, Run]) -> None:
 def test_a_baseline_s_run_holds_what_a_network_s_does(
     name: str, children: dict[str, Run], client: MlflowClient, tables: dict[str, ScoreTable]
 ) -> None:
-    run, network = children[name], children["seed"]
+    run, network = children[name], children["tutorial"]
     by_epoch = set() if name not in ("majority", "tfidf") else {
         "train/loss", "train/accuracy", "train/learning_rate", "train/reviews_per_second", "train/epochs",
         "train/kept_epoch", "val/best_epoch", "time/epoch",
@@ -152,7 +152,7 @@ def test_the_parent_holds_accuracy_and_difference_of_each(
     name: str, result: BaselinesResult, client: MlflowClient, tables: dict[str, ScoreTable]
 ) -> None:
     parent = client.get_run(result.run_id).data
-    mine, network = tables[name].right, tables["seed"].right
+    mine, network = tables[name].right, tables["tutorial"].right
     assert parent.metrics[f"test/accuracy_{name}"] == mine.mean()
     assert parent.metrics[f"test/difference_{name}"] == pytest.approx(mine.mean() - network.mean())
     assert parent.metrics[f"test/p_value_{name}"] == compare(mine, network).p_value
@@ -167,7 +167,7 @@ def test_the_description_has_a_line_a_model_and_prefect_shows_it(
     rows = takewhile(lambda line: line.startswith("|"), lines[lines.index(TOP) + 2 :])
     rows = list(rows)
     assert [row.split(" | ")[0] for row in rows] == ["| seed\\*", *(f"| {name}" for name in NAMES)]
-    mine, network = tables["majority"].right, tables["seed"].right
+    mine, network = tables["majority"].right, tables["tutorial"].right
     low, high = score_interval(int((mine & ~network).sum()), int((network & ~mine).sum()), len(mine))
     assert f"({100 * low:+.2f} to {100 * high:+.2f})" in rows[1]
     assert "report.html" in {entry.path for entry in client.list_artifacts(result.run_id)}
@@ -190,7 +190,7 @@ def test_one_that_fails_fails_the_set_and_those_before_it_stay(
         baselines(CONFIG, "sample", 0, ["lstm", "tfidf", "majority"])
     found = connect(world.settings).search_runs(["1"])
     assert {(run.data.tags["kind"], run.data.tags["recipe"]): run.info.status for run in found} == {
-        ("baselines", "seed"): "FAILED", ("baseline", "seed"): "FINISHED",
+        ("baselines", "tutorial"): "FAILED", ("baseline", "tutorial"): "FINISHED",
         ("baseline", "majority"): "FINISHED", ("baseline", "tfidf"): "FAILED",
     }  # fmt: skip
     assert list((world.root / "data" / "work").glob("*/*")) == []
