@@ -84,7 +84,7 @@ def schedule(
     console.set_up(debug=debug)
     from hashlib import sha256
 
-    from flows.deployments import deployments
+    from flows.schedules import deployments
     from sentiflow.settings import load_settings
 
     options = {
@@ -169,8 +169,8 @@ def _serve(table: "list[Deployment]", server: "Server", settings: "Settings") ->
 
     from sentiflow.children import mark_children
     from sentiflow.orchestration.deployments import apply
+    from sentiflow.orchestration.due_runs import close_orphaned, due_runs, run_until_signal
     from sentiflow.orchestration.repair import close_killed
-    from sentiflow.orchestration.schedule import close_orphaned, due_runs, run_until_signal
 
     began = datetime.now(UTC)
     with get_client(sync_client=True) as client:

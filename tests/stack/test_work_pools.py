@@ -15,7 +15,7 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import Automation, EventTrigger
 from prefect.settings import PREFECT_API_URL
 
-from flows.deployments import FILE, deployments
+from flows.schedules import FILE, deployments
 from sentiflow.settings import Settings
 from tests.world import ROOT
 

@@ -6,7 +6,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from flows.cli.schedule import parameters_of
-from flows.deployments import deployments
+from flows.schedules import deployments
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import Applied, apply
 from sentiflow.orchestration.flow_runs import start

@@ -11,7 +11,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import AwaitingRetry, Running, Scheduled
 
 from sentiflow.orchestration.deployments import Applied, Deployment, Schedule, apply
-from sentiflow.orchestration.schedule import due_runs
+from sentiflow.orchestration.due_runs import due_runs
 
 HOURLY = IntervalSchedule(interval=timedelta(hours=1))
 

@@ -4,7 +4,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Pending, Running
 
 from sentiflow.orchestration.deployments import Deployment, apply
-from sentiflow.orchestration.schedule import close_orphaned
+from sentiflow.orchestration.due_runs import close_orphaned
 
 
 def test_runs_that_were_begun_are_crashed_and_those_that_wait_go_on_waiting(client: SyncPrefectClient) -> None:

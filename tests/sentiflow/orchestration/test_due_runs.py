@@ -10,10 +10,10 @@ from tests.world import World
 
 PATIENCE_OF_NONE = """\
 from flows.cli.console import exit_code, report
-from sentiflow.orchestration import schedule as run_deployments
-run_deployments._PATIENCE_SECONDS = 0.0
+from sentiflow.orchestration import due_runs
+due_runs._PATIENCE_SECONDS = 0.0
 try:
-    run_deployments.run_until_signal([], lambda: print("asked to end"))
+    due_runs.run_until_signal([], lambda: print("asked to end"))
 except Exception as err:
     report(err, debug=False)
     raise SystemExit(exit_code(err))

@@ -1,4 +1,4 @@
-"""A schedule at work: missed times, runs of deployments, runs whose process was killed."""
+"""Due runs of deployments: missed times are caught up, runs are started, those of a killed schedule are closed."""
 
 import asyncio
 import logging

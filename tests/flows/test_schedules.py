@@ -7,7 +7,7 @@ import pytest
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
 
-from flows.deployments import FILE, deployments
+from flows.schedules import FILE, deployments
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import NAME, Deployment, load_flow
 from sentiflow.orchestration.flow_runs import FLOWS
