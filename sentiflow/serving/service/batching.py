@@ -1,7 +1,7 @@
-"""One thread that scores whatever waits in one call; the event loop never computes.
+"""One thread that scores all waiting texts in one call; the event loop never computes.
 
-While it works, further requests gather, and become the next batch: an idle service adds no delay, a busy one
-shares the network's steps among many texts.
+Requests that arrive while it works become the next batch: an idle service adds no delay, a busy one shares the
+network's steps among many texts.
 """
 
 import asyncio
@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sentiflow.serving.service.metrics import Metrics
-from sentiflow.serving.service.schemas import Loaded
+from fastapi import HTTPException
+
+from sentiflow.serving.service.champion import Loaded
+from sentiflow.serving.service.middleware import SOON, Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +28,19 @@ _CHARACTERS = 500_000
 _ALONE = 32
 
 
-class QueueFullError(Exception):
-    """So many texts wait that no more may."""
+class QueueFullError(HTTPException):
+    """Too many texts wait already."""
+
+    def __init__(self) -> None:
+        super().__init__(429, "Too many texts wait already; come back in a second.", SOON)
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
-    """What somebody waits for.
+class _Pending:
+    """What a request waits for.
 
     Attributes:
-        loaded: who was the champion when the request came; it answers.
+        loaded: the champion when the request came; it answers.
         work: what to do with it; None to score ``texts``.
     """
 
@@ -52,10 +57,10 @@ class _Job:
 class Batcher:
     """A bounded queue, and the thread that empties it."""
 
-    def __init__(self, most_waiting: int, metrics: Metrics) -> None:
-        self._most, self._metrics = most_waiting, metrics
-        self._jobs: deque[_Job] = deque()  # to be scored together
-        self._alone: deque[_Job] = deque()  # one at a time, in turns with a batch of the others
+    def __init__(self, max_waiting: int, metrics: Metrics) -> None:
+        self._max, self._metrics = max_waiting, metrics
+        self._jobs: deque[_Pending] = deque()  # to be scored together
+        self._alone: deque[_Pending] = deque()  # one at a time, in turns with a batch of the others
         self._alone_next = False
         self._waiting = 0  # texts
         self._closed = False
@@ -64,7 +69,7 @@ class Batcher:
         metrics.waiting.set_function(lambda: self._waiting)
 
     def start(self) -> None:
-        """Begin to score."""
+        """Start to score."""
         self._thread.start()
 
     def close(self) -> None:
@@ -97,11 +102,11 @@ class Batcher:
     ) -> "asyncio.Future[Any]":
         answer = asyncio.get_running_loop().create_future()
         with self._changed:
-            queue, most = (self._jobs, self._most) if work is None else (self._alone, _ALONE)
-            if self._closed or self._waiting + len(texts) > self._most or len(queue) >= most:
+            queue, most = (self._jobs, self._max) if work is None else (self._alone, _ALONE)
+            if self._closed or self._waiting + len(texts) > self._max or len(queue) >= most:
                 raise QueueFullError
             self._waiting += len(texts)
-            queue.append(_Job(loaded, texts, work, answer))
+            queue.append(_Pending(loaded, texts, work, answer))
             self._changed.notify()
         return answer
 
@@ -111,7 +116,7 @@ class Batcher:
             if wanted:
                 _deliver(wanted, self._results(wanted))
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[_Pending]:
         """Wait for a job, and take with it those that can be scored in the same call; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._alone or self._closed)
@@ -124,8 +129,8 @@ class Batcher:
             self._waiting -= sum(len(job.texts) for job in taken)
             return taken
 
-    def _batch(self) -> list[_Job]:
-        taken: list[_Job] = []
+    def _batch(self) -> list[_Pending]:
+        taken: list[_Pending] = []
         texts = characters = 0
         while self._jobs:
             job = self._jobs[0]
@@ -135,7 +140,7 @@ class Batcher:
             taken.append(self._jobs.popleft())
         return taken
 
-    def _results(self, jobs: Sequence[_Job]) -> list[Any]:
+    def _results(self, jobs: Sequence[_Pending]) -> list[Any]:
         """What each job gives: its result, or the exception that came instead."""
         self._metrics.texts.inc(sum(len(job.texts) for job in jobs))
         try:
@@ -146,14 +151,14 @@ class Batcher:
             logger.exception("A batch of %d requests failed", len(jobs))
             return [err] * len(jobs)
 
-    def _scores(self, jobs: Sequence[_Job]) -> list[Any]:
+    def _scores(self, jobs: Sequence[_Pending]) -> list[Any]:
         texts = [text for job in jobs for text in job.texts]
         self._metrics.batches.observe(len(texts))
         scores = iter(jobs[0].loaded.scorer.score(texts, threads=1).tolist())
         return [[next(scores) for _ in job.texts] for job in jobs]
 
 
-def _deliver(jobs: Sequence[_Job], results: Sequence[Any]) -> None:
+def _deliver(jobs: Sequence[_Pending], results: Sequence[Any]) -> None:
     """Hand results over to the event loop, all in one call."""
 
     def hand_over() -> None:

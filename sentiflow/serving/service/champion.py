@@ -1,25 +1,83 @@
-"""The champion, followed: a thread looks for a new one, loads it, and swaps one reference."""
+"""The champion in use: a thread checks the registry, loads a new one, and swaps one reference."""
 
 import logging
 import threading
 import time
 from dataclasses import dataclass
 
-from sentiflow.serving.service.metrics import Metrics
-from sentiflow.serving.service.schemas import Champion, Loaded, Source, load
+import numpy as np
+
+from sentiflow.errors import WorldError
+from sentiflow.scoring import TextScorer
+from sentiflow.serving.service.middleware import Metrics
+from sentiflow.settings import Settings
+from sentiflow.tracking.versions import Champion, find_champion, load_scorer
 
 logger = logging.getLogger(__name__)
 
-_LONGEST = 60.0  # seconds between two attempts at files that cannot be loaded
+_TEST_TEXT = "A quiet film that stays with you, although the ending was a mess."
+_MAX_SECONDS = 60.0  # between two attempts to load files that cannot be loaded
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A champion, ready to score."""
+
+    champion: Champion
+    scorer: TextScorer
+
+
+class Registry:
+    """The champion of one registered model; both calls may take seconds and may raise.
+
+    Attributes:
+        absent: message for clients while there is no champion.
+    """
+
+    def __init__(self, settings: Settings, name: str | None) -> None:
+        self._settings, self._name = settings, name
+        self._seen = False
+        dataset = f" --dataset {name.removesuffix('-sentiment')}" if name else ""
+        self.absent = (
+            f"No version of {name or 'the model'} is in use yet. "
+            f"Put one in use: sentiflow promote{dataset} (after sentiflow train, if there is none)."
+        )
+
+    def find(self) -> Champion | None:
+        """Find the champion; None when no version is in use.
+
+        Raises:
+            UsageError: no model was named, and there are several.
+            WorldError: the store cannot be read, or it was there once and is gone.
+        """
+        file = self._settings.sqlite_file
+        if self._seen and file is not None and not file.is_file():
+            raise WorldError(f"The store {file} is gone.", "Put it back, or restart the service.")
+        champion = find_champion(self._settings, self._name)
+        self._seen = self._seen or champion is not None
+        return champion
+
+    def load(self, champion: Champion) -> Loaded:
+        """Load a champion, and score and explain a text, so that no request is the first.
+
+        Raises:
+            ValueError: the two scores of the text differ, or are no probability.
+            Exception: whatever loading raises.
+        """
+        scorer = load_scorer(self._settings, champion.version)
+        (score,), explained = scorer.score([_TEST_TEXT], threads=1), scorer.explain(_TEST_TEXT).score
+        if not 0 <= score <= 1 or not np.isclose(score, explained, rtol=0, atol=1e-9):
+            raise ValueError(f"a text scores {score}, and {explained} word by word")
+        return Loaded(champion, scorer)
 
 
 @dataclass(frozen=True)
 class State:
-    """What there is at one moment, replaced as a whole.
+    """State of the service at one moment, replaced as a whole.
 
     Attributes:
-        loaded: who answers; None when nobody does.
-        problem: what is the matter, for whoever asks; empty when nothing is.
+        loaded: the version that answers; None when none does.
+        problem: message for clients; empty when all is well.
     """
 
     loaded: Loaded | None
@@ -27,78 +85,80 @@ class State:
 
 
 class Watcher:
-    """Looks at the registry every some seconds; requests read ``state`` once and keep what they read.
+    """Checks the registry regularly; a request reads ``state`` once and keeps what it read.
 
     Attributes:
-        state: who answers now.
-        looked: set after the first look.
+        checked: set after the first check.
     """
 
-    def __init__(self, source: Source, seconds: float, metrics: Metrics) -> None:
-        self.state = State(None, "The service has not looked at the registry yet.")
-        self.looked = threading.Event()
-        self._source, self._seconds, self._metrics = source, seconds, metrics
+    def __init__(self, registry: Registry, seconds: float, metrics: Metrics) -> None:
+        self.state = State(None, "The service has not checked the registry yet.")
+        self.checked = threading.Event()
+        self._registry, self._seconds, self._metrics = registry, seconds, metrics
         self._broken: Champion | None = None
-        self._failures, self._again = 0, 0.0
+        self._failures, self._retry_at = 0, 0.0
         self._stopped = threading.Event()
-        # A daemon: a registry that does not answer must not hold the end of the process up.
+        # A daemon: a registry that does not answer must not delay the end of the process.
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start to check."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; a look that has begun may still end, or end with the process."""
+        """Check no more; a check under way may still end, or end with the process."""
         self._stopped.set()
         self._thread.join(1)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self.look()
-            self.looked.set()
+            self._check()
+            self.checked.set()
             self._stopped.wait(self._seconds)
 
-    def look(self) -> None:
-        """Look once; whatever fails, the one that answers goes on."""
+    def _check(self) -> None:
+        """Check once; whatever fails, the version that answers stays."""
         try:
-            found = self._source.find()
+            found = self._registry.find()
         except Exception as err:  # noqa: BLE001 - a registry can fail in any way, and the service must outlive it
-            self._metrics.failures.labels("find").inc()
-            self._keep("The registry cannot be read", err)
+            self._fail("find", "The registry cannot be read", err)
             return
         loaded = self.state.loaded
         if found is None:
-            self._become(State(None, self._source.absent), self._source.absent)
+            self._set(State(None, self._registry.absent), self._registry.absent)
         elif loaded is not None and found == loaded.champion:
-            self._become(State(loaded, ""), f"{found.name} version {found.number} answers, all is well again.")
-        elif found != self._broken or time.monotonic() >= self._again:
-            self._take(found)
+            self._set(State(loaded, ""), f"{_name(found)} answers, all is well again.")
+        elif found != self._broken or time.monotonic() >= self._retry_at:
+            self._load(found)
 
-    def _take(self, found: Champion) -> None:
+    def _load(self, found: Champion) -> None:
         try:
-            loaded = load(self._source, found)
+            loaded = self._registry.load(found)
         except Exception as err:  # noqa: BLE001 - files can be broken in any way, and the service must outlive it
-            self._metrics.failures.labels("load").inc()
             self._failures = self._failures + 1 if found == self._broken else 1
             self._broken = found
-            self._again = time.monotonic() + min(self._seconds * 2**self._failures, _LONGEST)
-            self._keep(f"{found.name} version {found.number} is the champion, but cannot be loaded", err)
+            self._retry_at = time.monotonic() + min(self._seconds * 2**self._failures, _MAX_SECONDS)
+            self._fail("load", f"{_name(found)} is the champion, but cannot be loaded", err)
             return
         self._broken = None
         self._metrics.loads.inc()
-        self._become(State(loaded, ""), f"{found.name} version {found.number} answers from now on.")
+        self._set(State(loaded, ""), f"{_name(found)} answers from now on.")
 
-    def _keep(self, problem: str, err: Exception) -> None:
-        """Go on as before; the reason, which may name places, goes to the log alone."""
+    def _fail(self, stage: str, problem: str, err: Exception) -> None:
+        """Keep the version that answers; the reason, which may name paths, goes to the log alone."""
+        self._metrics.failures.labels(stage).inc()
         loaded = self.state.loaded
-        rest = f"version {loaded.champion.number} goes on answering" if loaded else "look at the service's log"
+        rest = f"version {loaded.champion.version.number} goes on answering" if loaded else "see the service's log"
         reason = (str(err).splitlines() or [type(err).__name__])[0]
-        self._become(State(loaded, f"{problem}; {rest}."), f"{problem}: {reason}")
+        self._set(State(loaded, f"{problem}; {rest}."), f"{problem}: {reason}")
 
-    def _become(self, state: State, told: str) -> None:
-        """Take over a state, and log what is told if it is another one."""
+    def _set(self, state: State, message: str) -> None:
+        """Replace the state, and log the message if it has changed."""
         if state != self.state:
-            logger.log(logging.WARNING if state.problem else logging.INFO, "%s", told)
-            self._metrics.show_model(state.loaded.champion if state.loaded else None)
+            logger.log(logging.WARNING if state.problem else logging.INFO, "%s", message)
+            self._metrics.show_model(state.loaded.champion.version if state.loaded else None)
             self.state = state
+
+
+def _name(champion: Champion) -> str:
+    return f"{champion.version.name} version {champion.version.number}"

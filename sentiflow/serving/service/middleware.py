@@ -1,24 +1,73 @@
-"""Middleware: allowed hosts and origins, limits of request bodies, metrics and refusals of every request."""
+"""What surrounds the paths: metrics, allowed hosts and origins, limits of request bodies."""
 
 import asyncio
 import ipaddress
-import logging
+import re
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI, HTTPException
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+)
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
-from sentiflow.serving.service.metrics import Metrics
-from sentiflow.serving.service.schemas import CLOSE, SMALL, SOON, Refusal
+from sentiflow.serving.service.schemas import SMALL
+from sentiflow.tracking.types import Version
 
-_ELSEWHERE = (b"cross-site", b"same-site")
+SOON = {"Retry-After": "1"}
+CLOSE = {"Connection": "close"}
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """Prometheus metrics of the service; their labels have few values."""
+
+    def __init__(self) -> None:
+        self.registry = own = CollectorRegistry()
+        ProcessCollector(registry=own)
+        self.requests = Counter("sentiflow_http_requests", "Requests answered.", ("path", "status"), registry=own)
+        self.seconds = Histogram(
+            "sentiflow_http_request_seconds", "From request to answer.", ("path",), buckets=_SECONDS, registry=own
+        )
+        self.texts = Counter("sentiflow_texts_scored", "Texts scored or explained.", registry=own)
+        self.batches = Histogram("sentiflow_batch_texts", "Texts in one call.", buckets=_TEXTS, registry=own)
+        self.waiting = Gauge("sentiflow_queue_texts", "Texts in the queue.", registry=own)
+        self.kept = Counter("sentiflow_texts_kept", "Texts written to the log for monitoring.", registry=own)
+        self.not_kept = Counter(
+            "sentiflow_texts_not_kept", "Texts that the log for monitoring did not take.", registry=own
+        )
+        self.loads = Counter("sentiflow_champion_loads", "Champions loaded.", registry=own)
+        self.failures = Counter(
+            "sentiflow_champion_failures", "Failed checks of the registry, or loads.", ("stage",), registry=own
+        )
+        for stage in ("find", "load"):
+            self.failures.labels(stage)  # shown as 0 before the first failure
+        self._model = Gauge("sentiflow_model_info", "1 for the version in use.", ("name", "version"), registry=own)
+        self._ready = Gauge("sentiflow_ready", "1 while a champion answers, else 0.", registry=own)
+
+    def show_model(self, version: Version | None) -> None:
+        """Show the version that answers, and no other."""
+        self._model.clear()
+        self._ready.set(version is not None)
+        if version is not None:
+            self._model.labels(version.name, str(version.number)).set(1)
 
 
 class Origins:
-    """Refuses requests that a page of another site, or a browser under an unknown name, has sent."""
+    """Refuses requests that a page of another site, or a browser under an unknown host name, has sent."""
 
     def __init__(self, listener: socket.socket, names: Iterable[str]) -> None:
         """Allow this machine's own names, and some besides.
@@ -36,26 +85,27 @@ class Origins:
         self._names = {"localhost", "127.0.0.1", "::1", own.lower(), *(name.strip("[]").lower() for name in names)}
 
     def check(self, method: str, headers: Mapping[bytes, bytes]) -> None:
-        """Let a request pass, or not.
+        """Check the headers of a request.
 
         Raises:
-            Refusal: 421, the service does not have this name; 403, another site's page asks.
+            HTTPException: 421, the service does not have this name; 403, another site's page asks.
         """
         host = headers.get(b"host")  # HTTP/1.0 may leave it out; browsers do not
-        if host is not None and not self._is_here(_name(host.decode("latin-1"))):
-            raise Refusal(421, "The service is not known by this host name; see SENTIFLOW_SERVE_HOSTS.")
+        if host is not None and not self._is_here(host.decode("latin-1").lower()):
+            raise HTTPException(421, "The service is not known by this host name; see SENTIFLOW_SERVE_HOSTS.")
         origin = headers.get(b"origin", b"").lower()
-        if origin and (host is None or origin not in (b"http://" + host.lower(), b"https://" + host.lower())):
-            raise _foreign()
-        if headers.get(b"sec-fetch-site") in _ELSEWHERE and not _is_link(method, headers):
-            raise _foreign()
+        own = () if host is None else (b"http://" + host.lower(), b"https://" + host.lower())
+        elsewhere = headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
+        if (elsewhere and not _is_link(method, headers)) or (origin and origin not in own):
+            raise HTTPException(403, "Pages of other sites may not use this service.")
 
-    def _is_here(self, name: str) -> bool:
-        return name in self._names or (self._every_address and _is_address(name))
+    def _is_here(self, host: str) -> bool:
+        match = _HOST.fullmatch(host)
+        name = match and (match[1] or match[2])
+        return name in self._names or (self._every_address and _is_address(name or ""))
 
 
-def _foreign() -> Refusal:
-    return Refusal(403, "Pages of other sites may not use this service.")
+_HOST = re.compile(r"(?:\[(.+)\]|([^:]+))(?::\d+)?")  # with brackets (IPv6) or without, and a port
 
 
 def _is_address(name: str) -> bool:
@@ -66,175 +116,14 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _name(host: str) -> str:
-    """The host of a Host header, without port and brackets; empty for anything malformed."""
-    name, colon, port = host.lower().rpartition(":")
-    if not colon or "]" in port:
-        name, port = host.lower(), "0"
-    if not port.isdecimal():
-        return ""
-    if name.startswith("[") and name.endswith("]"):
-        return name[1:-1]
-    return "" if ":" in name else name
-
-
 def _is_link(method: str, headers: Mapping[bytes, bytes]) -> bool:
     """Whether a person follows a link to a page here: it replaces the other site's page, which learns nothing."""
     shown = headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")
     return method == "GET" and shown == (b"navigate", b"document")
 
 
-_TOGETHER = 8  # bodies of full size that may be in memory at a time
-# Who sends too much is listened to for a while: most clients read an answer only once they have sent everything.
-_DRAIN_SECONDS, _SILENT_SECONDS = 10.0, 0.3
-
-
-class _Gone(Exception):  # noqa: N818 - no error: the client went away
-    """Nobody waits for an answer any more."""
-
-
-@dataclass(eq=False)
-class _Upload:
-    """A body as far as it has arrived.
-
-    Attributes:
-        room: bytes of the shared memory that it takes.
-        timer: ends the wait for more.
-        dropped: its memory was needed for a faster one.
-    """
-
-    body: bytearray = field(default_factory=bytearray)
-    room: int = 0
-    timer: asyncio.Timeout | None = None
-    began: float = field(default_factory=time.monotonic)
-    dropped: bool = False
-
-    @property
-    def pace(self) -> float:
-        """Bytes a second."""
-        return len(self.body) / max(time.monotonic() - self.began, 1e-6)
-
-
-class Uploads:
-    """ASGI middleware that reads a body whole before the application sees the request.
-
-    More than ``most`` bytes: 413. Less than 64,000 bytes, and not the end, within ``seconds``: 408. Larger bodies
-    share a bounded room; when it is full, the slowest of those that still arrive gets 429. Smaller ones need none:
-    what bounds these is the number of connections.
-    """
-
-    def __init__(self, app: ASGIApp, most: int, seconds: float) -> None:
-        self._app, self._most, self._seconds = app, most, seconds
-        self._room = _TOGETHER * most
-        self._arriving: set[_Upload] = set()  # that have some of the room
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read, then hand on."""
-        upload = _Upload()
-        try:
-            await self._read(scope, receive, upload)
-            body = bytes(upload.body)
-            upload.body.clear()
-            await self._app(scope, _replay(body, receive), send)
-        except Refusal as refusal:
-            await refusal.send(scope, receive, send)
-        except _Gone:
-            return
-        finally:
-            self._free(upload)
-
-    async def _read(self, scope: Scope, receive: Receive, upload: _Upload) -> None:
-        headers = dict(scope["headers"])
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared[:20]) > self._most:
-            if b"expect" not in headers:
-                await _drain(receive)
-            raise self._too_large()
-        try:
-            async with asyncio.timeout(self._seconds) as timer:
-                upload.timer = timer
-                while await self._read_on(receive, upload):
-                    pass
-        except TimeoutError as err:
-            if not upload.dropped:
-                told = f"The body is too slow: {SMALL} bytes of it took longer than {self._seconds:g} s."
-                raise Refusal(408, told, CLOSE) from err
-        finally:
-            self._arriving.discard(upload)
-        if upload.dropped:
-            await _drain(receive)
-            raise Refusal(429, "Too many large requests at once; come back in a second.", {**SOON, **CLOSE})
-        if len(upload.body) > self._most:
-            self._free(upload)
-            await _drain(receive)
-            raise self._too_large()
-
-    async def _read_on(self, receive: Receive, upload: _Upload) -> bool:
-        """Whether there is more to read."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        steps = len(upload.body) // SMALL
-        upload.body += message.get("body", b"")
-        if len(upload.body) > self._most:
-            return False
-        if len(upload.body) > SMALL:
-            self._take_room(upload)
-        if upload.timer is not None and len(upload.body) // SMALL > steps:
-            upload.timer.reschedule(asyncio.get_running_loop().time() + self._seconds)
-        return bool(message.get("more_body")) and not upload.dropped
-
-    def _take_room(self, upload: _Upload) -> None:
-        """Make room for what has arrived, if need be by dropping the slowest, which may be this one."""
-        self._arriving.add(upload)
-        while not upload.dropped and self._room < len(upload.body) - upload.room:
-            slowest = min(self._arriving, key=lambda each: each.pace)
-            slowest.dropped = True
-            self._free(slowest)
-            if slowest is not upload and slowest.timer is not None and not slowest.timer.expired():
-                slowest.timer.reschedule(0)
-        if not upload.dropped:
-            self._room -= len(upload.body) - upload.room
-            upload.room = len(upload.body)
-
-    def _free(self, upload: _Upload) -> None:
-        self._arriving.discard(upload)
-        self._room += upload.room
-        upload.room = 0
-        upload.body.clear()
-
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"Expected at most {self._most} bytes; send fewer texts at a time.", CLOSE)
-
-
-async def _drain(receive: Receive) -> None:
-    """Throw away what still comes, until it pauses, ends, or has taken too long."""
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while True:
-                message = await asyncio.wait_for(receive(), _SILENT_SECONDS)
-                if message["type"] == "http.disconnect":
-                    raise _Gone
-                if not message.get("more_body"):
-                    return
-    except TimeoutError:
-        return
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body in one message; then whatever the server has to say."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return again
-
-
-logger = logging.getLogger(__name__)
-
 OTHER = "other"  # the one label of all paths that do not exist
-GONE = 499  # counted for those who went away before they got an answer
+GONE = 499  # counted for clients that went away before they got an answer
 
 _POLICY = b"content-security-policy"
 _HEADERS = [
@@ -245,79 +134,170 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 ]
-_NOTHING = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
 
 
 class Edge:
-    """ASGI middleware around everything.
+    """ASGI middleware around everything: checks origins, adds headers, counts.
 
-    A HEAD is answered as its GET, whose body the server leaves out. OPTIONS names the methods, and allows no other
-    site anything.
+    A HEAD is answered as its GET, whose body the server leaves out. Once the service is ending, each connection is
+    closed after its answer.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        methods: Mapping[str, Collection[str]],
-        origins: Origins,
-        metrics: Metrics,
-        ending: Callable[[], bool],
-    ) -> None:
+    def __init__(self, app: FastAPI, origins: Origins, metrics: Metrics, ending: Callable[[], bool]) -> None:
         self._app, self._origins, self._metrics, self._ending = app, origins, metrics, ending
-        self._methods = {path: _allowed(given) for path, given in methods.items()}
+        self._paths = {route.path for route in app.routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and count."""
         began, status = time.perf_counter(), GONE
-        path = scope["path"] if scope["path"] in self._methods else OTHER
+        path = scope["path"] if scope["path"] in self._paths else OTHER
 
-        async def note(message: Message) -> None:
+        async def complete(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _completed(message.get("headers", []))
-                if self._ending():  # nobody should ask again on a connection that is about to go
-                    message["headers"].append((b"connection", b"close"))
+                message["headers"] = headers = [*message.get("headers", []), *_HEADERS]
+                if all(name != _POLICY for name, _ in headers):  # a page brings a policy of its own
+                    headers.append((_POLICY, b"default-src 'none'; frame-ancestors 'none'"))
+                if self._ending():
+                    headers.append((b"connection", b"close"))
             await send(message)
 
         try:
-            await self._answer(path, scope, receive, note)
-        except Refusal as refusal:
-            await refusal.send(scope, receive, note)
+            self._check(scope)
+            app_scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await self._app(app_scope, receive, complete)
+        except HTTPException as err:
+            await _refusal(err)(scope, receive, complete)
         except asyncio.CancelledError:
             if status == GONE:  # the service ends, and has waited long enough
-                await Refusal(503, "The service is ending; ask again.", SOON).send(scope, receive, note)
-        except Exception:
-            if status != GONE:
-                raise  # the server closes the connection: what was sent may be half an answer
-            logger.exception("A request to %s failed", path)
-            await Refusal(500, "The service failed; its log says how.").send(scope, receive, note)
+                ending = HTTPException(503, "The service is ending; ask again.", SOON)
+                await _refusal(ending)(scope, receive, complete)
         finally:
-            self._metrics.answered(path, status, time.perf_counter() - began)
+            self._metrics.requests.labels(path, str(status)).inc()
+            self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
 
-    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, method = dict(scope["headers"]), scope["method"]
+    def _check(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
         if b"transfer-encoding" in headers and b"content-length" in headers:  # RFC 9112, 6.1: perhaps two requests
-            raise Refusal(400, "Expected Content-Length or Transfer-Encoding, got both.", CLOSE)
-        self._origins.check(method, headers)
-        allowed = self._methods.get(path)
-        if allowed is None:
-            raise Refusal(404, "There is no such path; /docs lists those that there are.")
-        if method == "OPTIONS":
-            await Response(status_code=204, headers={"Allow": ", ".join(allowed)})(scope, receive, send)
-        elif method not in allowed:
-            names = ", ".join(allowed)
-            raise Refusal(405, f"This path takes {names}.", {"Allow": names})
-        else:
-            await self._app({**scope, "method": "GET"} if method == "HEAD" else scope, receive, send)
+            raise HTTPException(400, "Expected Content-Length or Transfer-Encoding, got both.", CLOSE)
+        self._origins.check(scope["method"], headers)
 
 
-def _allowed(methods: Collection[str]) -> list[str]:
-    head = ["HEAD"] if "GET" in methods else []
-    return sorted({*methods, *head, "OPTIONS"})
+def _refusal(err: HTTPException) -> Response:
+    return JSONResponse({"detail": err.detail}, err.status_code, err.headers)
 
 
-def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """With what is missing; a page brings a policy of its own."""
-    policy = [] if any(name == _POLICY for name, _ in headers) else [_NOTHING]
-    return [*headers, *_HEADERS, *policy]
+_TOGETHER = 8  # bodies of full size that may be in memory at a time
+# Clients that send too much are read for a while: most read an answer only once they have sent everything.
+_DRAIN_SECONDS, _SILENT_SECONDS = 10.0, 0.3
+
+
+@dataclass(eq=False)
+class _Upload:
+    """A body as far as it has arrived.
+
+    Attributes:
+        timer: ends the wait for more.
+        arriving: more may come.
+        dropped: its memory was needed for a faster one.
+    """
+
+    timer: asyncio.Timeout
+    body: bytearray = field(default_factory=bytearray)
+    began: float = field(default_factory=time.monotonic)
+    arriving: bool = True
+    dropped: bool = False
+
+    @property
+    def pace(self) -> float:
+        """Bytes a second."""
+        return len(self.body) / max(time.monotonic() - self.began, 1e-6)
+
+
+class Uploads:
+    """Reads bodies of requests, and limits their size, their pace and the memory that they take together.
+
+    More than ``max_bytes``: 413. Less than 64,000 bytes, and not the end, within ``seconds``: 408. Larger bodies
+    share bounded memory; when it is full, the slowest of those that still arrive gets 429. Smaller ones need none:
+    the number of connections bounds them.
+    """
+
+    def __init__(self, max_bytes: int, seconds: float = 5.0) -> None:
+        self._max_bytes, self._seconds = max_bytes, seconds
+        self._large: set[_Upload] = set()
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytearray]:
+        """Read a body; its share of the memory is free again at the end of the block.
+
+        Raises:
+            HTTPException: 408, 413 or 429.
+            ClientDisconnect: nobody waits for an answer any more.
+        """
+        upload = _Upload(asyncio.timeout(self._seconds))
+        try:
+            await self._read(request, upload)
+            yield upload.body
+        finally:
+            self._large.discard(upload)
+
+    async def _read(self, request: Request, upload: _Upload) -> None:
+        if int(request.headers.get("content-length", 0)) > self._max_bytes:
+            if "expect" not in request.headers:
+                await _drain(request)
+            raise self._too_large()
+        try:
+            async with upload.timer:
+                async for chunk in request.stream():
+                    self._add(chunk, upload)
+                    if upload.dropped or len(upload.body) > self._max_bytes:
+                        break
+        except TimeoutError as err:
+            if not upload.dropped:
+                message = f"The body is too slow: {SMALL} bytes of it took longer than {self._seconds:g} s."
+                raise HTTPException(408, message, CLOSE) from err
+        finally:
+            upload.arriving = False
+        if upload.dropped or len(upload.body) > self._max_bytes:
+            upload.body.clear()
+            await _drain(request)
+            if upload.dropped:
+                raise HTTPException(429, "Too many large requests at once; come back in a second.", SOON | CLOSE)
+            raise self._too_large()
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"Expected at most {self._max_bytes} bytes; send fewer texts at a time.", CLOSE)
+
+    def _add(self, chunk: bytes, upload: _Upload) -> None:
+        steps = len(upload.body) // SMALL
+        upload.body += chunk
+        if len(upload.body) // SMALL > steps:
+            upload.timer.reschedule(asyncio.get_running_loop().time() + self._seconds)
+        if SMALL < len(upload.body) <= self._max_bytes:
+            self._large.add(upload)
+            self._limit_memory()
+
+    def _limit_memory(self) -> None:
+        """Drop the slowest of the bodies that still arrive until all large ones fit into the memory."""
+        while sum(len(each.body) for each in self._large) > _TOGETHER * self._max_bytes:
+            slowest = min((each for each in self._large if each.arriving), key=lambda each: each.pace)
+            slowest.dropped = True
+            slowest.body.clear()
+            self._large.discard(slowest)
+            if not slowest.timer.expired():
+                slowest.timer.reschedule(0)
+
+
+async def _drain(request: Request) -> None:
+    """Discard what still comes, until it pauses, ends, or has taken too long."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while True:
+                message = await asyncio.wait_for(request.receive(), _SILENT_SECONDS)
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                if not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return

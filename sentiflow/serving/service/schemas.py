@@ -1,255 +1,125 @@
-"""Requests and answers of the service: schemas, reading of bodies, refusals."""
+"""Bodies of requests, read as strict JSON, and models of the answers."""
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import numpy as np
+from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from pydantic.config import JsonDict
 
-from sentiflow.scoring import TextScorer, Word
+from sentiflow.scoring import Word
 
-Detail = str | Sequence[Mapping[str, Any]]
-
-SOON = {"Retry-After": "1"}
-CLOSE = {"Connection": "close"}
-
-
-class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
-    """Ends a request with a status and its reason."""
-
-    def __init__(self, status: int, detail: Detail, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status)
-        self.status, self.detail, self.headers = status, detail, headers
-
-    @property
-    def response(self) -> Response:
-        """The answer."""
-        content = json.dumps({"detail": self.detail}, ensure_ascii=False)
-        return Response(content, self.status, dict(self.headers or {}), "application/json")
-
-    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer outside of a framework."""
-        await self.response(scope, receive, send)
-
-
-def invalid(message: str, kind: str, *where: str | int) -> Refusal:
-    """A body that says something wrong: 422 in the shape of FastAPI's own."""
-    return Refusal(422, [{"loc": ["body", *where], "msg": message, "type": kind}])
-
-
-_CHECK = "A quiet film that stays with you, although the ending was a mess."
-
-
-@dataclass(frozen=True)
-class Champion:
-    """What a registry says of the version in use.
-
-    Attributes:
-        name: of the registered model.
-        number: of the version.
-        run_id: of the training that made it; None when it is not known.
-        accuracy: on the test split, 0 to 1; None when it is not known.
-    """
-
-    name: str
-    number: int
-    run_id: str | None
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A champion, ready to score."""
-
-    champion: Champion
-    scorer: TextScorer
-
-
-@dataclass(frozen=True)
-class Source:
-    """How the service reaches the registry; both calls may take seconds and may raise.
-
-    Attributes:
-        find: the champion, or None when there is none.
-        load: what a champion scores with.
-        absent: what to tell who asks while there is none: what is the matter, and what to do.
-    """
-
-    find: Callable[[], Champion | None]
-    load: Callable[[Champion], TextScorer]
-    absent: str
-
-
-def load(source: Source, champion: Champion) -> Loaded:
-    """Load a champion, and let it score and explain a text, so that nobody's request is the first.
-
-    Raises:
-        ValueError: what it says makes no sense.
-        Exception: whatever loading raises.
-    """
-    scorer = source.load(champion)
-    (score,), told = scorer.score([_CHECK], threads=1), scorer.explain(_CHECK).score
-    if not 0 <= score <= 1 or not np.isclose(score, told, rtol=0, atol=1e-9):
-        raise ValueError(f"a text scores {score}, and {told} word by word")
-    return Loaded(champion, scorer)
-
-
-SMALL = 64_000  # bytes of a body that is parsed in a fraction of a millisecond, and needs no room of its own
+SMALL = 64_000  # bytes of a body that is parsed in a fraction of a millisecond, and needs no share of the memory
 _MAX_FAULTS = 10
-_STRICT = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+_MESSAGES = {
+    "string_pattern_mismatch": "The text is blank",
+    "string_too_long": "The text has more than {max_length} characters",
+}
+_EXAMPLE: JsonDict = {"text": "A quiet film that stays with you."}
 
 
-class _Predict(BaseModel):
-    model_config = _STRICT
-
-    # The defaults are never used: a body has exactly one of the two.
-    text: str = ""
-    texts: Annotated[list[str], FailFast()] = []
+class _Body(BaseModel):
+    # Python's own regular expressions: they and str.strip mean the same by white space.
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True, regex_engine="python-re")
 
 
-class _Explain(BaseModel):
-    model_config = _STRICT
-
-    text: str
-
-
-B = TypeVar("B", bound=BaseModel)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much of everything.
+class BodyParser:
+    """Reads texts from bodies: small bodies at once, large ones in a thread, one at a time.
 
     Attributes:
-        body: bytes of a request.
-        text: characters of a text.
-        texts: of a request.
-        queue: texts that wait.
-        step_seconds: in which the next 64,000 bytes of a body, or its end, must arrive.
+        predict: schema of a body with one text or several.
+        explain: schema of a body with one text.
     """
 
-    body: int
-    text: int
-    texts: int
-    queue: int
-    step_seconds: float = 5.0
+    def __init__(self, max_characters: int, max_texts: int) -> None:
+        rule = Field(max_length=max_characters, pattern=r"\S")
 
-    @property
-    def most_texts(self) -> int:
-        """Of a request: more than fit into the queue would be told to come back for ever."""
-        return min(self.texts, self.queue)
+        class Predict(_Body):
+            model_config = ConfigDict(
+                json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["texts"]}], "example": _EXAMPLE}
+            )
+            # Factories, unlike plain defaults, are not shown; a body without its field is refused.
+            text: Annotated[str, rule] = Field(default_factory=str)
+            texts: Annotated[list[Annotated[str, rule]], FailFast()] = Field(
+                default_factory=list, min_length=1, max_length=max_texts
+            )
 
+        class Explain(_Body):
+            model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+            text: Annotated[str, rule]
 
-class Parser:
-    """Parses small bodies at once, and large ones in a thread, one at a time."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.predict: type[BaseModel] = Predict
+        self.explain: type[BaseModel] = Explain
+        self._max_texts = max_texts
         self._thread = ThreadPoolExecutor(1, "parser")
 
-    async def texts(self, body: bytes) -> list[str]:
-        """The texts to score.
+    async def texts(self, model: type[BaseModel], body: bytearray) -> list[str]:
+        """Read the texts of a body.
 
         Raises:
-            Refusal: 422.
+            HTTPException: 422.
         """
-        return await self._parse(texts_of, body)
-
-    async def text(self, body: bytes) -> str:
-        """The text to explain.
-
-        Raises:
-            Refusal: 422.
-        """
-        return await self._parse(text_of, body)
-
-    async def _parse(self, parse: Callable[[bytes, Limits], T], body: bytes) -> T:
         if len(body) <= SMALL:
-            return parse(body, self._limits)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, parse, body, self._limits)
+            return self._texts(model, body)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._texts, model, body)
+
+    def _texts(self, model: type[BaseModel], body: bytearray) -> list[str]:
+        names = " or ".join(f'"{name}"' for name in model.model_fields)
+        # A valid body holds little besides its texts; any other is refused before it becomes millions of objects.
+        outside = _outside_strings(body, 2 * self._max_texts + 64)
+        if outside is None:
+            message = f"Expected an object with {names}; at most {self._max_texts} texts"
+            raise _invalid({"type": "too_complex", "msg": message})
+        try:
+            read = model.model_validate_json(body)
+        except ValidationError as err:
+            raise _invalid(*err.errors(include_url=False, include_input=False)) from err
+        if outside.count(b":") != 1:  # the parser takes the last of two equal keys
+            raise _invalid({"type": "one_of", "msg": f"Expected exactly one of {names}, once"})
+        (name,) = read.model_fields_set
+        value: str | list[str] = getattr(read, name)
+        return [value] if isinstance(value, str) else value
 
 
-def texts_of(body: bytes, limits: Limits) -> list[str]:
-    """The texts to score.
-
-    Raises:
-        Refusal: 422.
-    """
-    read = _read(_Predict, body, limits)
-    if "text" in read.model_fields_set:
-        return [_checked(read.text, limits, "text")]
-    if not 1 <= len(read.texts) <= limits.most_texts:
-        raise invalid(f"Expected 1 to {limits.most_texts} texts, got {len(read.texts)}", "texts_count", "texts")
-    return [_checked(text, limits, "texts", i) for i, text in enumerate(read.texts)]
-
-
-def text_of(body: bytes, limits: Limits) -> str:
-    """The text to explain.
-
-    Raises:
-        Refusal: 422.
-    """
-    return _checked(_read(_Explain, body, limits).text, limits, "text")
-
-
-def _checked(text: str, limits: Limits, *where: str | int) -> str:
-    if len(text) > limits.text:
-        raise invalid(f"Expected at most {limits.text} characters, got {len(text)}", "text_too_long", *where)
-    if not text.strip():
-        raise invalid("Expected a text, got a blank one", "text_blank", *where)
-    return text
-
-
-def _read(kind: type[B], body: bytes, limits: Limits) -> B:
-    names = " or ".join(f'"{name}"' for name in kind.model_fields)
-    # A valid body holds little besides its texts; any other is refused before it becomes millions of objects.
-    outside = _outside_strings(body, 2 * limits.most_texts + 64)
-    if outside is None:
-        raise invalid(f"Expected an object with {names}; at most {limits.most_texts} texts", "too_complex")
-    try:
-        read = kind.model_validate_json(body)
-    except ValidationError as err:
-        raise Refusal(422, _faults(err, names)) from err
-    if outside.count(b":") != 1:  # the parser takes the last of two equal keys
-        raise invalid(f"Expected exactly one of {names}, once", "one_of")
-    return read
-
-
-def _outside_strings(body: bytes, most: int) -> bytes | None:
+def _outside_strings(body: bytearray, limit: int) -> bytes | None:
     """What stands outside of a JSON body's strings, without white space; None for more bytes or strings than that.
 
     Of a body that is no JSON, it holds at least what stands before the first fault, where the parser stops, too.
     """
     if b"\\" in body:
         body = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    if body.count(b'"') > 2 * most:
+    if body.count(b'"') > 2 * limit:
         return None
     outside = b"".join(body.split(b'"')[::2]).translate(None, b" \t\r\n")
-    return outside if len(outside) <= most else None
+    return outside if len(outside) <= limit else None
 
 
-def _faults(err: ValidationError, names: str) -> list[dict[str, Any]]:
-    faults = err.errors(include_url=False, include_input=False)
-    if any(fault["type"] == "extra_forbidden" for fault in faults):  # their places are names out of the body
-        return [{"loc": ["body"], "msg": f"Expected no other field than {names}", "type": "extra_forbidden"}]
-    return [
-        {"loc": ["body", *fault["loc"]], "msg": fault["msg"], "type": fault["type"]}
-        for fault in faults[:_MAX_FAULTS]
-    ]
+def _invalid(*faults: Any) -> HTTPException:
+    """422 in the shape of FastAPI's own, without any word of the body."""
+    return HTTPException(422, [_detail(fault) for fault in faults[:_MAX_FAULTS]])
+
+
+def _detail(fault: Any) -> dict[str, Any]:
+    kind, message = fault["type"], fault["msg"]
+    if kind in _MESSAGES:
+        message = _MESSAGES[kind].format(**fault["ctx"])
+    place = () if kind == "extra_forbidden" else fault.get("loc", ())  # its place is a name out of the body
+    return {"loc": ["body", *place], "msg": message, "type": kind}
+
+
+def request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI of a JSON body."""
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
+    }
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True)
 
 
-class Answering(_Answer):
+class ModelVersion(_Answer):
     """The version that answered."""
 
     name: str
@@ -267,7 +137,7 @@ class Predictions(_Answer):
     """One prediction a text, in the order of the texts."""
 
     predictions: list[Prediction]
-    model: Answering
+    model: ModelVersion
 
 
 class Explanation(_Answer):
@@ -277,10 +147,10 @@ class Explanation(_Answer):
     score: float = Field(ge=0, le=1)
     start: float = Field(ge=0, le=1, description="Before the first word")
     words: tuple[Word, ...]
-    model: Answering
+    model: ModelVersion
 
 
-class ModelFacts(Answering):
+class ModelFacts(ModelVersion):
     """The version in use."""
 
     run_id: str | None = Field(description="MLflow run of its training")
@@ -297,8 +167,8 @@ class Readiness(_Answer):
     """Whether texts can be scored."""
 
     ready: bool
-    model: Answering | None
-    problem: str = Field(description="What is the matter; empty when nothing is")
+    model: ModelVersion | None
+    problem: str = Field(description="What is wrong; empty when all is well")
 
 
 class Refused(_Answer):
@@ -319,22 +189,3 @@ class Invalid(_Answer):
     """What is wrong with a body."""
 
     detail: list[Fault]
-
-
-def answering(champion: Champion) -> Answering:
-    """Who answers, in short."""
-    return Answering(name=champion.name, version=champion.number)
-
-
-def text_schema(most_characters: int) -> dict[str, Any]:
-    """JSON schema of one text."""
-    return {"type": "string", "minLength": 1, "maxLength": most_characters, "pattern": r"\S"}
-
-
-def request_body(properties: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    """OpenAPI of a JSON body that holds exactly one of some properties."""
-    one_of = [{"required": [name]} for name in properties]
-    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
-    schema |= {"oneOf": one_of} if len(one_of) > 1 else one_of[0]
-    content = {"application/json": {"schema": schema, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}

@@ -3,27 +3,17 @@
 import asyncio
 import resource
 import socket
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
-from types import FrameType
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sentiflow.errors import WorldError
-from sentiflow.monitoring.text_log import TextLog
-from sentiflow.serving.service.app import Parts, build
-from sentiflow.serving.service.batching import Batcher
-from sentiflow.serving.service.champion import Watcher
-from sentiflow.serving.service.metrics import Metrics
-from sentiflow.serving.service.middleware import Origins
-from sentiflow.serving.service.schemas import Limits, Source
-from sentiflow.serving.service.text_log import Keeper
 
 KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
 # The event loop accepts at most so many connections at a time, so that the cap holds before the next ones come.
@@ -35,96 +25,92 @@ _READ_SECONDS, _READ_BYTES_A_SECOND = 10, 50_000  # for an answer
 _MAX_UNREAD = 64_000_000  # bytes of all answers that wait for their readers
 
 
-class Connections:
-    """Those connections whose client has to do something, in the order in which they began to wait for it.
+class WaitingConnections:
+    """The connections whose client has to do something, in the order in which they began to wait for it.
 
     A client has to send a request's head or its body, or to read its answer. When there are too many connections,
     the one that has waited the longest is closed; one whose request is being answered is never closed.
 
     Attributes:
-        most: connections at a time, all together.
-        waiting: when each of them is closed, in the event loop's seconds.
+        max: connections at a time, all together.
+        until: when each of them is closed, in the event loop's seconds.
     """
 
     def __init__(self) -> None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         limited = files != resource.RLIM_INFINITY
-        self.most = min(_MAX, max(files - _RESERVED, files // 2)) if limited else _MAX
-        self.waiting: dict[Connection, float] = {}
+        self.max = min(_MAX, max(files - _RESERVED, files // 2)) if limited else _MAX
+        self.until: dict[HttpConnection, float] = {}
 
     def close_late(self) -> None:
-        """Close those whose time is over, and the oldest of those that let too much wait to be read."""
-        for connection in list(self.waiting):
-            connection.note()  # an answer may have been read since
+        """Close those whose time is over, and the oldest of those that leave too much unread."""
+        for connection in list(self.until):
+            connection.update()  # an answer may have been read since
         now = asyncio.get_running_loop().time()
-        unread = {each: each.transport.get_write_buffer_size() for each in self.waiting}
+        unread = {each: each.transport.get_write_buffer_size() for each in self.until}
         total = sum(unread.values())
-        for connection, until in list(self.waiting.items()):
+        for connection, until in list(self.until.items()):
             if until <= now or (unread[connection] and total > _MAX_UNREAD):
                 total -= unread[connection]
                 connection.abort()
 
 
-class Connection(H11Protocol):
-    """uvicorn's connection, which tells ``Connections`` when it waits for its client."""
+class HttpConnection(H11Protocol):
+    """uvicorn's connection, which is among ``WaitingConnections`` while it waits for its client."""
 
-    def __init__(self, others: Connections, **options: Any) -> None:
+    def __init__(self, waiting: WaitingConnections, **options: Any) -> None:
         super().__init__(**options)
-        self._others = others
+        self._waiting = waiting
         self._waits_for = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take it; of too many, close the one that has waited the longest: this one, if all others work."""
         super().connection_made(transport)
-        self.note()
-        if len(self.connections) > self._others.most:
-            next(iter(self._others.waiting)).abort()
+        self.update()
+        if len(self.connections) > self._waiting.max:
+            next(iter(self._waiting.until)).abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        self._others.waiting.pop(self, None)
+        self._waiting.until.pop(self, None)
         super().connection_lost(exc)
 
     def abort(self) -> None:
         """Close at once, whatever has not been read yet."""
-        self._others.waiting.pop(self, None)
+        self._waiting.until.pop(self, None)
         self.connections.discard(self)
         self.transport.abort()
 
     def handle_events(self) -> None:
         """Take what has arrived."""
         super().handle_events()
-        self.note()
+        self.update()
 
     def on_response_complete(self) -> None:
         """An answer is on its way."""
         self._waits_for = ""
         super().on_response_complete()
-        self.note()
+        self.update()
 
-    def note(self) -> None:
-        """Note what the client has to do, and until when, if that has changed."""
+    def update(self) -> None:
+        """Set the time at which it is closed, if what the client has to do has changed."""
         waits_for, seconds = self._state()
         if waits_for == self._waits_for:
             return
         self._waits_for = waits_for
-        self._others.waiting.pop(self, None)
+        self._waiting.until.pop(self, None)
         if waits_for and self in self.connections:
-            self._others.waiting[self] = self.loop.time() + seconds
+            self._waiting.until[self] = self.loop.time() + seconds
 
     def _state(self) -> tuple[str, float]:
         """What the client has to do, and how many seconds it has; an empty text for nothing."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if cycle.more_body:
-                return "body", float("inf")  # Uploads asks for a pace, and tells why it ends one
-            if not self.flow.write_paused:
-                return "", 0
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering and not self.flow.write_paused:
+            # Uploads asks for a pace of a body, and says why it ends one
+            return ("body", float("inf")) if self.cycle.more_body else ("", 0)
         if unread := self.transport.get_write_buffer_size():
             return "read", _READ_SECONDS + unread / _READ_BYTES_A_SECOND
-        if self.timeout_keep_alive_task is None:
-            return "head", _HEAD_SECONDS
-        return "next", KEEP_ALIVE_SECONDS
+        return ("head", _HEAD_SECONDS) if self.timeout_keep_alive_task is None else ("next", KEEP_ALIVE_SECONDS)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; a request that it is part of is given up."""
@@ -138,32 +124,43 @@ class Connection(H11Protocol):
 
 
 _BACKLOG = 1_024  # connections that wait in the kernel
-_FIRST_LOOK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not hold the start up
 _SAME_ERROR_SECONDS = 60.0  # between two log entries of one error of the event loop
 _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 
 
-class _Server(uvicorn.Server):
-    """Tells when it is ready, and closes connections in time."""
+class HttpServer(uvicorn.Server):
+    """uvicorn's server: reports when it is ready, and closes connections in time."""
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        connections: Connections,
-        ready: Callable[[], None],
-        ending: threading.Event,
-    ) -> None:
-        super().__init__(config)
-        self._connections, self._ready, self._ending = connections, ready, ending
+    def __init__(self, app: ASGIApp, ready: Callable[[], None]) -> None:
+        self._waiting, self._ready = WaitingConnections(), ready
         self._last_logged: dict[str, float] = {}
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=partial(HttpConnection, self._waiting),  # type: ignore[arg-type]
+                backlog=ACCEPT_AT_ONCE,
+                lifespan="off",
+                ws="none",
+                log_config=None,  # its lines go where all others go
+                log_level="error",  # a warning for each request that is no HTTP would let anybody fill the log
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_END_SECONDS,
+            )
+        )
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note that the end has begun."""
-        self._ending.set()
-        super().handle_exit(sig, frame)
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until SIGINT or SIGTERM; then answer what is under way, and return."""
+        try:
+            super().run(sockets)
+        except (KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again once it has ended in good order
+            if not self.should_exit:
+                raise
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
+        """Start, then report."""
         asyncio.get_running_loop().set_exception_handler(self._log_error)
         await super().startup(sockets)
         for listener in sockets or []:  # asyncio takes one number for the kernel's queue and for accepting
@@ -173,7 +170,7 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Close what is late, once a second; uvicorn ticks ten times."""
         if counter % 10 == 0:
-            self._connections.close_late()
+            self._waiting.close_late()
         return await super().on_tick(counter)
 
     def _log_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -221,67 +218,3 @@ def address_of(host: str, listener: socket.socket) -> str:
     """
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
-
-
-def run(
-    source: Source,
-    poll: float,
-    limits: Limits,
-    origins: Origins,
-    listener: socket.socket,
-    ready: Callable[[], None],
-    log: TextLog | None = None,
-) -> None:
-    """Serve until SIGINT or SIGTERM; then answer what is under way, and return.
-
-    Args:
-        source: the way to the registry.
-        poll: seconds between two looks at it.
-        limits: of requests.
-        origins: who may ask.
-        listener: open already.
-        ready: called once requests are answered.
-        log: takes the texts that are answered; None to keep none.
-    """
-    metrics = Metrics()
-    ending = threading.Event()
-    watcher, batcher, keeper = Watcher(source, poll, metrics), Batcher(limits.queue, metrics), Keeper(log, metrics)
-    watcher.start()
-    batcher.start()
-    keeper.start()
-    try:
-        app = build(Parts(watcher, batcher, metrics, keeper, limits, origins, ending.is_set), version("sentiflow"))
-        connections = Connections()
-        server = _Server(_config(app, connections), connections, ready, ending)
-        watcher.looked.wait(_FIRST_LOOK_SECONDS)
-        _serve(server, listener)
-    finally:
-        watcher.stop()
-        batcher.close()
-        keeper.close()
-
-
-def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    try:
-        server.run([listener])
-    except (KeyboardInterrupt, SystemExit):
-        if not server.should_exit:
-            raise
-        # It was told to end and has ended in good order; only then does uvicorn hand the signal on.
-
-
-def _config(app: object, connections: Connections) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http=partial(Connection, connections),  # type: ignore[arg-type]
-        backlog=ACCEPT_AT_ONCE,
-        lifespan="off",
-        ws="none",
-        log_config=None,  # its lines go where all others go
-        log_level="error",  # a warning for each request that is no HTTP would let anybody fill the log
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_END_SECONDS,
-    )

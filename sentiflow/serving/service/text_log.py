@@ -1,4 +1,4 @@
-"""Texts that were answered, kept for monitoring where the settings ask for it."""
+"""Writes the texts that were answered to the log for monitoring, where the settings ask for it."""
 
 import logging
 import threading
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
-from sentiflow.serving.service.metrics import Metrics
-from sentiflow.serving.service.schemas import Champion
+from sentiflow.serving.service.middleware import Metrics
+from sentiflow.tracking.types import Version
 
 logger = logging.getLogger(__name__)
 
@@ -16,10 +16,7 @@ _CHARACTERS = 16_000_000  # that may wait; a disk that is slower than this must 
 
 
 class Keeper:
-    """A thread that writes what was answered; whoever answers never waits for the disk.
-
-    Without a log it keeps nothing.
-    """
+    """A thread that writes texts and scores, so that no answer waits for the disk; without a log, nothing."""
 
     def __init__(self, log: TextLog | None, metrics: Metrics) -> None:
         self._log, self._metrics = log, metrics
@@ -28,11 +25,11 @@ class Keeper:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._failing = False
-        # A daemon: a disk that hangs must not hold the end of the process up.
+        # A daemon: a disk that hangs must not delay the end of the process.
         self._thread = threading.Thread(target=self._run, args=(log,), name="keeper", daemon=True)
 
     def start(self) -> None:
-        """Begin to write, if there is a log."""
+        """Start to write, if there is a log."""
         if self._log is not None:
             self._thread.start()
 
@@ -42,8 +39,8 @@ class Keeper:
         if self._log is not None:
             self._thread.join(10)
 
-    def keep(self, who: Champion, texts: Sequence[str], scores: Sequence[float]) -> None:
-        """Note texts and what was said of them."""
+    def keep(self, version: Version, texts: Sequence[str], scores: Sequence[float]) -> None:
+        """Hand over texts and the scores that a version gave them."""
         if self._log is None:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -52,7 +49,7 @@ class Keeper:
             if fits := self._characters + size <= _CHARACTERS:
                 self._characters += size
                 self._waiting += [
-                    Entry(at, SERVED, who.name, who.number, score, text)
+                    Entry(at, SERVED, version.name, version.number, score, text)
                     for text, score in zip(texts, scores, strict=True)
                 ]
         if not fits:

@@ -4,22 +4,25 @@ import asyncio
 import threading
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.service.batching import Batcher, QueueFullError
-from sentiflow.serving.service.metrics import Metrics
-from sentiflow.serving.service.schemas import Champion, Loaded
+from sentiflow.serving.service.champion import Loaded
+from sentiflow.serving.service.middleware import Metrics
+from sentiflow.tracking.types import CHAMPION, Version
+from sentiflow.tracking.versions import Champion
 
 
 @pytest.fixture
 def loaded(scorer: TextScorer) -> Loaded:
-    return Loaded(Champion("sample-sentiment", 1, None, None), scorer)
+    return Loaded(Champion(Version("sample-sentiment", 1, CHAMPION), None, None), scorer)
 
 
 def batches(metrics: Metrics) -> tuple[float, float]:
     """How many calls there were, and texts in all of them."""
-    families = text_string_to_metric_families(metrics.render().decode())
+    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     values = {s.name: s.value for family in families for s in family.samples if not s.labels}
     return values["sentiflow_batch_texts_count"], values["sentiflow_batch_texts_sum"]
 
@@ -46,7 +49,7 @@ def test_what_waits_is_scored_in_one_call_and_everybody_gets_their_own(loaded: L
 def test_champions_are_never_mixed_in_a_call(loaded: Loaded, scorer: TextScorer) -> None:
     metrics = Metrics()
     batcher = Batcher(100, metrics)
-    next_one = Loaded(Champion("sample-sentiment", 2, None, None), scorer)
+    next_one = Loaded(Champion(Version("sample-sentiment", 2, CHAMPION), None, None), scorer)
 
     async def around_a_promotion() -> None:
         answers = [asyncio.ensure_future(batcher.score(who, ["dull"])) for who in (loaded, loaded, next_one)]

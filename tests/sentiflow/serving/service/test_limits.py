@@ -179,7 +179,7 @@ def test_more_texts_than_the_queue_holds_are_not_told_to_come_back(tight: Runnin
     with tight.client() as client:
         refused = client.post("/predict", json={"texts": ["a", "b", "c"]})
     assert refused.status_code == 422
-    assert "1 to 2 texts" in refused.json()["detail"][0]["msg"]
+    assert "at most 2 items" in refused.json()["detail"][0]["msg"]
 
 
 def test_many_large_bodies_at_once_stay_within_the_memory_that_was_promised(served: Running) -> None:

@@ -4,18 +4,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.monitoring.text_log import Entry, TextLog, unread
 from sentiflow.serving.service import text_log as keeping
-from sentiflow.serving.service.metrics import Metrics
-from sentiflow.serving.service.schemas import Champion
+from sentiflow.serving.service.middleware import Metrics
 from sentiflow.serving.service.text_log import Keeper
+from sentiflow.tracking.types import CHAMPION, Version
 from tests.sentiflow.serving.service import service
 from tests.sentiflow.serving.service.service import MODEL, TEXTS, until
 from tests.world import Trained
 
-WHO = Champion(MODEL, 7, None, None)
+VERSION = Version(MODEL, 7, CHAMPION)
 
 
 def kept(folder: Path) -> list[Entry]:
@@ -82,13 +83,13 @@ def test_a_log_that_can_be_written_again_is_told_and_goes_on(
     keeper = Keeper(TextLog(blocked, 100_000), metrics)
     with caplog.at_level("INFO", "sentiflow.serving"):
         keeper.start()
-        keeper.keep(WHO, ["lost"], [0.5])
-        until(lambda: b"sentiflow_texts_not_kept_total 1.0" in metrics.render())
+        keeper.keep(VERSION, ["lost"], [0.5])
+        until(lambda: b"sentiflow_texts_not_kept_total 1.0" in generate_latest(metrics.registry))
         blocked.unlink()
-        keeper.keep(WHO, ["kept", "kept, too"], [0.25, 0.75])
+        keeper.keep(VERSION, ["kept", "kept, too"], [0.25, 0.75])
         keeper.close()
     assert [(entry.text, entry.score) for entry in kept(blocked)] == [("kept", 0.25), ("kept, too", 0.75)]
-    assert b"sentiflow_texts_kept_total 2.0" in metrics.render()
+    assert b"sentiflow_texts_kept_total 2.0" in generate_latest(metrics.registry)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
@@ -98,10 +99,10 @@ def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(
     monkeypatch.setattr(keeping, "_CHARACTERS", 10)
     metrics = Metrics()
     keeper = Keeper(TextLog(tmp_path, 100_000), metrics)  # not begun to write yet
-    keeper.keep(WHO, ["12345", "1234"], [0.5, 0.5])
-    keeper.keep(WHO, ["12"], [0.5])
-    keeper.keep(WHO, ["1"], [0.5])
+    keeper.keep(VERSION, ["12345", "1234"], [0.5, 0.5])
+    keeper.keep(VERSION, ["12"], [0.5])
+    keeper.keep(VERSION, ["1"], [0.5])
     keeper.start()
     keeper.close()
     assert [entry.text for entry in kept(tmp_path)] == ["12345", "1234", "1"]
-    assert b"sentiflow_texts_not_kept_total 1.0" in metrics.render()
+    assert b"sentiflow_texts_not_kept_total 1.0" in generate_latest(metrics.registry)

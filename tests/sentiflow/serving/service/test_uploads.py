@@ -7,24 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
-from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from sentiflow.serving.service.middleware import Uploads
 
 SECONDS, MOST = 3.0, 200_000
 
 
-async def tell_size(scope: Scope, receive: Receive, send: Send) -> None:
-    """The size of the body, as an application sees it."""
-    body = await receive()
-    await PlainTextResponse(str(len(body["body"])))(scope, receive, send)
-
-
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """A server that takes bodies of 200,000 bytes, 1,600,000 at a time, and waits 3 s for each 64,000."""
-    app = Uploads(tell_size, MOST, SECONDS)
+    uploads = Uploads(MOST, SECONDS)
+
+    async def size(request: Request) -> Response:
+        async with uploads.body(request) as body:
+            return PlainTextResponse(str(len(body)))
+
+    app = Starlette(routes=[Route("/", size, methods=["POST"])])
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],))
