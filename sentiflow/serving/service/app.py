@@ -26,7 +26,7 @@ from sentiflow.serving.service.schemas import BodyParser, ModelVersion
 from sentiflow.serving.service.text_log import Keeper
 
 _PAGE = Path(__file__).with_name("page.html")
-_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+_INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)
 # Of fastapi_offline, which ships them; FastAPI's own page loads them from another site.
 _SWAGGER_FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 
@@ -222,12 +222,9 @@ def _add_file(
 
 def policy(page: str) -> str:
     """What a page may load: its own inline parts, by their hashes, and files of this service."""
-    hashes: dict[str, list[str]] = {"script": [], "style": []}
-    for kind, content in _INLINE.findall(page):
-        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        hashes[kind].append(f"'sha256-{digest}'")
-    scripts, styles = (" ".join(["'self'", *hashes[kind]]) for kind in ("script", "style"))
+    digests = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in _INLINE.findall(page)]
+    own = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in digests)])
     return (
-        f"default-src 'none'; script-src {scripts}; style-src {styles}; connect-src 'self'; img-src 'self' data:; "
+        f"default-src 'none'; script-src {own}; style-src {own}; connect-src 'self'; img-src 'self' data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

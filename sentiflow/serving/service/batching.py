@@ -146,16 +146,13 @@ class Batcher:
         try:
             if jobs[0].work is not None:
                 return [jobs[0].work()]
-            return self._scores(jobs)
+            texts = [text for job in jobs for text in job.texts]
+            self._metrics.batches.observe(len(texts))
+            scores = iter(jobs[0].loaded.scorer.score(texts, threads=1).tolist())
+            return [[next(scores) for _ in job.texts] for job in jobs]
         except Exception as err:
             logger.exception("A batch of %d requests failed", len(jobs))
             return [err] * len(jobs)
-
-    def _scores(self, jobs: Sequence[_Pending]) -> list[Any]:
-        texts = [text for job in jobs for text in job.texts]
-        self._metrics.batches.observe(len(texts))
-        scores = iter(jobs[0].loaded.scorer.score(texts, threads=1).tolist())
-        return [[next(scores) for _ in job.texts] for job in jobs]
 
 
 def _deliver(jobs: Sequence[_Pending], results: Sequence[Any]) -> None:
