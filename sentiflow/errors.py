@@ -49,10 +49,16 @@ class BusyError(WorldError):
     """Another process holds what may be held by one at a time."""
 
 
+def first_line(err: BaseException | str) -> str:
+    """The first line of an error's message, at most 300 characters; the name of its class where it has none."""
+    lines = str(err).strip().splitlines()
+    return lines[0][:300] if lines else type(err).__name__
+
+
 def prefect_away(err: BaseException) -> str | None:
     """What to say when Prefect's client could not reach its server; None for any other error."""
     away = type(err).__module__.partition(".")[0] in ("httpx", "httpcore") or "Failed to reach API" in str(err)
-    return f"The Prefect server does not answer: {(str(err).splitlines() or [''])[0][:300]}" if away else None
+    return f"The Prefect server does not answer: {first_line(err)}" if away else None
 
 
 def refused_login(err: BaseException) -> bool:

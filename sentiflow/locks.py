@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from sentiflow.console import Logger
-from sentiflow.errors import BusyError, UsageError, WorldError
+from sentiflow.errors import BusyError, UsageError, WorldError, first_line
 from sentiflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -294,5 +294,6 @@ def _driver() -> Any:
 
 
 def _away(err: Exception) -> WorldError:
-    reason = (str(err).strip().splitlines() or [type(err).__name__])[0]
-    return WorldError(f"The PostgreSQL of SENTIFLOW_LOCK_URL failed: {reason}", "Is it running and reachable?")
+    return WorldError(
+        f"The PostgreSQL of SENTIFLOW_LOCK_URL failed: {first_line(err)}", "Is it running and reachable?"
+    )

@@ -23,7 +23,7 @@ from prefect.exceptions import TerminationSignal
 
 from sentiflow import children, process
 from sentiflow.data.prepare import Prepared
-from sentiflow.errors import prefect_away
+from sentiflow.errors import first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock
 from sentiflow.names import dataset_name, model_name
 from sentiflow.orchestration.repair import reconcile, work_folder
@@ -359,6 +359,7 @@ def _why(err: BaseException) -> str:
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"
-    reason = redact(prefect_away(err) or (str(err).splitlines() or [""])[0][:500])
+    reason = redact(prefect_away(err) or first_line(err))
     reason = reason.removesuffix(".")
-    return reason if " " in reason else f"{type(err).__name__}: {reason}".removesuffix(": ")
+    kind = type(err).__name__
+    return reason if " " in reason or reason == kind else f"{kind}: {reason}"

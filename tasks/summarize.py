@@ -8,9 +8,9 @@ from prefect import task
 from sentiflow.baselines.models import ABOUT
 from sentiflow.baselines.table import Row, markdown
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation.gate import Comparison, ScoreTable
+from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, spread
-from sentiflow.evaluation.statistics import compare
+from sentiflow.evaluation.statistics import Comparison, compare
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, plain
 from sentiflow.reports.run import STAGES

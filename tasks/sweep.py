@@ -367,5 +367,5 @@ def told(result: SweepResult) -> str:
     spread_of = result.accuracy
     return (
         f"Test accuracy of the best recipe over {len(result.seeds)} seeds: mean {spread_of.mean:.2%}, "
-        f"standard deviation {100 * spread_of.sd:.2f} points, {spread_of.least:.2%} to {spread_of.most:.2%}."
+        f"{spread_of.text()}."
     )

@@ -183,6 +183,7 @@ class SideBySide:
             stdout.print(table)
 
     def _differences(self, stdout: Console) -> None:
+        from sentiflow.evaluation.statistics import format_p, format_points
         from sentiflow.tracking.store import PARENTS
 
         if all(one.kind == TRIAL for one in self.runs):
@@ -193,10 +194,12 @@ class SideBySide:
         columns = [
             Column("", numbers, right=True),
             Column(
-                "points", ["" if one.difference is None else _points(one.difference) for one in held], right=True
+                "points",
+                ["" if one.difference is None else format_points(one.difference, "") for one in held],
+                right=True,
             ),
             Column("95% interval", [_interval(one) for one in held]),
-            Column("p", ["" if one.p_value is None else _p(one.p_value) for one in held], right=True),
+            Column("p", ["" if one.p_value is None else format_p(one.p_value) for one in held], right=True),
             Column("gained", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True),
             Column("lost", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True),
             Column("", [_verdict(run, one) for run, one in zip(self.runs[1:], held, strict=True)]),
@@ -294,16 +297,14 @@ def _plain(found: "Figure | None") -> dict[str, Any] | None:
     return None if found is None else {key: plain(value) for key, value in asdict(found).items()}
 
 
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}"
-
-
 def _interval(one: "Against") -> str:
-    return "" if one.low is None or one.high is None else f"{_points(one.low)} to {_points(one.high)}"
+    from sentiflow.evaluation.statistics import format_points
 
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+    return (
+        ""
+        if one.low is None or one.high is None
+        else f"{format_points(one.low, '')} to {format_points(one.high, '')}"
+    )
 
 
 def _verdict(run: RunRecord, one: "Against") -> str:

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TextIO
 
 from sentiflow.console import CONSOLE, LastingFile, escape
-from sentiflow.errors import SentiflowError, prefect_away, refused_login
+from sentiflow.errors import SentiflowError, first_line, prefect_away, refused_login
 from sentiflow.output import printable, redact
 from sentiflow.process import EXIT_SECONDS
 
@@ -215,10 +215,6 @@ def _sentences(err: BaseException) -> tuple[str, str]:
             "Set PREFECT_API_AUTH_STRING to the server's, as name:password, or unset PREFECT_API_URL.",
         )
     return (
-        f"{type(err).__name__}: {_first_line(err)}",
+        f"{type(err).__name__}: {first_line(err)}",
         "This is a bug. Run again with --debug for its traceback.",
     )
-
-
-def _first_line(err: BaseException) -> str:
-    return (str(err).splitlines() or [""])[0][:300]

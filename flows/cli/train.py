@@ -207,8 +207,7 @@ def _repeats(result: "RepeatsResult") -> list[str]:
     )
     return [
         "",
-        f"[bold]Test accuracy {accuracy.mean:.2%} on average over {len(result.seeds)} seeds[/], "
-        f"standard deviation {100 * accuracy.sd:.2f} points, {accuracy.least:.2%} to {accuracy.most:.2%}",
+        f"[bold]Test accuracy {accuracy.mean:.2%} on average over {len(result.seeds)} seeds[/], {accuracy.text()}",
         "",
         f"  {'seed':>10}  {'epoch kept':>10}  {'validation loss':>15}  {'test accuracy':>13}",
         *rows,

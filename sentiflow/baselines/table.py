@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sentiflow.evaluation.gate import Comparison
 from sentiflow.evaluation.metrics import Measured
+from sentiflow.evaluation.statistics import Comparison, format_p, format_points
 from sentiflow.reports.page import Table
 
 HEADINGS = (
@@ -19,7 +19,6 @@ HEADINGS = (
 )
 
 _READS_NOTHING = 1e7  # reviews a second from which on a model cannot have looked at them
-_LEAST_P = 1e-99  # what is smaller is no more telling, and may be too small for a float
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,8 @@ class Row:
 def _against(comparison: Comparison | None) -> tuple[str, str]:
     if comparison is None:
         return "", ""
-    difference, low, high = (100 * end for end in (comparison.difference, comparison.low, comparison.high))
-    return f"{difference:+.2f} points ({low:+.2f} to {high:+.2f})", _p(comparison.p_value)
-
-
-def _p(value: float) -> str:
-    if value < _LEAST_P:
-        return f"< {_LEAST_P:.0e}"
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+    low, high = (format_points(end, "") for end in (comparison.low, comparison.high))
+    return f"{format_points(comparison.difference)} ({low} to {high})", format_p(comparison.p_value)
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sentiflow.batch.pipeline import Scores
 from sentiflow.batch.words import BulkScorer
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import UsageError, WorldError, first_line
 from sentiflow.output import redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -126,7 +126,7 @@ class _Waiting:
             scores: Scores = self._future.result()
         except (KilledWorker, CancelledError, OSError) as err:
             raise WorldError(
-                f"The Dask cluster lost a part: {str(err).splitlines()[0] if str(err) else type(err).__name__}",
+                f"The Dask cluster lost a part: {first_line(err)}",
                 "What is finished is kept: run the same command again once its workers are well.",
             ) from err
         return scores

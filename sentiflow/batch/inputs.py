@@ -30,7 +30,7 @@ from sentiflow.batch.source import (
     why_not,
 )
 from sentiflow.batch.text_tables import CsvTable, JsonLines
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import UsageError, WorldError, first_line
 
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 _BATCH = 256  # rows decoded at a time
@@ -46,7 +46,7 @@ class ParquetTable(Source):
             with pq.ParquetFile(path) as file:
                 schema, about = file.schema_arrow, file.metadata
         except pa.ArrowException as err:
-            raise UsageError(f"{path}: cannot be read as Parquet: {_first_line(err)}.") from err
+            raise UsageError(f"{path}: cannot be read as Parquet: {first_line(err).rstrip('.')}.") from err
         check_columns(path, schema.names, column, keep)
         self._column = column
         self.total = about.num_rows
@@ -74,7 +74,9 @@ class ParquetTable(Source):
                         yield pa.Table.from_batches(group)
                         group = []
         except (pa.ArrowException, OSError) as err:
-            raise WorldError(f"{self.path}: cannot be read beyond row {read:,}: {_first_line(err)}.") from err
+            raise WorldError(
+                f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."
+            ) from err
         if group:
             yield pa.Table.from_batches(group)
 
@@ -126,10 +128,6 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
         raw = column.cast(pa.large_binary()).to_pylist()
         texts = [None if value is None else value.decode(errors="surrogateescape") for value in raw]
     return texts
-
-
-def _first_line(err: Exception) -> str:
-    return (str(err).splitlines() or [""])[0].rstrip(".")
 
 
 _SUFFIX = ".txt"

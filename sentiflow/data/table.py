@@ -11,7 +11,7 @@ import pandera.pandas as pa
 
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.reviews import SPLITS, Reviews
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import UsageError, WorldError, first_line
 from sentiflow.scoring import START, Vocabulary, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
@@ -151,9 +151,7 @@ def _read(path: Path) -> pd.DataFrame:
             f"Save it as UTF-8, for example: iconv -f {_guess(path)} -t utf-8 {path.name} > utf8.csv",
         ) from err
     except (OSError, ValueError) as err:  # pandas' and pyarrow's parser errors are ValueErrors
-        reason = (
-            err.strerror if isinstance(err, OSError) and err.strerror else str(err).splitlines()[0].rstrip(".")
-        )
+        reason = err.strerror if isinstance(err, OSError) and err.strerror else first_line(err).rstrip(".")
         raise UsageError(f"{path}: cannot be read as a table: {reason}.") from err
     raise UsageError(
         f"{path}: no dataset and no table that can be read.",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
+from sentiflow.evaluation.statistics import Comparison, format_p, format_points, mcnemar
 from sentiflow.scoring import is_positive
 
 
@@ -97,27 +97,6 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Candidate less champion on the same reviews.
-
-    Attributes:
-        difference: of the accuracies.
-        low: lower end of its 95% interval.
-        high: upper end.
-        p_value: McNemar's exact test, two-sided: how likely so lopsided a difference is among equals.
-        gained: reviews that only the candidate has right.
-        lost: reviews that only the champion has right.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    gained: int
-    lost: int
-
-
-@dataclass(frozen=True)
 class Rule:
     """One rule of the gate, with its number and its limit.
 
@@ -190,7 +169,7 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
     else:
         champion = champion.in_order_of(candidate)
         champion_accuracy = float(champion.right.mean())
-        comparison = compare(candidate.right, champion.right)
+        comparison = mcnemar(candidate.right, champion.right)
         rules.append(_better(comparison, limits))
         for name, rows in slices(candidate, champion).items():
             _add_slice(name, candidate.right[rows], champion.right[rows], limits, rules, notes)
@@ -199,33 +178,6 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
         _at_most("size", cost.size_mb, limits.size_mb, lambda mb: f"{mb:.3g} MB"),
     ]
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes))
-
-
-def compare(candidate: NDArray[np.bool_], champion: NDArray[np.bool_]) -> Comparison:
-    """Compare who is right where: McNemar's exact test, and the interval that belongs to it.
-
-    Only reviews on which the two differ tell anything. How many of these the candidate wins is binomial; its
-    Clopper-Pearson interval, scaled to all reviews, is the interval of the difference: it leaves out 0 just when
-    the test's p-value is below 5%. It takes the number of differing reviews as given: right about who is better,
-    too narrow about by how much where the two are far apart (``sentiflow.evaluation.statistics`` is for that).
-    McNemar (1947), Clopper and Pearson (1934).
-
-    Args:
-        candidate: shape (n,), which reviews it labels rightly.
-        champion: likewise, the same reviews.
-
-    Example:
-        >>> compare(np.array([True] * 9 + [False]), np.array([True] * 4 + [False] * 5 + [True])).p_value
-        0.21875
-    """
-    gained, lost = int((candidate & ~champion).sum()), int((champion & ~candidate).sum())
-    differing, n = gained + lost, len(candidate)
-    if differing == 0:
-        return Comparison(0.0, 0.0, 0.0, 1.0, 0, 0)
-    test = binomtest(gained, differing)
-    won = test.proportion_ci(0.95, method="exact")
-    low, high = ((2 * float(end) - 1) * differing / n for end in (won.low, won.high))
-    return Comparison((gained - lost) / n, low, high, float(test.pvalue), gained, lost)
 
 
 def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.bool_]]:
@@ -246,11 +198,12 @@ def _floor(accuracy: float, limits: Limits) -> Rule:
 
 def _better(comparison: Comparison, limits: Limits) -> Rule:
     least = 0.0 - limits.margin  # not -0.0
+    difference, low, high = map(format_points, (comparison.difference, comparison.low, comparison.high))
     told = (
-        f"accuracy {_points(comparison.difference)} to the champion's "
-        f"(95% interval {_points(comparison.low)} to {_points(comparison.high)}, p = {_p(comparison.p_value)}; "
+        f"accuracy {difference} to the champion's "
+        f"(95% interval {low} to {high}, p = {format_p(comparison.p_value)}; "
         f"{comparison.gained:,} reviews gained, {comparison.lost:,} lost), "
-        f"lower end above {_points(least)}"
+        f"lower end above {format_points(least)}"
     )
     return Rule("better", comparison.low > least, comparison.low, least, told)
 
@@ -269,17 +222,11 @@ def _add_slice(
     # By counts: a difference of two means would miss the limit by a rounding.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
     least = 0.0 - limits.slice_margin
-    told = f"{name} reviews ({len(candidate):,}): accuracy {_points(change)}, at least {_points(least)}"
+    told = (
+        f"{name} reviews ({len(candidate):,}): accuracy {format_points(change)}, at least {format_points(least)}"
+    )
     rules.append(Rule(f"slice {name}", change >= least, change, least, told))
 
 
 def _at_most(name: str, number: float, limit: float, say: Callable[[float], str]) -> Rule:
     return Rule(name, number <= limit, number, limit, f"{say(number)}, at most {say(limit)}")
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.2f} points"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.statistics import wilson
 from sentiflow.scoring import START, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
@@ -48,15 +48,15 @@ class Spread:
 
     Attributes:
         mean: of all.
-        sd: standard deviation of a sample (divided by their number less one).
-        least: the lowest.
-        most: the highest.
+        sd: standard deviation of the sample (with n - 1).
+        min: the lowest.
+        max: the highest.
     """
 
     mean: float
     sd: float
-    least: float
-    most: float
+    min: float
+    max: float
 
     def as_metrics(self, name: str) -> dict[str, float]:
         """The four under the names of metrics.
@@ -68,9 +68,18 @@ class Spread:
         return {
             f"{name}_mean": self.mean,
             f"{name}_sd": self.sd,
-            f"{name}_min": self.least,
-            f"{name}_max": self.most,
+            f"{name}_min": self.min,
+            f"{name}_max": self.max,
         }
+
+    def text(self) -> str:
+        """Deviation and range of an accuracy.
+
+        Example:
+            >>> spread([0.81, 0.83]).text()
+            'standard deviation 1.41 points, 81.00% to 83.00%'
+        """
+        return f"standard deviation {100 * self.sd:.2f} points, {self.min:.2%} to {self.max:.2%}"
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -78,7 +87,7 @@ def spread(values: Sequence[float]) -> Spread:
 
     Example:
         >>> spread([1.0, 2.0, 6.0])
-        Spread(mean=3.0, sd=2.6457513110645907, least=1.0, most=6.0)
+        Spread(mean=3.0, sd=2.6457513110645907, min=1.0, max=6.0)
     """
     return Spread(statistics.mean(values), statistics.stdev(values), min(values), max(values))
 
@@ -103,17 +112,6 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
         auc=float(roc_auc_score(labels, scores)),
         brier=float(brier_score_loss(labels, scores)),
     )
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95% interval of a proportion by Wilson (1927): it holds near 0 and 1, too.
-
-    Example:
-        >>> [round(end, 4) for end in wilson(8, 10)]
-        [0.4902, 0.9433]
-    """
-    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 BINS = 10

@@ -1,60 +1,114 @@
-"""How far two models are apart on the same reviews: an interval that holds for close and for far ones alike."""
+"""Intervals and tests of accuracies and of their differences, and how they are printed."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtr, stdtrit
+from scipy.stats import binomtest
 
-from sentiflow.evaluation import gate
-from sentiflow.evaluation.gate import Comparison
+_Z = float(ndtri(0.975))  # of two-sided 95% intervals
+_SMALLEST_P = 1e-99
 
-_REACH = float(ndtri(0.975))
+
+@dataclass(frozen=True)
+class Comparison:
+    """Difference of two models on the same reviews, the first less the second.
+
+    Attributes:
+        difference: of the accuracies, as a fraction.
+        low: lower end of its 95% interval.
+        high: upper end.
+        p_value: of McNemar's exact test, two-sided.
+        gained: reviews that only the first has right.
+        lost: reviews that only the second has right.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    gained: int
+    lost: int
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95% interval of a proportion by Wilson (1927); it is valid near 0 and 1, too.
+
+    Example:
+        >>> [round(end, 4) for end in wilson(8, 10)]
+        [0.4902, 0.9433]
+    """
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Comparison:
+    """McNemar's exact test, with the interval that excludes 0 exactly when its p-value is below 5%.
+
+    The number of reviews that only one model has right is taken as given. How many of these the first one wins is
+    then binomial; the interval is that of Clopper and Pearson, scaled to all reviews. It decides who is better. As
+    an interval of the difference it is too narrow for models that are far apart: ``compare`` is for that.
+    McNemar (1947), Clopper and Pearson (1934).
+
+    Args:
+        one: shape (n,), which reviews it labels correctly.
+        other: likewise, the same reviews.
+
+    Example:
+        >>> mcnemar(np.array([True] * 9 + [False]), np.array([True] * 4 + [False] * 5 + [True])).p_value
+        0.21875
+    """
+    gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
+    differing, n = gained + lost, len(one)
+    if differing == 0:
+        return Comparison(0.0, 0.0, 0.0, 1.0, 0, 0)
+    test = binomtest(gained, differing)
+    won = test.proportion_ci(0.95, method="exact")
+    low, high = ((2 * float(end) - 1) * differing / n for end in (won.low, won.high))
+    return Comparison((gained - lost) / n, low, high, float(test.pvalue), gained, lost)
 
 
 def compare(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Comparison:
-    """Compare who is right where: McNemar's exact test, and Tango's score interval of the difference.
+    """McNemar's exact test, and Tango's score interval of the difference.
 
-    The gate's interval takes the number of reviews on which the two differ as given: exact about who is better,
-    and too narrow about by how much, the further the two are apart. This one does not: it holds the differences
-    that a score test at 5% does not refuse. At the edge the two may disagree about 0, as the exact test, whose
-    p-value this is, asks for a little more. Tango (1998), Statistics in Medicine 17, 891.
+    The interval holds the differences that a score test at 5% does not reject, for close and for distant models
+    alike. Near the limit it may exclude 0 although the p-value of the exact test, which is more conservative, is
+    above 5%.
+    Tango (1998), Statistics in Medicine 17, 891.
 
     Args:
-        one: shape (n,), which reviews it labels rightly.
+        one: shape (n,), which reviews it labels correctly.
         other: likewise, the same reviews.
-
-    Returns:
-        One less the other; accuracies are fractions.
 
     Example:
         >>> found = compare(np.array([True] * 9 + [False]), np.array([True] * 4 + [False] * 5 + [True]))
         >>> print(f"{found.difference:.2f} ({found.low:.2f} to {found.high:.2f})")
         0.40 (-0.09 to 0.72)
     """
-    found = gate.compare(one, other)
-    low, high = score_interval(found.gained, found.lost, len(one))
+    found = mcnemar(one, other)
+    low, high = tango(found.gained, found.lost, len(one))
     return replace(found, low=low, high=high)
 
 
-def score_interval(gained: int, lost: int, n: int) -> tuple[float, float]:
-    """Ends of Tango's 95% interval of the difference, from -1 to 1; on the rest of ``n`` reviews they agree."""
+def tango(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """Tango's 95% interval of the difference, within -1 and 1; on the rest of ``n`` reviews the models agree."""
     difference = (gained - lost) / n
 
-    def too_far(assumed: float) -> float:
-        return abs(_score(assumed, gained, lost, n)) - _REACH
+    def beyond(assumed: float) -> float:
+        return abs(_score(assumed, gained, lost, n)) - _Z
 
-    low = -1.0 if difference == -1 else float(brentq(too_far, -1.0, difference))
-    high = 1.0 if difference == 1 else float(brentq(too_far, difference, 1.0))
+    low = -1.0 if difference == -1 else float(brentq(beyond, -1.0, difference))
+    high = 1.0 if difference == 1 else float(brentq(beyond, difference, 1.0))
     return low, high
 
 
 def _score(assumed: float, gained: int, lost: int, n: int) -> float:
-    """How many standard errors the difference lies above an assumed one."""
+    """Standard errors between the observed difference and an assumed one."""
     above = gained - lost - n * assumed
-    # The likeliest share of reviews that only the other has right, were the assumed difference true.
+    # The maximum-likelihood share of reviews that only the other has right, given the assumed difference.
     half = gained + lost - (2 * n - gained + lost) * assumed
     root = math.sqrt(max(0.0, half**2 + 8 * n * lost * assumed * (1 - assumed)))
     share = (root + half) / (4 * n)
@@ -62,3 +116,49 @@ def _score(assumed: float, gained: int, lost: int, n: int) -> float:
     if variance <= 0:
         return math.copysign(math.inf, above) if above else 0.0
     return above / math.sqrt(variance)
+
+
+def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> tuple[float, float, float] | None:
+    """Welch's t-test of two means, each given with the standard deviation and the number of its values.
+
+    Returns:
+        Ends of the 95% interval of the difference, and the two-sided p-value; None when a mean has fewer than two
+        values, or neither sample varies.
+
+    Example:
+        >>> [round(value, 3) for value in welch((0.89, 0.01, 5), (0.88, 0.01, 5))]
+        [-0.005, 0.025, 0.153]
+    """
+    if min(one[2], other[2]) < 2:
+        return None
+    variances = [sd**2 / count for _, sd, count in (one, other)]
+    error = math.sqrt(sum(variances))
+    if error == 0:
+        return None
+    freedom = error**4 / sum(
+        variance**2 / (count - 1) for variance, (_, _, count) in zip(variances, (one, other), strict=True)
+    )
+    difference, reach = one[0] - other[0], error * float(stdtrit(freedom, 0.975))
+    return difference - reach, difference + reach, 2 * float(stdtr(freedom, -abs(difference) / error))
+
+
+def format_p(value: float) -> str:
+    """A p-value.
+
+    Example:
+        >>> [format_p(value) for value in (0.25, 0.00012, 0.0)]
+        ['0.250', '1.2e-04', '< 1e-99']
+    """
+    if value < _SMALLEST_P:
+        return f"< {_SMALLEST_P:.0e}"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def format_points(fraction: float, unit: str = " points") -> str:
+    """A difference of two fractions, in percentage points.
+
+    Example:
+        >>> format_points(0.0032)
+        '+0.32 points'
+    """
+    return f"{100 * fraction:+.2f}{unit}"

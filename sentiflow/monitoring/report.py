@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring.drift import FIGURES, Compared, Floats, Limits, Unusual
-from sentiflow.reports.comparison import chance
 from sentiflow.reports.page import STYLE, image
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 
@@ -103,7 +103,7 @@ def _picture(figure: Compared, reference: Floats, now: Floats) -> Figure:
         axes.stairs(shares / len(values), cuts, color=colour, alpha=0.18, fill=True)
         axes.stairs(shares / len(values), cuts, color=colour, linewidth=1.6, label=f"{label} ({len(values):,})")
     word = "drift" if figure.drifted else "no drift"
-    title = f"{figure.label.capitalize()}: PSI {figure.psi:.3f}, p {chance(figure.p)}, {word}"
+    title = f"{figure.label.capitalize()}: PSI {figure.psi:.3f}, p {format_p(figure.p)}, {word}"
     describe(axes, title, figure.label, "share of texts")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     if figure.name == "oov":
@@ -123,7 +123,7 @@ def _cuts(name: str, reference: Floats, now: Floats) -> Floats:
 
 def _row(figure: Compared) -> tuple[str, ...]:
     medians = (shown(figure.name, figure.reference), shown(figure.name, figure.now))
-    return (figure.label, *medians, f"{figure.psi:.3f}", chance(figure.p), "yes" if figure.drifted else "no")
+    return (figure.label, *medians, f"{figure.psi:.3f}", format_p(figure.p), "yes" if figure.drifted else "no")
 
 
 def shown(name: str, value: float) -> str:

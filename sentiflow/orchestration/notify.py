@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from sentiflow import process
 from sentiflow.console import Logger
-from sentiflow.errors import SentiflowError, WorldError
+from sentiflow.errors import SentiflowError, WorldError, first_line
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.client import connect, run_url, tracking_errors
@@ -124,7 +124,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
                 post(settings.notify_url, message, settings.notify_timeout)
             prefect.update_flow_run_labels(flow_run.id, {NOTIFIED: state.type.value})
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
-        logger.warning("The notification of %s %s was not sent: %s", flow, flow_run.name, _first_line(err))
+        logger.warning("The notification of %s %s was not sent: %s", flow, flow_run.name, first_line(err))
 
 
 def _message(flow: str, flow_run: FlowRun, state: State[Any], mlflow_url: str | None) -> dict[str, str]:
@@ -157,9 +157,5 @@ def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | 
             )  # fmt: skip
             return run_url(settings, found[0].info.experiment_id, found[0].info.run_id) if found else None
     except (SentiflowError, OSError) as err:
-        logger.warning("The notification goes without a link to MLflow: %s", _first_line(err))
+        logger.warning("The notification goes without a link to MLflow: %s", first_line(err))
         return None
-
-
-def _first_line(err: Exception) -> str:
-    return (str(err).splitlines() or [type(err).__name__])[0]

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException
 
 from sentiflow.console import Logger
-from sentiflow.errors import BusyError, SentiflowError
+from sentiflow.errors import BusyError, SentiflowError, first_line
 from sentiflow.locks import HOUSEKEEPING, lock_tag, own_lock_tag, training_lock
 from sentiflow.names import is_model_name
 from sentiflow.orchestration import flow_runs
@@ -60,7 +60,7 @@ class CleanupReport:
             yield
         except (SentiflowError, OSError, MlflowException, httpx.HTTPError, PrefectException) as err:
             reason = err.args[0] if isinstance(err, SentiflowError) else err
-            self.failures.append(f"{what}: {(str(reason).splitlines() or [type(err).__name__])[0][:300]}")
+            self.failures.append(f"{what}: {first_line(reason)}")
 
     def add(self, other: "CleanupReport") -> None:
         """Add what another step did."""

@@ -24,6 +24,7 @@ from prefect.settings import (
 )
 from sqlalchemy.engine import make_url
 
+from sentiflow.errors import first_line
 from sentiflow.files import publish
 
 _DISK = "sqlite+aiosqlite"
@@ -74,7 +75,7 @@ def main(descriptor: int) -> int:
         try:
             prepare_database()
         except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
-            print(f"{type(err).__name__}: {(str(err).splitlines() or [''])[0]}", file=sys.stderr)  # noqa: T201
+            print(f"{type(err).__name__}: {first_line(err)}", file=sys.stderr)  # noqa: T201
             return 3
     on_start = PREFECT_API_DATABASE_MIGRATE_ON_START, PREFECT_API_BLOCKS_REGISTER_ON_START
     with temporary_settings(dict.fromkeys(on_start, in_memory)):

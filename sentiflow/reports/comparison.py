@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.evaluation.metrics import LABELS, spread
+from sentiflow.evaluation.statistics import format_p, format_points
 from sentiflow.reports import explanation, plots
 from sentiflow.reports.page import Block, Markup, Picture, Report, Section, Table, Text, cells, strip
 from sentiflow.reports.run import costs, quote, side_by_side
@@ -59,16 +60,6 @@ def loss_of(account: Account) -> float:
     return float("inf") if loss is None or loss != loss else loss
 
 
-def points(fraction: float) -> str:
-    """A difference of accuracies."""
-    return f"{100 * fraction:+.2f} points"
-
-
-def chance(p: float) -> str:
-    """A p-value."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
 def turned(blocks: Sequence[Block]) -> list[Block]:
     """Tables of many runs with a line a run."""
     return [
@@ -103,16 +94,16 @@ def beyond(held: Against, first: str) -> str:
     """The end of a sentence: a difference, and whether it is more than chance; empty when they are not paired."""
     if held.paired is None or held.low is None or held.high is None:
         return ""
-    chance = "within chance" if held.low <= 0 <= held.high else "beyond chance"
-    return f", {points(held.paired.difference)} against {first}, {chance}"
+    verdict = "within chance" if held.low <= 0 <= held.high else "beyond chance"
+    return f", {format_points(held.paired.difference)} against {first}, {verdict}"
 
 
 def _against_row(label: str, held: Against) -> tuple[str, ...]:
     if held.paired is None:
-        return (label, cells(points, held.difference), *("-" * 5))
+        return (label, cells(format_points, held.difference), *("-" * 5))
     paired = held.paired
-    ends = (points(value) for value in (paired.difference, paired.low, paired.high))
-    return (label, *ends, chance(paired.p_value), f"{paired.gained:,}", f"{paired.lost:,}")
+    ends = (format_points(value) for value in (paired.difference, paired.low, paired.high))
+    return (label, *ends, format_p(paired.p_value), f"{paired.gained:,}", f"{paired.lost:,}")
 
 
 _MAX_REVIEWS = 8  # reviews shown
@@ -305,7 +296,10 @@ def sets(records: Sequence[RunRecord]) -> list[Block]:
 def _apart(record: RunRecord, first: RunRecord, held: Against) -> tuple[str, ...]:
     if record.digest != first.digest:
         return "-", "-", "-", "-"
-    return (*(cells(points, each) for each in (held.difference, held.low, held.high)), cells(chance, held.p_value))
+    return (
+        *(cells(format_points, each) for each in (held.difference, held.low, held.high)),
+        cells(format_p, held.p_value),
+    )
 
 
 def _why_alone(record: RunRecord, first: RunRecord, held: Against) -> str:
@@ -374,10 +368,7 @@ def _seeds(runs: Compared) -> str:
     if not seeds or len(parents) > 1 or len(found) < len(runs.accounts):
         return ""
     over = spread(found)
-    return (
-        f"Test accuracy over {len(found)} seeds: mean {over.mean:.2%}, standard deviation {100 * over.sd:.2f} "
-        f"points, {over.least:.2%} to {over.most:.2%}."
-    )
+    return f"Test accuracy over {len(found)} seeds: mean {over.mean:.2%}, {over.text()}."
 
 
 def _table(runs: Compared) -> list[Block]:

@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtr, stdtrit
-
 from sentiflow.evaluation import statistics
-from sentiflow.evaluation.gate import Comparison, ScoreTable
+from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.statistics import Comparison
 from sentiflow.runs.record import RunRecord
 
 ACCURACY = "test/accuracy"
@@ -118,20 +117,14 @@ def _reviews(run: RunRecord) -> str:
 
 def _welch(run: RunRecord, first: RunRecord) -> tuple[float, float, float] | None:
     """Interval and p-value of the difference of two means over seeds; None unless both are sets with a spread."""
-    variances, freedom = [], 0.0
-    for one in (run, first):
-        found, count = figure(one, ACCURACY), _repeats(one)
-        if found is None or found.sd is None or count < 2:
-            return None
-        variances.append(found.sd**2 / count)
-        freedom += variances[-1] ** 2 / (count - 1)
-    error = math.sqrt(sum(variances))
-    if error == 0:
-        return None
-    freedom = error**4 / freedom
-    difference = figure(run, ACCURACY).value - figure(first, ACCURACY).value  # type: ignore[union-attr]
-    reach = error * float(stdtrit(freedom, 0.975))
-    return difference - reach, difference + reach, 2 * float(stdtr(freedom, -abs(difference) / error))
+    mine, theirs = _sample(run), _sample(first)
+    return None if mine is None or theirs is None else statistics.welch(mine, theirs)
+
+
+def _sample(run: RunRecord) -> tuple[float, float, int] | None:
+    """Mean, standard deviation and number of a set's test accuracies."""
+    found = figure(run, ACCURACY)
+    return None if found is None or found.sd is None else (found.value, found.sd, _repeats(run))
 
 
 def _repeats(run: RunRecord) -> int:

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import UsageError, WorldError, first_line
 from sentiflow.files import PARTIAL, publish
 from sentiflow.network.history import Epoch
 from sentiflow.output import redact, without_login, without_secrets
@@ -43,7 +43,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as err:
-        reason = str(err.message).strip().splitlines()[0][:300]
+        reason = first_line(err)
         if "Max retries exceeded" in reason:
             reason = "it does not answer."
         if "database is locked" in reason:
@@ -66,7 +66,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
         ) from without_secrets(err)
     except SQLAlchemyError as err:
         raise WorldError(
-            f"The tracking store {redact(uri)} failed: {redact(str(err).splitlines()[0])}",
+            f"The tracking store {redact(uri)} failed: {redact(first_line(err))}",
             "Check SENTIFLOW_TRACKING_URI and its database.",
         ) from without_secrets(err)
 

@@ -18,7 +18,7 @@ from sentiflow.process import person
 from sentiflow.settings import Settings
 from sentiflow.tracking.candidate import Weighed, load
 from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors, versions_of
-from sentiflow.tracking.types import ACCURACY, CHAMPION, fraction
+from sentiflow.tracking.types import ACCURACY, CHAMPION, parse_fraction
 from sentiflow.tracking.versions import EVENT_TAG, events_in
 
 LONGEST_REASON = 2_000  # characters
@@ -188,7 +188,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
             version=target,
             replaced=champion,
             run_id=str(versions[target].run_id),
-            accuracy=fraction(versions[target].tags.get(ACCURACY)),
+            accuracy=parse_fraction(versions[target].tags.get(ACCURACY)),
             decision="rollback",
             reason=reason.strip(),
             by=person(),

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlparse
 import requests
 from requests.adapters import HTTPAdapter, Retry
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import UsageError, WorldError, first_line
 from sentiflow.files import publish
 from sentiflow.output import redact, without_secrets
 from sentiflow.runs.record import RunRecord, called
@@ -350,9 +350,8 @@ class Api:
 
     def _failed(self, reason: str, code: int = 0) -> WorldError:
         hint = WANTS_LOGIN if code in (401, 403) else IS_IT_RUNNING
-        first = (reason.strip().splitlines() or [""])[0][:300]
         kind = PassingError if code in (0, requests.codes.ok, *_PASSING) else WorldError
-        return kind(f"The tracking store {redact(self._address)} failed: {redact(first)}", hint)
+        return kind(f"The tracking store {redact(self._address)} failed: {redact(first_line(reason))}", hint)
 
 
 def _object_of(response: requests.Response) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, Table, create_engine, func, insert,
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import UsageError, WorldError, first_line
 from sentiflow.output import redact, without_secrets
 
 _SERVED = "mlflow-artifacts:/"  # whatever the server that is asked keeps
@@ -196,12 +196,12 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
             return _copy(source, target, file, artifacts)
     except IntegrityError as err:
         raise WorldError(
-            f"{redact(database)} refuses a row: {redact(str(err.orig).splitlines()[0])}.",
+            f"{redact(database)} refuses a row: {redact(first_line(str(err.orig)))}.",
             "Nothing was imported. Is some of it there already, or was the local store changed by hand?",
         ) from without_secrets(err)
     except (SQLAlchemyError, NoSuchDialectError, ImportError) as err:
         raise WorldError(
-            f"Cannot import into {redact(database)}: {redact(str(err).splitlines()[0])}", "Nothing was imported."
+            f"Cannot import into {redact(database)}: {redact(first_line(err))}", "Nothing was imported."
         ) from without_secrets(err)
 
 

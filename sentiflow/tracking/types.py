@@ -179,7 +179,7 @@ def need_number(numbers: list[int], name: str, number: int) -> int:
     return number
 
 
-def fraction(text: str | None) -> float | None:
+def parse_fraction(text: str | None) -> float | None:
     """A tag's number from 0 to 1; None for anything else that somebody may have written there."""
     try:
         value = float(text or "")

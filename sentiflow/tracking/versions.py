@@ -19,8 +19,8 @@ from sentiflow.tracking.types import (
     Version,
     VersionRecord,
     choose_name,
-    fraction,
     need_number,
+    parse_fraction,
 )
 
 EVENT_TAG = re.compile(r"history\.\d{6}")  # of the registered model: one a promotion or rollback
@@ -102,7 +102,7 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
     found = None if number is None else store.version(name, number)
     if number is None or found is None:  # none, or deleted a moment ago
         return None
-    return Champion(Version(name, number, CHAMPION), found.run_id, fraction(found.tags.get(ACCURACY)))
+    return Champion(Version(name, number, CHAMPION), found.run_id, parse_fraction(found.tags.get(ACCURACY)))
 
 
 def model_named(settings: Settings, dataset: str | None) -> str:
@@ -162,9 +162,9 @@ def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str
         registered=version.registered,
         recipe=tags.get("recipe", "-"),
         seed=tags.get("seed", "-"),
-        accuracy=fraction(at),
-        accuracy_low=fraction(low),
-        accuracy_high=fraction(high),
+        accuracy=parse_fraction(at),
+        accuracy_low=parse_fraction(low),
+        accuracy_high=parse_fraction(high),
         gate=f"{outcome} against {tags.get('gate.against', '-')}" if outcome else "-",
         run=run_names.get(version.run_id or "") or (version.run_id or "-")[:8],
     )

@@ -18,7 +18,7 @@ from sentiflow.data import reviews
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.gate import ScoreTable
-from sentiflow.evaluation.statistics import compare, score_interval
+from sentiflow.evaluation.statistics import compare, tango
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store, score_table
@@ -168,7 +168,7 @@ def test_the_description_has_a_line_a_model_and_prefect_shows_it(
     rows = list(rows)
     assert [row.split(" | ")[0] for row in rows] == ["| seed\\*", *(f"| {name}" for name in NAMES)]
     mine, network = tables["majority"].right, tables["tutorial"].right
-    low, high = score_interval(int((mine & ~network).sum()), int((network & ~mine).sum()), len(mine))
+    low, high = tango(int((mine & ~network).sum()), int((network & ~mine).sum()), len(mine))
     assert f"({100 * low:+.2f} to {100 * high:+.2f})" in rows[1]
     assert "report.html" in {entry.path for entry in client.list_artifacts(result.run_id)}
     with get_client(sync_client=True) as prefect:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import WorldError, first_line
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.service.middleware import Metrics
 from sentiflow.settings import Settings
@@ -149,7 +149,7 @@ class Watcher:
         self._metrics.failures.labels(stage).inc()
         loaded = self.state.loaded
         rest = f"version {loaded.champion.version.number} goes on answering" if loaded else "see the service's log"
-        reason = (str(err).splitlines() or [type(err).__name__])[0]
+        reason = first_line(err)
         self._set(State(loaded, f"{problem}; {rest}."), f"{problem}: {reason}")
 
     def _set(self, state: State, message: str) -> None:

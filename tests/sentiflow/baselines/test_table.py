@@ -21,7 +21,7 @@ def test_a_row_tells_its_figures_as_people_read_them() -> None:
 def test_the_difference_has_its_sign_its_interval_and_the_test() -> None:
     # (1 - 5) / 10; McNemar's exact p of 1 in 6: 2 (1 + 6) / 64
     difference, p = ROWS[1].cells[2:4]
-    assert difference == "-40.00 points (-72.01 to +8.73)"  # of score_interval(1, 5, 10)
+    assert difference == "-40.00 points (-72.01 to +8.73)"  # of tango(1, 5, 10)
     assert p == "0.219"
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from sentiflow.evaluation.gate import Comparison, Cost, Decision, Limits, ScoreTable, compare, judge, slices
+from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable, judge, slices
+from sentiflow.evaluation.statistics import Comparison, mcnemar
 
 CHEAP = Cost(latency_ms=5.0, size_mb=10.0)
 LOOSE = Limits(floor=0.5, slice_margin=1.0)
@@ -56,7 +57,7 @@ def test_the_paired_test_worked_by_hand() -> None:
     # Of 20 reviews the candidate wins 9 and loses 1: p = 2 (C(10,0) + C(10,1)) / 2**10 = 22 / 1024.
     candidate = np.array([True] * 9 + [False] + [True] * 10)
     champion = np.array([False] * 9 + [True] + [True] * 10)
-    found = compare(candidate, champion)
+    found = mcnemar(candidate, champion)
     assert (found.gained, found.lost, found.difference) == (9, 1, 0.4)
     assert found.p_value == pytest.approx(22 / 1024)
     # The interval's ends are the shares of wins at which so many or more (so few or fewer) have a chance of 2.5%.
@@ -68,13 +69,13 @@ def test_the_paired_test_worked_by_hand() -> None:
 @pytest.mark.parametrize("lost", range(12))
 def test_the_interval_leaves_zero_out_just_when_the_p_value_is_below_five_percent(lost: int) -> None:
     candidate = np.array([True] * 12 + [False] * lost)
-    found = compare(candidate, ~candidate)
+    found = mcnemar(candidate, ~candidate)
     assert (found.low > 0) == (found.p_value < 0.05)
 
 
 def test_equal_models_differ_by_nothing_and_one_replaces_the_other_only_within_a_margin() -> None:
     same = table([True] * 90 + [False] * 10)
-    assert compare(same.right, same.right) == Comparison(0.0, 0.0, 0.0, 1.0, 0, 0)
+    assert mcnemar(same.right, same.right) == Comparison(0.0, 0.0, 0.0, 1.0, 0, 0)
     assert [rule.name for rule in judge(same, same, CHEAP, LOOSE).failures] == ["better"]
     assert judge(same, same, CHEAP, replace(LOOSE, margin=0.001)).passed
 

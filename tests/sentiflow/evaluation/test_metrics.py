@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.metrics import Measured, Spread, measure, spread, wilson
+from sentiflow.evaluation.metrics import Measured, Spread, measure, spread
+from sentiflow.evaluation.statistics import wilson
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)
 SCORES = np.array([0.9, 0.6, 0.3, 0.7, 0.2, 0.1])
@@ -103,4 +104,4 @@ def test_a_score_that_is_no_number_is_refused() -> None:
 
 def test_spread_worked_by_hand() -> None:
     # deviations -2, -1, 3: squares sum to 14, over 2 is 7
-    assert spread([1.0, 2.0, 6.0]) == Spread(mean=3.0, sd=pytest.approx(7**0.5), least=1.0, most=6.0)
+    assert spread([1.0, 2.0, 6.0]) == Spread(mean=3.0, sd=pytest.approx(7**0.5), min=1.0, max=6.0)

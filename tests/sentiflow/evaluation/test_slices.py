@@ -6,7 +6,8 @@ import pytest
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics as slices
 from sentiflow.evaluation.gate import ScoreTable
-from sentiflow.evaluation.metrics import Slice, Traits, wilson
+from sentiflow.evaluation.metrics import Slice, Traits
+from sentiflow.evaluation.statistics import wilson
 from sentiflow.scoring import Vocabulary
 
 WORDS = Vocabulary(["film", "not", "good", "don't", "rare"])  # ids 4 to 8

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sentiflow.evaluation.metrics import LABELS, wilson
+from sentiflow.evaluation.metrics import LABELS
+from sentiflow.evaluation.statistics import wilson
 from sentiflow.reports import run
 from sentiflow.reports.page import Report
 from tests.pages import Page, tables

@@ -58,9 +58,9 @@ def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
 
 
 def test_paired_differences_are_mcnemars(page: Page) -> None:
-    # wins 3 of 3: two-sided p = 2 / 8; the interval is score_interval(3, 0, 6)
+    # wins 3 of 3: two-sided p = 2 / 8; the interval is tango(3, 0, 6)
     assert rows(page, "run", "difference") == [
-        ["2 tuned, seed 3", "+50.00 points", "-8.55 points", "+81.24 points", "0.2500", "3", "0"]
+        ["2 tuned, seed 3", "+50.00 points", "-8.55 points", "+81.24 points", "0.250", "3", "0"]
     ]
 
 
@@ -198,7 +198,7 @@ def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:
     assert rows(page, "set of seeds") == [
         ["tuned-3seeds", "88.00%", "0.30 points", "", "", "", ""],
         ["large-3seeds", "89.00%", "0.04 points", "+1.00 points", f"{100 * (0.01 - reach):+.2f} points",
-         f"{100 * (0.01 + reach):+.2f} points", f"{welch.pvalue:.4f}"],
+         f"{100 * (0.01 + reach):+.2f} points", f"{welch.pvalue:.3f}"],
     ]  # fmt: skip
     assert page.ids[0] == "sets-of-seeds"
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from sentiflow.evaluation.gate import ScoreTable
-from sentiflow.evaluation.statistics import score_interval
+from sentiflow.evaluation.statistics import tango
 from sentiflow.runs.comparison import Figure, against, differing, figure, metric_names
 from sentiflow.runs.record import RunRecord
 
@@ -66,7 +66,7 @@ def test_two_runs_are_compared_review_by_review_whatever_their_order() -> None:
     assert outcome.difference == pytest.approx(3 / 6)
     # Among equals 4 or more of 5 fall to one side with (5 + 1) / 32, either side twice that.
     assert outcome.p_value == pytest.approx(2 * 6 / 32)
-    assert (outcome.low, outcome.high) == score_interval(4, 1, 6)
+    assert (outcome.low, outcome.high) == tango(4, 1, 6)
     assert outcome.why_not == ""
 
 
