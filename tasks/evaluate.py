@@ -21,12 +21,20 @@ from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Slice, Traits, reliability
-from sentiflow.network import history as histories
-from sentiflow.network.history import Epoch
+from sentiflow.network.history import Epoch, best_epoch
+from sentiflow.network.history import load as load_history
 from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
-from sentiflow.reports.page import plain
-from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, Account, Tested, headline, worst_errors_text
+from sentiflow.reports.page import escape_markdown
+from sentiflow.reports.summary import (
+    ECE,
+    PARAMETERS,
+    SPEED,
+    RunSummary,
+    TestData,
+    accuracy_line,
+    worst_errors_text,
+)
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.results import RunContext, TrainedFiles
@@ -48,7 +56,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
         scores, speed = timed_scores(scorer.network.score, ids)
     return record_evaluation(
         run, prepared, content, words, scores,
-        history=histories.load(trained.history), scorer=scorer,
+        history=load_history(trained.history), scorer=scorer,
         figures={PARAMETERS: _parameters(trained.weights), SPEED: speed},
     )  # fmt: skip
 
@@ -95,7 +103,7 @@ def record_evaluation(
     """
     test = content.of("test")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
-    tested = Tested(test, words, content.of("train").n_tokens)
+    test_data = TestData(test, words, content.of("train").n_tokens)
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
     found = _metrics(run, content, history, measured) | metrics.as_metrics(_slices(table, traits))
@@ -105,22 +113,22 @@ def record_evaluation(
         curves = plots.curves_of(history) if history else {}
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
         about |= {name: str(value) for name, value in (facts or {}).items()}
-        _log_report(run, Account(run.record(), curves, table, traits, tested, scorer, facts=about))
-    get_run_logger().info("%s", headline(measured))
+        _log_report(run, RunSummary(run.record(), curves, table, traits, test_data, scorer, facts=about))
+    get_run_logger().info("%s", accuracy_line(measured))
     return measured
 
 
-def _log_report(run: RunContext, account: Account) -> None:
+def _log_report(run: RunContext, summary: RunSummary) -> None:
     folder = run.work / "artifacts"
-    drawn = run_report.pictures(account)
+    drawn = run_report.pictures(summary)
     plots.save(drawn, folder / "plots")
-    report = run_report.report(account, drawn)
-    _write_scores(folder / SCORES, account)
-    (folder / "worst_errors.txt").write_text(worst_errors_text(account.misses or []), encoding="utf-8")
+    report = run_report.report(summary, drawn)
+    _write_scores(folder / SCORES, summary)
+    (folder / "worst_errors.txt").write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
     (folder / PAGE).write_text(report.page(), encoding="utf-8")
     run.upload(folder)
     if run.parent is not None:  # a run of its own is described when it is summarized
-        run.tag({NOTE: report.markdown(f"Part of [{plain(run.parent.name)}]({run.parent.url}).")})
+        run.tag({NOTE: report.markdown(f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url}).")})
 
 
 def _slices(table: ScoreTable, traits: Traits) -> list[Slice]:
@@ -141,14 +149,14 @@ def _metrics(
     found["data/truncated"] = float((lengths > run.config.sequence_length).mean())
     found["data/in_both_splits"] = in_both_splits(content)
     if history:
-        best = histories.best_epoch(history)
+        best = best_epoch(history)
         found |= {"val/best_epoch": best.number, "val/best_loss": best.val_loss}
     return found
 
 
-def _write_scores(path: Path, account: Account) -> None:
+def _write_scores(path: Path, summary: RunSummary) -> None:
     """The score of every test review, with what a later report needs to cut slices without the dataset."""
-    table, traits = account.table, account.traits
+    table, traits = summary.table, summary.traits
     if table is None or traits is None:
         raise ValueError("a run without scores has no table of them")
     columns = {"review_id": table.review_id, "label": table.label, "score": table.score}

@@ -361,7 +361,9 @@ def report(watch: Watch, texts: Texts, comparison: Comparison) -> OpenRun:
     try:
         run.log(_metrics(texts, comparison))
         run.upload(folder)
-        publish_summary(run, drift_report.markdown(comparison.told), "drift", comparison.told.headline)
+        publish_summary(
+            run, drift_report.report(comparison.told, {}).markdown(), "drift", comparison.told.headline
+        )
     except BaseException:
         run.close("FAILED")
         raise
@@ -401,7 +403,7 @@ def _draw(watch: Watch, comparison: Comparison) -> Path:
     figures = drift_report.pictures(reference, now, comparison.told.compared)
     folder = watch.work / "artifacts"
     plots.save(figures, folder / "plots")
-    (folder / "report.html").write_text(drift_report.page(comparison.told, figures), encoding="utf-8")
+    (folder / "report.html").write_text(drift_report.report(comparison.told, figures).page(), encoding="utf-8")
     return folder
 
 

@@ -14,7 +14,7 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import WorldError
 from sentiflow.evaluation.metrics import Measured
-from sentiflow.reports.summary import headline
+from sentiflow.reports.summary import accuracy_line
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.tracking import package
 from sentiflow.tracking.client import names_of
@@ -103,6 +103,6 @@ def _create_version(run: RunContext, prepared: Prepared, measured: Measured, mod
     figures = {name: getattr(measured, name) for name in ("accuracy", "accuracy_low", "accuracy_high")}
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
     tags |= {f"test.{name}": f"{value:.6f}" for name, value in figures.items()}
-    description = f"{headline(measured).capitalize()}: {run.name}"
+    description = f"{accuracy_line(measured).capitalize()}: {run.name}"
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
     return Registered(run.model_name, str(version.version), model_id)

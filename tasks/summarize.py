@@ -12,9 +12,9 @@ from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, spread
 from sentiflow.evaluation.statistics import Comparison, compare
 from sentiflow.reports import run as run_report
-from sentiflow.reports.page import Table, plain
+from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.reports.run import STAGES
-from sentiflow.reports.summary import Account
+from sentiflow.reports.summary import RunSummary
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.results import Registered, RepeatsResult, RunContext, SeedResult, TrainingResult
 from sentiflow.tracking.store import open_store, score_table
@@ -34,12 +34,12 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     seconds = _seconds(record.metrics, run.seconds)
     times = {f"time/{stage}": value for stage, value in seconds.items()}
     run.log(times)
-    report = run_report.report(Account(replace(record, metrics={**record.metrics, **times}), {}), {})
+    report = run_report.report(RunSummary(replace(record, metrics={**record.metrics, **times}), {}), {})
     lines = [
         f"- recipe: {_recipe(run)}, seed {run.seed}",
         _dataset(prepared),
-        f"- registered: {plain(model.name)} version {model.version}",
-        f"- MLflow run: [{plain(run.name)}]({run.url})",
+        f"- registered: {escape_markdown(model.name)} version {model.version}",
+        f"- MLflow run: [{escape_markdown(run.name)}]({run.url})",
     ]
     publish_summary(run, report.markdown(*lines), "training-summary")
     return TrainingResult(run.run_id, run.name, run.url, model, measured, seconds)
@@ -56,11 +56,11 @@ def _seconds(metrics: Mapping[str, float], total: float) -> dict[str, float]:
 
 def _recipe(run: RunContext) -> str:
     changes = changed_fields(run.config)
-    return plain(run.config.recipe) + (f" ({plain(changes)})" if changes else "")
+    return escape_markdown(run.config.recipe) + (f" ({escape_markdown(changes)})" if changes else "")
 
 
 def _dataset(prepared: Prepared) -> str:
-    return f"- dataset: {plain(prepared.name)}, digest `{prepared.digest[:12]}`"
+    return f"- dataset: {escape_markdown(prepared.name)}, digest `{prepared.digest[:12]}`"
 
 
 def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
@@ -83,7 +83,7 @@ def summarize_repeats(
     lines = [
         f"- recipe: {_recipe(parent)}",
         _dataset(prepared),
-        f"- registered: {plain(model.name)} version {model.version}, of seed {best.run.seed}, "
+        f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest\n",
         seeds_table(seeds),
     ]

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 from urllib.parse import unquote, urlparse
 
 import typer
-from rich.table import Table
 
 from flows.cli import console
 from flows.cli.options import DebugOption, WhoseOption, examples
-from flows.cli.tables import print_table
+from flows.cli.tables import block_table, print_table
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError, WorldError
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
     from sentiflow.children import Child
-    from sentiflow.monitoring.report import Told
     from sentiflow.settings import Settings
     from tasks.monitor import Look
 
@@ -68,9 +66,11 @@ def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
     look = cast("Look", monitor(model))  # called by hand, a flow gives its state's data
     stdout = Console()
     if look.told is not None:
+        from sentiflow.monitoring import report
+
         title = f"{escape(look.told.title)}: {look.texts:,} texts of late against the reviews\n"
         stdout.print(title, soft_wrap=True)
-        print_table(_drift(look.told), stdout)
+        print_table(block_table(report.table(look.told)), stdout)
         stdout.print(f"\nReport: {look.run_url}", soft_wrap=True)
     stdout.print(f"[bold]{escape(look.message)}[/]", soft_wrap=True)
     if look.drifted:
@@ -81,18 +81,6 @@ def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
             f"--promote --dataset {model}"
         )
         stdout.print(next_step, soft_wrap=True)
-
-
-def _drift(told: "Told") -> Table:
-    from sentiflow.monitoring import report
-
-    heading, *figures = report.rows(told)
-    table = Table(box=None, pad_edge=False)
-    for k, name in enumerate(heading):
-        table.add_column(name, justify="right" if k else "left")
-    for line in figures:
-        table.add_row(*line, style="red" if line[-1] == "yes" else None)
-    return table
 
 
 @app.command(

@@ -15,6 +15,7 @@ from sentiflow.console import Console, escape
 from sentiflow.runs.record import FIELDS, RunRecord, Value
 
 if TYPE_CHECKING:
+    from sentiflow.reports import page
     from sentiflow.tracking.candidate import Weighed
     from sentiflow.tracking.promotion import Outcome
 
@@ -34,6 +35,16 @@ def print_table(table: Table, console: Console) -> None:
     """Print a table; whole, if it goes to a pipe."""
     widen(console)
     console.print(table)
+
+
+def block_table(block: "page.Table") -> Table:
+    """A table of a report for the terminal; rows with an alarm are red."""
+    table = Table(box=None, pad_edge=False)
+    for i, name in enumerate(block.heading):
+        table.add_column(escape(name), justify="left" if i < block.words else "right")
+    for number, row in enumerate(block.rows):
+        table.add_row(*map(escape, row), style="red" if number in block.alarms else None)
+    return table
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a look for drift found, as pictures, a table and a page."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,18 +9,12 @@ from matplotlib.ticker import PercentFormatter
 
 from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring.drift import FIGURES, Compared, Floats, Limits, Unusual
-from sentiflow.reports.page import STYLE, image
+from sentiflow.reports.page import Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 
 _REFERENCE = {"oov": "training reviews", "length": "training reviews", "score": "test reviews"}
 _SHOWN = 0.99  # of all texts; the longest would squeeze the others together
 _BARS = 30
-_PAGE = """
-table.drift th, table.drift td { padding: .25rem 1.2rem .25rem 0; text-align: right }
-table.drift th:first-child, table.drift td:first-child { text-align: left }
-.yes { color: var(--alarm); font-weight: 600 }
-blockquote { white-space: pre-wrap }
-"""
 
 
 @dataclass(frozen=True)
@@ -63,34 +56,26 @@ def pictures(
     return {each.name: _picture(each, reference[each.name], now[each.name]) for each in compared}
 
 
-def rows(told: Told) -> list[tuple[str, ...]]:
-    """The comparison as a table, its heading first."""
+def table(told: Told) -> Table:
+    """A row per figure."""
     heading = ("figure", "median of the reviews", "median now", "PSI", "p", "drift")
-    return [heading, *map(_row, told.compared)]
+    alarms = [i for i, figure in enumerate(told.compared) if figure.drifted]
+    return Table(heading, [_row(figure) for figure in told.compared], alarms=alarms)
 
 
-def markdown(told: Told) -> str:
-    """The outcome for Prefect and MLflow."""
-    heading, *figures = rows(told)
-    lines = [heading, ("---", *["---:"] * (len(heading) - 1)), *figures]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    facts = "\n".join(f"- {name}: {value}" for name, value in told.facts.items())
-    return f"**{told.headline}.**\n\n{table}\n\n{_limits(told.limits)}\n\n{facts}\n"
-
-
-def page(told: Told, figures: Mapping[str, Figure]) -> str:
-    """An HTML page that needs nothing else: pictures stand inside."""
-    images = "".join(image(figure, FIGURES[name]) for name, figure in figures.items())
-    facts = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in told.facts.items()
-    )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(told.title)}</title>'
-        f"<style>{STYLE}{_PAGE}</style><main><h1>{html.escape(told.title)}</h1>"
-        f"<p><strong>{html.escape(told.headline)}.</strong></p>{_html_table(told)}"
-        f'<p class="small">{html.escape(_limits(told.limits))}</p>'
-        f"<h2>Distributions</h2>{images}<h2>The most unusual texts</h2>{''.join(map(_quote, told.unusual))}"
-        f"<h2>What was compared</h2><table>{facts}</table></main></html>"
+def report(told: Told, figures: Mapping[str, Figure]) -> Report:
+    """The outcome as a page, and as Markdown for Prefect and MLflow."""
+    limits = told.limits
+    rule = f"A figure has drifted when its PSI is at least {limits.psi:g} and its p below {limits.alpha:g}."
+    return Report(
+        told.title,
+        [Text(f"{told.headline}.", strong=True)],
+        [
+            Section("Figures", [table(told), Text(rule)]),
+            Section("What was compared", [Table(("", ""), list(told.facts.items()), words=2)]),
+            Section("Distributions", [Picture(figure, FIGURES[name]) for name, figure in figures.items()]),
+            Section("The most unusual texts", [_quote(text) for text in told.unusual]),
+        ],
     )
 
 
@@ -136,20 +121,6 @@ def shown(name: str, value: float) -> str:
     return {"oov": f"{value:.1%}", "length": f"{value:.0f}"}.get(name, f"{value:.3f}")
 
 
-def _html_table(told: Told) -> str:
-    heading, *figures = rows(told)
-    body = "".join(
-        f'<tr class="{line[-1]}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in line)}</tr>'
-        for line in figures
-    )
-    head = "".join(f"<th>{cell}</th>" for cell in heading)
-    return f'<table class="drift"><tr>{head}</tr>{body}</table>'
-
-
-def _quote(text: Unusual) -> str:
-    told = ", ".join(f"{FIGURES[name]} {shown(name, value)}" for name, value in text.figures.items())
-    return f'<p class="small">{html.escape(told)}</p><blockquote>{html.escape(text.text)}</blockquote>'
-
-
-def _limits(limits: Limits) -> str:
-    return f"A figure has drifted when its PSI is at least {limits.psi:g} and its p below {limits.alpha:g}."
+def _quote(text: Unusual) -> Quote:
+    values = ", ".join(f"{FIGURES[name]} {shown(name, value)}" for name, value in text.figures.items())
+    return Quote(text.text, caption=values)

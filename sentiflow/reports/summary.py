@@ -1,4 +1,4 @@
-"""What a report knows of one run: figures, scores, misclassified reviews."""
+"""What a report knows of one run: its record, scores, metrics and misclassified reviews."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation import metrics as slices
 from sentiflow.evaluation.gate import ScoreTable
-from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits, reliability
+from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
 from sentiflow.reports.plots import Curves
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Reading, TextScorer, Vocabulary, is_positive
 
-WORST = 20
+MAX_ERRORS = 20
+PARAMETERS, SPEED, ECE = "model/parameters", "test/reviews_per_second", "test/ece"
 
 
 @dataclass(frozen=True)
-class Miss:
+class Misclassified:
     """A review that the model gets wrong.
 
     Attributes:
         review_id: of the dataset.
         label: the true one, 0 or 1.
-        score: what the model says.
+        score: of the model.
         text: the whole review, decoded.
-        reading: how the score came about, word by word; None where no model is at hand that tells.
+        reading: the score word by word; None without the model.
     """
 
     review_id: str
@@ -39,29 +39,31 @@ class Miss:
 
     @property
     def heading(self) -> str:
-        """One line that says what went wrong."""
-        return f"{self.review_id}: {word_of(self.label)}, scored {self.score:.4f}"
+        """Review, label and score on one line."""
+        return f"{self.review_id}: {label_name(self.label)}, scored {self.score:.4f}"
 
 
-def worst_rows(labels: NDArray[np.int8], scores: NDArray[np.float64], most: int = WORST) -> NDArray[np.int64]:
-    """Rows of the most confident errors, worst first; fewer than ``most`` when there are fewer."""
+def worst_rows(
+    labels: NDArray[np.int8], scores: NDArray[np.float64], limit: int = MAX_ERRORS
+) -> NDArray[np.int64]:
+    """Rows of the most confident errors, worst first; at most ``limit``."""
     wrong = np.flatnonzero(is_positive(scores) != labels)
-    return wrong[np.argsort(-np.abs(scores[wrong] - labels[wrong]), kind="stable")][:most]
+    return wrong[np.argsort(-np.abs(scores[wrong] - labels[wrong]), kind="stable")][:limit]
 
 
-def worst_errors_text(misses: Sequence[Miss]) -> str:
+def worst_errors_text(errors: Sequence[Misclassified]) -> str:
     """The worst errors as plain text."""
-    if not misses:
-        return "No test review is labelled wrongly.\n"
-    return "\n\n".join(f"{miss.heading}\n{miss.text}" for miss in misses) + "\n"
+    if not errors:
+        return "No test review is misclassified.\n"
+    return "\n\n".join(f"{error.heading}\n{error.text}" for error in errors) + "\n"
 
 
-def word_of(label: int) -> str:
-    """The word for a true label."""
+def label_name(label: int) -> str:
+    """``positive`` or ``negative``."""
     return "positive" if label else "negative"
 
 
-def headline(measured: Measured) -> str:
+def accuracy_line(measured: Measured) -> str:
     """Accuracy with its interval."""
     return (
         f"test accuracy {measured.accuracy:.2%} "
@@ -69,18 +71,17 @@ def headline(measured: Measured) -> str:
     )
 
 
-PARAMETERS, SPEED, ECE = "model/parameters", "test/reviews_per_second", "test/ece"
-
-
 @dataclass(frozen=True)
-class Tested:
-    """The reviews of a dataset, as far as a report shows them.
+class TestData:
+    """The reviews of a dataset that reports show.
 
     Attributes:
         test: its test split.
-        words: what their ids stand for.
-        train_lengths: ids in each training review.
+        words: its vocabulary.
+        train_lengths: ids in each training review, shape (n,).
     """
+
+    __test__ = False  # pytest would collect a class of this name
 
     test: Reviews
     words: Vocabulary
@@ -96,26 +97,26 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Account:
-    """A run, with whatever of it is at hand.
+class RunSummary:
+    """A run, with whatever of it is available.
 
     Attributes:
         record: of the store.
         curves: metrics by epoch; empty for a run without epochs.
         table: scores of the test reviews, or None.
         traits: of the same reviews, or None.
-        tested: the dataset, if it is on this machine.
-        scorer: what tells word by word how a score came about, or None.
+        test_data: the dataset, if it is on this machine.
+        scorer: explains scores word by word, or None.
         version: the registered version that the run made, like ``imdb-sentiment v3``, or None.
-        missing: what could not be had, a sentence each.
-        facts: more to tell of the run.
+        missing: what is not available, one sentence each.
+        facts: more rows of the report's table of the run.
     """
 
     record: RunRecord
     curves: Curves
     table: ScoreTable | None = None
     traits: Traits | None = None
-    tested: Tested | None = None
+    test_data: TestData | None = None
     scorer: TextScorer | None = None
     version: str | None = None
     missing: tuple[str, ...] = ()
@@ -128,7 +129,7 @@ class Account:
 
     @property
     def title(self) -> str:
-        """Recipe and seed, of a trial its number, or the run's name where it has none of these."""
+        """Recipe and seed; of a trial its number; without these the run's name."""
         if self.record.trial:
             return self.record.trial
         recipe, seed = self.record.recipe, self.record.params.get("seed")
@@ -139,26 +140,26 @@ class Account:
 
     @cached_property
     def measured(self) -> Measured | None:
-        """Figures on the test split; None when the run has none."""
+        """Metrics on the test split: of the scores, else as logged; None without either."""
         if self.table is not None:
             return metrics.measure(self.table.label, self.table.score)
         names = [each.name for each in fields(Measured)]
-        found = {name: self.metrics[f"test/{name}"] for name in names if f"test/{name}" in self.metrics}
-        return Measured(**found) if len(found) == len(names) else None
+        logged = {name: self.metrics[f"test/{name}"] for name in names if f"test/{name}" in self.metrics}
+        return Measured(**logged) if len(logged) == len(names) else None
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """Accuracy by slice: measured on the scores, else as the run says."""
-        told = {each.name: each for each in slices.from_metrics(self.metrics)}
+        """Accuracy by slice: of the scores, else as logged."""
+        found = {each.name: each for each in metrics.from_metrics(self.metrics)}
         if self.table is not None:
-            rows = slices.rows_of(self.table, self.traits)
-            told |= {each.name: each for each in slices.measure_slices(self.table.right, rows)}
-        return [told[name] for name in slices.LABELS if name in told]
+            rows = metrics.rows_of(self.table, self.traits)
+            found |= {each.name: each for each in metrics.measure_slices(self.table.right, rows)}
+        return [found[name] for name in metrics.LABELS if name in found]
 
     @cached_property
     def reliability(self) -> Reliability | None:
         """Of the scores; None without them."""
-        return None if self.table is None else reliability(self.table.label, self.table.score)
+        return None if self.table is None else metrics.reliability(self.table.label, self.table.score)
 
     @property
     def ece(self) -> float | None:
@@ -166,18 +167,8 @@ class Account:
         return self.metrics.get(ECE) if self.reliability is None else self.reliability.error
 
     @property
-    def parameters(self) -> float | None:
-        """How many numbers were trained."""
-        return self.metrics.get(PARAMETERS)
-
-    @property
-    def scored_per_second(self) -> float | None:
-        """Test reviews scored a second."""
-        return self.metrics.get(SPEED)
-
-    @property
     def trained_per_second(self) -> float | None:
-        """Training reviews a second, the median over the epochs: the first compiles."""
+        """Training reviews per second, the median over the epochs: the first one compiles."""
         name = "train/reviews_per_second"
         points = self.curves.get(name, ())
         return float(np.median([value for _, value in points])) if points else self.metrics.get(name)
@@ -185,28 +176,26 @@ class Account:
     @property
     def validation_loss(self) -> float | None:
         """Of the weights that were kept: the last epoch's, or the best one's."""
-        metrics = self.metrics
-        kept = metrics.get("train/kept_epoch")
-        if kept is not None and kept == metrics.get("val/best_epoch"):
-            return metrics.get("val/best_loss")
-        return metrics.get("val/loss", metrics.get("val/best_loss"))
+        kept = self.metrics.get("train/kept_epoch")
+        if kept is not None and kept == self.metrics.get("val/best_epoch"):
+            return self.metrics.get("val/best_loss")
+        return self.metrics.get("val/loss", self.metrics.get("val/best_loss"))
 
     @cached_property
-    def misses(self) -> list[Miss] | None:
-        """The worst errors, worst first; None when the scores or the texts are not at hand."""
-        if self.table is None or self.tested is None:
+    def misclassified(self) -> list[Misclassified] | None:
+        """The most confident errors, worst first; None without scores or texts."""
+        table, test_data = self.table, self.test_data
+        if table is None or test_data is None:
             return None
-        return [self._miss(int(row)) for row in worst_rows(self.table.label, self.table.score)]
+        errors = []
+        for row in worst_rows(table.label, table.score):
+            name = str(table.review_id[row])
+            text = test_data.text(name)
+            errors.append(
+                Misclassified(name, int(table.label[row]), float(table.score[row]), text, self.explain(text))
+            )
+        return errors
 
-    def _miss(self, row: int) -> Miss:
-        """A test review as the run sees it."""
-        table, tested = self.table, self.tested
-        if table is None or tested is None:
-            raise ValueError("a run without scores or texts has no reviews to show")
-        name = str(table.review_id[row])
-        text = tested.text(name)
-        return Miss(name, int(table.label[row]), float(table.score[row]), text, self.reading(text))
-
-    def reading(self, text: str) -> Reading | None:
-        """How the run's model reads a text; None when it is not at hand."""
+    def explain(self, text: str) -> Reading | None:
+        """The score of a text word by word; None without the model."""
         return None if self.scorer is None else self.scorer.explain(text)

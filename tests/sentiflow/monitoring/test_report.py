@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sentiflow.monitoring.drift import Compared, Limits, Unusual
-from sentiflow.monitoring.report import Told, markdown, page, pictures, rows
+from sentiflow.monitoring.report import Told, pictures, report, table
 
 MOVED = Compared("oov", 0.05, 0.25, 1.5, 1e-9, drifted=True)
 SAME = Compared("length", 177.0, 176.0, 0.01, 0.25, drifted=False)
@@ -36,8 +36,7 @@ def figures() -> dict[str, Figure]:
 
 
 def test_the_table_shows_each_figure_with_its_outcome() -> None:
-    assert rows(TOLD) == [
-        ("figure", "median of the reviews", "median now", "PSI", "p", "drift"),
+    assert list(table(TOLD).rows) == [
         ("out-of-vocabulary share", "5.0%", "25.0%", "1.500", "1.0e-09", "yes"),
         ("length in words", "177", "176", "0.010", "0.250", "no"),
         ("score", "0.500", "0.750", "0.300", "4.0e-04", "yes"),
@@ -61,7 +60,7 @@ def test_the_headline_names_what_drifted(compared: tuple[Compared, ...], headlin
 
 
 def test_the_markdown_is_a_table_with_as_many_cells_in_every_line() -> None:
-    lines = [line for line in markdown(TOLD).splitlines() if line.startswith("|")]
+    lines = [line for line in table(TOLD).markdown().splitlines() if line.startswith("|")]
     assert [line.count("|") for line in lines] == [7] * 5
 
 
@@ -81,8 +80,8 @@ def test_lengths_are_drawn_in_bars_of_whole_words(figures: dict[str, Figure]) ->
 
 
 def test_texts_stand_in_the_page_as_text_and_it_asks_nobody_for_anything(figures: dict[str, Figure]) -> None:
-    made = page(TOLD, figures)
-    assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; &lt;img" in made
+    made = report(TOLD, figures).page()
+    assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp; &lt;img" in made
     assert "<script" not in made and "odd &lt;fact&gt;" in made
-    assert re.findall(r'(?:src|href)="(?!data:image/svg)', made) == []
+    assert re.findall(r'(?:src|href)="(?!data:image/svg|#)', made) == []
     assert made.count("data:image/svg+xml;base64,PHN2Zy") == 3  # <svg

@@ -8,7 +8,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import traits_of
 from sentiflow.recipes import TUTORIAL
-from sentiflow.reports.summary import Account, Tested
+from sentiflow.reports.summary import RunSummary, TestData
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 
@@ -32,8 +32,8 @@ def reviews() -> Reviews:
     return Reviews(np.array(IDS), np.full(6, "test"), LABELS, tokens)
 
 
-def tested() -> Tested:
-    return Tested(reviews(), VOCABULARY, np.array([3, 4, 5], np.int32))
+def test_data() -> TestData:
+    return TestData(reviews(), VOCABULARY, np.array([3, 4, 5], np.int32))
 
 
 def record(name: str = "seed-mine-seed0", **more: object) -> RunRecord:
@@ -61,10 +61,10 @@ def table(scores: tuple[float, ...] = SCORES, ids: list[str] = IDS) -> ScoreTabl
     return ScoreTable(np.array(ids), LABELS, np.array(scores), lengths, 5)
 
 
-def account(scores: tuple[float, ...] = SCORES, *, of: RunRecord | None = None, **more: object) -> Account:
+def summary(scores: tuple[float, ...] = SCORES, *, of: RunRecord | None = None, **more: object) -> RunSummary:
     """A run with everything at hand, or others in place of it."""
     given = {
         "curves": CURVES, "table": table(scores), "traits": traits_of(reviews(), VOCABULARY, 8),
-        "tested": tested(), "scorer": SCORER,
+        "test_data": test_data(), "scorer": SCORER,
     } | more  # fmt: skip
-    return Account(of or record(), **given)  # type: ignore[arg-type]
+    return RunSummary(of or record(), **given)  # type: ignore[arg-type]

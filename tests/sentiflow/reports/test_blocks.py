@@ -6,7 +6,18 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from sentiflow.reports.page import MOST_ROWS, Markup, Picture, Report, Section, Table, Text, plain, strip, svg
+from sentiflow.reports.page import (
+    MAX_ROWS,
+    Block,
+    Picture,
+    Quote,
+    Report,
+    Section,
+    Table,
+    Text,
+    escape_markdown,
+    svg,
+)
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE
 
@@ -20,18 +31,25 @@ def figure() -> Figure:
     return made
 
 
+def rendered(*blocks: Block) -> str:
+    """A page whose only section holds these blocks."""
+    return Report("t", [], [Section("s", blocks)]).page()
+
+
 @pytest.fixture(scope="module")
 def hostile(figure: Figure) -> Report:
     table = Table((HOSTILE, "n"), [(HOSTILE, "1")])
-    section = Section(HOSTILE, [Text(HOSTILE), Text(HOSTILE, strong=True), table, Picture(figure, HOSTILE)])
+    section = Section(
+        HOSTILE, [Text(HOSTILE), Text(HOSTILE, strong=True), table, Picture(figure, HOSTILE), Quote(HOSTILE)]
+    )
     return Report(HOSTILE, [Text(HOSTILE, strong=True)], [section])
 
 
 def test_markup_from_outside_is_text_on_the_page(hostile: Report) -> None:
     page = Page(hostile.page())
     assert {"script", "b", "i", "code"}.isdisjoint(page.names)
-    # title, heading, lead, contents, heading of the section, two texts, a heading and a cell of the table
-    assert page.words.count(HOSTILE) == 9
+    # title, heading, lead, contents, heading of the section, two texts, a heading and a cell of the table, a quote
+    assert page.words.count(HOSTILE) == 10
 
 
 def test_a_page_refers_to_itself_and_to_pictures_inside_alone(hostile: Report) -> None:
@@ -41,8 +59,8 @@ def test_a_page_refers_to_itself_and_to_pictures_inside_alone(hostile: Report) -
 
 
 def test_markup_from_outside_is_text_in_markdown() -> None:
-    assert plain(HOSTILE).startswith(r"\<script>alert('x')\</script> & \<img src=")
-    assert plain("a\nb\\c") == r"a b\\c"
+    assert escape_markdown(HOSTILE).startswith(r"\<script>alert('x')\</script> & \<img src=")
+    assert escape_markdown("a\nb\\c") == r"a b\\c"
 
 
 def test_every_line_of_a_markdown_table_has_as_many_cells(hostile: Report) -> None:
@@ -57,20 +75,20 @@ def test_a_row_that_lacks_a_cell_is_refused() -> None:
 def test_numbers_stand_at_the_right_in_both_forms() -> None:
     table = Table(("name", "told", "n"), [("a", "b", "1")], words=2)
     assert "| --- | --- | ---: |" in table.markdown()
-    assert table.html().count('class="number"') == 2  # its heading, its cell
+    assert rendered(table).count('class="number"') == 2  # its heading, its cell
 
 
-def test_a_turned_table_has_a_row_a_column() -> None:
-    turned = Table(("what", "1 a", "2 b"), [("x", "1", "2"), ("y", "3", "4")]).turned()
-    assert (tuple(turned.heading), [tuple(row) for row in turned.rows]) == (
+def test_a_transposed_table_has_a_row_a_column() -> None:
+    transposed = Table(("what", "1 a", "2 b"), [("x", "1", "2"), ("y", "3", "4")]).transposed()
+    assert (tuple(transposed.heading), [tuple(row) for row in transposed.rows]) == (
         ("what", "x", "y"), [("1 a", "1", "3"), ("2 b", "2", "4")],
     )  # fmt: skip
 
 
 def test_a_long_table_is_cut_in_the_summary_and_whole_in_the_page() -> None:
-    table = Table(("n",), [(str(i),) for i in range(MOST_ROWS + 3)])
+    table = Table(("n",), [(str(i),) for i in range(MAX_ROWS + 3)])
     assert "... and 3 more in the page." in table.markdown()
-    assert len(Page(table.html()).cells[0]) == MOST_ROWS + 4
+    assert len(Page(rendered(table)).cells[0]) == MAX_ROWS + 4
 
 
 def test_a_summary_fits_into_a_description_of_mlflow_and_says_what_it_leaves_out() -> None:
@@ -81,9 +99,9 @@ def test_a_summary_fits_into_a_description_of_mlflow_and_says_what_it_leaves_out
     assert told.endswith("More stands in report.html.\n")
 
 
-def test_a_summary_leaves_pictures_and_markup_to_the_page(figure: Figure) -> None:
+def test_a_summary_leaves_pictures_and_quotes_to_the_page(figure: Figure) -> None:
     sections = [
-        Section("a", [Picture(figure, "told"), Markup("<p>x</p>")]),
+        Section("a", [Picture(figure, "told"), Quote("x")]),
         Section("b", [Text("y")], brief=False),
     ]
     assert Report("t", [Text("lead")], sections).markdown() == "lead\n"
@@ -97,11 +115,18 @@ def test_a_picture_is_whole_svg_in_the_ink_of_the_page(figure: Figure) -> None:
 
 
 def test_a_picture_stands_in_the_page_with_what_it_shows(figure: Figure) -> None:
-    page = Page(Picture(figure, "told").html())
-    (reference,) = page.references
+    page = Page(rendered(Picture(figure, "told")))
+    _, reference = page.references  # the first is that of the contents
     assert base64.b64decode(reference.partition(",")[2], validate=True).startswith(b"<svg ")
 
 
-def test_a_strip_puts_a_value_and_its_ends_on_the_scale() -> None:
-    drawn = strip(0.6, 0.7, 0.85, 0.5, 1.0)
-    assert 'd="M20.0 5H70.0"' in drawn and 'd="M40.0 1V9"' in drawn
+def test_intervals_are_drawn_on_one_scale_and_a_row_may_have_none() -> None:
+    rows = [(name,) for name in "abc"]
+    page = rendered(Table(("n",), rows, intervals=[(0.6, 0.7, 0.85), (0.5, 0.75, 1.0), None]))
+    assert 'd="M20.0 5H70.0"' in page and 'd="M40.0 1V9"' in page
+    assert page.count('class="strip"') == 2
+
+
+def test_rows_with_an_alarm_are_highlighted() -> None:
+    page = rendered(Table(("n",), [("a",), ("b",)], alarms=[1]))
+    assert page.index(">a<") < page.index('<tr class="alarm">') < page.index(">b<")

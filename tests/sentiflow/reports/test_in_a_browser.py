@@ -9,7 +9,7 @@ from playwright.sync_api import Page as Tab
 
 from sentiflow.reports import comparison, run
 from tests.browsers import chromium
-from tests.sentiflow.reports.made import account, record
+from tests.sentiflow.reports.made import record, summary
 
 LONG = "seed+sequence_length=200+learning_rate=0.0005-a-dataset-with-a-long-name-seed4294967295-261125-151553"
 LOOKS = [("one", "light", 400), ("one", "dark", 1100), ("several", "dark", 400), ("several", "light", 1100)]
@@ -34,8 +34,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A report of one run and one of several, with names as long as they get."""
     folder = tmp_path_factory.mktemp("pages")
     found = record(LONG, params={"units": "64", "seed": "4294967295"}, tags={"recipe": LONG})
-    runs = [account(), *(account((0.9, 0.1, 0.98, 0.7, 0.2, 0.4), of=found) for _ in range(8))]
-    written = {"one": run.report(account(of=found)), "several": comparison.report(runs)}
+    runs = [summary(), *(summary((0.9, 0.1, 0.98, 0.7, 0.2, 0.4), of=found) for _ in range(8))]
+    written = {"one": run.report(summary(of=found)), "several": comparison.report(runs)}
     for name, report in written.items():
         (folder / f"{name}.html").write_text(report.page(), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in written}

@@ -9,15 +9,15 @@ from sentiflow.evaluation.statistics import wilson
 from sentiflow.reports import run
 from sentiflow.reports.page import Report
 from tests.pages import Page, tables
-from tests.sentiflow.reports.made import HOSTILE, account, record
+from tests.sentiflow.reports.made import HOSTILE, record, summary
 
 RIGHT = (0.9, 0.8, 0.1, 0.7, 0.2, 0.3)
-GONE = {"table": None, "traits": None, "tested": None, "scorer": None}
+GONE = {"table": None, "traits": None, "test_data": None, "scorer": None}
 
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return run.report(account())
+    return run.report(summary())
 
 
 @pytest.fixture(scope="module")
@@ -71,32 +71,32 @@ def test_cost_tells_stages_speed_and_parameters(page: Page) -> None:
     assert "evaluate, seconds" not in found  # the run does not say
 
 
-def test_only_fields_that_differ_from_the_recipe_or_from_seed_are_shown() -> None:
+def test_only_fields_that_differ_from_the_recipe_or_from_tutorial_are_shown() -> None:
     given = {"recipe": "tuned", "epochs": "3", "learning_rate": "0.001", "optimizer": "rmsprop"}
-    found = rows(Page(run.report(account(of=record(params=given))).page()), "field")
+    found = rows(Page(run.report(summary(of=record(params=given))).page()), "field")
     assert found["epochs"] == ["3", "16", "5"]
     assert found["learning_rate"] == ["0.001", "0.0005", "0.001"]
     assert "units" not in found and "recipe" not in found
 
 
 def test_a_recipe_as_it_stands_differs_in_nothing(report: Report) -> None:
-    assert "None: the recipe is seed, as it stands." in report.markdown()
+    assert "None: the recipe is tutorial, unchanged." in report.markdown()
 
 
 def test_worst_errors_show_which_words_moved_the_score() -> None:
-    page = run.report(account()).page()
+    page = run.report(summary()).page()
     assert "test-2: negative, scored 0.9900" in page
     assert 'class="reading"' in page and 'class="up"' in page
 
 
 def test_a_run_without_errors_says_so() -> None:
-    assert "None: no test review is labelled wrongly." in run.report(account(RIGHT)).page()
+    assert "None: no test review is misclassified." in run.report(summary(RIGHT)).page()
 
 
-@pytest.mark.parametrize("gone", [{"scorer": None}, {"scorer": None, "tested": None}])
+@pytest.mark.parametrize("gone", [{"scorer": None}, {"scorer": None, "test_data": None}])
 def test_worst_errors_are_told_as_far_as_they_are_at_hand(gone: dict[str, None]) -> None:
-    page = run.report(account(**gone)).page()
-    assert ("<blockquote>bad film film</blockquote>" in page) == ("tested" not in gone)
+    page = run.report(summary(**gone)).page()
+    assert ("<blockquote>bad film film</blockquote>" in page) == ("test_data" not in gone)
     assert "test-2" in page and 'class="reading"' not in page
 
 
@@ -104,38 +104,38 @@ def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_miss
     told = {"test/accuracy": 0.75, "test/accuracy_low": 0.7, "test/accuracy_high": 0.8, "test/loss": 0.5}
     told |= {"test/f1": 0.7, "test/auc": 0.8, "test/brier": 0.2, "test/ece": 0.0625}
     told |= {"slice_accuracy/short": 0.5, "slice_reviews/short": 4.0}
-    made = run.report(account(of=record(metrics=told), missing=("The scores are gone.",), **GONE))
+    made = run.report(summary(of=record(metrics=told), missing=("The scores are gone.",), **GONE))
     page = Page(made.page())
     assert made.markdown().startswith("**Test accuracy 75.00% (95% interval 70.00% to 80.00%).**")
     assert "0.0625" in page.words and "The scores are gone." in page.words
-    assert {"slices", "learning-curves", "what-could-not-be-had"} <= set(page.ids)
+    assert {"slices", "learning-curves", "not-available"} <= set(page.ids)
     assert "worst-errors" not in page.ids
 
 
 @pytest.mark.parametrize(
     ("status", "tags", "metrics", "lead"),
     [
-        ("FAILED", {"end": "the loss diverged"}, {}, "No test figures: the run failed: the loss diverged."),
-        ("KILLED", {"end": "it was interrupted"}, {}, "No test figures: the run was killed: it was interrupted."),
-        ("RUNNING", {}, {}, "No test figures: the run is still running."),
+        ("FAILED", {"end": "the loss diverged"}, {}, "No test metrics: the run failed: the loss diverged."),
+        ("KILLED", {"end": "it was interrupted"}, {}, "No test metrics: the run was killed: it was interrupted."),
+        ("RUNNING", {}, {}, "No test metrics: the run is still running."),
         ("FINISHED", {}, {}, "Lowest validation loss 0.4500; the test split was not scored."),
     ],
 )
 def test_a_run_without_test_figures_says_why(status: str, tags: dict, metrics: dict, lead: str) -> None:
     found = replace(record(tags=tags, metrics=metrics), status=status)
-    assert run.lead(account(of=found, **GONE)) == lead
+    assert run.lead(summary(of=found, **GONE)) == lead
 
 
 def test_a_run_that_ended_before_its_first_epoch_has_a_page() -> None:
     bare = replace(record(), metrics={}, status="FAILED")
-    assert Page(run.report(account(of=bare, curves={}, **GONE)).page()).ids == ["parameters-that-differ", "run"]
+    assert Page(run.report(summary(of=bare, curves={}, **GONE)).page()).ids == ["parameters-that-differ", "run"]
 
 
 def test_a_hostile_name_and_parameter_stay_text() -> None:
     hostile = record(
         HOSTILE, params={"recipe": HOSTILE, "dataset": HOSTILE}, tags={"recipe": HOSTILE, "end": HOSTILE}
     )
-    made = run.report(account(of=hostile))
+    made = run.report(summary(of=hostile))
     page = Page(made.page())
     assert {"script", "b"}.isdisjoint(page.names)
     assert all(each.startswith(("#", "data:")) for each in page.references)
@@ -145,4 +145,4 @@ def test_a_hostile_name_and_parameter_stay_text() -> None:
 def test_validation_loss_is_that_of_the_weights_that_were_kept() -> None:
     best = record(metrics={"train/kept_epoch": 1.0, "val/best_epoch": 1.0, "val/best_loss": 0.3, "val/loss": 0.9})
     last = record(metrics={"train/kept_epoch": 2.0, "val/best_epoch": 1.0, "val/best_loss": 0.3, "val/loss": 0.9})
-    assert (account(of=best).validation_loss, account(of=last).validation_loss) == (0.3, 0.9)
+    assert (summary(of=best).validation_loss, summary(of=last).validation_loss) == (0.3, 0.9)

@@ -9,10 +9,10 @@ from scipy.stats import t, ttest_ind_from_stats
 from sentiflow.reports import comparison
 from sentiflow.reports.comparison import MAX_RUNS
 from sentiflow.reports.page import Report
-from sentiflow.reports.summary import Account
+from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.record import REPEATS, SEED
 from tests.pages import Page, tables
-from tests.sentiflow.reports.made import HOSTILE, IDS, SCORES, account, record, table
+from tests.sentiflow.reports.made import HOSTILE, IDS, SCORES, record, summary, table
 
 # The first is right on number 0 alone; this one on all but 1 and 2: three gained, none lost.
 BETTER = (0.9, 0.1, 0.98, 0.7, 0.2, 0.4)
@@ -23,12 +23,12 @@ OTHER = record(
     metrics={"val/best_loss": 0.31},
     tags={"recipe": "tuned"},
 )
-GONE = {"table": None, "traits": None, "tested": None, "scorer": None}
+GONE = {"table": None, "traits": None, "test_data": None, "scorer": None}
 
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return comparison.report([account(), account(BETTER, of=OTHER)])
+    return comparison.report([summary(), summary(BETTER, of=OTHER)])
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def rows(page: Page, *heading: str) -> list[list[str]]:
 def test_sections_stand_in_the_order_of_asking(page: Page) -> None:
     assert page.ids == [
         "runs", "paired-differences", "parameters-that-differ", "learning-curves", "slices", "calibration", "cost",
-        "where-they-disagree-most", "what-all-get-most-wrong",
+        "largest-disagreements", "worst-common-errors",
     ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_cost_stands_side_by_side(page: Page) -> None:
 def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: Report) -> None:
     # apart by 0.5 (number 4), 0.3 (3), 0.2 (5), 0.1 (1), 0.01 (2), nothing (0)
     content = report.page()
-    part = content[content.index('id="where-they') : content.index('id="what-all')]
+    part = content[content.index('id="largest') : content.index('id="worst-common')]
     order = [name for name in ("test-4", "test-3", "test-5", "test-1", "test-2") if f"<h3>{name}: " in part]
     places = [part.index(f"<h3>{name}: ") for name in order]
     assert len(order) == 5 and places == sorted(places)
@@ -91,8 +91,8 @@ def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: R
 
 def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(report: Report) -> None:
     content = report.page()
-    part = content[content.index('id="what-all') :]
-    assert "2 of 6 test reviews are labelled wrongly by all of them." in part
+    part = content[content.index('id="worst-common') :]
+    assert "2 of 6 test reviews are misclassified by all of them." in part
     # number 2 is off by 0.985 on average, number 1 by 0.85
     assert 0 < part.index("<h3>test-2: negative") < part.index("<h3>test-1: positive")
 
@@ -101,34 +101,34 @@ def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(rep
     ("other", "told"),
     [
         (
-            account(BETTER, of=record(tags={"dataset.digest": "e" * 64})),
+            summary(BETTER, of=record(tags={"dataset.digest": "e" * 64})),
             "Run 2 (tutorial, seed 0) cannot be paired with run 1 (tutorial, seed 0): tested on other reviews "
             "(mine eeeeeeee and mine dddddddd).",
         ),
         (
-            account(table=table(BETTER, [f"other-{i}" for i in range(6)])),
+            summary(table=table(BETTER, [f"other-{i}" for i in range(6)])),
             "Run 2 (tutorial, seed 0) cannot be paired with run 1 (tutorial, seed 0): the two score tables hold "
             "different reviews.",
         ),
     ],
 )
-def test_runs_on_other_reviews_are_not_paired_and_it_says_so(other: Account, told: str) -> None:
-    made = comparison.report([account(), other])
+def test_runs_on_other_reviews_are_not_paired_and_it_says_so(other: RunSummary, told: str) -> None:
+    made = comparison.report([summary(), other])
     page = Page(made.page())
     assert told in page.words
     assert rows(page, "run", "difference")[0][2:] == ["-"] * 5
-    assert "where-they-disagree-most" not in page.ids
+    assert "largest-disagreements" not in page.ids
 
 
 def test_a_run_without_scores_stands_beside_the_others() -> None:
-    bare = account(of=record("gone", tags={"recipe": "gone"}), missing=("Its scores are gone.",), **GONE)
-    made = comparison.report([account(), bare, account(BETTER, of=OTHER)])
+    bare = summary(of=record("gone", tags={"recipe": "gone"}), missing=("Its scores are gone.",), **GONE)
+    made = comparison.report([summary(), bare, summary(BETTER, of=OTHER)])
     page = Page(made.page())
     assert "2 gone, seed 0: Its scores are gone." in page.words
     assert [row[0] for row in rows(page, "run", "difference")] == ["3 tuned, seed 3"]
     assert "Not scored on the test split, and left out here: 1 of the runs." in page.words
     assert "2 gone, seed 0" not in {row[0] for row in rows(page, "run", "expected calibration error")}
-    assert "where-they-disagree-most" in page.ids
+    assert "largest-disagreements" in page.ids
 
 
 def test_the_review_order_of_a_table_does_not_matter() -> None:
@@ -137,18 +137,18 @@ def test_the_review_order_of_a_table_does_not_matter() -> None:
     mixed = replace(
         made, **{name: getattr(made, name)[order] for name in ("review_id", "label", "score", "n_tokens")}
     )
-    found = comparison.report([account(), replace(account(of=OTHER), table=mixed, traits=None)])
+    found = comparison.report([summary(), replace(summary(of=OTHER), table=mixed, traits=None)])
     assert rows(Page(found.page()), "run", "difference")[0][5:] == ["3", "0"]
     assert mixed.review_id.tolist() == [IDS[i] for i in order]
 
 
-def seeds(count: int) -> list[Account]:
+def seeds(count: int) -> list[RunSummary]:
     made = []
     for seed in range(count):
         metrics = {"val/best_loss": 1 - seed / 100}
         tags = {"kind": SEED, "mlflow.parentRunId": "p"}
         of = record(f"seed{seed}", run_id=f"{seed:032x}", params={"seed": str(seed)}, metrics=metrics, tags=tags)
-        made.append(account(BETTER if seed % 2 else SCORES, of=of))
+        made.append(summary(BETTER if seed % 2 else SCORES, of=of))
     return made
 
 
@@ -163,7 +163,7 @@ def test_seeds_of_one_set_are_summed_up_first() -> None:
 
 
 def test_of_many_runs_pictures_show_the_first_and_the_best_by_validation() -> None:
-    made = comparison.report([replace(each, tested=None, scorer=None) for each in seeds(MAX_RUNS + 3)])
+    made = comparison.report([replace(each, test_data=None, scorer=None) for each in seeds(MAX_RUNS + 3)])
     page = Page(made.page())
     slices = rows(page, "slice")
     assert [row[0].split(" ")[0] for row in slices] == ["1", *(str(i) for i in range(5, 16))]
@@ -173,7 +173,7 @@ def test_of_many_runs_pictures_show_the_first_and_the_best_by_validation() -> No
 
 def test_a_hostile_name_stays_text_and_tables_stay_whole() -> None:
     hostile = record(HOSTILE, params={"units": HOSTILE}, tags={"recipe": HOSTILE})
-    made = comparison.report([account(), account(BETTER, of=hostile)], HOSTILE)
+    made = comparison.report([summary(), summary(BETTER, of=hostile)], HOSTILE)
     page = Page(made.page())
     assert {"script", "b"}.isdisjoint(page.names)
     assert all(each.startswith(("#", "data:")) for each in page.references)
@@ -191,7 +191,7 @@ def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:
         )
         for name, mean, sd in (("tuned-3seeds", 0.88, 0.003), ("large-3seeds", 0.89, 0.0004))
     )
-    page = Page(comparison.report([account(), account(BETTER, of=OTHER)], parents=[first, second]).page())
+    page = Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[first, second]).page())
     welch = ttest_ind_from_stats(0.89, 0.0004, 3, 0.88, 0.003, 3, equal_var=False)
     # The error is sqrt((0.003^2 + 0.0004^2) / 3) = 0.0017474, over 2.0711 degrees of freedom.
     reach = t.ppf(0.975, 2.0711) * 0.0017474
@@ -209,11 +209,11 @@ def test_sets_on_other_reviews_are_not_subtracted_and_it_says_why() -> None:
     other = record(
         "there", tags={"kind": REPEATS, "dataset.digest": "e" * 64}, params={"repeats": "3"}, metrics=figures
     )
-    page = Page(comparison.report([account(), account(BETTER, of=OTHER)], parents=[first, other]).page())
+    page = Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[first, other]).page())
     assert rows(page, "set of seeds")[1] == ["there", "88.00%", "0.30 points", "-", "-", "-", "-"]
-    assert "there cannot be held against here: tested on other reviews" in page.words
+    assert "there cannot be compared with here: tested on other reviews" in page.words
 
 
 def test_one_parent_alone_has_no_section_of_sets(page: Page) -> None:
     one = record(tags={"kind": REPEATS}, metrics={"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003})
-    assert Page(comparison.report([account(), account(BETTER, of=OTHER)], parents=[one]).page()).ids == page.ids
+    assert Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[one]).page()).ids == page.ids

@@ -14,7 +14,7 @@ from sentiflow.errors import UsageError
 from sentiflow.reports.page import Report
 from sentiflow.runs.record import KIND, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.reports import gather, report_on
+from sentiflow.tracking.reports import load_summaries, report_on
 from sentiflow.tracking.store import child_runs, find_run, open_store
 from sentiflow.tracking.types import NOTE
 from tests.pages import Page, tables
@@ -46,10 +46,10 @@ def move_files(world: World, record: RunRecord, folder: Path) -> None:
         connection.commit()
 
 
-def account_of(world: World, record: RunRecord, folder: Path):  # noqa: ANN201
+def summary_of(world: World, record: RunRecord, folder: Path):  # noqa: ANN201
     store = open_store(world.settings)
-    (account,) = gather(store, [store.record(record.run_id)], world.settings, folder)
-    return account
+    (summary,) = load_summaries(store, [store.record(record.run_id)], world.settings, folder)
+    return summary
 
 
 def scores_of(record: RunRecord) -> pd.DataFrame:
@@ -85,14 +85,16 @@ def test_slices_calibration_speed_and_size_are_metrics_of_the_run(trained: Train
 def test_a_report_from_the_store_says_what_the_run_itself_said(
     registry: World, good: RunRecord, tmp_path: Path
 ) -> None:
-    account = account_of(registry, good, tmp_path)
-    assert account.missing == ()
-    assert account.measured is not None and account.misses
-    assert account.measured.accuracy == good.metrics["test/accuracy"]
-    assert account.ece == pytest.approx(good.metrics["test/ece"])
-    told = {f"slice_accuracy/{each.name}": each.accuracy for each in account.slices}
+    summary = summary_of(registry, good, tmp_path)
+    assert summary.missing == ()
+    assert summary.measured is not None and summary.misclassified
+    assert summary.measured.accuracy == good.metrics["test/accuracy"]
+    assert summary.ece == pytest.approx(good.metrics["test/ece"])
+    told = {f"slice_accuracy/{each.name}": each.accuracy for each in summary.slices}
     assert told == pytest.approx({name: value for name, value in good.metrics.items() if "slice_acc" in name})
-    assert all(miss.reading and miss.reading.score == pytest.approx(miss.score) for miss in account.misses)
+    assert all(
+        error.reading and error.reading.score == pytest.approx(error.score) for error in summary.misclassified
+    )
 
 
 def test_a_comparison_counts_what_the_score_tables_hold(registry: World, good: RunRecord, poor: RunRecord) -> None:
@@ -108,42 +110,46 @@ def test_a_run_whose_files_are_gone_is_told_by_its_metrics(
     registry: World, good: RunRecord, tmp_path: Path
 ) -> None:
     move_files(registry, good, tmp_path / "nowhere")
-    account = account_of(registry, good, tmp_path)
-    assert account.table is None and account.misses is None
-    assert account.measured is not None and account.measured.accuracy == good.metrics["test/accuracy"]
-    assert {each.name for each in account.slices} >= WORDS
-    assert "test_scores.parquet) are gone" in account.missing[0]
-    assert "what-could-not-be-had" in Page(report_on(registry.settings, [good.run_id]).page()).ids
+    summary = summary_of(registry, good, tmp_path)
+    assert summary.table is None and summary.misclassified is None
+    assert summary.measured is not None and summary.measured.accuracy == good.metrics["test/accuracy"]
+    assert {each.name for each in summary.slices} >= WORDS
+    assert "test_scores.parquet) are gone" in summary.missing[0]
+    assert "not-available" in Page(report_on(registry.settings, [good.run_id]).page()).ids
 
 
 def test_without_the_dataset_there_are_slices_and_no_texts(
     registry: World, good: RunRecord, tmp_path: Path
 ) -> None:
-    whole = account_of(registry, good, tmp_path)
+    whole = summary_of(registry, good, tmp_path)
     shutil.rmtree(registry.root / "data" / "datasets")
-    account = account_of(registry, good, tmp_path)
-    assert account.slices == whole.slices
-    assert account.misses is None and account.scorer is None
-    assert account.missing[0].endswith("They come back with: sentiflow data --dataset sample")
+    summary = summary_of(registry, good, tmp_path)
+    assert summary.slices == whole.slices
+    assert summary.misclassified is None and summary.scorer is None
+    assert summary.missing[0].endswith("Prepare them with: sentiflow data --dataset sample")
     made = report_on(registry.settings, [good.run_id])
-    assert whole.misses is not None and whole.misses[0].review_id in made.page()
+    assert whole.misclassified is not None and whole.misclassified[0].review_id in made.page()
 
 
 def test_a_damaged_score_table_is_told_in_the_report(registry: World, good: RunRecord, tmp_path: Path) -> None:
     (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
     move_files(registry, good, tmp_path)
-    account = account_of(registry, good, tmp_path)
-    assert account.table is None
-    assert "cannot be read" in account.missing[0]
+    summary = summary_of(registry, good, tmp_path)
+    assert summary.table is None
+    assert "cannot be read" in summary.missing[0]
 
 
 def test_a_deleted_version_leaves_no_readings(
     registry: World, client: MlflowClient, good: RunRecord, tmp_path: Path
 ) -> None:
     client.delete_model_version("sample-sentiment", "1")
-    account = account_of(registry, good, tmp_path)
-    assert account.missing == ("No version of it is registered: no word-by-word readings.",)
-    assert account.misses is not None and account.misses[0].reading is None and account.misses[0].text
+    summary = summary_of(registry, good, tmp_path)
+    assert summary.missing == ("No version of it is registered: no word-by-word explanations.",)
+    assert (
+        summary.misclassified is not None
+        and summary.misclassified[0].reading is None
+        and summary.misclassified[0].text
+    )
 
 
 def parent_of(client: MlflowClient, runs: list[RunRecord], kind: str = REPEATS) -> str:

@@ -1,0 +1,55 @@
+"""Tests of the reviews that a model gets wrong."""
+
+import numpy as np
+import pytest
+
+from sentiflow.reports.summary import Misclassified, worst_errors_text, worst_rows
+from sentiflow.scoring import Reading
+from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, summary
+
+READING = Reading(0.5, 0.9, ())
+
+
+def test_worst_errors_are_the_most_confident_first_and_equals_in_order() -> None:
+    assert worst_rows(LABELS, np.array(SCORES)).tolist() == [2, 1, 4, 3, 5]
+
+
+def test_worst_errors_stop_at_the_limit() -> None:
+    assert worst_rows(LABELS, np.array(SCORES), limit=2).tolist() == [2, 1]
+
+
+def test_a_score_of_one_half_counts_as_negative() -> None:
+    assert worst_rows(LABELS, np.full(6, 0.5)).tolist() == [0, 1, 3]
+
+
+def test_a_misclassified_review_holds_label_score_text_and_reading() -> None:
+    text = "bad film film"
+    errors = summary().misclassified
+    assert errors is not None
+    assert errors[0] == Misclassified("test-2", 0, 0.99, text, SCORER.explain(text))
+
+
+def test_a_run_without_its_model_has_errors_without_readings() -> None:
+    errors = summary(scorer=None).misclassified
+    assert errors is not None
+    assert (errors[0].text, errors[0].reading) == ("bad film film", None)
+
+
+@pytest.mark.parametrize("gone", ["test_data", "table"])
+def test_without_texts_or_scores_there_are_no_errors_to_show(gone: str) -> None:
+    assert summary(**{gone: None}).misclassified is None
+
+
+@pytest.mark.parametrize(("label", "word"), [(0, "negative"), (1, "positive")])
+def test_a_heading_names_the_true_label(label: int, word: str) -> None:
+    assert Misclassified("test-7", label, 0.98765, "x", READING).heading == f"test-7: {word}, scored 0.9877"
+
+
+def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
+    errors = [Misclassified("a", 0, 0.9, "bad film", READING), Misclassified("b", 1, 0.2, "good", READING)]
+    expected = "a: negative, scored 0.9000\nbad film\n\nb: positive, scored 0.2000\ngood\n"
+    assert worst_errors_text(errors) == expected
+
+
+def test_no_errors_are_said_in_words() -> None:
+    assert worst_errors_text([]) == "No test review is misclassified.\n"
