@@ -9,11 +9,11 @@ from sentiflow.errors import SentiflowError
 from sentiflow.names import model_name
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.settings import load_settings
-from sentiflow.tracking.promotion import LONGEST_REASON, Outcome, check_request
-from tasks.promote import decide, need_server, switch, weigh
+from sentiflow.tracking.promotion import MAX_REASON, Outcome, check_request
+from tasks.promote import decide, evaluate_candidate, need_server, switch
 
 Version = Annotated[int | None, Field(ge=1)]
-Reason = Annotated[str, Field(max_length=LONGEST_REASON)]
+Reason = Annotated[str, Field(max_length=MAX_REASON)]
 
 
 def _run_name() -> str:
@@ -25,11 +25,11 @@ def _run_name() -> str:
 def promote(dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = "") -> Outcome:
     """Put a registered version in use, if the gate says yes.
 
-    1. weigh: candidate and champion on the same test reviews, and what the packaged model costs
-    2. decide: the gate's word, or a person's: force, and where the settings ask for it approval
-    3. switch: write it all down, then move the alias
+    1. gate: candidate and champion on the same test reviews, and the cost of the packaged model
+    2. decide: the gate's decision, unless overridden by force; with approval in the settings, a person's
+    3. switch: write it down, then move the alias
 
-    A no fails the flow run, and says why.
+    A refusal fails the flow run, with the reason.
 
     Args:
         dataset: Whose model: imdb, sample, or the name of your table.
@@ -45,19 +45,19 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
 
 
 def after_training(name: str, version: str) -> Outcome:
-    """The three steps for a version that was trained just now; a no of the gate fails nothing.
+    """The three steps for a version that was trained just now; a refusal by the gate does not fail the flow run.
 
     Raises:
-        SentiflowError: they cannot be carried out; the message says that the version is registered all the same.
+        SentiflowError: a step failed; the message says that the version is registered.
     """
     try:
         return steps(name, int(version))
     except SentiflowError as err:
-        told = f"{name} version {version} is registered, but could not be promoted: {err.args[0]}"
-        raise type(err)(told, err.hint) from err
+        message = f"{name} version {version} is registered, but could not be promoted: {err.args[0]}"
+        raise type(err)(message, err.hint) from err
 
 
 def steps(name: str, version: int | None, *, force: bool = False, reason: str = "") -> Outcome:
-    """The three steps, in a flow run of whoever calls."""
-    weighed = weigh(name, version)
-    return switch(weighed, decide(weighed, force=force, reason=reason))
+    """The three steps, within the caller's flow run."""
+    evaluation = evaluate_candidate(name, version)
+    return switch(evaluation, decide(evaluation, force=force, reason=reason))

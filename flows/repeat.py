@@ -43,7 +43,7 @@ def repeat(
     2. train and evaluate, a run a seed
     3. register: the model whose validation loss is lowest
     4. summarize: mean, standard deviation, minimum and maximum, on the parent
-    5. with ``promote``: evaluate the candidate, decide, switch, as ``train``
+    5. with ``promote``: gate, decide, switch, as ``train``
 
     A seed that fails fails the set: a mean without it would flatter the recipe. The runs before it stay.
 

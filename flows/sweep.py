@@ -60,7 +60,7 @@ def sweep(
     4. train the best: with several seeds, evaluated on the test split, which no trial has seen
     5. register: the model whose validation loss is lowest
     6. summarize: pictures, a table and the best recipe, on the parent
-    7. with ``promote``: weigh, decide, switch, as ``train``
+    7. with ``promote``: gate, decide, switch, as ``train``
 
     Killed, and started again with the same parameters, it goes on: finished trials are not run again.
 

@@ -35,7 +35,7 @@ def train(
     4. evaluate: score the test split, draw, report
     5. register: pack the model, store it, make a version
     6. summarize: in MLflow, in Prefect and for the caller
-    7. with ``promote``: evaluate the candidate, decide, switch; if the gate says no, the version stays registered
+    7. with ``promote``: gate, decide, switch; if the gate says no, the version stays registered
 
     Args:
         config: The recipe, field by field.

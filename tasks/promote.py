@@ -11,75 +11,77 @@ from sentiflow.errors import UsageError
 from sentiflow.orchestration.server import lasting_api_url
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import candidate, promotion
-from sentiflow.tracking.candidate import Weighed
+from sentiflow.tracking.candidate import CandidateEvaluation
 from sentiflow.tracking.promotion import NO_REASON, Outcome, Verdict
 from tasks.runs import flow_run_tags
 
-_POLL = 2  # seconds between two looks for the answer
+_POLL = 2  # seconds between two checks for the answer
 
 
 class Approval(RunInput):
-    """What a person answers."""
+    """A person's answer."""
 
     promote: bool = Field(False, description="Put this version in use")
     reason: str = Field("", description="Why, or why not; kept in the history")
     name: str = Field("", description="Who you are; kept in the history")
 
 
-@task(name="weigh", task_run_name="weigh", persist_result=False)
-def weigh(name: str, version: int | None) -> Weighed:
-    """Hold a version against the champion and the limits.
+@task(name="gate", task_run_name="gate", persist_result=False)
+def evaluate_candidate(name: str, version: int | None) -> CandidateEvaluation:
+    """Compare a version with the champion and the limits.
 
     Written: the comparison as a markdown artifact in Prefect.
     """
     logger = get_run_logger()
-    weighed = candidate.weigh(name, version, load_settings(), logger)
-    for rule in weighed.decision.rules:
-        logger.info("%s: %s", "yes" if rule.passed else "NO", rule.told)
-    create_markdown_artifact(markdown(weighed), key="promotion", description=f"{name} version {weighed.version}")
-    return weighed
+    evaluation = candidate.evaluate_candidate(name, version, load_settings(), logger)
+    for rule in evaluation.decision.rules:
+        logger.info("%s: %s", "yes" if rule.passed else "NO", rule.text)
+    create_markdown_artifact(
+        markdown(evaluation), key="promotion", description=f"{name} version {evaluation.version}"
+    )
+    return evaluation
 
 
 @task(name="decide", task_run_name="decide", persist_result=False)
-def decide(weighed: Weighed, *, force: bool = False, reason: str = "") -> Verdict:
-    """Let the gate's outcome stand, or a person's force; where the settings say so, a person has the last word."""
+def decide(evaluation: CandidateEvaluation, *, force: bool = False, reason: str = "") -> Verdict:
+    """The gate's decision, unless overridden by force; with approval in the settings, a person decides last."""
     settings = load_settings()
-    verdict = promotion.decide(weighed, force=force, reason=reason)
+    verdict = promotion.decide(evaluation, force=force, reason=reason)
     if settings.promotion_approval and verdict.promotes:
-        verdict = _ask(weighed, verdict, settings)
+        verdict = _ask(evaluation, verdict, settings)
     get_run_logger().info("%s by %s: %s", verdict.answer, verdict.by, verdict.reason)
     return verdict
 
 
 @task(name="switch", task_run_name="switch", persist_result=False)
-def switch(weighed: Weighed, verdict: Verdict) -> Outcome:
-    """Carry the verdict out.
+def switch(evaluation: CandidateEvaluation, verdict: Verdict) -> Outcome:
+    """Carry out the verdict.
 
-    Written: the outcome on the version; of a promotion also its event in the model's history, and the alias last.
+    Written: the verdict on the version; of a promotion also its event in the model's history, and the alias last.
     """
-    return promotion.carry_out(weighed, verdict, load_settings())
+    return promotion.carry_out(evaluation, verdict, load_settings())
 
 
 def need_server(settings: Settings) -> None:
-    """Refuse to wait for a person whom nobody could show the question.
+    """Check that a person can be asked.
 
     Raises:
-        UsageError: an approval is asked for, and Prefect's server is a temporary one.
+        UsageError: the settings require an approval, and Prefect's server is a temporary one.
     """
     if settings.promotion_approval and lasting_api_url() is None:
         raise UsageError(
-            "SENTIFLOW_PROMOTION_APPROVAL asks for a person's answer, and no Prefect server is running to ask in.",
+            "SENTIFLOW_PROMOTION_APPROVAL needs a person's answer, but no Prefect server is running to ask in.",
             "Start one (prefect server start) and set PREFECT_API_URL=http://127.0.0.1:4200/api",
         )
 
 
-def _ask(weighed: Weighed, verdict: Verdict, settings: Settings) -> Verdict:
+def _ask(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) -> Verdict:
     """Pause this flow run until a person answers in the Prefect UI."""
     need_server(settings)
-    where = flow_run_tags()["prefect.flow_run_url"]
-    get_run_logger().info("waiting for a person's answer: %s", where)
-    asked = f"Asked for by {verdict.by}: {verdict.reason}.\n\n{markdown(weighed)}"
-    question = Approval.with_initial_data(description=asked)
+    url = flow_run_tags()["prefect.flow_run_url"]
+    get_run_logger().info("waiting for a person's answer: %s", url)
+    description = f"Asked for by {verdict.by}: {verdict.reason}.\n\n{markdown(evaluation)}"
+    question = Approval.with_initial_data(description=description)
     try:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
     except FlowPauseTimeout:
@@ -88,26 +90,25 @@ def _ask(weighed: Weighed, verdict: Verdict, settings: Settings) -> Verdict:
 
 
 def _answered(verdict: Verdict, answer: Approval) -> Verdict:
-    """What came of the answer; whoever asked, and why, stays on record beside whoever answered."""
+    """The verdict after the answer; it names who asked and who answered, with both reasons."""
     who = answer.name.strip() or "a person in the Prefect UI"
     why = answer.reason.strip()
     if not answer.promote:
-        silent = "no reason given" if answer.name.strip() else "resumed without a yes"
-        return Verdict("declined", why or silent, who)
-    asked = [] if verdict.reason == NO_REASON else [verdict.reason]
-    reason = "; ".join([*asked, *filter(None, [why])]) or NO_REASON
+        default = "no reason given" if answer.name.strip() else "resumed without a yes"
+        return Verdict("declined", why or default, who)
+    given = "" if verdict.reason == NO_REASON else verdict.reason
+    reason = "; ".join(filter(None, [given, why])) or NO_REASON
     return Verdict("forced" if verdict.answer == "forced" else "approved", reason, f"{who}, asked by {verdict.by}")
 
 
-def markdown(weighed: Weighed) -> str:
-    """The comparison for a person to decide by."""
-    decision = weighed.decision
-    against = "no champion yet" if weighed.champion is None else f"the champion, version {weighed.champion}"
+def markdown(evaluation: CandidateEvaluation) -> str:
+    """The evaluation as Markdown."""
+    decision = evaluation.decision
     rules = "".join(
-        f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {rule.told}\n" for rule in decision.rules
+        f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {rule.text}\n" for rule in decision.rules
     )
     notes = "".join(f"- not judged: {note}\n" for note in decision.notes)
-    return f"""**{weighed.name} version {weighed.version}** against {against}: the gate says \
+    return f"""**{evaluation.name} version {evaluation.version}** against {evaluation.against}: the gate says \
 {"yes" if decision.passed else "**no**"}.
 
 {rules}{notes}"""

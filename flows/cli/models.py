@@ -17,7 +17,7 @@ from sentiflow.errors import RefusedError
 if TYPE_CHECKING:
     from sentiflow.evaluation.promotions import Event
     from sentiflow.settings import Settings
-    from sentiflow.tracking.candidate import Weighed
+    from sentiflow.tracking.candidate import CandidateEvaluation
     from sentiflow.tracking.versions import VersionRow
 
 app = typer.Typer()
@@ -48,7 +48,7 @@ def promote(
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking import promotion
-    from sentiflow.tracking.candidate import LOGGER, weigh
+    from sentiflow.tracking.candidate import LOGGER, evaluate_candidate
     from sentiflow.tracking.versions import model_named
 
     promotion.check_request(force=force, reason=reason)
@@ -58,14 +58,14 @@ def promote(
         _with_approval(name, version, reason, settings, force=force)
         return
     LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
-    weighed = weigh(name, version, settings)
+    evaluation = evaluate_candidate(name, version, settings)
     stdout = Console()
-    show_judgement(weighed, stdout)
+    show_judgement(evaluation, stdout)
     if dry_run:
-        _end_dry(weighed, settings, stdout, force=force)
+        _end_dry(evaluation, settings, stdout, force=force)
         return
-    verdict = promotion.decide(weighed, force=force, reason=reason)
-    show_promotion(promotion.carry_out(weighed, verdict, settings), stdout)
+    verdict = promotion.decide(evaluation, force=force, reason=reason)
+    show_promotion(promotion.carry_out(evaluation, verdict, settings), stdout)
 
 
 def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> None:
@@ -79,12 +79,12 @@ def _with_approval(name: str, version: int | None, reason: str, settings: "Setti
     show_promotion(outcome, Console())
 
 
-def _end_dry(weighed: "Weighed", settings: "Settings", stdout: Console, *, force: bool) -> None:
-    would = weighed.decision.passed or force
+def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Console, *, force: bool) -> None:
+    would = evaluation.decision.passed or force
     done = "be put to a person" if settings.promotion_approval else "be promoted"
     stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
-        raise RefusedError(f"The gate refuses {weighed.name} version {weighed.version}.")
+        raise RefusedError(f"The gate refuses {evaluation.name} version {evaluation.version}.")
 
 
 @app.command(epilog=examples('sentiflow rollback --reason "complaints about version 5"'))

@@ -134,7 +134,7 @@ def _show(result: "SweepResult", dataset: str, settings: "Settings") -> None:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
         stdout.print()
-        show_judgement(result.promotion.weighed, stdout)
+        show_judgement(result.promotion.evaluation, stdout)
         show_promotion(result.promotion, stdout)
 
 

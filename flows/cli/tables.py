@@ -16,7 +16,7 @@ from sentiflow.runs.record import FIELDS, RunRecord, Value
 
 if TYPE_CHECKING:
     from sentiflow.reports import page
-    from sentiflow.tracking.candidate import Weighed
+    from sentiflow.tracking.candidate import CandidateEvaluation
     from sentiflow.tracking.promotion import Outcome
 
 GAP = 2  # between two columns
@@ -167,17 +167,17 @@ def interval_text(run: RunRecord) -> str:
     return "" if sd is None or math.isnan(sd) else f"mean, sd {100 * sd:.2f}"
 
 
-def show_judgement(weighed: "Weighed", console: Console) -> None:
+def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
     """Print each rule with its number and its limit, and what was not judged."""
-    decision = weighed.decision
-    against = "no champion yet" if weighed.champion is None else f"the champion, version {weighed.champion}"
-    console.print(f"[bold]{escape(weighed.name)} version {weighed.version}[/] against {against}\n", soft_wrap=True)
+    decision = evaluation.decision
+    name = f"{escape(evaluation.name)} version {evaluation.version}"
+    console.print(f"[bold]{name}[/] against {evaluation.against}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
     table.add_column(overflow="fold")
     for rule in decision.rules:
-        table.add_row("[green]yes[/]" if rule.passed else "[red]no[/]", rule.name, escape(rule.told))
+        table.add_row("[green]yes[/]" if rule.passed else "[red]no[/]", rule.name, escape(rule.text))
     print_table(table, console)
     for note in decision.notes:
         console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
@@ -190,7 +190,7 @@ def show_promotion(outcome: "Outcome", console: Console) -> None:
     Raises:
         RefusedError: it is not.
     """
-    event, name = outcome.need_promotion(), escape(outcome.weighed.name)
+    event, name = outcome.need_promotion(), escape(outcome.evaluation.name)
     replaced = "where there was none" if event.replaced is None else f"in place of version {event.replaced}"
     console.print(
         f"[bold]{name} version {event.version} is the champion[/], {replaced} ({event.decision}).", soft_wrap=True

@@ -166,7 +166,7 @@ def _show(result: "TrainingResult | RepeatsResult", dataset: str) -> None:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
         stdout.print()
-        show_judgement(result.promotion.weighed, stdout)
+        show_judgement(result.promotion.evaluation, stdout)
         show_promotion(result.promotion, stdout)
 
 

@@ -1,7 +1,7 @@
 """The gate: may a candidate replace the champion?
 
-A pure function of two tables of scores and a few measurements. Both models have scored the same test reviews, so
-that their accuracies are compared review by review (McNemar's test) and not as two separate figures.
+A pure function of two score tables and the candidate's cost. Both models have scored the same test reviews, so
+their accuracies are compared review by review (McNemar's test).
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from sentiflow.scoring import is_positive
 
 @dataclass(frozen=True)
 class Limits:
-    """What the gate asks for. Accuracies are fractions: 0.01 is one point.
+    """Limits of the gate. Accuracies are fractions: 0.01 is one point.
 
     Attributes:
-        floor: least accuracy on the test split, whoever the champion is.
-        margin: the candidate must be better than the champion less this, beyond chance; 0 asks for a proof that
-            it is better, 0.005 lets pass what is as good within half a point.
-        slice_margin: most that the accuracy on a slice of the reviews may fall.
-        slice_least: reviews below which a slice is too small to judge.
-        latency_ms: most milliseconds that one text may take, the median.
-        size_mb: most megabytes (10**6 bytes) that the packaged model may take.
+        floor: minimum accuracy on the test split.
+        margin: the 95% interval of the difference to the champion must lie above minus this: with 0 the candidate
+            must be significantly better, with 0.005 it may be half a point worse.
+        slice_margin: maximum loss of accuracy on a slice of the reviews.
+        slice_least: minimum reviews of a slice; smaller ones are not judged.
+        latency_ms: maximum milliseconds for one text, the median.
+        size_mb: maximum size of the packaged model in megabytes (10**6 bytes).
     """
 
     floor: float = 0.8
@@ -45,8 +45,8 @@ class ScoreTable:
         review_id: shape (n,), each once.
         label: shape (n,), 0 or 1.
         score: shape (n,), 0 to 1.
-        n_tokens: shape (n,), ids of each review before any was cut.
-        sequence_length: ids that the model reads at most.
+        n_tokens: shape (n,), ids of each review before truncation.
+        sequence_length: maximum ids that the model reads.
     """
 
     review_id: NDArray[np.str_]
@@ -66,7 +66,7 @@ class ScoreTable:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Which reviews are labelled rightly; shape (n,)."""
+        """Which reviews are labelled correctly; shape (n,)."""
         right: NDArray[np.bool_] = is_positive(self.score) == (self.label == 1)
         return right
 
@@ -90,7 +90,7 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the packaged model costs: median milliseconds for one text, and megabytes (10**6 bytes)."""
+    """Cost of the packaged model: median milliseconds for one text, and megabytes (10**6 bytes)."""
 
     latency_ms: float
     size_mb: float
@@ -98,21 +98,18 @@ class Cost:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the gate, with its number and its limit.
+    """One rule of the gate.
 
     Attributes:
-        name: of the rule.
-        passed: whether it holds.
-        number: what was measured.
-        limit: what it is held against.
-        told: both in words, with the condition.
+        number: the measurement.
+        text: the measurement, the condition and the limit in words.
     """
 
     name: str
     passed: bool
     number: float
     limit: float
-    told: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,6 @@ class Decision:
     """The gate's outcome: passed when every rule holds.
 
     Attributes:
-        rules: in the order of judging.
         accuracy: of the candidate.
         champion_accuracy: on the same reviews; None without a champion.
         comparison: of the two; None without a champion.
@@ -149,13 +145,13 @@ class Decision:
 
 
 def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits: Limits) -> Decision:
-    """Hold a candidate against the limits and, if there is one, against the champion.
+    """Compare a candidate with the limits and with the champion, if there is one.
 
     Args:
         candidate: its scores on the test reviews.
-        champion: the champion's on the same reviews, in any order; None when there is none.
-        cost: measured on the candidate's packaged model.
-        limits: what is asked for.
+        champion: scores on the same reviews, in any order; None without a champion.
+        cost: of the candidate's packaged model.
+        limits: of the gate.
 
     Raises:
         ValueError: the tables do not hold the same reviews.
@@ -183,7 +179,7 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
 def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.bool_]]:
     """Rows of the short reviews (the shortest quarter), the long ones (the longest), and the truncated ones.
 
-    A review is truncated when one of the two models does not read all of it.
+    A review is truncated if one of the two models does not read all of it.
     """
     lengths = candidate.n_tokens
     short, long = np.quantile(lengths, [0.25, 0.75])
@@ -192,20 +188,20 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
 
 
 def _floor(accuracy: float, limits: Limits) -> Rule:
-    told = f"accuracy {accuracy:.2%}, at least {limits.floor:.2%}"
-    return Rule("floor", accuracy >= limits.floor, accuracy, limits.floor, told)
+    text = f"accuracy {accuracy:.2%}, at least {limits.floor:.2%}"
+    return Rule("floor", accuracy >= limits.floor, accuracy, limits.floor, text)
 
 
 def _better(comparison: Comparison, limits: Limits) -> Rule:
     least = 0.0 - limits.margin  # not -0.0
     difference, low, high = map(format_points, (comparison.difference, comparison.low, comparison.high))
-    told = (
+    text = (
         f"accuracy {difference} to the champion's "
         f"(95% interval {low} to {high}, p = {format_p(comparison.p_value)}; "
         f"{comparison.gained:,} reviews gained, {comparison.lost:,} lost), "
         f"lower end above {format_points(least)}"
     )
-    return Rule("better", comparison.low > least, comparison.low, least, told)
+    return Rule("better", comparison.low > least, comparison.low, least, text)
 
 
 def _add_slice(
@@ -219,14 +215,14 @@ def _add_slice(
     if len(candidate) < limits.slice_least:
         notes.append(f"{name} reviews: {len(candidate)}, too few to judge (at least {limits.slice_least})")
         return
-    # By counts: a difference of two means would miss the limit by a rounding.
+    # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
     least = 0.0 - limits.slice_margin
-    told = (
+    text = (
         f"{name} reviews ({len(candidate):,}): accuracy {format_points(change)}, at least {format_points(least)}"
     )
-    rules.append(Rule(f"slice {name}", change >= least, change, least, told))
+    rules.append(Rule(f"slice {name}", change >= least, change, least, text))
 
 
-def _at_most(name: str, number: float, limit: float, say: Callable[[float], str]) -> Rule:
-    return Rule(name, number <= limit, number, limit, f"{say(number)}, at most {say(limit)}")
+def _at_most(name: str, number: float, limit: float, render: Callable[[float], str]) -> Rule:
+    return Rule(name, number <= limit, number, limit, f"{render(number)}, at most {render(limit)}")

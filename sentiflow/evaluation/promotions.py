@@ -1,7 +1,7 @@
-"""The champion's history: promotions and rollbacks as events, and what they say of today.
+"""The champion's history: promotions and rollbacks as events.
 
-An event is written down before the champion's alias moves, and noted as done afterwards: a process that is killed
-in between leaves an event that took effect only if its version is found in the alias.
+An event is written before the champion's alias moves, and marked as done afterwards. If the process is killed in
+between, the event took effect only if the alias holds its version.
 """
 
 import json
@@ -17,17 +17,15 @@ class Event:
     """One promotion or rollback.
 
     Attributes:
-        kind: of the event.
-        version: the champion that it makes.
-        replaced: the champion that it finds; None when there was none.
+        version: the new champion.
+        replaced: the champion before it, or None.
         run_id: of the version's training.
-        accuracy: of the version on its test split; None when it is not known.
-        decision: the gate's ``passed``, a person's ``approved``, ``forced`` past the gate, or ``rollback``.
-        reason: in words.
-        by: who.
-        at: when, ISO 8601 in UTC.
-        rules: what the gate said, a line a rule; empty for a rollback.
-        done: noted after the alias had moved.
+        accuracy: of the version on its test split, or None.
+        decision: ``passed`` by the gate, ``approved`` by a person, ``forced`` or ``rollback``.
+        by: a person.
+        at: ISO 8601 in UTC.
+        rules: the gate's, one line each; empty for a rollback.
+        done: the alias has moved.
     """
 
     kind: Kind
@@ -57,31 +55,31 @@ class Event:
             fields = json.loads(text)
             return cls(**fields | {"rules": tuple(fields["rules"])})
         except (TypeError, KeyError) as err:
-            raise ValueError(f"no event: {text[:100]}") from err
+            raise ValueError(f"not an event: {text[:100]}") from err
 
 
 def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:
-    """Whether each event made its version the champion: noted, or seen in the alias when the next was written.
+    """Whether each event made its version the champion: marked as done, or seen in the alias by the next event.
 
     Args:
         events: all, oldest first.
-        champion: today's.
+        champion: the current one.
     """
     found = [*(event.replaced for event in events), champion][1:]  # in the alias, after each
     return [event.done or event.version == after for event, after in zip(events, found, strict=True)]
 
 
-def line(events: Sequence[Event], champion: int | None) -> list[int]:
-    """Champions that stand behind each other today: a promotion adds one, a rollback takes those above it off.
+def champion_stack(events: Sequence[Event], champion: int | None) -> list[int]:
+    """Stack of champions, oldest first: a promotion pushes one, a rollback pops those above its version.
 
-    A champion that was set by other means takes its place in the line, too.
+    A champion that was set by other means is pushed, too.
 
     Args:
         events: all, oldest first.
-        champion: today's.
+        champion: the current one.
 
     Returns:
-        Versions, the first champion first, today's last; empty without a champion.
+        Versions, the current champion last; empty without a champion.
     """
     stack: list[int] = []
     for event, done in zip(events, took_effect(events, champion), strict=True):
@@ -97,10 +95,11 @@ def line(events: Sequence[Event], champion: int | None) -> list[int]:
     return stack if champion is not None else []
 
 
-def before(events: Sequence[Event], champion: int, living: Collection[int]) -> int | None:
-    """The version that a rollback leads to: the nearest in the line that was not deleted; None where it begins."""
-    behind = [version for version in line(events, champion)[:-1] if version in living and version != champion]
-    return behind[-1] if behind else None
+def previous_champion(events: Sequence[Event], champion: int, existing: Collection[int]) -> int | None:
+    """The version that a rollback restores: the last one below the champion that was not deleted, or None."""
+    below = champion_stack(events, champion)[:-1]
+    candidates = [version for version in below if version in existing and version != champion]
+    return candidates[-1] if candidates else None
 
 
 def _add(stack: list[int], version: int | None) -> None:

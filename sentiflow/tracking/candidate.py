@@ -1,4 +1,4 @@
-"""Everything the gate wants to know of a candidate and the champion, gathered from the store."""
+"""Evaluation of a candidate: its scores, its cost and the champion's scores, judged by the gate."""
 
 import logging
 import statistics
@@ -9,39 +9,38 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import mlflow.artifacts
-import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.data import reviews
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import UsageError, WorldError, first_line
 from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
-from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors
+from sentiflow.tracking.client import champion_of, connect, need_model, need_version, record_of, tracking_errors
+from sentiflow.tracking.store import open_store, score_table
 
-LOGGER = logging.getLogger("weigh")
+LOGGER = logging.getLogger("gate")
 
-_SCORES = "test_scores.parquet"
-_TEXTS = 30  # timed one by one; the median of so many is steady
+_TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """A candidate held against the champion.
+class CandidateEvaluation:
+    """A candidate compared with the champion and the limits.
 
     Attributes:
         name: of the registered model.
         version: the candidate.
         run_id: of its training.
-        champion: the version in use; None when there is none.
+        champion: the version in use, or None.
         champion_run_id: of its training.
-        decision: the gate's.
+        decision: of the gate.
     """
 
     name: str
@@ -51,25 +50,32 @@ class Weighed:
     champion_run_id: str | None
     decision: Decision
 
+    @property
+    def against(self) -> str:
+        """What the candidate was compared with."""
+        return "no champion yet" if self.champion is None else f"the champion, version {self.champion}"
+
 
 @dataclass(frozen=True)
 class Packaged:
-    """A packaged model: its files, and what scores with them here."""
+    """A packaged model: its files, and a scorer of them."""
 
     path: Path
     scorer: TextScorer
 
 
-def weigh(name: str, number: int | None, settings: Settings, logger: Logger = LOGGER) -> Weighed:
-    """Hold a version, by default the newest, against the champion and the limits of the settings; changes nothing.
+def evaluate_candidate(
+    name: str, number: int | None, settings: Settings, logger: Logger = LOGGER
+) -> CandidateEvaluation:
+    """Compare a version, by default the newest, with the champion and the limits of the settings; changes nothing.
 
     Raises:
         UsageError: there is no such version, or it is the champion already.
-        WorldError: the store fails, or a version's files or scores are not to be had.
+        WorldError: the store fails, or a version's files or scores are not available.
     """
     client = connect(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
-        current = champion_of(client, name)  # first: whatever it is, the versions read next hold it
+        current = champion_of(client, name)  # before the versions: they include it then
         versions = need_model(client, name)
         candidate = need_version(versions, name, max(versions) if number is None else number)
         if current == int(candidate.version):
@@ -79,12 +85,12 @@ def weigh(name: str, number: int | None, settings: Settings, logger: Logger = LO
         champion = None if current is None else need_version(versions, name, current)
         packaged = load(name, int(candidate.version), Path(folder) / "candidate")
         cost = _cost(packaged)
-        store = _Store(client, settings, logger, Path(folder))
-        mine = store.stored_table(candidate) or store.scored(candidate, candidate, packaged.scorer)
-        theirs = None if champion is None else _champions(store, champion, candidate)
-    decision = gate.judge(mine, theirs, cost, limits_of(settings))
+        scores = _Scores(client, settings, logger, Path(folder))
+        table = scores.of_candidate(candidate, packaged.scorer)
+        champion_table = None if champion is None else scores.of_champion(champion, candidate)
+    decision = gate.judge(table, champion_table, cost, limits_of(settings))
     run_id = None if champion is None else str(champion.run_id)
-    return Weighed(name, int(candidate.version), str(candidate.run_id), current, run_id, decision)
+    return CandidateEvaluation(name, int(candidate.version), str(candidate.run_id), current, run_id, decision)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -102,8 +108,8 @@ def limits_of(settings: Settings) -> Limits:
 def load(name: str, number: int, folder: Path) -> Packaged:
     """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
 
-    The code that was packed with it is checked to be whole, and never run: whoever can write to the registry could
-    have put any other there, which would run with the rights and passwords of whoever promotes.
+    The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
+    it would run with the rights and passwords of the user who promotes.
 
     Raises:
         WorldError: it cannot be loaded, here or by MLflow.
@@ -124,11 +130,11 @@ def load(name: str, number: int, folder: Path) -> Packaged:
 
 
 def _cost(packaged: Packaged) -> Cost:
-    """Measure what the packaged model costs whoever serves it."""
+    """Latency and size of a packaged model."""
     size = sum(file.stat().st_size for file in packaged.path.rglob("*") if file.is_file())
     known = cycle(packaged.scorer.vocabulary.words[:_COMMON])
     text = " ".join(islice(known, packaged.scorer.sequence_length))  # of full length
-    packaged.scorer.score([text])  # what is made at the first call is no part of an answer
+    packaged.scorer.score([text])  # warm-up
     seconds = (_seconds(packaged.scorer, text) for _ in range(_TEXTS))
     return Cost(1_000 * statistics.median(seconds), size / 1e6)
 
@@ -139,42 +145,49 @@ def _seconds(scorer: TextScorer, text: str) -> float:
     return time.perf_counter() - started
 
 
-def _champions(store: "_Store", champion: ModelVersion, candidate: ModelVersion) -> ScoreTable:
-    """The champion's scores on the candidate's test reviews: the stored ones where these are the same reviews."""
-    same = champion.tags.get("dataset.digest") == candidate.tags.get("dataset.digest")
-    stored = store.stored_table(champion) if same else None
-    if stored is not None:
-        return stored
-    if not same:
-        store.logger.info("the champion was tested on other reviews: scored again on the candidate's")
-    packaged = load(champion.name, int(champion.version), store.folder / "champion")
-    return store.scored(champion, candidate, packaged.scorer)
-
-
 @dataclass(frozen=True)
-class _Store:
+class _Scores:
+    """Score tables of versions, on the candidate's test reviews."""
+
     client: MlflowClient
     settings: Settings
     logger: Logger
     folder: Path
 
-    def stored_table(self, version: ModelVersion) -> ScoreTable | None:
-        """The scores that the version's run keeps, or None when they are gone."""
-        run_id = str(version.run_id)
-        try:
-            length = int(self.client.get_run(run_id).data.params["sequence_length"])
-            folder = self.folder / f"scores-{version.version}"
-            folder.mkdir(exist_ok=True)
-            table = pd.read_parquet(self.client.download_artifacts(run_id, _SCORES, str(folder)))
-            return _score_table(table, length)
-        except (MlflowException, OSError, KeyError, ValueError) as err:  # Arrow's errors are ValueErrors
-            self.logger.warning(
-                "the scores of version %s are not in its run (%s): scored again", version.version, str(err)[:200]
-            )
-            return None
+    def of_candidate(self, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
+        """The stored table, else new scores."""
+        return self._stored(candidate) or self._score(candidate, candidate, scorer)
 
-    def scored(self, version: ModelVersion, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
-        """Scores of a version on the candidate's test reviews.
+    def of_champion(self, champion: ModelVersion, candidate: ModelVersion) -> ScoreTable:
+        """The stored table if it has the candidate's test reviews, else new scores."""
+        if champion.tags.get("dataset.digest") == candidate.tags.get("dataset.digest"):
+            stored = self._stored(champion)
+            if stored is not None:
+                return stored
+        else:
+            self.logger.info("the champion was tested on other reviews: scored again on the candidate's")
+        packaged = load(champion.name, int(champion.version), self.folder / "champion")
+        return self._score(champion, candidate, packaged.scorer)
+
+    def _stored(self, version: ModelVersion) -> ScoreTable | None:
+        """The table that the version's run keeps; None if it is gone or damaged."""
+        folder = self.folder / f"scores-{version.version}"
+        folder.mkdir(exist_ok=True)
+        try:
+            # By MLflow's client: the run may be deleted, and its scores still be there.
+            record = record_of(self.client.get_run(str(version.run_id)))
+            table = score_table(open_store(self.settings), record, folder)
+            reason = "there is no such file"
+        except (MlflowException, WorldError) as err:
+            table, reason = None, first_line(err)
+        if table is None:
+            self.logger.warning(
+                "the scores of version %s are not in its run (%s): scored again", version.version, reason
+            )
+        return table
+
+    def _score(self, version: ModelVersion, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
+        """Score the candidate's test reviews with a version.
 
         Raises:
             WorldError: these reviews are not on this machine.
@@ -190,8 +203,3 @@ class _Store:
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
         scores = scorer.score([words.decode(ids, unknown="") for ids in test.tokens])
         return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)
-
-
-def _score_table(table: pd.DataFrame, sequence_length: int) -> ScoreTable:
-    label, score, n_tokens = (table[column].to_numpy() for column in ("label", "score", "n_tokens"))
-    return ScoreTable(table["review_id"].to_numpy().astype(str), label, score, n_tokens, sequence_length)

@@ -12,29 +12,30 @@ from typing import Literal
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import RefusedError, UsageError, WorldError
-from sentiflow.evaluation.promotions import Event, before
+from sentiflow.evaluation.promotions import Event, previous_champion
 from sentiflow.locks import champion_lock
 from sentiflow.process import person
 from sentiflow.settings import Settings
-from sentiflow.tracking.candidate import Weighed, load
+from sentiflow.tracking.candidate import CandidateEvaluation, load
 from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors, versions_of
 from sentiflow.tracking.types import ACCURACY, CHAMPION, parse_fraction
 from sentiflow.tracking.versions import EVENT_TAG, events_in
 
-LONGEST_REASON = 2_000  # characters
+MAX_REASON = 2_000  # characters
 NO_REASON = "the gate passed"
+_HISTORY = "history."  # tags of the registered model: they outlive each version
 
 Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be done with a candidate.
+    """The final decision about a candidate.
 
     Attributes:
         answer: the gate ``passed`` or ``refused`` it, a person ``approved`` or ``declined`` it, or ``forced`` it.
-        reason: why; of a refusal, the rules that do not hold.
-        by: who says so.
+        reason: of a refusal, the rules that do not hold.
+        by: person or gate.
     """
 
     answer: Answer
@@ -49,9 +50,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a candidate: the event that made it champion, or None."""
+    """Outcome for a candidate: the event that made it champion, or None."""
 
-    weighed: Weighed
+    evaluation: CandidateEvaluation
     verdict: Verdict
     event: Event | None
 
@@ -59,43 +60,41 @@ class Outcome:
         """The event.
 
         Raises:
-            RefusedError: there is none, as the gate or a person said no.
+            RefusedError: the gate or a person refused the candidate.
         """
         if self.event is None:
             who = "The gate" if self.verdict.answer == "refused" else self.verdict.by
             raise RefusedError(
-                f"{who} refuses {self.weighed.name} version {self.weighed.version}: {self.verdict.reason}",
-                self._way_past,
+                f"{who} refuses {self.evaluation.name} version {self.evaluation.version}: {self.verdict.reason}",
+                self._hint,
             )
         return self.event
 
     @property
-    def _way_past(self) -> str:
-        """What to do about a no of the gate; a person's no stands."""
+    def _hint(self) -> str:
+        """How to override the gate; a person's refusal is final."""
         if self.verdict.answer != "refused":
             return ""
-        whose = self.weighed.name.removesuffix("-sentiment")
-        command = f"sentiflow promote {self.weighed.version} --dataset {whose}"
-        return f'Promote it all the same with: {command} --force --reason "..."'
+        dataset = self.evaluation.name.removesuffix("-sentiment")
+        command = f"sentiflow promote {self.evaluation.version} --dataset {dataset}"
+        return f'Promote it anyway with: {command} --force --reason "..."'
 
 
 def check_reason(reason: str) -> None:
-    """Refuse a reason that is a book.
+    """Limit the length of a reason.
 
     Raises:
         UsageError: it is too long.
     """
-    if len(reason) > LONGEST_REASON:
-        raise UsageError(
-            f"A reason has at most {LONGEST_REASON} characters, this one {len(reason)}.", "Shorten it."
-        )
+    if len(reason) > MAX_REASON:
+        raise UsageError(f"A reason has at most {MAX_REASON} characters, this one {len(reason)}.", "Shorten it.")
 
 
 def check_request(*, force: bool, reason: str) -> None:
-    """Refuse a forced promotion without a reason, or a reason that is a book, before anything is weighed.
+    """Check a request before the candidate is evaluated.
 
     Raises:
-        UsageError: it is so.
+        UsageError: the reason is too long, or a forced promotion has none.
     """
     check_reason(reason)
     if force and not reason.strip():
@@ -104,64 +103,64 @@ def check_request(*, force: bool, reason: str) -> None:
         )
 
 
-def decide(weighed: Weighed, *, force: bool, reason: str) -> Verdict:
-    """Let the gate's outcome stand, or a person's force.
+def decide(evaluation: CandidateEvaluation, *, force: bool, reason: str) -> Verdict:
+    """The gate's decision, unless it is overridden by force.
 
     Raises:
         UsageError: it is forced without a reason.
     """
     check_request(force=force, reason=reason)
-    if weighed.decision.passed:
+    if evaluation.decision.passed:
         return Verdict("passed", reason.strip() or NO_REASON, person())
     if force:
         return Verdict("forced", reason.strip(), person())
-    return Verdict("refused", "; ".join(rule.told for rule in weighed.decision.failures) + ".", "the gate")
+    return Verdict("refused", "; ".join(rule.text for rule in evaluation.decision.failures) + ".", "the gate")
 
 
-def carry_out(weighed: Weighed, verdict: Verdict, settings: Settings) -> Outcome:
-    """Write the outcome on the candidate's version and, unless it is a no, make it champion.
+def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) -> Outcome:
+    """Write the verdict on the candidate's version and, if it promotes, make it champion.
 
-    Written: what the gate and people said, on the version; of a promotion also who, when, why and what it
+    Written: decision and verdict as tags of the version; of a promotion also who, when, why and the version it
     replaces, the event in the model's history, and the alias last.
 
     Raises:
-        WorldError: the champion is no longer the one that was weighed against, or the candidate or its files are
-            gone; nothing was written.
+        WorldError: the champion has changed since the evaluation, or the candidate or its files are gone; nothing
+            was written.
     """
-    name, number = weighed.name, weighed.version
+    name, number = evaluation.name, evaluation.version
     with changing(name, settings) as client:
         if number not in versions_of(client, name):
             raise WorldError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
         if verdict.promotes:
-            need_unchanged(client, name, weighed.champion)
+            need_unchanged(client, name, evaluation.champion)
             need_files(name, number)
-        _write_outcome(client, weighed, verdict)
+        _write_outcome(client, evaluation, verdict)
         if not verdict.promotes:
-            return Outcome(weighed, verdict, None)
-        event = _promotion(weighed, verdict)
+            return Outcome(evaluation, verdict, None)
+        event = _promotion(evaluation, verdict)
         move(client, name, event)
-    return Outcome(weighed, verdict, event)
+    return Outcome(evaluation, verdict, event)
 
 
-def _promotion(weighed: Weighed, verdict: Verdict) -> Event:
+def _promotion(evaluation: CandidateEvaluation, verdict: Verdict) -> Event:
     return Event(
         kind="promotion",
-        version=weighed.version,
-        replaced=weighed.champion,
-        run_id=weighed.run_id,
-        accuracy=weighed.decision.accuracy,
+        version=evaluation.version,
+        replaced=evaluation.champion,
+        run_id=evaluation.run_id,
+        accuracy=evaluation.decision.accuracy,
         decision=verdict.answer,
         reason=verdict.reason,
         by=verdict.by,
         at=now(),
-        rules=tuple(f"{'yes' if rule.passed else 'NO'}: {rule.told}" for rule in weighed.decision.rules),
+        rules=tuple(f"{'yes' if rule.passed else 'NO'}: {rule.text}" for rule in evaluation.decision.rules),
     )
 
 
 def rollback(name: str, reason: str, settings: Settings) -> Event:
-    """Make the version champion again that the champion replaced; again goes further back.
+    """Make the version champion again that the champion replaced; a second rollback goes further back.
 
-    Written: as ``switch``.
+    Written: as ``carry_out``.
 
     Raises:
         UsageError: no reason, no champion, or nothing before it.
@@ -177,7 +176,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         champion = champion_of(client, name)
         if champion is None:
             raise UsageError(f"{name} has no champion to take back.", "Make one: sentiflow promote")
-        target = before(events_in(client.get_registered_model(name).tags, name), champion, versions)
+        target = previous_champion(events_in(client.get_registered_model(name).tags, name), champion, versions)
         if target is None:
             raise UsageError(
                 f"{name} version {champion} replaced no version that is still there.", "See: sentiflow history"
@@ -217,7 +216,7 @@ def delete(name: str, number: int, settings: Settings) -> None:
 
 
 def need_files(name: str, number: int) -> None:
-    """Load a version once more: a champion without its files would be worse than a bad one.
+    """Check that a version can be loaded.
 
     Raises:
         WorldError: it cannot be loaded.
@@ -226,25 +225,22 @@ def need_files(name: str, number: int) -> None:
         load(name, number, Path(folder))
 
 
-def _write_outcome(client: MlflowClient, weighed: Weighed, verdict: Verdict) -> None:
+def _write_outcome(client: MlflowClient, evaluation: CandidateEvaluation, verdict: Verdict) -> None:
     tags = {
-        "gate.against": "no champion" if weighed.champion is None else f"version {weighed.champion}",
+        "gate.against": "no champion" if evaluation.champion is None else f"version {evaluation.champion}",
         "gate.reason": verdict.reason,
         "gate.by": verdict.by,
         "gate.at": now(),
-        "gate.record": json.dumps(weighed.decision.record(), ensure_ascii=False),
-        "gate.outcome": verdict.answer,  # last: whoever sees it finds the others
+        "gate.record": json.dumps(evaluation.decision.record(), ensure_ascii=False),
+        "gate.outcome": verdict.answer,  # last: a reader that sees it finds the others
     }
     for key, value in tags.items():
-        client.set_model_version_tag(weighed.name, str(weighed.version), key, value)
-
-
-_HISTORY = "history."  # tags of the registered model: they outlive each version
+        client.set_model_version_tag(evaluation.name, str(evaluation.version), key, value)
 
 
 @contextmanager
 def changing(name: str, settings: Settings) -> Iterator[MlflowClient]:
-    """Connect to the store with the champion's lock held: nobody else moves it meanwhile."""
+    """Connect to the store and hold the champion's lock."""
     with champion_lock(name, settings), tracking_errors(settings.tracking_uri):
         yield connect(settings)
 
@@ -260,16 +256,16 @@ def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> Non
         raise WorldError(
             f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
             "changed it meanwhile. Nothing was changed here.",
-            "Look at it with: sentiflow history; then try again.",
+            "See sentiflow history, then try again.",
         )
 
 
 def move(client: MlflowClient, name: str, event: Event) -> None:
-    """Write the event down, on the version and in the history, then move the alias: the one and last switch.
+    """Write the event on the version and in the history, then move the alias.
 
-    The champion's lock must be held (``changing``), and the champion be the one that the event replaces
-    (``need_unchanged``). That the event took effect is noted afterwards; who is killed before that leaves it to
-    be told by the alias.
+    The champion's lock must be held (``changing``), and the champion must be the one that the event replaces
+    (``need_unchanged``). The event is marked as done afterwards; after a kill in between, the alias shows whether
+    it took effect.
     """
     keys = [key for key in client.get_registered_model(name).tags if EVENT_TAG.fullmatch(key)]
     key = f"{_HISTORY}{1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0):06d}"
@@ -281,7 +277,7 @@ def move(client: MlflowClient, name: str, event: Event) -> None:
 
 
 def _version_tags(event: Event) -> dict[str, str]:
-    """What a version's own page says of how it came to be champion."""
+    """Tags of the version that became champion."""
     tags = {
         f"{event.kind}.by": event.by,
         f"{event.kind}.at": event.at,
@@ -294,7 +290,7 @@ def _version_tags(event: Event) -> dict[str, str]:
 
 
 def now() -> str:
-    """The moment, for an event."""
+    """The time now in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

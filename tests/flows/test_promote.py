@@ -87,7 +87,7 @@ def test_the_flow_promotes_in_three_named_steps_and_shows_the_comparison(
             (t for t in prefect.read_task_runs() if t.flow_run_id == run.id), key=lambda t: t.start_time
         )
         shown = [a.data for a in prefect.read_artifacts() if a.flow_run_id == run.id]
-    assert [task.name for task in tasks] == ["weigh", "decide", "switch"]
+    assert [task.name for task in tasks] == ["gate", "decide", "switch"]
     assert run.name == f"{NAME}-version-{Registry.GOOD}"
     assert any("*floor*: accuracy" in str(data) for data in shown)
 
@@ -156,7 +156,7 @@ def test_without_an_answer_in_time_nothing_is_promoted(
     assert champion_of(connect(registry.settings), NAME) is None
 
 
-def test_force_needs_a_reason_before_anything_is_weighed(registry: World, prefect_server: None) -> None:
+def test_force_needs_a_reason_before_the_evaluation(registry: World, prefect_server: None) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
         promote("sample", Registry.GOOD, force=True)
 
@@ -171,7 +171,7 @@ def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, p
     with get_client(sync_client=True) as prefect:
         flow_run = UUID(run.data.tags["prefect.flow_run_id"])
         names = [task.name for task in prefect.read_task_runs() if task.flow_run_id == flow_run]
-    assert {"register", "weigh", "decide", "switch"} <= set(names)
+    assert {"register", "gate", "decide", "switch"} <= set(names)
 
 
 def test_a_training_whose_version_the_gate_refuses_ends_well_and_leaves_the_champion(

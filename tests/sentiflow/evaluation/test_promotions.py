@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentiflow.evaluation.promotions import Event, before, line, took_effect
+from sentiflow.evaluation.promotions import Event, champion_stack, previous_champion, took_effect
 
 AT = "2026-01-01T00:00:00+00:00"
 
@@ -28,63 +28,63 @@ def test_other_json_is_no_event(text: str) -> None:
 
 def test_a_second_rollback_goes_further_back_instead_of_forth() -> None:
     events = [promote(1, None), promote(2, 1), promote(3, 2)]
-    assert before(events, 3, {1, 2, 3}) == 2
+    assert previous_champion(events, 3, {1, 2, 3}) == 2
     events.append(roll_back(2, 3))
-    assert before(events, 2, {1, 2, 3}) == 1
+    assert previous_champion(events, 2, {1, 2, 3}) == 1
     events.append(roll_back(1, 2))
-    assert before(events, 1, {1, 2, 3}) is None
+    assert previous_champion(events, 1, {1, 2, 3}) is None
 
 
 def test_after_a_rollback_a_new_promotion_leads_back_to_where_it_started() -> None:
     events = [promote(1, None), promote(2, 1), roll_back(1, 2), promote(3, 1)]
-    assert line(events, 3) == [1, 3]
-    assert before(events, 3, {1, 2, 3}) == 1
+    assert champion_stack(events, 3) == [1, 3]
+    assert previous_champion(events, 3, {1, 2, 3}) == 1
 
 
 def test_a_version_promoted_twice_has_two_places_in_the_line() -> None:
     events = [promote(1, None), promote(2, 1), promote(1, 2)]
-    assert line(events, 1) == [1, 2, 1]
+    assert champion_stack(events, 1) == [1, 2, 1]
     events.append(roll_back(2, 1))
-    assert line(events, 2) == [1, 2]
-    assert before(events, 2, {1, 2}) == 1
+    assert champion_stack(events, 2) == [1, 2]
+    assert previous_champion(events, 2, {1, 2}) == 1
 
 
 def test_a_deleted_version_is_passed_over() -> None:
     events = [promote(1, None), promote(2, 1), promote(3, 2)]
-    assert before(events, 3, {1, 3}) == 1
+    assert previous_champion(events, 3, {1, 3}) == 1
     events.append(roll_back(1, 3))
-    assert line(events, 1) == [1]
+    assert champion_stack(events, 1) == [1]
 
 
 def test_a_promotion_whose_process_was_killed_before_the_switch_never_took_effect() -> None:
     killed = promote(2, 1, done=False)
     assert took_effect([promote(1, None), killed, promote(3, 1)], 3) == [True, False, True]
-    assert line([promote(1, None), killed, promote(3, 1)], 3) == [1, 3]
+    assert champion_stack([promote(1, None), killed, promote(3, 1)], 3) == [1, 3]
     assert took_effect([promote(1, None), killed], 1) == [True, False]
-    assert before([promote(1, None), killed], 1, {1, 2}) is None
+    assert previous_champion([promote(1, None), killed], 1, {1, 2}) is None
 
 
 def test_one_whose_process_was_killed_right_after_the_switch_did() -> None:
     killed = promote(2, 1, done=False)
     assert took_effect([promote(1, None), killed], 2) == [True, True]
     assert took_effect([promote(1, None), killed, promote(3, 2)], 3) == [True, True, True]
-    assert before([promote(1, None), killed, promote(3, 2)], 3, {1, 2, 3}) == 2
+    assert previous_champion([promote(1, None), killed, promote(3, 2)], 3, {1, 2, 3}) == 2
 
 
 def test_a_champion_set_by_other_means_undoes_no_history_and_takes_its_place_in_the_line() -> None:
     events = [promote(1, None), promote(2, 1)]
     assert took_effect(events, 1) == [True, True]  # by hand back to 1
-    assert line(events, 1) == [1, 2, 1]
-    assert line([promote(1, None)], 7) == [1, 7]
-    assert line([promote(2, 7)], 2) == [7, 2]
-    assert before([], 7, {7}) is None
+    assert champion_stack(events, 1) == [1, 2, 1]
+    assert champion_stack([promote(1, None)], 7) == [1, 7]
+    assert champion_stack([promote(2, 7)], 2) == [7, 2]
+    assert previous_champion([], 7, {7}) is None
 
 
 def test_a_killed_promotion_is_no_place_to_roll_back_to_whatever_was_set_by_hand_since() -> None:
     events = [promote(1, None), promote(2, 1, done=False)]
-    assert line(events, 3) == [1, 3]
-    assert before(events, 3, {1, 2, 3}) == 1
+    assert champion_stack(events, 3) == [1, 3]
+    assert previous_champion(events, 3, {1, 2, 3}) == 1
 
 
 def test_without_a_champion_nothing_stands_in_line() -> None:
-    assert line([promote(1, None)], None) == []
+    assert champion_stack([promote(1, None)], None) == []

@@ -65,10 +65,10 @@ def test_code_that_somebody_put_into_a_version_never_runs(registry: World, where
     code = f"""
 from sentiflow.settings import load_settings
 from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import weigh
-weighed = weigh({NAME!r}, {Registry.GOOD}, load_settings())
-verdict = promotion.decide(weighed, force=True, reason="test")
-promotion.carry_out(weighed, verdict, load_settings())
+from sentiflow.tracking.candidate import evaluate_candidate
+evaluation = evaluate_candidate({NAME!r}, {Registry.GOOD}, load_settings())
+verdict = promotion.decide(evaluation, force=True, reason="test")
+promotion.carry_out(evaluation, verdict, load_settings())
 """
     subprocess.run(
         [sys.executable, "-c", code], env=registry.environment(MLFLOW_TRACKING_PASSWORD="S3CRET"), check=False
@@ -92,7 +92,7 @@ def test_a_version_that_mlflow_could_not_load_never_becomes_champion(
     else:
         file.write_text(content)
     with pytest.raises(WorldError, match=f"Cannot load {NAME} version {Registry.GOOD}"):
-        candidate.weigh(NAME, Registry.GOOD, registry.settings)
+        candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings)
 
 
 def test_a_version_that_another_release_packed_is_judged_and_told(
@@ -101,5 +101,5 @@ def test_a_version_that_another_release_packed_is_judged_and_told(
     """Red if what an earlier release packed could not be rolled back to."""
     files = files_of_own(registry, Registry.GOOD)
     (files / "sentiment_model.py").write_text("# an earlier release's\n")
-    assert candidate.weigh(NAME, Registry.GOOD, registry.settings).version == Registry.GOOD
+    assert candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings).version == Registry.GOOD
     assert "packed with other code" in caplog.text

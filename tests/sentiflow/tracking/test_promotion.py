@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import RefusedError, UsageError, WorldError
 from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import weigh
+from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import champion_of, connect
 from sentiflow.tracking.versions import history_of
 from tests.mlflow_store import events_of
@@ -30,14 +30,14 @@ def client(registry: World) -> MlflowClient:
 
 
 def promote(world: World, version: int | None, **options: object) -> promotion.Outcome:
-    weighed = weigh(NAME, version, world.settings)
-    verdict = promotion.decide(weighed, **{"force": False, "reason": "", **options})  # type: ignore[arg-type]
-    return promotion.carry_out(weighed, verdict, world.settings)
+    evaluation = evaluate_candidate(NAME, version, world.settings)
+    verdict = promotion.decide(evaluation, **{"force": False, "reason": "", **options})  # type: ignore[arg-type]
+    return promotion.carry_out(evaluation, verdict, world.settings)
 
 
 def test_the_first_version_needs_floor_and_limits_only(registry: World, client: MlflowClient) -> None:
     outcome = promote(registry, Registry.GOOD)
-    assert [rule.name for rule in outcome.weighed.decision.rules] == ["floor", "latency", "size"]
+    assert [rule.name for rule in outcome.evaluation.decision.rules] == ["floor", "latency", "size"]
     assert champion_of(client, NAME) == Registry.GOOD
 
 
@@ -86,8 +86,8 @@ def test_force_where_the_gate_says_yes_is_no_force(registry: World, client: Mlfl
     assert promote(registry, Registry.GOOD, force=True, reason="sure").verdict.answer == "passed"
 
 
-def test_the_newest_version_is_weighed_by_default(registry: World) -> None:
-    assert weigh(NAME, None, registry.settings).version == Registry.NEWEST
+def test_the_newest_version_is_evaluated_by_default(registry: World) -> None:
+    assert evaluate_candidate(NAME, None, registry.settings).version == Registry.NEWEST
 
 
 def test_the_champion_itself_cannot_be_promoted(registry: World) -> None:
@@ -106,14 +106,14 @@ def test_a_champion_without_stored_scores_is_scored_again_with_the_same_outcome(
     registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
-    stored = weigh(NAME, Registry.GOOD, registry.settings).decision
+    stored = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
     run = client.get_model_version(NAME, str(Registry.POOR)).run_id
     client.delete_run(run)
     scores = Path(client.get_run(run).info.artifact_uri.removeprefix("file://")) / "test_scores.parquet"
     hidden = scores.rename(scores.with_suffix(".hidden"))
     try:
         with caplog.at_level(logging.INFO):
-            again = weigh(NAME, Registry.GOOD, registry.settings).decision
+            again = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
     finally:
         hidden.rename(scores)
     assert "scored again" in caplog.text
@@ -124,10 +124,10 @@ def test_a_champion_of_another_state_of_the_dataset_is_scored_on_the_candidates_
     registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
-    stored = weigh(NAME, Registry.GOOD, registry.settings).decision
+    stored = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
     client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
     with caplog.at_level(logging.INFO):
-        again = weigh(NAME, Registry.GOOD, registry.settings).decision
+        again = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
     assert "on other reviews" in caplog.text
     assert again.comparison == stored.comparison
 
@@ -155,20 +155,20 @@ def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
 
 
 def test_files_that_go_while_a_person_thinks_stop_the_switch(registry: World, client: MlflowClient) -> None:
-    weighed = weigh(NAME, Registry.GOOD, registry.settings)
-    verdict = promotion.decide(weighed, force=False, reason="")
+    evaluation = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+    verdict = promotion.decide(evaluation, force=False, reason="")
     with hidden(files_of(client, Registry.GOOD)), pytest.raises(WorldError, match="Cannot load"):
-        promotion.carry_out(weighed, verdict, registry.settings)
+        promotion.carry_out(evaluation, verdict, registry.settings)
     assert champion_of(client, NAME) is None
     assert "gate.outcome" not in client.get_model_version(NAME, str(Registry.GOOD)).tags
 
 
 def test_a_version_that_goes_while_a_person_thinks_is_told(registry: World, client: MlflowClient) -> None:
-    weighed = weigh(NAME, Registry.GOOD, registry.settings)
-    verdict = promotion.decide(weighed, force=False, reason="")
+    evaluation = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+    verdict = promotion.decide(evaluation, force=False, reason="")
     client.delete_model_version(NAME, str(Registry.GOOD))
     with pytest.raises(WorldError, match=f"version {Registry.GOOD} was deleted meanwhile"):
-        promotion.carry_out(weighed, verdict, registry.settings)
+        promotion.carry_out(evaluation, verdict, registry.settings)
 
 
 def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: World, client: MlflowClient) -> None:
@@ -188,14 +188,14 @@ def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: Worl
 def test_damaged_stored_scores_are_told_and_scored_again(
     registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = weigh(NAME, Registry.GOOD, registry.settings).decision.accuracy
+    expected = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision.accuracy
     run = client.get_run(str(client.get_model_version(NAME, str(Registry.GOOD)).run_id))
     scores = Path(str(run.info.artifact_uri).removeprefix("file://")) / "test_scores.parquet"
     whole = scores.read_bytes()
     with hidden(scores), caplog.at_level(logging.INFO):
         scores.write_bytes(whole[:2_000])
         try:
-            again = weigh(NAME, Registry.GOOD, registry.settings)
+            again = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
         finally:
             scores.unlink()
     assert "scored again" in caplog.text
@@ -211,7 +211,7 @@ def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: 
     assert [event.version for event in events_of(client, NAME)] == [Registry.POOR, Registry.GOOD, Registry.POOR]
 
 
-def test_a_reason_that_is_a_book_is_refused_before_anything_is_weighed(registry: World) -> None:
+def test_too_long_a_reason_is_refused_before_the_evaluation(registry: World) -> None:
     with pytest.raises(UsageError, match="at most 2000 characters"):
         promotion.check_request(force=False, reason="x" * 2_001)
     with pytest.raises(UsageError, match="at most 2000 characters"):
@@ -258,14 +258,16 @@ def test_a_version_that_an_alias_holds_is_not_deleted(registry: World, client: M
 
 def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: World, client: MlflowClient) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
-    weighed = [weigh(NAME, version, registry.settings) for version in (Registry.GOOD, Registry.NEWEST)]
+    evaluation = [
+        evaluate_candidate(NAME, version, registry.settings) for version in (Registry.GOOD, Registry.NEWEST)
+    ]
     verdict = promotion.Verdict("passed", "both at once", "test")
     ready, errors, done = threading.Barrier(2), [], []
 
     def run(which: int) -> None:
         ready.wait()
         try:
-            done.append(promotion.carry_out(weighed[which], verdict, registry.settings))
+            done.append(promotion.carry_out(evaluation[which], verdict, registry.settings))
         except WorldError as err:
             errors.append(err)
 
@@ -276,7 +278,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: Worl
         thread.join()
     assert len(done) == len(errors) == 1
     assert "somebody else changed it meanwhile" in str(errors[0])
-    won = done[0].weighed.version
+    won = done[0].evaluation.version
     (lost,) = {Registry.GOOD, Registry.NEWEST} - {won}
     assert champion_of(client, NAME) == won
     assert len(events_of(client, NAME)) == 2
@@ -308,11 +310,11 @@ _KILLED = """
 import os, signal
 from sentiflow.settings import load_settings
 from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import weigh
+from sentiflow.tracking.candidate import evaluate_candidate
 settings = load_settings()
-weighed = weigh({name!r}, {version}, settings)
+evaluation = evaluate_candidate({name!r}, {version}, settings)
 promotion.MlflowClient.set_registered_model_alias = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
-promotion.carry_out(weighed, promotion.decide(weighed, force=False, reason=""), settings)
+promotion.carry_out(evaluation, promotion.decide(evaluation, force=False, reason=""), settings)
 """
 
 

@@ -9,7 +9,7 @@ from flows.train import train
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
 from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import weigh
+from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import champion_of, connect
 from sentiflow.tracking.versions import history_of
 from tests.servers import mlflow
@@ -30,14 +30,14 @@ def server(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.story
-def test_two_versions_are_trained_weighed_promoted_and_rolled_back(server: str, prefect_server: None) -> None:
+def test_two_versions_are_trained_evaluated_promoted_and_rolled_back(server: str, prefect_server: None) -> None:
     settings = load_settings()
     for seed in (1, 2):
         train(load_recipe("tutorial", QUICK), "sample", seed)
     for version in (1, 2):
-        weighed = weigh(NAME, version, settings)
-        verdict = promotion.decide(weighed, force=True, reason="over http")
-        promotion.carry_out(weighed, verdict, settings)
+        evaluation = evaluate_candidate(NAME, version, settings)
+        verdict = promotion.decide(evaluation, force=True, reason="over http")
+        promotion.carry_out(evaluation, verdict, settings)
     client = connect(settings)
     assert champion_of(client, NAME) == 2
     promotion.rollback(NAME, "back", settings)
