@@ -1,7 +1,6 @@
-"""Measure a trained model on the test split, and record what there is to see.
+"""Measure a trained model on the test split, and log metrics, files and the report.
 
-``record_evaluation`` is the part that knows nothing of networks: whatever scores the test reviews, a baseline too,
-is recorded by it, with the same metrics, tables, pictures and report.
+``record_evaluation`` does so for any model, networks and baselines alike.
 """
 
 import time
@@ -20,7 +19,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
-from sentiflow.evaluation.metrics import Measured, Slice, Traits, reliability
+from sentiflow.evaluation.metrics import Measured, reliability
 from sentiflow.network.history import Epoch, best_epoch
 from sentiflow.network.history import load as load_history
 from sentiflow.reports import plots
@@ -44,7 +43,7 @@ from sentiflow.tracking.types import NOTE
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
 def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Measured:
-    """Score the test split once, with the forward pass that the registered model uses.
+    """Score the test split once, with the scorer of the registered model.
 
     Written: ``time/evaluate``, and all that ``record_evaluation`` writes.
     """
@@ -67,7 +66,7 @@ Scored = TypeVar("Scored", bound=Sized)
 def timed_scores(
     score: Callable[[Scored], NDArray[np.float64]], reviews: Scored
 ) -> tuple[NDArray[np.float64], float]:
-    """Scores of reviews, and how many were scored a second."""
+    """Scores of reviews, and reviews per second."""
     began = time.perf_counter()
     scores = score(reviews)
     return scores, len(reviews) / (time.perf_counter() - began)
@@ -85,7 +84,7 @@ def record_evaluation(
     figures: Mapping[str, float] | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> Measured:
-    """Measure the scores of the test reviews, and log figures, files and the report.
+    """Measure the scores of the test reviews, and log metrics, files and the report.
 
     Written on the run: ``test/*``, ``slice_*/*``, ``data/*`` and ``time/report`` metrics, the score table,
     pictures, worst errors and ``report.html``; the description of a run that is part of another.
@@ -93,20 +92,22 @@ def record_evaluation(
     Args:
         run: open.
         prepared: the dataset.
-        content: all its reviews.
+        content: its reviews.
         words: its vocabulary.
         scores: of the test reviews, shape (n,), 0 to 1.
         history: of a training that has epochs.
-        scorer: attributes a score to the words of a review; None for what cannot.
+        scorer: explains scores word by word; None for models without explanations.
         figures: more metrics, such as ``model/parameters`` and ``test/reviews_per_second``.
-        facts: more lines for the report's table of the run.
+        facts: more rows for the report's table of the run.
     """
     test = content.of("test")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
     test_data = TestData(test, words, content.of("train").n_tokens)
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
-    found = _metrics(run, content, history, measured) | metrics.as_metrics(_slices(table, traits))
+    found = _metrics(run, content, history, measured) | metrics.slice_metrics(
+        metrics.measure_slices(table, traits)
+    )
     found[ECE] = reliability(test.label, scores).error
     run.log(found | dict(figures or {}))
     with run.timed("report"):
@@ -127,16 +128,12 @@ def _log_report(run: RunContext, summary: RunSummary) -> None:
     (folder / "worst_errors.txt").write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
     (folder / PAGE).write_text(report.page(), encoding="utf-8")
     run.upload(folder)
-    if run.parent is not None:  # a run of its own is described when it is summarized
+    if run.parent is not None:  # other runs get their description from ``summarize``
         run.tag({NOTE: report.markdown(f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url}).")})
 
 
-def _slices(table: ScoreTable, traits: Traits) -> list[Slice]:
-    return metrics.measure_slices(table.right, metrics.rows_of(table, traits))
-
-
 def _parameters(weights: Path) -> float:
-    """How many numbers were trained: those of all arrays of a weights file but its switches."""
+    """Number of trained parameters: of all arrays of floats in a weights file."""
     with np.load(weights, allow_pickle=False) as arrays:
         return float(sum(arrays[name].size for name in arrays if arrays[name].dtype.kind == "f"))
 
@@ -155,10 +152,10 @@ def _metrics(
 
 
 def _write_scores(path: Path, summary: RunSummary) -> None:
-    """The score of every test review, with what a later report needs to cut slices without the dataset."""
+    """The score of every test review, with the traits for the slices of later reports."""
     table, traits = summary.table, summary.traits
     if table is None or traits is None:
-        raise ValueError("a run without scores has no table of them")
+        raise ValueError("a run without scores has no score table")
     columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
     columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
     pd.DataFrame(columns).to_parquet(path, index=False)

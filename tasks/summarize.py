@@ -16,16 +16,17 @@ from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.reports.run import STAGES
 from sentiflow.reports.summary import RunSummary
 from sentiflow.tracking.reports import PAGE, report_on
-from sentiflow.tracking.results import Registered, RepeatsResult, RunContext, SeedResult, TrainingResult
+from sentiflow.tracking.results import Registered, RepeatsResult, RunContext, RunResult, SeedResult, TrainingResult
 from sentiflow.tracking.store import open_store, score_table
 from tasks.runs import changed_fields, publish_summary
 
-WORK = ("fetch", "train", "evaluate")  # all else is what orchestration and tracking cost
+WORK = ("fetch", "train", "evaluate")  # all other stages are overhead
+NETWORK = "network"  # in names of metrics
 
 
 @task(name="summarize", task_run_name="summarize", persist_result=False)
 def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Registered) -> TrainingResult:
-    """Sum the training up.
+    """Summarize a training.
 
     Written: ``time/other``, ``time/overhead`` and ``time/total`` and the description on the run; a markdown
     summary and a link to the MLflow run in Prefect.
@@ -46,7 +47,7 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
 
 
 def _seconds(metrics: Mapping[str, float], total: float) -> dict[str, float]:
-    """Seconds by stage, what no stage accounts for, all that is no work on the model, and the total."""
+    """Seconds by stage, of no stage (other), of all but ``WORK`` (overhead), and in total."""
     seconds = {stage: metrics[f"time/{stage}"] for stage in STAGES}
     seconds["other"] = total - sum(seconds.values())
     seconds["overhead"] = total - sum(seconds[stage] for stage in WORK)
@@ -64,7 +65,7 @@ def _dataset(prepared: Prepared) -> str:
 
 
 def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
-    """The seed whose validation loss is lowest; the first of equals. The test split chooses nothing."""
+    """The seed of the lowest validation loss; the first of equals. The test split is never used to choose."""
     return min(seeds, key=lambda result: result.trained.kept.val_loss)
 
 
@@ -72,7 +73,7 @@ def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
 def summarize_repeats(
     parent: RunContext, prepared: Prepared, seeds: Sequence[SeedResult], best: SeedResult, model: Registered
 ) -> RepeatsResult:
-    """Sum a set of repeats up.
+    """Summarize a set of repeats.
 
     Written: mean, sd, min and max of each figure (``test/accuracy_mean``, ...), ``time/total``, the description
     and a report that compares the seeds on the parent; a markdown summary and a link to it in Prefect.
@@ -89,12 +90,12 @@ def summarize_repeats(
     ]
     seconds = _compare(parent, [each.run for each in seeds], "seeds", "repeats-summary", lines)
     return RepeatsResult(
-        parent.run_id, parent.name, parent.url, tuple(seeds), best, model, spreads["test/accuracy"], seconds
+        parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds
     )
 
 
 def _compare(parent: RunContext, runs: Sequence[RunContext], what: str, key: str, lines: Sequence[str]) -> float:
-    """Compare runs on their parent, and describe it; gives the seconds that it took so far."""
+    """Log a comparison of runs and a description on their parent; returns its seconds so far."""
     with parent.timed("report"):
         title = f"{parent.name}: {len(runs)} {what} compared"
         report = report_on(parent.settings, [run.run_id for run in runs], title)
@@ -106,7 +107,7 @@ def _compare(parent: RunContext, runs: Sequence[RunContext], what: str, key: str
 
 
 def seeds_table(seeds: Sequence[SeedResult]) -> str:
-    """The seeds side by side, in Markdown."""
+    """The seeds as a Markdown table."""
     heading = ("seed", "epoch kept", "validation loss", "validation accuracy", "test accuracy")
     rows = [
         (
@@ -122,7 +123,7 @@ def seeds_table(seeds: Sequence[SeedResult]) -> str:
 
 
 def _seed_figures(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
-    """Each figure over the seeds, without the ends of each accuracy's interval."""
+    """Each metric over the seeds, without the ends of intervals."""
     test = [asdict(result.measured) for result in seeds]
     figures = {f"test/{name}": [one[name] for one in test] for name in test[0] if "accuracy_" not in name}
     kept = [result.trained.kept for result in seeds]
@@ -132,24 +133,15 @@ def _seed_figures(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
     }
 
 
-NETWORK = "network"  # in names of metrics, whatever the recipe is called
-
-
 @dataclass(frozen=True)
-class BaselinesResult:
+class BaselinesResult(RunResult):
     """The outcome of a set of baselines.
 
     Attributes:
-        run_id: of the parent run in MLflow.
-        run_name: likewise.
-        run_url: where the MLflow UI shows it.
-        rows: the network first, then the baselines in the order of their running.
+        rows: the network, then the baselines in their order.
         seconds: wall time of the whole.
     """
 
-    run_id: str
-    run_name: str
-    run_url: str
     rows: tuple[Row, ...]
     seconds: float
 
@@ -158,7 +150,7 @@ class BaselinesResult:
 def summarize_baselines(
     parent: RunContext, prepared: Prepared, network: RunContext, baselines: Mapping[str, RunContext]
 ) -> BaselinesResult:
-    """Sum a set of baselines up.
+    """Summarize a set of baselines.
 
     Written: figures of each model (``test/accuracy_tfidf``, ``test/difference_tfidf``, ..., of the network
     ``test/accuracy_network``), ``time/total``, a report that compares them and the description on the parent; a
@@ -179,7 +171,7 @@ def summarize_baselines(
 
 
 def _rows(network: RunContext, baselines: Mapping[str, RunContext]) -> list[Row]:
-    """The network's row, then one a baseline, all read from the store."""
+    """The network's row, then one per baseline, read from the store."""
     label = network.config.recipe + ("*" if network.config.changes() else "")
     reference = _scores(network)
     others = [

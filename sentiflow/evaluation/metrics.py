@@ -1,4 +1,4 @@
-"""Metrics of the test split: overall, by slice, calibration."""
+"""Metrics of the test split: overall, spread over seeds, calibration, slices."""
 
 import re
 import statistics
@@ -16,16 +16,38 @@ from sentiflow.evaluation.statistics import wilson
 from sentiflow.scoring import START, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
-_CLIP = 1e-7  # as Keras clips: a certain and wrong score costs 16.1 nats, not infinitely many
+Rows = NDArray[np.bool_]
+
+BINS = 10
+SLICES = {
+    "short": "short: the shortest quarter",
+    "middle": "of middle length",
+    "long": "long: the longest quarter",
+    "whole": "read whole",
+    "truncated": "truncated: longer than what is read",
+    "oov_low": "few words out of vocabulary: the lowest quarter",
+    "oov_high": "many words out of vocabulary: the highest quarter",
+    "negation": "with a negation (not, n't, never, no, ...)",
+    "no_negation": "without a negation",
+}
+"""Slices in the order of reports, with their labels."""
+
+_SLICE_ACCURACY, _SLICE_REVIEWS = "slice_accuracy/", "slice_reviews/"
+# The tokeniser keeps apostrophes: "don't" is one word, and so are "'not" and "don’t".
+_NEGATION = re.compile(
+    r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
+    r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
+)
+_CLIP = 1e-7  # as Keras clips: the largest loss of a review is 16.1 nats
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of a set of scores against labels.
+    """Metrics of scores against labels.
 
     Attributes:
         loss: mean binary cross-entropy in nats.
-        accuracy: fraction of right labels.
+        accuracy: fraction of correct labels.
         accuracy_low: lower end of the accuracy's 95% Wilson interval.
         accuracy_high: its upper end.
         f1: harmonic mean of precision and recall of the positive reviews.
@@ -44,13 +66,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Spread:
-    """How one figure differs from seed to seed.
+    """Spread of a metric over seeds.
 
     Attributes:
-        mean: of all.
         sd: standard deviation of the sample (with n - 1).
-        min: the lowest.
-        max: the highest.
     """
 
     mean: float
@@ -59,7 +78,7 @@ class Spread:
     max: float
 
     def as_metrics(self, name: str) -> dict[str, float]:
-        """The four under the names of metrics.
+        """The four as metrics of a run.
 
         Example:
             >>> spread([1.0, 2.0, 6.0]).as_metrics("test/loss")["test/loss_max"]
@@ -83,7 +102,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Sum up two or more values.
+    """Spread of two or more values.
 
     Example:
         >>> spread([1.0, 2.0, 6.0])
@@ -114,17 +133,14 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     )
 
 
-BINS = 10
-
-
 @dataclass(frozen=True)
 class Reliability:
-    """Reviews of like score together; bins without reviews are left out.
+    """Bins of scores; those without reviews are left out.
 
     Attributes:
-        score: mean of each bin.
-        positive: share of positive reviews in it.
-        reviews: how many it holds.
+        score: mean of each bin, shape (b,).
+        positive: share of positive reviews in each bin.
+        reviews: number of each bin's reviews.
     """
 
     score: NDArray[np.float64]
@@ -138,12 +154,12 @@ class Reliability:
 
 
 def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64], bins: int = BINS) -> Reliability:
-    """Put scores into bins of equal width; one on an edge belongs to the bin above it, 1 to the last.
+    """Put scores into bins of equal width; a score on an edge belongs to the bin above it, 1 to the last.
 
     Args:
         labels: shape (n,), 0 or 1.
         scores: shape (n,), 0 to 1.
-        bins: how many.
+        bins: their number.
 
     Example:
         >>> reliability(np.array([0, 1], np.int8), np.array([0.25, 0.25])).error
@@ -156,36 +172,13 @@ def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64], bins: int
     return Reliability(score, positive, counts[some])
 
 
-Rows = NDArray[np.bool_]
-
-LABELS = {
-    "short": "short: the shortest quarter",
-    "middle": "of middle length",
-    "long": "long: the longest quarter",
-    "whole": "read whole",
-    "truncated": "truncated: longer than what is read",
-    "oov_low": "few words out of vocabulary: the lowest quarter",
-    "oov_high": "many words out of vocabulary: the highest quarter",
-    "negation": "with a negation (not, n't, never, no, ...)",
-    "no_negation": "without a negation",
-}
-"""Every slice, in the order of telling, with what people call it."""
-
-_ACCURACY, _REVIEWS = "slice_accuracy/", "slice_reviews/"
-# The tokeniser keeps apostrophes: "don't" is one word, and so are "'not" and "don’t".
-_NEGATION = re.compile(
-    r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
-    r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
-)
-
-
 @dataclass(frozen=True)
 class Traits:
-    """What reviews are like, whatever a model says of them.
+    """Properties of reviews that do not depend on scores.
 
     Attributes:
         unknown: shape (n,), share of words that are out of the vocabulary; 0 for a review without words.
-        negated: shape (n,), whether a word of it negates.
+        negated: shape (n,), whether the review has a negation.
     """
 
     unknown: NDArray[np.float64]
@@ -194,12 +187,12 @@ class Traits:
 
 @dataclass(frozen=True)
 class Slice:
-    """How a model does on some of the reviews.
+    """Accuracy on some of the reviews.
 
     Attributes:
-        name: a key of ``LABELS``.
-        reviews: how many.
-        accuracy: fraction of right labels.
+        name: a key of ``SLICES``.
+        reviews: their number.
+        accuracy: fraction of correct labels.
         low: lower end of its 95% Wilson interval.
         high: its upper end.
     """
@@ -212,7 +205,7 @@ class Slice:
 
 
 def negates(word: str) -> bool:
-    """Whether a word, as the tokeniser made it, is a negation.
+    """Whether a word of the tokeniser is a negation.
 
     Example:
         >>> [negates(word) for word in ("don't", "dont", "'not'", "knot", "want")]
@@ -222,12 +215,12 @@ def negates(word: str) -> bool:
 
 
 def traits_of(reviews: Reviews, words: Vocabulary, vocabulary_size: int) -> Traits:
-    """Measure reviews as a model with such a vocabulary reads them, from the first word to the last.
+    """Traits of whole reviews for a model of this vocabulary size.
 
     Args:
         reviews: as ids, rare words not yet replaced.
-        words: what the ids from 4 on stand for.
-        vocabulary_size: ids from this one on are out of it.
+        words: of the ids from 4 on.
+        vocabulary_size: of the model; ids from this one on are out of vocabulary.
     """
     flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)  # (w,)
     ends = np.cumsum(reviews.n_tokens, dtype=np.int64)  # (n,)
@@ -240,11 +233,11 @@ def traits_of(reviews: Reviews, words: Vocabulary, vocabulary_size: int) -> Trai
     return Traits(unknown, _per_review(table[flat], ends) > 0)
 
 
-def rows_of(table: ScoreTable, traits: Traits | None = None) -> dict[str, Rows]:
-    """Which reviews each slice holds, shape (n,) each; one of none or of all reviews is left out.
+def slice_rows(table: ScoreTable, traits: Traits | None = None) -> dict[str, Rows]:
+    """Reviews of each slice, shape (n,) each; slices of no review or of all are left out.
 
-    Length and truncation are cut as the gate does. A quarter holds all reviews that share its limit; ``oov_high``
-    leaves out those that are in ``oov_low`` already.
+    Slices by length and truncation are those of the gate. A quarter holds all reviews that share its limit;
+    ``oov_high`` leaves out those that are in ``oov_low``.
 
     Args:
         table: of the model.
@@ -258,32 +251,29 @@ def rows_of(table: ScoreTable, traits: Traits | None = None) -> dict[str, Rows]:
         found["oov_low"] = traits.unknown <= low
         found["oov_high"] = (traits.unknown >= high) & ~found["oov_low"]
         found["negation"], found["no_negation"] = traits.negated, ~traits.negated
-    return {name: found[name] for name in LABELS if name in found and 0 < found[name].sum() < len(found[name])}
+    return {name: found[name] for name in SLICES if name in found and 0 < found[name].sum() < len(found[name])}
 
 
-def measure_slices(right: Rows, rows: Mapping[str, Rows]) -> list[Slice]:
-    """Accuracy on each slice.
-
-    Args:
-        right: shape (n,), which reviews are labelled rightly.
-        rows: of each slice, shape (n,).
-    """
+def measure_slices(table: ScoreTable, traits: Traits | None = None) -> list[Slice]:
+    """Accuracy on each of ``slice_rows``."""
+    right = table.right
+    rows = slice_rows(table, traits)
     return [_slice(name, int(right[chosen].sum()), int(chosen.sum())) for name, chosen in rows.items()]
 
 
-def as_metrics(slices: list[Slice]) -> dict[str, float]:
-    """Slices as metrics of a run, which MLflow charts in one group each."""
-    accuracy = {f"{_ACCURACY}{each.name}": each.accuracy for each in slices}
-    return accuracy | {f"{_REVIEWS}{each.name}": float(each.reviews) for each in slices}
+def slice_metrics(slices: list[Slice]) -> dict[str, float]:
+    """Slices as metrics of a run."""
+    accuracy = {f"{_SLICE_ACCURACY}{each.name}": each.accuracy for each in slices}
+    return accuracy | {f"{_SLICE_REVIEWS}{each.name}": float(each.reviews) for each in slices}
 
 
-def from_metrics(metrics: Mapping[str, float]) -> list[Slice]:
-    """What ``as_metrics`` told, intervals included."""
-    counts = {name: round(metrics.get(f"{_REVIEWS}{name}", 0)) for name in LABELS}
+def slices_from_metrics(metrics: Mapping[str, float]) -> list[Slice]:
+    """The slices that ``slice_metrics`` wrote, with their intervals."""
+    counts = {name: round(metrics.get(f"{_SLICE_REVIEWS}{name}", 0)) for name in SLICES}
     return [
-        _slice(name, round(metrics[f"{_ACCURACY}{name}"] * n), n)
+        _slice(name, round(metrics[f"{_SLICE_ACCURACY}{name}"] * n), n)
         for name, n in counts.items()
-        if n and f"{_ACCURACY}{name}" in metrics
+        if n and f"{_SLICE_ACCURACY}{name}" in metrics
     ]
 
 
@@ -292,7 +282,7 @@ def _slice(name: str, right: int, n: int) -> Slice:
 
 
 def _per_review(mask: Rows, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of its words a mask marks, for each review; shape (n,)."""
+    """Number of marked words in each review, shape (n,)."""
     counts = np.concatenate([[0], np.cumsum(mask, dtype=np.int32)])  # (w + 1,)
     found: NDArray[np.int64] = np.diff(counts[np.concatenate([[0], ends])])
     return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.metrics import LABELS, spread
+from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.statistics import format_p, format_points
 from sentiflow.reports import plots
 from sentiflow.reports.page import (
@@ -285,7 +285,7 @@ def _slices(runs: _Runs) -> list[Block]:
         return []
     by_label = {label: run.slices for label, run in zip(runs.labels, runs.summaries, strict=True)}
     known = {each.name for slices in by_label.values() for each in slices}
-    names = {name: text for name, text in LABELS.items() if name in known}
+    names = {name: text for name, text in SLICES.items() if name in known}
     accuracies = [{each.name: each.accuracy for each in slices} for slices in by_label.values()]
     rows = [
         (text, *(format_cell(_percent, accuracy.get(name)) for accuracy in accuracies))

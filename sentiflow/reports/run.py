@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from matplotlib.figure import Figure
 
-from sentiflow.evaluation.metrics import LABELS, Slice
+from sentiflow.evaluation.metrics import SLICES, Slice
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.reports import explanation, plots
 from sentiflow.reports.page import (
@@ -244,7 +244,7 @@ def _slices(run: RunSummary) -> list[Block]:
 
 
 def _slice_row(each: Slice) -> tuple[str, ...]:
-    return (LABELS[each.name], f"{each.reviews:,}", *(f"{v:.2%}" for v in (each.accuracy, each.low, each.high)))
+    return (SLICES[each.name], f"{each.reviews:,}", *(f"{v:.2%}" for v in (each.accuracy, each.low, each.high)))
 
 
 def _calibration(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:

@@ -150,11 +150,10 @@ class RunSummary:
     @cached_property
     def slices(self) -> list[Slice]:
         """Accuracy by slice: of the scores, else as logged."""
-        found = {each.name: each for each in metrics.from_metrics(self.metrics)}
+        found = {each.name: each for each in metrics.slices_from_metrics(self.metrics)}
         if self.table is not None:
-            rows = metrics.rows_of(self.table, self.traits)
-            found |= {each.name: each for each in metrics.measure_slices(self.table.right, rows)}
-        return [found[name] for name in metrics.LABELS if name in found]
+            found |= {each.name: each for each in metrics.measure_slices(self.table, self.traits)}
+        return [found[name] for name in metrics.SLICES if name in found]
 
     @cached_property
     def reliability(self) -> Reliability | None:

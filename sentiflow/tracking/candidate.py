@@ -39,7 +39,6 @@ class CandidateEvaluation:
         version: the candidate.
         run_id: of its training.
         champion: the version in use, or None.
-        champion_run_id: of its training.
         decision: of the gate.
     """
 
@@ -47,7 +46,6 @@ class CandidateEvaluation:
     version: int
     run_id: str
     champion: int | None
-    champion_run_id: str | None
     decision: Decision
 
     @property
@@ -89,8 +87,7 @@ def evaluate_candidate(
         table = scores.of_candidate(candidate, packaged.scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
     decision = gate.judge(table, champion_table, cost, limits_of(settings))
-    run_id = None if champion is None else str(champion.run_id)
-    return CandidateEvaluation(name, int(candidate.version), str(candidate.run_id), current, run_id, decision)
+    return CandidateEvaluation(name, int(candidate.version), str(candidate.run_id), current, decision)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -1,7 +1,7 @@
-"""What tasks pass to each other: ids, paths and figures, never models or arrays."""
+"""What tasks pass to each other: ids, paths and metrics, never models or arrays."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiflow.evaluation.metrics import Measured, Spread
@@ -18,12 +18,9 @@ class RunContext(OpenRun):
     Attributes:
         config: the recipe.
         dataset: as the user named it.
-        dataset_name: of the dataset.
-        seed: of the training.
-        model_name: what its version will be registered under.
-        work: folder for files of this run; gone when the run ends.
-        began: when the process, or in a shared process the flow, began (seconds since the epoch).
-        parent: the run that this is a part of.
+        model_name: of the registered model that gets its version.
+        work: folder for files of this run, deleted when the run ends.
+        began: start of the process, or in a shared process of the flow (seconds since the epoch).
     """
 
     config: TrainConfig
@@ -37,13 +34,13 @@ class RunContext(OpenRun):
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Since ``began``."""
         return time.time() - self.began
 
 
 @dataclass(frozen=True)
 class TrainedFiles:
-    """What a training left in the run's work folder, and the epoch whose weights these are."""
+    """A training's files in the run's work folder, and the epoch of their weights."""
 
     keras: Path
     weights: Path
@@ -61,35 +58,46 @@ class Registered:
 
 
 registered_here: list[Registered] = []
-"""What this process has registered: a command that fails later says so."""
+"""Versions registered by this process; a command that fails later names them."""
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """The outcome of a training flow.
+class RunResult:
+    """The outcome of a flow: its run in MLflow.
 
     Attributes:
-        run_id: of MLflow.
-        run_name: likewise.
-        run_url: where the MLflow UI shows it.
-        model: the registered version.
-        measured: figures on the test split.
-        seconds: wall time by stage.
-        promotion: what came of it, if one was asked for.
+        run_url: of the MLflow UI.
     """
 
     run_id: str
     run_name: str
     run_url: str
+
+
+@dataclass(frozen=True)
+class ModelResult(RunResult):
+    """The outcome of a flow that registers a version; ``promotion`` is None unless one was requested."""
+
     model: Registered
+    promotion: Outcome | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class TrainingResult(ModelResult):
+    """The outcome of a training.
+
+    Attributes:
+        measured: metrics on the test split.
+        seconds: wall time by stage.
+    """
+
     measured: Measured
     seconds: dict[str, float]
-    promotion: Outcome | None = None
 
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One seed of a set of repeats: a child run, and what came of it."""
+    """One seed of a set of repeats: a child run and its outcome."""
 
     run: RunContext
     trained: TrainedFiles
@@ -97,27 +105,17 @@ class SeedResult:
 
 
 @dataclass(frozen=True)
-class RepeatsResult:
+class RepeatsResult(ModelResult):
     """The outcome of a set of repeats.
 
     Attributes:
-        run_id: of the parent run in MLflow.
-        run_name: likewise.
-        run_url: where the MLflow UI shows it.
-        seeds: a result a seed, in the order of training.
-        best: the one whose validation loss is lowest; it is registered.
-        model: the registered version.
+        seeds: in the order of training.
+        best: the seed of the lowest validation loss; it is registered.
         accuracy: of the test split, over the seeds.
         seconds: wall time of the whole.
-        promotion: what came of it, if one was asked for.
     """
 
-    run_id: str
-    run_name: str
-    run_url: str
     seeds: tuple[SeedResult, ...]
     best: SeedResult
-    model: Registered
     accuracy: Spread
     seconds: float
-    promotion: Outcome | None = None

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import metrics as slices
 from sentiflow.evaluation.gate import ScoreTable
-from sentiflow.evaluation.metrics import Slice, Traits
+from sentiflow.evaluation.metrics import (
+    Slice,
+    Traits,
+    measure_slices,
+    negates,
+    slice_metrics,
+    slice_rows,
+    slices_from_metrics,
+    traits_of,
+)
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.scoring import Vocabulary
 
@@ -32,75 +40,73 @@ def table(lengths: list[int], right: list[bool] | None = None, reads: int = 100)
     ["not", "no", "never", "nothing", "cannot", "don't", "don’t", "isn't", "'not'", "dont", "wasnt", "aint"],
 )
 def test_words_that_negate(word: str) -> None:
-    assert slices.negates(word)
+    assert negates(word)
 
 
 @pytest.mark.parametrize(
     "word", ["knot", "note", "want", "dent", "went", "n't", "nose", "noted", "paint", "", "'"]
 )
 def test_words_that_do_not_negate(word: str) -> None:
-    assert not slices.negates(word)
+    assert not negates(word)
 
 
 def test_a_review_is_negated_by_one_of_its_words_wherever_it_stands() -> None:
-    found = slices.traits_of(reviews([1, 5], [1, 4, 6], [1, 4, 7], [1, 6, 4, 5, 4], [1]), WORDS, 100)
+    found = traits_of(reviews([1, 5], [1, 4, 6], [1, 4, 7], [1, 6, 4, 5, 4], [1]), WORDS, 100)
     assert found.negated.tolist() == [True, False, True, True, False]
 
 
 def test_a_negation_that_is_too_rare_for_the_model_still_negates() -> None:
-    found = slices.traits_of(reviews([1, 7, 4]), WORDS, 6)
+    found = traits_of(reviews([1, 7, 4]), WORDS, 6)
     assert (found.negated.tolist(), found.unknown.tolist()) == ([True], [0.5])
 
 
 def test_the_share_of_unknown_words_leaves_the_start_marker_out() -> None:
     # of 4 words two are rare (6 and 8 of a vocabulary of 6), of 2 words one was out before (2), none of none
-    found = slices.traits_of(reviews([1, 4, 6, 8, 5], [1, 2, 4], [1], [4, 5]), WORDS, 6)
+    found = traits_of(reviews([1, 4, 6, 8, 5], [1, 2, 4], [1], [4, 5]), WORDS, 6)
     assert found.unknown.tolist() == [0.5, 0.5, 0.0, 0.0]
 
 
 def test_quarters_by_length_and_what_lies_between() -> None:
-    found = slices.rows_of(table([10, 20, 30, 40, 50]))  # quarters end at 20 and begin at 40
+    found = slice_rows(table([10, 20, 30, 40, 50]))  # quarters end at 20 and begin at 40
     assert {name: rows.nonzero()[0].tolist() for name, rows in found.items()} == {
         "short": [0, 1], "middle": [2], "long": [3, 4],
     }  # fmt: skip
 
 
 def test_a_review_as_long_as_what_is_read_is_read_whole() -> None:
-    found = slices.rows_of(table([99, 100, 101]))
+    found = slice_rows(table([99, 100, 101]))
     assert (found["whole"].tolist(), found["truncated"].tolist()) == ([True, True, False], [False, False, True])
 
 
 def test_slices_by_words_are_quarters_of_the_unknown_share_and_negation() -> None:
     traits = Traits(np.array([0.0, 0.1, 0.2, 0.3, 0.4]), np.array([True, False, True, True, False]))
-    found = slices.rows_of(table([10, 20, 30, 40, 50]), traits)
+    found = slice_rows(table([10, 20, 30, 40, 50]), traits)
     rows = {name: found[name].nonzero()[0].tolist() for name in list(found)[-4:]}
     assert rows == {"oov_low": [0, 1], "oov_high": [3, 4], "negation": [0, 2, 3], "no_negation": [1, 4]}
 
 
 def test_no_review_is_in_the_low_and_in_the_high_quarter() -> None:
     traits = Traits(np.array([0.0, 0.0, 0.0, 0.0, 0.5]), np.zeros(5, bool))
-    found = slices.rows_of(table([1, 2, 3, 4, 5]), traits)
+    found = slice_rows(table([1, 2, 3, 4, 5]), traits)
     assert found["oov_low"].tolist() == [True, True, True, True, False]
     assert found["oov_high"].tolist() == [False, False, False, False, True]
 
 
 def test_slices_of_none_or_of_all_reviews_are_left_out() -> None:
-    assert slices.rows_of(table([7, 7, 7]), Traits(np.zeros(3), np.zeros(3, bool))) == {}
+    assert slice_rows(table([7, 7, 7]), Traits(np.zeros(3), np.zeros(3, bool))) == {}
 
 
 def test_accuracy_of_a_slice_has_its_own_count_and_interval() -> None:
-    right = np.array([True, True, False, False, True])
-    (found,) = slices.measure_slices(right, {"short": np.array([True, True, True, False, False])})
-    assert found == Slice("short", 3, 2 / 3, *wilson(2, 3))
+    found = measure_slices(table([1, 1, 1, 9, 9], [True, True, False, False, True]))
+    assert found == [Slice("short", 3, 2 / 3, *wilson(2, 3)), Slice("long", 2, 1 / 2, *wilson(1, 2))]
 
 
 def test_metrics_of_slices_lead_back_to_them() -> None:
-    right = np.array([True, False, True, True, False, True, False])
-    told = slices.measure_slices(right, slices.rows_of(table([7, 1, 3, 200, 5, 9, 11])))
-    metrics = slices.as_metrics(told)
+    found = measure_slices(table([7, 1, 3, 200, 5, 9, 11], [True, False, True, True, False, True, False]))
+    metrics = slice_metrics(found)
     assert metrics["slice_accuracy/truncated"] == 1.0 and metrics["slice_reviews/truncated"] == 1.0
-    assert slices.from_metrics(metrics | {"test/accuracy": 0.5}) == told
+    assert slices_from_metrics(metrics | {"test/accuracy": 0.5}) == found
 
 
-def test_metrics_without_slices_tell_none() -> None:
-    assert slices.from_metrics({"test/accuracy": 0.5, "slice_reviews/short": 3.0}) == []
+def test_metrics_without_slices_give_none() -> None:
+    assert slices_from_metrics({"test/accuracy": 0.5, "slice_reviews/short": 3.0}) == []
