@@ -19,7 +19,7 @@ from sentiflow.runs.record import TRIAL, RunRecord, number
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.gate import ScoreTable
-    from sentiflow.runs.comparison import Against, Figure
+    from sentiflow.runs.comparison import AccuracyDifference, Figure
     from sentiflow.settings import Settings
     from sentiflow.tracking.types import Store
 
@@ -117,7 +117,7 @@ class SideBySide:
     runs: Sequence[RunRecord]
     parameters: "Mapping[str, Sequence[str | None]]"
     figures: "Mapping[str, Sequence[Figure | None]]"
-    held: "Sequence[Against]"
+    held: "Sequence[AccuracyDifference]"
 
     def record(self) -> dict[str, Any]:
         """The comparison for scripts."""
@@ -228,14 +228,14 @@ def side_by_side(
     runs: Sequence[RunRecord], tables: "Sequence[ScoreTable | None]", metrics: Sequence[str]
 ) -> SideBySide:
     """Compare runs, of which each has a table of its scores, or none, by these metrics."""
-    from sentiflow.runs.comparison import against, differing, figure
+    from sentiflow.runs.comparison import accuracy_difference, differing, figure
 
     (first, first_table), *others = zip(runs, tables, strict=True)
     return SideBySide(
         runs,
         differing(runs),
         {name: [figure(one, name) for one in runs] for name in metrics},
-        [against(one, table, first, first_table) for one, table in others],
+        [accuracy_difference(one, table, first, first_table) for one, table in others],
     )
 
 
@@ -297,7 +297,7 @@ def _plain(found: "Figure | None") -> dict[str, Any] | None:
     return None if found is None else {key: plain(value) for key, value in asdict(found).items()}
 
 
-def _interval(one: "Against") -> str:
+def _interval(one: "AccuracyDifference") -> str:
     from sentiflow.evaluation.statistics import format_points
 
     return (
@@ -307,7 +307,7 @@ def _interval(one: "Against") -> str:
     )
 
 
-def _verdict(run: RunRecord, one: "Against") -> str:
+def _verdict(run: RunRecord, one: "AccuracyDifference") -> str:
     """What the row says, or why it says little."""
     from sentiflow.runs.comparison import ACCURACY, figure
 

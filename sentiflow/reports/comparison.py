@@ -23,7 +23,7 @@ from sentiflow.reports.page import (
 )
 from sentiflow.reports.run import costs, quote, side_by_side
 from sentiflow.reports.summary import RunSummary, label_name
-from sentiflow.runs.comparison import ACCURACY, Against, against, figure
+from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, figure
 from sentiflow.runs.record import SEED, RunRecord
 from sentiflow.scoring import is_positive
 
@@ -89,7 +89,7 @@ def report(summaries: Sequence[RunSummary], title: str = "", parents: Sequence[R
     """
     runs = _Runs(summaries, [f"{i} {run.title}" for i, run in enumerate(summaries, 1)])
     first = summaries[0]
-    outcomes = [against(run.record, run.table, first.record, first.table) for run in summaries[1:]]
+    outcomes = [accuracy_difference(run.record, run.table, first.record, first.table) for run in summaries[1:]]
     shown = runs.shown()
     note: list[Block] = []
     if len(shown.summaries) < len(summaries):
@@ -124,14 +124,14 @@ def _loss(run: RunSummary) -> float:
     return float("inf") if loss is None or loss != loss else loss
 
 
-def _lead(runs: _Runs, outcomes: Sequence[Against]) -> list[Text]:
+def _lead(runs: _Runs, outcomes: Sequence[AccuracyDifference]) -> list[Text]:
     sentences = [sentence for sentence in (_over_seeds(runs), _best(runs, outcomes)) if sentence]
     if not sentences:
         return [Text("None of these runs has metrics to compare.", strong=True)]
     return [Text(sentence, strong=i == 0) for i, sentence in enumerate(sentences)]
 
 
-def _best(runs: _Runs, outcomes: Sequence[Against]) -> str:
+def _best(runs: _Runs, outcomes: Sequence[AccuracyDifference]) -> str:
     """The run of the lowest validation loss, and its difference on the test split."""
     best = min(range(len(runs.summaries)), key=lambda i: _loss(runs.summaries[i]))
     run = runs.summaries[best]
@@ -200,7 +200,7 @@ def _fold(blocks: Sequence[Block]) -> list[Block]:
     ]
 
 
-def _differences(runs: _Runs, outcomes: Sequence[Against]) -> list[Block]:
+def _differences(runs: _Runs, outcomes: Sequence[AccuracyDifference]) -> list[Block]:
     """Of the runs that were scored on the test split; a sweep's trials never are."""
     first = _name(runs.labels[0])
     others = list(zip(runs.labels[1:], runs.summaries[1:], outcomes, strict=True))
@@ -225,7 +225,7 @@ def _differences(runs: _Runs, outcomes: Sequence[Against]) -> list[Block]:
     return [Table(heading, [_difference(*each) for each in scored]), Text(explained), *texts]
 
 
-def _difference(label: str, outcome: Against) -> tuple[str, ...]:
+def _difference(label: str, outcome: AccuracyDifference) -> tuple[str, ...]:
     paired = outcome.paired
     if paired is None:
         return (label, format_cell(format_points, outcome.difference), *("-" * 5))
@@ -239,7 +239,7 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
     if len(sets) < 2:
         return []
     first, _ = sets[0]
-    outcomes = [(record, against(record, None, first, None)) for record, _ in sets[1:]]
+    outcomes = [(record, accuracy_difference(record, None, first, None)) for record, _ in sets[1:]]
     heading = ("set of seeds", "mean test accuracy", "standard deviation", "difference", "from", "to", "p")
     differences = [("", "", "", ""), *(_set_difference(record, first, outcome) for record, outcome in outcomes)]
     rows = [
@@ -254,14 +254,14 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
     return [Table(heading, rows), Text(note), *(Text(why) for why in whys if why)]
 
 
-def _set_difference(record: RunRecord, first: RunRecord, outcome: Against) -> tuple[str, ...]:
+def _set_difference(record: RunRecord, first: RunRecord, outcome: AccuracyDifference) -> tuple[str, ...]:
     if record.digest != first.digest:
         return "-", "-", "-", "-"
     ends = (format_cell(format_points, each) for each in (outcome.difference, outcome.low, outcome.high))
     return (*ends, format_cell(format_p, outcome.p_value))
 
 
-def _why_no_test(record: RunRecord, first: RunRecord, outcome: Against) -> str:
+def _why_no_test(record: RunRecord, first: RunRecord, outcome: AccuracyDifference) -> str:
     """Why a set has no interval; empty if it has one."""
     if record.digest != first.digest:
         return f"{record.name} cannot be compared with {first.name}: {outcome.why_not}."

@@ -17,8 +17,12 @@ from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.network.history import Epoch
 from sentiflow.scoring import is_positive
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#7f7f7f"  # told apart by colour-blind readers, too
-DARK = "#111111"
+# Okabe and Ito (2008): safe for colour-blind readers, visible on light and dark pages.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+BLUE, ORANGE, *_, GREY = COLOURS
+_DARK = "#111111"
+_LINES = ("-", "--", ":", "-.")
+_MARKERS = "osD^vPX"
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
@@ -27,7 +31,7 @@ Curves = Mapping[str, Sequence[tuple[int, float]]]
 
 
 def curves_of(history: Sequence[Epoch]) -> Curves:
-    """What reports show of a history, named as in the store."""
+    """Curves of a history, named as in the store."""
     speed = [(epoch.number, epoch.reviews_per_second) for epoch in history]
     return {"train/reviews_per_second": speed} | {
         f"{split}/{name}": [(epoch.number, getattr(epoch, f"{split}_{name}")) for epoch in history]
@@ -39,7 +43,7 @@ def curves_of(history: Sequence[Epoch]) -> Curves:
 def of_run(
     curves: Curves, table: ScoreTable, measured: Measured, train_lengths: NDArray[np.int32] | None
 ) -> dict[str, Figure]:
-    """Every picture of a run, by name: no curves without epochs."""
+    """The pictures of a run, by name; no curves without epochs."""
     drawn = {"learning_curves": learning_curves(curves)} if curves.get("val/loss") else {}
     return drawn | {
         "confusion_matrix": confusion(table.label, table.score),
@@ -50,14 +54,14 @@ def of_run(
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write each picture as ``NAME.png``; makes the folder, and those above it."""
+    """Write each picture as ``NAME.png`` in a new folder."""
     folder.mkdir(parents=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
 
 
 def learning_curves(curves: Curves) -> Figure:
-    """Loss and accuracy of training and validation, epoch by epoch; the best epoch is marked."""
+    """Loss and accuracy of training and validation over the epochs; the best epoch is marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     best = min(curves["val/loss"], key=lambda point: point[1])[0]  # the earliest of equals
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -77,7 +81,7 @@ def draw_line(axes: Axes, points: Sequence[tuple[int, float]], marker: str = "o"
 
 
 def finish_curves(axes: Axes, name: str, title: str = "") -> None:
-    """Give axes of a loss or an accuracy over epochs their scales and labels."""
+    """Scales and labels of a loss or an accuracy over epochs."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     describe(axes, title or name.capitalize(), "epoch", "nats" if name == "loss" else "")
     if name == "accuracy":
@@ -91,7 +95,7 @@ def confusion(labels: Labels, scores: Scores) -> Figure:
     axes = figure.subplots()
     axes.imshow(counts, cmap="Blues", vmin=0)
     for row, column in np.ndindex(counts.shape):
-        shade = "white" if counts[row, column] > counts.max() / 2 else DARK
+        shade = "white" if counts[row, column] > counts.max() / 2 else _DARK
         text = f"{counts[row, column]:,}\n{counts[row, column] / counts[row].sum():.1%}"
         axes.text(column, row, text, ha="center", va="center", color=shade)
     names = ("negative", "positive")
@@ -115,7 +119,7 @@ def roc(labels: Labels, scores: Scores, measured: Measured) -> Figure:
 
 
 def reliability(labels: Labels, scores: Scores, measured: Measured) -> Figure:
-    """Share of positive reviews among those of like score, over how many there are."""
+    """Share of positive reviews by score, and the distribution of scores."""
     bins = in_bins(labels, scores)
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -129,7 +133,7 @@ def reliability(labels: Labels, scores: Scores, measured: Measured) -> Figure:
 
 
 def review_lengths(train: NDArray[np.int32] | None, test: NDArray[np.int32], sequence_length: int) -> Figure:
-    """Lengths in ids of test reviews and, where they are known, of training ones, and where they are cut."""
+    """Lengths in ids of test reviews, and of training reviews if known, with the truncation."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     sides = [(test, "test", ORANGE)] if train is None else [(train, "training", BLUE), (test, "test", ORANGE)]
@@ -147,18 +151,12 @@ def review_lengths(train: NDArray[np.int32] | None, test: NDArray[np.int32], seq
 
 
 def describe(axes: Axes, title: str, x: str, y: str) -> None:
-    """Give axes their title and labels, and the look that all pictures share."""
+    """Title, labels and common style of axes."""
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-# Okabe and Ito (2008): told apart by colour-blind readers, too, and seen on light and dark pages.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-_LINES = ("-", "--", ":", "-.")
-_MARKERS = "osD^vPX"
 
 
 def style(number: int) -> dict[str, Any]:
@@ -168,11 +166,11 @@ def style(number: int) -> dict[str, Any]:
 
 
 def learning_curves_of_runs(runs: Mapping[str, Curves], numbers: Sequence[int]) -> Figure:
-    """Loss and accuracy on the validation split over the epochs, a line a run.
+    """Loss and accuracy on the validation split over the epochs, a line per run.
 
     Args:
         runs: by label.
-        numbers: of each, which choose its ``style``.
+        numbers: of each run, for its ``style``.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -184,7 +182,7 @@ def learning_curves_of_runs(runs: Mapping[str, Curves], numbers: Sequence[int]) 
 
 
 def reliability_of_runs(runs: Mapping[str, Reliability], numbers: Sequence[int]) -> Figure:
-    """Share of positive reviews among those of like score, a line a run."""
+    """Share of positive reviews by score, a line per run."""
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
@@ -196,11 +194,11 @@ def reliability_of_runs(runs: Mapping[str, Reliability], numbers: Sequence[int])
 
 
 def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: Mapping[str, str]) -> Figure:
-    """Accuracy on each slice with its interval, a dot a run.
+    """Accuracy on each slice with its interval, a dot per run.
 
     Args:
         runs: by label.
-        numbers: of each, which choose its ``style``.
+        numbers: of each run, for its ``style``.
         labels: of the slices to show, by name.
     """
     lines = len(labels) * (len(runs) + 1)
@@ -211,8 +209,8 @@ def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: 
         height = [rows[each.name] + 0.8 * ((place + 0.5) / len(runs) - 0.5) for each in found]
         at = np.array([each.accuracy for each in found])
         ends = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in found]).reshape(-1, 2)
-        look = style(number) | {"linestyle": "none"}
-        axes.errorbar(at, height, xerr=ends.T, label=_literally(label), markersize=4, elinewidth=1.2, **look)
+        marks = style(number) | {"linestyle": "none"}
+        axes.errorbar(at, height, xerr=ends.T, label=_literally(label), markersize=4, elinewidth=1.2, **marks)
     axes.set_yticks(range(len(labels)), list(labels.values()))
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -222,7 +220,7 @@ def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: 
 
 
 def _literally(text: str) -> str:
-    """A text in which a dollar is a dollar, and no beginning of a formula."""
+    """A text whose dollars do not start a formula."""
     return text.replace("$", r"\$")
 
 

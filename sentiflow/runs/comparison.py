@@ -1,4 +1,4 @@
-"""Runs side by side: what they were given, what came of it, and whether the difference is more than chance."""
+"""Runs side by side: parameters, metrics, and whether their accuracies differ beyond chance."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,14 @@ from sentiflow.runs.record import RunRecord
 
 ACCURACY = "test/accuracy"
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
-_GROUPS = ("test", "val", "model", "train", "time")  # in the order of interest
+_GROUPS = ("test", "val", "model", "train", "time")
 _INTERVAL = ("_low", "_high")
 _SPREAD = ("_mean", "_sd", "_min", "_max")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric of a run: with its 95% interval, or, of a set of repeats, the mean with its standard deviation."""
+    """A metric of a run with its 95% interval, or of a set of repeats the mean with its standard deviation."""
 
     value: float
     low: float | None = None
@@ -27,17 +27,17 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Against:
+class AccuracyDifference:
     """The test accuracy of a run less that of another.
 
     Attributes:
-        difference: of the accuracies, of sets of repeats of their means; None when one of them has none.
-        low: lower end of the difference's 95% interval; None when it has none.
+        difference: of the accuracies, of sets of repeats of their means; None if one of them has none.
+        low: lower end of its 95% interval, or None.
         high: upper end.
         p_value: of McNemar's exact test for two runs, of Welch's t-test for two sets of repeats; None without
             an interval.
-        paired: review by review; None when they cannot be paired.
-        why_not: they cannot be paired; empty when they are.
+        paired: review by review; None if they cannot be paired.
+        why_not: the reason if they cannot be paired, else empty.
     """
 
     difference: float | None
@@ -49,23 +49,23 @@ class Against:
 
 
 def differing(runs: Sequence[RunRecord]) -> dict[str, tuple[str | None, ...]]:
-    """Parameters that are not the same in all runs, a value a run; None where a run has no such parameter.
+    """Parameters that are not the same in all runs, one value per run; None for a run without the parameter.
 
-    Numbers are the same however they are written. Versions of libraries come last.
+    Numbers are compared by value: 0.001 equals 1e-3. Versions of libraries come last.
     """
     names = sorted({name for run in runs for name in run.params}, key=_place_of_parameter)
     values = {name: tuple(run.params.get(name) for run in runs) for name in names}
-    return {name: row for name, row in values.items() if len(set(map(_plain, row))) > 1}
+    return {name: row for name, row in values.items() if len(set(map(_normalized, row))) > 1}
 
 
 def metric_names(runs: Iterable[RunRecord]) -> list[str]:
-    """Names under which ``figure`` finds something: ends of intervals and spreads go with what they belong to."""
+    """Names for ``figure``: without those of ends of intervals and of spreads."""
     names = {name for run in runs for name in run.metrics}
     return sorted({_base(name, names) for name in names}, key=_place_of_metric)
 
 
 def figure(run: RunRecord, name: str) -> Figure | None:
-    """A metric of a run, of a set of repeats the mean over its seeds; None when it has none or it is no number."""
+    """A metric of a run, of a set of repeats its mean over the seeds; None if it is missing or NaN."""
     metrics = run.metrics
     ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
     found = Figure(metrics[name], *ends) if name in metrics else None
@@ -74,27 +74,29 @@ def figure(run: RunRecord, name: str) -> Figure | None:
     return None if found is None or math.isnan(found.value) else found
 
 
-def against(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None) -> Against:
-    """Hold a run's test accuracy against that of another, review by review where both have scored the same ones.
+def accuracy_difference(
+    run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None
+) -> AccuracyDifference:
+    """Compare a run's test accuracy with that of another, review by review if both have scored the same ones.
 
     Args:
-        run: the one.
-        table: its scores of the test reviews; None when it keeps none.
-        first: the other.
+        run: whose accuracy is compared.
+        table: its scores of the test reviews, or None.
+        first: the run that it is compared with.
         first_table: likewise.
     """
-    mine, theirs = figure(run, ACCURACY), figure(first, ACCURACY)
-    difference = None if mine is None or theirs is None else mine.value - theirs.value
+    accuracy, reference = figure(run, ACCURACY), figure(first, ACCURACY)
+    difference = None if accuracy is None or reference is None else accuracy.value - reference.value
     why_not = _why_not(run, table, first, first_table)
     if table is None or first_table is None or why_not:
         welch = _welch(run, first) if run.digest == first.digest else None
         low, high, p_value = welch or (None, None, None)
-        return Against(difference, low, high, p_value, why_not=why_not)
+        return AccuracyDifference(difference, low, high, p_value, why_not=why_not)
     try:
         found = statistics.compare(table.right, first_table.in_order_of(table).right)
     except ValueError as err:
-        return Against(difference, why_not=str(err))
-    return Against(found.difference, found.low, found.high, found.p_value, found)
+        return AccuracyDifference(difference, why_not=str(err))
+    return AccuracyDifference(found.difference, found.low, found.high, found.p_value, found)
 
 
 def _why_not(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None) -> str:
@@ -117,8 +119,8 @@ def _reviews(run: RunRecord) -> str:
 
 def _welch(run: RunRecord, first: RunRecord) -> tuple[float, float, float] | None:
     """Interval and p-value of the difference of two means over seeds; None unless both are sets with a spread."""
-    mine, theirs = _sample(run), _sample(first)
-    return None if mine is None or theirs is None else statistics.welch(mine, theirs)
+    sample, reference = _sample(run), _sample(first)
+    return None if sample is None or reference is None else statistics.welch(sample, reference)
 
 
 def _sample(run: RunRecord) -> tuple[float, float, int] | None:
@@ -128,12 +130,12 @@ def _sample(run: RunRecord) -> tuple[float, float, int] | None:
 
 
 def _repeats(run: RunRecord) -> int:
-    told = run.params.get("repeats") or run.params.get("sweep.repeats", "")
-    return int(told) if told.isdecimal() else 0
+    count = run.params.get("repeats") or run.params.get("sweep.repeats", "")
+    return int(count) if count.isdecimal() else 0
 
 
-def _plain(value: str | None) -> str | float | None:
-    """A number as a number, so that 0.001 and 1e-3 are the same."""
+def _normalized(value: str | None) -> str | float | None:
+    """A number as a float, other values unchanged."""
     try:
         number = float(value or "")
     except ValueError:

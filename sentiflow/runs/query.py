@@ -1,4 +1,4 @@
-"""Which runs are asked for, and in which order."""
+"""Selection and order of runs."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +15,7 @@ KINDS = (
     record.TRAINING, record.REPEATS, record.SEED, record.SWEEP, record.TRIAL,
     record.BASELINES, record.BASELINE, record.MONITOR,
 )  # fmt: skip
-_OWN_VALUES = {"status": STATUSES, "kind": KINDS}  # of fields whose values are the project's or MLflow's
+_KNOWN_VALUES = {"status": STATUSES, "kind": KINDS}
 CHILD_KINDS = (record.SEED, record.TRIAL, record.BASELINE)
 
 Condition = Callable[[RunRecord], bool]
@@ -30,17 +30,16 @@ _ORDERED: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked for; what is empty asks for nothing.
+    """Conditions, all of which must hold; empty ones always do.
 
     Attributes:
-        kinds: see ``KINDS``; without any, all but those of monitors.
-        recipes: names.
+        kinds: of ``KINDS``; empty for all but monitoring runs.
         datasets: names, or the tables' files.
-        statuses: see ``STATUSES``, in any case.
-        since: a date, a moment, or a span before now, such as 7d.
-        where: conditions like ``test/accuracy>=0.88``, all of which must hold.
-        sort: a name to sort by, with a minus before it from the highest down.
-        children: runs below another are listed, too.
+        statuses: of ``STATUSES``, upper or lower case.
+        since: a date, a time, or a span before now, such as 7d.
+        where: conditions like ``test/accuracy>=0.88``.
+        sort: a field to sort by; with a minus before it, the highest first.
+        children: include child runs.
     """
 
     kinds: Sequence[str] = ()
@@ -54,15 +53,15 @@ class Query:
 
 
 def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRecord]:
-    """The runs asked for, in the order asked for, else in that given.
+    """The runs that meet a query, in its order, else in that given.
 
     Args:
         runs: of the experiment, newest first.
-        query: what is asked for.
+        query: conditions and order.
         now: see ``moment``.
 
     Raises:
-        UsageError: a part of the query cannot be understood, or names what no run has.
+        UsageError: the query is invalid, or names a value that no run has.
     """
     fields = Fields(runs)
     conditions = _conditions(runs, query, now) + [_where(text, fields) for text in query.where]
@@ -81,7 +80,7 @@ def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[
     conditions = [_of_kinds(runs, query)]
     if not query.children and not set(query.kinds) & set(CHILD_KINDS):
         ids = {run.run_id for run in runs}
-        conditions.append(lambda run: run.parent not in ids)  # one whose parent was deleted has none
+        conditions.append(lambda run: run.parent not in ids)  # a run whose parent was deleted is listed
     if query.recipes:
         conditions.append(lambda run: run.recipe in query.recipes)
     if datasets:
@@ -95,7 +94,7 @@ def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[
 
 
 def _of_kinds(runs: Sequence[RunRecord], query: Query) -> Condition:
-    """Whether a run is of the kinds asked for, or, where children are listed, below one that is."""
+    """Whether a run is of the kinds of the query, or, if children are included, below such a run."""
     if not query.kinds:
         return lambda run: run.kind != record.MONITOR
     listed = {run.run_id for run in runs if run.kind in query.kinds}
@@ -105,12 +104,11 @@ def _of_kinds(runs: Sequence[RunRecord], query: Query) -> Condition:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """A date, a moment or a span before now as a moment.
+    """A date, a time or a span before now as a time in UTC.
 
     Args:
         text: of the user.
-        now: with the time zone that dates are meant in; without one they are meant by this machine's clock, as it
-            stood then: summer and winter may differ.
+        now: with the time zone of dates; without one, dates are in this machine's local time.
 
     Raises:
         UsageError: it is none of these.
@@ -133,7 +131,7 @@ def moment(text: str, now: datetime) -> datetime:
 
 
 def _where(text: str, fields: Fields) -> Condition:
-    """A condition in words as a function; a run without the value never meets it."""
+    """A condition as a function; a run without the value does not meet it."""
     parts = _WHERE.fullmatch(text)
     if parts is None:
         raise UsageError(
@@ -141,8 +139,8 @@ def _where(text: str, fields: Fields) -> Condition:
             "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'",
         )
     get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
-    if sign in ("=", "==", "!=") and parts["name"] in _OWN_VALUES:
-        there = _OWN_VALUES[parts["name"]]
+    if sign in ("=", "==", "!=") and parts["name"] in _KNOWN_VALUES:
+        there = _KNOWN_VALUES[parts["name"]]
         _need([value], (*there, *sorted(fields.texts(parts["name"]) - set(there))), parts["name"])
     if sign in _ORDERED:
         limit = number(value)
@@ -163,7 +161,7 @@ def _same(found: Value, value: str) -> bool:
 
 
 def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRecord]:
-    """Sorted by a value, numbers before words; runs without it come last, either way."""
+    """Sorted by a value, numbers before words; runs without it are always last."""
     down = text.startswith("-")
     get = fields.getter(text.removeprefix("-"))
     having = [run for run in runs if get(run) is not None]
@@ -177,7 +175,7 @@ def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRec
 
 
 def _need(given: Collection[str], known: Collection[str], what: str) -> None:
-    """Refuse what nothing has, with what there is; a status is meant in any case."""
+    """Check that values are known; a status may be in lower case."""
     for one in given:
         if (one.upper() if what == "status" else one) not in known:
             there = ", ".join(sorted(filter(None, known)) if isinstance(known, set) else known)

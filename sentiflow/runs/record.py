@@ -1,4 +1,4 @@
-"""A run as a record, wherever it was read, and its fields as text."""
+"""A run as a record, from any reader of the store, and its fields by name."""
 
 import difflib
 import math
@@ -8,16 +8,16 @@ from datetime import datetime
 
 from sentiflow.errors import UsageError
 
-# The tag that says what a run is, and its values.
+# The tag of a run's kind, and its values.
 KIND = "kind"
 TRAINING = "training"  # one recipe, one seed
-REPEATS = "repeats"  # the parent of a set of seeds
-SEED = "seed"  # one of them
+REPEATS = "repeats"  # the parent of several seeds
+SEED = "seed"  # a child of repeats
 SWEEP = "sweep"  # the parent of a search
-TRIAL = "trial"  # one try of it
+TRIAL = "trial"  # a child of a sweep
 BASELINES = "baselines"  # the parent of baselines
-BASELINE = "baseline"  # one of them
-MONITOR = "monitor"  # a look for drift; no training
+BASELINE = "baseline"  # a child of baselines
+MONITOR = "monitor"  # a check for drift; no training
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,10 @@ class RunRecord:
 
     Attributes:
         run_id: of MLflow, 32 hexadecimal digits.
-        name: of the run.
-        status: RUNNING, FINISHED, FAILED or KILLED, as MLflow says.
+        status: RUNNING, FINISHED, FAILED or KILLED.
         started: with a time zone.
-        params: as logged, all text.
         metrics: the latest value of each.
-        tags: MLflow's own (``mlflow.``) among them.
-        artifact_uri: where its files are.
+        tags: including MLflow's own (``mlflow.``).
     """
 
     run_id: str
@@ -46,43 +43,43 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """What the run is."""
+        """One of the kinds above."""
         return self.tags.get(KIND, TRAINING)
 
     @property
     def parent(self) -> str | None:
-        """Id of the run that this is a part of."""
+        """Id of the parent run, or None."""
         return self.tags.get("mlflow.parentRunId")
 
     @property
     def recipe(self) -> str:
-        """Name of the recipe, or of what stands in its place; empty if the run does not say."""
+        """Name of the recipe or the baseline; empty if it is not logged."""
         return self.tags.get("recipe", "")
 
     @property
     def dataset(self) -> str:
-        """Name of the dataset; empty if the run does not say."""
+        """Name of the dataset; empty if it is not logged."""
         return self.tags.get("dataset", "")
 
     @property
     def trial(self) -> str:
-        """What its sweep calls a trial, such as ``trial 7``; empty for other runs."""
+        """Name of a trial in its sweep, such as ``trial 7``; empty for other runs."""
         number = self.tags.get("trial.number") if self.kind == TRIAL else None
         return "" if number is None else f"trial {number}"
 
     @property
     def digest(self) -> str | None:
-        """Content digest of the dataset; None before it was prepared."""
+        """Content digest of the dataset; None before it is prepared."""
         return self.tags.get("dataset.digest")
 
 
 def called(runs: Sequence[tuple[str, str]], name: str, beginning: str) -> list[tuple[str, str]]:
-    """Those with a name, or an id that begins so.
+    """Runs with a name, or with the beginning of an id.
 
     Args:
         runs: id and name of each.
         name: of a run.
-        beginning: of an id, in small letters; empty if only names are meant.
+        beginning: of an id, in lower case; empty to search by name only.
     """
     return [run for run in runs if run[1] == name or (beginning and run[0].startswith(beginning))]
 
@@ -91,7 +88,7 @@ Value = str | float | None
 
 
 def _seed(run: RunRecord) -> str | None:
-    """The seed, or the seeds of a set of repeats."""
+    """The seed, or the range of seeds of a set of repeats."""
     seed, repeats = run.params.get("seed"), run.params.get("repeats", "")
     if seed is None or not (seed.isdecimal() and repeats.isdecimal()):
         return seed
@@ -110,16 +107,16 @@ FIELDS: Mapping[str, Callable[[RunRecord], Value]] = {
     "accuracy": lambda run: _value(run.metrics.get("test/accuracy", run.metrics.get("test/accuracy_mean"))),
     "seconds": lambda run: _value(run.metrics.get("time/total")),
 }
-"""What has a name of its own."""
+"""Fields with a short name."""
 
 _PREFIXES = ("metrics.", "params.", "tags.")
 
 
 class Fields:
-    """Looks values up by name, over given runs.
+    """Looks up values of runs by name.
 
-    A name is one of ``FIELDS``, else that of a metric, a parameter or a tag, whichever any of the runs has;
-    ``metrics.``, ``params.`` or ``tags.`` before it says which is meant.
+    A name is one of ``FIELDS``, else that of a metric, a parameter or a tag of any of the runs; the prefix
+    ``metrics.``, ``params.`` or ``tags.`` chooses between them.
     """
 
     def __init__(self, runs: Iterable[RunRecord]) -> None:
@@ -129,10 +126,10 @@ class Fields:
         }
 
     def getter(self, name: str) -> Callable[[RunRecord], Value]:
-        """What gives a run's value under a name; None where the run has none.
+        """A function that gives a run's value, or None if the run has none.
 
         Raises:
-            UsageError: no run has anything of this name; the hint names the nearest.
+            UsageError: no run has this name; the hint has the nearest ones.
         """
         if name in FIELDS:
             return FIELDS[name]
@@ -143,7 +140,7 @@ class Fields:
         raise UsageError(f"No run has a metric, parameter or tag {name!r}.", self._near(name))
 
     def texts(self, name: str) -> set[str]:
-        """The values that the runs have under a name, as texts."""
+        """The values of all runs, as text."""
         get = self.getter(name)
         return {str(value) for run in self._runs if (value := get(run)) is not None}
 
@@ -160,7 +157,7 @@ class Fields:
 
 
 def number(value: Value) -> float | None:
-    """The value as a number, however it is written; None if it is none."""
+    """The value as a number; None for other text and NaN."""
     try:
         found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

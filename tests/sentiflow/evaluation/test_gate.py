@@ -163,5 +163,5 @@ def test_the_record_holds_every_rule_with_number_and_limit() -> None:
     assert record["passed"] is False
     assert record["rules"][0] == {
         "name": "floor", "passed": False, "number": 0.9, "limit": 0.95,
-        "told": "accuracy 90.00%, at least 95.00%",
+        "text": "accuracy 90.00%, at least 95.00%",
     }  # fmt: skip

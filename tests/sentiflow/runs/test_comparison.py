@@ -6,7 +6,7 @@ from scipy.stats import ttest_ind
 
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.statistics import tango
-from sentiflow.runs.comparison import Figure, against, differing, figure, metric_names
+from sentiflow.runs.comparison import Figure, accuracy_difference, differing, figure, metric_names
 from sentiflow.runs.record import RunRecord
 
 
@@ -60,7 +60,7 @@ def test_metric_names_leave_ends_with_what_they_belong_to() -> None:
 def test_two_runs_are_compared_review_by_review_whatever_their_order() -> None:
     # Reviews a to f: the first has a, b right; the other b, c, d, e, f. Gained c, d, e, f; lost a.
     first, other = table("110000", "abcdef"), table("111110", "fedcba")
-    outcome = against(run("b"), other, run("a"), first)
+    outcome = accuracy_difference(run("b"), other, run("a"), first)
     assert outcome.paired is not None
     assert (outcome.paired.gained, outcome.paired.lost) == (4, 1)
     assert outcome.difference == pytest.approx(3 / 6)
@@ -72,7 +72,7 @@ def test_two_runs_are_compared_review_by_review_whatever_their_order() -> None:
 
 def test_other_reviews_cannot_be_paired_and_say_so() -> None:
     metrics = {"test/accuracy": 0.5}
-    outcome = against(
+    outcome = accuracy_difference(
         run("b", digest="e" * 64, metrics=metrics), table("10", "ab"), run("a", metrics=metrics), table("10", "ab")
     )
     assert outcome.paired is outcome.low is outcome.p_value is None
@@ -81,13 +81,13 @@ def test_other_reviews_cannot_be_paired_and_say_so() -> None:
 
 
 def test_a_run_without_scores_cannot_be_paired_and_is_named() -> None:
-    outcome = against(run("b"), None, run("a"), table("10", "ab"))
+    outcome = accuracy_difference(run("b"), None, run("a"), table("10", "ab"))
     assert outcome.why_not == "b keeps no test scores"
     assert outcome.difference is None
 
 
 def test_tables_of_other_reviews_under_one_digest_cannot_be_paired() -> None:
-    outcome = against(run("b"), table("10", "ac"), run("a"), table("10", "ab"))
+    outcome = accuracy_difference(run("b"), table("10", "ac"), run("a"), table("10", "ab"))
     assert outcome.paired is None
     assert "different reviews" in outcome.why_not
 
@@ -102,7 +102,7 @@ def set_of(name: str, accuracies: list[float], digest: str = "d" * 64) -> RunRec
 
 def test_two_sets_of_repeats_are_compared_by_welchs_test() -> None:
     first, other = [0.80, 0.84, 0.83], [0.88, 0.882, 0.885, 0.879, 0.881]
-    outcome = against(set_of("b", other), None, set_of("a", first), None)
+    outcome = accuracy_difference(set_of("b", other), None, set_of("a", first), None)
     expected = ttest_ind(other, first, equal_var=False)
     ends = expected.confidence_interval(0.95)
     assert outcome.p_value == pytest.approx(expected.pvalue)
@@ -111,6 +111,6 @@ def test_two_sets_of_repeats_are_compared_by_welchs_test() -> None:
 
 
 def test_sets_of_other_reviews_have_no_interval() -> None:
-    outcome = against(set_of("b", [0.8, 0.9], "e" * 64), None, set_of("a", [0.8, 0.7]), None)
+    outcome = accuracy_difference(set_of("b", [0.8, 0.9], "e" * 64), None, set_of("a", [0.8, 0.7]), None)
     assert outcome.low is None
     assert outcome.difference == pytest.approx(0.1)
