@@ -25,10 +25,9 @@ _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 class Text:
     """A paragraph."""
 
-    kind: ClassVar = "text"
+    kind: ClassVar[str] = "text"
     text: str
     strong: bool = False
-    small: bool = False
 
     def markdown(self) -> str:
         """As Markdown."""
@@ -39,7 +38,7 @@ class Text:
 class Heading:
     """A heading within a section, for the page alone."""
 
-    kind: ClassVar = "heading"
+    kind: ClassVar[str] = "heading"
     text: str
 
 
@@ -55,7 +54,7 @@ class Table:
         alarms: numbers of rows that the page highlights.
     """
 
-    kind: ClassVar = "table"
+    kind: ClassVar[str] = "table"
     heading: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
@@ -97,7 +96,7 @@ class Picture:
         alt: what it shows, for those who do not see it.
     """
 
-    kind: ClassVar = "picture"
+    kind: ClassVar[str] = "picture"
     figure: "Figure"
     alt: str
 
@@ -116,7 +115,7 @@ class Picture:
 class SideBySide:
     """Small pictures in a row, for the page alone."""
 
-    kind: ClassVar = "side_by_side"
+    kind: ClassVar[str] = "side_by_side"
     pictures: Sequence[Picture]
 
 
@@ -141,7 +140,7 @@ class MarkedWord:
 class Quote:
     """A text of a user or a dataset, for the page alone; with ``words``, these are shown in its place."""
 
-    kind: ClassVar = "quote"
+    kind: ClassVar[str] = "quote"
     text: str
     words: Sequence[MarkedWord] | None = None
     caption: str = ""
@@ -151,14 +150,14 @@ class Quote:
 class Legend:
     """What the colours of explained texts mean, for the page alone."""
 
-    kind: ClassVar = "legend"
+    kind: ClassVar[str] = "legend"
 
 
 @dataclass(frozen=True)
 class Curve:
     """A line over scores, each from 0 to 1, for the page alone."""
 
-    kind: ClassVar = "curve"
+    kind: ClassVar[str] = "curve"
     scores: Sequence[float]
     alt: str
 
