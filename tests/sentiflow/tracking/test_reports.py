@@ -185,8 +185,11 @@ def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trial
     ).info.run_id
     client.log_metric(trial, "val/best_loss", 0.5)
     client.set_terminated(trial)
-    assert _labels(report_on(registry.settings, [sweep])) == ["1 seed*, seed 4", "2 trial 7"]
-    assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == ["1 seed*, seed 4", "2 seed*, seed 4"]
+    assert _labels(report_on(registry.settings, [sweep])) == ["1 tutorial*, seed 4", "2 trial 7"]
+    assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == [
+        "1 tutorial*, seed 4",
+        "2 tutorial*, seed 4",
+    ]
 
 
 def _labels(report: Report) -> list[str]:
