@@ -215,7 +215,7 @@ def test_a_run_that_is_named_beside_its_parent_stands_once(
     assert report_on(registry.settings, [poor.run_id, parent]).title == "2 runs compared"
 
 
-@pytest.mark.parametrize(("kind", "why"), [(REPEATS, "no finished runs below it"), (MONITOR, "a look for drift")])
+@pytest.mark.parametrize(("kind", "why"), [(REPEATS, "no finished runs below it"), (MONITOR, "a drift check")])
 def test_a_run_that_has_nothing_to_report_on_is_refused(
     registry: World, client: MlflowClient, kind: str, why: str
 ) -> None:
