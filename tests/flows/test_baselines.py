@@ -166,7 +166,7 @@ def test_the_description_has_a_line_a_model_and_prefect_shows_it(
     lines = note.splitlines()
     rows = takewhile(lambda line: line.startswith("|"), lines[lines.index(TOP) + 2 :])
     rows = list(rows)
-    assert [row.split(" | ")[0] for row in rows] == ["| seed\\*", *(f"| {name}" for name in NAMES)]
+    assert [row.split(" | ")[0] for row in rows] == ["| tutorial\\*", *(f"| {name}" for name in NAMES)]
     mine, network = tables["majority"].right, tables["tutorial"].right
     low, high = tango(int((mine & ~network).sum()), int((network & ~mine).sum()), len(mine))
     assert f"({100 * low:+.2f} to {100 * high:+.2f})" in rows[1]
