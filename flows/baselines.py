@@ -1,4 +1,4 @@
-"""The recipe's network beside simpler and other models: what the recurrence buys."""
+"""Compare the recipe's network with simpler and other models."""
 
 from flows.train import Seed
 from sentiflow.baselines.models import Name, choose
@@ -24,20 +24,19 @@ def _run_name() -> str:
 def baselines(
     config: TrainConfig = TUNED, dataset: str = "imdb", seed: Seed = 0, only: list[Name] | None = None
 ) -> BaselinesResult:
-    """Measure a recipe's network and baselines on the same reviews, each a run below one parent.
+    """Measure a recipe's network and baselines on the same reviews, each a child run of one parent.
 
     1. fetch and prepare, once
     2. train and evaluate the recipe's network, as ``train`` does
     3. fit and evaluate each baseline: the same splits, vocabulary and length
     4. summarize: one table, on the parent
 
-    A model that fails fails the set; the runs before it stay. Nothing is registered: the packaged form is the
-    network's.
+    If a model fails, the flow fails; finished runs stay. Nothing is registered: only networks can be packaged.
 
     Args:
-        config: The recipe, field by field; of the baselines it says vocabulary, length, validation and size.
+        config: The recipe, field by field; for baselines it sets vocabulary, length, validation and size.
         dataset: imdb, sample, or the path of a .csv or .parquet table.
-        seed: Of first weights and of the order of reviews.
+        seed: Of initial weights and of the order of reviews.
         only: Baselines to fit; by default all.
     """
     names = choose(only or [])

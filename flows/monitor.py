@@ -1,12 +1,13 @@
-"""A look for drift in what was scored and served."""
+"""A drift check of the texts that were scored and served."""
 
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from sentiflow.monitoring.check import CheckOutcome, too_few
 from sentiflow.names import dataset_name
 from sentiflow.orchestration.flow_runs import job
-from tasks.monitor import Look, act, collect, compare, remember, report, told_of, too_few, watching
+from tasks.monitor import collect, compare, emit_event, mark_checked, monitoring_run, report
 
 
 def _run_name() -> str:
@@ -15,29 +16,29 @@ def _run_name() -> str:
 
 
 @job(name="monitor", flow_run_name=_run_name)
-def monitor(dataset: str = "imdb") -> State[Look]:
-    """Compare the texts since the last look with the reviews that the model learned from.
+def monitor(dataset: str = "imdb") -> State[CheckOutcome]:
+    """Compare the texts since the last check with the reviews that the model was trained on.
 
-    1. collect: the texts of the log that no look has seen; if they are few, they wait for the next one
+    1. collect: the new texts of the log; if they are too few, they are left to the next check
     2. compare: vocabulary, length and score, with the version in use
-    3. report: pictures and figures in MLflow, a table in Prefect
-    4. act: when limits are passed, emit the event that starts a training
-    5. remember: where the next look begins
+    3. report: pictures and metrics in MLflow, a table in Prefect
+    4. emit event: if there is drift, the event that starts a training
+    5. mark checked: where the next check begins
 
     Args:
         dataset: Whose model: imdb, sample, or the name of your table.
     """
-    with watching(dataset) as watch:
-        texts = collect(watch)
-        if texts.distinct < watch.settings.monitor_least:
-            return _completed(too_few(watch, texts))
-        comparison = compare(watch, texts)
-        reported = report(watch, texts, comparison)
-        act(watch, texts, comparison, reported)
-        remember(watch, texts)
-    return _completed(told_of(watch, texts, comparison, reported))
+    with monitoring_run(dataset) as check:
+        texts = collect(check)
+        if texts.distinct < check.settings.monitor_least:
+            return _completed(too_few(check, texts))
+        result = compare(check, texts)
+        run = report(check, texts, result)
+        emit_event(check, texts, result, run)
+        mark_checked(check, texts)
+    return _completed(CheckOutcome(check.model, texts.distinct, f"{result.headline}.", result, run.url))
 
 
-def _completed(look: Look) -> State[Look]:
-    """The state of the flow run, with a message that tells the outcome."""
-    return Completed(message=look.message, data=look)
+def _completed(outcome: CheckOutcome) -> State[CheckOutcome]:
+    """The final state of the flow run, with the outcome as its message."""
+    return Completed(message=outcome.message, data=outcome)

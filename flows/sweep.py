@@ -17,17 +17,18 @@ from sentiflow.orchestration.runners import Runner, check_runner, running, worke
 from sentiflow.recipes import TUNED, TrainConfig, check_seeds
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
-from sentiflow.sweeps.results import by_loss
+from sentiflow.sweeps.results import TrialEnd, by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
-from sentiflow.sweeps.study import Sweep, open_study
+from sentiflow.sweeps.study import Sweep, open_study, places_left
 from sentiflow.tracking.results import RunContext, SeedResult
+from sentiflow.tracking.sweeps import SweepResult, end_sweep
 from tasks.data import fetch, prepare
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
 from tasks.summarize import best_of
-from tasks.sweep import SweepResult, begin, end, left_to_do, summarize_sweep, trial_rows
-from tasks.trials import TrialEnd, start_worker, train_best, trial
+from tasks.sweep import begin, summarize_sweep
+from tasks.trials import start_worker, train_best, trial
 
 Trials = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int | None, Field(ge=1, le=256)]
@@ -55,26 +56,26 @@ def sweep(
     """Try other values of a recipe's fields, train the best by validation with several seeds, and register it.
 
     1. fetch and prepare, once, while the workers start
-    2. begin: a study, or the one that a killed sweep left
-    3. trials, side by side; each is a run below this one, stopped early when its validation loss lags behind
+    2. begin: a new study, or the one that a killed sweep left
+    3. trials, in parallel; each is a child run, stopped early when its validation loss lags behind
     4. train the best: with several seeds, evaluated on the test split, which no trial has seen
     5. register: the model whose validation loss is lowest
     6. summarize: pictures, a table and the best recipe, on the parent
-    7. with ``promote``: gate, decide, switch, as ``train``
+    7. with ``promote``: evaluate the candidate, decide, switch, as ``train``
 
-    Killed, and started again with the same parameters, it goes on: finished trials are not run again.
+    If it is killed and started again with the same parameters, it continues: finished trials are not run again.
 
     Args:
-        config: The recipe that is changed, field by field.
+        config: The recipe to change, field by field.
         dataset: imdb, sample, or the path of a .csv or .parquet table.
         seed: Of the search, and of each trial's training.
-        trials: How many are to be finished.
-        workers: How many run side by side; by default one a core, or as many as Dask has.
-        repeats: With how many seeds, counted up from 0, the best recipe is trained.
+        trials: How many to finish.
+        workers: How many run in parallel; by default one per core, or as many as Dask has.
+        repeats: Number of seeds, counted up from 0, to train the best recipe with.
         space: A TOML file of fields and their ranges; empty for the default one.
-        name: Tells sweeps of the same recipe, space, dataset and seed apart.
-        restart: Begin anew instead of going on where a killed sweep was.
-        promote: Afterwards put the version in use, if the gate says yes.
+        name: Distinguishes sweeps of the same recipe, space, dataset and seed.
+        restart: Start over instead of resuming a killed sweep.
+        promote: Afterwards promote the version, if it passes the gate.
     """
     settings = load_settings()
     check_seeds(0, repeats)
@@ -97,14 +98,14 @@ def sweep(
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_sweep(run, prepared, study, best_config, seeds, best, model)
-    end(study)
+    end_sweep(study)
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
 
 
 def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepared: Prepared) -> None:
-    """Run what is still to be run, and log how each trial ended."""
+    """Run the trials that are left, and log how each ended."""
     logger = get_run_logger(task_run_name="trials")
-    places = left_to_do(study, trials)
+    places = places_left(open_study(study), trials)
     calls = ({"parent": run, "prepared": prepared, "sweep": study, "place": k} for k in places)
     done = trials - len(places)
     ended: TrialEnd
@@ -114,10 +115,10 @@ def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepare
 
 
 def _best(study: Sweep) -> TrainConfig:
-    """The recipe of the trial whose validation loss is lowest.
+    """The recipe of the trial with the lowest validation loss.
 
     Raises:
-        UsageError: no trial was complete.
+        UsageError: no trial is complete.
     """
     ranked = by_loss(trial_rows(open_study(study)))
     if not ranked:

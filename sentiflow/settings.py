@@ -241,12 +241,12 @@ class Settings(BaseSettings):
         description="Folder for texts that were scored or served, for monitoring; without it none is kept.",
     )
     text_log_mb: float = Field(
-        default=64.0, gt=0, description="Maximum megabytes of that folder; the oldest texts are deleted first."
+        default=64.0, ge=1, description="Maximum megabytes of the log; the oldest texts are deleted first."
     )
     monitor_psi: float = Field(
         default=0.2,
         gt=0,
-        description="Population stability index from which a figure counts as drifted: a rule of thumb.",
+        description="Population stability index from which a feature counts as drifted: a rule of thumb.",
     )
     monitor_alpha: float = Field(
         default=0.001,

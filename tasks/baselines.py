@@ -1,4 +1,4 @@
-"""Fit a baseline and measure it as a network is measured."""
+"""Tasks: fit a baseline, and evaluate it as a network is evaluated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from prefect import get_run_logger, task
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.models import ABOUT, EFFORTS, Fitted, Name, epochs, parameters_of
+from sentiflow.baselines.models import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs, parameters_of
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
@@ -19,23 +19,23 @@ from tasks.evaluate import record_evaluation, timed_scores
 from tasks.runs import child_run, run_name
 
 PREFIX = "baselines-"
-"""Before the name of the network's run it makes that of the set."""
+"""Prefix of the name of the parent run, before the name of the network's run."""
 
 
 @contextmanager
 def baseline_run(parent: RunContext, name: Name, prepared: Prepared) -> Iterator[RunContext]:
-    """Keep the MLflow run of one baseline open, below the run of the whole set."""
+    """Keep the MLflow run of one baseline open, a child of the parent."""
     recipe = run_name(parent.config, parent.dataset, "", "").removesuffix(f"-{parent.dataset_name}--")
-    called = name + parent.name.removeprefix(PREFIX + recipe)
+    child = name + parent.name.removeprefix(PREFIX + recipe)
     tags = {"recipe": name, "recipe.changes": "none"}
     parameters = parameters_of(name, parent.config, parent.seed)
-    with child_run(parent, called, BASELINE, prepared, parameters=parameters, tags=tags) as run:
+    with child_run(parent, child, BASELINE, prepared, parameters=parameters, tags=tags) as run:
         yield run
 
 
 @contextmanager
 def network_run(parent: RunContext, prepared: Prepared) -> Iterator[RunContext]:
-    """Keep the MLflow run of the recipe's own network open, beside those of the baselines."""
+    """Keep the MLflow run of the recipe's network open, a child of the parent, too."""
     with child_run(parent, parent.name.removeprefix(PREFIX), BASELINE, prepared) as run:
         yield run
 
@@ -45,7 +45,7 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
     """Fit one baseline on the training split, and score the test split once.
 
     Written: ``time/load``, ``time/train``, ``time/evaluate``, ``val/loss``, ``val/accuracy``, metrics of each
-    epoch if it has some, settings that were found, ``model_summary.txt``, and what ``record_evaluation`` writes.
+    epoch of a network, settings that were found, ``model_summary.txt``, and what ``record_evaluation`` writes.
     """
     with run.timed("load"):
         content = reviews.read(prepared.table)
@@ -62,19 +62,19 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
 
 
 def _fit(run: RunContext, name: Name, content: reviews.Reviews) -> Fitted:
-    """Fit on what the recipe would learn from; gives epochs and seconds to the run."""
+    """Fit on the training split of the recipe; epochs and seconds are logged."""
     logger = get_run_logger()
     training, validation = content.learning_splits(run.config.validation_fraction)
-    logger.info("%s, on %d reviews, choosing by %d", ABOUT[name], len(training), len(validation))
-    log = EpochLog(run, epochs(name, run.config) if name in EFFORTS else 0, logger)
+    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], len(training), len(validation))
+    log = EpochLog(run, epochs(name, run.config) if name in TRAINING_PARAMS else 0, logger)
     with run.timed("train"):
-        fitted = fit(name, training, validation, run.config, run.seed, log.add, progress_bar)
+        fitted = fit(name, FitInput(training, validation, run.config, run.seed, log.add, progress_bar))
     log.flush()
     return fitted
 
 
 def _log_fitted(run: RunContext, fitted: Fitted) -> None:
-    """What is known before the test split is scored."""
+    """Log what is known before the test split is scored."""
     run.params(fitted.found)
     run.text(fitted.summary, "model_summary.txt")
     if fitted.history:

@@ -18,8 +18,8 @@ from sentiflow.output import without_login
 
 if TYPE_CHECKING:
     from sentiflow.children import Child
+    from sentiflow.monitoring.check import CheckOutcome
     from sentiflow.settings import Settings
-    from tasks.monitor import Look
 
 _START_SECONDS = 90  # of MLflow's UI
 
@@ -50,7 +50,7 @@ def housekeeping(debug: DebugOption = False) -> None:
 
 @app.command(epilog=examples("sentiflow monitor", "sentiflow monitor --dataset sample"))
 def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
-    """Compare the texts scored and served since the last look with the reviews that the model learned from."""
+    """Compare the texts scored and served since the last check with the reviews that the model was trained on."""
     console.set_up(debug=debug)
     from flows.monitor import monitor
     from sentiflow.orchestration.server import start_early, use_running
@@ -58,26 +58,27 @@ def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
     from sentiflow.tracking.versions import model_named
 
     settings = load_settings()
-    heard = use_running(settings)  # where the deployment is that waits for the event
-    if not heard:
+    has_server = use_running(settings)  # with the deployment that waits for the event
+    if not has_server:
         wait_for_server, _ = start_early(settings)
         wait_for_server()
     model = model_named(settings, dataset).removesuffix("-sentiment")
-    look = cast("Look", monitor(model))  # called by hand, a flow gives its state's data
+    outcome = cast("CheckOutcome", monitor(model))  # called by hand, a flow returns its state's data
     stdout = Console()
-    if look.told is not None:
+    if outcome.result is not None:
         from sentiflow.monitoring import report
 
-        title = f"{escape(look.told.title)}: {look.texts:,} texts of late against the reviews\n"
+        title = f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n"
         stdout.print(title, soft_wrap=True)
-        print_table(block_table(report.table(look.told)), stdout)
-        stdout.print(f"\nReport: {look.run_url}", soft_wrap=True)
-    stdout.print(f"[bold]{escape(look.message)}[/]", soft_wrap=True)
-    if look.drifted:
+        print_table(block_table(report.table(outcome.result)), stdout)
+        stdout.print(f"\nReport: {outcome.run_url}", soft_wrap=True)
+    stdout.print(f"[bold]{escape(outcome.message)}[/]", soft_wrap=True)
+    if outcome.drifted:
         next_step = (
-            "Prefect was told: a deployment of train that waits for this starts, and its version meets the gate."
-            if heard
-            else "No Prefect server is running, so no deployment hears of it. Train again: sentiflow train "
+            "The event was sent to Prefect: the deployment of train that waits for it starts, and its version "
+            "goes through the gate."
+            if has_server
+            else "No Prefect server is running, so no deployment receives the event. Train again: sentiflow train "
             f"--promote --dataset {model}"
         )
         stdout.print(next_step, soft_wrap=True)

@@ -28,8 +28,8 @@ from sentiflow.output import without_login
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
+    from sentiflow.tracking.sweeps import SweepResult
     from tasks.summarize import BaselinesResult
-    from tasks.sweep import SweepResult
 
 _SHOWN = 5
 _NAME_LENGTH = 60
@@ -126,10 +126,8 @@ def _goes_on(studies: Path, began: float) -> bool:
 
 
 def _show(result: "SweepResult", dataset: str, settings: "Settings") -> None:
-    from tasks.sweep import told
-
     stdout = Console()
-    stdout.print(f"\n[bold]{told(result)}[/]", soft_wrap=True)
+    stdout.print(f"\n[bold]{result.headline}[/]", soft_wrap=True)
     for line in [*_trials(result), *_next(result), *_to_use(result, dataset, settings)]:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
@@ -139,24 +137,18 @@ def _show(result: "SweepResult", dataset: str, settings: "Settings") -> None:
 
 
 def _trials(result: "SweepResult") -> list[str]:
-    from sentiflow.sweeps.results import by_loss
-    from tasks.sweep import of_trials
-    from tasks.trials import shown as value_shown
+    from sentiflow.sweeps.results import by_loss, count_of_trials, format_values
 
     best = by_loss(result.trials)
-    rows = (
-        f"  {row.number:>5}  {row.loss:>15.4f}  "
-        + ", ".join(f"{name}={value_shown(value)}" for name, value in row.values.items())
-        for row in best[:_SHOWN]
-    )
+    rows = (f"  {row.number:>5}  {row.loss:>15.4f}  {format_values(row.values)}" for row in best[:_SHOWN])
     return [
         "",
-        f"{of_trials(len(best))} complete, {len(result.trials) - len(best)} pruned",
+        f"{count_of_trials(len(best))} complete, {len(result.trials) - len(best)} pruned",
         "",
         f"  {'trial':>5}  {'validation loss':>15}  tried",
         *rows,
         "",
-        f"What mattered: {result.importance_told}",
+        f"What mattered: {result.importance_text}",
     ]
 
 

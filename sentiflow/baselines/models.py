@@ -1,4 +1,4 @@
-"""The baselines that train no network, and what all baselines have in common."""
+"""The baselines that are not networks, and what all baselines share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,25 +14,26 @@ from sklearn.metrics import log_loss
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network.history import Epoch
+from sentiflow.progress import Progress, no_progress
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
 Name = Literal["majority", "tfidf", "embeddings", "gru", "lstm"]
 NAMES: tuple[Name, ...] = get_args(Name)
-"""In the order of their running: the quick ones first, so that what fails soon does."""
+"""In the order in which they run: the fast ones first, so that errors show up early."""
 
 ABOUT: dict[Name, str] = {
     "majority": "the more frequent label, whatever the review",
-    "tfidf": "logistic regression on TF-IDF of the words: which words, in no order",
-    "embeddings": "mean of the words' embeddings and a dense layer: likewise, learnt",
+    "tfidf": "logistic regression on TF-IDF of the words, without their order",
+    "embeddings": "mean of the words' embeddings and a dense layer, without their order",
     "gru": "a GRU in place of the SimpleRNN",
     "lstm": "an LSTM in place of the SimpleRNN",
 }
 
 
 def choose(only: Sequence[str]) -> tuple[Name, ...]:
-    """The baselines of these names, each once, in the order of their running; all of them for no name.
+    """The baselines of these names, each once, in the order in which they run; all of them for no name.
 
     Raises:
         UsageError: there is no such baseline.
@@ -48,17 +49,17 @@ def choose(only: Sequence[str]) -> tuple[Name, ...]:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """Settings of one baseline's training; the validation split chose them, and chooses the epoch.
+class TrainingParams:
+    """Settings of a network's training, chosen by the validation split.
 
     Attributes:
-        batch_size: reviews a gradient step.
+        batch_size: reviews per gradient step.
         learning_rate: of adam.
-        epochs: at most; a recipe with fewer lowers it.
+        epochs: maximum; a recipe with fewer lowers it.
         patience: epochs without a lower validation loss before the best is restored.
         word_dropout: share of a review's words left out while training.
-        dropout: share of what the layer before the score gives, likewise.
-        ema_momentum: of the moving average of the weights, which is what is measured and kept.
+        dropout: of the input of the last layer.
+        ema_momentum: of the moving average of the weights, which is measured and kept.
     """
 
     batch_size: int
@@ -70,27 +71,27 @@ class Effort:
     ema_momentum: float
 
 
-# docs/baselines.md tells which were tried. An epoch of the recurrent ones takes long, hence their few.
-EFFORTS = {
-    "embeddings": Effort(128, 0.001, 20, 3, 0.5, 0.3, 0.99),
-    "gru": Effort(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
-    "lstm": Effort(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
+# docs/baselines.md has those that were tried. The recurrent ones have few epochs, because each takes long.
+TRAINING_PARAMS = {
+    "embeddings": TrainingParams(128, 0.001, 20, 3, 0.5, 0.3, 0.99),
+    "gru": TrainingParams(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
+    "lstm": TrainingParams(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
 }
 
 
 def parameters_of(name: str, config: TrainConfig, seed: int) -> dict[str, object]:
-    """What is logged of a baseline's run: what it shares with the recipe, and settings of its own."""
+    """Parameters of a baseline's run in MLflow: those it shares with the recipe, and its own."""
     shared = ("vocabulary_size", "sequence_length", "validation_fraction")
     found = {field: getattr(config, field) for field in shared} | {"seed": seed}
-    if name not in EFFORTS:
+    if name not in TRAINING_PARAMS:
         return found
-    own = asdict(EFFORTS[name]) | {"epochs": epochs(name, config), "optimizer": "adam"}
+    own = asdict(TRAINING_PARAMS[name]) | {"epochs": epochs(name, config), "optimizer": "adam"}
     return found | {"embedding_size": config.embedding_size} | own
 
 
 def epochs(name: str, config: TrainConfig) -> int:
-    """Passes over the training split at most: no more than the recipe makes itself."""
-    return min(EFFORTS[name].epochs, config.epochs)
+    """Maximum of passes over the training split: no more than the recipe's own."""
+    return min(TRAINING_PARAMS[name].epochs, config.epochs)
 
 
 Floats = NDArray[np.float64]
@@ -99,17 +100,38 @@ _CLIP = 1e-7  # as `sentiflow.evaluation.metrics` clips
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A baseline that was fitted.
+class FitInput:
+    """What a baseline is fitted on.
 
     Attributes:
-        score: gives reviews their probability of positive, shape (n,).
-        parameters: how many numbers were learnt.
+        training: the only reviews that are learned from.
+        validation: reviews that choose settings or the epoch.
+        config: the recipe to compare with, which sets vocabulary, length and size.
+        seed: of everything random.
+        on_epoch: called after each epoch of a network.
+        progress: shown within each.
+    """
+
+    training: Reviews
+    validation: Reviews
+    config: TrainConfig
+    seed: int
+    on_epoch: Callable[[Epoch], None] = lambda _epoch: None
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted baseline.
+
+    Attributes:
+        score: reviews to their probability of positive, shape (n,).
+        parameters: number of learned weights.
         val_loss: on the validation reviews, in nats.
         val_accuracy: likewise, a fraction.
-        found: settings that were not given but found, by the validation reviews or by the size wanted.
-        summary: what it is, as text.
-        history: an entry an epoch; empty where there are none.
+        found: settings chosen by the validation reviews or by the size of the recipe's network.
+        summary: of the model, as text.
+        history: one entry per epoch; empty if it trains without epochs.
     """
 
     score: Callable[[Reviews], Floats]
@@ -132,27 +154,27 @@ def loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, 
     return float(loss), float((is_positive(scores) == labels).mean())
 
 
-def fit_majority(training: Reviews, validation: Reviews) -> Fitted:
-    """Score every review with the share of the positive training reviews; of equal shares, negative wins."""
-    share = float((training.label == 1).mean())
+def fit_majority(given: FitInput) -> Fitted:
+    """Score every review with the share of positive training reviews; equal shares count as negative."""
+    share = float((given.training.label == 1).mean())
 
     def score(reviews: Reviews) -> Floats:
         return np.full(len(reviews), share)
 
-    loss, accuracy = loss_and_accuracy(validation.label, score(validation))
-    told = f"{share:.2%} of {len(training):,} training reviews are positive: every review is scored so.\n"
-    return Fitted(score, 1, loss, accuracy, {}, told)
+    loss, accuracy = loss_and_accuracy(given.validation.label, score(given.validation))
+    summary = f"{share:.2%} of {len(given.training):,} training reviews are positive: the score of every review.\n"
+    return Fitted(score, 1, loss, accuracy, {}, summary)
 
 
-# Half-decades around scikit-learn's default of 1. On the IMDB reviews the fourth has the lowest validation loss.
+# Half-decades around scikit-learn's default of 1; on the IMDB reviews 10 has the lowest validation loss.
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
-_MOST_STEPS = 1_000
+_MAX_STEPS = 1_000
 
 
 def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
-    """How often each word of the vocabulary stands in what a network reads of each review, shape (n, words).
+    """Counts of the words of the vocabulary in what a network reads of each review, shape (n, words).
 
-    The same ids as a network's: cut in front, rarer words left out. Start marker and padding are no words.
+    Reviews are cut in front and rare words left out, as for a network; start marker and padding do not count.
     """
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
     row, step = np.nonzero(ids >= FIRST_WORD)
@@ -161,26 +183,24 @@ def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array((ones, (row, ids[row, step] - FIRST_WORD)), shape=shape)
 
 
-def fit_tfidf(training: Reviews, validation: Reviews, config: TrainConfig) -> Fitted:
-    """Learn the words' weights on the training reviews, for each of a few strengths of the penalty.
-
-    The strength whose validation loss is lowest is kept; inverse document frequencies are the training reviews'.
-    """
-    weigh = TfidfTransformer(sublinear_tf=True).fit(counts(training, config))
-    learnt, held_back = (weigh.transform(counts(part, config)) for part in (training, validation))
+def fit_tfidf(given: FitInput) -> Fitted:
+    """Fit a logistic regression for each of a few values of C; the one with the lowest validation loss is kept."""
+    training, validation, config = given.training, given.validation, given.config
+    tfidf = TfidfTransformer(sublinear_tf=True).fit(counts(training, config))
+    learned, held_out = (tfidf.transform(counts(part, config)) for part in (training, validation))
     tried = []
     for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=_MOST_STEPS).fit(learnt, training.label)
-        tried.append((*loss_and_accuracy(validation.label, _positive(model, held_back)), strength, model))
+        model = LogisticRegression(C=strength, max_iter=_MAX_STEPS).fit(learned, training.label)
+        tried.append((*loss_and_accuracy(validation.label, _positive(model, held_out)), strength, model))
     loss, accuracy, strength, best = min(tried, key=lambda one: one[0])
 
     def score(reviews: Reviews) -> Floats:
-        return _positive(best, weigh.transform(counts(reviews, config)))
+        return _positive(best, tfidf.transform(counts(reviews, config)))
 
     lines = [f"C {c:g}: validation loss {lost:.4f}, accuracy {right:.2%}" for lost, right, c, _ in tried]
     parameters = best.coef_.size + best.intercept_.size
-    told = "\n".join([*lines, f"Kept: C {strength:g}, {parameters:,} weights.", ""])
-    return Fitted(score, parameters, loss, accuracy, {"C": strength}, told)
+    summary = "\n".join([*lines, f"Kept: C {strength:g}, {parameters:,} weights.", ""])
+    return Fitted(score, parameters, loss, accuracy, {"C": strength}, summary)
 
 
 def _positive(model: LogisticRegression, rows: scipy.sparse.csr_array) -> Floats:

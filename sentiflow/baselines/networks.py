@@ -1,4 +1,4 @@
-"""The baselines that train a network."""
+"""The baselines that are networks."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -10,30 +10,29 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from sentiflow.baselines import models
-from sentiflow.baselines.models import EFFORTS, Fitted, Floats
+from sentiflow.baselines.models import TRAINING_PARAMS, FitInput, Fitted, Floats
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network.history import Epoch, best_epoch
 from sentiflow.network.model import build as build_recipe
 from sentiflow.network.model import summary_of
 from sentiflow.network.training import Diverged, Recorder
-from sentiflow.progress import Progress
 from sentiflow.recipes import TrainConfig
 
-_PER_WORD = (None, None, 1)  # a word is left out as a whole
+_PER_WORD = (None, None, 1)  # noise shape: whole words are dropped
 
 
 def build(name: str, config: TrainConfig, seed: int) -> keras.Model:
-    """Build a network of like size to the recipe's; ids of shape (n, any length) in, (n, 1) out.
+    """Build a network of about the size of the recipe's; ids of shape (n, any length) in, (n, 1) out.
 
-    Padding is left out wherever it stands, whatever the recipe does.
+    Padding is masked, whatever the recipe does.
 
     Args:
         name: embeddings, gru or lstm.
-        config: the recipe that it is held against.
-        seed: of the first weights, and of what is left out while training.
+        config: the recipe to compare with.
+        seed: of initial weights and dropout.
     """
-    effort = EFFORTS[name]
+    params = TRAINING_PARAMS[name]
     source = random.Random(f"{name} {seed}")
     seeds = [source.getrandbits(31) for _ in range(6)]
     return keras.Sequential(
@@ -46,9 +45,9 @@ def build(name: str, config: TrainConfig, seed: int) -> keras.Model:
                 mask_zero=True,
                 name="embedding",
             ),
-            keras.layers.Dropout(effort.word_dropout, _PER_WORD, seed=seeds[1], name="word_dropout"),
+            keras.layers.Dropout(params.word_dropout, _PER_WORD, seed=seeds[1], name="word_dropout"),
             *_readers(name, units_of(name, config), seeds[2:4]),
-            keras.layers.Dropout(effort.dropout, seed=seeds[4], name="dropout"),
+            keras.layers.Dropout(params.dropout, seed=seeds[4], name="dropout"),
             keras.layers.Dense(
                 1,
                 activation="sigmoid",
@@ -61,7 +60,7 @@ def build(name: str, config: TrainConfig, seed: int) -> keras.Model:
 
 
 def units_of(name: str, config: TrainConfig) -> int:
-    """Units that bring the parameters nearest to those of one member of the recipe's; the fewer of equals."""
+    """Units whose number of parameters is closest to one member of the recipe's network; the fewer of equals."""
     one = config.model_copy(update={"members": 1})
     target = build_recipe(one).count_params() - config.vocabulary_size * config.embedding_size
     size, best = 1, 1
@@ -72,7 +71,7 @@ def units_of(name: str, config: TrainConfig) -> int:
 
 
 def _parameters(name: str, d: int, u: int) -> int:
-    """Parameters behind an embedding of size d, with u units; a gate has d u + u u weights and its biases."""
+    """Parameters after an embedding of size d, with u units; a gate has d u + u u weights and its biases."""
     reader = {
         "embeddings": d * u + u,
         "gru": 3 * (d * u + u * u + 2 * u),  # Keras's reset_after: a bias for the words, one for the state
@@ -82,7 +81,7 @@ def _parameters(name: str, d: int, u: int) -> int:
 
 
 def _readers(name: str, units: int, seeds: list[int]) -> list[keras.layers.Layer]:
-    """The layers that make one vector of a review."""
+    """The layers that turn a review into one vector."""
     kernel = keras.initializers.GlorotUniform(seed=seeds[0])
     if name == "embeddings":
         dense = keras.layers.Dense(units, activation="relu", kernel_initializer=kernel, name="dense")
@@ -92,72 +91,63 @@ def _readers(name: str, units: int, seeds: list[int]) -> list[keras.layers.Layer
     return [layer(units, kernel_initializer=kernel, recurrent_initializer=recurrent, name=name)]
 
 
-_POOL = 32  # batches that are sorted by length together: enough to save padding, few enough to stay mixed
-_SCORED = 512  # reviews that are scored at once
+_POOL = 32  # batches sorted by length together: enough to save padding, few enough to stay shuffled
+_SCORED = 512  # reviews per batch of scoring
 _IDS = tf.TensorSpec((None, None), tf.int32)
 
 Rows = NDArray[np.int64]
 Plan = Callable[[], list[Rows]]
 
 
-def fit(
-    name: str,
-    training: Reviews,
-    validation: Reviews,
-    config: TrainConfig,
-    seed: int,
-    on_epoch: Callable[[Epoch], None],
-    progress: Progress,
-) -> Fitted:
+def fit(name: str, given: FitInput) -> Fitted:
     """Train embeddings, gru or lstm; the validation split chooses the epoch.
 
-    The same arguments on the same machine give the same weights: TensorFlow's operations are made deterministic
-    for the whole process.
+    The same input on the same machine gives the same weights: TensorFlow's operations are made deterministic for
+    the whole process.
 
     Raises:
         UsageError: the loss became NaN or infinite.
     """
     tf.config.experimental.enable_op_determinism()
-    tf.random.set_seed(seed)
-    network = build(name, config, seed)
-    history = _train(network, training, validation, config, seed, on_epoch, progress)
+    tf.random.set_seed(given.seed)
+    network = build(name, given.config, given.seed)
+    history = _train(network, given)
     kept = best_epoch(history)
 
     def score(reviews: Reviews) -> Floats:
-        return scores_of(network, reviews, config)
+        return scores_of(network, reviews, given.config)
 
     return Fitted(
-        score, network.count_params(), kept.val_loss, kept.val_accuracy, {"units": _units(network)},
-        summary_of(network), tuple(history),
-    )  # fmt: skip
+        score=score,
+        parameters=network.count_params(),
+        val_loss=kept.val_loss,
+        val_accuracy=kept.val_accuracy,
+        found={"units": units_of(name, given.config)},
+        summary=summary_of(network),
+        history=tuple(history),
+    )
 
 
-def _train(
-    network: keras.Model,
-    training: Reviews,
-    validation: Reviews,
-    config: TrainConfig,
-    seed: int,
-    on_epoch: Callable[[Epoch], None],
-    progress: Progress,
-) -> list[Epoch]:
-    """Train a network that ``build`` made, in place; it is left with the weights of the best epoch."""
-    effort, epochs = models.EFFORTS[network.name], models.epochs(network.name, config)
-    optimizer = keras.optimizers.Adam(effort.learning_rate, use_ema=True, ema_momentum=effort.ema_momentum)
-    # Not by XLA: it would compile anew for each length.
+def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
+    """Train a network that ``build`` made, in place; it ends with the weights of the best epoch."""
+    params, config = TRAINING_PARAMS[network.name], given.config
+    epochs = models.epochs(network.name, config)
+    optimizer = keras.optimizers.Adam(params.learning_rate, use_ema=True, ema_momentum=params.ema_momentum)
+    # Without XLA, which would compile once per length.
     network.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
-    recorder = Recorder(len(training), epochs, on_epoch, progress)
+    recorder = Recorder(len(given.training), epochs, given.on_epoch, given.progress)
     callbacks = [
-        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # first: the others are to see the average
+        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # first: the others must see the average
         recorder,
-        keras.callbacks.EarlyStopping("val_loss", patience=effort.patience, restore_best_weights=True),
+        keras.callbacks.EarlyStopping("val_loss", patience=params.patience, restore_best_weights=True),
     ]
-    learnt = _batches(training, config, _mixed(training, config, effort.batch_size, seed))
-    held_back = _batches(validation, config, _in_order(validation, config))
+    shuffled = _shuffled(given.training, config, params.batch_size, given.seed)
+    learned = _batches(given.training, config, shuffled)
+    held_out = _batches(given.validation, config, _in_order(given.validation, config))
     try:
         with threadpool_limits(1, user_api="blas"):
             network.fit(
-                learnt, validation_data=held_back, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0
+                learned, validation_data=held_out, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0
             )
     except Diverged as err:
         raise UsageError(
@@ -170,7 +160,7 @@ def _train(
 
 
 def scores_of(network: keras.Model, reviews: Reviews, config: TrainConfig) -> Floats:
-    """Score reviews, shape (n,), in batches of like length."""
+    """Score reviews, shape (n,), in batches of similar length."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
     lengths = _lengths(reviews, config)
     read = tf.function(lambda batch: network(batch, training=False)[:, 0], [_IDS])
@@ -178,11 +168,6 @@ def scores_of(network: keras.Model, reviews: Reviews, config: TrainConfig) -> Fl
     for rows in _in_order(reviews, config)():
         scores[rows] = read(ids[rows, -lengths[rows].max() :]).numpy()
     return scores
-
-
-def _units(network: keras.Model) -> int:
-    """Size of the vector that the score is made of."""
-    return int(network.get_layer("score").kernel.shape[0])
 
 
 def _lengths(reviews: Reviews, config: TrainConfig) -> Rows:
@@ -196,15 +181,15 @@ def _in_order(reviews: Reviews, config: TrainConfig) -> Plan:
     return lambda: batches
 
 
-def _mixed(reviews: Reviews, config: TrainConfig, size: int, seed: int) -> Plan:
-    """Batches of reviews of like length, mixed anew each time."""
+def _shuffled(reviews: Reviews, config: TrainConfig, size: int, seed: int) -> Plan:
+    """Batches of reviews of similar length, shuffled again each time."""
     lengths, source = _lengths(reviews, config), np.random.default_rng(seed)
 
     def plan() -> list[Rows]:
-        mixed = source.permutation(len(lengths))
+        shuffled = source.permutation(len(lengths))
         batches = []
-        for first in range(0, len(mixed), size * _POOL):
-            pool = mixed[first : first + size * _POOL]
+        for first in range(0, len(shuffled), size * _POOL):
+            pool = shuffled[first : first + size * _POOL]
             pool = pool[np.argsort(lengths[pool], kind="stable")]
             batches += [pool[start : start + size] for start in range(0, len(pool), size)]
         return [batches[i] for i in source.permutation(len(batches))]
@@ -213,9 +198,9 @@ def _mixed(reviews: Reviews, config: TrainConfig, size: int, seed: int) -> Plan:
 
 
 def _batches(reviews: Reviews, config: TrainConfig, plan: Plan) -> tf.data.Dataset:
-    """Pairs of ids (n, length) and labels (n,), without the padding that a whole batch shares.
+    """Pairs of ids (n, length) and labels (n,), without the padding that all reviews of a batch share.
 
-    A network that leaves padding out gives the same with it, in twice the steps on the IMDB reviews.
+    Masked padding changes no score, but would double the steps on the IMDB reviews.
     """
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
     lengths = _lengths(reviews, config)

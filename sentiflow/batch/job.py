@@ -14,23 +14,13 @@ from sentiflow.batch.output import Job, Parts, Totals, output_lock, output_schem
 from sentiflow.batch.pipeline import Model, Pool, Sample, score_chunks
 from sentiflow.batch.source import Source
 from sentiflow.errors import UsageError, WorldError
-from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
+from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import find_version, load_scorer
-
-MEGABYTE = 1_000_000
-
-
-def text_log(settings: Settings) -> TextLog | None:
-    """The log for monitoring, or None where none is asked for; makes nothing."""
-    if settings.text_log is None:
-        return None
-    return TextLog(settings.text_log, int(settings.text_log_mb * MEGABYTE))
-
 
 Say = Callable[[str], None]
 
@@ -134,7 +124,7 @@ def score_input(
         job = _job(request, source, version, scorer)
         _resume(parts, job, left, say)
         model = Model(version.name, version.number, scorer)
-        log = text_log(settings)
+        log = configured_log(settings)
         sample = None if log is None else Sample()
         with progress("Scoring", source.total) as advance:
             pool = _pool(settings, scorer, request.workers)

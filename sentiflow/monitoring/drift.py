@@ -1,4 +1,4 @@
-"""Drift between recent texts and those that the model was tested on: PSI, KS and their figures."""
+"""Drift of recent texts against a reference: features of texts, PSI, the KS test and the most unusual texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from sentiflow.scoring.vocabulary import FIRST_WORD
 
 Floats = NDArray[np.float64]
 
-FIGURES = {
+FEATURES = {
     "oov": "out-of-vocabulary share",
     "length": "length in words",
     "score": "score",
 }
-"""What is compared, by name: what people call it."""
+"""What is compared: labels by name."""
 
-_BINS = 10  # deciles of the reference, as is usual
+_BINS = 10  # deciles, as is usual
 
 
 @dataclass(frozen=True)
-class Limits:
-    """From where on a figure has drifted.
+class DriftLimits:
+    """A feature has drifted when both limits are passed.
 
     Attributes:
-        psi: population stability index, reached or passed.
-        alpha: chance that the test must fall below.
+        psi: minimum of the population stability index.
+        alpha: the p-value must be below it.
     """
 
     psi: float
@@ -37,73 +37,68 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One figure, now and in the reference.
+class FeatureDrift:
+    """One feature of the recent texts against the reference.
 
     Attributes:
-        name: one of ``FIGURES``.
-        reference: its median in the reference.
-        now: its median of late.
+        name: one of ``FEATURES``.
+        reference: median of the reference.
+        recent: median of the recent texts.
         psi: population stability index; 0 when both are alike.
-        p: chance of such a difference if nothing changed, for all figures together (Holm).
+        p: p-value of the KS test, corrected for the number of features (Holm).
         drifted: whether both limits are passed.
     """
 
     name: str
     reference: float
-    now: float
+    recent: float
     psi: float
     p: float
     drifted: bool
 
     @property
     def label(self) -> str:
-        """What people call it."""
-        return FIGURES[self.name]
+        """Its label in reports."""
+        return FEATURES[self.name]
 
 
-def compare(reference: Mapping[str, Floats], now: Mapping[str, Floats], limits: Limits) -> tuple[Compared, ...]:
-    """Compare every figure.
-
-    Args:
-        reference: values by figure; shape (n,), as many as that figure has.
-        now: likewise.
-        limits: from where on a figure has drifted.
-    """
-    chances = holm({name: chance(reference[name], now[name]) for name in FIGURES})
+def compare(
+    reference: Mapping[str, Floats], recent: Mapping[str, Floats], limits: DriftLimits
+) -> tuple[FeatureDrift, ...]:
+    """Compare every feature; values by name, shape (n,) each, n as large as that feature has values."""
+    p_values = holm({name: ks_p_value(reference[name], recent[name]) for name in FEATURES})
     compared = []
-    for name, p in chances.items():
-        before, late = reference[name], now[name]
-        index = psi(before, late)
-        drifted = index >= limits.psi and p < limits.alpha
-        compared.append(Compared(name, float(np.median(before)), float(np.median(late)), index, p, drifted))
+    for name, p in p_values.items():
+        medians = float(np.median(reference[name])), float(np.median(recent[name]))
+        index = psi(reference[name], recent[name])
+        compared.append(FeatureDrift(name, *medians, index, p, index >= limits.psi and p < limits.alpha))
     return tuple(compared)
 
 
-def psi(reference: Floats, now: Floats) -> float:
-    """Population stability index: the sum over bins of (now - reference) * ln(now / reference), shares of each.
+def psi(reference: Floats, recent: Floats) -> float:
+    """Population stability index: the sum over bins of (q - p) * ln(q / p), shares of reference and recent.
 
-    The bins are deciles of the reference. Where one side of a bin is empty, half a text stands in: a share of zero
-    would make the index infinite.
+    The bins are deciles of the reference. An empty side of a bin counts as half a text: a share of zero would make
+    the index infinite.
 
     Example:
         >>> round(psi(np.array([0.0, 0, 1, 1]), np.array([0.0, 1, 1, 1])), 4)  # 0.25 * ln 1.5 + 0.25 * ln 2
         0.2747
     """
-    cuts = edges(reference)
-    before, late = (
-        np.bincount(np.searchsorted(cuts, values), minlength=len(cuts) + 1) for values in (reference, now)
+    edges = bin_edges(reference)
+    before, after = (
+        np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) for values in (reference, recent)
     )
-    there = (before > 0) | (late > 0)
-    p, q = np.maximum(before[there], 0.5) / len(reference), np.maximum(late[there], 0.5) / len(now)
+    occupied = (before > 0) | (after > 0)
+    p, q = np.maximum(before[occupied], 0.5) / len(reference), np.maximum(after[occupied], 0.5) / len(recent)
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def edges(reference: Floats) -> Floats:
-    """Upper ends, included, of all bins but the last: deciles, and a bin of its own for a value that many share.
+def bin_edges(reference: Floats) -> Floats:
+    """Upper edges (inclusive) of all bins but the last: deciles, and a bin of its own for each frequent value.
 
     Example:
-        >>> edges(np.array([0.0] * 8 + [1.0, 2.0])).tolist()
+        >>> bin_edges(np.array([0.0] * 8 + [1.0, 2.0])).tolist()
         [-5e-324, 0.0, 1.0]
     """
     deciles = np.unique(np.quantile(reference, np.arange(1, _BINS) / _BINS, method="inverted_cdf"))
@@ -111,16 +106,13 @@ def edges(reference: Floats) -> Floats:
     return np.unique(np.concatenate([deciles, np.nextafter(heavy, -np.inf)]))
 
 
-def chance(reference: Floats, now: Floats) -> float:
-    """Chance of two samples so different if they came from one population: Kolmogorov and Smirnov's test.
-
-    With values that many texts share it errs on the side of no difference.
-    """
-    return float(ks_2samp(reference, now, method="asymp").pvalue)
+def ks_p_value(reference: Floats, recent: Floats) -> float:
+    """P-value of the two-sample Kolmogorov-Smirnov test; conservative for values with many ties."""
+    return float(ks_2samp(reference, recent, method="asymp").pvalue)
 
 
-def holm(chances: Mapping[str, float]) -> dict[str, float]:
-    """Chances made so that all of them together alarm no more often than one alone (Holm).
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Correct p-values for multiple testing (Holm).
 
     Example:
         >>> holm({"a": 0.5, "b": 0.25, "c": 0.125})
@@ -128,48 +120,48 @@ def holm(chances: Mapping[str, float]) -> dict[str, float]:
     """
     corrected: dict[str, float] = {}
     largest = 0.0
-    for rank, name in enumerate(sorted(chances, key=lambda name: chances[name])):
-        largest = max(largest, min(1.0, (len(chances) - rank) * chances[name]))
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
         corrected[name] = largest
-    return {name: corrected[name] for name in chances}
+    return {name: corrected[name] for name in p_values}
 
 
-def surprise(reference: Floats, now: Floats) -> Floats:
-    """How far out in the reference each value lies, in nats: minus the logarithm of its two tails; shape (n,).
+def surprise(reference: Floats, recent: Floats) -> Floats:
+    """How far out in the reference each recent value lies, in nats: -ln of twice its smaller tail; shape (n,).
 
     Example:
         >>> surprise(np.array([1.0, 2, 3, 4]), np.array([2.0, 4, 9])).round(2).tolist()  # 2/2, 2/4, and 0.5/4
         [0.0, 0.69, 2.08]
     """
     ordered, n = np.sort(reference), len(reference)
-    below = np.searchsorted(ordered, now, side="right") / n  # share that is as small
-    above = 1 - np.searchsorted(ordered, now, side="left") / n  # share that is as large
+    below = np.searchsorted(ordered, recent, side="right") / n  # share that is at most as large
+    above = 1 - np.searchsorted(ordered, recent, side="left") / n  # share that is at least as large
     tails: Floats = np.clip(2 * np.minimum(below, above), 0.5 / n, 1)
     far: Floats = np.log(1 / tails)
     return far
 
 
 UNKNOWN = "unknown"
-"""Share of words that no training review holds; told, and not compared, as it is a part of ``oov``."""
+"""Share of words that occur in no training review; reported, but not compared, as it is a part of ``oov``."""
 
 
 @dataclass(frozen=True)
-class Unusual:
+class UnusualText:
     """A text that is unlike the reviews.
 
     Attributes:
-        surprise: how unlike, in nats, by vocabulary and length.
-        figures: its values by name.
+        surprise: in nats, of vocabulary and length together.
+        features: its values by name.
         text: its beginning.
     """
 
     surprise: float
-    figures: dict[str, float]
+    features: dict[str, float]
     text: str
 
 
-def of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Floats]:
-    """Every figure of some raw texts, and the share of unknown words; shape (n,) each."""
+def features_of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Floats]:
+    """Every feature of some raw texts, and the share of unknown words; shape (n,) each."""
     known = len(scorer.weights.embedding)
     counts = np.zeros((3, len(texts)))  # words, out of vocabulary, unknown
     for column, text in enumerate(texts):
@@ -180,8 +172,11 @@ def of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Floats]:
     return _shares(*counts) | {"score": scorer.score(texts)}
 
 
-def of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Floats]:
-    """Every figure of the training reviews, with the score of the test reviews, and the share of unknown words."""
+def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Floats]:
+    """Every feature of the training reviews, the scores of the test reviews, and the share of unknown words.
+
+    Each training review is measured as if it were new: a word that occurs in no other review counts as unknown.
+    """
     train, test = content.of("train"), content.of("test")
     known = len(scorer.weights.embedding)
     words = np.concatenate([ids[1:] for ids in train.tokens])  # (w,), without the start markers
@@ -195,29 +190,29 @@ def of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Floats]:
 
 
 def most_unusual(
-    texts: Sequence[str], now: dict[str, Floats], reference: dict[str, Floats], most: int, characters: int
-) -> list[Unusual]:
-    """The texts least like the reviews in vocabulary and length, strangest first, cut to so many characters."""
-    far = surprise(reference["oov"], now["oov"]) + surprise(reference["length"], now["length"])
-    chosen = np.argsort(-far, kind="stable")[:most].tolist()
+    texts: Sequence[str], recent: dict[str, Floats], reference: dict[str, Floats], limit: int, characters: int
+) -> list[UnusualText]:
+    """The texts least like the reviews in vocabulary and length, most unusual first, cut to so many characters."""
+    far = surprise(reference["oov"], recent["oov"]) + surprise(reference["length"], recent["length"])
+    chosen = np.argsort(-far, kind="stable")[:limit].tolist()
     return [
-        Unusual(float(far[i]), {name: float(now[name][i]) for name in FIGURES}, _cut(texts[i], characters))
+        UnusualText(float(far[i]), {name: float(recent[name][i]) for name in FEATURES}, _cut(texts[i], characters))
         for i in chosen
     ]
 
 
 def _in_one_review(words: NDArray[np.int32], review: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which ids stand in one review only: the first is the last; shape (highest id + 1,)."""
+    """Which ids occur in one review only, whose first review is also the last; shape (highest id + 1,)."""
     first, last = (np.zeros(int(words.max(initial=0)) + 1, np.int64) for _ in range(2))
-    first[words[::-1]] = review[::-1]  # of values for one place the last one stays
+    first[words[::-1]] = review[::-1]  # numpy keeps the last value assigned to an index
     last[words] = review
     alone: NDArray[np.bool_] = first == last
     return alone
 
 
 def _shares(words: Floats, out: Floats, unknown: Floats) -> dict[str, Floats]:
-    some = np.maximum(words, 1)  # a text without words has none that is out of vocabulary
-    return {"oov": out / some, "length": words, UNKNOWN: unknown / some}
+    divisor = np.maximum(words, 1)  # of a text without words, no share is out of vocabulary
+    return {"oov": out / divisor, "length": words, UNKNOWN: unknown / divisor}
 
 
 def _cut(text: str, characters: int) -> str:

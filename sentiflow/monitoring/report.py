@@ -1,4 +1,4 @@
-"""What a look for drift found, as pictures, a table and a page."""
+"""The outcome of a drift check as pictures, a table, a page and Markdown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sentiflow.evaluation.statistics import format_p
-from sentiflow.monitoring.drift import FIGURES, Compared, Floats, Limits, Unusual
+from sentiflow.monitoring.drift import FEATURES, DriftLimits, FeatureDrift, Floats, UnusualText
 from sentiflow.reports.page import Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 
@@ -18,27 +18,36 @@ _BARS = 30
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a look for drift has to tell.
+class DriftResult:
+    """Recent texts compared with the reviews that a version was trained and tested on.
 
     Attributes:
-        title: of the page.
-        compared: every figure.
-        limits: from where on a figure has drifted.
-        facts: what was compared with what, for people.
+        model: registered name.
+        version: that scored both sides.
+        digest: of the dataset.
+        features: every feature.
+        limits: beyond which a feature has drifted.
+        facts: what was compared with what, as text.
         unusual: the texts least like the reviews.
     """
 
-    title: str
-    compared: tuple[Compared, ...]
-    limits: Limits
+    model: str
+    version: int
+    digest: str
+    features: tuple[FeatureDrift, ...]
+    limits: DriftLimits
     facts: Mapping[str, str]
-    unusual: Sequence[Unusual]
+    unusual: Sequence[UnusualText]
+
+    @property
+    def title(self) -> str:
+        """Of the page."""
+        return f"Drift of {self.model}"
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """What people call the figures that drifted."""
-        return tuple(figure.label for figure in self.compared if figure.drifted)
+        """Labels of the features that drifted."""
+        return tuple(feature.label for feature in self.features if feature.drifted)
 
     @property
     def headline(self) -> str:
@@ -48,79 +57,94 @@ class Told:
         *others, last = self.drifted
         return f"Drift: {', '.join(others)}{' and ' if others else ''}{last} moved beyond the limits"
 
+    def metrics(self) -> dict[str, float]:
+        """What is logged in MLflow."""
+        return {
+            f"drift/{feature.name}_{name}": value
+            for feature in self.features
+            for name, value in (
+                ("psi", feature.psi),
+                ("p", feature.p),
+                ("median", feature.recent),
+                ("median_reviews", feature.reference),
+            )
+        }
 
-def pictures(
-    reference: Mapping[str, Floats], now: Mapping[str, Floats], compared: Sequence[Compared]
-) -> dict[str, Figure]:
-    """The distribution of each figure in the reference and of late, by name."""
-    return {each.name: _picture(each, reference[each.name], now[each.name]) for each in compared}
+
+def table(result: DriftResult) -> Table:
+    """A row per feature."""
+    heading = ("feature", "median of the reviews", "median now", "PSI", "p", "drift")
+    alarms = [row for row, feature in enumerate(result.features) if feature.drifted]
+    return Table(heading, [_row(feature) for feature in result.features], alarms=alarms)
 
 
-def table(told: Told) -> Table:
-    """A row per figure."""
-    heading = ("figure", "median of the reviews", "median now", "PSI", "p", "drift")
-    alarms = [i for i, figure in enumerate(told.compared) if figure.drifted]
-    return Table(heading, [_row(figure) for figure in told.compared], alarms=alarms)
-
-
-def report(told: Told, figures: Mapping[str, Figure]) -> Report:
+def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
     """The outcome as a page, and as Markdown for Prefect and MLflow."""
-    limits = told.limits
-    rule = f"A figure has drifted when its PSI is at least {limits.psi:g} and its p below {limits.alpha:g}."
+    limits = result.limits
+    rule = f"A feature has drifted when its PSI is at least {limits.psi:g} and its p below {limits.alpha:g}."
+    pictures = [Picture(figure, FEATURES[name]) for name, figure in figures.items()]
     return Report(
-        told.title,
-        [Text(f"{told.headline}.", strong=True)],
+        result.title,
+        [Text(f"{result.headline}.", strong=True)],
         [
-            Section("Figures", [table(told), Text(rule)]),
-            Section("What was compared", [Table(("", ""), list(told.facts.items()), words=2)]),
-            Section("Distributions", [Picture(figure, FIGURES[name]) for name, figure in figures.items()]),
-            Section("The most unusual texts", [_quote(text) for text in told.unusual]),
+            Section("Features", [table(result), Text(rule)]),
+            Section("What was compared", [Table(("", ""), list(result.facts.items()), words=2)]),
+            Section("Distributions", pictures),
+            Section("The most unusual texts", [_quote(text) for text in result.unusual]),
         ],
     )
 
 
-def _picture(figure: Compared, reference: Floats, now: Floats) -> Figure:
-    made = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = made.subplots()
-    cuts, name = _cuts(figure.name, reference, now), _REFERENCE[figure.name]
-    for values, colour, label in ((reference, BLUE, name), (now, ORANGE, "texts of late")):
-        shares, _ = np.histogram(values, cuts)
-        axes.stairs(shares / len(values), cuts, color=colour, alpha=0.18, fill=True)
-        axes.stairs(shares / len(values), cuts, color=colour, linewidth=1.6, label=f"{label} ({len(values):,})")
-    word = "drift" if figure.drifted else "no drift"
-    title = f"{figure.label.capitalize()}: PSI {figure.psi:.3f}, p {format_p(figure.p)}, {word}"
-    describe(axes, title, figure.label, "share of texts")
+def pictures(
+    reference: Mapping[str, Floats], recent: Mapping[str, Floats], features: Sequence[FeatureDrift]
+) -> dict[str, Figure]:
+    """The distribution of each feature in the reference and in the recent texts, by name."""
+    return {each.name: _picture(each, reference[each.name], recent[each.name]) for each in features}
+
+
+def _picture(feature: FeatureDrift, reference: Floats, recent: Floats) -> Figure:
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    edges = _bar_edges(feature.name, reference, recent)
+    sides = (reference, BLUE, _REFERENCE[feature.name]), (recent, ORANGE, "recent texts")
+    for values, colour, label in sides:
+        shares, _ = np.histogram(values, edges)
+        axes.stairs(shares / len(values), edges, color=colour, alpha=0.18, fill=True)
+        axes.stairs(shares / len(values), edges, color=colour, linewidth=1.6, label=f"{label} ({len(values):,})")
+    word = "drift" if feature.drifted else "no drift"
+    title = f"{feature.label.capitalize()}: PSI {feature.psi:.3f}, p {format_p(feature.p)}, {word}"
+    describe(axes, title, feature.label, "share of texts")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    if figure.name == "oov":
+    if feature.name == "oov":
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.legend(frameon=False)
-    return made
+    return figure
 
 
-def _cuts(name: str, reference: Floats, now: Floats) -> Floats:
-    """Edges of the bars; those of lengths are whole words wide, or some bars would stand for more lengths."""
-    top = 1.0 if name == "score" else float(max(np.quantile(values, _SHOWN) for values in (reference, now)))
+def _bar_edges(name: str, reference: Floats, recent: Floats) -> Floats:
+    """Edges of the bars; those of lengths are a whole number of words wide, or bars would hold unequal counts."""
+    top = 1.0 if name == "score" else float(max(np.quantile(values, _SHOWN) for values in (reference, recent)))
     if name == "length":
         widths: Floats = np.arange(_BARS + 1) * np.ceil((top + 1) / _BARS)
         return widths - 0.5
     return np.linspace(0, max(top, 0.01), _BARS + 1)
 
 
-def _row(figure: Compared) -> tuple[str, ...]:
-    medians = (shown(figure.name, figure.reference), shown(figure.name, figure.now))
-    return (figure.label, *medians, f"{figure.psi:.3f}", format_p(figure.p), "yes" if figure.drifted else "no")
+def _row(feature: FeatureDrift) -> tuple[str, ...]:
+    medians = (format_feature(feature.name, value) for value in (feature.reference, feature.recent))
+    return (feature.label, *medians, f"{feature.psi:.3f}", format_p(feature.p), "yes" if feature.drifted else "no")
 
 
-def shown(name: str, value: float) -> str:
-    """A figure's value for people.
+def format_feature(name: str, value: float) -> str:
+    """A feature's value as text.
 
     Example:
-        >>> shown("oov", 0.05), shown("length", 177.0), shown("score", 0.5)
+        >>> format_feature("oov", 0.05), format_feature("length", 177.0), format_feature("score", 0.5)
         ('5.0%', '177', '0.500')
     """
     return {"oov": f"{value:.1%}", "length": f"{value:.0f}"}.get(name, f"{value:.3f}")
 
 
-def _quote(text: Unusual) -> Quote:
-    values = ", ".join(f"{FIGURES[name]} {shown(name, value)}" for name, value in text.figures.items())
+def _quote(text: UnusualText) -> Quote:
+    values = ", ".join(f"{FEATURES[name]} {format_feature(name, value)}" for name, value in text.features.items())
     return Quote(text.text, caption=values)

@@ -1,26 +1,40 @@
-"""The log of scored texts: written by the service and by scoring, read by the monitor."""
+"""The log of scored texts: one SQLite file that the service and scoring write, and the monitor reads."""
 
-import errno
-import json
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from itertools import groupby
-from os import O_APPEND, O_CREAT, O_RDWR, SEEK_END, fdopen
-from os import open as open_file
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-
-from sentiflow.files import publish
+from sentiflow.settings import Settings
 
 SERVED, SCORED = "served", "scored"
+MEGABYTE = 1_000_000
 
-_SEGMENTS = 16  # of a full log: so much of it goes at a time
-_PATIENCE = 5.0  # seconds to wait for another writer, many times what a write takes
-_MINE_ALONE = 0o600  # texts are whatever people wrote
+_TIMEOUT = 5.0  # seconds to wait for other processes, many times what a write takes
+_OWNER_ONLY = 0o600  # texts are whatever people wrote
+_BATCH = 2_048  # texts read at a time
+_CHUNKS = 32  # texts are written in transactions of at most this part of the log
+_ROW = 100  # bytes of a text's other columns, rounded up
+_SLACK = 8_192  # bytes: two pages that a transaction may add besides those of its texts
+
+_TEXTS = """
+CREATE TABLE IF NOT EXISTS texts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- an id is not used again after its text is deleted
+    at TEXT NOT NULL,
+    source TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    score REAL NOT NULL,
+    text TEXT NOT NULL
+)"""
+_CHECKED = "CREATE TABLE IF NOT EXISTS checked (model TEXT PRIMARY KEY, id INTEGER NOT NULL)"
+_INSERT = "INSERT INTO texts (at, source, model, version, score, text) VALUES (?, ?, ?, ?, ?, ?)"
+_SELECT = """
+SELECT at, source, model, version, score, text, id FROM texts
+WHERE model = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?"""
+_DELETE_OLDEST = "DELETE FROM texts WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 16 FROM texts)"
 
 
 @dataclass(frozen=True)
@@ -30,10 +44,11 @@ class Entry:
     Attributes:
         at: when it was scored, UTC, in ISO format.
         source: ``served`` or ``scored``.
-        model: registered name of what scored it.
+        model: registered name of the model that scored it.
         version: its number.
-        score: what it said, 0 to 1.
-        text: as it came.
+        score: 0 to 1.
+        text: as it came; half of a surrogate pair is kept as a question mark.
+        id: in the log; 0 until it is read from there.
     """
 
     at: str
@@ -42,190 +57,114 @@ class Entry:
     version: int
     score: float
     text: str
-
-    def to_line(self) -> bytes:
-        """One line of JSON; half of a character pair, which JSON can carry, is kept, too."""
-        return json.dumps(vars(self), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A file of the log, and its size when it was looked at."""
-
-    path: Path
-    size: int
-
-    @property
-    def begun(self) -> int:
-        """Nanoseconds since the epoch; segments of all models are told apart by it."""
-        return int(self.path.stem)
+    id: int = 0
 
 
 class TextLog:
-    """The way into a log; nothing is made before the first text."""
+    """A log in a folder; neither is made before the first text.
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
-        self.folder, self._most = folder, most_bytes
-        self._segment = max(most_bytes // _SEGMENTS, 1)
+    Every method raises ``OSError`` if the file cannot be used: the disk is full or read-only, the file is damaged,
+    or another process holds it for more than five seconds.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder, self.file, self._max = folder, folder / "texts.db", max_bytes
 
     def append(self, entries: Sequence[Entry]) -> int:
-        """Write texts; the oldest ones of all models go where there is no room.
+        """Write texts; the oldest ones of all models are deleted to make room.
 
         Returns:
-            How many were written; a text that is longer than the whole log is not.
-
-        Raises:
-            OSError: the disk is full or cannot be written to, or another process holds the log for long.
+            How many were written: texts that need more than half of the log are left out.
         """
+        rows = [_row(entry) for entry in entries]
+        rows = [row for row in rows if _pages(row) <= self._max]
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written = 0
-        with locked(self.folder):
-            for model, group in groupby(entries, lambda entry: entry.model):
-                lines = [line for line in (entry.to_line() for entry in group) if len(line) < self._most]
-                (self.folder / model).mkdir(mode=0o700, exist_ok=True)
-                for chunk in _chunks(lines, self._segment):
-                    self._write(model, b"".join(chunk))
-                    written += len(chunk)
-        return written
+        os.close(os.open(self.file, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))  # SQLite's journal gets the same mode
+        with self._open() as db:
+            db.execute("PRAGMA auto_vacuum = FULL")  # deleted texts leave the file, which shrinks
+            for chunk in _chunks(rows, self._max // _CHUNKS):
+                with _transaction(db):
+                    db.execute(_TEXTS)
+                    db.execute(_CHECKED)
+                    self._make_room(db, sum(map(_pages, chunk)) + _SLACK)
+                    db.executemany(_INSERT, chunk)
+        return len(rows)
 
-    def _write(self, model: str, lines: bytes) -> None:
-        kept = self._make_room(len(lines) + 1)  # one more to end a torn line
-        mine = [segment for segment in kept if segment.path.parent.name == model]
-        if mine and mine[-1].size + len(lines) <= self._segment:
-            path = mine[-1].path
-        else:  # a clock that was put back must not make the newest segment look old
-            begun = max([time.time_ns(), *(segment.begun + 1 for segment in kept)])
-            path = self.folder / model / f"{begun:020d}.jsonl"
-        with fdopen(open_file(path, O_RDWR | O_APPEND | O_CREAT, _MINE_ALONE), "r+b") as stream:
-            if stream.seek(0, SEEK_END):
-                stream.seek(-1, SEEK_END)
-                lines = lines if stream.read(1) == b"\n" else b"\n" + lines
-            stream.write(lines)
+    def unchecked(self, model: str) -> Iterator[list[Entry]]:
+        """Texts of a model that no check has seen, oldest first, in batches; texts written meanwhile are left out.
 
-    def _make_room(self, wanted: int) -> list[Segment]:
-        """Delete the oldest segments until so many bytes have room; gives those that stay, oldest first."""
-        kept = segments(self.folder.glob("*/*.jsonl"))
-        total = sum(segment.size for segment in kept)
-        while kept and total + wanted > self._most:
-            oldest = kept.pop(0)
-            oldest.path.unlink()
-            total -= oldest.size
-        return kept
+        Writers are not blocked between two batches.
+        """
+        if not self.file.is_file():
+            return
+        with self._open() as db:
+            (last,) = db.execute("SELECT coalesce(max(id), 0) FROM checked WHERE model = ?", (model,)).fetchone()
+            (end,) = db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()
+            while rows := db.execute(_SELECT, (model, last, end, _BATCH)).fetchall():
+                yield [Entry(*row) for row in rows]
+                last = rows[-1][-1]
 
+    def mark_checked(self, model: str, last: int) -> None:
+        """Note the id up to which the texts of a model have been checked."""
+        with self._open() as db:
+            db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (model, last))
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a log's lock; the folder must be there.
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.file, timeout=_TIMEOUT, isolation_level=None)) as db:
+                yield db
+        except sqlite3.Error as err:
+            raise OSError(f"{self.file}: {err}") from err
 
-    Raises:
-        OSError: it cannot be had.
-    """
-    lock = FileLock(folder / ".lock", mode=_MINE_ALONE)
-    try:
-        lock.acquire(timeout=_PATIENCE, poll_interval=0.01)
-    except Timeout as err:
-        raise TimeoutError(errno.ETIMEDOUT, "another process holds the text log", str(folder)) from err
-    try:
-        yield
-    finally:
-        lock.release()
+    def _make_room(self, db: sqlite3.Connection, wanted: int) -> None:
+        """Delete the oldest texts, a sixteenth at a time, until so many bytes have room."""
+        while _used(db) + wanted > self._max and db.execute(_DELETE_OLDEST).rowcount:
+            pass
 
 
-def segments(files: Iterable[Path]) -> list[Segment]:
-    """Segments with their sizes, oldest first; the log's lock must be held."""
-    found = [Segment(path, path.stat().st_size) for path in files if path.stem.isdecimal()]
-    return sorted(found, key=lambda segment: segment.begun)
+def configured_log(settings: Settings) -> TextLog | None:
+    """The log that the settings name; None if they name none."""
+    if settings.text_log is None:
+        return None
+    return TextLog(settings.text_log, int(settings.text_log_mb * MEGABYTE))
 
 
-def _chunks(lines: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
-    """Consecutive lines of so many bytes; a longer line stands alone."""
+_Row = tuple[str, str, str, int, float, str]
+
+
+def _row(entry: Entry) -> _Row:
+    *others, text, _id = astuple(entry)
+    return (*others, text.encode("utf-8", "replace").decode())
+
+
+def _pages(row: _Row) -> int:
+    """Upper bound of what a row takes in the file, in bytes: no page is less than half full."""
+    return 2 * (len(row[-1].encode()) + _ROW)
+
+
+def _chunks(rows: Sequence[_Row], max_bytes: int) -> Iterator[Sequence[_Row]]:
+    """Consecutive rows of at most so many bytes; a larger row is a chunk of its own."""
     first, size = 0, 0
-    for k, line in enumerate(lines):
-        if size + len(line) > most and k > first:
-            yield lines[first:k]
+    for k, row in enumerate(rows):
+        if size + _pages(row) > max_bytes and k > first:
+            yield rows[first:k]
             first, size = k, 0
-        size += len(line)
-    if first < len(lines):
-        yield lines[first:]
-
-
-_SEEN = ".seen.json"
-
-Seen = Mapping[str, int]
-
-
-@dataclass
-class Unread:
-    """Texts of one model that were not read before; they stay readable while newer ones push them out.
-
-    Attributes:
-        seen: bytes of each segment that are read once ``entries`` is through: where the next look begins.
-        skipped: lines that were no texts, torn by a kill or damaged; counts while ``entries`` is read.
-        begins: segment and byte of the first new text; empty when there is none.
-    """
-
-    seen: dict[str, int] = field(default_factory=dict)
-    skipped: int = 0
-    begins: str = ""
-    _parts: list[tuple[BinaryIO, int, int]] = field(default_factory=list)
-
-    def entries(self) -> Iterator[Entry]:
-        """Each text, oldest first, as far as one process wrote them."""
-        for stream, start, end in self._parts:
-            stream.seek(start)
-            while stream.tell() < end:
-                line = stream.readline(end - stream.tell())
-                entry = _parsed(line)
-                if entry is not None:
-                    yield entry
-                elif line != b"\n":  # the end of a torn line that was counted before
-                    self.skipped += 1
+        size += _pages(row)
+    if first < len(rows):
+        yield rows[first:]
 
 
 @contextmanager
-def unread(folder: Path, model: str, seen: Seen) -> Iterator[Unread]:
-    """Open what is new since ``seen``; writers go on meanwhile, and what they write is for the next look.
-
-    Raises:
-        OSError: the log cannot be read, or another process holds it for long.
-    """
-    found = Unread()
-    with ExitStack() as stack:
-        if folder.is_dir():
-            with locked(folder):
-                for segment in segments((folder / model).glob("*.jsonl")):
-                    _open(segment, seen, found, stack)
-        yield found
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    with db:  # commits, or rolls back after an exception
+        yield
 
 
-def _open(segment: Segment, seen: Seen, found: Unread, stack: ExitStack) -> None:
-    found.seen[segment.path.name] = segment.size
-    start = seen.get(segment.path.name, 0)
-    if start < segment.size:
-        found.begins = found.begins or f"{segment.path.name} {start}"
-        found._parts.append((stack.enter_context(segment.path.open("rb")), start, segment.size))  # noqa: SLF001 - of this module
-
-
-def read_seen(folder: Path, model: str) -> Seen:
-    """Where the last look ended; nothing before the first, or when that cannot be told."""
-    try:
-        seen = json.loads((folder / model / _SEEN).read_text(encoding="utf-8"))
-        return {str(name): int(end) for name, end in seen.items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def write_seen(folder: Path, model: str, seen: Seen) -> None:
-    """Keep where a look ended, by one rename."""
-    content = json.dumps(dict(seen), indent=1)
-    publish(folder / model / _SEEN, lambda path: path.write_text(content, encoding="utf-8"))
-
-
-def _parsed(line: bytes) -> Entry | None:
-    try:
-        entry = Entry(**json.loads(line))
-    except (ValueError, TypeError):
-        return None
-    if not (isinstance(entry.text, str) and isinstance(entry.at, str) and line.endswith(b"\n")):
-        return None
-    return entry
+def _used(db: sqlite3.Connection) -> int:
+    """Bytes of the pages in use."""
+    pages, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from sentiflow.batch.job import text_log
 from sentiflow.errors import WorldError
+from sentiflow.monitoring.text_log import configured_log
 from sentiflow.serving.service.app import Components, build
 from sentiflow.serving.service.batching import Batcher
 from sentiflow.serving.service.champion import Registry, Watcher
@@ -41,7 +41,7 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
     metrics = Metrics()
     watcher = Watcher(registry, settings.serve_poll, metrics)
-    batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(text_log(settings), metrics)
+    batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(configured_log(settings), metrics)
     app = build(Components(watcher, batcher, keeper, metrics, Uploads(settings.serve_max_body), parser))
     edge = Edge(app, origins, metrics, lambda: server.should_exit)
     server = HttpServer(edge, lambda: ready(address_of(host, listener)))

@@ -1,22 +1,24 @@
-"""The trials of a sweep as a table and as pictures."""
+"""The trials of a sweep: how they ended, what they say about the searched fields, and tables of them."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
+from sentiflow.network.history import Epoch, best_epoch
 from sentiflow.recipes import TUTORIAL, TrainConfig
-from sentiflow.reports.plots import BLUE, GREY, ORANGE, describe
-from sentiflow.sweeps.space import Range, SearchSpace, Value
+from sentiflow.sweeps.space import Value
+from sentiflow.sweeps.study import ENDED_AS, RUN_ID, finished
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
+
+# Importance measured with fewer complete trials is noise: docs/sweeps.md has the measurement.
+_MIN_FOR_IMPORTANCE = 10
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class TrialRow:
         number: 0 is the first.
         state: complete, pruned, or diverged, which counts as pruned.
         loss: validation loss of the epoch kept, if complete; else the lowest seen, None if none was.
-        epochs: that it trained.
+        epochs: that were trained.
         seconds: wall time.
-        values: what it tried.
+        values: of the searched fields.
         run_id: of its MLflow run.
     """
 
@@ -42,18 +44,71 @@ class TrialRow:
     run_id: str
 
 
-def complete(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Those that trained to their end."""
-    return [row for row in rows if row.state == COMPLETE]
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a trial ended.
+
+    Attributes:
+        number: of the trial; 0 is the first.
+        state: complete, pruned, or diverged, which counts as pruned.
+        epochs: all that were trained.
+        kept: the epoch whose weights are kept; None unless complete.
+    """
+
+    number: int
+    state: str
+    epochs: tuple[Epoch, ...]
+    kept: Epoch | None
+
+    @property
+    def loss(self) -> float | None:
+        """Validation loss of the epoch kept, else of the last one, if there was one."""
+        last = self.kept or (self.epochs[-1] if self.epochs else None)
+        return last.val_loss if last else None
+
+    def __str__(self) -> str:
+        loss = "" if self.loss is None else f", val loss {self.loss:.4f}"
+        plural = "" if len(self.epochs) == 1 else "s"
+        return f"trial {self.number} {self.state} after {len(self.epochs)} epoch{plural}{loss}"
+
+    def metrics(self) -> dict[str, float]:
+        """What its MLflow run shows besides the metrics of each epoch."""
+        metrics = {"train/epochs": float(len(self.epochs)), "trial/number": float(self.number)}
+        if self.epochs:
+            best = best_epoch(self.epochs)
+            metrics |= {"val/best_loss": best.val_loss, "val/best_epoch": float(best.number)}
+        if self.kept:
+            metrics |= {"val/kept_loss": self.kept.val_loss, "train/kept_epoch": float(self.kept.number)}
+        return metrics
+
+
+def trial_rows(study: Study) -> list[TrialRow]:
+    """The finished trials, in their order."""
+    return [_row(trial) for trial in finished(study)]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    losses = trial.intermediate_values.values()
+    complete = trial.state == TrialState.COMPLETE
+    return TrialRow(
+        number=trial.number,
+        state=trial.user_attrs[ENDED_AS],
+        loss=trial.value if complete else min(losses, default=None),
+        epochs=len(losses),
+        seconds=trial.duration.total_seconds() if trial.duration else 0.0,
+        values=trial.params,
+        run_id=trial.user_attrs[RUN_ID],
+    )
 
 
 def by_loss(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """The complete ones, the lowest validation loss first; the first of equals."""
-    return sorted(complete(rows), key=lambda row: (row.loss if row.loss is not None else float("inf"), row.number))
+    """The complete trials, the lowest validation loss first; the first of equals."""
+    complete = [row for row in rows if row.state == COMPLETE]
+    return sorted(complete, key=lambda row: (row.loss if row.loss is not None else float("inf"), row.number))
 
 
 def table(rows: Sequence[TrialRow]) -> pd.DataFrame:
-    """A row a trial, a column a field that was searched."""
+    """One row per trial, one column per searched field."""
     return pd.DataFrame(
         [
             {
@@ -88,98 +143,34 @@ def recipe_file(config: TrainConfig, head: str) -> str:
     return f"# {head}\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
 
 
-_LOSS = "validation loss (nats)"
+def importance_of(study: Study) -> dict[str, float]:
+    """Share of the variance of the loss that each field explains, by fANOVA; empty with too few trials."""
+    losses = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    if len(losses) < _MIN_FOR_IMPORTANCE or len(set(losses)) < 2:
+        return {}
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
 
 
-def importance(shares: Mapping[str, float]) -> Figure:
-    """How much of the differences in validation loss each field explains, the most on top."""
-    names = sorted(shares, key=lambda name: shares[name])
-    figure = Figure(figsize=(6.4, 1.2 + 0.35 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh(names, [shares[name] for name in names], color=BLUE)
-    axes.bar_label(bars, fmt=lambda share: f"{share:.0%}", padding=3)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.margins(x=0.12)
-    describe(axes, "Importance", "share of the variance between complete trials", "")
-    return figure
+def describe_importance(shares: Mapping[str, float], rows: Sequence[TrialRow]) -> str:
+    """The shares in words, or why there are none."""
+    if shares:
+        return ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    count = len(by_loss(rows))
+    if count < _MIN_FOR_IMPORTANCE:
+        return f"needs {_MIN_FOR_IMPORTANCE} complete trials; there {'is' if count == 1 else 'are'} {count}"
+    return "all complete trials have the same validation loss"
 
 
-def history(rows: Sequence[TrialRow]) -> Figure:
-    """Each trial's loss, and the lowest so far; pruned ones by the lowest that they had reached."""
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
-    axes = figure.subplots()
-    done = complete(rows)
-    axes.plot([row.number for row in done], _losses(done), "o", color=BLUE, label="complete")
-    cut = [row for row in rows if row not in done and row.loss is not None]
-    if cut:
-        axes.plot([row.number for row in cut], _losses(cut), "x", color=GREY, label="pruned")
-    lowest = np.minimum.accumulate(_losses(done))
-    axes.step(
-        [row.number for row in done], lowest, where="post", color=ORANGE, label="lowest of the complete so far"
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend(frameon=False)
-    describe(axes, "History", "trial", _LOSS)
-    return figure
+def count_of_trials(count: int) -> str:
+    """A number of trials in words."""
+    return f"{count:,} trial{'' if count == 1 else 's'}"
 
 
-def parallel_coordinates(rows: Sequence[TrialRow], space: SearchSpace) -> Figure:
-    """A line a complete trial, through what it tried; the darker, the lower its loss; the best one stands out."""
-    ranked = by_loss(rows)[::-1]  # the best is drawn last, on top
-    losses = _losses(ranked)
-    names = list(space.fields)
-    figure = Figure(figsize=(1.6 + 1.35 * len(names), 4.2), layout="constrained")
-    axes = figure.subplots()
-    scale = ScalarMappable(Normalize(min(losses), max(losses)), cmap="viridis")
-    for row, loss in zip(ranked, losses, strict=True):
-        heights = [_height(space, name, row.values[name]) for name in names]
-        best = row is ranked[-1]
-        axes.plot(
-            heights,
-            color=ORANGE if best else scale.to_rgba(np.array(loss)),
-            linewidth=2.5 if best else 1.2,
-            zorder=2,
-        )
-    figure.colorbar(scale, ax=axes, label=_LOSS, pad=0.02)
-    describe(axes, "What was tried (orange: the best trial)", "", "")
-    _axes_of(axes, space)
-    return figure
+def format_value(value: Any) -> str:
+    """A field's value, floats with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _losses(rows: Sequence[TrialRow]) -> list[float]:
-    """Of rows that have one."""
-    return [row.loss for row in rows if row.loss is not None]
-
-
-def _axes_of(axes: Axes, space: SearchSpace) -> None:
-    """A vertical line a field, with the values at its ends or its choices beside it."""
-    axes.set_xticks(range(len(space.fields)), [name.replace("_", "\n") for name in space.fields])
-    axes.set_yticks([])
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.grid(visible=False)
-    axes.set_xlim(-0.3, len(space.fields) - 0.3)
-    for place, (name, field) in enumerate(space.fields.items()):
-        axes.axvline(place, color=GREY, linewidth=0.8, zorder=1)
-        for value in (field.low, field.high) if isinstance(field, Range) else field.values:
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            axes.annotate(
-                shown,
-                (place, _height(space, name, value)),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-                zorder=3,
-            )
-
-
-def _height(space: SearchSpace, name: str, value: Value) -> float:
-    """Where a value stands on its line, from 0 to 1."""
-    field = space.fields[name]
-    if not isinstance(field, Range):
-        return field.values.index(value) / (len(field.values) - 1)
-    low, high, at = field.low, field.high, float(value)
-    if field.log:
-        low, high, at = np.log(low), np.log(high), np.log(at)
-    return float((at - low) / (high - low))
+def format_values(values: Mapping[str, Any]) -> str:
+    """Values of several fields on one line."""
+    return ", ".join(f"{name}={format_value(value)}" for name, value in values.items())

@@ -1,15 +1,15 @@
-"""What a sweep may try: a range or a list of values a field of the recipe, read from a TOML file."""
+"""The search space of a sweep: a range or a list of choices for each field, read from a TOML file."""
 
 import difflib
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentiflow.errors import UsageError
 from sentiflow.recipes import TrainConfig
@@ -18,37 +18,64 @@ DEFAULT = Path(__file__).with_name("search_space.toml")
 
 Value = bool | int | float | str
 
-_KEPT = {
+_NOT_SEARCHED = {
     "recipe": "it is a name",
     "validation_fraction": "losses on other validation reviews cannot be compared",
 }
-_SHAPES = "A field has low and high, and if wanted log = true or a step; or it has choices = [...]."
+_SHAPES = "A field has low and high, and optionally log = true or a step; or it has choices = [...]."
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers from ``low`` to ``high``, both included.
+class Range(BaseModel):
+    """Numbers from ``low`` to ``high``, both included."""
 
-    Attributes:
-        low: the least.
-        high: the most.
-        whole: they are whole numbers.
-        log: tried evenly by their order of magnitude.
-        step: between two of them; None for any number, or any whole one.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     low: float
     high: float
-    whole: bool
-    log: bool = False
-    step: float | None = None
+    log: bool = Field(False, description="Sample evenly by order of magnitude.")
+    step: float | None = Field(None, description="Between two values; without it any number is one.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low = {self.low:g} is not below high = {self.high:g}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log = true needs a low above 0, and no step")
+        if self.step is not None and not (self.step > 0 and _is_multiple(self.high - self.low, self.step)):
+            raise ValueError(f"step = {self.step:g} does not lead from {self.low:g} to {self.high:g}")
+        return self
+
+    @property
+    def examples(self) -> tuple[float, ...]:
+        """Its ends, and the value after the first one."""
+        return (self.low, self.high) if self.step is None else (self.low, self.high, self.low + self.step)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value lies in the range, and on one of its steps."""
+        return self.low <= value <= self.high and (self.step is None or _is_multiple(value - self.low, self.step))
 
 
-@dataclass(frozen=True)
-class Choices:
-    """A few values without an order."""
+class Choices(BaseModel):
+    """Two or more different values without an order."""
 
-    values: tuple[Value, ...]
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    choices: tuple[Value, ...] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len({json.dumps(value) for value in self.choices}) < max(2, len(self.choices)):
+            raise ValueError(f"choices = {list(self.choices)} are not two or more different values")
+        return self
+
+    @property
+    def examples(self) -> tuple[Value, ...]:
+        """All of them."""
+        return self.choices
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of them."""
+        return value in self.choices
 
 
 @dataclass(frozen=True)
@@ -60,33 +87,40 @@ class SearchSpace:
     @property
     def digest(self) -> str:
         """The same for the same fields and values, whatever the file looks like."""
-        content = {name: asdict(field) for name, field in sorted(self.fields.items())}
+        content = {name: field.model_dump() for name, field in sorted(self.fields.items())}
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def holds(self, config: TrainConfig) -> bool:
         """Whether a recipe lies in the space."""
-        values = config.model_dump()
-        return all(_holds(field, values[name]) for name, field in self.fields.items())
+        return all(field.holds(getattr(config, name)) for name, field in self.fields.items())
 
 
 def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
-    """Read a search space, and check that every value of it makes a recipe.
+    """Read a search space, and check that its values make valid recipes.
 
     Args:
         path: a TOML file; None for the default one.
         config: the recipe whose fields are changed.
 
     Raises:
-        UsageError: no such file, an unknown field, a malformed range, or a value that the field does not allow.
+        UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.
     """
     file = path or DEFAULT
     tables = _read(file)
     if not tables:
         raise UsageError(f"The search space {file} names no field.", _SHAPES)
-    space = SearchSpace({name: _field(f"Search space {file}", name, table) for name, table in tables.items()})
-    for name, field in space.fields.items():
-        _check_values(f"Search space {file}", name, field, config)
-    return space
+    fields = {}
+    for name, table in tables.items():
+        where = f"Search space {file}: {name}"
+        fields[name] = _field(where, name, table)
+        for value in fields[name].examples:
+            _check_value(where, name, value, config)
+    return SearchSpace(fields)
+
+
+def is_whole(name: str) -> bool:
+    """Whether a field of the recipe is a whole number."""
+    return TrainConfig.model_fields[name].annotation is int
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -99,80 +133,59 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _field(where: str, name: str, table: Any) -> Range | Choices:
-    if name not in TrainConfig.model_fields:
-        near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
-        raise UsageError(
-            f"{where}: unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "."),
-            f"Fields: {', '.join(field for field in TrainConfig.model_fields if field not in _KEPT)}.",
-        )
-    if name in _KEPT:
-        raise UsageError(f"{where}: {name} cannot be searched: {_KEPT[name]}.", "Leave it out.")
+    known = [field for field in TrainConfig.model_fields if field not in _NOT_SEARCHED]
+    if name in _NOT_SEARCHED:
+        raise UsageError(f"{where} cannot be searched: {_NOT_SEARCHED[name]}.", "Leave it out.")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        problem = "is no field of a recipe" + (f"; did you mean {near[0]!r}?" if near else ".")
+        raise UsageError(f"{where} {problem}", f"Fields: {', '.join(known)}.")
     if not isinstance(table, dict):
         raise UsageError(
-            f"{where}: {name} = {table!r} is no range.", f"For example: [{name}] and below it its range. {_SHAPES}"
+            f"{where} = {table!r} is not a table.", f"Write [{name}] and its range below it. {_SHAPES}"
         )
-    if set(table) == {"choices"}:
-        return _choices(where, name, table["choices"])
-    if not {"low", "high"} <= set(table) <= {"low", "high", "log", "step"}:
-        raise UsageError(f"{where}: [{name}] has {', '.join(table) or 'nothing'}.", _SHAPES)
-    return _range(where, name, **table)
+    if "choices" not in table and TrainConfig.model_fields[name].annotation not in (int, float):
+        raise UsageError(f"{where} is not a number, so it has no low and high.", "Give its choices = [...].")
+    try:
+        return (Choices if "choices" in table else Range).model_validate(table)
+    except ValidationError as err:
+        raise UsageError(f"{where}: {_problem(err)}.", _SHAPES) from err
 
 
-def _choices(where: str, name: str, values: Any) -> Choices:
-    scalars = isinstance(values, list) and all(isinstance(value, bool | int | float | str) for value in values)
-    if not scalars or len({json.dumps(value) for value in values}) < max(2, len(values)):
-        raise UsageError(f"{where}: [{name}] choices = {values!r} are not two or more different values.", _SHAPES)
-    return Choices(tuple(values))
+def _problem(err: ValidationError) -> str:
+    first = err.errors()[0]
+    key, *within = first["loc"] or ("",)
+    if within:  # an item of choices, which has an error for each type that it could have
+        return f"{key}: {first['input']!r} is no text, number, true or false"
+    match first["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"{key} does not belong there"
+        case "value_error":
+            return str(first["ctx"]["error"])
+        case "tuple_type":
+            return f"{key} = {first['input']!r} is not a list"
+    return f"{key} = {first['input']!r} is not allowed: {_lower(first['msg'])}"
 
 
-def _range(where: str, name: str, low: Any, high: Any, log: Any = False, step: Any = None) -> Range:
-    kind = TrainConfig.model_fields[name].annotation
-    if kind not in (int, float):
-        raise UsageError(f"{where}: {name} is no number, and has no low and high.", "Give its choices = [...].")
-    numbers = [low, high, *([] if step is None else [step])]
-    wrong = [value for value in numbers if not _is_number(value, whole=kind is int)]
-    if wrong:
-        what = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{where}: [{name}] {wrong[0]!r} is not {what}.", _SHAPES)
-    if not low < high:
-        raise UsageError(f"{where}: [{name}] low = {low} is not below high = {high}.", "Swap or correct them.")
-    if not isinstance(log, bool) or (log and (low <= 0 or step is not None)):
-        raise UsageError(
-            f"{where}: [{name}] log = {log!r} does not fit.",
-            "It is true or false; true needs a low above 0, and no step.",
-        )
-    if step is not None and (step <= 0 or abs((high - low) / step - round((high - low) / step)) > 1e-9):
-        raise UsageError(
-            f"{where}: [{name}] step = {step} does not lead from {low} to {high}.",
-            "Take one that divides the range.",
-        )
-    return Range(low, high, kind is int, log, step)
+def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> None:
+    """Check that a recipe with this value is valid."""
+    shown = f"{value:g}" if isinstance(value, float) else repr(value)
+    if is_whole(name) and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        TrainConfig.model_validate({**config.model_dump(), name: value}, strict=True)
+    except ValidationError as err:
+        first = err.errors()[0]
+        message = _lower(str(first.get("ctx", {}).get("error") or first["msg"]))
+        description = TrainConfig.model_fields[name].description
+        raise UsageError(f"{where} = {shown} is not allowed: {message}.", f"{name}: {description}") from err
 
 
-def _is_number(value: Any, *, whole: bool) -> bool:
-    return isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+def _lower(message: str) -> str:
+    return f"{message[0].lower()}{message[1:]}"
 
 
-def _check_values(where: str, name: str, field: Range | Choices, config: TrainConfig) -> None:
-    """Make a recipe of both ends, or of each choice."""
-    for value in (field.low, field.high) if isinstance(field, Range) else field.values:
-        try:
-            made = TrainConfig(**{**config.model_dump(), name: value})
-        except ValidationError as err:
-            first = err.errors()[0]
-            message = str(first.get("ctx", {}).get("error") or first["msg"])
-            raise UsageError(
-                f"{where}: {name} = {value!r} is not allowed: {message[0].lower()}{message[1:]}.",
-                f"{name}: {TrainConfig.model_fields[name].description}",
-            ) from err
-        if getattr(made, name) != value or isinstance(value, bool) != isinstance(getattr(made, name), bool):
-            raise UsageError(f"{where}: {name} = {value!r} is read as {getattr(made, name)!r}.", "Write it so.")
-
-
-def _holds(field: Range | Choices, value: Value) -> bool:
-    if isinstance(field, Choices):
-        return value in field.values
-    if not field.low <= value <= field.high:  # type: ignore[operator]  # a range is of numbers
-        return False
-    steps = 0.0 if field.step is None else (float(value) - field.low) / field.step
-    return abs(steps - round(steps)) < 1e-9
+def _is_multiple(distance: float, step: float) -> bool:
+    return abs(distance / step - round(distance / step)) < 1e-9

@@ -1,4 +1,4 @@
-"""A sweep's memory: an Optuna study in a journal of the data folder, readable after a kill at any moment."""
+"""A sweep's Optuna study: a journal in the data folder that stays readable whenever a process is killed."""
 
 import hashlib
 import json
@@ -18,22 +18,24 @@ from optuna.distributions import (
 )
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import MedianPruner
-from optuna.samplers import TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import ValidationError
 
+from sentiflow.errors import UsageError
 from sentiflow.recipes import TrainConfig
-from sentiflow.sweeps.space import Choices, Range, SearchSpace
+from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 RUN_ID, RETRY_OF, ENDED_AS, REFUSED = "run_id", "retry_of", "ended_as", "refused"  # attributes of a trial
-PARENTS = "parents"  # of the study: MLflow runs that it was tried under, the latest last
+PARENTS = "parents"  # attribute of the study: its MLflow parent runs, the latest last
 
 _NAME = "sweep"
-# Before so many trials are complete a median says little, and the first ones are to show the whole course.
-_COMPLETE_FIRST = 4
+_COMPLETE_FIRST = 4  # trials before any is pruned: the median of fewer says little
+_MAX_ASKED = 100  # times in a row for values that go together
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,9 @@ class Sweep:
     """What the trials of a sweep share.
 
     Attributes:
-        folder: of the study; each beginning has its own.
-        space: what is tried.
+        folder: of the study; every fresh start has its own.
         config: the recipe that is changed.
-        seed: of the search, and of each trial's training: that two trials differ is then the recipe's doing.
+        seed: of the search, and of each trial's training, so that trials differ by their values only.
     """
 
     folder: Path
@@ -59,26 +60,24 @@ class Sweep:
 
 
 def identity(config: TrainConfig, seed: int, **others: str) -> str:
-    """What tells whether an unfinished sweep is the same: all that its trials' results depend on."""
+    """A digest of all that the results of trials depend on: with the same one a sweep can be continued."""
     content = json.dumps([config.model_dump(), seed, sorted(others.items())])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def open_study(sweep: Sweep, place: int = 0) -> Study:
-    """Open the study, or make it.
-
-    Written: the journal, if there is none.
+    """Open the study of a sweep; its journal is made if there is none.
 
     Args:
-        sweep: whose.
-        place: of the trial that will be asked for; with the sweep's seed it seeds the sampler, as one that begins
-            anew in each process would else propose the same again.
+        sweep: whose study.
+        place: of the next trial; together with the sweep's seed it seeds the sampler. Every process makes a new
+            sampler, which would otherwise propose the same values again.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep.folder.mkdir(parents=True, exist_ok=True)
     seed = int.from_bytes(hashlib.sha256(f"{sweep.seed} {place}".encode()).digest()[:4])
     with warnings.catch_warnings():
-        # A trial that others run now counts as a bad one, so that two workers do not try the same.
+        # constant_liar: a running trial counts as a bad one, so that two workers do not try the same values.
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler = TPESampler(seed=seed, constant_liar=True)
     return optuna.create_study(
@@ -86,44 +85,94 @@ def open_study(sweep: Sweep, place: int = 0) -> Study:
         study_name=_NAME,
         load_if_exists=True,
         sampler=sampler,
-        # Median and not Hyperband: a training has a few epochs, which is no budget to divide. A quarter of them is
-        # let be: averaged weights and a cosine rate look bad at first.
+        # Not Hyperband: a training has only a few epochs, too small a budget to divide. The first quarter is never
+        # pruned, because averaged weights and a cosine rate look bad at first.
         pruner=MedianPruner(_COMPLETE_FIRST, max(1, sweep.config.epochs // 4) + 1),
     )
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The space, as Optuna takes it."""
-    return {name: _distribution(field) for name, field in space.fields.items()}
+    """The space as Optuna takes it."""
+    return {name: _distribution(name, field) for name, field in space.fields.items()}
 
 
-def finished(study: Study) -> list[FrozenTrial]:
-    """The trials that came to an end by themselves, pruned ones among them, in their order."""
-    return study.get_trials(deepcopy=False, states=FINISHED)
-
-
-def _distribution(field: Range | Choices) -> BaseDistribution:
+def _distribution(name: str, field: Range | Choices) -> BaseDistribution:
     if isinstance(field, Choices):
-        return CategoricalDistribution(field.values)
-    if field.whole:
+        return CategoricalDistribution(field.choices)
+    if is_whole(name):
         return IntDistribution(int(field.low), int(field.high), log=field.log, step=int(field.step or 1))
     return FloatDistribution(field.low, field.high, log=field.log, step=field.step)
 
 
-class Journal(JournalFileBackend):
-    """Optuna's journal, but that a line which a kill tore off is cut away before another is written.
+def finished(study: Study) -> list[FrozenTrial]:
+    """Complete and pruned trials, in their order."""
+    return study.get_trials(deepcopy=False, states=FINISHED)
 
-    Optuna itself reads past a torn last line, and fails for ever once a line stands behind it.
+
+def places_left(study: Study, trials: int) -> range:
+    """Places of the trials that are still to be run, counted on from those that have begun."""
+    begun = sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+    return range(begun, begun + max(0, trials - len(finished(study))))
+
+
+def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
+    """Ask for values until they make a valid recipe; trials whose values do not are marked as failed.
+
+    Raises:
+        UsageError: a hundred proposals in a row were invalid.
+    """
+    for _ in range(_MAX_ASKED):
+        trial = study.ask(distributions(sweep.space))
+        try:
+            return trial, sweep.recipe(trial.params)
+        except ValidationError as err:
+            why = str(err.errors()[0]["msg"]).removeprefix("Value error, ")
+            trial.set_user_attr(REFUSED, why)
+            study.tell(trial, state=TrialState.FAIL)
+            # The sampler learns nothing from failed trials, and would propose the same again and again.
+            study.sampler = RandomSampler(seed=trial.number)
+    raise UsageError(f"The search space's values do not go together: {why}.", "Leave some of its choices out.")
+
+
+def enqueue_recipe(study: Study, sweep: Sweep) -> None:
+    """Make the unchanged recipe the first trial, if it lies in the space: the best is then at least as good."""
+    if sweep.space.holds(sweep.config):
+        values = sweep.config.model_dump(include=set(sweep.space.fields))
+        study.enqueue_trial(values, skip_if_exists=True)
+
+
+def requeue_unfinished(study: Study) -> None:
+    """Mark running trials as failed, and queue the values of all trials that deserve another attempt."""
+    trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    for trial in trials:
+        if trial.number not in retried and _deserves_retry(trial):
+            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _deserves_retry(trial: FrozenTrial) -> bool:
+    """Whether it was killed, or failed for the first time with values that make a recipe."""
+    if trial.state == TrialState.RUNNING:
+        return True
+    return trial.state == TrialState.FAIL and RETRY_OF not in trial.user_attrs and REFUSED not in trial.user_attrs
+
+
+class Journal(JournalFileBackend):
+    """Optuna's journal file, which also removes an incomplete last line before it appends.
+
+    Optuna reads past such a line, left by a killed process, but fails permanently once another line follows it.
     """
 
     def __init__(self, path: Path) -> None:
-        # It ends with its process; Optuna's own locks would be waited for half a minute after a kill.
+        # A FileLock ends with its process; one of Optuna's own blocks others for 30 s after a kill.
         lock: Any = FileLock(path.with_suffix(".lock"))
         self._path, self._flock = path, lock
         super().__init__(str(path), lock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write lines."""
+        """Append log entries, one line each."""
         with self._flock:
             _cut_torn_line(self._path)
             super().append_logs(logs)

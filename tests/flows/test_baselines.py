@@ -12,10 +12,9 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.baselines import baselines
-from sentiflow.baselines.models import NAMES, Fitted
+from sentiflow.baselines.models import NAMES, FitInput, Fitted
 from sentiflow.baselines.table import TOP
 from sentiflow.data import reviews
-from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.statistics import compare, tango
@@ -48,9 +47,9 @@ def seen() -> Seen:
 def result(measured: World, prefect_server: None, seen: Seen) -> BaselinesResult:
     fit = tasks.fit
 
-    def watched(name: str, training: Reviews, validation: Reviews, *rest: object) -> Fitted:
-        seen[name] = set(training.review_id), set(validation.review_id)
-        return fit(name, training, validation, *rest)  # type: ignore[arg-type]
+    def watched(name: str, given: FitInput) -> Fitted:
+        seen[name] = set(given.training.review_id), set(given.validation.review_id)
+        return fit(name, given)
 
     with pytest.MonkeyPatch.context() as patch:
         measured.enter(patch)

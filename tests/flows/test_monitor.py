@@ -1,4 +1,4 @@
-"""Looks at a real log with a trained version, a real store and a real Prefect server."""
+"""Drift checks of a real log with a trained version, a real store and a real Prefect server."""
 
 import time
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiflow.data import sample
 from sentiflow.errors import UsageError, WorldError
-from sentiflow.monitoring.text_log import SERVED, Entry, TextLog, read_seen
+from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
-from tasks.monitor import watching
+from tasks.monitor import monitoring_run
 from tests.world import Trained, World, copy_world
 
 MODEL = "sample-sentiment"
@@ -49,12 +49,13 @@ def swapped(texts: Sequence[str]) -> list[str]:
 
 
 def log(world: World, texts: Sequence[str]) -> None:
-    entries = [Entry("2026-01-01T00:00:00.000+00:00", SERVED, MODEL, 1, 0.5, text) for text in texts]
+    at = datetime.now(UTC).isoformat()  # tests share a server, which stores events of the same first text once
+    entries = [Entry(at, SERVED, MODEL, 1, 0.5, text) for text in texts]
     TextLog(world.root / "log", 10_000_000).append(entries)
 
 
-def looks(world: World) -> list[str]:
-    """Ids of the runs that looks made, newest first."""
+def monitoring_runs(world: World) -> list[str]:
+    """Ids of the runs of drift checks, newest first."""
     client = connect(world.settings)
     found = client.search_runs(["1"], "tags.kind = 'monitor'", order_by=["attributes.start_time DESC"])
     return [run.info.run_id for run in found]
@@ -88,7 +89,7 @@ def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: Worl
     assert (state.type, state.message) == (
         StateType.COMPLETED, "No drift: the texts are still like the reviews."
     )  # fmt: skip
-    (run_id,) = looks(watched)
+    (run_id,) = monitoring_runs(watched)
     client = connect(watched.settings)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
@@ -102,11 +103,11 @@ def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: Worl
     assert events(run_id) == [[]]
 
 
-def test_swapped_words_end_in_an_event_that_names_model_dataset_and_figures(watched: World) -> None:
+def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(watched: World) -> None:
     log(watched, swapped(held_out(7, 300)))
-    look = monitor("sample")
-    assert "out-of-vocabulary share" in look.drifted
-    (run_id,) = looks(watched)
+    outcome = monitor("sample")
+    assert "out-of-vocabulary share" in outcome.drifted
+    (run_id,) = monitoring_runs(watched)
     ((event,),) = events(run_id)
     assert event["resource"]["prefect.resource.id"] == f"sentiflow.model.{MODEL}"
     payload = event["payload"]
@@ -116,21 +117,21 @@ def test_swapped_words_end_in_an_event_that_names_model_dataset_and_figures(watc
         1,
         300,
     )
-    (figure,) = (each for each in payload["figures"] if each["name"] == "oov")
-    assert figure["drifted"] and figure["psi"] > 0.2 and figure["p"] < 0.001
+    (feature,) = (each for each in payload["features"] if each["name"] == "oov")
+    assert feature["drifted"] and feature["psi"] > 0.2 and feature["p"] < 0.001
     with get_client(sync_client=True) as client:
-        told = [str(artifact.data) for artifact in client.read_artifacts() if artifact.key == "drift"]
-    assert any("| out-of-vocabulary share | 0.0% |" in text and "| yes |" in text for text in told)
+        artifacts = [str(artifact.data) for artifact in client.read_artifacts() if artifact.key == "drift"]
+    assert any("| out-of-vocabulary share | 0.0% |" in text and "| yes |" in text for text in artifacts)
 
 
-def test_a_look_sees_only_what_came_since_the_last_one(watched: World) -> None:
+def test_a_check_reads_only_what_came_since_the_last_one(watched: World) -> None:
     log(watched, swapped(held_out(7, 300)))
     assert monitor("sample").drifted
-    assert "0 new texts tell too little" in monitor("sample").message
+    assert "Only 0 new texts (minimum 200)" in monitor("sample").message
     log(watched, held_out(8, 300))
-    look = monitor("sample")
-    assert (look.texts, look.drifted) == (300, ())
-    assert [len(each) for each in events(*looks(watched))] == [0, 1]
+    outcome = monitor("sample")
+    assert (outcome.texts, outcome.drifted) == (300, ())
+    assert [len(each) for each in events(*monitoring_runs(watched))] == [0, 1]
 
 
 def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
@@ -138,17 +139,17 @@ def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
     log(watched, first)
     log(watched, first)  # the same again are no new ones
     state = monitor("sample", return_state=True)
-    assert state.message == "120 new texts tell too little, 200 are needed: they wait for the next look."
-    assert state.type == StateType.COMPLETED and looks(watched) == []
+    assert state.message == "Only 120 new texts (minimum 200); they are left to the next check."
+    assert state.type == StateType.COMPLETED and monitoring_runs(watched) == []
     log(watched, second)
-    look = monitor("sample")
-    assert (look.texts, look.drifted) == (240, ())
-    (run_id,) = looks(watched)
+    outcome = monitor("sample")
+    assert (outcome.texts, outcome.drifted) == (240, ())
+    (run_id,) = monitoring_runs(watched)
     metrics = connect(watched.settings).get_run(run_id).data.metrics
     assert (metrics["drift/texts"], metrics["drift/repeated"]) == (240, 120)
 
 
-def test_a_look_that_was_killed_after_its_event_is_repeated_and_tells_the_same_event(
+def test_a_check_that_was_killed_after_its_event_is_repeated_and_emits_the_same_event(
     watched: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_arguments: object) -> None:
@@ -156,32 +157,35 @@ def test_a_look_that_was_killed_after_its_event_is_repeated_and_tells_the_same_e
 
     log(watched, swapped(held_out(7, 300)))
     with monkeypatch.context() as patch:
-        patch.setattr(flow_module, "remember", killed)
+        patch.setattr(flow_module, "mark_checked", killed)
         with pytest.raises(KeyboardInterrupt):
             monitor("sample")
-    assert read_seen(watched.root / "log", MODEL) == {}
+    assert len(next(TextLog(watched.root / "log", 10_000_000).unchecked(MODEL))) == 300
     log(watched, swapped(held_out(8, 20)))
     assert monitor("sample").texts == 320
-    assert [len(each) for each in events(*looks(watched))] == [
+    assert [len(each) for each in events(*monitoring_runs(watched))] == [
         0,
         1,
     ]  # the second has the id of the first, and counts for nothing
 
 
-def test_a_run_that_a_killed_look_left_open_is_closed_by_the_next(watched: World) -> None:
+def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(watched: World) -> None:
     client = connect(watched.settings)
-    with watching("sample") as watch:
-        left = client.create_run("1", tags={"kind": "monitor", "monitor.lock": watch.lock}).info.run_id
-    (watch.work).mkdir()
-    (watch.work / "texts.parquet").touch()
+    with monitoring_run("sample") as check:
+        left = client.create_run("1", tags={"kind": "monitor", "monitor.lock": check.lock}).info.run_id
+    check.work.mkdir()
+    (check.work / "texts.parquet").touch()
     log(watched, held_out(7, 300))
     monitor("sample")
     assert client.get_run(left).info.status == "KILLED"
-    assert not watch.work.exists()
+    assert not check.work.exists()
 
 
-def test_two_looks_at_a_model_never_overlap(watched: World) -> None:
-    with watching("sample"), pytest.raises(WorldError, match="Another look at sample-sentiment is running"):
+def test_two_checks_of_a_model_never_overlap(watched: World) -> None:
+    with (
+        monitoring_run("sample"),
+        pytest.raises(WorldError, match="Another drift check of sample-sentiment is running"),
+    ):
         monitor("sample")
 
 
@@ -190,7 +194,7 @@ def listed(world: World) -> list[RunRecord]:
     return select(open_store(world.settings).runs(), Query(), datetime.now(UTC))
 
 
-def test_a_look_is_no_training(watched: World) -> None:
+def test_a_monitoring_run_is_no_training(watched: World) -> None:
     before = listed(watched)
     log(watched, held_out(7, 300))
     monitor("sample")
@@ -202,7 +206,7 @@ def test_reviews_that_are_gone_are_made_again(watched: World) -> None:
     for path in (watched.root / "data" / "datasets").rglob("*.parquet"):
         path.unlink()
     log(watched, held_out(7, 300))
-    assert monitor("sample").told is not None
+    assert monitor("sample").result is not None
 
 
 def test_without_a_log_the_flow_says_what_is_missing(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +216,7 @@ def test_without_a_log_the_flow_says_what_is_missing(watched: World, monkeypatch
 
 
 def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
-    """The whole way as a user goes it: score, then look."""
+    """The whole way as a user goes it: score, then check."""
     table = watched.root / "reviews.csv"
     pd.DataFrame({"text": [f"{text} ¡Qué película tan rara, señor!" for text in held_out(7, 250)]}).to_csv(table)
     folder = str(watched.root / "log")
@@ -220,5 +224,5 @@ def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
     assert done.returncode == 0, done.stderr
     done = watched.run("monitor", SENTIFLOW_TEXT_LOG=folder)
     assert done.returncode == 0, done.stderr
-    assert "250 texts of late against the reviews" in done.stdout
-    assert "Drift: out-of-vocabulary share" in done.stdout and "Prefect was told" in done.stdout
+    assert "250 recent texts against the reviews" in done.stdout
+    assert "Drift: out-of-vocabulary share" in done.stdout and "The event was sent to Prefect" in done.stdout

@@ -1,4 +1,4 @@
-"""The whole chain, with a server that runs triggers: drifted texts, a look, its event, a training, the gate."""
+"""The whole chain, with a server that runs triggers: drifted texts, a check, its event, a training, the gate."""
 
 import subprocess
 import time

@@ -14,8 +14,8 @@ from sentiflow.errors import UsageError, WorldError
 from sentiflow.recipes import load_recipe
 from sentiflow.sweeps.results import by_loss
 from sentiflow.tracking.client import connect
+from sentiflow.tracking.sweeps import SweepResult
 from tasks import trials
-from tasks.sweep import SweepResult
 from tests.store import PNG
 from tests.world import World, make_world
 
@@ -108,7 +108,7 @@ def test_the_parent_tells_the_whole(result: SweepResult, client: MlflowClient, t
     assert parent.data.metrics["trials/complete"] + parent.data.metrics["trials/pruned"] == 4
     told = parent.data.tags["mlflow.note.content"]
     assert not result.importance and not [name for name in parent.data.metrics if name.startswith("importance/")]
-    assert "what mattered: told from 10 complete trials on; 4 are" in told
+    assert "what mattered: needs 10 complete trials; there are 4" in told
     files = Path(client.download_artifacts(result.run_id, "", str(tmp_path)))
     for name in ("history", "parallel_coordinates"):
         assert (files / "plots" / f"{name}.png").read_bytes().startswith(PNG)

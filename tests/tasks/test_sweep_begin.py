@@ -15,10 +15,11 @@ from sentiflow.sweeps.space import Range, SearchSpace
 from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, distributions, open_study
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.results import RunContext
-from tasks.sweep import begin, end
+from sentiflow.tracking.sweeps import end_sweep
+from tasks.sweep import begin
 from tests.world import World
 
-SPACE = SearchSpace({"dropout": Range(0.0, 0.6, whole=False)})
+SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_the_end_of_one_leaves_a_later_beginning_alone(client: MlflowClient, wor
     first, old = begun(client)
     client.set_terminated(first.run_id, "FINISHED")
     _, new = begun(client)
-    end(old)
+    end_sweep(old)
     assert new.folder.exists()
-    end(new)
+    end_sweep(new)
     assert not list((world.root / "data" / "sweeps" / "sample-sentiment").iterdir())

@@ -6,14 +6,14 @@ import pytest
 from sentiflow.data.reviews import Reviews
 from sentiflow.recipes import TrainConfig
 
-# ids 4 to 11: eight words, the first two of which tell the label
+# ids 4 to 11: eight words, the first two of which give the label
 CONFIG = TrainConfig(
     recipe="tiny", vocabulary_size=12, sequence_length=6, embedding_size=3, units=4, epochs=2, batch_size=8
 )
 
 
-def told_reviews(n: int, seed: int, split: str = "train") -> Reviews:
-    """Reviews of 2 to 8 ids whose label is told by one word: 4 in positive ones, 5 in negative ones."""
+def generated_reviews(n: int, seed: int, split: str = "train") -> Reviews:
+    """Reviews of 2 to 8 ids whose label follows from one word: 4 in positive ones, 5 in negative ones."""
     rng = np.random.default_rng(seed)
     label = rng.permutation(np.arange(n) % 2).astype(np.int8)
     tokens = [

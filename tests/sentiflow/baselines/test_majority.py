@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sentiflow.baselines import fit
+from sentiflow.baselines.models import FitInput
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.recipes import TrainConfig
@@ -17,7 +18,7 @@ def labelled(*labels: int) -> Reviews:
 
 
 def test_every_review_is_scored_with_the_share_of_the_positive_ones(config: TrainConfig) -> None:
-    fitted = fit("majority", labelled(1, 1, 0, 1), labelled(1, 0), config, 0)
+    fitted = fit("majority", FitInput(labelled(1, 1, 0, 1), labelled(1, 0), config, 0))
     assert fitted.score(labelled(0, 0, 1)).tolist() == [0.75] * 3
     assert fitted.parameters == 1
     # worked out by hand: one right at 0.75, one wrong
@@ -27,7 +28,7 @@ def test_every_review_is_scored_with_the_share_of_the_positive_ones(config: Trai
 
 
 def test_with_more_negative_reviews_all_are_labelled_negative(config: TrainConfig) -> None:
-    fitted = fit("majority", labelled(1, 0, 0, 0, 0), labelled(0, 0, 1, 0), config, 0)
+    fitted = fit("majority", FitInput(labelled(1, 0, 0, 0, 0), labelled(0, 0, 1, 0), config, 0))
     assert fitted.score(labelled(1)).tolist() == [0.2]
     assert fitted.val_accuracy == 0.75
 
@@ -36,7 +37,8 @@ def test_validation_labels_have_no_say(config: TrainConfig) -> None:
     held_back = labelled(1, 1, 1)
     flipped = replace(held_back, label=1 - held_back.label)
     shares = {
-        fit("majority", labelled(1, 0, 0), part, config, 0).score(held_back)[0] for part in (held_back, flipped)
+        fit("majority", FitInput(labelled(1, 0, 0), part, config, 0)).score(held_back)[0]
+        for part in (held_back, flipped)
     }
     assert shares == {1 / 3}
 
@@ -50,4 +52,4 @@ def test_parts_that_nothing_can_be_learnt_from_are_refused(
     name: str, training: Reviews, validation: Reviews, config: TrainConfig
 ) -> None:
     with pytest.raises(UsageError, match="training reviews of both labels"):
-        fit(name, training, validation, config, 0)
+        fit(name, FitInput(training, validation, config, 0))

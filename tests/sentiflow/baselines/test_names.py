@@ -1,6 +1,6 @@
 import pytest
 
-from sentiflow.baselines.models import ABOUT, EFFORTS, NAMES, choose, parameters_of
+from sentiflow.baselines.models import ABOUT, NAMES, TRAINING_PARAMS, choose, parameters_of
 from sentiflow.errors import UsageError
 from sentiflow.recipes import TUNED, TUTORIAL
 
@@ -20,7 +20,8 @@ def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
 
 def test_a_recipe_of_few_epochs_lowers_those_of_the_networks_and_one_of_many_does_not_raise_them() -> None:
     assert parameters_of("gru", TUTORIAL.model_copy(update={"epochs": 1}), 0)["epochs"] == 1
-    assert parameters_of("gru", TUNED.model_copy(update={"epochs": 999}), 0)["epochs"] == EFFORTS["gru"].epochs
+    many = TUNED.model_copy(update={"epochs": 999})
+    assert parameters_of("gru", many, 0)["epochs"] == TRAINING_PARAMS["gru"].epochs
 
 
 def test_what_has_no_epochs_logs_no_settings_of_a_training() -> None:

@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 
 from sentiflow.baselines import fit, networks
+from sentiflow.baselines.models import FitInput
 from sentiflow.baselines.networks import build
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network.history import Epoch
 from sentiflow.recipes import TUNED, TrainConfig
 
-from .conftest import CONFIG, told_reviews
+from .conftest import CONFIG, generated_reviews
 
-LEARNT, HELD_BACK, OTHERS = told_reviews(64, 1), told_reviews(24, 2), told_reviews(20, 3)
+LEARNT, HELD_BACK, OTHERS = generated_reviews(64, 1), generated_reviews(24, 2), generated_reviews(20, 3)
 NETWORKS = ("embeddings", "gru", "lstm")
 
 
@@ -62,10 +63,10 @@ def test_order_matters_to_what_remembers_it_and_not_to_a_mean(name: str) -> None
 
 
 def trained(name: str, seed: int) -> list[float]:
-    told: list[Epoch] = []
+    epochs: list[Epoch] = []
     config = CONFIG.model_copy(update={"epochs": 1})
-    fitted = fit(name, LEARNT, HELD_BACK, config, seed, told.append)
-    assert tuple(told) == fitted.history
+    fitted = fit(name, FitInput(LEARNT, HELD_BACK, config, seed, epochs.append))
+    assert tuple(epochs) == fitted.history
     return fitted.score(OTHERS).tolist()
 
 
@@ -83,14 +84,14 @@ def test_another_seed_gives_other_first_weights_and_another_order(name: str) -> 
     assert len(kernels) >= 3
     assert all(np.array_equal(weights[0][i], weights[1][i]) for i in kernels)
     assert not any(np.array_equal(weights[0][i], weights[2][i]) for i in kernels)
-    orders = [np.concatenate(networks._mixed(LEARNT, CONFIG, 8, seed)()).tolist() for seed in (5, 5, 6)]
+    orders = [np.concatenate(networks._shuffled(LEARNT, CONFIG, 8, seed)()).tolist() for seed in (5, 5, 6)]
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_a_word_that_tells_the_label_is_learnt() -> None:
-    many = told_reviews(2_000, 4)
+def test_a_word_that_gives_the_label_is_learned() -> None:
+    many = generated_reviews(2_000, 4)
     config = CONFIG.model_copy(update={"epochs": 12, "embedding_size": 8, "units": 16})
-    fitted = fit("embeddings", many, HELD_BACK, config, 1)
+    fitted = fit("embeddings", FitInput(many, HELD_BACK, config, 1))
     assert ((fitted.score(OTHERS) > 0.5) == OTHERS.label).mean() > 0.9
 
 
@@ -98,7 +99,7 @@ def test_the_epoch_of_the_lowest_validation_loss_is_what_scores() -> None:
     """Turned labels: what is learnt makes the held back reviews worse, and the first epoch is the best."""
     turned = Reviews(HELD_BACK.review_id, HELD_BACK.split, (1 - HELD_BACK.label).astype(np.int8), HELD_BACK.tokens)
     config = CONFIG.model_copy(update={"epochs": 12})
-    fitted = fit("embeddings", told_reviews(2_000, 4), turned, config, 1)
+    fitted = fit("embeddings", FitInput(generated_reviews(2_000, 4), turned, config, 1))
     losses = [epoch.val_loss for epoch in fitted.history]
     assert fitted.val_loss == min(losses) < losses[-1]
     scores = fitted.score(turned)
@@ -107,8 +108,8 @@ def test_the_epoch_of_the_lowest_validation_loss_is_what_scores() -> None:
 
 
 def test_batches_hold_each_review_once_and_little_padding() -> None:
-    reviews = told_reviews(100, 9)
-    plan = networks._mixed(reviews, CONFIG, 8, 0)
+    reviews = generated_reviews(100, 9)
+    plan = networks._shuffled(reviews, CONFIG, 8, 0)
     first, second = plan(), plan()
     for batches in (first, second):
         assert sorted(np.concatenate(batches).tolist()) == list(range(100))
@@ -127,4 +128,4 @@ def test_a_loss_that_is_no_number_ends_in_an_error_that_says_what_to_do(monkeypa
 
     monkeypatch.setattr(networks, "build", broken)
     with pytest.raises(UsageError, match=r"embeddings diverged in epoch 1\.\nLeave it out"):
-        fit("embeddings", LEARNT, HELD_BACK, CONFIG, 0)
+        fit("embeddings", FitInput(LEARNT, HELD_BACK, CONFIG, 0))

@@ -9,13 +9,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.models import STRENGTHS, counts
+from sentiflow.baselines.models import STRENGTHS, FitInput, counts
 from sentiflow.data.reviews import Reviews
 from sentiflow.recipes import TrainConfig
 
-from .conftest import told_reviews
+from .conftest import generated_reviews
 
-LEARNT, HELD_BACK, OTHERS = told_reviews(60, 1), told_reviews(30, 2), told_reviews(20, 3)
+LEARNT, HELD_BACK, OTHERS = generated_reviews(60, 1), generated_reviews(30, 2), generated_reviews(20, 3)
 
 
 def blurred(reviews: Reviews) -> Reviews:
@@ -49,7 +49,7 @@ def test_scores_are_those_of_another_way_to_the_same_model(config: TrainConfig) 
         scores = model.predict_proba(vectoriser.transform(as_text(held_back)))[:, 1]
         losses[strength] = -np.log(np.where(held_back.label == 1, scores, 1 - scores)).mean(), model
     expected, best = min(losses.values(), key=lambda one: one[0])
-    fitted = fit("tfidf", learnt, held_back, config, 0)
+    fitted = fit("tfidf", FitInput(learnt, held_back, config, 0))
     assert losses[fitted.found["C"]][1] is best
     assert fitted.val_loss == pytest.approx(expected, abs=1e-6)
     others = best.predict_proba(vectoriser.transform(as_text(OTHERS)))[:, 1]
@@ -60,7 +60,7 @@ def test_a_review_by_hand(config: TrainConfig) -> None:
     """Two words, one review of each label: the weights of both mirror each other, and a review of both is even."""
     tokens = [np.array([1, 4], np.int32), np.array([1, 5], np.int32)]
     reviews = Reviews(np.array(["a", "b"]), np.full(2, "train"), np.array([1, 0], np.int8), tokens)
-    fitted = fit("tfidf", reviews, reviews, config, 0)
+    fitted = fit("tfidf", FitInput(reviews, reviews, config, 0))
     both = replace(reviews, tokens=[np.array([1, 4, 5], np.int32), np.array([1, 4, 4, 4, 4], np.int32)])
     even, positive = fitted.score(both)
     assert even == pytest.approx(0.5, abs=1e-4)
@@ -71,19 +71,19 @@ def test_a_review_by_hand(config: TrainConfig) -> None:
 
 
 def test_a_weight_a_word_of_the_vocabulary_and_one_more(config: TrainConfig) -> None:
-    assert fit("tfidf", LEARNT, HELD_BACK, config, 0).parameters == 8 + 1
+    assert fit("tfidf", FitInput(LEARNT, HELD_BACK, config, 0)).parameters == 8 + 1
 
 
 def test_validation_reviews_choose_and_are_not_learnt_from(config: TrainConfig) -> None:
     """Whatever they are, the model is one of the five that the training reviews give."""
     strengths = {}
     for held_back in (HELD_BACK, blurred(HELD_BACK), replace(HELD_BACK, label=1 - HELD_BACK.label)):
-        fitted = fit("tfidf", LEARNT, held_back, config, 0)
+        fitted = fit("tfidf", FitInput(LEARNT, held_back, config, 0))
         scores = fitted.score(OTHERS).tolist()
         assert strengths.setdefault(fitted.found["C"], scores) == scores
     assert len(strengths) > 1
 
 
 def test_a_vocabulary_without_words_is_no_error(config: TrainConfig) -> None:
-    fitted = fit("tfidf", LEARNT, HELD_BACK, config.model_copy(update={"vocabulary_size": 4}), 0)
+    fitted = fit("tfidf", FitInput(LEARNT, HELD_BACK, config.model_copy(update={"vocabulary_size": 4}), 0))
     assert fitted.score(OTHERS) == pytest.approx([0.5] * 20)

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.batch import job as module
 from sentiflow.batch.job import Request, Scored, score_input
 from sentiflow.errors import UsageError, WorldError
-from sentiflow.monitoring.text_log import Entry, unread
+from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.progress import Advance
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking.client import connect
@@ -241,8 +241,7 @@ def test_every_kind_of_input_scores_as_mlflow_does(
 
 
 def logged(folder: Path) -> list[Entry]:
-    with unread(folder, "imdb-sentiment", {}) as found:
-        return list(found.entries())
+    return [entry for batch in TextLog(folder, 10_000_000).unchecked("imdb-sentiment") for entry in batch]
 
 
 def test_an_even_sample_of_what_is_scored_goes_to_the_text_log(

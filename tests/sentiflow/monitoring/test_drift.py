@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from sentiflow.monitoring.drift import Limits, chance, compare, edges, holm, psi, surprise
+from sentiflow.monitoring.drift import DriftLimits, bin_edges, compare, holm, ks_p_value, psi, surprise
 
 TEN = np.arange(1.0, 11.0)
-LIMITS = Limits(psi=0.2, alpha=0.001)
+LIMITS = DriftLimits(psi=0.2, alpha=0.001)
 
 
 def alike(seed: int, n: int) -> dict[str, np.ndarray]:
@@ -50,19 +50,19 @@ def test_a_reference_of_one_value_tells_it_from_all_others() -> None:
 
 
 def test_no_more_bins_than_values() -> None:
-    assert edges(np.array([0.0, 1.0])).tolist() == [np.nextafter(0, -1), 0, np.nextafter(1, 0), 1]
+    assert bin_edges(np.array([0.0, 1.0])).tolist() == [np.nextafter(0, -1), 0, np.nextafter(1, 0), 1]
 
 
-def test_the_chance_is_that_of_the_largest_gap_between_the_distributions() -> None:
+def test_the_p_value_is_that_of_the_largest_gap_between_the_distributions() -> None:
     # 0 to 999 against 100 to 1,099: the gap is 0.1 everywhere in between; Kolmogorov's series for n = 500.
     before, now = np.arange(1_000.0), np.arange(100.0, 1_100.0)
     t = 0.1 * math.sqrt(500)
     series = 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * t * t) for k in (1, 2, 3))
-    assert chance(before, now) == pytest.approx(series, rel=0.1)
-    assert chance(before, before) == 1
+    assert ks_p_value(before, now) == pytest.approx(series, rel=0.1)
+    assert ks_p_value(before, before) == 1
 
 
-def test_chances_are_corrected_for_how_many_there_are() -> None:
+def test_p_values_are_corrected_for_how_many_there_are() -> None:
     # The smallest times 3, the next times 2, and none below one before it.
     assert holm({"a": 0.01, "b": 0.3, "c": 0.012}) == pytest.approx({"a": 0.03, "b": 0.3, "c": 0.03})
     assert holm({"a": 0.9, "b": 0.8, "c": 0.7}) == {"a": 1, "b": 1, "c": 1}
@@ -73,17 +73,17 @@ def test_both_limits_must_be_passed() -> None:
     far = {name: values[:25] for name, values in alike(1, 25).items()} | {"score": np.full(25, 0.5)}
     (score,) = (each for each in compare(before, far, LIMITS) if each.name == "score")
     assert score.psi >= 0.2 and score.p < 0.001 and score.drifted
-    (score,) = (each for each in compare(before, far, Limits(psi=100, alpha=0.001)) if each.name == "score")
+    (score,) = (each for each in compare(before, far, DriftLimits(psi=100, alpha=0.001)) if each.name == "score")
     assert not score.drifted
-    (score,) = (each for each in compare(before, far, Limits(psi=0.2, alpha=1e-300)) if each.name == "score")
+    (score,) = (each for each in compare(before, far, DriftLimits(psi=0.2, alpha=1e-300)) if each.name == "score")
     assert not score.drifted
 
 
 @pytest.mark.parametrize("n", [20, 200, 5_000])
-def test_texts_of_the_same_kind_alarm_in_none_of_50_looks(n: int) -> None:
+def test_texts_of_the_same_kind_alarm_in_none_of_50_checks(n: int) -> None:
     before = alike(1_000, 20_000)
-    looks = [compare(before, alike(seed, n), LIMITS) for seed in range(50)]
-    assert sum(figure.drifted for look in looks for figure in look) == 0
+    checks = [compare(before, alike(seed, n), LIMITS) for seed in range(50)]
+    assert sum(feature.drifted for check in checks for feature in check) == 0
 
 
 def test_a_value_is_the_more_surprising_the_farther_out_it_lies() -> None:

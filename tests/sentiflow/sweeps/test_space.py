@@ -21,9 +21,9 @@ def test_a_file_gives_ranges_and_choices_in_its_order(tmp_path: Path) -> None:
         "[mask_zero]\nchoices = [true, false]\n",
     )
     assert list(space.fields.items()) == [
-        ("units", Range(8, 32, whole=True, step=8)),
-        ("learning_rate", Range(1e-4, 0.01, whole=False, log=True)),
-        ("mask_zero", Choices((True, False))),
+        ("units", Range(low=8, high=32, step=8)),
+        ("learning_rate", Range(low=1e-4, high=0.01, log=True)),
+        ("mask_zero", Choices(choices=(True, False))),
     ]
 
 
@@ -49,35 +49,43 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "names no field"),
-        ("[unit]\nlow = 1\nhigh = 2", "unknown field 'unit'; did you mean 'units'"),
+        ("[unit]\nlow = 1\nhigh = 2", "unit is no field of a recipe; did you mean 'units'"),
         (
             "[units]\nlow = 8\nhigh = 2000",
             "units = 2000 is not allowed: input should be less than or equal to 1024",
         ),
         ("[units]\nlow = 8\nhigh = 20\nstep = 5", "step = 5 does not lead from 8 to 20"),
         ("[units]\nlow = 20\nhigh = 8", "low = 20 is not below high = 8"),
-        ("[units]\nlow = 1.5\nhigh = 3", "1.5 is not a whole number"),
-        ("[units]\nlow = true\nhigh = 3", "True is not a whole number"),
-        ("[units]\nlow = 3", r"\[units\] has low"),
-        ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", r"\[units\] has low, high, choices"),
-        ("units = 3", "units = 3 is no range"),
-        ("[units]\nchoices = [8, 8]", "not two or more different values"),
-        ('[units]\nchoices = ["8", "16"]', "units = '8' is read as 8"),
-        ("[mask_zero]\nlow = 0\nhigh = 1", "mask_zero is no number"),
+        (
+            "[units]\nlow = 1.5\nhigh = 3",
+            r"space\.toml: units = 1.5 is not allowed: input should be a valid integer",
+        ),
+        ("[units]\nlow = true\nhigh = 3", "units: low = True is not allowed: input should be a valid number"),
+        ("[units]\nlow = 3", "units: high is missing"),
+        ("[units]\nlow = 3\nhigh = 9\nsteps = 3", "units: steps does not belong there"),
+        ("[units]\nlow = 8\nhigh = 11\nstep = 1.5", "units = 9.5 is not allowed"),
+        ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", "units: low does not belong there"),
+        ("units = 3", "units = 3 is not a table"),
+        ("[units]\nchoices = [8, 8]", r"units: choices = \[8, 8\] are not two or more different values"),
+        ("[units]\nchoices = [8]", r"units: choices = \[8\] are not two or more different values"),
+        ("[units]\nchoices = 8", "units: choices = 8 is not a list"),
+        ("[units]\nchoices = [8, [9]]", r"units: choices: \[9\] is no text, number, true or false"),
+        ('[units]\nchoices = ["8", "16"]', "units = '8' is not allowed: input should be a valid integer"),
+        ("[mask_zero]\nlow = 0\nhigh = 1", "mask_zero is not a number"),
         ('[optimizer]\nchoices = ["adam", "foo"]', "optimizer = 'foo' is not allowed"),
-        ("[learning_rate]\nlow = 0\nhigh = 1\nlog = true", "log = True does not fit"),
-        ("[learning_rate]\nlow = 0.1\nhigh = nan", "low = 0.1 is not below high = nan"),
+        ("[learning_rate]\nlow = 0\nhigh = 1\nlog = true", "log = true needs a low above 0, and no step"),
+        ("[learning_rate]\nlow = 0.1\nhigh = nan", "high = nan is not allowed: input should be a finite number"),
         ('[recipe]\nchoices = ["a", "b"]', "recipe cannot be searched"),
         ("[validation_fraction]\nlow = 0.1\nhigh = 0.3", "validation_fraction cannot be searched"),
         ('[backend]\nchoices = ["numba", "keras"]', "backend = 'keras' has no word_dropout"),
         ("[units", "is not valid TOML"),
     ],
 )
-def test_what_cannot_be_searched_is_told_with_what_came(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_what_cannot_be_searched_is_refused_with_its_reason(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         space_of(tmp_path, text)
 
 

@@ -11,10 +11,9 @@ from optuna.trial import TrialState
 
 from sentiflow.recipes import TUNED
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, load_space
-from sentiflow.sweeps.study import REFUSED, Journal, Sweep, distributions, finished, identity, open_study
-from tasks.trials import ask
+from sentiflow.sweeps.study import REFUSED, Journal, Sweep, ask, distributions, finished, identity, open_study
 
-SPACE = SearchSpace({"dropout": Range(0.0, 0.6, whole=False)})
+SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def test_the_first_four_are_never_stopped(sweep: Sweep) -> None:
 
 
 def test_values_that_do_not_go_together_are_asked_for_again_and_never_tried(tmp_path: Path) -> None:
-    fields = {"mask_zero": Choices((True, False)), "pooling": Choices(("last", "mean"))}
+    fields = {"mask_zero": Choices(choices=(True, False)), "pooling": Choices(choices=("last", "mean"))}
     sweep = Sweep(tmp_path / "study", SearchSpace(fields), TUNED, 0)
     study = open_study(sweep)
     for _ in range(12):

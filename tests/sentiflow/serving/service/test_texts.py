@@ -1,5 +1,7 @@
 """Tests of the texts that the service keeps for monitoring."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -7,7 +9,8 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentiflow.monitoring.text_log import Entry, TextLog, unread
+from sentiflow.monitoring import text_log
+from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.serving.service import text_log as keeping
 from sentiflow.serving.service.middleware import Metrics
 from sentiflow.serving.service.text_log import Keeper
@@ -20,8 +23,7 @@ VERSION = Version(MODEL, 7, CHAMPION)
 
 
 def kept(folder: Path) -> list[Entry]:
-    with unread(folder, MODEL, {}) as found:
-        return list(found.entries())
+    return [entry for batch in TextLog(folder, 100_000).unchecked(MODEL) for entry in batch]
 
 
 def figures(http: httpx.Client) -> tuple[float, float]:
@@ -91,6 +93,26 @@ def test_a_log_that_can_be_written_again_is_told_and_goes_on(
     assert [(entry.text, entry.score) for entry in kept(blocked)] == [("kept", 0.25), ("kept, too", 0.75)]
     assert b"sentiflow_texts_kept_total 2.0" in generate_latest(metrics.registry)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_log_that_another_process_locks_costs_texts_and_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(text_log, "_TIMEOUT", 0.1)
+    metrics, log = Metrics(), TextLog(tmp_path, 100_000)
+    log.append([Entry("", text_log.SERVED, MODEL, 7, 0.5, "earlier")])
+    with closing(sqlite3.connect(log.file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        keeper = Keeper(log, metrics)
+        keeper.start()
+        keeper.keep(VERSION, ["lost"], [0.5])
+        until(lambda: b"sentiflow_texts_not_kept_total 1.0" in metrics.render())
+    keeper.keep(VERSION, ["kept"], [0.5])
+    keeper.close()
+    assert [entry.text for entry in kept(tmp_path)] == ["earlier", "kept"]
+    assert [record.message for record in caplog.records][:1] == [
+        f"Texts are answered, but not kept for monitoring: {log.file}: database is locked"
+    ]
 
 
 def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(

@@ -6,10 +6,16 @@ import pytest
 from sentiflow.data import sample, table
 from sentiflow.data.reviews import Reviews
 from sentiflow.monitoring import drift
-from sentiflow.monitoring.drift import UNKNOWN, Limits, most_unusual, of_reviews, of_texts
+from sentiflow.monitoring.drift import (
+    UNKNOWN,
+    DriftLimits,
+    features_of_reviews,
+    features_of_texts,
+    most_unusual,
+)
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 
-LIMITS = Limits(psi=0.2, alpha=0.001)  # the settings' own
+LIMITS = DriftLimits(psi=0.2, alpha=0.001)  # the settings' own
 
 
 def scorer_of(vocabulary: Vocabulary, size: int) -> TextScorer:
@@ -43,42 +49,42 @@ def built_in() -> tuple[Reviews, TextScorer]:
 
 def test_rare_and_unknown_words_are_out_of_the_vocabulary_of_a_text() -> None:
     scorer = scorer_of(Vocabulary(("the", "film", "dull")), 6)  # ids 4 and 5 are read as themselves
-    figures = of_texts(["The dull film: zyzzyva!", "the film", "", "?!"], scorer)
-    assert figures["oov"].tolist() == [0.5, 0, 0, 0]
-    assert figures[UNKNOWN].tolist() == [0.25, 0, 0, 0]
-    assert figures["length"].tolist() == [4, 2, 0, 0]
-    assert figures["score"].tolist() == scorer.score(["The dull film: zyzzyva!", "the film", "", "?!"]).tolist()
+    features = features_of_texts(["The dull film: zyzzyva!", "the film", "", "?!"], scorer)
+    assert features["oov"].tolist() == [0.5, 0, 0, 0]
+    assert features[UNKNOWN].tolist() == [0.25, 0, 0, 0]
+    assert features["length"].tolist() == [4, 2, 0, 0]
+    assert features["score"].tolist() == scorer.score(["The dull film: zyzzyva!", "the film", "", "?!"]).tolist()
 
 
 def test_a_training_review_is_measured_as_if_it_were_new() -> None:
     # the: in all; film: in two; dull: twice, but in one review; grim: rare, in two.
     scorer = scorer_of(Vocabulary(("the", "film", "dull", "grim")), 7)
     tokens = [[1, 4, 5], [1, 4, 6, 6, 5], [1, 4, 7], [1, 7, 4, 4, 4], [1, 5, 5]]
-    figures = of_reviews(reviews_of(tokens, ["train"] * 4 + ["test"]), scorer)
-    assert figures["oov"].tolist() == [0, 0.5, 0.5, 0.25]
-    assert figures[UNKNOWN].tolist() == [0, 0.5, 0, 0]
-    assert figures["length"].tolist() == [2, 4, 2, 4]
+    features = features_of_reviews(reviews_of(tokens, ["train"] * 4 + ["test"]), scorer)
+    assert features["oov"].tolist() == [0, 0.5, 0.5, 0.25]
+    assert features[UNKNOWN].tolist() == [0, 0.5, 0, 0]
+    assert features["length"].tolist() == [2, 4, 2, 4]
 
 
 def test_the_reference_of_the_score_is_that_of_reviews_that_nobody_trained_on() -> None:
     scorer = scorer_of(Vocabulary(("the", "film")), 6)
     content = reviews_of([[1, 4, 5], [1, 5], [1, 4, 4, 5, 5]], ["train", "test", "test"])
-    assert of_reviews(content, scorer)["score"] == pytest.approx(
+    assert features_of_reviews(content, scorer)["score"] == pytest.approx(
         scorer.score(["film", "the the film film"]), abs=1e-12
     )
 
 
-def test_leaving_each_review_out_of_the_vocabulary_gives_the_same_figures() -> None:
+def test_leaving_each_review_out_of_the_vocabulary_gives_the_same_features() -> None:
     """The second route: for each review a vocabulary of the others alone."""
     texts = held_out(5, 60)
     vocabulary = Vocabulary.from_texts(texts)
     tokens = [vocabulary.encode(text) for text in texts]
     content = reviews_of([*tokens, tokens[0]], ["train"] * len(tokens) + ["test"])
-    reference = of_reviews(content, scorer_of(vocabulary, 1_000))
+    reference = features_of_reviews(content, scorer_of(vocabulary, 1_000))
     assert reference[UNKNOWN].max() > 0
     for k, text in enumerate(texts):
         others = Vocabulary.from_texts(texts[:k] + texts[k + 1 :])
-        alone = of_texts([text], scorer_of(others, 1_000))
+        alone = features_of_texts([text], scorer_of(others, 1_000))
         for name in ("oov", "length", UNKNOWN):
             assert reference[name][k] == alone[name][0], (name, k)
 
@@ -88,8 +94,10 @@ def test_held_out_reviews_of_the_sample_are_no_drift(
     built_in: tuple[Reviews, TextScorer], seed: int, n: int
 ) -> None:
     content, scorer = built_in
-    compared = drift.compare(of_reviews(content, scorer), of_texts(held_out(seed, n), scorer), LIMITS)
-    assert [figure.name for figure in compared if figure.drifted] == []
+    compared = drift.compare(
+        features_of_reviews(content, scorer), features_of_texts(held_out(seed, n), scorer), LIMITS
+    )
+    assert [feature.name for feature in compared if feature.drifted] == []
 
 
 def test_a_swapped_vocabulary_is_a_drift_of_the_vocabulary_and_not_of_the_length(
@@ -97,8 +105,8 @@ def test_a_swapped_vocabulary_is_a_drift_of_the_vocabulary_and_not_of_the_length
 ) -> None:
     content, scorer = built_in
     swapped = [text.replace("the ", "le ").replace("was ", "fut ") for text in held_out(7, 200)]
-    compared = drift.compare(of_reviews(content, scorer), of_texts(swapped, scorer), LIMITS)
-    found = {figure.name: figure.drifted for figure in compared}
+    compared = drift.compare(features_of_reviews(content, scorer), features_of_texts(swapped, scorer), LIMITS)
+    found = {feature.name: feature.drifted for feature in compared}
     assert found["oov"] and not found["length"]
 
 
@@ -107,8 +115,8 @@ def test_shortened_texts_are_a_drift_of_the_length_and_not_of_the_vocabulary(
 ) -> None:
     content, scorer = built_in
     short = [" ".join(text.split()[:10]) for text in held_out(7, 200)]
-    compared = drift.compare(of_reviews(content, scorer), of_texts(short, scorer), LIMITS)
-    found = {figure.name: figure.drifted for figure in compared}
+    compared = drift.compare(features_of_reviews(content, scorer), features_of_texts(short, scorer), LIMITS)
+    found = {feature.name: feature.drifted for feature in compared}
     assert found["length"] and not found["oov"]
 
 
@@ -118,19 +126,19 @@ def test_held_out_imdb_reviews_are_no_drift(imdb: tuple[Reviews, Vocabulary]) ->
     chosen = np.random.default_rng(1).permutation(np.flatnonzero(content.split == "test"))[:2_000]
     split = content.split.copy()
     split[chosen] = ""  # and so they are no part of the reference
-    reference = of_reviews(Reviews(content.review_id, split, content.label, content.tokens), scorer)
+    reference = features_of_reviews(Reviews(content.review_id, split, content.label, content.tokens), scorer)
     assert len(reference["score"]) == 23_000
     for n in (200, 2_000):
         texts = [vocabulary.decode(content.tokens[i], unknown="") for i in chosen[:n]]
-        compared = drift.compare(reference, of_texts(texts, scorer), LIMITS)
-        assert [figure.name for figure in compared if figure.drifted] == []
+        compared = drift.compare(reference, features_of_texts(texts, scorer), LIMITS)
+        assert [feature.name for feature in compared if feature.drifted] == []
 
 
 def test_the_strangest_texts_come_first_and_are_cut() -> None:
     scorer = scorer_of(Vocabulary(("the", "film")), 6)
     texts = ["the film the film", "qua qua qua qua qua qua qua qua", "the film the xyz"]
     reference = {"oov": np.zeros(50), "length": np.full(50, 4.0)}
-    first, second = most_unusual(texts, of_texts(texts, scorer), reference, 2, 11)
+    first, second = most_unusual(texts, features_of_texts(texts, scorer), reference, 2, 11)
     assert (first.text, second.text) == ("qua qua qua ...", "the film th ...")
-    assert first.figures["oov"] == 1 and first.figures["length"] == 8
+    assert first.features["oov"] == 1 and first.features["length"] == 8
     assert first.surprise > second.surprise > 0

@@ -8,8 +8,8 @@ from optuna.distributions import FloatDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from sentiflow.sweeps.results import COMPLETE, PRUNED, TrialRow
-from tasks.sweep import _write_importance, importance_of, importance_told
+from sentiflow.sweeps.report import write_importance
+from sentiflow.sweeps.results import COMPLETE, PRUNED, TrialRow, describe_importance, importance_of
 
 FIELDS = {"matters": FloatDistribution(0, 1), "does_not": FloatDistribution(0, 1)}
 
@@ -50,18 +50,18 @@ def test_equal_losses_tell_nothing() -> None:
     ("shares", "trials", "told"),
     [
         ({"units": 0.754, "dropout": 0.246}, rows(10), "units 75%, dropout 25%"),
-        ({}, rows(1, 4), "told from 10 complete trials on; 1 is"),
-        ({}, rows(2), "told from 10 complete trials on; 2 are"),
+        ({}, rows(1, 4), "needs 10 complete trials; there is 1"),
+        ({}, rows(2), "needs 10 complete trials; there are 2"),
         ({}, rows(10), "all complete trials have the same validation loss"),
     ],
 )
 def test_what_is_said_of_it(shares: dict[str, float], trials: list[TrialRow], told: str) -> None:
-    assert importance_told(shares, trials) == told
+    assert describe_importance(shares, trials) == told
 
 
 def test_a_picture_is_drawn_of_shares_and_a_sentence_stands_in_its_place_without(tmp_path: Path) -> None:
-    _write_importance(tmp_path, {}, "told from 10 complete trials on; 2 are")
+    write_importance(tmp_path, {}, "needs 10 complete trials; there are 2")
     assert [path.name for path in tmp_path.iterdir()] == ["importance.txt"]
-    assert (tmp_path / "importance.txt").read_text() == "What mattered: told from 10 complete trials on; 2 are.\n"
-    _write_importance(tmp_path, {"units": 0.75, "dropout": 0.25}, "")
+    assert (tmp_path / "importance.txt").read_text() == "What mattered: needs 10 complete trials; there are 2.\n"
+    write_importance(tmp_path, {"units": 0.75, "dropout": 0.25}, "")
     assert (tmp_path / "importance.png").stat().st_size > 5_000
