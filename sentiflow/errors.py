@@ -29,23 +29,23 @@ class UsageError(SentiflowError):
     exit_code = 2
 
 
-class WorldError(SentiflowError):
+class ExternalError(SentiflowError):
     """Something outside failed: a network, a server, a disk, a file that is not what it should be (3)."""
 
     exit_code = 3
 
 
-class RefusedError(SentiflowError):
+class RejectedError(SentiflowError):
     """A gate or a person said no (4)."""
 
     exit_code = 4
 
 
-class UnreachableError(WorldError):
+class UnreachableError(ExternalError):
     """A dataset could not be fetched at all: no network, no such address, no such file."""
 
 
-class BusyError(WorldError):
+class BusyError(ExternalError):
     """Another process holds what may be held by one at a time."""
 
 

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from sentiflow.console import Logger
-from sentiflow.errors import BusyError, UsageError, WorldError, first_line
+from sentiflow.errors import BusyError, ExternalError, UsageError, first_line
 from sentiflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def training_lock(
     Raises:
         BusyError: another process holds it; the message says which.
         UsageError: PostgreSQL's driver is missing, or its address is none.
-        WorldError: PostgreSQL does not answer.
+        ExternalError: PostgreSQL does not answer.
     """
     what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
     path = lock_file(model_name, settings)
@@ -79,7 +79,7 @@ def check_free(model_name: str, settings: Settings) -> None:
     Nothing is held afterwards: ``training_lock`` decides.
 
     Raises:
-        BusyError, UsageError, WorldError: see ``training_lock``.
+        BusyError, UsageError, ExternalError: see ``training_lock``.
     """
     with training_lock(model_name, settings, purpose=None):
         pass
@@ -154,9 +154,9 @@ def _take(lock: "_File | _Session", what: str, hint: str, until: float, logger: 
             holder = lock.take()
             if holder is None:
                 break
-            failure: WorldError = BusyError(f"{what} is running: {holder}.", hint)
+            failure: ExternalError = BusyError(f"{what} is running: {holder}.", hint)
             end = max(until, began + (_BRIEF if holder.startswith(HOUSEKEEPING) else _LOOK))
-        except WorldError as err:  # PostgreSQL does not answer; it may be back in time
+        except ExternalError as err:  # PostgreSQL does not answer; it may be back in time
             failure = err
         now = time.monotonic()
         if now >= end:
@@ -234,7 +234,7 @@ class _Session:
 
         Raises:
             UsageError: the driver is missing, or the address is none.
-            WorldError: PostgreSQL does not answer.
+            ExternalError: PostgreSQL does not answer.
         """
         if self._connection is None or self._connection.closed:
             self._connection = _connect(self._url, self._application)
@@ -293,7 +293,7 @@ def _driver() -> Any:
     return psycopg
 
 
-def _away(err: Exception) -> WorldError:
-    return WorldError(
+def _away(err: Exception) -> ExternalError:
+    return ExternalError(
         f"The PostgreSQL of SENTIFLOW_LOCK_URL failed: {first_line(err)}", "Is it running and reachable?"
     )

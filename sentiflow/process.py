@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -119,10 +119,10 @@ def stop_if_asked() -> None:
     """Fail if this process was asked to end.
 
     Raises:
-        WorldError: it was.
+        ExternalError: it was.
     """
     if received:
-        raise WorldError("It was asked to end.")
+        raise ExternalError("It was asked to end.")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.orchestration import repair, retention
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import CleanupReport
@@ -64,7 +64,7 @@ def publish_report(steps: list[CleanupReport]) -> CleanupReport:
     Written: a markdown artifact in Prefect.
 
     Raises:
-        WorldError: something could not be done; the rest was.
+        ExternalError: something could not be done; the rest was.
     """
     report = CleanupReport()
     for step in steps:
@@ -73,7 +73,7 @@ def publish_report(steps: list[CleanupReport]) -> CleanupReport:
     if report.failures:
         for line in report.lines():
             get_run_logger().info("%s", line)
-        raise WorldError(f"Housekeeping could not {'; '.join(report.failures)}.", "The rest is done.")
+        raise ExternalError(f"Housekeeping could not {'; '.join(report.failures)}.", "The rest is done.")
     return report
 
 

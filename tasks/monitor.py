@@ -39,7 +39,7 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
 
     Raises:
         UsageError: no text log is configured.
-        WorldError: another check of this model is running, or the store fails.
+        ExternalError: another check of this model is running, or the store fails.
     """
     settings, model = load_settings(), model_name(dataset)
     log = configured_log(settings)

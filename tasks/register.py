@@ -12,7 +12,7 @@ from prefect import get_run_logger, task
 
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.reports.summary import accuracy_line
 from sentiflow.scoring import TextScorer, Weights
@@ -70,7 +70,7 @@ def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -
     code there. The two are compared instead, byte by byte.
 
     Raises:
-        WorldError: they differ.
+        ExternalError: they differ.
     """
     right = package.contents(packed)  # before it is loaded: Python may write __pycache__ then
     copy.mkdir()
@@ -79,7 +79,9 @@ def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -
     other = {name for name, _ in package.contents(stored).items() ^ right.items()}
     if other or not np.array_equal(scores, scorer.score(package.EXAMPLE["text"].tolist())):
         what = ", ".join(sorted(other)) or "its scores"
-        raise WorldError(f"The stored model {model_id} is not the trained one: {what}.", "Nothing was registered.")
+        raise ExternalError(
+            f"The stored model {model_id} is not the trained one: {what}.", "Nothing was registered."
+        )
 
 
 def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:

@@ -185,7 +185,7 @@ def training_run(
 
     Raises:
         UsageError: the last seed is beyond the last that there is.
-        WorldError: the store fails, or another training of this model is running; what a deployment started
+        ExternalError: the store fails, or another training of this model is running; what a deployment started
             waits for it, as long as the settings say.
     """
     check_seeds(seed, repeats)

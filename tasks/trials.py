@@ -14,7 +14,7 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.network.history import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import SEED, TRIAL
@@ -52,7 +52,7 @@ def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, place: int) -> T
     try:
         return _run_trial(study, asked, config, parent, prepared)
     except UpdateFinishedTrialError as err:
-        raise WorldError(f"Trial {asked.number} was given up: another run has continued this sweep.") from err
+        raise ExternalError(f"Trial {asked.number} was given up: another run has continued this sweep.") from err
     except BaseException:
         if study.get_trials(deepcopy=False)[asked.number].state == TrialState.RUNNING:
             study.tell(asked, state=TrialState.FAIL)

@@ -13,7 +13,7 @@ from flows.cli import console
 from flows.cli.options import DebugOption, WhoseOption, examples
 from flows.cli.tables import block_table, print_table
 from sentiflow.console import CONSOLE, Console, escape
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def ui(
     finally:
         server.stop()
     if code:
-        raise WorldError(f"The MLflow UI ended with exit code {code}.")
+        raise ExternalError(f"The MLflow UI ended with exit code {code}.")
 
 
 def _server(settings: "Settings", host: str, port: int) -> list[str]:
@@ -181,7 +181,7 @@ def _need_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as err:
-            raise WorldError(
+            raise ExternalError(
                 f"Port {port} on {host} is taken: {err.strerror}.",
                 f"Choose another: sentiflow ui --port {port + 1}",
             ) from err
@@ -193,10 +193,10 @@ def _wait(server: "Child", address: str) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if server.exit_code is not None:
-            raise WorldError(f"The MLflow UI did not start (exit code {server.exit_code}).")
+            raise ExternalError(f"The MLflow UI did not start (exit code {server.exit_code}).")
         try:
             with urlopen(f"{address}/health", timeout=2):
                 return
         except OSError:  # urllib's errors are of this kind
             time.sleep(0.3)
-    raise WorldError(f"The MLflow UI did not answer within {_START_SECONDS} s.")
+    raise ExternalError(f"The MLflow UI did not answer within {_START_SECONDS} s.")

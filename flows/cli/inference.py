@@ -16,7 +16,7 @@ from sentiflow.names import model_name
 
 if TYPE_CHECKING:
     from sentiflow.batch.job import Scored
-    from sentiflow.scoring import Reading, TextScorer, Word
+    from sentiflow.scoring import Attribution, TextScorer, Word
     from sentiflow.tracking.types import Version
 
 _SHOWN = 60
@@ -97,14 +97,14 @@ def explain(
     for line in _lines(reading, stdout.width):
         stdout.print(line, soft_wrap=True)
     stdout.print()
-    if not any(word.fate in ("read", "rare") for word in reading.words):
+    if not any(word.status in ("read", "rare") for word in reading.words):
         stdout.print("[dim]no word of it is known: the score is that of an empty text[/]")
-    for way, words in zip(("raised", "lowered"), explanation.strongest(reading), strict=True):
+    for way, words in zip(("raised", "lowered"), explanation.strongest_words(reading), strict=True):
         if words:
             changes = ", ".join(f"{_shown(word)} {word.change:+.2f}" for word in words)
             stdout.print(f"{way} it most: {escape(changes)}", soft_wrap=True)
-    for fate, why in (("unknown", "no review holds them"), ("cut", "only the last words are read")):
-        if left := sum(word.fate == fate for word in reading.words):
+    for status, why in (("unknown", "no review holds them"), ("cut", "only the last words are read")):
+        if left := sum(word.status == status for word in reading.words):
             stdout.print(f"[dim]words not read, as {why}: {left}[/]")
     stdout.print(f"{_verdict(reading.score)}  [dim]{by} ({found.why})[/]", soft_wrap=True)
     if html is not None:
@@ -114,22 +114,22 @@ def explain(
         stdout.print(f"Written: {escape(str(html))}", soft_wrap=True)
 
 
-def _lines(reading: "Reading", width: int) -> list[Text]:
+def _lines(reading: "Attribution", width: int) -> list[Text]:
     """Each word with the score after it, never apart; the stronger the colour, the more it moved the score."""
     lines = [Text()]
     for word in reading.words:
         entry = Text(_shown(word), _style(word, reading))
-        entry.append(f" {word.score:.2f}" if word.fate in ("read", "rare") else "", "not bold dim")
+        entry.append(f" {word.score:.2f}" if word.status in ("read", "rare") else "", "not bold dim")
         if lines[-1] and lines[-1].cell_len + 2 + entry.cell_len > width:
             lines.append(Text())
         lines[-1].append("  " if lines[-1] else "").append_text(entry)
     return lines
 
 
-def _style(word: "Word", reading: "Reading") -> str:
+def _style(word: "Word", reading: "Attribution") -> str:
     from sentiflow.reports import explanation
 
-    if word.fate in ("unknown", "cut"):
+    if word.status in ("unknown", "cut"):
         return "dim strike"
     if abs(word.change) < explanation.SHOWN:
         return "default"

@@ -12,7 +12,7 @@ from flows.cli import console
 from flows.cli.options import DebugOption, ReasonOption, WhoseOption, examples
 from flows.cli.tables import print_table, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape
-from sentiflow.errors import RefusedError
+from sentiflow.errors import RejectedError
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.promotions import Event
@@ -84,7 +84,7 @@ def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Co
     done = "be put to a person" if settings.promotion_approval else "be promoted"
     stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
-        raise RefusedError(f"The gate refuses {evaluation.name} version {evaluation.version}.")
+        raise RejectedError(f"The gate refuses {evaluation.name} version {evaluation.version}.")
 
 
 @app.command(epilog=examples('sentiflow rollback --reason "complaints about version 5"'))

@@ -13,7 +13,7 @@ import typer
 from flows.cli import console
 from flows.cli.options import DebugOption, examples
 from sentiflow.console import CONSOLE, escape
-from sentiflow.errors import RefusedError, UsageError, WorldError
+from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -345,5 +345,5 @@ def _end(state: "State[Any]") -> None:
     reason = _ENDED_BY.match(lines[0])
     message = f"The run ended as {(state.name or state.type.value).lower()}: {_ENDED_BY.sub('', lines[0])}"
     hint = lines[1] if len(lines) > 1 else "The Prefect UI has all of its log lines."
-    refused = reason is not None and reason[1] == RefusedError.__name__
-    raise (RefusedError if refused else WorldError)(message, hint)
+    refused = reason is not None and reason[1] == RejectedError.__name__
+    raise (RejectedError if refused else ExternalError)(message, hint)

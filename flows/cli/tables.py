@@ -188,7 +188,7 @@ def show_promotion(outcome: "Outcome", console: Console) -> None:
     """Say that the version is champion now.
 
     Raises:
-        RefusedError: it is not.
+        RejectedError: it is not.
     """
     event, name = outcome.need_promotion(), escape(outcome.evaluation.name)
     replaced = "where there was none" if event.replaced is None else f"in place of version {event.replaced}"

@@ -99,7 +99,7 @@ def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], N
 
     Raises:
         UsageError: no such table, or a mirror without its hash.
-        WorldError: another training of this model is running, or the store does not answer.
+        ExternalError: another training of this model is running, or the store does not answer.
         OSError: the data folder cannot be written.
     """
     from sentiflow.data.prepare import check_data

@@ -5,7 +5,7 @@ from typing import Any
 
 from sentiflow.batch.pipeline import Scores
 from sentiflow.batch.words import BulkScorer
-from sentiflow.errors import UsageError, WorldError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -22,7 +22,7 @@ def check_dask(settings: Settings) -> None:
 
     Raises:
         UsageError: there is no address, no certificate for one of tls://, or Dask is not installed.
-        WorldError: the certificate's files cannot be read.
+        ExternalError: the certificate's files cannot be read.
     """
     if settings.dask_address is None:
         raise UsageError(
@@ -37,7 +37,7 @@ def check_dask(settings: Settings) -> None:
         try:
             context = Security().get_connection_args("client")["ssl_context"]  # type: ignore[no-untyped-call]
         except OSError as err:
-            raise WorldError(f"Dask's certificate or key cannot be read: {err}.", _CERTIFICATE) from err
+            raise ExternalError(f"Dask's certificate or key cannot be read: {err}.", _CERTIFICATE) from err
         if context is None:
             raise UsageError(f"The Dask scheduler at {settings.dask_address} needs a certificate.", _CERTIFICATE)
 
@@ -47,7 +47,7 @@ def dask_client(settings: Settings) -> Any:  # distributed is not typed
 
     Raises:
         UsageError: see ``check_dask``.
-        WorldError: nobody answers, or no worker comes; see ``check_dask``, too.
+        ExternalError: nobody answers, or no worker comes; see ``check_dask``, too.
     """
     check_dask(settings)
     from distributed import Client
@@ -61,7 +61,7 @@ def dask_client(settings: Settings) -> Any:  # distributed is not typed
     except (OSError, TimeoutError) as err:
         if client is not None:
             client.close()
-        raise WorldError(
+        raise ExternalError(
             f"No Dask scheduler with a worker answers at {redact(str(settings.dask_address))}.",
             "Start `dask scheduler` and `dask worker`, or correct SENTIFLOW_DASK_ADDRESS.",
         ) from without_secrets(err)
@@ -92,7 +92,7 @@ class DaskWorkers:
         """Connect, and send the scorer to every worker.
 
         Raises:
-            UsageError, WorldError: see ``dask_client``.
+            UsageError, ExternalError: see ``dask_client``.
         """
         self._client = dask_client(self._settings)
         there = threads_of(self._client)
@@ -118,14 +118,14 @@ class _Waiting:
         """Wait for them.
 
         Raises:
-            WorldError: the cluster lost them.
+            ExternalError: the cluster lost them.
         """
         from distributed import CancelledError, KilledWorker
 
         try:
             scores: Scores = self._future.result()
         except (KilledWorker, CancelledError, OSError) as err:
-            raise WorldError(
+            raise ExternalError(
                 f"The Dask cluster lost a part: {first_line(err)}",
                 "What is finished is kept: run the same command again once its workers are well.",
             ) from err

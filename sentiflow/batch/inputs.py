@@ -30,7 +30,7 @@ from sentiflow.batch.source import (
     why_not,
 )
 from sentiflow.batch.text_tables import CsvTable, JsonLines
-from sentiflow.errors import UsageError, WorldError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 _BATCH = 256  # rows decoded at a time
@@ -74,7 +74,7 @@ class ParquetTable(Source):
                         yield pa.Table.from_batches(group)
                         group = []
         except (pa.ArrowException, OSError) as err:
-            raise WorldError(
+            raise ExternalError(
                 f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."
             ) from err
         if group:

@@ -13,7 +13,7 @@ from sentiflow.batch.inputs import check_output, open_source
 from sentiflow.batch.output import Job, Parts, Totals, output_lock, output_schema
 from sentiflow.batch.pipeline import Model, Pool, Sample, score_chunks
 from sentiflow.batch.source import Source
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.progress import Progress, no_progress
@@ -109,7 +109,7 @@ def score_input(
 
     Raises:
         UsageError: no such input, column, model or version, or an output that cannot be.
-        WorldError: the store, the input or a scoring process failed, and what is finished is kept; or the
+        ExternalError: the store, the input or a scoring process failed, and what is finished is kept; or the
             input changed.
         OSError: the disk is full, or a place cannot be written to.
     """
@@ -172,8 +172,8 @@ def _begun(settings: Settings, left: Job) -> tuple[Version, TextScorer] | None:
         return None
     try:
         return replace(version, why="an unfinished run began with it"), load_scorer(settings, version)
-    except WorldError as err:
-        raise WorldError(
+    except ExternalError as err:
+        raise ExternalError(
             f"The unfinished run scored with version {version.number}, which is gone: {err.args[0]}",
             "Start over with --restart.",
         ) from err
@@ -214,6 +214,6 @@ def _check_read(source: Source, job: Job, parts: Parts) -> None:
         parts.remove()
         raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
     if source.identity() != job.identity:
-        raise WorldError(
+        raise ExternalError(
             f"{source.path} changed while it was read.", "Run again when nothing writes to it; that starts over."
         )

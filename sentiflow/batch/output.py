@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.batch.source import Chunk, Reject, Source, numbers, strings
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
@@ -192,7 +192,7 @@ class Parts:
         """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
 
         Raises:
-            WorldError: a part is gone or damaged.
+            ExternalError: a part is gone or damaged.
             OSError: the disk is full, or the output cannot be replaced.
         """
         table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"
@@ -223,7 +223,7 @@ class Parts:
                 with ipc.open_file(self._part(number)) as file:
                     table = file.read_all()
             except (pa.ArrowException, FileNotFoundError) as err:
-                raise WorldError(
+                raise ExternalError(
                     f"A part of {self.output} is gone or damaged: {err}.", "Start over with --restart."
                 ) from err
             lines = table.schema.metadata[_REJECTS]

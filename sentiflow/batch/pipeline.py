@@ -21,7 +21,7 @@ import sentiflow
 from sentiflow.batch.output import Parts, output_schema, to_table
 from sentiflow.batch.source import Chunk, Source
 from sentiflow.batch.words import BulkScorer
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.progress import Advance
 from sentiflow.scoring import TextScorer
 
@@ -114,7 +114,7 @@ class Workers:
     def score(self, texts: Sequence[str]) -> "Future[Scores]":
         """Scores of some texts, once a process has got to them.
 
-        The future raises WorldError when that process has ended.
+        The future raises ExternalError when that process has ended.
         """
         return self._threads.submit(self._score, texts)
 
@@ -151,7 +151,7 @@ class _Worker:
             self._connection.send(texts)
             scores: Scores = self._connection.recv()
         except (EOFError, OSError) as err:
-            raise WorldError(
+            raise ExternalError(
                 f"A scoring process ended {self._how()}.",
                 "What is finished is kept: run the same command again. Short of memory, take fewer --workers.",
             ) from err
@@ -237,7 +237,7 @@ def score_chunks(
         The rows that were finished this time.
 
     Raises:
-        WorldError: a scoring process ended, or the input is damaged.
+        ExternalError: a scoring process ended, or the input is damaged.
     """
     schema, rows = output_schema(source), 0
     if pool is None:

@@ -185,7 +185,7 @@ class Source(ABC):
         """Read from the beginning; a chunk is a function of the input alone.
 
         Raises:
-            WorldError: the input is damaged further down.
+            ExternalError: the input is damaged further down.
             OSError: it cannot be read.
         """
 

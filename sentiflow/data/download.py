@@ -15,7 +15,7 @@ import pooch
 import requests
 from requests.adapters import HTTPAdapter
 
-from sentiflow.errors import UnreachableError, WorldError
+from sentiflow.errors import ExternalError, UnreachableError
 from sentiflow.locks import file_lock
 from sentiflow.output import redact
 from sentiflow.progress import Advance, Progress, no_progress
@@ -57,7 +57,7 @@ def fetch_file(
 
     Raises:
         UnreachableError: the address does not answer, holds no such file, or sends it too slowly.
-        WorldError: what came is too large or has another hash; nothing is kept of it.
+        ExternalError: what came is too large or has another hash; nothing is kept of it.
         OSError: the target's folder cannot be written.
     """
     lock = target.with_name(f".{target.name}.lock")
@@ -83,7 +83,7 @@ def fetch_file(
         except requests.RequestException as err:
             raise UnreachableError(f"Cannot download {redact(url)}: {_reason(err)}.") from None
         except ValueError as err:
-            raise WorldError(
+            raise ExternalError(
                 f"{redact(url)} is not the expected file: {_hashes(err)}",
                 "Nothing of it was kept. Check the address and its hash in the settings.",
             ) from None
@@ -189,7 +189,7 @@ def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance) ->
         for chunk in chunks:
             written += len(chunk)
             if written > MAX_SIZE:
-                raise WorldError(
+                raise ExternalError(
                     f"{redact(url)} is not the expected file: it is larger than {MAX_SIZE:,} bytes.",
                     "Nothing of it was kept. Check the address in the settings.",
                 )

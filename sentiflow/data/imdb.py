@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sentiflow.data.download import fetch_file
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import UnreachableError, UsageError, WorldError
+from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import START, Vocabulary
 from sentiflow.scoring.vocabulary import OFFSET
@@ -80,7 +80,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     Object arrays must hold lists of integers. Their pickles make no array: a hostile one could name any memory.
 
     Raises:
-        WorldError: the archive is damaged or too large, lacks an array, or holds a pickle of anything else.
+        ExternalError: the archive is damaged or too large, lacks an array, or holds a pickle of anything else.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -90,7 +90,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         OverflowError, MemoryError, RecursionError, RuntimeError, zipfile.BadZipFile, zlib.error,
         pickle.UnpicklingError,
     ) as err:  # fmt: skip
-        raise WorldError(
+        raise ExternalError(
             f"Cannot read {path}: {str(err) or type(err).__name__}.",
             "The file is damaged or not the IMDB dataset: check SENTIFLOW_IMDB_URL and SENTIFLOW_IMDB_SHA256.",
         ) from err
@@ -172,7 +172,7 @@ def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Pa
 
     Raises:
         UnreachableError: an address does not answer; the hint names both ways out.
-        WorldError: a file has another hash.
+        ExternalError: a file has another hash.
         UsageError: a mirror is set without its hash.
     """
     fetched = False
@@ -202,7 +202,7 @@ def load(reviews_file: Path, word_index_file: Path) -> tuple[Reviews, Vocabulary
     """Turn the two files into reviews in ``load_data``'s order, with every word's own id.
 
     Raises:
-        WorldError: a file is damaged, hostile, or not what it should be.
+        ExternalError: a file is damaged, hostile, or not what it should be.
     """
     arrays = read_arrays(reviews_file, ("x_train", "y_train", "x_test", "y_test"))
     generator = np.random.RandomState(SHUFFLE_SEED)
@@ -218,7 +218,7 @@ def load(reviews_file: Path, word_index_file: Path) -> tuple[Reviews, Vocabulary
 
 def _split(name: str, x: NDArray[Any], y: NDArray[Any], generator: np.random.RandomState) -> Reviews:
     if x.shape != y.shape or x.ndim != 1:
-        raise WorldError(f"IMDB {name} split: expected a label a review, got {x.shape} and {y.shape}.")
+        raise ExternalError(f"IMDB {name} split: expected a label a review, got {x.shape} and {y.shape}.")
     order = np.arange(len(x))
     generator.shuffle(order)
     try:
@@ -227,7 +227,7 @@ def _split(name: str, x: NDArray[Any], y: NDArray[Any], generator: np.random.Ran
         ]
         label = y[order].astype(np.int8)
     except (TypeError, ValueError, OverflowError) as err:
-        raise WorldError(f"IMDB {name} split: expected lists of word ranks: {err}.") from err
+        raise ExternalError(f"IMDB {name} split: expected lists of word ranks: {err}.") from err
     return Reviews(np.array([f"{name}-{i}" for i in range(len(x))]), np.full(len(x), name), label, tokens)
 
 
@@ -238,7 +238,7 @@ def _vocabulary(path: Path) -> Vocabulary:
         if [index[word] for word in words] != list(range(1, len(words) + 1)):
             raise ValueError("expected each rank from 1 on once")
     except (OSError, ValueError, AttributeError, TypeError) as err:
-        raise WorldError(
+        raise ExternalError(
             f"Cannot read the word index {path}: {err}.",
             "Check SENTIFLOW_WORD_INDEX_URL and SENTIFLOW_WORD_INDEX_SHA256.",
         ) from err

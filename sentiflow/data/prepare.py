@@ -84,7 +84,7 @@ def fetch(dataset: str, settings: Settings, progress: Progress = no_progress) ->
 
     Raises:
         UsageError: no such table.
-        UnreachableError, WorldError: see ``imdb.fetch``.
+        UnreachableError, ExternalError: see ``imdb.fetch``.
     """
     if dataset == "imdb":
         files, fetched = imdb.fetch(settings, progress)
@@ -105,7 +105,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
 
     Raises:
         UsageError: a user's table cannot be trained on.
-        WorldError: the source is not what it should be.
+        ExternalError: the source is not what it should be.
     """
     folder = settings.data_dir / "datasets" / source.name
     note = folder / f".{_key(source)}.json"
@@ -188,7 +188,7 @@ def inspect_dataset(
     """Fetch and prepare a dataset if it is not here yet, and describe it as a recipe would see it.
 
     Raises:
-        UsageError, WorldError: as ``fetch`` and ``prepare``.
+        UsageError, ExternalError: as ``fetch`` and ``prepare``.
     """
     prepared = prepare(fetch(dataset, settings, progress), settings)
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)

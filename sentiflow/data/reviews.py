@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.files import publish
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary, pad
@@ -125,7 +125,7 @@ def read(table: Path) -> Reviews:
     """Read a canonical table.
 
     Raises:
-        WorldError: the file is missing, damaged, or not such a table.
+        ExternalError: the file is missing, damaged, or not such a table.
     """
     try:
         columns = pq.read_table(table)
@@ -133,7 +133,7 @@ def read(table: Path) -> Reviews:
             raise pa.ArrowInvalid(f"expected the columns {', '.join(_SCHEMA.names)} without missing values")
         columns = columns.cast(_SCHEMA)
     except (OSError, pa.ArrowException) as err:
-        raise WorldError(
+        raise ExternalError(
             f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", "Delete it and run again."
         ) from err
     lists = columns["token_ids"].combine_chunks()
@@ -179,7 +179,7 @@ def read_vocabulary(table: Path) -> Vocabulary:
     """Read the words that belong to a canonical table, which counts as a use of it.
 
     Raises:
-        WorldError: the file is missing or damaged.
+        ExternalError: the file is missing or damaged.
     """
     path = vocabulary_file(table)
     try:
@@ -187,7 +187,7 @@ def read_vocabulary(table: Path) -> Vocabulary:
         mark_used(table)
         return words
     except (OSError, ValueError) as err:
-        raise WorldError(f"Cannot read the vocabulary {path}: {err}.", "Delete it and run again.") from err
+        raise ExternalError(f"Cannot read the vocabulary {path}: {err}.", "Delete it and run again.") from err
 
 
 def _ragged(reviews: Reviews) -> pa.ListArray:

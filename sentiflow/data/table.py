@@ -11,7 +11,7 @@ import pandera.pandas as pa
 
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.reviews import SPLITS, Reviews
-from sentiflow.errors import UsageError, WorldError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.scoring import START, Vocabulary, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
@@ -31,7 +31,7 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
     """Check counts, balance, id range and empty reviews.
 
     Raises:
-        WorldError: the first rule that does not hold, with what was expected and what came.
+        ExternalError: the first rule that does not hold, with what was expected and what came.
     """
     _check_counts(name, reviews)
     schema = _schema(FIRST_WORD + len(vocabulary) - 1)
@@ -41,7 +41,7 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
         first = err.failure_cases.iloc[0]
         broken = (err.failure_cases["check"] == first["check"]).sum()
         review = reviews.review_id[int(first["index"])]
-        raise WorldError(
+        raise ExternalError(
             f"Dataset {name}: {first['check']}: {broken:,} reviews, the first is {review} "
             f"({first['column']} = {first['failure_case']}).",
             "The source is not what it should be; nothing was trained on it.",
@@ -81,13 +81,13 @@ def _check_counts(name: str, reviews: Reviews) -> None:
         found = Expected(len(labels), int((labels == 1).sum()))
         expected = KNOWN.get(name)
         if expected and found != expected:
-            raise WorldError(
+            raise ExternalError(
                 f"Dataset {name}, {split} split: expected {expected.reviews:,} reviews, {expected.positive:,} "
                 f"of them positive; got {found.reviews:,} and {found.positive:,}.",
                 "The source is not the published dataset; nothing was trained on it.",
             )
         if not 0 < found.positive < found.reviews:
-            raise WorldError(
+            raise ExternalError(
                 f"Dataset {name}, {split} split: expected reviews of both labels; "
                 f"got {found.positive:,} positive of {found.reviews:,}."
             )

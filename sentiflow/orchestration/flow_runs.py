@@ -25,7 +25,7 @@ from prefect.states import Crashed
 
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.orchestration.deployments import NAME
 from sentiflow.orchestration.notify import NOTIFIED, notify, notify_failure
 
@@ -225,5 +225,5 @@ class _Lines:
 def _state(client: SyncPrefectClient, run: FlowRun) -> State[Any]:
     state = client.read_flow_run(run.id).state
     if state is None:
-        raise WorldError(f"The Prefect server gives no state of the run {run.name}.", "See the Prefect UI.")
+        raise ExternalError(f"The Prefect server gives no state of the run {run.name}.", "See the Prefect UI.")
     return state

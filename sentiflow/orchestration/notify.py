@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from sentiflow import process
 from sentiflow.console import Logger
-from sentiflow.errors import SentiflowError, WorldError, first_line
+from sentiflow.errors import ExternalError, SentiflowError, first_line
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.client import connect, run_url, tracking_errors
@@ -48,7 +48,7 @@ def post(address: SecretStr, message: dict[str, Any], timeout: float) -> None:
     """Send a message as JSON; tried three times when the other side is away or busy.
 
     Raises:
-        WorldError: it was not taken; the reason names no address.
+        ExternalError: it was not taken; the reason names no address.
     """
     request = _request(address.get_secret_value(), json.dumps(message).encode())
     for attempt in range(_ATTEMPTS):
@@ -59,10 +59,10 @@ def post(address: SecretStr, message: dict[str, Any], timeout: float) -> None:
         except urllib.error.HTTPError as err:
             err.close()
             if last or (err.code < 500 and err.code != _TRY_AGAIN):
-                raise WorldError(f"The webhook answered {err.code}.", "Check SENTIFLOW_NOTIFY_URL.") from None
+                raise ExternalError(f"The webhook answered {err.code}.", "Check SENTIFLOW_NOTIFY_URL.") from None
         except (OSError, http.client.HTTPException, ValueError) as err:
             if last:
-                raise WorldError(
+                raise ExternalError(
                     f"The webhook does not answer ({_reason(err)}).", "Check SENTIFLOW_NOTIFY_URL."
                 ) from None
         time.sleep(_PAUSE * 2**attempt)

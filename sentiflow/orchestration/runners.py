@@ -58,7 +58,7 @@ def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterat
 
     Raises:
         UsageError: Dask is asked for without an address, or is not installed.
-        WorldError: no scheduler answers there, or it has no worker.
+        ExternalError: no scheduler answers there, or it has no worker.
     """
     with _one_server(settings), _RUNNERS[settings.task_runner](settings, workers) as runner:
         try:

@@ -21,7 +21,7 @@ from prefect.settings import get_current_settings
 
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.files import create_private, publish
 from sentiflow.locks import if_free
 from sentiflow.output import redact, without_login
@@ -79,7 +79,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
     the data folder; the server's output, in the data folder.
 
     Raises:
-        WorldError: it does not answer, or the port is taken.
+        ExternalError: it does not answer, or the port is taken.
     """
     note = _note(settings)
     note.unlink(missing_ok=True)  # of a schedule that was killed
@@ -92,7 +92,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
         def end_this_process(code: int) -> None:
             note.unlink(missing_ok=True)
             CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
-            os._exit(WorldError.exit_code)  # it can go on with nothing, and keeps the address until then
+            os._exit(ExternalError.exit_code)  # it can go on with nothing, and keeps the address until then
 
         try:
             _use(own.base, own.login, own.base)
@@ -120,10 +120,10 @@ def connect_to_running(settings: Settings) -> Server:
     Written: address and login of the server, in this process's environment.
 
     Raises:
-        WorldError: there is none, or it does not answer.
+        ExternalError: there is none, or it does not answer.
     """
     if (server := _configured() or _find(settings)) is None:
-        raise WorldError(
+        raise ExternalError(
             "No Prefect server is set, and no `sentiflow schedule` is running with this data folder.",
             "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
         )
@@ -155,7 +155,7 @@ class _OwnServer:
         try:
             self._listener = socket.create_server((_HOST, port), backlog=2048)
         except OSError as err:
-            raise WorldError(
+            raise ExternalError(
                 f"Port {port} is taken: {err.strerror}.", "Set SENTIFLOW_PREFECT_PORT to a free one."
             ) from err
         self._output = output
@@ -178,17 +178,17 @@ class _OwnServer:
         """Wait for its first answer.
 
         Raises:
-            WorldError: it ended, or does not answer in time.
+            ExternalError: it ended, or does not answer in time.
         """
         until = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._child.exit_code is not None:
-                raise WorldError(
+                raise ExternalError(
                     f"The Prefect server did not start: {self._last_line()}",
                     f"Check that Prefect's folder can be written and is not full: {get_current_settings().home}",
                 )
             if time.monotonic() > until:
-                raise WorldError(f"The Prefect server did not answer within {_START_SECONDS} s.")
+                raise ExternalError(f"The Prefect server did not answer within {_START_SECONDS} s.")
         self._ready = True
 
     def on_unasked_end(self, act: Callable[[int], None]) -> None:
@@ -274,7 +274,7 @@ def _configured() -> Server | None:
         return None
     with get_client(sync_client=True) as client:
         if failure := client.api_healthcheck():
-            raise WorldError(
+            raise ExternalError(
                 f"The Prefect server at {redact(url)} does not answer: {failure}",
                 "Start it, or unset PREFECT_API_URL to use one on this machine.",
             )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sentiflow.reports.page import Curve, Legend, MarkedWord, Quote, Report, Section, Table, Text
-from sentiflow.scoring import Reading, Word
+from sentiflow.scoring import Attribution, Word
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
 
@@ -13,7 +13,7 @@ _UNREAD = {
 }
 
 
-def strongest(reading: Reading, limit: int = 5) -> tuple[list[Word], list[Word]]:
+def strongest_words(reading: Attribution, limit: int = 5) -> tuple[list[Word], list[Word]]:
     """The words that raised the score most, and those that lowered it most, the strongest first."""
     moved = sorted(
         (word for word in reading.words if abs(word.change) >= SHOWN), key=lambda word: -abs(word.change)
@@ -22,18 +22,18 @@ def strongest(reading: Reading, limit: int = 5) -> tuple[list[Word], list[Word]]
     return up[:limit], down[:limit]
 
 
-def strength(word: Word, reading: Reading) -> float:
+def strength(word: Word, reading: Attribution) -> float:
     """Strength of a word's colour, from 0 to 1 for the word that moved the score most."""
-    return abs(word.change) / reading.strongest if reading.strongest else 0.0
+    return abs(word.change) / reading.max_abs_change if reading.max_abs_change else 0.0
 
 
-def mark(reading: Reading) -> list[MarkedWord]:
+def mark(reading: Attribution) -> list[MarkedWord]:
     """The words with their colours and notes for a page."""
     before = [reading.start, *(word.score for word in reading.words)]
     return [_mark(word, score, reading) for word, score in zip(reading.words, before, strict=False)]
 
 
-def page(reading: Reading, label: str, by: str) -> str:
+def page(reading: Attribution, label: str, by: str) -> str:
     """An HTML page of one explanation: words, a curve, and a table of every step.
 
     Args:
@@ -55,9 +55,9 @@ def page(reading: Reading, label: str, by: str) -> str:
     ).page()
 
 
-def _mark(word: Word, before: float, reading: Reading) -> MarkedWord:
-    if word.fate in _UNREAD:
-        return MarkedWord(word.text, "unread", _UNREAD[word.fate])
+def _mark(word: Word, before: float, reading: Attribution) -> MarkedWord:
+    if word.status in _UNREAD:
+        return MarkedWord(word.text, "unread", _UNREAD[word.status])
     if abs(word.change) < SHOWN:
         return MarkedWord(word.text)
     effect = "up" if word.change > 0 else "down"
@@ -66,7 +66,7 @@ def _mark(word: Word, before: float, reading: Reading) -> MarkedWord:
 
 def _steps(words: Sequence[Word]) -> Table:
     rows = [
-        (str(number), word.text, _UNREAD.get(word.fate, word.fate), f"{word.score:.4f}", f"{word.change:+.4f}")
+        (str(number), word.text, _UNREAD.get(word.status, word.status), f"{word.score:.4f}", f"{word.change:+.4f}")
         for number, word in enumerate(words, 1)
     ]
     return Table(("number", "word", "how it was read", "score after it", "change"), rows, words=3)

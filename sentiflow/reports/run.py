@@ -24,7 +24,7 @@ from sentiflow.reports.page import (
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, accuracy_line, label_name, worst_rows
 from sentiflow.runs.comparison import differing
 from sentiflow.runs.record import RunRecord
-from sentiflow.scoring import Reading
+from sentiflow.scoring import Attribution
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
 """Stages of a training: metrics ``time/<stage>``; with ``other`` they sum up to ``total``."""
@@ -130,7 +130,7 @@ def side_by_side(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Bloc
     return [Table(("parameter", *labels), rows)]
 
 
-def quote(text: str, reading: Reading | None, caption: str = "") -> Quote:
+def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
     """A review, explained word by word if a reading is given."""
     if reading is not None:
         return Quote(text, explanation.mark(reading), caption)

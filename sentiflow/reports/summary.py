@@ -13,7 +13,7 @@ from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
 from sentiflow.reports.plots import Curves
 from sentiflow.runs.record import RunRecord
-from sentiflow.scoring import Reading, TextScorer, Vocabulary, is_positive
+from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 
 MAX_ERRORS = 20
 PARAMETERS, SPEED, ECE = "model/parameters", "test/reviews_per_second", "test/ece"
@@ -35,7 +35,7 @@ class Misclassified:
     label: int
     score: float
     text: str
-    reading: Reading | None
+    reading: Attribution | None
 
     @property
     def heading(self) -> str:
@@ -195,6 +195,6 @@ class RunSummary:
             )
         return errors
 
-    def explain(self, text: str) -> Reading | None:
+    def explain(self, text: str) -> Attribution | None:
         """The score of a text word by word; None without the model."""
         return None if self.scorer is None else self.scorer.explain(text)

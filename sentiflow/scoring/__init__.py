@@ -5,7 +5,7 @@ standard library only, and itself only relatively.
 """
 
 from .forward import Network, forward
-from .scorer import Reading, TextScorer, Word, is_positive, label_of
+from .scorer import Attribution, TextScorer, Word, is_positive, label_of
 from .sequences import pad
 from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, tokenize
 from .weights import Weights
@@ -14,7 +14,7 @@ __all__ = [
     "OUT_OF_VOCABULARY",
     "PAD",
     "Network",
-    "Reading",
+    "Attribution",
     "START",
     "TextScorer",
     "Vocabulary",

@@ -24,20 +24,20 @@ class Word:
 
     Attributes:
         text: as the tokeniser made it.
-        fate: ``read``; ``rare`` (read as the one id that all rare words share); ``unknown`` (left out, as no
+        status: ``read``; ``rare`` (read as the one id that all rare words share); ``unknown`` (left out, as no
             review of the dataset held it); ``cut`` (left out, as it stands before the last words that are read).
         score: after the word, 0 to 1.
         change: what it added to the score; 0 when it was left out.
     """
 
     text: str
-    fate: str
+    status: str
     score: float
     change: float
 
 
 @dataclass(frozen=True)
-class Reading:
+class Attribution:
     """How a score came about.
 
     Attributes:
@@ -51,12 +51,12 @@ class Reading:
     words: tuple[Word, ...]
 
     @property
-    def strongest(self) -> float:
+    def max_abs_change(self) -> float:
         """The largest change that any word made, without its sign."""
         return max((abs(word.change) for word in self.words), default=0.0)
 
 
-def read(network: Network, vocabulary: Vocabulary, length: int, text: str) -> Reading:
+def read(network: Network, vocabulary: Vocabulary, length: int, text: str) -> Attribution:
     """Read a text as ``Network.score`` does, and keep the score after each word.
 
     Args:
@@ -74,7 +74,7 @@ def read(network: Network, vocabulary: Vocabulary, length: int, text: str) -> Re
     first = length - len(known) + unread  # the step at which the first kept id is read
     if unread == 0:
         first += 1  # the marker itself
-    return Reading(float(steps[first]), float(steps[-1]), _words(words, ids, row, steps, first, unread))
+    return Attribution(float(steps[first]), float(steps[-1]), _words(words, ids, row, steps, first, unread))
 
 
 def _words(
@@ -85,21 +85,21 @@ def _words(
     step: int,
     unread: int,
 ) -> tuple[Word, ...]:
-    """Each word with its fate; ``step`` is that of the first id kept, ``unread`` counts the marker, too."""
+    """Each word with its status; ``step`` is that of the first id kept, ``unread`` counts the marker, too."""
     left = max(unread - 1, 0)
-    told = []
+    entries = []
     for word, i in zip(words, ids, strict=True):
         before = float(steps[step])
         if i is None:
-            told.append(Word(word, UNKNOWN, before, 0.0))
+            entries.append(Word(word, UNKNOWN, before, 0.0))
         elif left:
             left -= 1
-            told.append(Word(word, CUT, before, 0.0))
+            entries.append(Word(word, CUT, before, 0.0))
         else:
-            fate = RARE if row[step] == OUT_OF_VOCABULARY else READ
+            status = RARE if row[step] == OUT_OF_VOCABULARY else READ
             step += 1
-            told.append(Word(word, fate, float(steps[step]), float(steps[step]) - before))
-    return tuple(told)
+            entries.append(Word(word, status, float(steps[step]), float(steps[step]) - before))
+    return tuple(entries)
 
 
 FORMAT = 3  # of the three files below; a reader refuses what it does not know
@@ -164,7 +164,7 @@ class TextScorer:
         batches = [self._score(texts[i : i + _BATCH], threads) for i in range(0, len(texts), _BATCH)]
         return np.concatenate(batches) if batches else np.empty(0)
 
-    def explain(self, text: str) -> Reading:
+    def explain(self, text: str) -> Attribution:
         """Tell how a text's score comes about, word by word; its last score is what ``score`` says, to 1e-12."""
         return read(self.network, self.vocabulary, self.sequence_length, text)
 

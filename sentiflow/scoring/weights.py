@@ -93,10 +93,10 @@ class Weights:
     def entries(self) -> dict[str, NDArray[Any]]:
         """All arrays and settings by their names in a file; those of further networks after ``2/``, ``3/``, ..."""
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "others"}
-        told = {name: np.asarray(value) for name, value in own.items() if value is not None}
+        entries = {name: np.asarray(value) for name, value in own.items() if value is not None}
         for number, other in enumerate(self.others, start=2):
-            told |= {f"{number}/{name}": value for name, value in other.entries().items()}
-        return told
+            entries |= {f"{number}/{name}": value for name, value in other.entries().items()}
+        return entries
 
     def save(self, path: Path) -> None:
         """Write the arrays as an npz without pickles."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
 from sentiflow.serving.service.app import Components, build
 from sentiflow.serving.service.batching import Batcher
@@ -29,11 +29,11 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
 
     Raises:
         UsageError: no model was named, and there are several.
-        WorldError: the port is taken.
+        ExternalError: the port is taken.
     """
     registry = Registry(settings, name)
     if settings.sqlite_file is not None:
-        with suppress(WorldError):  # the watcher checks again, and logs it
+        with suppress(ExternalError):  # the watcher checks again, and logs it
             registry.find()
     listener = open_socket(host, port)
     origins = Origins(listener, [host, *settings.serve_hosts])

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.data import reviews
-from sentiflow.errors import UsageError, WorldError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable
 from sentiflow.scoring import TextScorer
@@ -69,7 +69,7 @@ def evaluate_candidate(
 
     Raises:
         UsageError: there is no such version, or it is the champion already.
-        WorldError: the store fails, or a version's files or scores are not available.
+        ExternalError: the store fails, or a version's files or scores are not available.
     """
     client = connect(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def load(name: str, number: int, folder: Path) -> Packaged:
     it would run with the rights and passwords of the user who promotes.
 
     Raises:
-        WorldError: it cannot be loaded, here or by MLflow.
+        ExternalError: it cannot be loaded, here or by MLflow.
     """
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
@@ -121,7 +121,7 @@ def load(name: str, number: int, folder: Path) -> Packaged:
             )
         return Packaged(path, TextScorer.load(path / "artifacts"))
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise WorldError(
+        raise ExternalError(
             f"Cannot load {name} version {number}: {err}.", "Are its files still there? Choose another version."
         ) from err
 
@@ -175,7 +175,7 @@ class _Scores:
             record = record_of(self.client.get_run(str(version.run_id)))
             table = score_table(open_store(self.settings), record, folder)
             reason = "there is no such file"
-        except (MlflowException, WorldError) as err:
+        except (MlflowException, ExternalError) as err:
             table, reason = None, first_line(err)
         if table is None:
             self.logger.warning(
@@ -187,12 +187,12 @@ class _Scores:
         """Score the candidate's test reviews with a version.
 
         Raises:
-            WorldError: these reviews are not on this machine.
+            ExternalError: these reviews are not on this machine.
         """
         dataset, digest = candidate.tags.get("dataset", ""), candidate.tags.get("dataset.digest", "")
         path = self.settings.data_dir / "datasets" / dataset / f"{digest}.parquet"
         if not path.is_file():
-            raise WorldError(
+            raise ExternalError(
                 f"The test reviews of {candidate.name} version {candidate.version} are not at {path}.",
                 f"Prepare them on this machine: sentiflow data --dataset {dataset or 'NAME'}",
             )

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiflow.errors import UsageError, WorldError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import PARTIAL, publish
 from sentiflow.network.history import Epoch
 from sentiflow.output import redact, without_login, without_secrets
@@ -56,16 +56,16 @@ def tracking_errors(uri: str) -> Iterator[None]:
             hint = IS_IT_RUNNING
         else:
             hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
-        raise WorldError(f"The tracking store {redact(uri)} failed: {redact(reason)}", hint) from without_secrets(
-            err
-        )
+        raise ExternalError(
+            f"The tracking store {redact(uri)} failed: {redact(reason)}", hint
+        ) from without_secrets(err)
     except ImportError as err:
         raise UsageError(
             f"The tracking store {redact(uri)} needs a driver: {redact(str(err))}.",
             "Install it, or use another store.",
         ) from without_secrets(err)
     except SQLAlchemyError as err:
-        raise WorldError(
+        raise ExternalError(
             f"The tracking store {redact(uri)} failed: {redact(first_line(err))}",
             "Check SENTIFLOW_TRACKING_URI and its database.",
         ) from without_secrets(err)
@@ -81,7 +81,7 @@ def connect(settings: Settings) -> MlflowClient:
     needs.
 
     Raises:
-        WorldError: the store does not answer or cannot be made.
+        ExternalError: the store does not answer or cannot be made.
     """
     uri, file = settings.tracking_uri, settings.sqlite_file
     if uri not in _clients or (file is not None and not file.exists()):
@@ -120,7 +120,7 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
                     raise
                 return experiment_id(client, settings)
         if found.lifecycle_stage == "deleted":
-            raise WorldError(
+            raise ExternalError(
                 f"The experiment {settings.experiment!r} was deleted in MLflow.",
                 f"Restore it (mlflow experiments restore -x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
@@ -163,12 +163,12 @@ def _need_sqlite(file: Path) -> None:
     """Check that a file is a database that can be read; MLflow itself would retry for many minutes.
 
     Raises:
-        WorldError: it is none, or another process holds it locked for long.
+        ExternalError: it is none, or another process holds it locked for long.
     """
     with file.open("rb") as stream:
         head = stream.read(16)
     if head != b"SQLite format 3\x00":
-        raise WorldError(
+        raise ExternalError(
             f"The tracking store {file} is not an SQLite database.",
             "Move it away, or set SENTIFLOW_TRACKING_URI to another place.",
         )
@@ -321,7 +321,7 @@ class EpochLog:
         self._waiting += [Metric(name, values[field], now, epoch.number) for field, name in _EPOCH_METRICS.items()]
         try:
             self.flush()
-        except WorldError as err:
+        except ExternalError as err:
             self._logger.warning("MLflow did not take epoch %d yet: %s", epoch.number, err.args[0])
         self._logger.info(
             f"epoch {epoch.number}/{self._epochs}: train loss {epoch.train_loss:.4f} accuracy "

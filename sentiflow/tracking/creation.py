@@ -20,7 +20,7 @@ from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.files import publish
 from sentiflow.settings import Settings
 from sentiflow.tracking.server import Api, PassingError
@@ -46,7 +46,7 @@ def create_run(client: MlflowClient, experiment: str, tags: Mapping[str, str], n
 
     Raises:
         MlflowException: the local store refuses it.
-        WorldError: the server refuses it, or does not answer; then it may have been made all the same.
+        ExternalError: the server refuses it, or does not answer; then it may have been made all the same.
     """
     if not _is_server(client):
         return client.create_run(experiment, tags=dict(tags), run_name=name)
@@ -158,7 +158,7 @@ def _once(
         if found:
             break
     else:
-        raise WorldError("The MLflow server does not find what it made.", IS_IT_RUNNING)
+        raise ExternalError("The MLflow server does not find what it made.", IS_IT_RUNNING)
     for other in found[1:]:
         LOGGER.warning("the MLflow server carried out a request twice: removing what it made the second time")
         remove(other)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from sentiflow.data import prepare, reviews
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.check import DriftCheck, RecentTexts, measure
 from sentiflow.monitoring.drift import UNKNOWN, DriftLimits, Floats
@@ -25,7 +25,7 @@ def compare_with_reviews(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     Written: the features of both sides in the work folder.
 
     Raises:
-        WorldError: the store fails, or the reviews are not on this machine.
+        ExternalError: the store fails, or the reviews are not on this machine.
     """
     settings = check.settings
     version = find_version(settings, check.model, None)
@@ -53,7 +53,7 @@ def training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     """Digest and table of the reviews that a version was trained on; missing ones of a built-in dataset are made.
 
     Raises:
-        WorldError: they are not on this machine.
+        ExternalError: they are not on this machine.
     """
     found = open_store(settings).version(version.name, version.number)
     tags = {} if found is None else found.tags
@@ -62,7 +62,7 @@ def training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     if not reviews.is_whole(table) and dataset in BUILT_IN:
         prepare.prepare(prepare.fetch(dataset, settings), settings)
     if not reviews.is_whole(table):
-        raise WorldError(
+        raise ExternalError(
             f"The reviews that {version.name} version {version.number} was trained on are not at {table}.",
             "Train again on this machine, or copy the file there.",
         )

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import RefusedError, UsageError, WorldError
+from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event, previous_champion
 from sentiflow.locks import champion_lock
 from sentiflow.process import person
@@ -60,11 +60,11 @@ class Outcome:
         """The event.
 
         Raises:
-            RefusedError: the gate or a person refused the candidate.
+            RejectedError: the gate or a person refused the candidate.
         """
         if self.event is None:
             who = "The gate" if self.verdict.answer == "refused" else self.verdict.by
-            raise RefusedError(
+            raise RejectedError(
                 f"{who} refuses {self.evaluation.name} version {self.evaluation.version}: {self.verdict.reason}",
                 self._hint,
             )
@@ -124,13 +124,13 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
     replaces, the event in the model's history, and the alias last.
 
     Raises:
-        WorldError: the champion has changed since the evaluation, or the candidate or its files are gone; nothing
-            was written.
+        ExternalError: the champion has changed since the evaluation, or the candidate or its files are gone;
+            nothing was written.
     """
     name, number = evaluation.name, evaluation.version
     with changing(name, settings) as client:
         if number not in versions_of(client, name):
-            raise WorldError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
+            raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
         if verdict.promotes:
             need_unchanged(client, name, evaluation.champion)
             need_files(name, number)
@@ -164,7 +164,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
 
     Raises:
         UsageError: no reason, no champion, or nothing before it.
-        WorldError: the store fails, or the version's files are gone.
+        ExternalError: the store fails, or the version's files are gone.
     """
     check_reason(reason)
     if not reason.strip():
@@ -219,7 +219,7 @@ def need_files(name: str, number: int) -> None:
     """Check that a version can be loaded.
 
     Raises:
-        WorldError: it cannot be loaded.
+        ExternalError: it cannot be loaded.
     """
     with tempfile.TemporaryDirectory() as folder:
         load(name, number, Path(folder))
@@ -249,11 +249,11 @@ def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> Non
     """Check that the champion is still the expected one; its lock must be held.
 
     Raises:
-        WorldError: it is not.
+        ExternalError: it is not.
     """
     found = champion_of(client, name)
     if found != expected:
-        raise WorldError(
+        raise ExternalError(
             f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
             "changed it meanwhile. Nothing was changed here.",
             "See sentiflow history, then try again.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from sentiflow.data import reviews
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
@@ -74,7 +74,7 @@ class _Loader:
     def _table(self) -> ScoreTable | None:
         try:
             table = score_table(self.store, self.record, self.folder)
-        except WorldError as err:
+        except ExternalError as err:
             self.missing.append(str(err.args[0]))
             return None
         if table is None and "test/accuracy" in self.record.metrics:
@@ -109,7 +109,7 @@ class _Loader:
         name, _, number = self.version.rpartition(" v")
         try:
             return load_scorer(self.settings, Version(name, int(number), "asked for"))
-        except WorldError as err:
+        except ExternalError as err:
             self.missing.append(f"No word-by-word explanations: {err.args[0]}")
             return None
 
@@ -135,7 +135,7 @@ def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Re
 
     Raises:
         UsageError: there is no such run, or a parent has no finished child run.
-        WorldError: the store cannot be read.
+        ExternalError: the store cannot be read.
     """
     store = open_store(settings)
     return report_of(store, [store.record(run_id) for run_id in run_ids], settings, title)

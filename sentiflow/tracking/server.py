@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlparse
 import requests
 from requests.adapters import HTTPAdapter, Retry
 
-from sentiflow.errors import UsageError, WorldError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import publish
 from sentiflow.output import redact, without_secrets
 from sentiflow.runs.record import RunRecord, called
@@ -256,12 +256,12 @@ def _pairs(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {entry["key"]: entry.get("value", "") for entry in entries}
 
 
-class PassingError(WorldError):
+class PassingError(ExternalError):
     """A server did not answer, or only with a passing failure: it may have done what was asked all the same."""
 
 
 class Api:
-    """A server; every call raises WorldError when it does not answer, or not with what was asked for.
+    """A server; every call raises ExternalError when it does not answer, or not with what was asked for.
 
     Several threads may ask at once.
 
@@ -348,9 +348,9 @@ class Api:
             return answer
         raise self._failed(_refused(what, response), response.status_code)
 
-    def _failed(self, reason: str, code: int = 0) -> WorldError:
+    def _failed(self, reason: str, code: int = 0) -> ExternalError:
         hint = WANTS_LOGIN if code in (401, 403) else IS_IT_RUNNING
-        kind = PassingError if code in (0, requests.codes.ok, *_PASSING) else WorldError
+        kind = PassingError if code in (0, requests.codes.ok, *_PASSING) else ExternalError
         return kind(f"The tracking store {redact(self._address)} failed: {redact(first_line(reason))}", hint)
 
 

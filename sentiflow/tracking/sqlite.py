@@ -13,7 +13,7 @@ from math import nan
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, called
 from sentiflow.settings import Settings
@@ -95,9 +95,9 @@ def is_locked(err: BaseException) -> bool:
     return (getattr(err, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def locked_error(store: str) -> WorldError:
+def locked_error(store: str) -> ExternalError:
     """The error for a database that stayed locked."""
-    return WorldError(
+    return ExternalError(
         f"The store {store}: database is locked by another process, for more than {PATIENCE:.0f} s.",
         "Wait for that process to end, or stop it, and run again.",
     )
@@ -107,7 +107,7 @@ def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
     """Ask the file, which is opened for reading only.
 
     Raises:
-        WorldError: it cannot be read, is no store, or stays locked.
+        ExternalError: it cannot be read, is no store, or stays locked.
     """
     try:
         try:
@@ -119,7 +119,7 @@ def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
     except sqlite3.Error as err:
         if is_locked(err):
             raise locked_error(str(file)) from err
-        raise WorldError(f"Cannot read the store {file}: {err}.", "Is it an MLflow store?") from err
+        raise ExternalError(f"Cannot read the store {file}: {err}.", "Is it an MLflow store?") from err
 
 
 def _fetch(file: Path, mode: str, sql: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.output import redact
 from sentiflow.runs.record import BASELINES, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
 from sentiflow.settings import Settings
@@ -113,7 +113,7 @@ def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | 
     A run that does not say how many ids it reads of a review reads all of them.
 
     Raises:
-        WorldError: they cannot be read.
+        ExternalError: they cannot be read.
     """
     path = store.file(record, SCORES, folder)
     if path is None:
@@ -131,7 +131,7 @@ def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | 
         length = int(record.params.get("sequence_length", n_tokens.max(initial=1)))
         return ScoreTable(ids, label, score, n_tokens, length)
     except (OSError, ValueError, TypeError, KeyError) as err:  # Arrow's are ValueErrors or KeyErrors
-        raise WorldError(
+        raise ExternalError(
             f"The test scores of {record.name} cannot be read: {err}.", f"Is {path} damaged? Train that run again."
         ) from err
 

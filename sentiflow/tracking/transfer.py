@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, Table, create_engine, func, insert,
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
 
-from sentiflow.errors import UsageError, WorldError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact, without_secrets
 
 _SERVED = "mlflow-artifacts:/"  # whatever the server that is asked keeps
@@ -93,7 +93,7 @@ def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
 
     Raises:
         UsageError: among the files is a link, or something else that is neither file nor folder.
-        WorldError: a folder of that name is there already.
+        ExternalError: a folder of that name is there already.
         OSError: a file cannot be read or written.
     """
     files = size = 0
@@ -102,7 +102,7 @@ def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
         if folder is None:
             continue
         if goal.exists():
-            raise WorldError(
+            raise ExternalError(
                 f"{goal} is there already.", "Is it left of an import that failed? Look, and remove it."
             )
         found = [entry.stat(follow_symlinks=False) for entry in _entries(folder)]  # all, before one is copied
@@ -184,7 +184,7 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
         UsageError: a run is still open, the server has an experiment or a model of a name already, or the two
             databases are of different MLflow versions; or the store names files that are not its own, or has
             links among them.
-        WorldError: a database or a file cannot be read or written.
+        ExternalError: a database or a file cannot be read or written.
     """
     if not file.is_file():
         raise UsageError(f"There is no store {file}.", "Name the mlflow.db of a local store.")
@@ -195,12 +195,12 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
         ):
             return _copy(source, target, file, artifacts)
     except IntegrityError as err:
-        raise WorldError(
+        raise ExternalError(
             f"{redact(database)} refuses a row: {redact(first_line(str(err.orig)))}.",
             "Nothing was imported. Is some of it there already, or was the local store changed by hand?",
         ) from without_secrets(err)
     except (SQLAlchemyError, NoSuchDialectError, ImportError) as err:
-        raise WorldError(
+        raise ExternalError(
             f"Cannot import into {redact(database)}: {redact(first_line(err))}", "Nothing was imported."
         ) from without_secrets(err)
 

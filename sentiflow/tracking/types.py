@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlparse
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord
 
@@ -64,7 +64,7 @@ class RegisteredModel:
 
 
 class Store(Protocol):
-    """Runs and registered models; every call raises WorldError when they cannot be read.
+    """Runs and registered models; every call raises ExternalError when they cannot be read.
 
     What was deleted is not there.
     """
@@ -116,7 +116,7 @@ class Store(Protocol):
         """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``.
 
         Raises:
-            WorldError: they are gone, or in a place that cannot be read from here.
+            ExternalError: they are gone, or in a place that cannot be read from here.
         """
 
 
@@ -126,9 +126,9 @@ def local_path(uri: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
-def unreadable(what: str, uri: str) -> WorldError:
+def unreadable(what: str, uri: str) -> ExternalError:
     """The error for files in a place that only MLflow's client could read."""
-    return WorldError(
+    return ExternalError(
         f"{what} are at {redact(uri)}, which cannot be read from here.",
         "Let the MLflow server hand them out: mlflow server --serve-artifacts.",
     )
@@ -138,10 +138,10 @@ def need_version_files(name: str, number: int, folder: Path) -> Path:
     """The folder of a version's files.
 
     Raises:
-        WorldError: it is gone.
+        ExternalError: it is gone.
     """
     if not folder.is_dir():
-        raise WorldError(
+        raise ExternalError(
             f"The files of {name} version {number} are not at {folder}.",
             "Were they moved or deleted? Train again, or choose another with --version.",
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation.promotions import Event
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer
@@ -66,7 +66,7 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
 
     Raises:
         UsageError: there is no such model or version; the hint names what there is.
-        WorldError: the store cannot be read.
+        ExternalError: the store cannot be read.
     """
     store = open_store(settings)
     name = choose_name(store.models(), name)
@@ -90,7 +90,7 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
 
     Raises:
         UsageError: no model was named, and there are several.
-        WorldError: the store cannot be read.
+        ExternalError: the store cannot be read.
     """
     store = open_store(settings)
     names = store.models()
@@ -110,7 +110,7 @@ def model_named(settings: Settings, dataset: str | None) -> str:
 
     Raises:
         UsageError: there is no such model.
-        WorldError: the store does not answer.
+        ExternalError: the store does not answer.
     """
     return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
 
@@ -119,14 +119,14 @@ def load_scorer(settings: Settings, version: Version) -> TextScorer:
     """Load what a registered version scores with; files of a server are downloaded first.
 
     Raises:
-        WorldError: the store or the version's files cannot be read.
+        ExternalError: the store or the version's files cannot be read.
     """
     with tempfile.TemporaryDirectory() as copies:
         folder = open_store(settings).version_files(version.name, version.number, Path(copies))
         try:
             return TextScorer.load(folder / "artifacts")
         except (OSError, ValueError) as err:
-            raise WorldError(
+            raise ExternalError(
                 f"Cannot load {version.name} version {version.number}: {err}.",
                 "Choose another with --version, or train again.",
             ) from err
@@ -137,7 +137,7 @@ def version_rows(name: str, settings: Settings) -> list[VersionRow]:
 
     Raises:
         UsageError: it has none.
-        WorldError: the store does not answer.
+        ExternalError: the store does not answer.
     """
     store = open_store(settings)
     versions = store.versions(name)
@@ -174,12 +174,12 @@ def events_in(tags: Mapping[str, str], name: str) -> list[Event]:
     """Every promotion and rollback that was begun, oldest first, by the tags of a registered model.
 
     Raises:
-        WorldError: somebody else's tag stands among them.
+        ExternalError: somebody else's tag stands among them.
     """
     try:
         return [Event.from_json(tags[key]) for key in sorted(tags) if EVENT_TAG.fullmatch(key)]
     except ValueError as err:
-        raise WorldError(
+        raise ExternalError(
             f"The history of {name} cannot be read: {err}.", "Correct the tags of the model."
         ) from err
 
@@ -188,7 +188,7 @@ def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
     """Every promotion and rollback, oldest first, and today's champion.
 
     Raises:
-        WorldError: the store does not answer.
+        ExternalError: the store does not answer.
     """
     model = open_store(settings).model(name)
     return ([], None) if model is None else (events_in(model.tags, name), model.champion)

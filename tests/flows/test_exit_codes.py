@@ -84,7 +84,7 @@ ENDINGS = {
     "success": ("raise SystemExit(0)", 0),
     "wrong use": ("from sentiflow.errors import UsageError\nraise UsageError('no')", 2),
     "failed world": ("raise OSError(28, 'No space left on device')", 3),
-    "refused": ("from sentiflow.errors import RefusedError\nraise RefusedError('no')", 4),
+    "refused": ("from sentiflow.errors import RejectedError\nraise RejectedError('no')", 4),
     "bug": ("raise ZeroDivisionError", 1),
 }
 

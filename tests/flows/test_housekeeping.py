@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Completed, Crashed, Failed, Running
 
 from flows.housekeeping import housekeeping
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import close_killed
@@ -250,7 +250,7 @@ def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(
     monkeypatch.setenv("SENTIFLOW_KEEP_RUNS_DAYS", "1")
     old = client.create_run(experiment_id(client, world.settings), start_time=1).info.run_id
     client.set_terminated(old, end_time=2)
-    with pytest.raises(WorldError, match="could not clean .*abc: .*Is a directory"):
+    with pytest.raises(ExternalError, match="could not clean .*abc: .*Is a directory"):
         housekeeping()
     assert not left.exists()
     assert client.search_runs(["1"]) == []

@@ -16,7 +16,7 @@ from prefect.states import StateType
 from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiflow.data import sample
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
@@ -184,7 +184,7 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(watched: Worl
 def test_two_checks_of_a_model_never_overlap(watched: World) -> None:
     with (
         monitoring_run("sample"),
-        pytest.raises(WorldError, match="Another drift check of sample-sentiment is running"),
+        pytest.raises(ExternalError, match="Another drift check of sample-sentiment is running"),
     ):
         monitor("sample")
 

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.promote import promote
 from flows.train import train
-from sentiflow.errors import RefusedError, UsageError
+from sentiflow.errors import RejectedError, UsageError
 from sentiflow.process import person
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import champion_of, connect
@@ -37,7 +37,7 @@ def answered(world: World, answer: dict[str, object], **options: object) -> tupl
     def run() -> None:
         try:
             outcome.append(promote("sample", **options))
-        except RefusedError as err:
+        except RejectedError as err:
             outcome.append(err)
 
     worker = threading.Thread(target=run)
@@ -94,7 +94,7 @@ def test_the_flow_promotes_in_three_named_steps_and_shows_the_comparison(
 
 def test_a_no_of_the_gate_fails_the_flow_run_and_says_why(registry: World, prefect_server: None) -> None:
     promote("sample", Registry.GOOD)
-    with pytest.raises(RefusedError, match="The gate refuses"):
+    with pytest.raises(RejectedError, match="The gate refuses"):
         promote("sample", Registry.POOR)
     state = flow_runs("promote")[-1].state
     assert state is not None and state.is_failed() and "The gate refuses" in (state.message or "")
@@ -121,7 +121,7 @@ def test_a_persons_no_ends_the_flow_and_moves_nothing(
 ) -> None:
     answer = {"promote": False, "reason": "not before the holidays", "name": "Ada"}
     outcome, _ = answered(registry, answer, version=Registry.GOOD)
-    assert isinstance(outcome, RefusedError)
+    assert isinstance(outcome, RejectedError)
     assert "Ada" in str(outcome) and "not before the holidays" in str(outcome)
     client = connect(registry.settings)
     assert champion_of(client, NAME) is None
@@ -143,7 +143,7 @@ def test_nobody_is_asked_about_a_version_that_the_gate_refuses(
 ) -> None:
     promote("sample", Registry.GOOD)
     monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
-    with pytest.raises(RefusedError, match="The gate refuses"):
+    with pytest.raises(RejectedError, match="The gate refuses"):
         promote("sample", Registry.POOR)
 
 
@@ -151,7 +151,7 @@ def test_without_an_answer_in_time_nothing_is_promoted(
     registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
-    with pytest.raises(RefusedError, match="nobody answered within 3 s"):
+    with pytest.raises(RejectedError, match="nobody answered within 3 s"):
         promote("sample", Registry.GOOD)
     assert champion_of(connect(registry.settings), NAME) is None
 

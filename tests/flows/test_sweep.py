@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.sweep import sweep
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.recipes import load_recipe
 from sentiflow.sweeps.results import by_loss
 from sentiflow.tracking.client import connect
@@ -143,11 +143,11 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
     def failing(*arguments: object) -> object:
         calls.append(1)
         if len(calls) == 3:
-            raise WorldError("the disk is full")
+            raise ExternalError("the disk is full")
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trials, "_trained", failing)
-    with pytest.raises(WorldError, match="the disk is full"):
+    with pytest.raises(ExternalError, match="the disk is full"):
         sweep(CONFIG, "sample", trials=4, workers=1, repeats=1, space=space)
     client = connect(world.settings)
     (first,) = client.search_runs(["1"], "tags.kind = 'sweep'")

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.train import train
-from sentiflow.errors import UnreachableError, UsageError, WorldError
+from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect
 from tests.store import check_run
@@ -133,7 +133,7 @@ def killed(world: World) -> World:
             assert process.poll() is None, "the training ended before it was killed"
             assert time.monotonic() < until, "the training never began"
             time.sleep(0.5)
-        with pytest.raises(WorldError, match=f"process {process.pid} on "):
+        with pytest.raises(ExternalError, match=f"process {process.pid} on "):
             train(QUICK, "sample", 0)
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -4,9 +4,9 @@ import pickle
 
 import pytest
 
-from sentiflow.errors import SentiflowError, UnreachableError, UsageError, WorldError
+from sentiflow.errors import ExternalError, SentiflowError, UnreachableError, UsageError
 
-ALL = [SentiflowError, UsageError, WorldError, UnreachableError]
+ALL = [SentiflowError, UsageError, ExternalError, UnreachableError]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -29,4 +29,4 @@ def test_an_error_without_a_hint_is_one_line() -> None:
 
 
 def test_an_unreachable_address_is_a_failure_of_the_world() -> None:
-    assert issubclass(UnreachableError, WorldError)
+    assert issubclass(UnreachableError, ExternalError)

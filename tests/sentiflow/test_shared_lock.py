@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from flows.train import train
-from sentiflow.errors import BusyError, UsageError, WorldError
+from sentiflow.errors import BusyError, ExternalError, UsageError
 from sentiflow.locks import champion_lock, check_free, key_of, training_lock
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
@@ -112,7 +112,7 @@ def test_a_run_of_another_machine_is_closed(
 def test_who_waits_outlasts_a_server_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     server = Postgres(tmp_path, free_port())
     here = machine(tmp_path / "a", server)
-    with pytest.raises(WorldError, match="SENTIFLOW_LOCK_URL failed: connection failed"):
+    with pytest.raises(ExternalError, match="SENTIFLOW_LOCK_URL failed: connection failed"):
         training_lock("mine", here).__enter__()
     got = threading.Event()
 
@@ -133,7 +133,7 @@ def test_who_waits_outlasts_a_server_that_is_away(tmp_path: Path, caplog: pytest
 
 def test_no_message_tells_the_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for address in ("postgresql://me:s3cr3t@127.0.0.1:1/db", "postgresql://me:s3cr3t@127.0.0.1:x/?a=b%"):
-        with pytest.raises((WorldError, UsageError)) as caught:
+        with pytest.raises((ExternalError, UsageError)) as caught:
             training_lock("mine", Settings(data_dir=tmp_path, lock_url=SecretStr(address))).__enter__()
         assert "s3cr3t" not in str(caught.value) + caplog.text + repr(caught.value.__cause__)
 

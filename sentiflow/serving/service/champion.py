@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sentiflow.errors import WorldError, first_line
+from sentiflow.errors import ExternalError, first_line
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.service.middleware import Metrics
 from sentiflow.settings import Settings
@@ -48,11 +48,11 @@ class Registry:
 
         Raises:
             UsageError: no model was named, and there are several.
-            WorldError: the store cannot be read, or it was there once and is gone.
+            ExternalError: the store cannot be read, or it was there once and is gone.
         """
         file = self._settings.sqlite_file
         if self._seen and file is not None and not file.is_file():
-            raise WorldError(f"The store {file} is gone.", "Put it back, or restart the service.")
+            raise ExternalError(f"The store {file} is gone.", "Put it back, or restart the service.")
         champion = find_champion(self._settings, self._name)
         self._seen = self._seen or champion is not None
         return champion

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 
 KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
 # The event loop accepts at most so many connections at a time, so that the cap holds before the next ones come.
@@ -185,7 +185,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     """Listen at once, so that nobody else can; connections wait until the service runs.
 
     Raises:
-        WorldError: the port is taken, or the address is not one of this machine.
+        ExternalError: the port is taken, or the address is not one of this machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -200,9 +200,9 @@ def open_socket(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (socket.gaierror, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
-        raise WorldError(f"There is no host {host!r} here.", "For example: --host 127.0.0.1") from err
+        raise ExternalError(f"There is no host {host!r} here.", "For example: --host 127.0.0.1") from err
     except OSError as err:
-        raise WorldError(
+        raise ExternalError(
             f"Cannot listen on port {port} of {host}: {err.strerror}.",
             "Choose another: sentiflow serve --port 0 takes a free one.",
         ) from err

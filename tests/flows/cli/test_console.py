@@ -7,7 +7,7 @@ import pytest
 
 from flows.cli.console import ConsoleHandler, relayed, report
 from sentiflow.console import CONSOLE
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 
 STEERING = "a\x1b[31m\x07\u202e"
 SHOWN = r"a\x1b[31m\x07\u202e"
@@ -23,7 +23,7 @@ def _own_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     "err",
     [
         UsageError(f"No file {STEERING}.", f"Look at {STEERING}."),
-        WorldError(f"No file {STEERING}.\nError: forged", "b"),
+        ExternalError(f"No file {STEERING}.\nError: forged", "b"),
         OSError(2, "No such file", STEERING),
         ValueError(STEERING),
     ],

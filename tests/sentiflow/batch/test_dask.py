@@ -10,7 +10,7 @@ import pytest
 from distributed import Client
 
 from sentiflow.batch.job import Request, score_input
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.progress import Advance
 from tests.dask_cluster import certificate, cluster, read_by_dask
 from tests.world import Trained
@@ -73,7 +73,7 @@ def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
     settings = trained.world.settings.model_copy(
         update={"task_runner": "dask", "dask_address": "tcp://127.0.0.1:9"}
     )
-    with pytest.raises(WorldError, match="answers at tcp://127.0.0.1:9") as caught:
+    with pytest.raises(ExternalError, match="answers at tcp://127.0.0.1:9") as caught:
         score_input(Request(path, tmp_path / "out.parquet"), settings)
     assert "SENTIFLOW_DASK_ADDRESS" in caught.value.hint
 
@@ -96,7 +96,7 @@ def test_a_cluster_with_certificates_scores_for_who_has_one_and_for_nobody_else(
         (tmp_path / "others").mkdir()
         # Who holds another certificate, and does not mind whose the scheduler's is.
         other = read_by_dask(certificate(tmp_path / "others")) | {_CA: known[_CA]}
-        with dask.config.set(other), pytest.raises(WorldError, match="No Dask scheduler"):
+        with dask.config.set(other), pytest.raises(ExternalError, match="No Dask scheduler"):
             score_input(request, settings)
         place = address.removeprefix("tls://")
         with pytest.raises((OSError, TimeoutError)):
@@ -105,5 +105,5 @@ def test_a_cluster_with_certificates_scores_for_who_has_one_and_for_nobody_else(
         score_input(request, settings)
     assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in caught.value.hint
     Path(names["DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"]).unlink()
-    with dask.config.set(known), pytest.raises(WorldError, match="cannot be read"):
+    with dask.config.set(known), pytest.raises(ExternalError, match="cannot be read"):
         score_input(request, settings)

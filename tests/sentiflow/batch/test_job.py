@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.batch import job as module
 from sentiflow.batch.job import Request, Scored, score_input
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.progress import Advance
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
@@ -184,7 +184,7 @@ def test_an_input_that_changes_while_it_is_read_gives_no_output(
         yield advance
 
     request = Request(path, world.root / "out.parquet")
-    with pytest.raises(WorldError, match="changed while it was read"):
+    with pytest.raises(ExternalError, match="changed while it was read"):
         score_input(request, world.settings, progress)
     assert not request.output.exists()
 

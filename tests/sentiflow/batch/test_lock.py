@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.batch.output import output_lock
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 
 HOLD = (
     "import sys\nfrom pathlib import Path\nfrom sentiflow.batch.output import output_lock\n"
@@ -21,7 +21,10 @@ def test_a_second_process_is_told_who_holds_the_output_until_that_one_is_killed(
         [sys.executable, "-c", HOLD, str(output)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout is not None and other.stdout.read(4) == b"held"
-        with pytest.raises(WorldError, match=f"is running: scoring, process {other.pid} on "), output_lock(output):
+        with (
+            pytest.raises(ExternalError, match=f"is running: scoring, process {other.pid} on "),
+            output_lock(output),
+        ):
             pass
         with output_lock(output.with_name("another.parquet")):
             pass

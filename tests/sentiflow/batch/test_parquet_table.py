@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.batch.inputs import ParquetTable
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_damage_further_down_names_the_row(path: Path) -> None:
     middle = len(content) // 2
     content[middle : middle + 5_000] = bytes(5_000)
     path.write_bytes(content)
-    with pytest.raises(WorldError, match=r"cannot be read beyond row [\d,]+:"):
+    with pytest.raises(ExternalError, match=r"cannot be read beyond row [\d,]+:"):
         list(ParquetTable(path, "text", ()).chunks())
 
 

@@ -10,7 +10,7 @@ import pytest
 from sentiflow.batch import output as module
 from sentiflow.batch.output import Job, Parts
 from sentiflow.batch.source import Reject
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 
 JOB = Job("/in.csv", {"size": 7}, "text", ["id"], "m", 3, "abc")
 SCHEMA = pa.schema([("row", pa.int64())])
@@ -106,7 +106,7 @@ def test_a_job_begun_anew_finds_nothing_done(parts: Parts) -> None:
 
 def test_a_part_that_vanished_is_told_and_no_output_appears(parts: Parts) -> None:
     (parts.folder / "00000000.arrow").unlink()
-    with pytest.raises(WorldError, match="gone or damaged"):
+    with pytest.raises(ExternalError, match="gone or damaged"):
         parts.finish(SCHEMA)
     assert not parts.output.exists()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sentiflow.batch.pipeline import Workers
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 
 TEXTS = ["good film", "bad plot", "", "é good \x00", "good " * 1_000]
@@ -33,7 +33,7 @@ def test_several_processes_score_as_one_does_and_are_gone_afterwards(scorer: Tex
 def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer) -> None:
     before = children()
     with (
-        pytest.raises(WorldError, match="A scoring process ended by signal 9"),
+        pytest.raises(ExternalError, match="A scoring process ended by signal 9"),
         Workers(scorer, 2) as pool,
     ):
         pool.score(TEXTS).result()

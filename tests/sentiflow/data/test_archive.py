@@ -13,7 +13,7 @@ import pytest
 from numpy.lib import format as npy
 
 from sentiflow.data.imdb import read_arrays
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 
 
 class Hostile:
@@ -83,14 +83,14 @@ def hostile(tmp_path: Path, marker: Path) -> Path:
 
 
 def test_a_hostile_pickle_does_not_run(hostile: Path, marker: Path) -> None:
-    with pytest.raises(WorldError):
+    with pytest.raises(ExternalError):
         read_arrays(hostile, ("x",))
     assert not marker.exists()
 
 
 def test_a_hostile_pickle_is_refused_by_what_it_asks_for(hostile: Path) -> None:
     with pytest.raises(
-        WorldError, match=r"hostile\.npz: the pickle asks for (posix|nt)\.mkdir, which is not allowed"
+        ExternalError, match=r"hostile\.npz: the pickle asks for (posix|nt)\.mkdir, which is not allowed"
     ):
         read_arrays(hostile, ("x",))
 
@@ -108,13 +108,13 @@ def test_a_hostile_pickle_is_refused_by_what_it_asks_for(hostile: Path) -> None:
 )
 def test_other_globals_are_refused_even_of_numpy(tmp_path: Path, name: str) -> None:
     content = b"c" + name.replace(" ", "\n").encode() + b"\n."
-    with pytest.raises(WorldError, match=f"asks for {name.replace(' ', '.')}, which is not allowed"):
+    with pytest.raises(ExternalError, match=f"asks for {name.replace(' ', '.')}, which is not allowed"):
         read_arrays(archive_of(tmp_path / "a.npz", x=content), ("x",))
 
 
 def test_a_pickle_of_something_else_than_an_array_is_refused(tmp_path: Path) -> None:
     path = archive_of(tmp_path / "a.npz", x=pickle.dumps([[1], [2]]))
-    with pytest.raises(WorldError, match="expected an array, got list"):
+    with pytest.raises(ExternalError, match="expected an array, got list"):
         read_arrays(path, ("x",))
 
 
@@ -149,9 +149,9 @@ def test_a_pickle_cannot_choose_memory(tmp_path: Path, content: bytes) -> None:
     path = archive_of(tmp_path / "a.npz", x=content)
     code = (
         "import sys; from pathlib import Path; from sentiflow.data.imdb import read_arrays\n"
-        "from sentiflow.errors import WorldError\n"
+        "from sentiflow.errors import ExternalError\n"
         "try: print([list(row) for row in read_arrays(Path(sys.argv[1]), ('x',))['x']])\n"
-        "except WorldError as err: print(err, file=sys.stderr); sys.exit(3)"
+        "except ExternalError as err: print(err, file=sys.stderr); sys.exit(3)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False, timeout=60
@@ -166,7 +166,7 @@ def test_an_array_larger_than_any_memory_is_refused(tmp_path: Path) -> None:
     npy.write_array_header_1_0(stream, {"descr": "<i8", "fortran_order": False, "shape": (2**60,)})
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", stream.getvalue())
-    with pytest.raises(WorldError, match=r"Cannot read .*a\.npz: \w"):
+    with pytest.raises(ExternalError, match=r"Cannot read .*a\.npz: \w"):
         read_arrays(tmp_path / "a.npz", ("x",))
 
 
@@ -175,13 +175,13 @@ def test_an_array_that_unpacks_to_more_than_the_bound_is_refused(
 ) -> None:
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros(1_000_000))
     monkeypatch.setattr("sentiflow.data.imdb._MAX_SIZE", 7_000_000)
-    with pytest.raises(WorldError, match=r"x\.npy has 8,000,128 bytes"):
+    with pytest.raises(ExternalError, match=r"x\.npy has 8,000,128 bytes"):
         read_arrays(tmp_path / "a.npz", ("x",))
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.array([1]))
-    with pytest.raises(WorldError, match=r"a\.npz: .*y\.npy"):
+    with pytest.raises(ExternalError, match=r"a\.npz: .*y\.npy"):
         read_arrays(tmp_path / "a.npz", ("x", "y"))
 
 
@@ -190,14 +190,14 @@ def test_a_truncated_archive_is_refused(tmp_path: Path, kept: int) -> None:
     np.savez(tmp_path / "a.npz", x=lists(list(range(100)), [3]))
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(content[:kept])
-    with pytest.raises(WorldError, match=r"Cannot read .*a\.npz"):
+    with pytest.raises(ExternalError, match=r"Cannot read .*a\.npz"):
         read_arrays(tmp_path / "a.npz", ("x",))
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 20, 60])
 def test_a_truncated_pickle_is_refused(tmp_path: Path, kept: int) -> None:
     path = archive_of(tmp_path / "a.npz", x=pickle.dumps(lists([1, 2], [3]))[:kept])
-    with pytest.raises(WorldError, match=r"Cannot read .*a\.npz"):
+    with pytest.raises(ExternalError, match=r"Cannot read .*a\.npz"):
         read_arrays(path, ("x",))
 
 
@@ -207,16 +207,16 @@ def test_a_flipped_byte_is_refused(tmp_path: Path, at: int) -> None:
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[at] ^= 255
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(WorldError, match="CRC"):
+    with pytest.raises(ExternalError, match="CRC"):
         read_arrays(tmp_path / "a.npz", ("x",))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match=r"nowhere\.npz"):
+    with pytest.raises(ExternalError, match=r"nowhere\.npz"):
         read_arrays(tmp_path / "nowhere.npz", ("x",))
 
 
 def test_the_hint_names_the_settings_of_the_mirror(tmp_path: Path) -> None:
-    with pytest.raises(WorldError) as caught:
+    with pytest.raises(ExternalError) as caught:
         read_arrays(tmp_path / "nowhere.npz", ("x",))
     assert "SENTIFLOW_IMDB_SHA256" in caught.value.hint

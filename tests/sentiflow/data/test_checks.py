@@ -7,7 +7,7 @@ import pytest
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.table import check
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.scoring import Vocabulary
 
 VOCABULARY = Vocabulary(["the", "film", "good", "bad"])  # ids 4 to 7
@@ -38,7 +38,7 @@ def with_label(reviews: Reviews, row: int, label: int) -> Reviews:
 
 
 def refused(reviews: Reviews, name: str = "mine") -> str:
-    with pytest.raises(WorldError) as caught:
+    with pytest.raises(ExternalError) as caught:
         check(name, reviews, VOCABULARY)
     return str(caught.value.args[0])
 

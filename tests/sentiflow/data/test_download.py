@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from sentiflow.data.download import fetch_file
-from sentiflow.errors import UnreachableError, WorldError
+from sentiflow.errors import ExternalError, UnreachableError
 from sentiflow.progress import Advance
 
 CONTENT = bytes(range(256)) * 1_000  # 256 kB: several chunks
@@ -161,20 +161,20 @@ def test_a_damaged_file_is_fetched_again(server: Server, target: Path) -> None:
 
 
 def test_a_wrong_hash_leaves_nothing(server: Server, target: Path) -> None:
-    with pytest.raises(WorldError):
+    with pytest.raises(ExternalError):
         fetch(server.url("good"), target, OTHER)
     assert files_of(target.parent) == []
 
 
 @pytest.mark.parametrize("digits", [HASH, OTHER])
 def test_a_wrong_hash_is_told_with_both_hashes(server: Server, target: Path, digits: str) -> None:
-    with pytest.raises(WorldError, match=digits):
+    with pytest.raises(ExternalError, match=digits):
         fetch(server.url("good"), target, OTHER)
 
 
 def test_a_wrong_hash_is_no_failure_of_the_network(server: Server, target: Path) -> None:
     """Red if it were told as unreachable: then the hint would lead astray."""
-    with pytest.raises(WorldError) as caught:
+    with pytest.raises(ExternalError) as caught:
         fetch(server.url("good"), target, OTHER)
     assert not isinstance(caught.value, UnreachableError)
 
@@ -241,7 +241,7 @@ def test_a_path_below_home_is_copied(tmp_path: Path, target: Path, monkeypatch: 
 
 def test_a_local_file_with_a_wrong_hash_leaves_nothing(tmp_path: Path, target: Path) -> None:
     (tmp_path / "source.bin").write_bytes(b"other")
-    with pytest.raises(WorldError, match="not the expected file"):
+    with pytest.raises(ExternalError, match="not the expected file"):
         fetch(str(tmp_path / "source.bin"), target)
     assert files_of(target.parent) == []
 
@@ -317,7 +317,9 @@ def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 1_000_000)
-    with pytest.raises(WorldError, match=r"/endless is not the expected file: it is larger than 1,000,000 bytes"):
+    with pytest.raises(
+        ExternalError, match=r"/endless is not the expected file: it is larger than 1,000,000 bytes"
+    ):
         fetch(server.url("endless"), target, retries=3)
     assert (server.asked, files_of(target.parent)) == (["/endless"], [])
 
@@ -325,7 +327,7 @@ def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
 def test_a_local_file_without_end_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 1_000_000)
     monkeypatch.setattr(Path, "is_file", lambda _self: True)
-    with pytest.raises(WorldError, match="larger than 1,000,000 bytes"):
+    with pytest.raises(ExternalError, match="larger than 1,000,000 bytes"):
         fetch("/dev/zero", target)
     assert files_of(target.parent) == []
 
@@ -360,7 +362,7 @@ def test_no_failure_gives_the_mirrors_password_away(
     """Neither the message nor a log line nor the traceback, which Prefect stores."""
     monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 300_000)
     address = server.url(path).replace("//", f"//{login}") + "?token=S3CRET"
-    with socket.socket() as listener, pytest.raises(WorldError) as caught:
+    with socket.socket() as listener, pytest.raises(ExternalError) as caught:
         listener.bind(("127.0.0.1", 0))
         if path == "away":
             address = address.replace(str(server.server_port), str(listener.getsockname()[1]))

@@ -10,7 +10,7 @@ import pytest
 
 from sentiflow.data import imdb
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import UnreachableError, UsageError, WorldError
+from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.scoring import Vocabulary
 from sentiflow.settings import Settings
 
@@ -97,7 +97,7 @@ def test_words_are_sorted_by_rank(loaded: tuple[Reviews, Vocabulary]) -> None:
     ids=["gap", "duplicate", "from-zero", "duplicate-last", "text", "list", "null"],
 )
 def test_a_word_index_with_wrong_ranks_is_refused(tmp_path: Path, index: object) -> None:
-    with pytest.raises(WorldError, match=r"word index .*index\.json"):
+    with pytest.raises(ExternalError, match=r"word index .*index\.json"):
         imdb.load(*write(tmp_path, index))
 
 
@@ -105,7 +105,7 @@ def test_a_word_index_with_wrong_ranks_is_refused(tmp_path: Path, index: object)
 def test_a_word_index_that_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
     reviews_file, index_file = write(tmp_path)
     index_file.write_bytes(content)
-    with pytest.raises(WorldError, match="SENTIFLOW_WORD_INDEX_SHA256"):
+    with pytest.raises(ExternalError, match="SENTIFLOW_WORD_INDEX_SHA256"):
         imdb.load(reviews_file, index_file)
 
 
@@ -117,17 +117,17 @@ def test_a_word_index_that_is_no_json_is_refused(tmp_path: Path, content: bytes)
 def test_an_object_array_of_something_else_than_lists_of_ranks_is_refused(tmp_path: Path, wrong: object) -> None:
     array = ragged(X_TRAIN)
     array[2] = wrong
-    with pytest.raises(WorldError, match="a row is no list of whole numbers"):
+    with pytest.raises(ExternalError, match="a row is no list of whole numbers"):
         imdb.load(*write(tmp_path, x_train=array))
 
 
 def test_a_split_with_more_reviews_than_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match=r"IMDB test split: expected a label a review, got \(3,\) and \(2,\)"):
+    with pytest.raises(ExternalError, match=r"IMDB test split: expected a label a review, got \(3,\) and \(2,\)"):
         imdb.load(*write(tmp_path, y_test=[1, 0]))
 
 
 def test_a_matrix_instead_of_lists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match="IMDB train split: expected a label a review"):
+    with pytest.raises(ExternalError, match="IMDB train split: expected a label a review"):
         imdb.load(*write(tmp_path, x_train=np.ones((5, 2), int), y_train=np.ones((5, 2), int)))
 
 

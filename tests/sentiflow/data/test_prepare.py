@@ -10,7 +10,7 @@ from sentiflow.data import prepare as module
 from sentiflow.data import reviews
 from sentiflow.data.prepare import check_dataset, dataset_name, fetch, prepare
 from sentiflow.data.sample import N_TEST, N_TRAIN
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 
 
@@ -164,7 +164,7 @@ def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) 
     with pytest.MonkeyPatch.context() as patch:
         few = module._load_sample(source)
         patch.setitem(module._LOADERS, "imdb", lambda _source: few)
-        with pytest.raises(WorldError, match="expected 25,000 reviews"):
+        with pytest.raises(ExternalError, match="expected 25,000 reviews"):
             prepare(source, settings)
     assert left_in(settings.data_dir / "datasets" / "imdb") == set()
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.data.reviews import Reviews, digest, read, read_vocabulary, vocabulary_file, write
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.scoring import Vocabulary
 
 VOCABULARY = Vocabulary(["the", "film", "don't", "café"])
@@ -153,25 +153,25 @@ def test_write_leaves_the_table_and_its_words_alone(tmp_path: Path) -> None:
 def test_a_truncated_table_is_refused_by_name(tmp_path: Path, kept: int) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
     table.write_bytes(table.read_bytes()[:kept])
-    with pytest.raises(WorldError, match=table.stem):
+    with pytest.raises(ExternalError, match=table.stem):
         read(table)
 
 
 def test_a_missing_table_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match=r"nowhere\.parquet"):
+    with pytest.raises(ExternalError, match=r"nowhere\.parquet"):
         read(tmp_path / "nowhere.parquet")
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"text": ["a", "b"], "label": [0, 1]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(WorldError, match=r"other\.parquet"):
+    with pytest.raises(ExternalError, match=r"other\.parquet"):
         read(tmp_path / "other.parquet")
 
 
 def test_a_table_of_other_types_is_refused(tmp_path: Path) -> None:
     frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path))
     frame.assign(token_ids="a b c").to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(WorldError, match=r"other\.parquet"):
+    with pytest.raises(ExternalError, match=r"other\.parquet"):
         read(tmp_path / "other.parquet")
 
 
@@ -179,12 +179,12 @@ def test_a_table_of_other_types_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_vocabulary_is_refused_by_name(tmp_path: Path, content: str) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
     vocabulary_file(table).write_text(content, encoding="utf-8")
-    with pytest.raises(WorldError, match=r"vocabulary\.json"):
+    with pytest.raises(ExternalError, match=r"vocabulary\.json"):
         read_vocabulary(table)
 
 
 def test_a_missing_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
     vocabulary_file(table).unlink()
-    with pytest.raises(WorldError, match=r"vocabulary\.json"):
+    with pytest.raises(ExternalError, match=r"vocabulary\.json"):
         read_vocabulary(table)

@@ -3,7 +3,7 @@ import base64
 import pytest
 from pydantic import SecretStr
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.orchestration import notify
 from sentiflow.orchestration.notify import post
 from tests.receiver import PATH, receiver
@@ -25,7 +25,7 @@ def test_a_message_arrives_though_the_other_side_is_busy_twice(answers: list[int
 
 @pytest.mark.parametrize(("answers", "sent"), [([404], 1), ([302], 1), ([500, 500, 500], 3)], ids=str)
 def test_a_refusal_is_an_error_that_does_not_name_the_address(answers: list[int], sent: int) -> None:
-    with receiver(answers) as got, pytest.raises(WorldError, match=f"answered {answers[-1]}") as caught:
+    with receiver(answers) as got, pytest.raises(ExternalError, match=f"answered {answers[-1]}") as caught:
         post(SecretStr(got.address), {}, timeout=5)
     assert len(got.messages) == sent
     assert PATH not in str(caught.value) and caught.value.__cause__ is None
@@ -33,7 +33,7 @@ def test_a_refusal_is_an_error_that_does_not_name_the_address(answers: list[int]
 
 def test_nobody_there_is_an_error_that_does_not_name_the_address() -> None:
     port = free_port()
-    with pytest.raises(WorldError, match="does not answer .Connection refused") as caught:
+    with pytest.raises(ExternalError, match="does not answer .Connection refused") as caught:
         post(SecretStr(f"http://127.0.0.1:{port}{PATH}"), {}, timeout=5)
     assert PATH not in str(caught.value) and str(port) not in str(caught.value)
 

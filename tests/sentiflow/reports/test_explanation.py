@@ -4,9 +4,9 @@ import re
 from html.parser import HTMLParser
 
 from sentiflow.reports import explanation
-from sentiflow.scoring import Reading, Word
+from sentiflow.scoring import Attribution, Word
 
-READING = Reading(
+READING = Attribution(
     start=0.5,
     score=0.6,
     words=(
@@ -76,11 +76,11 @@ def test_a_page_needs_nothing_from_outside_and_tells_every_step() -> None:
 
 
 def test_the_strongest_words_stand_by_direction() -> None:
-    up, down = explanation.strongest(READING)
+    up, down = explanation.strongest_words(READING)
     assert [word.text for word in up] == ["<b>"]
     assert [word.text for word in down] == ["dull"]
 
 
 def test_a_text_without_words_makes_a_page_too() -> None:
-    page = explanation.page(Reading(0.5, 0.5, ()), "negative", "m version 1")
+    page = explanation.page(Attribution(0.5, 0.5, ()), "negative", "m version 1")
     assert "negative, 0.5000" in page

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sentiflow.reports.summary import Misclassified, worst_errors_text, worst_rows
-from sentiflow.scoring import Reading
+from sentiflow.scoring import Attribution
 from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, summary
 
-READING = Reading(0.5, 0.9, ())
+READING = Attribution(0.5, 0.9, ())
 
 
 def test_worst_errors_are_the_most_confident_first_and_equals_in_order() -> None:

@@ -65,20 +65,20 @@ def test_the_last_score_is_the_texts_and_the_changes_add_up_to_it(length: int, k
 def test_each_word_is_told_its_fate() -> None:
     reading = scorer(4).explain("The film xyz was rare, good")
     # Known: the, film, was, rare, good; the last four of them are read, and the start marker is cut, too.
-    assert [(word.text, word.fate) for word in reading.words] == [
+    assert [(word.text, word.status) for word in reading.words] == [
         ("the", "cut"), ("film", "read"), ("xyz", "unknown"), ("was", "read"), ("rare", "rare"), ("good", "read"),
     ]  # fmt: skip
 
 
 def test_words_beyond_the_vocabulary_are_read_as_one() -> None:
-    fates = [word.fate for word in scorer(9).explain("rare rarer good").words]
+    fates = [word.status for word in scorer(9).explain("rare rarer good").words]
     assert fates == ["rare", "rare", "read"]
     assert scorer(9).explain("rare").score == scorer(9).explain("rarer").score
 
 
 def test_words_that_are_not_read_change_nothing() -> None:
     words = scorer(3).explain("the xyz film was good bad").words
-    assert all(word.change == 0 for word in words if word.fate in ("unknown", "cut"))
+    assert all(word.change == 0 for word in words if word.status in ("unknown", "cut"))
 
 
 @pytest.mark.parametrize("text", ["", "   ", "xyz", "?!"])

@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy.exc import OperationalError
 
 from sentiflow.data.prepare import fetch, prepare
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors, ui_url
@@ -40,7 +40,7 @@ def test_links_to_prefect_carry_no_login(setting: object) -> None:
 def test_what_a_library_says_of_the_store_is_redacted_down_to_the_traceback(error: object) -> None:
     secret = "S3CRET"
     address = f"postgresql://me:{secret}@db/mlflow"  # not in the lines that a traceback shows
-    with pytest.raises(WorldError) as caught, tracking_errors(address):
+    with pytest.raises(ExternalError) as caught, tracking_errors(address):
         try:
             raise ConnectionError(f"no answer from {address}")
         except ConnectionError as cause:

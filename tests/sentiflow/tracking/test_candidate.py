@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking import candidate
 from sentiflow.tracking.store import open_store
@@ -91,7 +91,7 @@ def test_a_version_that_mlflow_could_not_load_never_becomes_champion(
         file.unlink()
     else:
         file.write_text(content)
-    with pytest.raises(WorldError, match=f"Cannot load {NAME} version {Registry.GOOD}"):
+    with pytest.raises(ExternalError, match=f"Cannot load {NAME} version {Registry.GOOD}"):
         candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings)
 
 

@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.network.history import Epoch
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id
@@ -67,7 +67,7 @@ def test_leftovers_beside_a_whole_store_go_and_nothing_else(world: World) -> Non
 
 
 def test_a_server_that_is_down_is_told_with_its_address() -> None:
-    with pytest.raises(WorldError, match=r"http://127\.0\.0\.1:9 failed: it does not answer") as caught:
+    with pytest.raises(ExternalError, match=r"http://127\.0\.0\.1:9 failed: it does not answer") as caught:
         connect(Settings(tracking_uri="http://127.0.0.1:9"))
     assert "SENTIFLOW_TRACKING_URI" in caught.value.hint
 
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     file = tmp_path / "mlruns" / "mlflow.db"
     file.parent.mkdir()
     file.write_text("no database")
-    with pytest.raises(WorldError, match="not an SQLite database"):
+    with pytest.raises(ExternalError, match="not an SQLite database"):
         connect(settings_at(tmp_path))
     assert file.read_text() == "no database"
 
@@ -93,7 +93,7 @@ def test_a_deleted_experiment_says_how_to_restore_it(world: World) -> None:
     client = connect(world.settings)
     number = experiment_id(client, world.settings)
     client.delete_experiment(number)
-    with pytest.raises(WorldError, match="was deleted") as caught:
+    with pytest.raises(ExternalError, match="was deleted") as caught:
         experiment_id(client, world.settings)
     assert f"restore -x {number}" in caught.value.hint
 
@@ -176,7 +176,7 @@ def test_an_open_run_is_written_to_and_read_by_one_handle(world: World, tmp_path
 def test_what_a_run_cannot_write_says_which_store_failed(world: World) -> None:
     run = OpenRun("0" * 32, "mine", "0", world.settings)
     for write in (lambda: run.log({"a": 1.0}), lambda: run.text("a", "a.txt"), run.record, run.close):
-        with pytest.raises(WorldError, match="The tracking store sqlite:"):
+        with pytest.raises(ExternalError, match="The tracking store sqlite:"):
             write()
 
 

@@ -7,7 +7,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prefect import flow
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.orchestration.repair import reconcile
 from sentiflow.recipes import load_recipe
@@ -65,7 +65,7 @@ def store(world: World, prefect_server: None) -> Store:
 @pytest.mark.parametrize(
     ("error", "status", "why"),
     [
-        (WorldError("The disk is full.", "Free it."), "FAILED", "The disk is full"),
+        (ExternalError("The disk is full.", "Free it."), "FAILED", "The disk is full"),
         (KeyError("loss"), "FAILED", "KeyError: 'loss'"),
         (ValueError(), "FAILED", "ValueError"),
         (SystemExit(1), "KILLED", "its process ended itself, with exit code 1"),
@@ -87,7 +87,7 @@ def test_the_reason_outlives_a_store_that_is_away(
 
     with monkeypatch.context() as patch:
         go_away(patch, store)
-        with pytest.raises(type(error) if error is not None else WorldError):
+        with pytest.raises(type(error) if error is not None else ExternalError):
             training()
     assert store.client.get_run(run.run_id).info.status == "RUNNING"
     store.next_start()
@@ -101,7 +101,7 @@ def test_a_run_whose_creation_was_never_answered_says_so(store: Store, monkeypat
         runs._open(store.planned(""), {})
 
     monkeypatch.setattr("sentiflow.tracking.creation._PAUSE", 0.0)
-    with monkeypatch.context() as patch, pytest.raises(WorldError):
+    with monkeypatch.context() as patch, pytest.raises(ExternalError):
         go_away(patch, store)
         training()
     (kept,) = creation.folder(store.world.settings).iterdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import RefusedError, UsageError, WorldError
+from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import champion_of, connect
@@ -61,7 +61,7 @@ def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: M
     promote(registry, Registry.GOOD)
     outcome = promote(registry, Registry.POOR)
     assert champion_of(client, NAME) == Registry.GOOD
-    with pytest.raises(RefusedError, match=f"The gate refuses {NAME} version {Registry.POOR}") as refused:
+    with pytest.raises(RejectedError, match=f"The gate refuses {NAME} version {Registry.POOR}") as refused:
         outcome.need_promotion()
     assert refused.value.exit_code == 4
     assert client.get_model_version(NAME, str(Registry.POOR)).tags["gate.outcome"] == "refused"
@@ -149,7 +149,7 @@ def hidden(path: Path) -> Iterator[None]:
 def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
     registry: World, client: MlflowClient
 ) -> None:
-    with hidden(files_of(client, Registry.GOOD)), pytest.raises(WorldError, match="Cannot load"):
+    with hidden(files_of(client, Registry.GOOD)), pytest.raises(ExternalError, match="Cannot load"):
         promote(registry, Registry.GOOD, force=True, reason="never mind")
     assert champion_of(client, NAME) is None
 
@@ -157,7 +157,7 @@ def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
 def test_files_that_go_while_a_person_thinks_stop_the_switch(registry: World, client: MlflowClient) -> None:
     evaluation = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
     verdict = promotion.decide(evaluation, force=False, reason="")
-    with hidden(files_of(client, Registry.GOOD)), pytest.raises(WorldError, match="Cannot load"):
+    with hidden(files_of(client, Registry.GOOD)), pytest.raises(ExternalError, match="Cannot load"):
         promotion.carry_out(evaluation, verdict, registry.settings)
     assert champion_of(client, NAME) is None
     assert "gate.outcome" not in client.get_model_version(NAME, str(Registry.GOOD)).tags
@@ -167,7 +167,7 @@ def test_a_version_that_goes_while_a_person_thinks_is_told(registry: World, clie
     evaluation = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
     verdict = promotion.decide(evaluation, force=False, reason="")
     client.delete_model_version(NAME, str(Registry.GOOD))
-    with pytest.raises(WorldError, match=f"version {Registry.GOOD} was deleted meanwhile"):
+    with pytest.raises(ExternalError, match=f"version {Registry.GOOD} was deleted meanwhile"):
         promotion.carry_out(evaluation, verdict, registry.settings)
 
 
@@ -178,7 +178,7 @@ def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: Worl
     with hidden(config):
         config.write_text(json.dumps({"format": 1, "sequence_length": 80}))
         try:
-            with pytest.raises(WorldError, match="Cannot load"):
+            with pytest.raises(ExternalError, match="Cannot load"):
                 promotion.rollback(NAME, "back", registry.settings)
         finally:
             config.unlink()
@@ -268,7 +268,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: Worl
         ready.wait()
         try:
             done.append(promotion.carry_out(evaluation[which], verdict, registry.settings))
-        except WorldError as err:
+        except ExternalError as err:
             errors.append(err)
 
     threads = [threading.Thread(target=run, args=(which,)) for which in range(2)]

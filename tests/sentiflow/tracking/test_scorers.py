@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.types import Version
@@ -48,6 +48,6 @@ def test_broken_files_are_told_with_the_version_and_the_way_on(
     """Exit code 3, not 1: the version is broken, not this code."""
     path = tmp_path / "artifacts" / name
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(WorldError, match="Cannot load imdb-sentiment version 1: ") as caught:
+    with pytest.raises(ExternalError, match="Cannot load imdb-sentiment version 1: ") as caught:
         load_scorer(world.settings, version)
     assert (caught.value.exit_code, caught.value.hint) == (3, "Choose another with --version, or train again.")

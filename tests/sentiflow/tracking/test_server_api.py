@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.server import ServerStore
@@ -59,13 +59,13 @@ def answering(status: int, body: str) -> Iterator[str]:
     ],
 )  # fmt: skip
 def test_what_is_no_answer_is_told_with_a_way_out(status: int, body: str, told: str, hint: str) -> None:
-    with answering(status, body) as address, pytest.raises(WorldError, match=told) as caught:
+    with answering(status, body) as address, pytest.raises(ExternalError, match=told) as caught:
         open_store(Settings(tracking_uri=address)).runs()
     assert hint in caught.value.hint
 
 
 def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
-    with pytest.raises(WorldError) as caught:
+    with pytest.raises(ExternalError) as caught:
         open_store(Settings(tracking_uri="http://me:secret@127.0.0.1:9")).names()
     assert str(caught.value.args[0]) == "The tracking store http://***@127.0.0.1:9 failed: it does not answer."
 

@@ -16,7 +16,7 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import WorldError
+from sentiflow.errors import ExternalError
 from sentiflow.tracking import sqlite
 from sentiflow.tracking.client import connect, experiment_id, tracking_errors
 from sentiflow.tracking.sqlite import query
@@ -117,7 +117,7 @@ def test_what_stays_locked_is_named(
 ) -> None:
     monkeypatch.setattr(sqlite, "PATIENCE", 2.0)
     monkeypatch.setattr("sentiflow.tracking.client._clients", {})  # as in a new process
-    with locked(file), pytest.raises(WorldError, match="database is locked by another process") as caught:
+    with locked(file), pytest.raises(ExternalError, match="database is locked by another process") as caught:
         if what == "query":
             query(file, COUNT)
         elif what == "connect":

@@ -7,7 +7,7 @@ import pytest
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
@@ -100,7 +100,7 @@ def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) ->
 
 def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
-    with pytest.raises(WorldError, match="Cannot read the store"):
+    with pytest.raises(ExternalError, match="Cannot read the store"):
         open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")).runs()
 
 
@@ -211,7 +211,7 @@ def test_damaged_scores_are_told_with_their_place(
     (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
     client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"))
     store = open_store(world.settings)
-    with pytest.raises(WorldError, match="test scores of scored cannot be read") as caught:
+    with pytest.raises(ExternalError, match="test scores of scored cannot be read") as caught:
         score_table(store, store.record(run_id), tmp_path)
     assert "test_scores.parquet" in caught.value.hint
 

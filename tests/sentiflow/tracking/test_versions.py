@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import UsageError, WorldError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
@@ -84,7 +84,7 @@ def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
-    with pytest.raises(WorldError, match="Cannot read the store"):
+    with pytest.raises(ExternalError, match="Cannot read the store"):
         find_version(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"), None, None)
 
 
@@ -94,7 +94,7 @@ def test_files_that_are_gone_are_told_with_their_place(
     version = find_version(world.settings, None, None)
     folder = open_store(world.settings).version_files(version.name, version.number, tmp_path)
     shutil.rmtree(folder)
-    with pytest.raises(WorldError, match=str(folder)):
+    with pytest.raises(ExternalError, match=str(folder)):
         load_scorer(world.settings, version)
 
 
@@ -104,7 +104,7 @@ def test_files_in_a_place_of_another_kind_are_refused_with_the_way_out(
     assert world.settings.sqlite_file is not None
     with closing(sqlite3.connect(world.settings.sqlite_file)) as database, database:
         database.execute("UPDATE model_versions SET storage_location = 's3://me:secret@bucket/model'")
-    with pytest.raises(WorldError, match="are at s3://.*@bucket/model, which cannot be read") as caught:
+    with pytest.raises(ExternalError, match="are at s3://.*@bucket/model, which cannot be read") as caught:
         load_scorer(world.settings, find_version(world.settings, None, None))
     assert "secret" not in str(caught.value) and "--serve-artifacts" in caught.value.hint
 

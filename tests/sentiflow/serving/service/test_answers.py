@@ -42,9 +42,9 @@ def test_an_explanation_is_the_scorers_reading_and_adds_up_to_the_score(
         told = http.post("/explain", json={"text": text}).json()
         assert told["score"] == pytest.approx(scorer.score([text])[0], abs=1e-9)
         assert told["start"] + sum(word["change"] for word in told["words"]) == pytest.approx(told["score"])
-        expected = [(word.text, word.fate) for word in scorer.explain(text).words]
-        assert [(word["text"], word["fate"]) for word in told["words"]] == expected
-    assert [word["fate"] for word in told["words"]][-2:] == ["unknown", "unknown"]
+        expected = [(word.text, word.status) for word in scorer.explain(text).words]
+        assert [(word["text"], word["status"]) for word in told["words"]] == expected
+    assert [word["status"] for word in told["words"]][-2:] == ["unknown", "unknown"]
 
 
 def test_the_model_is_told_with_the_run_and_accuracy_of_its_training(http: httpx.Client, trained: Trained) -> None:
