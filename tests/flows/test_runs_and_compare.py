@@ -102,7 +102,7 @@ def test_what_is_below_runs_that_are_themselves_below_others_is_listed_too(
     client.set_tag(run_ids[3], "mlflow.parentRunId", run_ids[2])
     lines = typed("runs", "--children").output.splitlines()[1:]
     assert [line[:8] for line in lines] == [run_ids[number][:8] for number in (1, 2, 3)]
-    assert [line[10:].index("seed") for line in lines] == [0, 2, 4]
+    assert [line[10:].index("tutorial") for line in lines] == [0, 2, 4]
 
 
 def test_when_only_runs_below_others_are_like_it_they_are_counted(
