@@ -22,8 +22,9 @@ print(os.getpid(), child.pid, flush=True)
 time.sleep(600)
 """
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from sentiflow.children import Child
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a suite that nohup started ignores it, and so would this
 Child(["stubborn"], os.environ)
 time.sleep(600)
 """
