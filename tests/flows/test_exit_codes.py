@@ -38,6 +38,7 @@ sys.modules["flows.cli.app"] = types.SimpleNamespace(app=app)
 from flows.cli import main
 from sentiflow import process
 process._CLOSING_SECONDS = {closing}
+process.decide.__defaults__ = ({closing},)
 main()
 """
 

@@ -21,6 +21,8 @@ from tests.against_keras import check_scores
 from tests.store import check_run
 from tests.world import World
 
+pytestmark = pytest.mark.story
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:

@@ -135,6 +135,7 @@ def test_a_finished_sweep_leaves_no_study(result: SweepResult, swept: World) -> 
     assert not list((swept.root / "data" / "sweeps").glob("*/*"))
 
 
+@pytest.mark.story
 def test_a_sweep_that_failed_goes_on_with_what_it_has(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_an_unreachable_dataset_ends_with_3_and_never_falls_back(world: World, p
     assert world.run("runs").stdout.count("failed") == 1
 
 
+@pytest.mark.story
 def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say(
     world: World, prefect_server: None
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_pickle_that_would_run_code_is_refused_with_3(world: World) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.story
 def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: None) -> None:
     words = np.array(["plot", "music", "cast", "ending"])
     rows = [

@@ -146,6 +146,7 @@ def test_an_epoch_trains_as_keras_does(kind: str, name: str, rate: float) -> Non
     assert_an_epoch_is_alike(of, *batch(of, 200), summed=name != "sgd")
 
 
+@pytest.mark.story
 @pytest.mark.parametrize(("name", "rate", "summed"), [("sgd", 0.5, False), ("adam", 0.001, True)])
 @pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
 def test_an_epoch_on_2000_real_reviews_trains_as_keras_does(
