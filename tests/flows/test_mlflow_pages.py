@@ -150,7 +150,7 @@ def test_the_models_page_names_the_champion_and_what_each_version_is(page: Page,
     expect(page.get_by_text("Sentiment of a text, trained on sample")).to_be_visible()
     champion = page.get_by_role("row").filter(has=page.get_by_role("link", name="Version 1", exact=True))
     expect(champion).to_contain_text("champion")
-    expect(champion).to_contain_text("recipe: seed")
+    expect(champion).to_contain_text("recipe: tutorial")
     for number in (2, 3, 4):
         other = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"Version {number}", exact=True))
         expect(other).not_to_contain_text("champion")
