@@ -55,7 +55,7 @@ def measure_commands(uri: str, scored: list[str], rounds: int) -> None:
     commands = {
         "runs": ("runs",),
         "runs, filtered and sorted": ("runs", "--where", "test/accuracy>=0.85", "--sort", "-accuracy"),
-        "runs, all of them as JSON": ("runs", "--json", "--children", "--most", "100000"),
+        "runs, all of them as JSON": ("runs", "--json", "--children", "--limit", "100000"),
         "compare, two runs": ("compare", *scored[:2]),
         "compare, two beginnings of ids": ("compare", *(run_id[:8] for run_id in scored[:2])),
         "compare, ten runs": ("compare", *scored[:10]),

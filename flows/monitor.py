@@ -30,7 +30,7 @@ def monitor(dataset: str = "imdb") -> State[CheckOutcome]:
     """
     with monitoring_run(dataset) as check:
         texts = collect(check)
-        if texts.distinct < check.settings.monitor_least:
+        if texts.distinct < check.settings.monitor_min_texts:
             return _completed(too_few(check, texts))
         result = compare(check, texts)
         run = report(check, texts, result)

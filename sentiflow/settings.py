@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     )
 
     # Promotion
-    gate_floor: float = Field(
+    gate_min_accuracy: float = Field(
         default=0.8, ge=0, le=1, description="Minimum test accuracy of a champion; the tutorial's own was 0.83."
     )
     gate_margin: float = Field(
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         le=1,
         description="Maximum accuracy that the short, the long or the truncated reviews may lose.",
     )
-    gate_slice_least: int = Field(
+    gate_min_slice_size: int = Field(
         default=50, ge=1, description="Minimum reviews of such a slice; smaller ones are not judged."
     )
     gate_latency_ms: float = Field(
@@ -254,7 +254,7 @@ class Settings(BaseSettings):
         lt=1,
         description="Significance level of the two-sample test; both must find a drift.",
     )
-    monitor_least: int = Field(
+    monitor_min_texts: int = Field(
         default=200, ge=20, description="Minimum texts of a drift check; fewer wait for the next one."
     )
 

@@ -31,7 +31,7 @@ class Home:
         return {
             "PREFECT_API_URL": "",  # as an .env file may leave it: none at all
             "SENTIFLOW_PREFECT_PORT": str(self.port),
-            "SENTIFLOW_GATE_FLOOR": "0.999",
+            "SENTIFLOW_GATE_MIN_ACCURACY": "0.999",
             # How long a run waits before it looks again whether the one before it has ended; 30 s by default.
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
         }

@@ -156,7 +156,7 @@ class SideBySide:
             Column("kind", [one.trial or one.kind for one in self.runs], 1),
             Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
         ]
-        print_columns(columns, stdout, tell=False)
+        print_columns(columns, stdout, note=False)
 
     def _numbers(self) -> list[str]:
         return [str(place + 1) for place in range(len(self.runs))]
@@ -204,7 +204,7 @@ class SideBySide:
             Column("lost", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True),
             Column("", [_verdict(run, one) for run, one in zip(self.runs[1:], held, strict=True)]),
         ]
-        print_columns(columns, stdout, tell=False)
+        print_columns(columns, stdout, note=False)
         for place, one in zip(numbers, held, strict=True):
             if one.why_not:
                 means = (
@@ -316,7 +316,7 @@ def _verdict(run: RunRecord, one: "AccuracyDifference") -> str:
     if one.p_value is None:
         return "not paired"
     if one.p_value >= _CHANCE:
-        return "not told apart"
+        return "within chance"
     return "better" if one.difference > 0 else "worse"
 
 
@@ -351,7 +351,7 @@ def report(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write what there is to tell of a run, or of several held against each other, as a page and a summary."""
+    """Write a report on a run, or on several compared with each other, as a page and a summary."""
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import find_runs, open_store

@@ -52,7 +52,7 @@ def set_up(*, debug: bool) -> None:
     root = logging.getLogger()
     root.handlers = [ConsoleHandler(debug=debug)]
     root.setLevel(logging.WARNING)
-    if not debug:  # what Prefect cannot send to a server that is gone fills the terminal; the error tells it once
+    if not debug:  # what Prefect cannot send to a lost server would fill the terminal; the error says it once
         logging.raiseExceptions = False
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
 
@@ -151,7 +151,7 @@ class _Lines(io.TextIOBase):
         return len(text)
 
     def _is_wanted(self, line: str) -> bool:
-        """Whether it is no noise, and no traceback: the line before tells the error, Prefect's UI all of it."""
+        """Whether it is no noise, and no traceback: the line before has the error, Prefect's UI all of it."""
         if line.startswith("Traceback (most recent call last):"):
             self._in_traceback = True
         elif _LOGGED.match(line):
@@ -176,7 +176,7 @@ def exit_code(err: BaseException) -> int:
 
 
 def exit_seconds(err: BaseException) -> float:
-    """How long the exit may take: a Prefect server that is gone will not take what it was still to be told."""
+    """How long the exit may take: a Prefect server that is gone will not take what is still to be sent."""
     return 2.0 if prefect_away(err) else EXIT_SECONDS
 
 

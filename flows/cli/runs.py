@@ -30,7 +30,7 @@ app = typer.Typer()
     )
 )
 def runs(
-    most: Annotated[int, typer.Option("--most", "-n", min=1, max=100_000, help="How many runs to list.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many runs to list.")] = 10,
     kind: Annotated[
         list[str] | None,
         typer.Option("--kind", "-k", help="training, repeats, seed, sweep, trial, baselines, baseline, monitor."),
@@ -86,7 +86,7 @@ def runs(
     found = select(every, query, now)
     top = found if sort else _top(found)
     listed = _Listed(
-        top[:most] if sort else _with_below(top[:most], found),
+        top[:limit] if sort else _with_below(top[:limit], found),
         Counter(one.parent for one in every if one.parent),
         store.versions_by_run(),
     )
@@ -99,8 +99,8 @@ def runs(
         stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
     else:
         print_columns([*listed.columns(), *_asked(columns or (), listed.rows, Fields(every))], stdout)
-        if len(top) > most:
-            stdout.print(f"[dim]{len(top) - most:,} more: --most {len(top)}[/]")
+        if len(top) > limit:
+            stdout.print(f"[dim]{len(top) - limit:,} more: --limit {len(top)}[/]")
 
 
 @dataclass(frozen=True)

@@ -166,8 +166,8 @@ class Folder(RowSource):
         self._names = _find(self.path)
         state = hashlib.sha256()
         for name, about in self._stats():
-            told = f"{about.st_size} {about.st_mtime_ns}" if about else "gone"
-            state.update(f"{_shown(name)}\0{told}\n".encode())
+            stamp = f"{about.st_size} {about.st_mtime_ns}" if about else "gone"
+            state.update(f"{_shown(name)}\0{stamp}\n".encode())
         return {"files": len(self._names), "content": state.hexdigest()}
 
     def _stats(self) -> Iterator[tuple[str, os.stat_result | None]]:

@@ -149,7 +149,7 @@ class Parts:
         """Rows of each finished chunk, by its number."""
 
     def left(self) -> Job | None:
-        """The job that an earlier process began and did not finish, if it can be told."""
+        """The job that an earlier process began and did not finish, if its file can be read."""
         try:
             return Job(**json.loads((self.folder / _JOB).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):  # none, or one of another format

@@ -85,8 +85,8 @@ class Reject(NamedTuple):
 
     def to_json(self) -> str:
         """One line, ASCII only."""
-        told = self._asdict()
-        return json.dumps(told if self.source else {key: told[key] for key in told if key != "source"})
+        fields = self._asdict()
+        return json.dumps(fields if self.source else {key: fields[key] for key in fields if key != "source"})
 
 
 def why_not(value: object) -> str:

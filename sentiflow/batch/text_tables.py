@@ -145,7 +145,7 @@ class JsonLines(RowSource):
         self.schema = text_schema(keep)
         self._column, self._keep = column, keep
         keys, whole = self._keys()
-        if keys:  # without any object, the rejects tell better what is wrong
+        if keys:  # without any object, the rejects show better what is wrong
             check_columns(path, keys, column, keep, "" if whole else f" in the first {_HEAD:,} lines")
 
     def rows(self) -> Iterator[Row]:

@@ -61,7 +61,7 @@ class Prepared:
 
 
 def check_dataset(dataset: str, settings: Settings) -> None:
-    """Check what a dataset's name and the settings alone tell.
+    """Check what can be seen from a dataset's name and the settings alone.
 
     Raises:
         UsageError: no such dataset or table, or a mirror without its hash.

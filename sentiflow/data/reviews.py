@@ -149,7 +149,7 @@ def read(table: Path) -> Reviews:
 def mark_used(table: Path) -> None:
     """Note that a canonical table is used now: tables that nothing used for long are cleared away.
 
-    The time of the words' file tells, so that the table's own keeps saying when it was made.
+    It is the time of the words' file, so that the table's own keeps saying when it was made.
     """
     with contextlib.suppress(PermissionError):  # a folder that is read only is cleared by nobody
         os.utime(vocabulary_file(table))

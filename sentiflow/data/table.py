@@ -173,7 +173,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path}: the rows hold more fields than the header names.",
             "A text with a comma in it needs quotes around it.",
         )
-    # pandas renames a column that stands twice; the header as it is written tells.
+    # pandas renames a column that occurs twice; the header as it is written shows it.
     header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     frame.columns = pd.Index(header.iloc[0].tolist())
     return frame

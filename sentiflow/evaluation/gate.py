@@ -24,7 +24,7 @@ class Limits:
         margin: the 95% interval of the difference to the champion must lie above minus this: with 0 the candidate
             must be significantly better, with 0.005 it may be half a point worse.
         slice_margin: maximum loss of accuracy on a slice of the reviews.
-        slice_least: minimum reviews of a slice; smaller ones are not judged.
+        min_slice_size: minimum reviews of a slice; smaller ones are not judged.
         latency_ms: maximum milliseconds for one text, the median.
         size_mb: maximum size of the packaged model in megabytes (10**6 bytes).
     """
@@ -32,7 +32,7 @@ class Limits:
     floor: float = 0.8
     margin: float = 0.0
     slice_margin: float = 0.02
-    slice_least: int = 50
+    min_slice_size: int = 50
     latency_ms: float = 50.0
     size_mb: float = 100.0
 
@@ -212,8 +212,8 @@ def _add_slice(
     rules: list[Rule],
     notes: list[str],
 ) -> None:
-    if len(candidate) < limits.slice_least:
-        notes.append(f"{name} reviews: {len(candidate)}, too few to judge (at least {limits.slice_least})")
+    if len(candidate) < limits.min_slice_size:
+        notes.append(f"{name} reviews: {len(candidate)}, too few to judge (at least {limits.min_slice_size})")
         return
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)

@@ -92,7 +92,7 @@ class CheckOutcome:
 
 def too_few(check: DriftCheck, texts: RecentTexts) -> CheckOutcome:
     """The outcome of a check without enough texts, which are left to the next one."""
-    minimum = check.settings.monitor_least
+    minimum = check.settings.monitor_min_texts
     message = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
     return CheckOutcome(check.model, texts.distinct, message)
 

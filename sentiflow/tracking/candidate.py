@@ -93,10 +93,10 @@ def evaluate_candidate(
 def limits_of(settings: Settings) -> Limits:
     """The gate's limits."""
     return Limits(
-        floor=settings.gate_floor,
+        floor=settings.gate_min_accuracy,
         margin=settings.gate_margin,
         slice_margin=settings.gate_slice_margin,
-        slice_least=settings.gate_slice_least,
+        min_slice_size=settings.gate_min_slice_size,
         latency_ms=settings.gate_latency_ms,
         size_mb=settings.gate_size_mb,
     )

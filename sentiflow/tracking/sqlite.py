@@ -56,18 +56,18 @@ class PatientConnection(sqlite3.Connection):
 
     def patiently(self, work: Callable[[], T]) -> T:
         """Do some work, and again while the database is locked, for a minute."""
-        began, told = time.monotonic(), False
+        began, warned = time.monotonic(), False
         while True:
             try:
                 return work()
             except sqlite3.OperationalError as err:
                 if not is_locked(err) or time.monotonic() - began > PATIENCE:
                     raise
-            if not told:
+            if not warned:
                 LOGGER.warning(
                     "waiting for %s: another process holds it locked (up to %.0f s)", self._name, PATIENCE
                 )
-                told = True
+                warned = True
 
 
 class _PatientCursor(sqlite3.Cursor):

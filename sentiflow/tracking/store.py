@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 PARENTS = (REPEATS, SWEEP, BASELINES)
 SCORES = "test_scores.parquet"
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
-_LEAST = 4  # digits of the beginning of an id
-_ID = re.compile(rf"[0-9a-f]{{{_LEAST},32}}")  # a run's id, or the beginning of one
+_MIN_DIGITS = 4  # digits of the beginning of an id
+_ID = re.compile(rf"[0-9a-f]{{{_MIN_DIGITS},32}}")  # a run's id, or the beginning of one
 _VERSION = re.compile(rf"(?P<name>[^@/]+)(?:@{CHAMPION}|/(?P<number>\d{{1,9}}))")
 _WHOLE = 32  # digits of a whole id
-_TOLD = 8  # candidates that an error names at most
+_MAX_SHOWN = 8  # candidates that an error names
 
 
 # Logins that only MLflow's own client knows: by plugins, by AWS, by workspaces.
@@ -146,8 +146,8 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
     wanted = model.champion if number is None else int(number)
     version = None if wanted is None else store.version(name, wanted)
     if wanted is None or version is None:
-        told = "champion" if wanted is None else f"version {wanted}"
-        raise UsageError(f"{name} has no {told}.", "See what there is: sentiflow versions")
+        missing = "champion" if wanted is None else f"version {wanted}"
+        raise UsageError(f"{name} has no {missing}.", "See what there is: sentiflow versions")
     if version.run_id is None:
         raise UsageError(f"{name} version {wanted} was registered without a run.", "Name another.")
     return version.run_id
@@ -157,10 +157,10 @@ def _nearest(runs: Sequence[tuple[str, str]], text: str) -> str:
     """What the user may have meant."""
     if not runs:
         return "There are no runs yet. Make one: sentiflow train"
-    if re.fullmatch(f"[0-9a-f]{{1,{_LEAST - 1}}}", text.lower()):
+    if re.fullmatch(f"[0-9a-f]{{1,{_MIN_DIGITS - 1}}}", text.lower()):
         begun = [run for run in runs if run[0].startswith(text.lower())]
         so_far = f" It begins {_told(begun)}." if begun else ""
-        return f"The beginning of an id needs {_LEAST} digits at least, and this has {len(text)}.{so_far}"
+        return f"The beginning of an id needs {_MIN_DIGITS} digits at least, and this has {len(text)}.{so_far}"
     close = difflib.get_close_matches(text, [name for _, name in runs], n=3, cutoff=0.5)
     near = [run for run in runs if run[1] in close or (text and text in run[1])]
     if not near:
@@ -169,8 +169,8 @@ def _nearest(runs: Sequence[tuple[str, str]], text: str) -> str:
 
 
 def _told(runs: Sequence[tuple[str, str]]) -> str:
-    told = ", ".join(f"{run_id[:8]} ({name})" for run_id, name in runs[:_TOLD])
-    return told if len(runs) <= _TOLD else f"{told} and {len(runs) - _TOLD} more"
+    shown = ", ".join(f"{run_id[:8]} ({name})" for run_id, name in runs[:_MAX_SHOWN])
+    return shown if len(runs) <= _MAX_SHOWN else f"{shown} and {len(runs) - _MAX_SHOWN} more"
 
 
 def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:

@@ -118,10 +118,10 @@ def test_slices_are_the_shortest_and_longest_quarter_and_what_either_model_cuts(
 def test_a_slice_of_few_reviews_is_told_and_not_judged() -> None:
     candidate = table([True] * 99 + [False], [10] * 99 + [600])
     champion = table([False] * 30 + [True] * 70, [10] * 99 + [600])
-    decision = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, slice_least=2))
+    decision = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, min_slice_size=2))
     assert "truncated reviews: 1, too few to judge (at least 2)" in decision.notes
     assert decision.passed
-    strict = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, slice_least=1))
+    strict = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, min_slice_size=1))
     assert [rule.name for rule in strict.failures] == ["slice truncated"]
 
 

@@ -157,7 +157,7 @@ def test_the_beginning_of_every_id_means_the_same(server: ServerStore, local: Sq
 
 
 QUERIES = [
-    (), ("--most", "3"), ("--children", "--most", "500"), ("--json", "--children", "--most", "500"),
+    (), ("--limit", "3"), ("--children", "--limit", "500"), ("--json", "--children", "--limit", "500"),
     ("--kind", "repeats", "--children"), ("--kind", "sweep", "--children"), ("--kind", "trial"),
     ("--kind", "monitor"), ("--recipe", "other"), ("--recipe", "none-such"), ("--dataset", "reviews"),
     ("--status", "running", "--status", "failed"), ("--since", "90m"), ("--since", "2999-01-01"),
