@@ -169,7 +169,7 @@ WORLD_FAILED = 3
 
 
 def exit_code(err: BaseException) -> int:
-    """The command's exit code: 2 wrong use, 3 a failed world (network, server, disk), 1 a bug."""
+    """The command's exit code: 2 wrong use, 3 an external failure (network, server, disk), 1 a bug."""
     if isinstance(err, SentiflowError):
         return err.exit_code
     return WORLD_FAILED if isinstance(err, OSError) or prefect_away(err) or refused_login(err) else 1
