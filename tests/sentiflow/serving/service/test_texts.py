@@ -106,7 +106,7 @@ def test_a_log_that_another_process_locks_costs_texts_and_no_answer(
         keeper = Keeper(log, metrics)
         keeper.start()
         keeper.keep(VERSION, ["lost"], [0.5])
-        until(lambda: b"sentiflow_texts_not_kept_total 1.0" in metrics.render())
+        until(lambda: b"sentiflow_texts_not_kept_total 1.0" in generate_latest(metrics.registry))
     keeper.keep(VERSION, ["kept"], [0.5])
     keeper.close()
     assert [entry.text for entry in kept(tmp_path)] == ["earlier", "kept"]
