@@ -95,7 +95,7 @@ class TextLog:
 
         Writers are not blocked between two batches.
         """
-        if not self.file.is_file():
+        if not self.file.is_file() or not self.file.stat().st_size:  # empty: whoever made it was killed at once
             return
         with self._open() as db:
             (last,) = db.execute("SELECT coalesce(max(id), 0) FROM checked WHERE model = ?", (model,)).fetchone()
