@@ -190,7 +190,7 @@ class _Scores:
             ExternalError: these reviews are not on this machine.
         """
         dataset, digest = candidate.tags.get("dataset", ""), candidate.tags.get("dataset.digest", "")
-        path = self.settings.data_dir / "datasets" / dataset / f"{digest}.parquet"
+        path = reviews.table_path(self.settings.data_dir, dataset, digest)
         if not path.is_file():
             raise ExternalError(
                 f"The test reviews of {candidate.name} version {candidate.version} are not at {path}.",

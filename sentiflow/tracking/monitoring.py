@@ -58,7 +58,7 @@ def training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     found = open_store(settings).version(version.name, version.number)
     tags = {} if found is None else found.tags
     dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
-    table = settings.data_dir / "datasets" / dataset / f"{digest}.parquet"
+    table = reviews.table_path(settings.data_dir, dataset, digest)
     if not reviews.is_whole(table) and dataset in BUILT_IN:
         prepare.prepare(prepare.fetch(dataset, settings), settings)
     if not reviews.is_whole(table):

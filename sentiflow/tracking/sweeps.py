@@ -26,8 +26,7 @@ from sentiflow.sweeps.study import (
     open_study,
     requeue_unfinished,
 )
-from sentiflow.tracking.promotion import Outcome
-from sentiflow.tracking.results import Registered, RunContext, SeedResult
+from sentiflow.tracking.results import ModelResult, RunContext, SeedResult
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Store
 
@@ -127,13 +126,10 @@ def _adopt(client: MlflowClient, trial: FrozenTrial, parent: str) -> None:
 
 
 @dataclass(frozen=True)
-class SweepResult:
+class SweepResult(ModelResult):
     """The outcome of a sweep.
 
     Attributes:
-        run_id: of the parent run in MLflow.
-        run_name: likewise.
-        run_url: where the MLflow UI shows it.
         trials: the finished ones, in their order.
         config: the best recipe.
         recipe: URI of the best recipe as a file in the store.
@@ -141,15 +137,10 @@ class SweepResult:
         importance_text: the same in words, or why there are none.
         seeds: of the best recipe, one result per seed.
         best: the seed whose validation loss is lowest; it is registered.
-        model: the registered version.
         accuracy: of the test split, over the seeds; None for a single one.
         seconds: wall time of the whole.
-        promotion: its outcome, if one was requested.
     """
 
-    run_id: str
-    run_name: str
-    run_url: str
     trials: tuple[TrialRow, ...]
     config: TrainConfig
     recipe: str
@@ -157,10 +148,8 @@ class SweepResult:
     importance_text: str
     seeds: tuple[SeedResult, ...]
     best: SeedResult
-    model: Registered
     accuracy: Spread | None
     seconds: float
-    promotion: Outcome | None = None
 
     @property
     def headline(self) -> str:
