@@ -18,12 +18,12 @@ Reason = Annotated[str, Field(max_length=MAX_REASON)]
 
 def _run_name() -> str:
     given = flow_run.parameters
-    return f"{model_name(given['dataset'])}-version-{given['version'] or 'newest'}"
+    return f"{model_name(given['dataset'])}-version-{given['version'] or 'best'}"
 
 
 @job(name="promote", flow_run_name=_run_name)
 def promote(dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = "") -> Outcome:
-    """Put a registered version in use, if the gate says yes.
+    """Promote a registered version if all checks pass.
 
     1. gate: candidate and champion on the same test reviews, and the cost of the packaged model
     2. decide: the gate's decision, unless overridden by force; with approval in the settings, a person's
@@ -33,8 +33,8 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
 
     Args:
         dataset: Whose model: imdb, sample, or the name of your table.
-        version: Which version; empty for the newest.
-        force: Promote although the gate says no; needs a reason, and is recorded.
+        version: Which version; empty for the lowest validation loss of those never in use.
+        force: Promote even if checks fail; needs a reason, and is recorded.
         reason: Why; kept in the history.
     """
     check_request(force=force, reason=reason)

@@ -11,7 +11,7 @@ from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.recipes import TUTORIAL, TrainConfig
+from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.settings import load_settings
 from sentiflow.tracking.results import RepeatsResult, RunContext, SeedResult
 from tasks.data import fetch, prepare
@@ -31,7 +31,7 @@ def _run_name() -> str:
 
 @job(name="repeat", flow_run_name=_run_name)
 def repeat(
-    config: TrainConfig = TUTORIAL,
+    config: TrainConfig = TUNED,
     dataset: str = "imdb",
     seed: Seed = 0,
     repeats: Repeats = 5,
@@ -52,7 +52,7 @@ def repeat(
         dataset: imdb, sample, or the path of a .csv or .parquet table.
         seed: The first one, of the first weights and of the order of reviews.
         repeats: How many seeds, counted up from the first.
-        promote: Afterwards put the version in use, if the gate says yes.
+        promote: Afterwards promote the version if all checks pass.
     """
     if promote:
         need_server(load_settings())

@@ -1,16 +1,20 @@
 """The main job: fetch, prepare, train, evaluate, register, summarize."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, cast
 
+from prefect import State, get_run_logger
+from prefect.states import Completed
 from pydantic import Field
 
 from flows.promote import after_training
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.recipes import TUTORIAL, TrainConfig
-from sentiflow.settings import load_settings
+from sentiflow.recipes import TUNED, TrainConfig
+from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.results import TrainingResult
+from sentiflow.tracking.types import Version
+from sentiflow.tracking.versions import find_champion, nothing_to_train, trained_already
 from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
 from tasks.promote import need_server
@@ -25,7 +29,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 @job(name="train", flow_run_name=planned_name)
 def train(
-    config: TrainConfig = TUTORIAL, dataset: str = "imdb", seed: Seed = 0, promote: bool = False
+    config: TrainConfig = TUNED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False, force: bool = False
 ) -> TrainingResult:
     """Train a recipe on a dataset and register the model.
 
@@ -37,14 +41,21 @@ def train(
     6. summarize: in MLflow, in Prefect and for the caller
     7. with ``promote``: gate, decide, switch; if the gate says no, the version stays registered
 
+    A training whose recipe, data, seed, code and packages equal those of a registered version is skipped:
+    the flow run ends as Skipped, without a result.
+
     Args:
         config: The recipe, field by field.
         dataset: imdb, sample, or the path of a .csv or .parquet table.
         seed: Of the first weights and of the order of reviews.
-        promote: Afterwards put the version in use, if the gate says yes.
+        promote: Afterwards promote the version if all checks pass.
+        force: Train even if an equal version is registered.
     """
+    settings = load_settings()
     if promote:
-        need_server(load_settings())  # reported before the training, not after
+        need_server(settings)  # reported before the training, not after
+    if not force and (equal := trained_already(config, dataset, seed, settings)) is not None:
+        return cast("TrainingResult", _skip(equal, settings, promote=promote))  # Prefect ends the run in it
     preload()
     with training_run(config, dataset, seed) as run:
         source = fetch(run)
@@ -54,3 +65,12 @@ def train(
         model = register(run, prepared, trained, measured)
         result = summarize(run, prepared, measured, model)
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
+
+
+def _skip(equal: Version, settings: Settings, *, promote: bool) -> State[None]:
+    """End a flow run that has nothing to train; the equal version is promoted instead, unless it is in use."""
+    champion = find_champion(settings, equal.name)
+    if promote and (champion is None or champion.version.number != equal.number):
+        after_training(equal.name, str(equal.number))
+    get_run_logger().info(nothing_to_train(equal))
+    return Completed(message=nothing_to_train(equal), name="Skipped")

@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         description="When to train: weekly, on Monday at 3, when the machine is idle.",
     )
     schedule_promote: str = Field(
-        default=OFF, description="When to compare the newest version with the champion; off, a person decides."
+        default=OFF, description="When to compare the best version with the champion; off, a person decides."
     )
     schedule_score: str = Field(
         default=OFF, description="When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."

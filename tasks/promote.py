@@ -34,8 +34,11 @@ def evaluate_candidate(name: str, version: int | None) -> CandidateEvaluation:
     """
     logger = get_run_logger()
     evaluation = candidate.evaluate_candidate(name, version, load_settings(), logger)
+    logger.info("version %d (%s): %s", evaluation.version, evaluation.why, evaluation.against)
     for rule in evaluation.decision.rules:
-        logger.info("%s: %s", "yes" if rule.passed else "NO", rule.text)
+        logger.info("%s, %s: %s", "yes" if rule.passed else "NO", rule.name, rule.text)
+    if evaluation.warning:
+        logger.warning(evaluation.warning)
     create_markdown_artifact(
         markdown(evaluation), key="promotion", description=f"{name} version {evaluation.version}"
     )
@@ -107,8 +110,8 @@ def markdown(evaluation: CandidateEvaluation) -> str:
     rules = "".join(
         f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {rule.text}\n" for rule in decision.rules
     )
-    notes = "".join(f"- not judged: {note}\n" for note in decision.notes)
-    return f"""**{evaluation.name} version {evaluation.version}** against {evaluation.against}: the gate says \
-{"yes" if decision.passed else "**no**"}.
+    notes = "".join(f"- {note}\n" for note in (*decision.notes, evaluation.warning) if note)
+    return f"""**{evaluation.name} version {evaluation.version}** ({evaluation.why}): {evaluation.against}; \
+{"all checks passed" if decision.passed else f"**{decision.refusal}**"}
 
 {rules}{notes}"""

@@ -20,6 +20,8 @@ from sentiflow.tracking import package
 from sentiflow.tracking.client import names_of
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
+from sentiflow.tracking.types import VALIDATION_LOSS
+from sentiflow.tracking.versions import TRAINING_KEY, training_key
 
 
 @task(name="register", task_run_name="register", persist_result=False, retries=2, retry_delay_seconds=[2, 10])
@@ -36,7 +38,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
         if version is None:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
-            version = _create_version(run, prepared, measured, _log_model(run, prepared, scorer, trained))
+            version = _create_version(run, prepared, trained, measured, _log_model(run, prepared, scorer, trained))
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
@@ -93,7 +95,9 @@ def _existing(run: RunContext) -> Registered | None:
     return Registered(run.model_name, str(found[0].version), str(found[0].model_id)) if found else None
 
 
-def _create_version(run: RunContext, prepared: Prepared, measured: Measured, model_id: str) -> Registered:
+def _create_version(
+    run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured, model_id: str
+) -> Registered:
     try:
         run.client.create_registered_model(
             run.model_name,
@@ -105,6 +109,8 @@ def _create_version(run: RunContext, prepared: Prepared, measured: Measured, mod
     figures = {name: getattr(measured, name) for name in ("accuracy", "accuracy_low", "accuracy_high")}
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
     tags |= {f"test.{name}": f"{value:.6f}" for name, value in figures.items()}
+    tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
+    tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)
     description = f"{accuracy_line(measured).capitalize()}: {run.name}"
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
     return Registered(run.model_name, str(version.version), model_id)

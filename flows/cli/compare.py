@@ -28,7 +28,6 @@ _DIGEST = 12  # characters of a digest that identify it
 _LONG = 10  # characters of a number that is shown rounded
 _DIGITS = range(4, 18)  # of a rounded number: as many as it takes to distinguish the runs; 17 distinguish any two
 _WIDEST = 32  # characters of a run's cell; longer ones fold
-_CHANCE = 0.05
 
 Row = tuple[str, list[str]]
 
@@ -309,13 +308,14 @@ def _interval(one: "AccuracyDifference") -> str:
 
 def _verdict(run: RunRecord, one: "AccuracyDifference") -> str:
     """What the row says, or why it says little."""
+    from sentiflow.evaluation.statistics import beyond_chance
     from sentiflow.runs.comparison import ACCURACY, figure
 
     if one.difference is None:
         return "no test accuracy" if figure(run, ACCURACY) is None else "1 has no test accuracy"
-    if one.p_value is None:
+    if one.low is None or one.high is None:
         return "not paired"
-    if one.p_value >= _CHANCE:
+    if not beyond_chance(one.low, one.high):
         return "within chance"
     return "better" if one.difference > 0 else "worse"
 

@@ -32,19 +32,22 @@ app = typer.Typer()
 )
 def promote(
     version: Annotated[
-        int | None, typer.Argument(metavar="[VERSION]", min=1, help="Which version; by default the newest.")
+        int | None,
+        typer.Argument(
+            metavar="[VERSION]",
+            min=1,
+            help="Which version; by default the lowest validation loss of those never in use.",
+        ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Promote although the gate says no; needs --reason, and is recorded.")
+        bool, typer.Option("--force", help="Promote even if checks fail; needs --reason, and is recorded.")
     ] = False,
     reason: ReasonOption = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what the gate says, and change nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the checks, and change nothing.")] = False,
     dataset: WhoseOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Hold a version against the champion and the limits, and put it in use if the gate says yes."""
+    """Compare a version with the champion, and promote it if all checks pass."""
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking import promotion
@@ -81,15 +84,19 @@ def _with_approval(name: str, version: int | None, reason: str, settings: "Setti
 
 def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Console, *, force: bool) -> None:
     would = evaluation.decision.passed or force
-    done = "be put to a person" if settings.promotion_approval else "be promoted"
+    done = "wait for a person's answer" if settings.promotion_approval else "be promoted"
     stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
-        raise RejectedError(f"The gate refuses {evaluation.name} version {evaluation.version}.")
+        raise RejectedError(f"{evaluation.name} version {evaluation.version}: {evaluation.decision.refusal}")
 
 
 @app.command(epilog=examples('sentiflow rollback --reason "complaints about version 5"'))
-def rollback(reason: ReasonOption = "", dataset: WhoseOption = None, debug: DebugOption = False) -> None:
-    """Put the version back in use that the champion replaced; again goes further back."""
+def rollback(
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")],
+    dataset: WhoseOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Return to the version that the champion replaced; repeated, it goes further back."""
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking import promotion

@@ -8,9 +8,7 @@ RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a nam
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
 ]
-SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the first weights and the order of reviews.")
-]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
     str, typer.Option("--dataset", "-d", help="imdb, sample, or a .csv or .parquet table (text, label).")
 ]
@@ -23,7 +21,7 @@ VersionOption = Annotated[
     int | None, typer.Option("--version", min=1, help="A version; without it the champion, else the newest.")
 ]
 PromoteOption = Annotated[
-    bool, typer.Option("--promote", help="Put the version in use afterwards, if the gate says yes.")
+    bool, typer.Option("--promote", help="Promote the version afterwards if all checks pass.")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

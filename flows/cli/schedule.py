@@ -50,7 +50,7 @@ Without an option the setting `SENTIFLOW_SCHEDULE_...` holds."""
 def schedule(
     train: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to train.")] = None,
     promote: Annotated[
-        str | None, typer.Option(metavar="SCHEDULE", help="When to compare the newest version with the champion.")
+        str | None, typer.Option(metavar="SCHEDULE", help="When to compare the best version with the champion.")
     ] = None,
     score: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to score the input.")] = None,
     housekeeping: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to clean up.")] = None,

@@ -171,7 +171,7 @@ def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
     """Print each rule with its number and its limit, and what was not judged."""
     decision = evaluation.decision
     name = f"{escape(evaluation.name)} version {evaluation.version}"
-    console.print(f"[bold]{name}[/] against {evaluation.against}\n", soft_wrap=True)
+    console.print(f"[bold]{name}[/] ({evaluation.why}): {evaluation.against}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
@@ -181,6 +181,8 @@ def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
     print_table(table, console)
     for note in decision.notes:
         console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+    if evaluation.warning:
+        console.print(f"[yellow]{escape(evaluation.warning)}[/]", soft_wrap=True)
     console.print()
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sentiflow.recipes import TrainConfig
     from sentiflow.settings import Settings
     from sentiflow.tracking.results import RepeatsResult, TrainingResult
+    from sentiflow.tracking.types import Version
 
 app = typer.Typer()
 
@@ -37,12 +38,12 @@ app = typer.Typer()
     epilog=examples(
         "sentiflow train",
         "sentiflow train --dataset sample --set epochs=2 --seed 7",
-        "sentiflow train --recipe tuned --repeats 5 --promote",
+        "sentiflow train --recipe tutorial --repeats 5 --promote",
         "sentiflow train --recipe my-recipe.toml --dataset reviews.csv",
     )
 )
 def train(
-    recipe: RecipeOption = "tutorial",
+    recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
     seed: SeedOption = 0,
@@ -51,6 +52,7 @@ def train(
         typer.Option(min=1, max=1000, help="Train this many seeds, counted up from --seed; register the best."),
     ] = 1,
     promote: PromoteOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Train even if an equal version is registered.")] = False,
     or_sample: Annotated[
         bool, typer.Option("--or-sample", help="Train on the sample when the dataset cannot be fetched.")
     ] = False,
@@ -60,16 +62,20 @@ def train(
     console.set_up(debug=debug)
     from sentiflow.recipes import check_seeds, load_recipe
     from sentiflow.settings import load_settings
+    from sentiflow.tracking.versions import trained_already
 
     if not debug:
         console.filter_native_lines()
     check_seeds(seed, repeats)
-    config = load_recipe(recipe, changes or ())
+    config, settings = load_recipe(recipe, changes or ()), load_settings()
+    if repeats == 1 and not force and (equal := trained_already(config, dataset, seed, settings)) is not None:
+        _skip(equal, settings, promote=promote)
+        return
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
-    wait_for_server = start_up(message, dataset, load_settings())
+    wait_for_server = start_up(message, dataset, settings)
     try:
-        result = _train(config, dataset, seed, repeats, promote, wait_for_server)
+        result = _train(config, dataset, seed, repeats, wait_for_server, promote=promote)
     except UnreachableError as err:
         if not or_sample or dataset == "sample":
             raise
@@ -80,8 +86,23 @@ def train(
             soft_wrap=True,
         )
         dataset = "sample"
-        result = _train(config, dataset, seed, repeats, promote, wait_for_server)
-    _show(result, dataset)
+        result = _train(config, dataset, seed, repeats, wait_for_server, promote=promote)
+    _show(result, dataset, settings)
+
+
+def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
+    """Say that there is nothing to train, and what to do with the equal version."""
+    from sentiflow.tracking.versions import find_champion, nothing_to_train
+
+    champion = find_champion(settings, equal.name)
+    in_use = champion is not None and champion.version.number == equal.number
+    me, dataset = program(), equal.name.removesuffix("-sentiment")
+    then = "" if promote or in_use else f" Promote it: {me} promote {equal.number} --dataset {dataset}."
+    CONSOLE.print(f"{escape(nothing_to_train(equal))} Train all the same: --force.{then}", soft_wrap=True)
+    if promote and not in_use:
+        from flows.cli.models import promote as promote_version
+
+        promote_version(equal.number, dataset=dataset)
 
 
 def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], None]:
@@ -141,8 +162,9 @@ def _train(
     dataset: str,
     seed: int,
     repeats: int,
-    promote: bool,
     wait_for_server: Callable[[], None],
+    *,
+    promote: bool,
 ) -> "TrainingResult | RepeatsResult":
     from flows.repeat import repeat
     from flows.train import train
@@ -152,21 +174,24 @@ def _train(
     wait_for_server()
     with report_registered():
         if repeats == 1:
-            return train(config, dataset, seed, promote)
+            return train(config, dataset, seed, promote, force=True)  # whether it is due was checked before
         return repeat(config, dataset, seed, repeats, promote)
 
 
-def _show(result: "TrainingResult | RepeatsResult", dataset: str) -> None:
+def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings") -> None:
     """Print the result, its pages and the next commands."""
     from sentiflow.tracking.results import RepeatsResult
 
     stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr
     lines = _repeats(result) if isinstance(result, RepeatsResult) else _single(result)
-    for line in [*lines, *_next(result, dataset)]:
+    for line in lines:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
         stdout.print()
         show_judgement(result.promotion.evaluation, stdout)
+    for line in _next(result, dataset, settings):
+        stdout.print(line, soft_wrap=True)
+    if result.promotion is not None:
         show_promotion(result.promotion, stdout)
 
 
@@ -178,7 +203,7 @@ _STAGES = {
     "load": "loading TensorFlow and the data",
     "train": "train",
     "evaluate": "evaluate",
-    "report": "pictures and report",
+    "report": "plots and report",
     "register": "register",
     "other": "logging and Prefect's own work",
 }
@@ -193,8 +218,7 @@ def _single(result: "TrainingResult") -> list[str]:
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
         "",
         *(f"  {label:<37}{seconds[stage]:7.1f} s" for stage, label in _STAGES.items()),
-        f"  [bold]{'total':<37}{seconds['total']:7.1f} s[/], of it {seconds['overhead']:.1f} s outside "
-        "fetch, train and evaluate",
+        f"  [bold]{'total':<37}{seconds['total']:7.1f} s[/]",
     ]
 
 
@@ -218,22 +242,31 @@ def _repeats(result: "RepeatsResult") -> list[str]:
     ]
 
 
-def _next(result: "TrainingResult | RepeatsResult", dataset: str) -> list[str]:
-    me, model = program(), result.model.name.removesuffix("-sentiment")
+def _next(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings") -> list[str]:
+    """The next commands, for this version; and which one answers instead, if it is another."""
+    from sentiflow.tracking.versions import find_champion
+
+    me, number, of = program(), int(result.model.version), result.model.name.removesuffix("-sentiment")
+    found = find_champion(settings, result.model.name)
+    champion = None if found is None else found.version.number
+    chosen = "" if champion == number else f" --model-version {number}"
     lines = [
         "",
         f"Look at it:  {me} ui   then {result.run_url}",
-        f'Use it:      {me} predict --dataset {model} "A quiet film that stays with you."',
-        f"Compare:     {me} runs",
-        *([] if result.promotion else [f"Promote it:  {me} promote --dataset {model}"]),
+        f'Use it:      {me} predict --dataset {of}{chosen} "A quiet film that stays with you."',
     ]
+    if champion != number:
+        lines.append(f"Promote it:  {me} promote {number} --dataset {of}")
+    if champion not in (None, number):
+        lines.append(f"Compare it:  {me} compare {result.model.name}@champion {result.model.name}/{number}")
+        lines.append(f"Until it is promoted, version {champion}, the champion, answers predict, score and serve.")
     return [*lines, f"On the real reviews: {me} train --dataset imdb"] if dataset == "sample" else lines
 
 
 @app.command(epilog=examples("sentiflow data", "sentiflow data --dataset reviews.csv --set sequence_length=200"))
 def data(
     dataset: DatasetOption = "imdb",
-    recipe: RecipeOption = "tutorial",
+    recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     debug: DebugOption = False,
 ) -> None:

@@ -97,6 +97,23 @@ def fetch(dataset: str, settings: Settings, progress: Progress = no_progress) ->
     return Source(dataset_name(dataset), (path,), _digest([path]), str(path.absolute()), fetched=False)
 
 
+def find_prepared(dataset: str, settings: Settings) -> Prepared | None:
+    """The canonical table that ``prepare`` made earlier; None if it or its source is not on this machine.
+
+    Raises:
+        UsageError: no such table, or a mirror without its hash.
+    """
+    check_dataset(dataset, settings)
+    if dataset == "imdb" and not all(
+        each.target(settings.data_dir).is_file() for each in imdb.addresses(settings)
+    ):
+        return None
+    source = fetch(dataset, settings)
+    folder = settings.data_dir / "datasets" / source.name
+    found = _find(folder / f".{_key(source)}.json", folder)
+    return None if found is None else Prepared(source.name, found.stem, found, source.origin, made=False)
+
+
 def prepare(source: Source, settings: Settings) -> Prepared:
     """Make the checked canonical table of a source, or find the one made earlier.
 

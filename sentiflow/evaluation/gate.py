@@ -1,7 +1,7 @@
 """The gate: may a candidate replace the champion?
 
 A pure function of two score tables and the candidate's cost. Both models have scored the same test reviews, so
-their accuracies are compared review by review (McNemar's test).
+their accuracies are compared review by review, with the interval that every other comparison shows.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.statistics import Comparison, format_p, format_points, mcnemar
+from sentiflow.evaluation.statistics import Comparison, compare, format_p, format_points
 from sentiflow.scoring import is_positive
 
 
@@ -20,7 +20,7 @@ class Limits:
     """Limits of the gate. Accuracies are fractions: 0.01 is one point.
 
     Attributes:
-        floor: minimum accuracy on the test split.
+        min_accuracy: on the test split.
         margin: the 95% interval of the difference to the champion must lie above minus this: with 0 the candidate
             must be significantly better, with 0.005 it may be half a point worse.
         slice_margin: maximum loss of accuracy on a slice of the reviews.
@@ -29,7 +29,7 @@ class Limits:
         size_mb: maximum size of the packaged model in megabytes (10**6 bytes).
     """
 
-    floor: float = 0.8
+    min_accuracy: float = 0.8
     margin: float = 0.0
     slice_margin: float = 0.02
     min_slice_size: int = 50
@@ -139,6 +139,12 @@ class Decision:
         """The rules that do not hold."""
         return tuple(rule for rule in self.rules if not rule.passed)
 
+    @property
+    def refusal(self) -> str:
+        """The names of the rules that do not hold, as a sentence."""
+        names = ", ".join(rule.name for rule in self.failures)
+        return f"{len(self.failures)} of {len(self.rules)} checks failed ({names})."
+
     def record(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
         return {"passed": self.passed, **asdict(self)}
@@ -157,15 +163,15 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
         ValueError: the tables do not hold the same reviews.
     """
     accuracy = float(candidate.right.mean())
-    rules = [_floor(accuracy, limits)]
+    rules = [_min_accuracy(accuracy, limits)]
     notes: list[str] = []
     comparison = champion_accuracy = None
     if champion is None:
-        notes.append("no champion yet: floor and limits only")
+        notes.append("First model: checked against the minimum accuracy, latency and size only.")
     else:
         champion = champion.in_order_of(candidate)
         champion_accuracy = float(champion.right.mean())
-        comparison = mcnemar(candidate.right, champion.right)
+        comparison = compare(candidate.right, champion.right)
         rules.append(_better(comparison, limits))
         for name, rows in slices(candidate, champion).items():
             _add_slice(name, candidate.right[rows], champion.right[rows], limits, rules, notes)
@@ -187,21 +193,30 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
     return {"short": lengths <= short, "long": lengths >= long, "truncated": lengths > read}
 
 
-def _floor(accuracy: float, limits: Limits) -> Rule:
-    text = f"accuracy {accuracy:.2%}, at least {limits.floor:.2%}"
-    return Rule("floor", accuracy >= limits.floor, accuracy, limits.floor, text)
+def _min_accuracy(accuracy: float, limits: Limits) -> Rule:
+    text = f"{accuracy:.2%}, at least {limits.min_accuracy:.2%}"
+    return Rule("minimum accuracy", accuracy >= limits.min_accuracy, accuracy, limits.min_accuracy, text)
 
 
 def _better(comparison: Comparison, limits: Limits) -> Rule:
     least = 0.0 - limits.margin  # not -0.0
-    difference, low, high = map(format_points, (comparison.difference, comparison.low, comparison.high))
-    text = (
-        f"accuracy {difference} to the champion's "
-        f"(95% interval {low} to {high}, p = {format_p(comparison.p_value)}; "
-        f"{comparison.gained:,} reviews gained, {comparison.lost:,} lost), "
-        f"lower end above {format_points(least)}"
+    must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
+    return Rule("better", comparison.low > least, comparison.low, least, f"{against_champion(comparison)}; {must}")
+
+
+def against_champion(comparison: Comparison) -> str:
+    """The candidate's accuracy compared with the champion's, in words.
+
+    Example:
+        >>> against_champion(Comparison(-0.0238, -0.0276, -0.0202, 1e-30, 700, 1_295))
+        '2.38 points worse than the champion (95% interval -2.76 to -2.02, p = 1.0e-30)'
+    """
+    word = "worse" if comparison.difference < 0 else "better"
+    low, high = (format_points(end, "") for end in (comparison.low, comparison.high))
+    return (
+        f"{100 * abs(comparison.difference):.2f} points {word} than the champion "
+        f"(95% interval {low} to {high}, p = {format_p(comparison.p_value)})"
     )
-    return Rule("better", comparison.low > least, comparison.low, least, text)
 
 
 def _add_slice(
@@ -213,7 +228,7 @@ def _add_slice(
     notes: list[str],
 ) -> None:
     if len(candidate) < limits.min_slice_size:
-        notes.append(f"{name} reviews: {len(candidate)}, too few to judge (at least {limits.min_slice_size})")
+        notes.append(f"Not checked: {len(candidate)} {name} reviews (minimum {limits.min_slice_size}).")
         return
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)

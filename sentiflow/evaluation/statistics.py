@@ -1,7 +1,7 @@
 """Intervals and tests of accuracies and of their differences, and how they are printed."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ class Comparison:
 
     Attributes:
         difference: of the accuracies, as a fraction.
-        low: lower end of its 95% interval.
+        low: lower end of Tango's 95% interval.
         high: upper end.
         p_value: of McNemar's exact test, two-sided.
         gained: reviews that only the first has right.
@@ -45,39 +45,13 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Comparison:
-    """McNemar's exact test, with the interval that excludes 0 exactly when its p-value is below 5%.
-
-    The number of reviews that only one model has right is taken as given. How many of these the first one wins is
-    then binomial; the interval is that of Clopper and Pearson, scaled to all reviews. It decides who is better. As
-    an interval of the difference it is too narrow for models that are far apart: ``compare`` is for that.
-    McNemar (1947), Clopper and Pearson (1934).
-
-    Args:
-        one: shape (n,), which reviews it labels correctly.
-        other: likewise, the same reviews.
-
-    Example:
-        >>> mcnemar(np.array([True] * 9 + [False]), np.array([True] * 4 + [False] * 5 + [True])).p_value
-        0.21875
-    """
-    gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
-    differing, n = gained + lost, len(one)
-    if differing == 0:
-        return Comparison(0.0, 0.0, 0.0, 1.0, 0, 0)
-    test = binomtest(gained, differing)
-    won = test.proportion_ci(0.95, method="exact")
-    low, high = ((2 * float(end) - 1) * differing / n for end in (won.low, won.high))
-    return Comparison((gained - lost) / n, low, high, float(test.pvalue), gained, lost)
-
-
 def compare(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Comparison:
     """McNemar's exact test, and Tango's score interval of the difference.
 
     The interval holds the differences that a score test at 5% does not reject, for close and for distant models
-    alike. Near the limit it may exclude 0 although the p-value of the exact test, which is more conservative, is
-    above 5%.
-    Tango (1998), Statistics in Medicine 17, 891.
+    alike. It decides whether two models differ. The exact test is more conservative: near the limit its p-value
+    may be above 5% although the interval leaves out 0.
+    McNemar (1947); Tango (1998), Statistics in Medicine 17, 891.
 
     Args:
         one: shape (n,), which reviews it labels correctly.
@@ -85,12 +59,17 @@ def compare(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Comparison:
 
     Example:
         >>> found = compare(np.array([True] * 9 + [False]), np.array([True] * 4 + [False] * 5 + [True]))
-        >>> print(f"{found.difference:.2f} ({found.low:.2f} to {found.high:.2f})")
-        0.40 (-0.09 to 0.72)
+        >>> print(f"{found.difference:.2f} ({found.low:.2f} to {found.high:.2f}), p = {found.p_value:.3f}")
+        0.40 (-0.09 to 0.72), p = 0.219
     """
-    found = mcnemar(one, other)
-    low, high = tango(found.gained, found.lost, len(one))
-    return replace(found, low=low, high=high)
+    gained, lost, n = int((one & ~other).sum()), int((other & ~one).sum()), len(one)
+    p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return Comparison((gained - lost) / n, *tango(gained, lost, n), p_value, gained, lost)
+
+
+def beyond_chance(low: float, high: float) -> bool:
+    """Whether the 95% interval of a difference leaves out 0."""
+    return low > 0 or high < 0
 
 
 def tango(gained: int, lost: int, n: int) -> tuple[float, float]:

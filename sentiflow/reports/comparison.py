@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.evaluation.metrics import SLICES, spread
-from sentiflow.evaluation.statistics import format_p, format_points
+from sentiflow.evaluation.statistics import beyond_chance, format_p, format_points
 from sentiflow.reports import plots
 from sentiflow.reports.page import (
     Block,
@@ -141,7 +141,7 @@ def _best(runs: _Runs, outcomes: Sequence[AccuracyDifference]) -> str:
     if run.measured is not None:
         sentence += f": test accuracy {run.measured.accuracy:.2%}"
     if best and (paired := outcomes[best - 1].paired) is not None:
-        verdict = "within chance" if paired.low <= 0 <= paired.high else "beyond chance"
+        verdict = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
         sentence += f", {format_points(paired.difference)} against {_name(runs.labels[0])}, {verdict}"
     return f"{sentence}."
 

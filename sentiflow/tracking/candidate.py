@@ -1,9 +1,11 @@
 """Evaluation of a candidate: its scores, its cost and the champion's scores, judged by the gate."""
 
 import logging
+import math
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,11 +19,15 @@ from sentiflow.data import reviews
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable
+from sentiflow.evaluation.promotions import Event, took_effect
+from sentiflow.evaluation.statistics import beyond_chance, compare, format_points
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
 from sentiflow.tracking.client import champion_of, connect, need_model, need_version, record_of, tracking_errors
 from sentiflow.tracking.store import open_store, score_table
+from sentiflow.tracking.types import ACCURACY, VALIDATION_LOSS, parse_fraction
+from sentiflow.tracking.versions import events_in
 
 LOGGER = logging.getLogger("gate")
 
@@ -37,21 +43,27 @@ class CandidateEvaluation:
     Attributes:
         name: of the registered model.
         version: the candidate.
+        why: it was chosen.
         run_id: of its training.
         champion: the version in use, or None.
         decision: of the gate.
+        warning: of a first model, another version that tests better; else empty.
     """
 
     name: str
     version: int
+    why: str
     run_id: str
     champion: int | None
     decision: Decision
+    warning: str
 
     @property
     def against(self) -> str:
-        """What the candidate was compared with."""
-        return "no champion yet" if self.champion is None else f"the champion, version {self.champion}"
+        """What the candidate was compared with, in words."""
+        return (
+            "no champion yet" if self.champion is None else f"compared with version {self.champion}, the champion"
+        )
 
 
 @dataclass(frozen=True)
@@ -65,17 +77,27 @@ class Packaged:
 def evaluate_candidate(
     name: str, number: int | None, settings: Settings, logger: Logger = LOGGER
 ) -> CandidateEvaluation:
-    """Compare a version, by default the newest, with the champion and the limits of the settings; changes nothing.
+    """Compare a version with the champion and the limits of the settings; changes nothing.
+
+    Args:
+        name: of the registered model.
+        number: of the version; None chooses one, see ``choose``.
+        settings: of the store and the gate.
+        logger: told when reviews have to be scored again.
 
     Raises:
-        UsageError: there is no such version, or it is the champion already.
+        UsageError: there is no such version, it is the champion already, or none is left to choose from.
         ExternalError: the store fails, or a version's files or scores are not available.
     """
     client = connect(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
         current = champion_of(client, name)  # before the versions: they include it then
         versions = need_model(client, name)
-        candidate = need_version(versions, name, max(versions) if number is None else number)
+        if number is None:
+            number, why = choose(versions, events_in(client.get_registered_model(name).tags, name), current)
+        else:
+            why = "asked for"
+        candidate = need_version(versions, name, number)
         if current == int(candidate.version):
             raise UsageError(
                 f"{name} version {current} is the champion already.", "See the others: sentiflow versions"
@@ -86,14 +108,61 @@ def evaluate_candidate(
         scores = _Scores(client, settings, logger, Path(folder))
         table = scores.of_candidate(candidate, packaged.scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
+        warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
     decision = gate.judge(table, champion_table, cost, limits_of(settings))
-    return CandidateEvaluation(name, int(candidate.version), str(candidate.run_id), current, decision)
+    return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
+
+
+def choose(versions: Mapping[int, ModelVersion], events: Sequence[Event], champion: int | None) -> tuple[int, str]:
+    """Choose the candidate: the lowest validation loss of the versions that were never in use.
+
+    Only versions trained on the newest one's data can be compared. Those that the gate refused against this
+    champion come last, and versions without a validation loss after them.
+
+    Returns:
+        Its number, and why it was chosen.
+
+    Raises:
+        UsageError: every version was in use before.
+    """
+    used: set[int | None] = {champion}
+    for event, done in zip(events, took_effect(events, champion), strict=True):
+        used |= {event.version, event.replaced} if done else {event.replaced}
+    data = versions[max(versions)].tags.get("dataset.digest")
+    left = [
+        number
+        for number, version in versions.items()
+        if number not in used and version.tags.get("dataset.digest") == data
+    ]
+    if not left:
+        raise UsageError(
+            "No version is left to promote: each one is in use or was before.",
+            "Name one all the same: sentiflow promote VERSION; see them: sentiflow versions",
+        )
+
+    def rank(number: int) -> tuple[bool, float, int]:
+        tags = versions[number].tags
+        refused = tags.get("gate.outcome") == "refused" and tags.get("gate.against") == f"version {champion}"
+        return refused, _validation_loss(versions[number]), -number
+
+    best = min(left, key=rank)
+    loss = _validation_loss(versions[best])
+    why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f}"
+    return best, f"{why}, of {len(left)} versions that were never in use" if len(left) > 1 else why
+
+
+def _validation_loss(version: ModelVersion) -> float:
+    """Of a version; infinite when it does not say."""
+    try:
+        return float(version.tags.get(VALIDATION_LOSS, "inf"))
+    except ValueError:
+        return math.inf
 
 
 def limits_of(settings: Settings) -> Limits:
     """The gate's limits."""
     return Limits(
-        floor=settings.gate_min_accuracy,
+        min_accuracy=settings.gate_min_accuracy,
         margin=settings.gate_margin,
         slice_margin=settings.gate_slice_margin,
         min_slice_size=settings.gate_min_slice_size,
@@ -165,6 +234,27 @@ class _Scores:
             self.logger.info("the champion was tested on other reviews: scored again on the candidate's")
         packaged = load(champion.name, int(champion.version), self.folder / "champion")
         return self._score(champion, candidate, packaged.scorer)
+
+    def better_than(self, candidate: ModelVersion, table: ScoreTable, others: Iterable[ModelVersion]) -> str:
+        """Of a first model: the version that labels more of the same test reviews correctly, as a warning."""
+        data = candidate.tags.get("dataset.digest")
+        known = [
+            (accuracy, other)
+            for other in others
+            if other.version != candidate.version
+            and other.tags.get("dataset.digest") == data
+            and (accuracy := parse_fraction(other.tags.get(ACCURACY))) is not None
+        ]
+        accuracy, best = max(known, key=lambda each: each[0], default=(0.0, candidate))
+        if accuracy <= table.right.mean() or (stored := self._stored(best)) is None:
+            return ""
+        found = compare(stored.in_order_of(table).right, table.right)
+        low, high = format_points(found.low, ""), format_points(found.high, "")
+        chance = "beyond" if beyond_chance(found.low, found.high) else "within"
+        return (
+            f"Version {best.version} has a higher test accuracy: {accuracy:.2%}, "
+            f"{format_points(found.difference)} (95% interval {low} to {high}, {chance} chance)."
+        )
 
     def _stored(self, version: ModelVersion) -> ScoreTable | None:
         """The table that the version's run keeps; None if it is gone or damaged."""

@@ -63,12 +63,17 @@ class Outcome:
             RejectedError: the gate or a person refused the candidate.
         """
         if self.event is None:
-            who = "The gate" if self.verdict.answer == "refused" else self.verdict.by
             raise RejectedError(
-                f"{who} refuses {self.evaluation.name} version {self.evaluation.version}: {self.verdict.reason}",
+                f"{self.evaluation.name} version {self.evaluation.version} was not promoted: {self._why}",
                 self._hint,
             )
         return self.event
+
+    @property
+    def _why(self) -> str:
+        if self.verdict.answer == "refused":
+            return self.evaluation.decision.refusal
+        return f"{self.verdict.by} declined: {self.verdict.reason}"
 
     @property
     def _hint(self) -> str:
@@ -114,7 +119,8 @@ def decide(evaluation: CandidateEvaluation, *, force: bool, reason: str) -> Verd
         return Verdict("passed", reason.strip() or NO_REASON, person())
     if force:
         return Verdict("forced", reason.strip(), person())
-    return Verdict("refused", "; ".join(rule.text for rule in evaluation.decision.failures) + ".", "the gate")
+    failures = "; ".join(f"{rule.name}: {rule.text}" for rule in evaluation.decision.failures)
+    return Verdict("refused", f"{failures}.", "the gate")
 
 
 def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) -> Outcome:
@@ -153,7 +159,9 @@ def _promotion(evaluation: CandidateEvaluation, verdict: Verdict) -> Event:
         reason=verdict.reason,
         by=verdict.by,
         at=now(),
-        rules=tuple(f"{'yes' if rule.passed else 'NO'}: {rule.text}" for rule in evaluation.decision.rules),
+        rules=tuple(
+            f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in evaluation.decision.rules
+        ),
     )
 
 
@@ -179,7 +187,8 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         target = previous_champion(events_in(client.get_registered_model(name).tags, name), champion, versions)
         if target is None:
             raise UsageError(
-                f"{name} version {champion} replaced no version that is still there.", "See: sentiflow history"
+                f"{name} version {champion} replaced no version that is still there.",
+                "See: sentiflow versions --history",
             )
         need_files(name, target)
         event = Event(
@@ -256,7 +265,7 @@ def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> Non
         raise ExternalError(
             f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
             "changed it meanwhile. Nothing was changed here.",
-            "See sentiflow history, then try again.",
+            "See sentiflow versions --history, then try again.",
         )
 
 

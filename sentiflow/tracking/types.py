@@ -13,6 +13,7 @@ from sentiflow.runs.record import RunRecord
 
 CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
+VALIDATION_LOSS = "val.loss"  # likewise
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 

@@ -1,11 +1,15 @@
 """Registered versions: which one answers, what scores with it, and the list of all."""
 
+import hashlib
+import json
 import re
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation.promotions import Event
@@ -23,6 +27,10 @@ from sentiflow.tracking.types import (
     parse_fraction,
 )
 
+if TYPE_CHECKING:
+    from sentiflow.recipes import TrainConfig
+
+TRAINING_KEY = "training.key"  # tag of a version
 EVENT_TAG = re.compile(r"history\.\d{6}")  # of the registered model: one a promotion or rollback
 
 
@@ -113,6 +121,50 @@ def model_named(settings: Settings, dataset: str | None) -> str:
         ExternalError: the store does not answer.
     """
     return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
+
+
+def training_key(config: "TrainConfig", digest: str, seed: int) -> str:
+    """SHA-256 of all that decides what a training gives.
+
+    That is the recipe's fields, the seed, the dataset, the product's own code, and the names and versions of all
+    installed packages.
+
+    Args:
+        config: the recipe.
+        digest: of the prepared dataset.
+        seed: of the training.
+    """
+    folder = Path(__file__).parents[2]
+    sources = [*folder.glob("flows/*.py"), *folder.glob("tasks/*.py"), *folder.glob("sentiflow/**/*.py")]
+    packages = {each.name for place in sys.path for each in Path(place).glob("*.dist-info")}
+    state = hashlib.sha256(json.dumps([config.model_dump(), digest, seed, sorted(packages)]).encode())
+    for source in sorted(sources):
+        state.update(source.read_bytes())
+    return state.hexdigest()
+
+
+def trained_already(config: "TrainConfig", dataset: str, seed: int, settings: Settings) -> Version | None:
+    """Find a version made by the same recipe, data, code, packages and seed; None if a training is due.
+
+    Raises:
+        UsageError, ExternalError: the dataset or the store cannot be read.
+    """
+    from sentiflow.data.prepare import find_prepared  # pandas, which predict does without
+
+    prepared = find_prepared(dataset, settings)
+    if prepared is None:
+        return None
+    key, name = training_key(config, prepared.digest, seed), model_name(dataset)
+    for version in reversed(open_store(settings).versions(name)):
+        if version.tags.get(TRAINING_KEY) == key:
+            return Version(name, version.number, "trained already")
+    return None
+
+
+def nothing_to_train(equal: Version) -> str:
+    """Say that a training would only repeat a version."""
+    same = "same recipe, data, seed, code and packages"
+    return f"Nothing to train: {equal.name} version {equal.number} has the {same}."
 
 
 def load_scorer(settings: Settings, version: Version) -> TextScorer:

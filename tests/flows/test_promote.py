@@ -89,15 +89,15 @@ def test_the_flow_promotes_in_three_named_steps_and_shows_the_comparison(
         shown = [a.data for a in prefect.read_artifacts() if a.flow_run_id == run.id]
     assert [task.name for task in tasks] == ["gate", "decide", "switch"]
     assert run.name == f"{NAME}-version-{Registry.GOOD}"
-    assert any("*floor*: accuracy" in str(data) for data in shown)
+    assert any("*minimum accuracy*: 9" in str(data) for data in shown)
 
 
 def test_a_no_of_the_gate_fails_the_flow_run_and_says_why(registry: World, prefect_server: None) -> None:
     promote("sample", Registry.GOOD)
-    with pytest.raises(RejectedError, match="The gate refuses"):
+    with pytest.raises(RejectedError, match="checks failed"):
         promote("sample", Registry.POOR)
     state = flow_runs("promote")[-1].state
-    assert state is not None and state.is_failed() and "The gate refuses" in (state.message or "")
+    assert state is not None and state.is_failed() and "checks failed" in (state.message or "")
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def approval(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server: None, approval: None) -> None:
     answer = {"promote": True, "reason": "looks right", "name": "Ada"}
     outcome, question = answered(registry, answer, version=Registry.GOOD)
-    assert "*floor*: accuracy" in question and f"{NAME} version {Registry.GOOD}" in question
+    assert "*minimum accuracy*: 9" in question and f"{NAME} version {Registry.GOOD}" in question
     client = connect(registry.settings)
     assert champion_of(client, NAME) == Registry.GOOD
     event = events_of(client, NAME)[-1]
@@ -143,7 +143,7 @@ def test_nobody_is_asked_about_a_version_that_the_gate_refuses(
 ) -> None:
     promote("sample", Registry.GOOD)
     monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
-    with pytest.raises(RejectedError, match="The gate refuses"):
+    with pytest.raises(RejectedError, match="checks failed"):
         promote("sample", Registry.POOR)
 
 

@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,9 +14,11 @@ from prefect.client.orchestration import get_client
 from flows.train import train
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.recipes import load_recipe
-from sentiflow.tracking.client import connect
+from sentiflow.tracking import versions
+from sentiflow.tracking.client import champion_of, connect
+from sentiflow.tracking.versions import trained_already, training_key
 from tests.store import check_run
-from tests.world import ROOT, Trained, World, command
+from tests.world import ROOT, Registry, Trained, World, command
 
 QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
 
@@ -72,7 +75,7 @@ def test_a_second_run_skips_fetch_and_prepare_and_says_so(
     before = made[0].stat().st_mtime_ns
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        second = train(QUICK, str(table), 0)
+        second = train(QUICK, str(table), 0, force=True)
     skipped = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
     assert len(skipped) == 2
     assert made[0].stat().st_mtime_ns == before
@@ -84,7 +87,10 @@ def test_a_second_run_skips_fetch_and_prepare_and_says_so(
 
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(world: World, prefect_server: None) -> None:
     client = connect(world.settings)
-    losses = [client.get_run(train(QUICK, "sample", seed).run_id).data.metrics["test/loss"] for seed in (1, 1, 2)]
+    losses = [
+        client.get_run(train(QUICK, "sample", seed, force=True).run_id).data.metrics["test/loss"]
+        for seed in (1, 1, 2)
+    ]
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -154,3 +160,74 @@ def test_a_second_training_is_told_who_holds_the_lock_and_a_killed_one_is_closed
     assert "killed" in closed.data.tags["end"]
     assert client.get_run(result.run_id).info.status == "FINISHED"
     assert list(work.glob("*")) == []
+
+
+SAME = load_recipe("tutorial", ["sequence_length=80"])  # as the versions of the fixture were trained
+
+
+def test_what_was_trained_already_is_skipped_without_a_run(registry: World, prefect_server: None) -> None:
+    client = connect(registry.settings)
+    before = len(runs(client))
+    state = train(SAME, "sample", 4, return_state=True)
+    assert (state.name, state.is_completed()) == ("Skipped", True)
+    same = "the same recipe, data, seed, code and packages"
+    assert state.message == f"Nothing to train: sample-sentiment version {Registry.GOOD} has {same}."
+    assert len(runs(client)) == before
+    assert champion_of(client, "sample-sentiment") is None
+
+
+def test_a_skipped_training_that_promotes_promotes_the_version_that_is_there(
+    registry: World, prefect_server: None
+) -> None:
+    for _ in range(2):  # the second time it is the champion already
+        state = train(SAME, "sample", 4, promote=True, return_state=True)
+        assert state.name == "Skipped"
+        assert champion_of(connect(registry.settings), "sample-sentiment") == Registry.GOOD
+
+
+def test_a_deleted_version_is_trained_again(registry: World) -> None:
+    settings = registry.settings
+    assert trained_already(SAME, "sample", 4, settings) is not None
+    assert trained_already(SAME, "sample", 6, settings) is None
+    assert trained_already(SAME.model_copy(update={"epochs": 4}), "sample", 4, settings) is None
+    connect(settings).delete_model_version("sample-sentiment", str(Registry.GOOD))
+    assert trained_already(SAME, "sample", 4, settings) is None
+
+
+def test_other_data_code_or_packages_make_another_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = training_key(SAME, "d", 4)
+    assert key == training_key(SAME, "d", 4)
+    assert key != training_key(SAME, "e", 4)
+    (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    assert key != training_key(SAME, "d", 4)
+    monkeypatch.undo()
+    for folder in ("flows", "tasks", "sentiflow"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(versions, "__file__", str(tmp_path / "sentiflow" / "tracking" / "versions.py"))
+    assert key == training_key(SAME, "d", 4)
+    (tmp_path / "sentiflow" / "network" / "kernels.py").write_text("pass\n", encoding="utf-8")
+    assert key != training_key(SAME, "d", 4)
+
+
+def test_the_command_says_in_a_moment_that_there_is_nothing_to_train(registry: World) -> None:
+    arguments = (
+        "train",
+        "--dataset",
+        "sample",
+        "--recipe",
+        "tutorial",
+        "--set",
+        "sequence_length=80",
+        "--seed",
+        "4",
+    )
+    done = registry.run(*arguments)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith(
+        f"Nothing to train: sample-sentiment version {Registry.GOOD} has the same recipe"
+    )
+    assert "Train all the same: --force." in done.stderr
+    assert "Store:" not in done.stderr  # no server, no run

@@ -166,9 +166,9 @@ def test_trigger_follows_a_training_to_its_end(home: Home, starts: list[Schedule
 def test_trigger_ends_with_4_when_the_gate_says_no(home: Home, starts: list[Scheduled]) -> None:
     done = home.run("trigger", "promote")  # of a world whose gate asks for more than this model has
     assert done.returncode == 4, done.stderr
-    assert "The run ended as failed: The gate refuses sample-sentiment" in done.stderr
+    assert "The run ended as failed: sample-sentiment version" in done.stderr
     assert "Traceback" not in done.stderr
-    starts[-1].until_says("Finished in state Failed.*The gate refuses")
+    starts[-1].until_says("Finished in state Failed.*checks failed")
 
 
 def test_trigger_of_a_flow_that_is_none_names_those_there_are(home: Home, starts: list[Scheduled]) -> None:

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable, judge, slices
-from sentiflow.evaluation.statistics import Comparison, mcnemar
+from sentiflow.evaluation.statistics import tango
 
 CHEAP = Cost(latency_ms=5.0, size_mb=10.0)
-LOOSE = Limits(floor=0.5, slice_margin=1.0)
+LOOSE = Limits(min_accuracy=0.5, slice_margin=1.0)
 
 
 def table(right: list[bool], lengths: list[int] | None = None, read: int = 500) -> ScoreTable:
@@ -31,8 +30,8 @@ def rules(decision: Decision) -> dict[str, bool]:
 
 
 def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
-    decision = judge(table([True] * 8 + [False] * 2), None, CHEAP, Limits(floor=0.8))
-    assert rules(decision) == {"floor": True, "latency": True, "size": True}
+    decision = judge(table([True] * 8 + [False] * 2), None, CHEAP, Limits(min_accuracy=0.8))
+    assert rules(decision) == {"minimum accuracy": True, "latency": True, "size": True}
     assert decision.passed and decision.comparison is None
     assert (decision.accuracy, decision.champion_accuracy) == (0.8, None)
 
@@ -40,44 +39,62 @@ def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:
     poor = table([True] * 79 + [False] * 21)
     worse = table([True] * 20 + [False] * 80)
-    assert [rule.name for rule in judge(poor, None, CHEAP, Limits(floor=0.8)).failures] == ["floor"]
-    against = judge(poor, worse, CHEAP, replace(LOOSE, floor=0.8))
-    assert [rule.name for rule in against.failures] == ["floor"]
+    assert [rule.name for rule in judge(poor, None, CHEAP, Limits(min_accuracy=0.8)).failures] == [
+        "minimum accuracy"
+    ]
+    against = judge(poor, worse, CHEAP, replace(LOOSE, min_accuracy=0.8))
+    assert [rule.name for rule in against.failures] == ["minimum accuracy"]
 
 
 def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allowed() -> None:
-    limits = Limits(floor=0, latency_ms=5.0, size_mb=10.0)
+    limits = Limits(min_accuracy=0, latency_ms=5.0, size_mb=10.0)
     right = table([True] * 4)
     assert judge(right, None, CHEAP, limits).passed
-    assert rules(judge(right, None, Cost(5.1, 10.0), limits)) == {"floor": True, "latency": False, "size": True}
-    assert rules(judge(right, None, Cost(5.0, 10.1), limits)) == {"floor": True, "latency": True, "size": False}
+    assert rules(judge(right, None, Cost(5.1, 10.0), limits)) == {
+        "minimum accuracy": True,
+        "latency": False,
+        "size": True,
+    }
+    assert rules(judge(right, None, Cost(5.0, 10.1), limits)) == {
+        "minimum accuracy": True,
+        "latency": True,
+        "size": False,
+    }
 
 
-def test_the_paired_test_worked_by_hand() -> None:
+def test_the_gate_compares_by_the_paired_test_worked_by_hand() -> None:
     # Of 20 reviews the candidate wins 9 and loses 1: p = 2 (C(10,0) + C(10,1)) / 2**10 = 22 / 1024.
-    candidate = np.array([True] * 9 + [False] + [True] * 10)
-    champion = np.array([False] * 9 + [True] + [True] * 10)
-    found = mcnemar(candidate, champion)
+    candidate = table([True] * 9 + [False] + [True] * 10)
+    champion = table([False] * 9 + [True] + [True] * 10)
+    found = judge(candidate, champion, CHEAP, LOOSE).comparison
+    assert found is not None
     assert (found.gained, found.lost, found.difference) == (9, 1, 0.4)
     assert found.p_value == pytest.approx(22 / 1024)
-    # The interval's ends are the shares of wins at which so many or more (so few or fewer) have a chance of 2.5%.
-    low, high = ((end * 20 / 10 + 1) / 2 for end in (found.low, found.high))
-    assert binom.sf(8, 10, low) == pytest.approx(0.025)
-    assert binom.cdf(9, 10, high) == pytest.approx(0.025)
+    assert (found.low, found.high) == tango(9, 1, 20)
 
 
-@pytest.mark.parametrize("lost", range(12))
-def test_the_interval_leaves_zero_out_just_when_the_p_value_is_below_five_percent(lost: int) -> None:
-    candidate = np.array([True] * 12 + [False] * lost)
-    found = mcnemar(candidate, ~candidate)
-    assert (found.low > 0) == (found.p_value < 0.05)
+def test_the_interval_decides_where_the_exact_test_is_more_conservative() -> None:
+    # 5 won, none lost, of 60: p = 2 / 32, above 5%. At no difference the score is 5 / sqrt(5), above 1.96.
+    candidate, champion = table([True] * 60), table([False] * 5 + [True] * 55)
+    decision = judge(candidate, champion, CHEAP, LOOSE)
+    assert decision.comparison is not None and decision.comparison.p_value == pytest.approx(2 / 32)
+    assert decision.comparison.low > 0 and decision.passed
 
 
 def test_equal_models_differ_by_nothing_and_one_replaces_the_other_only_within_a_margin() -> None:
+    # Of 100 reviews on which they never differ, the interval's end is z^2 / (100 + z^2) = 3.70 points.
     same = table([True] * 90 + [False] * 10)
-    assert mcnemar(same.right, same.right) == Comparison(0.0, 0.0, 0.0, 1.0, 0, 0)
     assert [rule.name for rule in judge(same, same, CHEAP, LOOSE).failures] == ["better"]
-    assert judge(same, same, CHEAP, replace(LOOSE, margin=0.001)).passed
+    assert not judge(same, same, CHEAP, replace(LOOSE, margin=0.0369)).passed
+    assert judge(same, same, CHEAP, replace(LOOSE, margin=0.0371)).passed
+
+
+def test_a_refusal_names_the_checks_that_failed_and_how_many_there_were() -> None:
+    poor, good = table([True] * 60 + [False] * 40), table([True] * 90 + [False] * 10)
+    decision = judge(poor, good, CHEAP, Limits(min_accuracy=0.8, slice_margin=1.0))
+    assert decision.refusal == "2 of 6 checks failed (minimum accuracy, better)."
+    assert decision.failures[1].text.startswith("30.00 points worse than the champion (95% interval -")
+    assert decision.failures[1].text.endswith("; must be better beyond chance")
 
 
 def test_a_better_candidate_passes_and_the_same_one_in_the_champions_place_is_refused() -> None:
@@ -102,9 +119,11 @@ def test_a_candidate_that_loses_on_long_reviews_is_refused_though_better_over_al
     lengths = [10] * 300 + [100] * 100
     champion = table([False] * 150 + [True] * 150 + [True] * 100, lengths)
     candidate = table([True] * 300 + [True] * 97 + [False] * 3, lengths)
-    decision = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.02))
+    decision = judge(candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.02))
     assert [rule.name for rule in decision.failures] == ["slice long"]
-    assert judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.03)).passed  # three of a hundred
+    assert judge(
+        candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.03)
+    ).passed  # three of a hundred
 
 
 def test_slices_are_the_shortest_and_longest_quarter_and_what_either_model_cuts() -> None:
@@ -118,10 +137,10 @@ def test_slices_are_the_shortest_and_longest_quarter_and_what_either_model_cuts(
 def test_a_slice_of_few_reviews_is_told_and_not_judged() -> None:
     candidate = table([True] * 99 + [False], [10] * 99 + [600])
     champion = table([False] * 30 + [True] * 70, [10] * 99 + [600])
-    decision = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, min_slice_size=2))
-    assert "truncated reviews: 1, too few to judge (at least 2)" in decision.notes
+    decision = judge(candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=2))
+    assert "Not checked: 1 truncated reviews (minimum 2)." in decision.notes
     assert decision.passed
-    strict = judge(candidate, champion, CHEAP, Limits(floor=0.5, slice_margin=0.0, min_slice_size=1))
+    strict = judge(candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=1))
     assert [rule.name for rule in strict.failures] == ["slice truncated"]
 
 
@@ -159,9 +178,9 @@ def test_a_table_with_a_review_twice_or_none_is_refused() -> None:
 
 
 def test_the_record_holds_every_rule_with_number_and_limit() -> None:
-    record = judge(table([True] * 9 + [False]), None, CHEAP, Limits(floor=0.95)).record()
+    record = judge(table([True] * 9 + [False]), None, CHEAP, Limits(min_accuracy=0.95)).record()
     assert record["passed"] is False
     assert record["rules"][0] == {
-        "name": "floor", "passed": False, "number": 0.9, "limit": 0.95,
-        "text": "accuracy 90.00%, at least 95.00%",
+        "name": "minimum accuracy", "passed": False, "number": 0.9, "limit": 0.95,
+        "text": "90.00%, at least 95.00%",
     }  # fmt: skip

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.evaluation.promotions import Event
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking import candidate
 from sentiflow.tracking.store import open_store
@@ -103,3 +105,53 @@ def test_a_version_that_another_release_packed_is_judged_and_told(
     (files / "sentiment_model.py").write_text("# an earlier release's\n")
     assert candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings).version == Registry.GOOD
     assert "packed with other code" in caplog.text
+
+
+def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> ModelVersion:
+    tags = {"val.loss": loss, "dataset.digest": data, **{f"gate.{key}": value for key, value in gate.items()}}
+    return ModelVersion(NAME, str(number), 0, tags=[ModelVersionTag(*each) for each in tags.items()])
+
+
+def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
+    return Event("promotion", number, replaced, "", None, "passed", "", "", "", done=done)
+
+
+@pytest.mark.parametrize(
+    ("versions", "events", "champion", "chosen"),
+    [
+        ([version(1, "0.31"), version(2, "0.29"), version(3, "0.30")], [], None, 2),
+        ([version(1, "0.30"), version(2, "0.30")], [], None, 2),  # the newer of equals
+        # other data, another loss
+        ([version(1, "0.10", data="other"), version(2)], [], None, 2),
+        # the champion, and what it replaced
+        ([version(1, "0.10"), version(2, "0.20"), version(3)], [event(1, None), event(2, 1)], 2, 3),
+        # rolled back from 2 to 1: never again by itself
+        ([version(1), version(2, "0.20"), version(3, "0.29")], [event(1, None), event(2, 1)], 1, 3),
+        # a promotion that was killed before the alias moved put nothing in use
+        ([version(1), version(2, "0.20")], [event(1, None), event(2, 1, done=False)], 1, 2),
+        # refused against this champion: only when nothing else is left
+        (
+            [version(1), version(2, "0.20", outcome="refused", against="version 1"), version(3, "0.29")],
+            [event(1, None)],
+            1,
+            3,
+        ),
+        ([version(1), version(2, outcome="refused", against="version 1")], [event(1, None)], 1, 2),
+        (
+            [version(1), version(2, "0.2", outcome="refused", against="version 4"), version(3)],
+            [event(1, None)],
+            1,
+            2,
+        ),
+        ([version(1, "unknown"), version(2, "0.9")], [], None, 2),
+    ],
+)
+def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
+    versions: list[ModelVersion], events: list[Event], champion: int | None, chosen: int
+) -> None:
+    assert candidate.choose({int(each.version): each for each in versions}, events, champion)[0] == chosen
+
+
+def test_without_a_version_that_was_never_in_use_none_is_chosen() -> None:
+    with pytest.raises(UsageError, match="No version is left to promote"):
+        candidate.choose({1: version(1), 2: version(2)}, [event(1, None), event(2, 1)], 2)

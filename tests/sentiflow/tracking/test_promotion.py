@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import evaluate_candidate
-from sentiflow.tracking.client import champion_of, connect
+from sentiflow.tracking.client import champion_of, connect, versions_of
 from sentiflow.tracking.versions import history_of
 from tests.mlflow_store import events_of
 from tests.world import Registry, World
@@ -35,9 +35,11 @@ def promote(world: World, version: int | None, **options: object) -> promotion.O
     return promotion.carry_out(evaluation, verdict, world.settings)
 
 
-def test_the_first_version_needs_floor_and_limits_only(registry: World, client: MlflowClient) -> None:
+def test_the_first_version_needs_no_more_than_the_minimum_accuracy_and_the_limits(
+    registry: World, client: MlflowClient
+) -> None:
     outcome = promote(registry, Registry.GOOD)
-    assert [rule.name for rule in outcome.evaluation.decision.rules] == ["floor", "latency", "size"]
+    assert [rule.name for rule in outcome.evaluation.decision.rules] == ["minimum accuracy", "latency", "size"]
     assert champion_of(client, NAME) == Registry.GOOD
 
 
@@ -61,7 +63,9 @@ def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: M
     promote(registry, Registry.GOOD)
     outcome = promote(registry, Registry.POOR)
     assert champion_of(client, NAME) == Registry.GOOD
-    with pytest.raises(RejectedError, match=f"The gate refuses {NAME} version {Registry.POOR}") as refused:
+    with pytest.raises(
+        RejectedError, match=rf"{NAME} version {Registry.POOR} was not promoted: \d of 6 checks failed \(.*better"
+    ) as refused:
         outcome.need_promotion()
     assert refused.value.exit_code == 4
     assert client.get_model_version(NAME, str(Registry.POOR)).tags["gate.outcome"] == "refused"
@@ -74,7 +78,7 @@ def test_force_overrides_the_gate_and_is_recorded_as_such(registry: World, clien
     assert champion_of(client, NAME) == Registry.POOR
     event = events_of(client, NAME)[-1]
     assert (event.decision, event.reason) == ("forced", "an experiment")
-    assert any(rule.startswith("NO: ") for rule in event.rules)
+    assert any(rule.startswith("NO, better: ") for rule in event.rules)
 
 
 def test_force_without_a_reason_is_refused(registry: World) -> None:
@@ -86,8 +90,31 @@ def test_force_where_the_gate_says_yes_is_no_force(registry: World, client: Mlfl
     assert promote(registry, Registry.GOOD, force=True, reason="sure").verdict.answer == "passed"
 
 
-def test_the_newest_version_is_evaluated_by_default(registry: World) -> None:
-    assert evaluate_candidate(NAME, None, registry.settings).version == Registry.NEWEST
+def test_by_default_the_version_of_the_lowest_validation_loss_is_evaluated(
+    registry: World, client: MlflowClient
+) -> None:
+    losses = {
+        number: client.get_run(version.run_id).data.metrics["val/loss"]
+        for number, version in versions_of(client, NAME).items()
+    }
+    best = min(losses, key=losses.__getitem__)
+    found = evaluate_candidate(NAME, None, registry.settings)
+    assert found.version == best
+    assert found.why == f"lowest validation loss, {losses[best]:.4f}, of 3 versions that were never in use"
+
+
+def test_a_first_model_that_another_version_beats_is_told_so(registry: World, client: MlflowClient) -> None:
+    warning = evaluate_candidate(NAME, Registry.POOR, registry.settings).warning
+    best = max((Registry.GOOD, Registry.NEWEST), key=lambda n: accuracy_tag(client, n))
+    assert warning.startswith(f"Version {best} has a higher test accuracy: {accuracy_tag(client, best):.2%}, +")
+    assert warning.endswith("beyond chance).")
+    assert evaluate_candidate(NAME, best, registry.settings).warning == ""
+    promote(registry, best)
+    assert evaluate_candidate(NAME, Registry.POOR, registry.settings).warning == ""  # the champion is compared
+
+
+def accuracy_tag(client: MlflowClient, number: int) -> float:
+    return float(client.get_model_version(NAME, str(number)).tags["test.accuracy"])
 
 
 def test_the_champion_itself_cannot_be_promoted(registry: World) -> None:
