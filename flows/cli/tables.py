@@ -193,10 +193,9 @@ def show_promotion(outcome: "Outcome", console: Console) -> None:
         RejectedError: it is not.
     """
     event, name = outcome.need_promotion(), escape(outcome.evaluation.name)
-    replaced = "where there was none" if event.replaced is None else f"in place of version {event.replaced}"
-    console.print(
-        f"[bold]{name} version {event.version} is the champion[/], {replaced} ({event.decision}).", soft_wrap=True
-    )
+    replaced = "the first one" if event.replaced is None else f"replacing version {event.replaced}"
+    line = f"[bold]{name} version {event.version} is now the champion[/], {replaced} ({event.decision})."
+    console.print(line, soft_wrap=True)
 
 
 def program() -> str:

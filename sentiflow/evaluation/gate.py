@@ -213,9 +213,10 @@ def against_champion(comparison: Comparison) -> str:
     """
     word = "worse" if comparison.difference < 0 else "better"
     low, high = (format_points(end, "") for end in (comparison.low, comparison.high))
+    p = format_p(comparison.p_value)
     return (
         f"{100 * abs(comparison.difference):.2f} points {word} than the champion "
-        f"(95% interval {low} to {high}, p = {format_p(comparison.p_value)})"
+        f"(95% interval {low} to {high}, p {p if p.startswith('<') else f'= {p}'})"
     )
 
 

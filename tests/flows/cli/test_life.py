@@ -61,13 +61,13 @@ def test_a_dry_run_shows_the_rules_and_changes_nothing(story: list[Step]) -> Non
     assert story[0].code == 0
     assert re.search(r"yes +minimum accuracy +9\d\.\d\d%, at least 80\.00%", told)
     assert "it would be promoted. Nothing was changed." in told
-    assert "in place of" not in story[1].told  # the next one is still the first
+    assert "replacing" not in story[1].told  # the next one is still the first
 
 
 def test_a_promotion_names_the_new_champion(story: list[Step]) -> None:
     told = story[1].told
     assert story[1].code == 0
-    assert f"{NAME} version {Registry.GOOD} is the champion, where there was none (passed)." in told
+    assert f"{NAME} version {Registry.GOOD} is now the champion, the first one (passed)." in told
 
 
 def test_a_refusal_ends_with_4_the_table_and_the_rule_that_failed(story: list[Step]) -> None:
@@ -81,7 +81,7 @@ def test_a_refusal_ends_with_4_the_table_and_the_rule_that_failed(story: list[St
 def test_force_is_told_as_such(story: list[Step]) -> None:
     told = story[3].told
     assert story[3].code == 0
-    assert f"version {Registry.POOR} is the champion, in place of version {Registry.GOOD} (forced)." in told
+    assert f"version {Registry.POOR} is now the champion, replacing version {Registry.GOOD} (forced)." in told
 
 
 def test_a_rollback_names_both_versions(story: list[Step]) -> None:
