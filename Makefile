@@ -25,7 +25,7 @@ setup: .venv/.installed
 setup-dev: .venv/.installed-dev
 
 run: setup
-	$(BIN)/sentiflow train --or-sample
+	$(BIN)/sentiflow train --fallback-sample
 
 test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile

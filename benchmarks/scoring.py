@@ -125,7 +125,14 @@ def one_round(model: "mlflow.pyfunc.PyFuncModel", folder: Path, version: Version
 def score(path: Path, version: Version) -> tuple[float, float, float]:
     """Seconds of the whole process, its own rate, and the most megabytes of it and its workers."""
     command = [str(Path(sys.executable).with_name("sentiflow")), "score", str(path)]
-    command += ["-o", str(path.with_name("scores.parquet")), "--dataset", "imdb", "--version", str(version.number)]
+    command += [
+        "-o",
+        str(path.with_name("scores.parquet")),
+        "--dataset",
+        "imdb",
+        "--model-version",
+        str(version.number),
+    ]
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         most = 0.0

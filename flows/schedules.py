@@ -38,7 +38,7 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
     values = {
         "config": load_recipe(settings.schedule_recipe, changes).model_dump(mode="json"),
         "dataset": _dataset(settings.schedule_dataset),
-        "promote": settings.schedule_promotes,
+        "promote": settings.schedule_promote_after_train,
         "source": settings.schedule_source and str(settings.schedule_source),
         "output": settings.schedule_output and str(settings.schedule_output),
     }
@@ -72,10 +72,10 @@ def _schedule(flow: str, settings: Settings) -> Schedule | None:
             "Scheduled scoring needs an input and an output.",
             f"Set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT, or the schedule to off.",
         )
-    if flow == "monitor" and settings.text_log is None:
+    if flow == "monitor" and settings.prediction_log_dir is None:
         raise UsageError(
             "Monitoring needs a log of the texts that were scored or served.",
-            f"Set {PREFIX}TEXT_LOG to a folder, or the schedule to off.",
+            f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, or the schedule to off.",
         )
     return schedule
 

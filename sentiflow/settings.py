@@ -176,7 +176,8 @@ class Settings(BaseSettings):
         default="0 5 * * *", description="When to clean up: daily, after the training."
     )
     schedule_monitor: str = Field(
-        default=OFF, description="When to check for drift; it needs SENTIFLOW_TEXT_LOG, so it is off by default."
+        default=OFF,
+        description="When to check for drift; it needs SENTIFLOW_PREDICTION_LOG_DIR, so it is off by default.",
     )
     schedule_timezone: str = Field(
         default="UTC", description="Time zone of cron lines: UTC has no hour that is left out or comes twice."
@@ -187,7 +188,7 @@ class Settings(BaseSettings):
     schedule_dataset: str = Field(
         default="imdb", min_length=1, description="Dataset of scheduled trainings, promotions and monitoring."
     )
-    schedule_promotes: bool = Field(
+    schedule_promote_after_train: bool = Field(
         default=False, description="Scheduled trainings put their version in use if the gate says yes."
     )
     schedule_source: Path | None = Field(
@@ -204,7 +205,7 @@ class Settings(BaseSettings):
     )
 
     # Locks and notifications
-    training_wait: float = Field(
+    lock_timeout: float = Field(
         default=21_600.0,
         ge=0,
         description="Seconds that a training from a deployment waits for another one of the same model to end.",
@@ -236,11 +237,11 @@ class Settings(BaseSettings):
     )
 
     # Monitoring
-    text_log: Path | None = Field(
+    prediction_log_dir: Path | None = Field(
         default=None,
         description="Folder for texts that were scored or served, for monitoring; without it none is kept.",
     )
-    text_log_mb: float = Field(
+    prediction_log_mb: float = Field(
         default=64.0, ge=1, description="Maximum megabytes of the log; the oldest texts are deleted first."
     )
     monitor_psi: float = Field(
@@ -309,7 +310,7 @@ class Settings(BaseSettings):
             raise ValueError("expected 64 hexadecimal digits")
         return value
 
-    @field_validator("data_dir", "artifact_root", "schedule_source", "schedule_output", "text_log")
+    @field_validator("data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -46,7 +46,7 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
     if log is None:
         raise UsageError(
             "No log of the texts that were scored or served is kept, so there is nothing to monitor.",
-            "Set SENTIFLOW_TEXT_LOG to a folder, for this command and for the service and the scorer.",
+            "Set SENTIFLOW_PREDICTION_LOG_DIR to a folder, for this command and for the service and the scorer.",
         )
     log.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock, work = log.folder / f"{model}.lock", log.folder / f"{model}.work"  # here, as the work files hold texts

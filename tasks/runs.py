@@ -195,7 +195,7 @@ def training_run(
     client = connect(settings)
     experiment = experiment_id(client, settings)
     patience = (
-        settings.training_wait if runtime.deployment.id else 0.0
+        settings.lock_timeout if runtime.deployment.id else 0.0
     )  # interactive runs fail at once if the lock is taken
     waiting = time.perf_counter()
     with training_lock(model, settings, patience, get_run_logger()):

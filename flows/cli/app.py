@@ -3,7 +3,7 @@
 The commands' modules import at their top only what ``--help`` needs, and what takes longer inside functions.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -11,10 +11,17 @@ from typer.core import TyperGroup
 from flows.cli import admin, compare, inference, models, runs, schedule, sweep, train
 
 _ORDER = (
-    "train", "data", "runs", "compare", "sweep", "baselines", "report",
-    "promote", "rollback", "history", "versions", "delete", "predict", "explain", "score", "serve",
-    "schedule", "trigger", "import", "housekeeping", "monitor", "ui",
+    "train", "sweep", "baselines", "data", "runs", "compare", "ui", "versions", "promote", "rollback",
+    "predict", "score", "serve", "schedule", "trigger", "monitor", "housekeeping", "import",
 )  # fmt: skip
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"sentiflow {version('sentiflow')}")
+        raise typer.Exit
 
 
 class _Commands(TyperGroup):
@@ -32,5 +39,16 @@ app = typer.Typer(
     help="Train, track, register and use a sentiment model of film reviews.",
     epilog="Settings are read from SENTIFLOW_* variables and .env; docs/settings.md lists them.",
 )
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
 for module in (train, runs, compare, sweep, models, inference, schedule, admin):
     app.add_typer(module.app)

@@ -1,4 +1,4 @@
-"""``sentiflow compare`` and ``sentiflow report``."""
+"""``sentiflow compare``: a table, a page, a summary."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from rich.table import Table
 from flows.cli import console
 from flows.cli.options import DebugOption, JsonOption, examples
 from flows.cli.tables import GAP, Column, accuracy_text, plain, print_columns, print_json, value_text, widen
-from sentiflow.console import Console, escape
+from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
 from sentiflow.runs.record import TRIAL, RunRecord, number
@@ -34,44 +34,83 @@ Row = tuple[str, list[str]]
 app = typer.Typer()
 
 
+_COMPARISON = "comparison.html"  # beside a run's own report
+# The report that the training wrote has explanations that cannot be made again where no version keeps the weights.
+_REBUILT = "report-rebuilt.html"
+
+
 @app.command(
     epilog=examples(
         "sentiflow compare 3f9a 81bc",
-        "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --all",
-        "sentiflow compare tutorial-imdb-seeds0to4-261125-150320",
+        "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --html comparison.html",
+        "sentiflow compare 3f9a --html report.html",
     )
+    + """
+
+One run is shown alone. A parent run (repeats, sweep, baselines) stands for its finished child runs; beside other
+runs, a sweep stands for the seeds of its best recipe."""
 )
 def compare(
     names: Annotated[
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="The beginning of an id, a name, or a version (imdb-sentiment/3, imdb-sentiment@champion).",
+            help="Beginning of an id, a name, or a version (imdb-sentiment/3, imdb-sentiment@champion).",
         ),
     ],
     everything: Annotated[bool, typer.Option("--all", help="Show every metric, not only the main ones.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report with plots and reviews.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown.")
+    ] = None,
+    artifact: Annotated[
+        bool, typer.Option("--log-artifact", help="Store the HTML report as an artifact of the first run.")
+    ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Hold runs against the first: what differs, the metrics, and whether accuracies differ beyond chance.
-
-    One run that has others below it (repeats, a sweep, baselines) stands for these.
-    """
+    """Compare runs with the first one: parameters, metrics, and whether accuracies differ beyond chance."""
     console.set_up(debug=debug)
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.store import find_runs, open_store
+
+    _check_files(html, markdown)
+    settings = load_settings()
+    store = open_store(settings)
+    found = find_runs(store, names)
+    stdout = Console()
+    _compare(store, found, stdout, everything=everything, as_json=as_json)
+    if html is None and markdown is None and not artifact:
+        return
+    from sentiflow.tracking.reports import report_of  # it imports matplotlib
+
+    made, notes = report_of(store, found, settings), CONSOLE if as_json else stdout
+    if html is not None or artifact:
+        page = made.page()
+    if html is not None:
+        _write(html, page, notes)
+    if markdown is not None:
+        _write(markdown, made.markdown(), notes)
+    if artifact:
+        _log(settings, store, found, page, notes)
+
+
+def _compare(
+    store: "Store", found: Sequence[RunRecord], stdout: Console, *, everything: bool, as_json: bool
+) -> None:
     from tempfile import TemporaryDirectory
 
     from sentiflow.runs.comparison import metric_names
-    from sentiflow.settings import load_settings
-    from sentiflow.tracking.store import open_store, score_table
+    from sentiflow.tracking.store import score_table
 
-    store = open_store(load_settings())
-    runs = _runs(store, names)
+    runs = _represented(store, found)
     with TemporaryDirectory() as folder:
         tables = [score_table(store, one, Path(folder)) for one in runs]
     metrics = metric_names(runs)
     shown = [name for name in metrics if everything or as_json or name.startswith(_MAIN)]
     comparison = side_by_side(runs, tables, shown)
-    stdout = Console()
     if as_json:
         print_json(stdout, comparison.record())
         return
@@ -80,26 +119,16 @@ def compare(
         stdout.print(f"\n[dim]{hidden} more metric{'s' if hidden > 1 else ''}: --all[/]")
 
 
-def _runs(store: "Store", names: Sequence[str]) -> list[RunRecord]:
-    """The runs that are named; those that a parent stands for, if it alone is named.
+def _represented(store: "Store", found: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """The runs that were named; if that is one parent alone, its child runs."""
+    from sentiflow.tracking.store import child_runs
 
-    Raises:
-        UsageError: there is nothing to compare with.
-    """
-    from sentiflow.tracking.store import child_runs, find_runs
-
-    runs = find_runs(store, names)
-    if len(runs) > 1:
-        return runs
-    below = child_runs(store, runs[0])
+    if len(found) > 1:
+        return found
+    below = child_runs(store, found[0])
     scored = [one for one in below if one.kind != TRIAL]
     below = scored if len(scored) > 1 else below  # of a sweep its best recipe's seeds: trials see no test review
-    if len(below) < 2:
-        raise UsageError(
-            f"{names[0]} alone has nothing to be compared with.",
-            "Name two runs, or one that has others below it; see them with: sentiflow runs",
-        )
-    return below
+    return below if len(below) > 1 else found
 
 
 @dataclass(frozen=True)
@@ -107,7 +136,7 @@ class SideBySide:
     """Runs, numbered from 1, and what is printed of them: columns fold into blocks that fit the terminal's width.
 
     Attributes:
-        runs: two or more.
+        runs: one or more.
         parameters: those that differ, a value a run.
         figures: of each metric, one a run.
         held: each run but the first against the first.
@@ -136,14 +165,16 @@ class SideBySide:
         """Print the runs, the parameters that differ, the metrics, and each run held against the first."""
         widen(stdout)
         self._list(stdout)
+        alone = len(self.runs) == 1
         if self.parameters:
             rows = [(name, _parameters(name, values)) for name, values in self.parameters.items()]
             self._blocks("Parameters that differ", rows, stdout)
-        else:
+        elif not alone:
             stdout.print("\n[bold]No parameter differs[/]")
         metrics = [row for name, figures in self.figures.items() for row in _rows(name, figures)]
         self._blocks("Metrics", metrics, stdout)
-        self._differences(stdout)
+        if not alone:
+            self._differences(stdout)
 
     def _list(self, stdout: Console) -> None:
         accuracies = [accuracy_text(one) for one in self.runs]
@@ -320,62 +351,15 @@ def _verdict(run: RunRecord, one: "AccuracyDifference") -> str:
     return "better" if one.difference > 0 else "worse"
 
 
-_COMPARISON = "comparison.html"  # beside a run's own report
-# Likewise: what the training wrote has readings that cannot be made again where no version keeps the weights.
-_REBUILT = "report-rebuilt.html"
-
-
-@app.command(
-    epilog=examples(
-        "sentiflow report 3f2a -o report.html",
-        "sentiflow report imdb-sentiment@champion imdb-sentiment/7 --markdown summary.md",
-        "sentiflow report 9bc1 --log",
-    )
-    + """
-
-A run is named as for `compare`: by its id or the beginning of it, by its name, or by the version that it made. A
-parent (repeats, sweep, baselines) stands for the finished runs below it; beside others a sweep stands for its best
-recipe's seeds."""
-)
-def report(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run, or several to compare.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The page; by default report-ID.html, here."),
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the summary there instead of showing it.")
-    ] = None,
-    log: Annotated[
-        bool, typer.Option("--log/--no-log", help="Store the page on the first run, too, as an artifact.")
-    ] = False,
-    debug: DebugOption = False,
-) -> None:
-    """Write a report on a run, or on several compared with each other, as a page and a summary."""
-    console.set_up(debug=debug)
-    from sentiflow.settings import load_settings
-    from sentiflow.tracking.store import find_runs, open_store
-
-    for path, option in ((output, "--output"), (markdown, "--markdown")):
-        if path is not None and (not path.name or path.is_dir()):
-            raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
-    _check_folder(Path() if output is None else output.parent, "--output")
-    if markdown is not None:
-        _check_folder(markdown.parent, "--markdown")
-    settings = load_settings()
-    store = open_store(settings)
-    found = find_runs(store, runs)
-    file = output or Path(_default_name(found))
-    if markdown is not None and markdown.resolve() == file.resolve():
-        raise UsageError(f"--markdown {markdown} is where the page goes, too.", "Name two files.")
-    from sentiflow.tracking.reports import report_of  # it imports matplotlib, and a wrong name is reported sooner
-
-    made = report_of(store, found, settings)
-    stdout, page = Console(), made.page()
-    _summarize(made.markdown(), markdown, stdout)
-    _write(file, page, stdout)
-    if log:
-        _log(settings, store, found, page, stdout)
+def _check_files(html: Path | None, markdown: Path | None) -> None:
+    """Refuse files that cannot be written, before the work is done that they are for."""
+    for path, option in ((html, "--html"), (markdown, "--markdown")):
+        if path is not None:
+            if not path.name or path.is_dir():
+                raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
+            _check_folder(path.parent, option)
+    if html is not None and markdown is not None and markdown.resolve() == html.resolve():
+        raise UsageError("--html and --markdown name the same file.", "Name two files.")
 
 
 def _check_folder(folder: Path, option: str) -> None:
@@ -392,23 +376,6 @@ def _check_folder(folder: Path, option: str) -> None:
             f"The folder {folder.absolute()} cannot be written to: {err.strerror}.",
             f"Name a file elsewhere: {option} FILE",
         ) from err
-
-
-def _default_name(runs: Sequence[RunRecord]) -> str:
-    others = f"-and-{len(runs) - 1}-more" if len(runs) > 1 else ""
-    return f"report-{runs[0].run_id[:8]}{others}.html"
-
-
-def _summarize(text: str, file: Path | None, stdout: Console) -> None:
-    """Show the summary, as Markdown to a pipe, or write it."""
-    if file is not None:
-        _write(file, text, stdout)
-    elif stdout.is_terminal:
-        from rich.markdown import Markdown
-
-        stdout.print(Markdown(text))
-    else:
-        stdout.print(text, markup=False, soft_wrap=True)
 
 
 def _write(path: Path, text: str, stdout: Console) -> None:

@@ -1,4 +1,4 @@
-"""``sentiflow predict``, ``explain``, ``score`` and ``serve``: a registered model in use."""
+"""``sentiflow predict``, ``score`` and ``serve``: a registered model in use."""
 
 import logging
 from pathlib import Path
@@ -27,27 +27,51 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         'sentiflow predict "A quiet film that stays with you."',
-        'sentiflow predict --version 2 "Two hours I will never get back." "Loved it."',
-        'sentiflow predict --dataset sample "Dull from start to end."',
+        'sentiflow predict --model-version 2 "Two hours I will never get back." "Loved it."',
+        'sentiflow predict --explain --html explanation.html "It began well, but the ending was a mess."',
     )
 )
 def predict(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts.")],
-    version: VersionOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the score after each word, and the words that changed it most.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the explanation of one text as a page.")
+    ] = None,
+    model_version: VersionOption = None,
     dataset: WhoseOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Say whether texts are positive or negative."""
+    """Classify texts as positive or negative: the score is the probability of positive, the threshold 0.5."""
     console.set_up(debug=debug)
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
-    found, scorer = _load(dataset, version)
+    if html is not None:
+        _check_page(html, texts, explain=explain)
+    found, scorer = _load(dataset, model_version)
     stdout = Console()
+    model = f"[dim]{found.name} version {found.number} ({found.why})[/]"
+    if explain:
+        for text in texts:
+            _explain(scorer, text, model, stdout)
+        if html is not None:
+            _write_page(html, scorer, texts[0], f"{found.name} version {found.number}", stdout)
+        return
     for text, score in zip(texts, scorer.score(texts).tolist(), strict=True):
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         stdout.print(f"{_verdict(score)}  {escape(beginning)}", soft_wrap=True)
-    stdout.print(f"[dim]{found.name} version {found.number} ({found.why})[/]")
+    stdout.print(model)
+
+
+def _check_page(html: Path, texts: list[str], *, explain: bool) -> None:
+    if not explain:
+        raise UsageError("--html writes an explanation.", "Add --explain.")
+    if len(texts) > 1:
+        raise UsageError("--html takes one text.", "Put quotes around the text, or leave --html out.")
+    if not html.name or html.is_dir():
+        raise UsageError(f"--html {html} names no file.", "For example: --html explanation.html")
 
 
 def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":
@@ -68,31 +92,11 @@ def _verdict(score: float) -> str:
     return f"[{colour}]{label}[/]  {score:.4f}"
 
 
-@app.command(
-    epilog=examples(
-        'sentiflow explain "It began well, but the ending was a mess."',
-        'sentiflow explain --html reading.html "It began well, but the ending was a mess."',
-    )
-)
-def explain(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to read.")],
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page of it, too.")] = None,
-    version: VersionOption = None,
-    dataset: WhoseOption = None,
-    debug: DebugOption = False,
-) -> None:
-    """Show the score after each word, as the network reads, and which words moved it."""
-    console.set_up(debug=debug)
+def _explain(scorer: "TextScorer", text: str, model: str, stdout: Console) -> None:
+    """Print the score after each word, the strongest words, and what was not read."""
     from sentiflow.reports import explanation
-    from sentiflow.scoring import label_of
 
-    if not text.strip():
-        raise UsageError("The text is empty.", 'For example: sentiflow explain "It began well, but ended badly."')
-    if html is not None and (not html.name or html.is_dir()):
-        raise UsageError(f"--html {html} names no file.", "For example: --html reading.html")
-    found, scorer = _load(dataset, version)
-    reading, by = scorer.explain(text), f"{found.name} version {found.number}"
-    stdout = Console()
+    reading = scorer.explain(text)
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
     for line in _lines(reading, stdout.width):
         stdout.print(line, soft_wrap=True)
@@ -106,12 +110,18 @@ def explain(
     for status, why in (("unknown", "no review holds them"), ("cut", "only the last words are read")):
         if left := sum(word.status == status for word in reading.words):
             stdout.print(f"[dim]words not read, as {why}: {left}[/]")
-    stdout.print(f"{_verdict(reading.score)}  [dim]{by} ({found.why})[/]", soft_wrap=True)
-    if html is not None:
-        # bytes that were no text show as ?
-        page = explanation.page(reading, label_of(reading.score), by).encode(errors="replace")
-        publish(html, lambda path: path.write_bytes(page))
-        stdout.print(f"Written: {escape(str(html))}", soft_wrap=True)
+    stdout.print(f"{_verdict(reading.score)}  {model}", soft_wrap=True)
+
+
+def _write_page(html: Path, scorer: "TextScorer", text: str, model: str, stdout: Console) -> None:
+    from sentiflow.reports import explanation
+    from sentiflow.scoring import label_of
+
+    reading = scorer.explain(text)
+    # bytes that were no text show as ?
+    page = explanation.page(reading, label_of(reading.score), model).encode(errors="replace")
+    publish(html, lambda path: path.write_bytes(page))
+    stdout.print(f"Written: {escape(str(html))}", soft_wrap=True)
 
 
 def _lines(reading: "Attribution", width: int) -> list[Text]:
@@ -146,7 +156,7 @@ def _shown(word: "Word") -> str:
     epilog=examples(
         "sentiflow score reviews.csv -o scores.parquet",
         "sentiflow score reviews.jsonl -o scores.parquet --column body --keep id",
-        "sentiflow score folder-of-txt -o scores.parquet --version 3",
+        "sentiflow score folder-of-txt -o scores.parquet --model-version 3",
     )
 )
 def score(

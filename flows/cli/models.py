@@ -1,4 +1,4 @@
-"""``sentiflow promote``, ``rollback``, ``history``, ``versions`` and ``delete``: which version is in use."""
+"""``sentiflow promote``, ``rollback`` and ``versions``: which version is in use."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from flows.cli import console
 from flows.cli.options import DebugOption, ReasonOption, WhoseOption, examples
 from flows.cli.tables import print_table, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape
-from sentiflow.errors import RejectedError
+from sentiflow.errors import RejectedError, UsageError
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.promotions import Event
@@ -110,57 +110,48 @@ def rollback(
     )
 
 
-@app.command(epilog=examples("sentiflow history", "sentiflow history --dataset sample"))
-def history(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
-    """Tell every promotion and rollback, newest first."""
-    console.set_up(debug=debug)
-    from sentiflow.evaluation.promotions import took_effect
-    from sentiflow.settings import load_settings
-    from sentiflow.tracking.versions import history_of, model_named
-
-    settings = load_settings()
-    name = model_named(settings, dataset)
-    events, champion = history_of(name, settings)
-    stdout = Console()
-    stdout.print(
-        f"[bold]{escape(name)}[/]: "
-        + ("no champion" if champion is None else f"version {champion} is the champion")
+@app.command(
+    epilog=examples(
+        "sentiflow versions",
+        "sentiflow versions --dataset sample --history",
+        "sentiflow versions --delete 3",
     )
-    if not events:
-        stdout.print("No promotion yet. Make one: sentiflow promote")
-        return
-    effects = took_effect(events, champion)
-    headings = ("when", "what", "version", "replaced", "test accuracy", "decision", "reason", "who", "run")
-    rows = [_event_cells(event, done=done) for event, done in zip(events, effects, strict=True)]
-    _print_rows(headings, reversed(rows), stdout)
-    last = events[-1].version if effects[-1] else events[-1].replaced
-    if champion != last:
-        stdout.print("[yellow]The alias was changed by other means since: this is not in the history.[/]")
-
-
-def _event_cells(event: "Event", *, done: bool) -> tuple[str, ...]:
-    return (
-        f"{datetime.fromisoformat(event.at).astimezone():%Y-%m-%d %H:%M:%S}",
-        event.kind if done else f"{event.kind}, not in effect",
-        str(event.version),
-        "-" if event.replaced is None else str(event.replaced),
-        "-" if event.accuracy is None else f"{event.accuracy:.2%}",
-        event.decision,
-        event.reason,
-        event.by,
-        event.run_id[:8],
-    )
-
-
-@app.command(epilog=examples("sentiflow versions", "sentiflow versions --dataset sample"))
-def versions(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
-    """List all versions with aliases, figures and what the gate said, newest first."""
+)
+def versions(
+    history: Annotated[
+        bool, typer.Option("--history", help="List promotions and rollbacks instead, newest first.")
+    ] = False,
+    delete: Annotated[
+        int | None,
+        typer.Option(
+            "--delete", metavar="VERSION", min=1, help="Delete a version; refused while it has an alias."
+        ),
+    ] = None,
+    dataset: WhoseOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """List registered versions: aliases, test accuracy and the last promotion check, newest first."""
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.versions import model_named, version_rows
+    from sentiflow.tracking import promotion
+    from sentiflow.tracking.versions import model_named
 
+    if history and delete is not None:
+        raise UsageError("--history and --delete cannot be used together.", "Choose one of them.")
     settings = load_settings()
     name = model_named(settings, dataset)
+    if delete is not None:
+        promotion.delete(name, delete, settings)
+        Console().print(f"{escape(name)} version {delete} is deleted; its run is kept.", soft_wrap=True)
+    elif history:
+        _show_history(name, settings)
+    else:
+        _show_versions(name, settings)
+
+
+def _show_versions(name: str, settings: "Settings") -> None:
+    from sentiflow.tracking.versions import version_rows
+
     rows = version_rows(name, settings)
     stdout = Console()
     stdout.print(f"[bold]{escape(name)}[/]")
@@ -194,19 +185,37 @@ def _print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]], stdout: 
     print_table(table, stdout)
 
 
-@app.command(epilog=examples("sentiflow delete 3"))
-def delete(
-    version: Annotated[int, typer.Argument(min=1, help="Which version.")],
-    dataset: WhoseOption = None,
-    debug: DebugOption = False,
-) -> None:
-    """Delete a version; refused while an alias holds it."""
-    console.set_up(debug=debug)
-    from sentiflow.settings import load_settings
-    from sentiflow.tracking import promotion
-    from sentiflow.tracking.versions import model_named
+def _show_history(name: str, settings: "Settings") -> None:
+    from sentiflow.evaluation.promotions import took_effect
+    from sentiflow.tracking.versions import history_of
 
-    settings = load_settings()
-    name = model_named(settings, dataset)
-    promotion.delete(name, version, settings)
-    Console().print(f"{escape(name)} version {version} is deleted; its run stays.", soft_wrap=True)
+    events, champion = history_of(name, settings)
+    stdout = Console()
+    stdout.print(
+        f"[bold]{escape(name)}[/]: "
+        + ("no champion" if champion is None else f"version {champion} is the champion")
+    )
+    if not events:
+        stdout.print("No promotion yet. Make one: sentiflow promote")
+        return
+    effects = took_effect(events, champion)
+    headings = ("when", "what", "version", "replaced", "test accuracy", "decision", "reason", "who", "run")
+    rows = [_event_cells(event, done=done) for event, done in zip(events, effects, strict=True)]
+    _print_rows(headings, reversed(rows), stdout)
+    last = events[-1].version if effects[-1] else events[-1].replaced
+    if champion != last:
+        stdout.print("[yellow]The alias was changed by other means since: this is not in the history.[/]")
+
+
+def _event_cells(event: "Event", *, done: bool) -> tuple[str, ...]:
+    return (
+        f"{datetime.fromisoformat(event.at).astimezone():%Y-%m-%d %H:%M:%S}",
+        event.kind if done else f"{event.kind}, not in effect",
+        str(event.version),
+        "-" if event.replaced is None else str(event.replaced),
+        "-" if event.accuracy is None else f"{event.accuracy:.2%}",
+        event.decision,
+        event.reason,
+        event.by,
+        event.run_id[:8],
+    )

@@ -18,7 +18,8 @@ WhoseOption = Annotated[
     typer.Option("--dataset", "-d", help="Whose model: imdb, sample, or your table's name."),
 ]
 VersionOption = Annotated[
-    int | None, typer.Option("--version", min=1, help="A version; without it the champion, else the newest.")
+    int | None,
+    typer.Option("--model-version", min=1, help="Version of the model; by default the champion, else the newest."),
 ]
 PromoteOption = Annotated[
     bool, typer.Option("--promote", help="Promote the version afterwards if all checks pass.")

@@ -24,9 +24,9 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "sentiflow runs",
-        'sentiflow runs --since 7d --where "test/accuracy>=0.88" --sort -accuracy',
+        'sentiflow runs --since 7d --filter "test/accuracy>=0.88" --sort -accuracy',
         "sentiflow runs --recipe tuned --columns units,val/loss --children",
-        "sentiflow runs --kind trial --where params.units=32 --json",
+        "sentiflow runs --kind trial --filter params.units=32 --json",
     )
 )
 def runs(
@@ -44,11 +44,11 @@ def runs(
         str,
         typer.Option("--since", metavar="DATE|SPAN", help="Begun since a date (2026-03-05) or within 7d."),
     ] = "",
-    where: Annotated[
+    conditions: Annotated[
         list[str] | None,
         typer.Option(
-            "--where",
-            "-w",
+            "--filter",
+            "-f",
             metavar="CONDITION",
             help="A metric, parameter or tag, a sign (= != < <= > >=, ~ for contains) and a value; all must hold.",
         ),
@@ -77,7 +77,7 @@ def runs(
     from sentiflow.tracking.store import open_store
 
     query = Query(
-        kind or (), recipe or (), dataset or (), status or (), since, where or (), sort, children=children
+        kind or (), recipe or (), dataset or (), status or (), since, conditions or (), sort, children=children
     )
     settings = load_settings()
     store = open_store(settings)

@@ -39,7 +39,7 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "sentiflow schedule",
-        'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promotes',
+        'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promote-after-train',
         'sentiflow schedule --train "every 10m" --dataset sample --recipe tutorial --set epochs=2',
     )
     + """
@@ -65,8 +65,12 @@ def schedule(
     changes: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
     ] = None,
-    promotes: Annotated[
-        bool | None, typer.Option(help="Put each trained version in use, if the gate says yes.")
+    promote_after_train: Annotated[
+        bool | None,
+        typer.Option(
+            "--promote-after-train/--no-promote-after-train",
+            help="Promote each newly trained version if it passes the promotion checks.",
+        ),
     ] = None,
     source: Annotated[
         Path | None, typer.Option("--input", metavar="INPUT", help="What to score: a table or a folder.")
@@ -96,7 +100,7 @@ def schedule(
         "timezone": timezone,
         "dataset": dataset,
         "recipe": recipe,
-        "promotes": promotes,
+        "promote_after_train": promote_after_train,
         "source": source,
         "output": output,
     }

@@ -251,6 +251,6 @@ def _show_baselines(result: "BaselinesResult") -> None:
         "",
         f"Look at it:  {me} ui   then {result.run_url}",
         f"Compare:     {me} compare {quote(result.run_name)}",
-        f"Report:      {me} report {quote(result.run_name)}",
+        f"Report:      {me} compare {quote(result.run_name)} --html report.html",
     ):
         stdout.print(escape(line), soft_wrap=True)

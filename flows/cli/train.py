@@ -53,8 +53,8 @@ def train(
     ] = 1,
     promote: PromoteOption = False,
     force: Annotated[bool, typer.Option("--force", help="Train even if an equal version is registered.")] = False,
-    or_sample: Annotated[
-        bool, typer.Option("--or-sample", help="Train on the sample when the dataset cannot be fetched.")
+    fallback_sample: Annotated[
+        bool, typer.Option("--fallback-sample", help="Train on the sample when the dataset cannot be fetched.")
     ] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -77,7 +77,7 @@ def train(
     try:
         result = _train(config, dataset, seed, repeats, wait_for_server, promote=promote)
     except UnreachableError as err:
-        if not or_sample or dataset == "sample":
+        if not fallback_sample or dataset == "sample":
             raise
         CONSOLE.print(
             f"\n[bold yellow]The dataset {escape(dataset)} cannot be fetched:[/] {escape(str(err.args[0]))}\n"

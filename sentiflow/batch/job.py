@@ -30,7 +30,7 @@ _SHARE = 8  # of the log that one run may fill: an eighth
 def _log(sample: Sample, version: Version, settings: Settings, log: TextLog, say: Say) -> None:
     """Write the sampled texts to the log for monitoring; a log that cannot be written fails no scoring."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    rows = sample.rows(int(settings.text_log_mb * MEGABYTE) // _SHARE)
+    rows = sample.rows(int(settings.prediction_log_mb * MEGABYTE) // _SHARE)
     try:
         log.append([Entry(at, SCORED, version.name, version.number, score, text) for _row, text, score in rows])
     except OSError as err:

@@ -125,9 +125,9 @@ class TextLog:
 
 def configured_log(settings: Settings) -> TextLog | None:
     """The log that the settings name; None if they name none."""
-    if settings.text_log is None:
+    if settings.prediction_log_dir is None:
         return None
-    return TextLog(settings.text_log, int(settings.text_log_mb * MEGABYTE))
+    return TextLog(settings.prediction_log_dir, int(settings.prediction_log_mb * MEGABYTE))
 
 
 _Row = tuple[str, str, str, int, float, str]

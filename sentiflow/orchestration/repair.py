@@ -263,5 +263,5 @@ class _Closing:
             return "Its MLflow run ended long ago" if self.now - ended > _GRACE else None
         if flow_run.deployment_id is None:  # a person started it, and it may log to another store than this one
             return None
-        waited = timedelta(seconds=self.settings.training_wait) + _GRACE
+        waited = timedelta(seconds=self.settings.lock_timeout) + _GRACE
         return "It never opened an MLflow run" if self.now - began > waited else None

@@ -144,7 +144,7 @@ def need_version_files(name: str, number: int, folder: Path) -> Path:
     if not folder.is_dir():
         raise ExternalError(
             f"The files of {name} version {number} are not at {folder}.",
-            "Were they moved or deleted? Train again, or choose another with --version.",
+            "Were they moved or deleted? Train again, or choose another with --model-version.",
         )
     return folder
 

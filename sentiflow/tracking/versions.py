@@ -180,7 +180,7 @@ def load_scorer(settings: Settings, version: Version) -> TextScorer:
         except (OSError, ValueError) as err:
             raise ExternalError(
                 f"Cannot load {version.name} version {version.number}: {err}.",
-                "Choose another with --version, or train again.",
+                "Choose another with --model-version, or train again.",
             ) from err
 
 

@@ -203,7 +203,7 @@ def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
     world: World, prefect: SyncPrefectClient, opened: bool, hours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for the lock as long as the settings say, and promotes for a while after its MLflow run ended."""
-    monkeypatch.setenv("SENTIFLOW_TRAINING_WAIT", "7200")
+    monkeypatch.setenv("SENTIFLOW_LOCK_TIMEOUT", "7200")
     client, by_hand = connect(world.settings), flow_run_in(prefect, Running())
     deployment = prefect.create_deployment(prefect.create_flow(empty_train), "of-a-test")
     flow_run = prefect.create_flow_run_from_deployment(deployment, state=Running())

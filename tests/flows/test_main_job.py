@@ -36,7 +36,7 @@ def job(world: World, imdb_settings: Settings) -> "subprocess.CompletedProcess[s
         f"SENTIFLOW_{name.upper()}": str(getattr(imdb_settings, name))
         for name in ("imdb_url", "imdb_sha256", "word_index_url", "word_index_sha256")
     }
-    return world.run("train", "--or-sample", timeout=290, PREFECT_API_URL="", **mirror)
+    return world.run("train", "--fallback-sample", timeout=290, PREFECT_API_URL="", **mirror)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def watched(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A world with a trained version and an empty text log."""
     made = copy_world(tmp_path, trained.world)
     made.enter(monkeypatch)
-    monkeypatch.setenv("SENTIFLOW_TEXT_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "log"))
     return made
 
 
@@ -210,7 +210,7 @@ def test_reviews_that_are_gone_are_made_again(watched: World) -> None:
 
 
 def test_without_a_log_the_flow_says_what_is_missing(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SENTIFLOW_TEXT_LOG")
+    monkeypatch.delenv("SENTIFLOW_PREDICTION_LOG_DIR")
     with pytest.raises(UsageError, match="nothing to monitor"):
         monitor("sample")
 
@@ -220,9 +220,9 @@ def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
     table = watched.root / "reviews.csv"
     pd.DataFrame({"text": [f"{text} ¡Qué película tan rara, señor!" for text in held_out(7, 250)]}).to_csv(table)
     folder = str(watched.root / "log")
-    done = watched.run("score", str(table), "-o", "out.parquet", SENTIFLOW_TEXT_LOG=folder)
+    done = watched.run("score", str(table), "-o", "out.parquet", SENTIFLOW_PREDICTION_LOG_DIR=folder)
     assert done.returncode == 0, done.stderr
-    done = watched.run("monitor", SENTIFLOW_TEXT_LOG=folder)
+    done = watched.run("monitor", SENTIFLOW_PREDICTION_LOG_DIR=folder)
     assert done.returncode == 0, done.stderr
     assert "250 recent texts against the reviews" in done.stdout
     assert "Drift: out-of-vocabulary share" in done.stdout and "The event was sent to Prefect" in done.stdout

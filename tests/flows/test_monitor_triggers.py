@@ -65,7 +65,7 @@ def test_drift_starts_a_training_whose_version_meets_the_gate(trained: Trained, 
         versions = client.search_model_versions(f"name = '{MODEL}'")
         return [version for version in versions if "gate.outcome" in version.tags]
 
-    with scheduled(world, SENTIFLOW_TEXT_LOG=str(folder)):
+    with scheduled(world, SENTIFLOW_PREDICTION_LOG_DIR=str(folder)):
         wait(lambda: is_up(world), world)
         done = world.run("trigger", "monitor", PREFECT_API_URL="")
         assert done.returncode == 0, done.stdout + done.stderr

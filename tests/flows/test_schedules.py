@@ -80,7 +80,7 @@ def test_by_default_training_is_weekly_and_cleaning_daily_and_nothing_else_runs(
 
 
 def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None:
-    made = table(schedule_dataset="sample", schedule_promotes=True)
+    made = table(schedule_dataset="sample", schedule_promote_after_train=True)
     config = TUNED.model_dump(mode="json")
     assert made["train"].parameters == {"config": config, "dataset": "sample", "promote": True}
     assert made["repeat"].parameters == made["train"].parameters
@@ -126,7 +126,7 @@ def test_a_schedule_that_lacks_what_it_needs_is_refused(flow: str, needs: str) -
 def test_what_they_need_is_enough(tmp_path: Path) -> None:
     made = table(
         schedule_score="every 1h", schedule_source=tmp_path / "in.csv", schedule_output=tmp_path / "out.parquet",
-        schedule_monitor="every 1h", text_log=tmp_path / "texts",
+        schedule_monitor="every 1h", prediction_log_dir=tmp_path / "texts",
     )  # fmt: skip
     assert made["score"].parameters == {"source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet"}
     assert made["monitor"].schedule is not None

@@ -22,10 +22,14 @@ def test_the_api_serves_the_model_of_the_scheduled_trainings_whatever_else_appea
 
 
 def test_the_texts_are_kept_where_the_api_and_the_worker_share_them_and_only_when_asked(passwords: Path) -> None:
-    for given, folder in (({}, ""), ({"SENTIFLOW_TEXT_LOG": "texts"}, ""), ({"TEXT_LOG": "on"}, "/texts")):
+    for given, folder in (
+        ({}, ""),
+        ({"SENTIFLOW_PREDICTION_LOG_DIR": "texts"}, ""),
+        ({"PREDICTION_LOG": "on"}, "/texts"),
+    ):
         services = _with(passwords, **given)
         for name in ("api", "worker"):
-            assert services[name]["environment"]["SENTIFLOW_TEXT_LOG"] == folder
+            assert services[name]["environment"]["SENTIFLOW_PREDICTION_LOG_DIR"] == folder
             assert "/texts" in [volume["target"] for volume in services[name]["volumes"]]
 
 

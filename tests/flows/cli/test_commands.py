@@ -80,7 +80,7 @@ def test_predict_scores_as_mlflow_does(trained: Trained) -> None:
     from sentiflow.tracking.client import connect
 
     text = "The acting was fine but the ending was a mess."
-    done = trained.world.run("predict", "--version", "1", "--dataset", "sample", text)
+    done = trained.world.run("predict", "--model-version", "1", "--dataset", "sample", text)
     connect(trained.world.settings)
     score = (
         mlflow.pyfunc.load_model("models:/sample-sentiment/1")
@@ -141,7 +141,7 @@ def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say
     beside_the_code = sorted(ROOT.iterdir())
     done = world.run(
         "train",
-        "--or-sample",
+        "--fallback-sample",
         *QUICK,
         SENTIFLOW_IMDB_URL=str(world.root / "missing.npz"),
         SENTIFLOW_IMDB_SHA256="0" * 64,
@@ -157,7 +157,7 @@ def test_a_wrong_hash_is_no_reason_to_fall_back(world: World, prefect_server: No
     (world.root / "imdb.npz").write_bytes(b"something else")
     done = world.run(
         "train",
-        "--or-sample",
+        "--fallback-sample",
         SENTIFLOW_IMDB_URL=str(world.root / "imdb.npz"),
         SENTIFLOW_IMDB_SHA256="0" * 64,
     )

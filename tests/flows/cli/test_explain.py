@@ -1,4 +1,4 @@
-"""``sentiflow explain``, and what commands say when there is no model."""
+"""``sentiflow predict --explain``, and what commands say when there is no model."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ NAME = "sample-sentiment"
 
 def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: World, tmp_path: Path) -> None:
     page = tmp_path / "reading.html"
-    done = registry.run("explain", "The acting was dull and xyzzyx.", "--html", str(page))
+    done = registry.run("predict", "--explain", "The acting was dull and xyzzyx.", "--html", str(page))
     assert done.returncode == 0, done.stderr
     words = re.findall(r"(\w+) (0\.\d\d)", done.stdout.split("before the first word")[1].partition("\n")[2])
     assert [word for word, _ in words[:5]] == ["the", "acting", "was", "dull", "and"]
@@ -25,12 +25,12 @@ def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: Wor
 
 
 def test_explain_of_an_empty_text_is_wrong_use(registry: World) -> None:
-    done = registry.run("explain", "  ")
+    done = registry.run("predict", "--explain", "  ")
     assert done.returncode == 2
-    assert "The text is empty" in done.stderr
+    assert "A text is empty" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["promote", "history"])
+@pytest.mark.parametrize("command", ["promote", "versions --history"])
 def test_without_any_model_each_command_says_what_to_do(world: World, command: str) -> None:
     done = world.run(*command.split())
     assert done.returncode == 2
@@ -39,13 +39,23 @@ def test_without_any_model_each_command_says_what_to_do(world: World, command: s
 
 @pytest.mark.parametrize("page", ["", "."])
 def test_a_page_without_a_name_is_wrong_use_told_before_the_reading(registry: World, page: str) -> None:
-    done = registry.run("explain", "dull", "--html", page)
+    done = registry.run("predict", "--explain", "dull", "--html", page)
     assert (done.returncode, done.stdout) == (2, "")
     assert "names no file" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "told"), [(["dull"], "Add --explain."), (["--explain", "dull", "bad"], "--html takes one text.")]
+)
+def test_a_page_is_of_one_explained_text(world: World, given: list[str], told: str) -> None:
+    """The world has no model: the options are checked before one is looked for."""
+    done = world.run("predict", *given, "--html", "page.html")
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
 def test_a_text_with_bytes_that_are_no_text_makes_a_page_all_the_same(registry: World, tmp_path: Path) -> None:
     page = tmp_path / "reading.html"
-    done = registry.run("explain", "dull \udcff film", "--html", str(page))
+    done = registry.run("predict", "--explain", "dull \udcff film", "--html", str(page))
     assert done.returncode == 0, done.stderr
     assert "dull" in page.read_text(encoding="utf-8")

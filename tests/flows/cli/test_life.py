@@ -33,9 +33,9 @@ def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> li
         ("promote", str(Registry.POOR)),
         ("promote", str(Registry.POOR), "--force", "--reason", "an experiment [bold]"),
         ("rollback", "--reason", "it was poor"),
-        ("history",),
+        ("versions", "--history"),
         ("versions",),
-        ("delete", str(Registry.GOOD)),
+        ("versions", "--delete", str(Registry.GOOD)),
         ("predict", "A touching film."),
     ]
     steps = []

@@ -114,7 +114,7 @@ def test_a_run_tells_counts_speed_version_and_places_and_loads_nothing_slow(
         (("in.csv", "-o", "out.parquet", "--keep", "stars"), "no column stars; there are: id, text"),
         (("missing.csv", "-o", "out.parquet"), "missing.csv: no such file or folder"),
         (("in.csv", "-o", "out.csv"), "the output is a Parquet file"),
-        (("in.csv", "-o", "out.parquet", "--version", "9"), "sample-sentiment has no version 9"),
+        (("in.csv", "-o", "out.parquet", "--model-version", "9"), "sample-sentiment has no version 9"),
     ],
 )
 def test_wrong_use_ends_with_2_and_leaves_nothing(

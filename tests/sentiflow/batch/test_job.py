@@ -247,7 +247,7 @@ def logged(folder: Path) -> list[Entry]:
 def test_an_even_sample_of_what_is_scored_goes_to_the_text_log(
     world: World, registry: MlflowClient, path: Path, tmp_path: Path
 ) -> None:
-    settings = world.settings.model_copy(update={"text_log": tmp_path / "log"})
+    settings = world.settings.model_copy(update={"prediction_log_dir": tmp_path / "log"})
     score_input(Request(path, tmp_path / "out.parquet"), settings)
     entries = logged(tmp_path / "log")
     assert len(entries) == 5_000  # of 7,000
@@ -263,7 +263,7 @@ def test_an_interrupted_scoring_and_its_rest_log_each_row_once(
     numbered = [f"{k} good film" for k in range(4_500)]
     pd.DataFrame({"text": numbered}).to_csv(path, index=False)
     log = tmp_path / "log"
-    monkeypatch.setenv("SENTIFLOW_TEXT_LOG", str(log))
+    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(log))
     request = Request(path, tmp_path / "out.parquet")
     interrupted(world, request)
     before = len(logged(log))
@@ -276,7 +276,7 @@ def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(
     world: World, registry: MlflowClient, path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    settings = world.settings.model_copy(update={"text_log": tmp_path / "file" / "log"})
+    settings = world.settings.model_copy(update={"prediction_log_dir": tmp_path / "file" / "log"})
     said: list[str] = []
     scored = score_input(Request(path, tmp_path / "out.parquet"), settings, say=said.append)
     assert scored.totals.scored == ROWS

@@ -50,4 +50,7 @@ def test_broken_files_are_told_with_the_version_and_the_way_on(
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(ExternalError, match="Cannot load imdb-sentiment version 1: ") as caught:
         load_scorer(world.settings, version)
-    assert (caught.value.exit_code, caught.value.hint) == (3, "Choose another with --version, or train again.")
+    assert (caught.value.exit_code, caught.value.hint) == (
+        3,
+        "Choose another with --model-version, or train again.",
+    )

@@ -161,11 +161,11 @@ QUERIES = [
     ("--kind", "repeats", "--children"), ("--kind", "sweep", "--children"), ("--kind", "trial"),
     ("--kind", "monitor"), ("--recipe", "other"), ("--recipe", "none-such"), ("--dataset", "reviews"),
     ("--status", "running", "--status", "failed"), ("--since", "90m"), ("--since", "2999-01-01"),
-    ("--where", "test/accuracy>=0.85", "--sort", "-accuracy"), ("--where", "odd/nan>0", "--children"),
-    ("--where", "odd/inf>1e308", "--children"), ("--where", "odd/tiny<1"), ("--where", "name~twin"),
-    ("--where", "empty=", "--columns", "params.empty"), ("--where", "nothing=1"), ("--where", "units=16.0"),
+    ("--filter", "test/accuracy>=0.85", "--sort", "-accuracy"), ("--filter", "odd/nan>0", "--children"),
+    ("--filter", "odd/inf>1e308", "--children"), ("--filter", "odd/tiny<1"), ("--filter", "name~twin"),
+    ("--filter", "empty=", "--columns", "params.empty"), ("--filter", "nothing=1"), ("--filter", "units=16.0"),
     ("--sort", "name", "--children", "--columns", "test/loss,units,tags.host"), ("--sort", "-units"),
-    ("--where", "tags.kind!=seed", "--where", "seed<20", "--sort", "seed"),
+    ("--filter", "tags.kind!=seed", "--filter", "seed<20", "--sort", "seed"),
 ]  # fmt: skip
 
 

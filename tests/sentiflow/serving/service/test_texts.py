@@ -36,7 +36,7 @@ def figures(http: httpx.Client) -> tuple[float, float]:
 def test_the_service_keeps_what_it_answered_and_nothing_else(trained: Trained, tmp_path: Path) -> None:
     world, client = service.copied(trained, tmp_path)
     service.promote(client, 1)
-    with service.running(world, SENTIFLOW_TEXT_LOG=str(tmp_path / "log")) as running:
+    with service.running(world, SENTIFLOW_PREDICTION_LOG_DIR=str(tmp_path / "log")) as running:
         with running.client() as http:
             predicted = http.post("/predict", json={"texts": TEXTS}).json()["predictions"]
             assert http.post("/predict", json={"text": " "}).status_code == 422
@@ -66,7 +66,7 @@ def test_a_log_that_cannot_be_written_fails_no_answer_and_is_told_once(trained: 
     world, client = service.copied(trained, tmp_path)
     service.promote(client, 1)
     (tmp_path / "file").touch()
-    with service.running(world, SENTIFLOW_TEXT_LOG=str(tmp_path / "file" / "log")) as running:
+    with service.running(world, SENTIFLOW_PREDICTION_LOG_DIR=str(tmp_path / "file" / "log")) as running:
         with running.client() as http:
             for number in (1, 2, 3):
                 assert http.post("/predict", json={"text": TEXTS[0]}).status_code == 200
