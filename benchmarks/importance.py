@@ -47,7 +47,7 @@ def first(seed: int, count: int) -> str:
 def loss(asked: Trial, rng: np.random.Generator) -> float:
     rate = np.log(asked.params["learning_rate"] / 6e-4)
     dropout = (asked.params["dropout"] - 0.3) / 0.3
-    forgets = asked.params["recurrent_gain"] < 0.9
+    forgets = asked.params["recurrent_init_scale"] < 0.9
     return float(0.3 + 0.05 * rate**2 + 0.02 * dropout**2 + 0.005 * forgets + rng.normal(0, NOISE))
 
 

@@ -12,12 +12,11 @@ PARAMETERS = 45
 EPOCHS = 10
 SCORED = 10  # runs with a table of test scores
 REVIEWS = 25_000
-FINAL = ("test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/loss", "test/f1", "test/auc",
-         "test/brier", "time/total", "time/train", "time/evaluate", "time/report", "val/best_loss",
-         "val/best_epoch", "train/epochs", "train/kept_epoch", "data/truncated", "time/overhead",
-         "time/startup")  # fmt: skip
+FINAL = ("test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "test/loss", "test/f1",
+         "test/auc", "test/brier", "time/total", "time/train", "time/evaluate", "time/report",
+         "data/truncated", "time/startup")  # fmt: skip
 BY_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch", "train/learning_rate",
-            "train/reviews_per_second")  # fmt: skip
+            "train/throughput")  # fmt: skip
 _EVERY = 20  # such a run is a set of repeats
 _SEEDS = 5  # and so many below it are its seeds
 
@@ -32,9 +31,9 @@ def fill(file: Path, experiment: str, count: int) -> None:
             place = number % _EVERY
             run_id = rng.bytes(16).hex()
             parent = run_id if place == 0 else parent
-            kind = "repeats" if place == 0 else "seed" if place <= _SEEDS else "training"
+            kind = "repeats" if place == 0 else "repeat" if place <= _SEEDS else "training"
             folder = file.parent / "artifacts" / run_id / "artifacts"
-            tags = _tags(number, kind, parent if kind == "seed" else "")
+            tags = _tags(number, kind, parent if kind == "repeat" else "")
             if number >= count - SCORED:
                 tags["scored"] = "true"
                 _write_scores(folder, rng)

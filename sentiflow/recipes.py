@@ -55,13 +55,13 @@ class TrainConfig(BaseModel):
         "orthogonal",
         description="What the recurrent kernel starts as; orthogonal is random, and Keras's own default.",
     )
-    recurrent_gain: float = Field(1.0, gt=0, le=2, description="Times what the recurrent kernel starts as.")
+    recurrent_init_scale: float = Field(1.0, gt=0, le=2, description="Times what the recurrent kernel starts as.")
     bidirectional: bool = Field(False, description="A second recurrence reads backwards, from the last word.")
     pooling: Literal["last", "mean", "mixed"] = Field(
         "last",
-        description="What is scored: the last state, the mean of the states, or mixed: members by turns.",
+        description="What is scored: the last state, the mean of all, or mixed: both by turns in an ensemble.",
     )
-    members: int = Field(
+    ensemble_size: int = Field(
         1,
         ge=1,
         le=16,
@@ -70,11 +70,13 @@ class TrainConfig(BaseModel):
     learning_rate_schedule: Literal["constant", "cosine"] = Field(
         "constant", description="cosine falls from learning_rate to 0 over all epochs."
     )
-    clip_norm: float = Field(0.0, ge=0, description="Most that all gradients' common norm may be; 0 for no limit.")
-    weight_decay: float = Field(
+    global_clipnorm: float = Field(
+        0.0, ge=0, description="Most that all gradients' common norm may be; 0 for no limit."
+    )
+    embedding_weight_decay: float = Field(
         0.0, ge=0, description="Times the learning rate, the share of the embedding taken off it at each step."
     )
-    word_dropout: float = Field(
+    vocabulary_dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of the vocabulary left out of a training batch."
     )
     dropout: float = Field(
@@ -83,7 +85,7 @@ class TrainConfig(BaseModel):
     ema_momentum: float = Field(
         0.0, ge=0, lt=1, description="Keep the moving average of the weights, with this momentum; 0 for none."
     )
-    patience: int = Field(
+    early_stopping_patience: int = Field(
         0,
         ge=0,
         description="Epochs without a lower validation loss before the best is restored; 0 keeps the last.",
@@ -98,18 +100,20 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_what_keras_can(self) -> Self:
-        if self.backend == "keras" and (self.word_dropout or self.dropout or self.clip_norm):
-            raise ValueError("backend = 'keras' has no word_dropout, dropout or clip_norm: set them to 0")
-        if self.backend == "keras" and self.members > 1:
-            raise ValueError("backend = 'keras' would train members as one network: set them to 1")
+        if self.backend == "keras" and (self.vocabulary_dropout or self.dropout or self.global_clipnorm):
+            raise ValueError(
+                "backend = 'keras' has no vocabulary_dropout, dropout or global_clipnorm: set them to 0"
+            )
+        if self.backend == "keras" and self.ensemble_size > 1:
+            raise ValueError("backend = 'keras' would train an ensemble as one network: set ensemble_size to 1")
         return self
 
     @model_validator(mode="after")
     def _check_what_is_of_words_alone(self) -> Self:
         if (self.bidirectional or self.pooling != "last") and not self.mask_zero:
             raise ValueError("bidirectional and a pooling that averages are of words alone: set mask_zero to true")
-        if self.pooling == "mixed" and self.members == 1:
-            raise ValueError("pooling = 'mixed' takes turns between members: set members to 2 or more")
+        if self.pooling == "mixed" and self.ensemble_size == 1:
+            raise ValueError("pooling = 'mixed' takes turns between members: set ensemble_size to 2 or more")
         return self
 
     def changes(self) -> dict[str, Any]:
@@ -126,31 +130,31 @@ TUNED = TrainConfig(
     recipe="tuned",
     mask_zero=True,  # no padding between the first state and the first word
     recurrent_initializer="identity",  # a state that is kept unless a word changes it: long memory from the start
-    recurrent_gain=0.95,  # and slowly forgotten
+    recurrent_init_scale=0.95,  # and slowly forgotten
     optimizer="adam",
     learning_rate=0.0005,  # at twice the rate the long memory is lost again
     learning_rate_schedule="cosine",
-    clip_norm=1.0,  # 500 steps now and then make a gradient explode
-    weight_decay=2.0,  # a rare word's embedding shrinks between its few gradients, and is not learnt by heart
-    word_dropout=0.5,  # no single word may carry a review
+    global_clipnorm=1.0,  # 500 steps now and then make a gradient explode
+    embedding_weight_decay=2.0,  # a rare word's embedding shrinks, and is not learnt by heart
+    vocabulary_dropout=0.5,  # no single word may carry a review
     dropout=0.3,
     ema_momentum=0.999,  # the average over about three epochs
     batch_size=64,
     epochs=16,
-    patience=4,
+    early_stopping_patience=4,
 )
 
 # Chosen likewise, docs/tuned.md: as tuned, but for what stands here.
 LARGE = TUNED.model_copy(
     update={
         "recipe": "large",
-        "members": 4,  # what one of them learns by chance, the others do not
+        "ensemble_size": 4,  # what one of them learns by chance, the others do not
         "bidirectional": True,  # what follows a word says as much about it as what stands before
         "pooling": "mixed",  # of the last state and the mean, each is wrong about other reviews
         "learning_rate": 0.0007,  # between what a long memory bears and what the mean likes
         "ema_momentum": 0.998,  # the average over about an epoch and a half: there are fewer epochs
         "epochs": 9,
-        "clip_norm": 2.0,  # of four members together: each alone would have 1
+        "global_clipnorm": 2.0,  # of four members together: each alone would have 1
         "validation_fraction": 0.1,  # 2,500 reviews are enough to choose an epoch by; the others teach
     }
 )

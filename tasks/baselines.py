@@ -12,7 +12,7 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.network.history import best_epoch
 from sentiflow.reports.summary import PARAMETERS, SPEED
-from sentiflow.runs.record import BASELINE
+from sentiflow.runs.record import BASELINE, epoch_tags
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext
 from tasks.evaluate import record_evaluation, timed_scores
@@ -69,7 +69,7 @@ def _fit(run: RunContext, name: Name, content: reviews.Reviews) -> Fitted:
     log = EpochLog(run, epochs(name, run.config) if name in TRAINING_PARAMS else 0, logger)
     with run.timed("train"):
         fitted = fit(name, FitInput(training, validation, run.config, run.seed, log.add, progress_bar))
-    log.flush()
+    log.end(best_epoch(fitted.history) if fitted.history else None)
     return fitted
 
 
@@ -78,7 +78,6 @@ def _log_fitted(run: RunContext, fitted: Fitted) -> None:
     run.params(fitted.found)
     run.text(fitted.summary, "model_summary.txt")
     if fitted.history:
-        run.log({"train/epochs": len(fitted.history), "train/kept_epoch": best_epoch(fitted.history).number})
+        run.tag(epoch_tags(len(fitted.history), best_epoch(fitted.history).number))
     else:
-        loss = fitted.val_loss
-        run.log({"val/loss": loss, "val/accuracy": fitted.val_accuracy, "val/best_loss": loss})
+        run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})

@@ -20,7 +20,7 @@ from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, reliability
-from sentiflow.network.history import Epoch, best_epoch
+from sentiflow.network.history import Epoch
 from sentiflow.network.history import load as load_history
 from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
@@ -97,7 +97,7 @@ def record_evaluation(
         scores: of the test reviews, shape (n,), 0 to 1.
         history: of a training that has epochs.
         scorer: explains scores word by word; None for models without explanations.
-        figures: more metrics, such as ``model/parameters`` and ``test/reviews_per_second``.
+        figures: more metrics, such as ``model/parameters`` and ``test/throughput``.
         facts: more rows for the report's table of the run.
     """
     test = content.of("test")
@@ -105,9 +105,7 @@ def record_evaluation(
     test_data = TestData(test, words, content.of("train").n_tokens)
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
-    found = _metrics(run, content, history, measured) | metrics.slice_metrics(
-        metrics.measure_slices(table, traits)
-    )
+    found = _metrics(run, content, measured) | metrics.slice_metrics(metrics.measure_slices(table, traits))
     found[ECE] = reliability(test.label, scores).error
     run.log(found | dict(figures or {}))
     with run.timed("report"):
@@ -138,16 +136,11 @@ def _parameters(weights: Path) -> float:
         return float(sum(arrays[name].size for name in arrays if arrays[name].dtype.kind == "f"))
 
 
-def _metrics(
-    run: RunContext, content: Reviews, history: Sequence[Epoch] | None, measured: Measured
-) -> dict[str, float]:
+def _metrics(run: RunContext, content: Reviews, measured: Measured) -> dict[str, float]:
     found = {f"test/{key}": value for key, value in asdict(measured).items()}
     lengths = content.of("test").n_tokens
     found["data/truncated"] = float((lengths > run.config.sequence_length).mean())
     found["data/in_both_splits"] = in_both_splits(content)
-    if history:
-        best = best_epoch(history)
-        found |= {"val/best_epoch": best.number, "val/best_loss": best.val_loss}
     return found
 
 

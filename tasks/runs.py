@@ -31,7 +31,7 @@ from sentiflow.orchestration.server import flow_run_url
 from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig, check_seeds
-from sentiflow.runs.record import KIND, REPEATS, SEED, TRAINING
+from sentiflow.runs.record import KIND, REPEAT, REPEATS, TRAINING
 from sentiflow.settings import load_settings, project_root
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
@@ -221,7 +221,7 @@ def training_run(
 def seed_run(parent: RunContext, seed: int, repeats: int, prepared: Prepared) -> Iterator[RunContext]:
     """Keep the MLflow run of one seed open, below the run of the whole set."""
     name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
-    with child_run(parent, name, SEED, prepared, seed=seed) as run:
+    with child_run(parent, name, REPEAT, prepared, seed=seed) as run:
         yield run
 
 

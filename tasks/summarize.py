@@ -20,7 +20,6 @@ from sentiflow.tracking.results import Registered, RepeatsResult, RunContext, Ru
 from sentiflow.tracking.store import open_store, score_table
 from tasks.runs import changed_fields, publish_summary
 
-WORK = ("fetch", "train", "evaluate")  # all other stages are overhead
 NETWORK = "network"  # in names of metrics
 
 
@@ -28,7 +27,7 @@ NETWORK = "network"  # in names of metrics
 def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Registered) -> TrainingResult:
     """Summarize a training.
 
-    Written: ``time/other``, ``time/overhead`` and ``time/total`` and the description on the run; a markdown
+    Written: ``time/total`` and the description on the run; a markdown
     summary and a link to the MLflow run in Prefect.
     """
     record = run.record()
@@ -47,12 +46,8 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
 
 
 def _seconds(metrics: Mapping[str, float], total: float) -> dict[str, float]:
-    """Seconds by stage, of no stage (other), of all but ``WORK`` (overhead), and in total."""
-    seconds = {stage: metrics[f"time/{stage}"] for stage in STAGES}
-    seconds["other"] = total - sum(seconds.values())
-    seconds["overhead"] = total - sum(seconds[stage] for stage in WORK)
-    seconds["total"] = total
-    return seconds
+    """Seconds by stage and in total."""
+    return {stage: metrics[f"time/{stage}"] for stage in STAGES} | {"total": total}
 
 
 def _recipe(run: RunContext) -> str:
@@ -194,10 +189,10 @@ def _row(name: str, run: RunContext, comparison: Comparison | None) -> Row:
         name,
         Measured(**{field.name: metrics[f"test/{field.name}"] for field in fields(Measured)}),
         comparison,
-        metrics["val/best_loss"],
+        metrics["val/loss"],
         int(metrics["model/parameters"]),
         metrics["time/train"],
-        metrics["test/reviews_per_second"],
+        metrics["test/throughput"],
     )
 
 
@@ -206,10 +201,10 @@ def _baseline_figures(rows: Mapping[str, Row]) -> dict[str, float]:
     for name, row in rows.items():
         figures |= {
             f"test/accuracy_{name}": row.measured.accuracy,
-            f"val/best_loss_{name}": row.val_loss,
+            f"val/loss_{name}": row.val_loss,
             f"model/parameters_{name}": float(row.parameters),
             f"time/train_{name}": row.seconds,
-            f"test/reviews_per_second_{name}": row.reviews_per_second,
+            f"test/throughput_{name}": row.reviews_per_second,
         }
         if row.comparison is not None:
             figures[f"test/difference_{name}"] = row.comparison.difference

@@ -8,7 +8,9 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.network import history
+from sentiflow.network.history import best_epoch
 from sentiflow.recipes import TrainConfig
+from sentiflow.runs.record import epoch_tags
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext, TrainedFiles
 
@@ -21,7 +23,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     """Train the recipe's network on the training split; never retried, a failure here would only repeat.
 
     Written: the Keras model, its weights and its history in the run's work folder; metrics of each epoch,
-    ``train/epochs``, ``train/kept_epoch``, ``time/load`` and ``time/train`` on the run.
+    ``time/load`` and ``time/train``, and the tags of ``epoch_tags`` on the run.
     """
     logger = get_run_logger()
     config = run.config
@@ -40,21 +42,24 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     trained.network.save(files.keras)
     model.weights_of(trained.network).save(files.weights)
     history.save(trained.history, files.history)
-    epochs.flush()
+    epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
-    counts = {"train/epochs": len(trained.history), "train/kept_epoch": kept.number}
-    run.log({"time/train": trained.seconds, **counts})
-    if config.patience:
-        logger.info(_ending(trained, config))
+    run.log({"time/train": trained.seconds})
+    run.tag(epoch_tags(len(trained.history), kept.number if config.early_stopping_patience else None))
+    logger.info(_ending(trained, config))
     return files
 
 
 def _ending(trained: "Trained", config: TrainConfig) -> str:
-    """How a training with patience ended."""
-    last, kept = trained.history[-1], trained.history[trained.kept - 1]
-    patient = f"no lower validation loss for {config.patience} epochs"
+    """Which epoch's weights are kept, and why."""
+    last, kept, best = trained.history[-1], trained.history[trained.kept - 1], best_epoch(trained.history)
+    patient = f"no lower validation loss for {config.early_stopping_patience} epochs"
     why = "all epochs done" if last.number == config.epochs else patient
+    missed = (
+        "" if best is kept else f"; epoch {best.number} had a lower one ({best.val_loss:.4f}), and "
+        "early_stopping_patience = 0 keeps the last"
+    )  # fmt: skip
     return (
         f"{why}: kept epoch {kept.number} of {last.number}, val loss {kept.val_loss:.4f} "
-        f"accuracy {kept.val_accuracy:.2%}"
+        f"accuracy {kept.val_accuracy:.2%}{missed}"
     )

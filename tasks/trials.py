@@ -17,7 +17,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.network.history import Epoch
 from sentiflow.recipes import TrainConfig
-from sentiflow.runs.record import SEED, TRIAL
+from sentiflow.runs.record import REPEAT, TRIAL, epoch_tags
 from sentiflow.sweeps.results import COMPLETE, DIVERGED, PRUNED, TrialEnd, format_values
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, Sweep, ask, open_study
 from sentiflow.tracking.client import EpochLog
@@ -45,7 +45,7 @@ def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, place: int) -> T
     A diverged training counts as pruned, so that the study avoids such values. The test split is not used.
 
     Written: the trial in the study; a child run in MLflow, with metrics of each epoch and the tags
-    ``trial.number``, ``trial.state`` and ``trial.epochs``.
+    ``trial.number``, ``trial.state`` and those of ``epoch_tags``.
     """
     study = open_study(sweep, place)
     asked, config = ask(study, sweep)
@@ -68,7 +68,7 @@ def train_best(parent: RunContext, prepared: Prepared, config: TrainConfig, seed
     Written: a child run in MLflow, as complete as any training's.
     """
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
-    with child_run(parent, name, SEED, prepared, config=config, seed=seed) as run:
+    with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
         trained = train.fn(run, prepared)
         measured = evaluate.fn(run, prepared, trained)
     return SeedResult(run, trained, measured)
@@ -108,9 +108,9 @@ def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> TrialEnd:
     logger.info("%s", title)
     state, kept = _trained(run, prepared, on_epoch)
     ended = TrialEnd(asked.number, state, tuple(epochs), kept)
-    log.flush()
-    run.log(ended.metrics())
-    run.tag({"trial.state": state, "trial.epochs": str(len(epochs)), NOTE: f"{title}\n\n{ended}"})
+    log.end(kept)
+    best = kept.number if kept and run.config.early_stopping_patience else None
+    run.tag({"trial.state": state, **epoch_tags(len(epochs), best), NOTE: f"{title}\n\n{ended}"})
     logger.info("%s", ended)
     return ended
 

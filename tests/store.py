@@ -8,26 +8,27 @@ from mlflow.tracking import MlflowClient
 
 EPOCH_METRICS = {
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",
-    "time/epoch", "train/reviews_per_second", "train/learning_rate",
+    "time/epoch", "train/throughput", "train/learning_rate",
 }  # fmt: skip
 FINAL_METRICS = {
-    "test/loss", "test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/f1", "test/auc", "test/brier",
-    "val/best_epoch", "train/epochs", "train/kept_epoch",
+    "test/loss", "test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "test/f1",
+    "test/auc", "test/brier",
     "time/train", "time/evaluate", "time/fetch", "time/prepare", "time/register", "time/report",
-    "time/startup", "time/open", "time/load", "time/other", "time/overhead", "time/total",
+    "time/startup", "time/open", "time/load", "time/total",
 }  # fmt: skip
 PARAMETERS = {
     "recipe", "vocabulary_size", "sequence_length", "embedding_size", "units", "optimizer", "learning_rate",
-    "batch_size", "epochs", "validation_fraction", "mask_zero", "recurrent_initializer", "recurrent_gain",
-    "learning_rate_schedule", "clip_norm",
-    "weight_decay", "word_dropout", "dropout", "ema_momentum", "patience", "backend", "deterministic",
+    "batch_size", "epochs", "validation_fraction", "mask_zero", "recurrent_initializer", "recurrent_init_scale",
+    "learning_rate_schedule", "global_clipnorm",
+    "embedding_weight_decay", "vocabulary_dropout", "dropout", "ema_momentum",
+    "early_stopping_patience", "backend", "deterministic",
     "seed", "dataset", "dataset.digest",
     "version.python", "version.tensorflow", "version.keras", "version.mlflow", "version.prefect", "version.numpy",
     "version.numba", "version.scipy",
 }  # fmt: skip
 TAGS = {
     "git.commit", "git.dirty", "prefect.flow_run_id", "prefect.flow_run_url", "dataset.digest", "recipe",
-    "started_by", "dataset", "mlflow.note.content",
+    "started_by", "dataset", "epochs_trained", "mlflow.note.content",
 }  # fmt: skip
 ARTIFACTS = {
     "plots/learning_curves.png", "plots/confusion_matrix.png", "plots/roc_curve.png",

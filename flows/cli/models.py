@@ -161,7 +161,7 @@ def _show_versions(name: str, settings: "Settings") -> None:
 
 
 def _version_cells(row: "VersionRow") -> tuple[str, ...]:
-    low, high = row.accuracy_low, row.accuracy_high
+    low, high = row.accuracy_ci_low, row.accuracy_ci_high
     accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
     interval = "" if low is None or high is None else f" ({low:.2%} to {high:.2%})"
     return (

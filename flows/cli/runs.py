@@ -33,7 +33,9 @@ def runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many runs to list.")] = 10,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", "-k", help="training, repeats, seed, sweep, trial, baselines, baseline, monitor."),
+        typer.Option(
+            "--kind", "-k", help="training, repeats, repeat, sweep, trial, baselines, baseline, monitor."
+        ),
     ] = None,
     recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="Only those of a recipe.")] = None,
     dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="Only those on a dataset.")] = None,

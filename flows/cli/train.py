@@ -205,7 +205,6 @@ _STAGES = {
     "evaluate": "evaluate",
     "report": "plots and report",
     "register": "register",
-    "other": "logging and Prefect's own work",
 }
 
 
@@ -214,7 +213,7 @@ def _single(result: "TrainingResult") -> list[str]:
     return [
         "",
         f"[bold]Test accuracy {measured.accuracy:.2%}[/] "
-        f"(95% interval {measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})",
+        f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})",
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
         "",
         *(f"  {label:<37}{seconds[stage]:7.1f} s" for stage, label in _STAGES.items()),

@@ -56,7 +56,7 @@ class TrainingParams:
         batch_size: reviews per gradient step.
         learning_rate: of adam.
         epochs: maximum; a recipe with fewer lowers it.
-        patience: epochs without a lower validation loss before the best is restored.
+        early_stopping_patience: epochs without a lower validation loss before the best is restored.
         word_dropout: share of a review's words left out while training.
         dropout: of the input of the last layer.
         ema_momentum: of the moving average of the weights, which is measured and kept.
@@ -65,7 +65,7 @@ class TrainingParams:
     batch_size: int
     learning_rate: float
     epochs: int
-    patience: int
+    early_stopping_patience: int
     word_dropout: float
     dropout: float
     ema_momentum: float

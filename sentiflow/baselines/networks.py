@@ -61,7 +61,7 @@ def build(name: str, config: TrainConfig, seed: int) -> keras.Model:
 
 def units_of(name: str, config: TrainConfig) -> int:
     """Units whose number of parameters is closest to one member of the recipe's network; the fewer of equals."""
-    one = config.model_copy(update={"members": 1})
+    one = config.model_copy(update={"ensemble_size": 1})
     target = build_recipe(one).count_params() - config.vocabulary_size * config.embedding_size
     size, best = 1, 1
     while _parameters(name, config.embedding_size, size) <= target:
@@ -139,7 +139,9 @@ def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
     callbacks = [
         keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # first: the others must see the average
         recorder,
-        keras.callbacks.EarlyStopping("val_loss", patience=params.patience, restore_best_weights=True),
+        keras.callbacks.EarlyStopping(
+            "val_loss", patience=params.early_stopping_patience, restore_best_weights=True
+        ),
     ]
     shuffled = _shuffled(given.training, config, params.batch_size, given.seed)
     learned = _batches(given.training, config, shuffled)

@@ -49,7 +49,7 @@ class Row:
         measured = self.measured
         return (
             self.name,
-            f"{measured.accuracy:.2%} ({measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})",
+            f"{measured.accuracy:.2%} ({measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})",
             *_against(self.comparison),
             f"{self.val_loss:.4f}",
             f"{self.parameters:,}",

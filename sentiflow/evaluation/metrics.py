@@ -48,8 +48,8 @@ class Measured:
     Attributes:
         loss: mean binary cross-entropy in nats.
         accuracy: fraction of correct labels.
-        accuracy_low: lower end of the accuracy's 95% Wilson interval.
-        accuracy_high: its upper end.
+        accuracy_ci_low: lower end of the accuracy's 95% Wilson interval.
+        accuracy_ci_high: its upper end.
         f1: harmonic mean of precision and recall of the positive reviews.
         auc: area under the ROC curve.
         brier: mean squared difference of score and label.
@@ -57,8 +57,8 @@ class Measured:
 
     loss: float
     accuracy: float
-    accuracy_low: float
-    accuracy_high: float
+    accuracy_ci_low: float
+    accuracy_ci_high: float
     f1: float
     auc: float
     brier: float
@@ -125,8 +125,8 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     return Measured(
         loss=float(log_loss(labels, np.clip(scores, _CLIP, 1 - _CLIP))),
         accuracy=right / len(labels),
-        accuracy_low=low,
-        accuracy_high=high,
+        accuracy_ci_low=low,
+        accuracy_ci_high=high,
         f1=float(f1_score(labels, predicted)),
         auc=float(roc_auc_score(labels, scores)),
         brier=float(brier_score_loss(labels, scores)),

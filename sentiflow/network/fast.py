@@ -22,7 +22,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
     Args:
         stock: a network made by ``sentiflow.network.model.build``.
         optimizer: of Keras, not yet built.
-        word_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
+        vocabulary_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
         dropout: share of the elements that go into the last layer that are zero for a training batch, likewise.
         seed: of what is dropped.
     """
@@ -31,14 +31,14 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         self,
         stock: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        word_dropout: float = 0.0,
+        vocabulary_dropout: float = 0.0,
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__(name="fast_network")
         self.stock = stock
         source = random.Random(f"dropout {seed}")
-        self._members = [_FastMember(member, word_dropout, dropout, source) for member in members_of(stock)]
+        self._members = [_FastMember(member, vocabulary_dropout, dropout, source) for member in members_of(stock)]
         self.built = True
         # The recurrence is no TensorFlow operation, so that XLA can compile only what stands around it.
         self.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
@@ -73,21 +73,23 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
     """One member; ``source`` gives the seeds of what it drops."""
 
     def __init__(
-        self, stock: keras.Sequential, word_dropout: float, dropout: float, source: random.Random
+        self, stock: keras.Sequential, vocabulary_dropout: float, dropout: float, source: random.Random
     ) -> None:
         super().__init__(name=f"fast_{stock.name}")
         self._embedding, self._score = stock.get_layer("embedding"), stock.get_layer("score")
         self._directions = [
             (layer.cell, _recurrence(layer, masked=self._embedding.mask_zero)) for layer in directions_of(stock)
         ]
-        self._word_dropout = keras.layers.Dropout(word_dropout, seed=source.getrandbits(31), name="word_dropout")
+        self._vocabulary_dropout = keras.layers.Dropout(
+            vocabulary_dropout, seed=source.getrandbits(31), name="vocabulary_dropout"
+        )
         self._dropout = keras.layers.Dropout(dropout, seed=source.getrandbits(31), name="dropout")
         self.built = True
 
     def call(self, ids: Any, training: bool = False) -> Any:
         kept = None
-        if training and self._word_dropout.rate:
-            kept = self._word_dropout(tf.ones((self._embedding.input_dim, 1)), training=True)  # (v, 1)
+        if training and self._vocabulary_dropout.rate:
+            kept = self._vocabulary_dropout(tf.ones((self._embedding.input_dim, 1)), training=True)  # (v, 1)
         ids = tf.cast(ids, tf.int32)
         read = [self._read(cell, recurrence, ids, kept) for cell, recurrence in self._directions]  # (n, u) each
         states = read[0] if len(read) == 1 else tf.concat(read, axis=1)

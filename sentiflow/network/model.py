@@ -27,7 +27,7 @@ def build(config: TrainConfig, seed: int = 0) -> keras.Model:
     as Keras draws them, but from seeds of their own: its global one is any thread's to disturb.
     """
     source = random.Random(seed)
-    if config.members == 1:
+    if config.ensemble_size == 1:
         return _member(config, source, "sentiment")
     ids = keras.Input((config.sequence_length,), dtype="int32", name="ids")
     members = [_member(alone, source, f"member_{k}") for k, alone in enumerate(_each(config), start=1)]
@@ -38,7 +38,7 @@ def build(config: TrainConfig, seed: int = 0) -> keras.Model:
 def _each(config: TrainConfig) -> list[TrainConfig]:
     """What each member is; with mixed pooling the first has the mean, the second the last state, and so on."""
     turns = ("mean", "last") if config.pooling == "mixed" else (config.pooling,)
-    return [config.model_copy(update={"pooling": turns[k % len(turns)]}) for k in range(config.members)]
+    return [config.model_copy(update={"pooling": turns[k % len(turns)]}) for k in range(config.ensemble_size)]
 
 
 def _member(config: TrainConfig, source: random.Random, name: str) -> keras.Sequential:
@@ -75,8 +75,8 @@ def _recurrence(config: TrainConfig, kernel: int, recurrent: int, backward: list
 
 def _simple_rnn(config: TrainConfig, name: str, kernel: int, recurrent: int, **options: bool) -> keras.Layer:
     initializers = {
-        "orthogonal": keras.initializers.Orthogonal(config.recurrent_gain, seed=recurrent),
-        "identity": keras.initializers.Identity(config.recurrent_gain),
+        "orthogonal": keras.initializers.Orthogonal(config.recurrent_init_scale, seed=recurrent),
+        "identity": keras.initializers.Identity(config.recurrent_init_scale),
     }
     return keras.layers.SimpleRNN(
         config.units,
@@ -95,12 +95,12 @@ def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
         rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
     made = _OPTIMIZERS[config.optimizer](
         learning_rate=rate,
-        global_clipnorm=config.clip_norm or None,
+        global_clipnorm=config.global_clipnorm or None,
         use_ema=config.ema_momentum > 0,
         ema_momentum=config.ema_momentum,
-        weight_decay=config.weight_decay or None,
+        weight_decay=config.embedding_weight_decay or None,
     )
-    if config.weight_decay:  # of the embedding alone: the recurrence needs its size to remember
+    if config.embedding_weight_decay:  # of the embedding alone: the recurrence needs its size to remember
         made.exclude_from_weight_decay(var_names=["kernel", "bias"])
     return made
 

@@ -98,7 +98,7 @@ class Trained:
     Attributes:
         network: stock Keras layers, with the weights of epoch ``kept``.
         history: an entry an epoch.
-        kept: number of the epoch whose weights these are: the last, or with ``patience`` the best by validation.
+        kept: number of the epoch whose weights these are: the last, or with early stopping the best by validation.
         seconds: wall time of ``fit``, compilation included.
     """
 
@@ -122,7 +122,7 @@ def train(
 
     Args:
         training: reviews to learn from; shuffled each epoch.
-        validation: reviews measured after each epoch, never learnt from; with ``config.patience`` they choose it.
+        validation: reviews measured after each epoch, never learnt from; with early stopping they choose it.
         config: the recipe.
         seed: of the first weights, the order of reviews and what dropout leaves out, 0 to 2**32 - 1.
         on_epoch: called after each epoch.
@@ -142,13 +142,15 @@ def train(
     network = build(config, seed)
     core = _core(network, config, config.epochs * math.ceil(len(training) / config.batch_size), seed)
     recorder = Recorder(len(training), config.epochs, on_epoch, progress)
-    stopper = keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
+    stopper = keras.callbacks.EarlyStopping(
+        "val_loss", patience=config.early_stopping_patience, restore_best_weights=True
+    )
     callbacks = [
         keras.callbacks.TerminateOnNaN(raise_error=True),
         # Before those that look at the weights at the end of an epoch: they are to see the average.
         *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
         recorder,
-        *([stopper] if config.patience else []),
+        *([stopper] if config.early_stopping_patience else []),
     ]
     started = time.perf_counter()
     # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
@@ -161,7 +163,7 @@ def train(
             shuffle=False,
             verbose=0,
         )
-    kept = stopper.best_epoch + 1 if config.patience else config.epochs
+    kept = stopper.best_epoch + 1 if config.early_stopping_patience else config.epochs
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
 
 
@@ -185,7 +187,7 @@ def _divergence_told(network: keras.Model, recorder: Recorder, config: TrainConf
 def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> keras.Model:
     """What trains the network's variables, compiled for so many steps."""
     if config.backend == "numba":
-        return FastNetwork(network, optimizer(config, steps), config.word_dropout, config.dropout, seed)
+        return FastNetwork(network, optimizer(config, steps), config.vocabulary_dropout, config.dropout, seed)
     core = keras.Sequential([network])
     core.compile(optimizer(config, steps), "binary_crossentropy", metrics=["accuracy"])
     return core
@@ -201,7 +203,7 @@ def batches(reviews: Reviews, config: TrainConfig, *, mixed: int | None = None) 
     options.autotune.enabled = (
         False  # it now and then holds an epoch up for a second, and has nothing to tune here
     )
-    if mixed is not None and config.members > 1:
+    if mixed is not None and config.ensemble_size > 1:
         return _mixed_apart(ids, reviews.label, config, mixed).with_options(options)
     pairs = tf.data.Dataset.from_tensor_slices((ids, reviews.label))
     if mixed is not None:
@@ -215,7 +217,7 @@ def _mixed_apart(
     """Batches of every member at once; what is mixed are rows, so that the reviews lie in memory once."""
     source = random.Random(f"order {seed}")
     rows = tf.data.Dataset.range(len(ids))
-    orders = [rows.shuffle(len(ids), seed=source.getrandbits(31)) for _ in range(config.members)]
+    orders = [rows.shuffle(len(ids), seed=source.getrandbits(31)) for _ in range(config.ensemble_size)]
     every_id, every_label = tf.constant(ids), tf.constant(labels)
 
     def look_up(*own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -228,7 +230,7 @@ def _mixed_apart(
 def _divergence(epoch: int, config: TrainConfig) -> UsageError:
     return UsageError(
         f"The training diverged: the loss became NaN or infinite in epoch {epoch}.",
-        f"Lower learning_rate, now {config.learning_rate:g}, or set clip_norm.",
+        f"Lower learning_rate, now {config.learning_rate:g}, or set global_clipnorm.",
     )
 
 

@@ -24,7 +24,7 @@ from sentiflow.reports.page import (
 from sentiflow.reports.run import costs, quote, side_by_side
 from sentiflow.reports.summary import RunSummary, label_name
 from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, figure
-from sentiflow.runs.record import SEED, RunRecord
+from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive
 
 MAX_RUNS = 12
@@ -120,7 +120,7 @@ def _name(label: str) -> str:
 
 def _loss(run: RunSummary) -> float:
     """The validation loss; infinite for a run without one."""
-    loss = run.validation_loss
+    loss = run.metrics.get("val/loss")
     return float("inf") if loss is None or loss != loss else loss
 
 
@@ -150,7 +150,7 @@ def _over_seeds(runs: _Runs) -> str:
     """Mean and spread, if all runs are seeds of one set."""
     parents = {run.record.parent for run in runs.summaries}
     accuracies = [run.measured.accuracy for run in runs.summaries if run.measured is not None]
-    seeds = all(run.record.kind == SEED for run in runs.summaries)
+    seeds = all(run.record.kind == REPEAT for run in runs.summaries)
     if not seeds or len(parents) > 1 or len(accuracies) < len(runs.summaries):
         return ""
     over = spread(accuracies)
@@ -159,7 +159,9 @@ def _over_seeds(runs: _Runs) -> str:
 
 def _overview(runs: _Runs) -> list[Block]:
     measured = [run.measured for run in runs.summaries]
-    intervals = [(each.accuracy_low, each.accuracy, each.accuracy_high) if each else None for each in measured]
+    intervals = [
+        (each.accuracy_ci_low, each.accuracy, each.accuracy_ci_high) if each else None for each in measured
+    ]
     rows = [_overview_row(label, run) for label, run in zip(runs.labels, runs.summaries, strict=True)]
     names = [
         (label, run.record.run_id[:8], run.version or "-", run.record.name)
@@ -175,11 +177,11 @@ def _overview(runs: _Runs) -> list[Block]:
 
 def _overview_row(label: str, run: RunSummary) -> tuple[str, ...]:
     each = run.measured
-    values = (None,) * 3 if each is None else (each.accuracy, each.accuracy_low, each.accuracy_high)
+    values = (None,) * 3 if each is None else (each.accuracy, each.accuracy_ci_low, each.accuracy_ci_high)
     return (
         label,
         *(format_cell(_percent, value) for value in values),
-        format_cell(_four, run.validation_loss),
+        format_cell(_four, run.metrics.get("val/loss")),
         format_cell(lambda value: f"{value:.0f}", run.metrics.get("time/total")),
     )
 

@@ -33,7 +33,7 @@ Curves = Mapping[str, Sequence[tuple[int, float]]]
 def curves_of(history: Sequence[Epoch]) -> Curves:
     """Curves of a history, named as in the store."""
     speed = [(epoch.number, epoch.reviews_per_second) for epoch in history]
-    return {"train/reviews_per_second": speed} | {
+    return {"train/throughput": speed} | {
         f"{split}/{name}": [(epoch.number, getattr(epoch, f"{split}_{name}")) for epoch in history]
         for split in ("train", "val")
         for name in ("loss", "accuracy")

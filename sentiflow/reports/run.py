@@ -27,13 +27,13 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
-"""Stages of a training: metrics ``time/<stage>``; with ``other`` they sum up to ``total``."""
+"""Stages of a training, timed one by one: metrics ``time/<stage>``."""
 
 _MAX_CHARACTERS = 1_200  # of a text without an explanation
 _MEANINGS = {
     "accuracy": "fraction of correct labels",
-    "accuracy_low": "lower end of its 95% interval",
-    "accuracy_high": "upper end",
+    "accuracy_ci_low": "lower end of its 95% interval",
+    "accuracy_ci_high": "upper end",
     "loss": "binary cross-entropy in nats",
     "f1": "of the positive reviews",
     "auc": "area under the ROC curve",
@@ -91,7 +91,7 @@ def pictures(run: RunSummary) -> dict[str, Figure]:
 
 def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
     """Times, speeds and sizes of runs, side by side."""
-    times = [(f"{name}, seconds", f"time/{name}") for name in (*STAGES, "other", "total")]
+    times = [(f"{name}, seconds", f"time/{name}") for name in (*STAGES, "total")]
     rows = [(text, *(format_cell(_tenths, run.metrics.get(name)) for run in runs)) for text, name in times]
     rows += [
         (text, *(format_cell(_thousands, value(run)) for run in runs))
@@ -171,7 +171,7 @@ def _facts(run: RunSummary) -> Table:
         "git commit": record.tags.get("git.commit", "-"),
         "tree dirty": record.tags.get("git.dirty", "-"),
         "started by": record.tags.get("started_by", "-"),
-        "weights of epoch": format_cell(lambda value: f"{value:.0f}", run.metrics.get("train/kept_epoch")),
+        "weights of epoch": "-" if record.kept_epoch is None else str(record.kept_epoch),
     }
     return Table(("fact", "value"), [*facts.items(), *run.facts.items(), *record.params.items()], words=2)
 
@@ -201,9 +201,9 @@ def _names(run: RunSummary) -> list[Block]:
 
 
 def _without_test(record: RunRecord) -> str:
-    loss = record.metrics.get("val/best_loss")
+    loss = record.metrics.get("val/loss")
     if loss is not None and record.status == "FINISHED":
-        return f"Lowest validation loss {loss:.4f}; the test split was not scored."
+        return f"Validation loss {loss:.4f}; the test split was not scored."
     end = record.tags.get("end")
     return f"No test metrics: the run {_ENDED.get(record.status, 'ended')}{f': {end}' if end else ''}."
 
@@ -213,7 +213,7 @@ def _metrics(run: RunSummary) -> list[Block]:
         return []
     values = asdict(run.measured)
     rows = [(name.replace("_", " "), meaning, f"{values[name]:.4f}") for name, meaning in _MEANINGS.items()]
-    rows.append(("validation loss", "of the weights that were kept", _four(run.validation_loss)))
+    rows.append(("validation loss", "of the weights that were kept", _four(run.metrics.get("val/loss"))))
     return [Table(("metric", "meaning", "value"), rows, words=2)]
 
 
@@ -222,10 +222,9 @@ def _curves(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:
         return []
     epochs = sorted({epoch for name in _EPOCHS for epoch, _ in run.curves.get(name, ())})
     by_name = {name: dict(run.curves.get(name, ())) for name in _EPOCHS}
-    kept = run.metrics.get("train/kept_epoch")
     rows = [
         (
-            f"{epoch}{' (kept)' if epoch == kept else ''}",
+            f"{epoch}{' (kept)' if epoch == run.record.kept_epoch else ''}",
             *(_four(by_name[name].get(epoch)) for name in _EPOCHS),
         )
         for epoch in epochs

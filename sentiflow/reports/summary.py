@@ -16,7 +16,7 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 
 MAX_ERRORS = 20
-PARAMETERS, SPEED, ECE = "model/parameters", "test/reviews_per_second", "test/ece"
+PARAMETERS, SPEED, ECE = "model/parameters", "test/throughput", "test/ece"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def accuracy_line(measured: Measured) -> str:
     """Accuracy with its interval."""
     return (
         f"test accuracy {measured.accuracy:.2%} "
-        f"(95% interval {measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})"
+        f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})"
     )
 
 
@@ -168,17 +168,9 @@ class RunSummary:
     @property
     def trained_per_second(self) -> float | None:
         """Training reviews per second, the median over the epochs: the first one compiles."""
-        name = "train/reviews_per_second"
+        name = "train/throughput"
         points = self.curves.get(name, ())
         return float(np.median([value for _, value in points])) if points else self.metrics.get(name)
-
-    @property
-    def validation_loss(self) -> float | None:
-        """Of the weights that were kept: the last epoch's, or the best one's."""
-        kept = self.metrics.get("train/kept_epoch")
-        if kept is not None and kept == self.metrics.get("val/best_epoch"):
-            return self.metrics.get("val/best_loss")
-        return self.metrics.get("val/loss", self.metrics.get("val/best_loss"))
 
     @cached_property
     def misclassified(self) -> list[Misclassified] | None:

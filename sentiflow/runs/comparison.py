@@ -12,7 +12,7 @@ from sentiflow.runs.record import RunRecord
 ACCURACY = "test/accuracy"
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
 _GROUPS = ("test", "val", "model", "train", "time")
-_INTERVAL = ("_low", "_high")
+_INTERVAL = ("_ci_low", "_ci_high")
 _SPREAD = ("_mean", "_sd", "_min", "_max")
 
 
@@ -67,7 +67,7 @@ def metric_names(runs: Iterable[RunRecord]) -> list[str]:
 def figure(run: RunRecord, name: str) -> Figure | None:
     """A metric of a run, of a set of repeats its mean over the seeds; None if it is missing or NaN."""
     metrics = run.metrics
-    ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    ends = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
     found = Figure(metrics[name], *ends) if name in metrics else None
     if found is None and f"{name}_mean" in metrics:
         found = Figure(metrics[f"{name}_mean"], sd=metrics.get(f"{name}_sd"))

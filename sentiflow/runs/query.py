@@ -12,11 +12,11 @@ from sentiflow.runs.record import Fields, RunRecord, Value, number
 
 STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 KINDS = (
-    record.TRAINING, record.REPEATS, record.SEED, record.SWEEP, record.TRIAL,
+    record.TRAINING, record.REPEATS, record.REPEAT, record.SWEEP, record.TRIAL,
     record.BASELINES, record.BASELINE, record.MONITOR,
 )  # fmt: skip
 _KNOWN_VALUES = {"status": STATUSES, "kind": KINDS}
-CHILD_KINDS = (record.SEED, record.TRIAL, record.BASELINE)
+CHILD_KINDS = (record.REPEAT, record.TRIAL, record.BASELINE)
 
 Condition = Callable[[RunRecord], bool]
 

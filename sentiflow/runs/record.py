@@ -12,12 +12,20 @@ from sentiflow.errors import UsageError
 KIND = "kind"
 TRAINING = "training"  # one recipe, one seed
 REPEATS = "repeats"  # the parent of several seeds
-SEED = "seed"  # a child of repeats
+REPEAT = "repeat"  # a child of repeats
 SWEEP = "sweep"  # the parent of a search
 TRIAL = "trial"  # a child of a sweep
 BASELINES = "baselines"  # the parent of baselines
 BASELINE = "baseline"  # a child of baselines
 MONITOR = "monitor"  # a check for drift; no training
+
+# Tags of a run that has epochs. The second is absent if nothing chose the epoch: the last is kept then.
+EPOCHS_TRAINED, BEST_EPOCH = "epochs_trained", "best_epoch"
+
+
+def epoch_tags(trained: int, best: int | None) -> dict[str, str]:
+    """Tags: how many epochs were trained, and which one early stopping chose."""
+    return {EPOCHS_TRAINED: str(trained)} | ({} if best is None else {BEST_EPOCH: str(best)})
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,18 @@ class RunRecord:
         """Name of a trial in its sweep, such as ``trial 7``; empty for other runs."""
         number = self.tags.get("trial.number") if self.kind == TRIAL else None
         return "" if number is None else f"trial {number}"
+
+    @property
+    def epochs_trained(self) -> int | None:
+        """Number of epochs; None before a training ends, and for a run without any."""
+        number = self.tags.get(EPOCHS_TRAINED, "")
+        return int(number) if number.isdecimal() else None
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights were kept: the one that early stopping chose, else the last."""
+        number = self.tags.get(BEST_EPOCH, "")
+        return int(number) if number.isdecimal() else self.epochs_trained
 
     @property
     def digest(self) -> str | None:

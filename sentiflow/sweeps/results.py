@@ -10,7 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sentiflow.network.history import Epoch, best_epoch
+from sentiflow.network.history import Epoch
 from sentiflow.recipes import TUTORIAL, TrainConfig
 from sentiflow.sweeps.space import Value
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, finished
@@ -70,16 +70,6 @@ class TrialEnd:
         loss = "" if self.loss is None else f", val loss {self.loss:.4f}"
         plural = "" if len(self.epochs) == 1 else "s"
         return f"trial {self.number} {self.state} after {len(self.epochs)} epoch{plural}{loss}"
-
-    def metrics(self) -> dict[str, float]:
-        """What its MLflow run shows besides the metrics of each epoch."""
-        metrics = {"train/epochs": float(len(self.epochs)), "trial/number": float(self.number)}
-        if self.epochs:
-            best = best_epoch(self.epochs)
-            metrics |= {"val/best_loss": best.val_loss, "val/best_epoch": float(best.number)}
-        if self.kept:
-            metrics |= {"val/kept_loss": self.kept.val_loss, "train/kept_epoch": float(self.kept.number)}
-        return metrics
 
 
 def trial_rows(study: Study) -> list[TrialRow]:

@@ -4,7 +4,7 @@ import glob
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -294,7 +294,7 @@ _EPOCH_METRICS = {
     "val_accuracy": "val/accuracy",
     "learning_rate": "train/learning_rate",
     "seconds": "time/epoch",
-    "reviews_per_second": "train/reviews_per_second",
+    "reviews_per_second": "train/throughput",
 }
 
 
@@ -313,14 +313,14 @@ class EpochLog:
     def __init__(self, run: OpenRun, epochs: int, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._run, self._epochs, self._logger = run, epochs, logger
         self._waiting: list[Metric] = []
+        self._last = 0
 
     def add(self, epoch: Epoch) -> None:
         """Log one epoch, and whatever waits."""
-        now = int(time.time() * 1000)
-        values = asdict(epoch)
-        self._waiting += [Metric(name, values[field], now, epoch.number) for field, name in _EPOCH_METRICS.items()]
+        self._last = epoch.number
+        self._add(epoch, epoch.number, _EPOCH_METRICS)
         try:
-            self.flush()
+            self._flush()
         except ExternalError as err:
             self._logger.warning("MLflow did not take epoch %d yet: %s", epoch.number, err.args[0])
         self._logger.info(
@@ -329,8 +329,21 @@ class EpochLog:
             f"({epoch.seconds:.1f} s)"
         )
 
-    def flush(self) -> None:
-        """Log whatever waits."""
+    def end(self, kept: Epoch | None = None) -> None:
+        """Log whatever waits.
+
+        MLflow shows the value of the last step as the run's: if an earlier epoch was kept, its loss and accuracy
+        are logged once more, as one step after the last epoch.
+        """
+        if kept is not None and kept.number < self._last:
+            self._add(kept, self._last + 1, ("train_loss", "train_accuracy", "val_loss", "val_accuracy"))
+        self._flush()
+
+    def _add(self, epoch: Epoch, step: int, names: Iterable[str]) -> None:
+        now, values = int(time.time() * 1000), asdict(epoch)
+        self._waiting += [Metric(_EPOCH_METRICS[name], values[name], now, step) for name in names]
+
+    def _flush(self) -> None:
         if self._waiting:
             self._run.write(metrics=self._waiting)
             self._waiting = []

@@ -15,6 +15,7 @@ from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Report
+from sentiflow.reports.plots import Curves
 from sentiflow.reports.summary import RunSummary, TestData
 from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.scoring import TextScorer
@@ -62,7 +63,7 @@ class _Loader:
         test_data = self._test_data() if table is not None else None
         return RunSummary(
             self.record,
-            self.store.history(self.record.run_id),
+            self._curves(),
             table,
             None if table is None else self._traits(),
             test_data,
@@ -70,6 +71,12 @@ class _Loader:
             self.version,
             tuple(self.missing),
         )
+
+    def _curves(self) -> Curves:
+        """Metrics by epoch, without the step after the last epoch that repeats the kept one."""
+        last = self.record.epochs_trained
+        found = self.store.history(self.record.run_id)
+        return {name: [at for at in points if last is None or at[0] <= last] for name, points in found.items()}
 
     def _table(self) -> ScoreTable | None:
         try:

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.output import redact
-from sentiflow.runs.record import BASELINES, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
+from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.types import BEHIND_A_SERVER, CHAMPION, Store
@@ -196,4 +196,4 @@ def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
 def _seed(run: RunRecord) -> int:
     """Seeds that ran side by side began in any order."""
     seed = run.params.get("seed", "")
-    return int(seed) if run.kind == SEED and seed.isdecimal() else 0
+    return int(seed) if run.kind == REPEAT and seed.isdecimal() else 0

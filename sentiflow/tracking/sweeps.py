@@ -158,7 +158,7 @@ class SweepResult(ModelResult):
             measured = self.best.measured
             return (
                 f"Test accuracy of the best recipe: {measured.accuracy:.2%} "
-                f"(95% interval {measured.accuracy_low:.2%} to {measured.accuracy_high:.2%})."
+                f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})."
             )
         return (
             f"Test accuracy of the best recipe over {len(self.seeds)} seeds: mean {self.accuracy.mean:.2%}, "
@@ -175,7 +175,7 @@ class SweepResult(ModelResult):
         """What is logged on the parent run."""
         complete = by_loss(self.trials)
         metrics = {
-            "val/best_loss": float(complete[0].loss or 0.0),
+            "val/loss": float(complete[0].loss or 0.0),
             "trials/complete": float(len(complete)),
             "trials/pruned": float(len(self.trials) - len(complete)),
             "time/total": self.seconds,
@@ -191,8 +191,8 @@ class SweepResult(ModelResult):
         measured = self.best.measured
         return {
             "test/accuracy": measured.accuracy,
-            "test/accuracy_low": measured.accuracy_low,
-            "test/accuracy_high": measured.accuracy_high,
+            "test/accuracy_ci_low": measured.accuracy_ci_low,
+            "test/accuracy_ci_high": measured.accuracy_ci_high,
         }
 
 

@@ -58,8 +58,8 @@ class VersionRow:
     recipe: str
     seed: str
     accuracy: float | None
-    accuracy_low: float | None
-    accuracy_high: float | None
+    accuracy_ci_low: float | None
+    accuracy_ci_high: float | None
     gate: str
     run: str
 
@@ -206,7 +206,7 @@ def version_rows(name: str, settings: Settings) -> list[VersionRow]:
 
 def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str, str]) -> VersionRow:
     tags = version.tags
-    low, at, high = (tags.get(f"{ACCURACY}{end}") for end in ("_low", "", "_high"))
+    low, at, high = (tags.get(f"{ACCURACY}{end}") for end in ("_ci_low", "", "_ci_high"))
     outcome = tags.get("gate.outcome")
     return VersionRow(
         number=version.number,
@@ -215,8 +215,8 @@ def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str
         recipe=tags.get("recipe", "-"),
         seed=tags.get("seed", "-"),
         accuracy=parse_fraction(at),
-        accuracy_low=parse_fraction(low),
-        accuracy_high=parse_fraction(high),
+        accuracy_ci_low=parse_fraction(low),
+        accuracy_ci_high=parse_fraction(high),
         gate=f"{outcome} against {tags.get('gate.against', '-')}" if outcome else "-",
         run=run_names.get(version.run_id or "") or (version.run_id or "-")[:8],
     )

@@ -18,7 +18,9 @@ from tasks.runs import seeds_label
 from tests.world import World, make_world
 
 # Two epochs of three: which epoch is kept shows.
-CONFIG = load_recipe("tutorial", ["epochs=3", "sequence_length=30", "units=8", "learning_rate=0.01", "patience=1"])
+CONFIG = load_recipe(
+    "tutorial", ["epochs=3", "sequence_length=30", "units=8", "learning_rate=0.01", "early_stopping_patience=1"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,8 @@ def test_validation_figures_are_those_of_the_epochs_kept(
     kept = []
     for run in children:
         losses = {entry.step: entry.value for entry in client.get_metric_history(run.info.run_id, "val/loss")}
-        assert run.data.metrics["train/kept_epoch"] == min(losses, key=losses.__getitem__)
+        assert int(run.data.tags["best_epoch"]) == min(losses, key=losses.__getitem__)
+        assert run.data.metrics["val/loss"] == min(losses.values())
         kept.append(min(losses.values()))
     assert client.get_run(result.run_id).data.metrics["val/loss_mean"] == pytest.approx(statistics.mean(kept))
 
@@ -85,7 +88,7 @@ def test_validation_figures_are_those_of_the_epochs_kept(
 def test_the_only_version_is_of_the_seed_whose_validation_loss_is_lowest(
     result: RepeatsResult, children: list[Run], client: MlflowClient
 ) -> None:
-    best = min(children, key=lambda run: run.data.metrics["val/best_loss"])
+    best = min(children, key=lambda run: run.data.metrics["val/loss"])
     (version,) = client.search_model_versions("name = 'sample-sentiment'")
     assert version.run_id == best.info.run_id == result.best.run.run_id
     assert version.tags["seed"] == best.data.params["seed"]

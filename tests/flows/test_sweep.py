@@ -91,8 +91,8 @@ def test_the_best_by_validation_is_trained_with_each_seed_and_its_best_is_regist
     complete = [
         run for run in children(client, result.run_id, "trial") if run.data.tags["trial.state"] == "complete"
     ]
-    best = min(complete, key=lambda run: run.data.metrics["val/kept_loss"])
-    seeds = children(client, result.run_id, "seed")
+    best = min(complete, key=lambda run: run.data.metrics["val/loss"])
+    seeds = children(client, result.run_id, "repeat")
     assert [run.data.params["seed"] for run in seeds] == ["0", "1"]
     assert {run.data.params["learning_rate"] for run in seeds} == {best.data.params["learning_rate"]}
     assert all("test/accuracy" in run.data.metrics for run in seeds)
@@ -104,7 +104,7 @@ def test_the_best_by_validation_is_trained_with_each_seed_and_its_best_is_regist
 def test_the_parent_tells_the_whole(result: SweepResult, client: MlflowClient, tmp_path: Path) -> None:
     parent = client.get_run(result.run_id)
     assert (parent.info.status, parent.data.tags["kind"]) == ("FINISHED", "sweep")
-    assert parent.data.metrics["val/best_loss"] == by_loss(result.trials)[0].loss
+    assert parent.data.metrics["val/loss"] == by_loss(result.trials)[0].loss
     assert parent.data.metrics["trials/complete"] + parent.data.metrics["trials/pruned"] == 4
     told = parent.data.tags["mlflow.note.content"]
     assert not result.importance and not [name for name in parent.data.metrics if name.startswith("importance/")]
@@ -160,8 +160,12 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
     assert {key for key, run in before.items() if run.info.status == "FINISHED"} <= set(after)
     assert len(calls) == 5  # two, one that failed, that one again, and the fourth
     assert client.get_run(first.info.run_id).data.tags["continued_by"] == done.run_id
-    (seed,) = children(client, done.run_id, "seed")
-    for name in ("test/accuracy", "test/accuracy_low", "test/accuracy_high"):  # the parent's are its only seed's
+    (seed,) = children(client, done.run_id, "repeat")
+    for name in (
+        "test/accuracy",
+        "test/accuracy_ci_low",
+        "test/accuracy_ci_high",
+    ):  # the parent's are its only seed's
         assert client.get_run(done.run_id).data.metrics[name] == seed.data.metrics[name]
     (failed,) = (run for run in before.values() if run.info.status == "FAILED")
     again = {run.data.params["learning_rate"] for key, run in after.items() if key not in before}

@@ -74,12 +74,12 @@ def check_whole(world: World) -> None:
     assert all(run.data.tags["trial.state"] in ("complete", "pruned") for run in done)
     mine = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     children = client.search_runs([parent.info.experiment_id], mine)
-    assert Counter(run.data.tags["kind"] for run in children) == {"trial": 12, "seed": 2}
+    assert Counter(run.data.tags["kind"] for run in children) == {"trial": 12, "repeat": 2}
     assert parent.data.metrics["trials/complete"] + parent.data.metrics["trials/pruned"] == 12
-    assert parent.data.metrics["val/best_loss"] == min(
+    assert parent.data.metrics["val/loss"] == min(
         run.data.metrics["val/kept_loss"] for run in done if run.data.tags["trial.state"] == "complete"
     )
-    for run in [*trials, *runs(client, "sweep"), *runs(client, "seed")]:
+    for run in [*trials, *runs(client, "sweep"), *runs(client, "repeat")]:
         assert run.info.status != "RUNNING"
     assert not list((world.root / "data" / "sweeps").glob("*/*"))
 

@@ -24,8 +24,15 @@ def trials(world: World) -> list[Run]:
 
 def outcome(run: Run) -> tuple[str, ...]:
     """What a trial tried, and how it ended, to the last bit."""
-    fields = ("learning_rate", "batch_size", "dropout", "word_dropout", "weight_decay", "ema_momentum")
-    figures = (repr(run.data.metrics[name]) for name in ("val/loss", "train/loss", "val/best_loss"))
+    fields = (
+        "learning_rate",
+        "batch_size",
+        "dropout",
+        "vocabulary_dropout",
+        "embedding_weight_decay",
+        "ema_momentum",
+    )
+    figures = (repr(run.data.metrics[name]) for name in ("val/loss", "train/loss"))
     return (run.data.tags["trial.state"], *(run.data.params[name] for name in fields), *figures)
 
 

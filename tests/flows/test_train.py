@@ -34,14 +34,13 @@ def test_a_run_holds_everything_that_the_design_lists(trained: Trained, tmp_path
 
 
 def test_the_sample_is_learnt(trained: Trained) -> None:
-    assert trained.result.measured.accuracy_low > 0.85
+    assert trained.result.measured.accuracy_ci_low > 0.85
 
 
-def test_the_stages_add_up_to_the_total(trained: Trained) -> None:
+def test_the_stages_add_up_to_most_of_the_total(trained: Trained) -> None:
     seconds = dict(trained.result.seconds)
-    total, overhead = seconds.pop("total"), seconds.pop("overhead")
-    assert sum(seconds.values()) == pytest.approx(total)
-    assert overhead == pytest.approx(total - seconds["fetch"] - seconds["train"] - seconds["evaluate"])
+    total = seconds.pop("total")
+    assert 0.5 * total < sum(seconds.values()) < total  # what is missing is logging and Prefect's own work
     assert all(value >= 0 for value in seconds.values())
 
 

@@ -155,9 +155,9 @@ def test_an_unknown_field_of_a_file_is_named_with_the_file(tmp_path: Path) -> No
     assert f"Recipe {path!r}: unknown field 'training'" in str(refused(path))
 
 
-@pytest.mark.parametrize("field", ["dropout", "word_dropout", "clip_norm"])
+@pytest.mark.parametrize("field", ["dropout", "vocabulary_dropout", "global_clipnorm"])
 def test_what_keras_own_layers_cannot_do_is_refused_in_two_lines(field: str) -> None:
-    with pytest.raises(UsageError, match="has no word_dropout, dropout or clip_norm") as caught:
+    with pytest.raises(UsageError, match="has no vocabulary_dropout, dropout or global_clipnorm") as caught:
         load_recipe("tutorial", ["backend=keras", f"{field}=0.5"])
     assert "change one of them" in caught.value.hint
 
@@ -167,11 +167,11 @@ def test_what_is_of_words_alone_is_refused_where_padding_is_read(change: str) ->
     with pytest.raises(UsageError, match="of words alone: set mask_zero to true") as caught:
         load_recipe("tutorial", [change])
     assert "change one of them" in caught.value.hint
-    load_recipe("tutorial", [change, "mask_zero=true", "members=2"])
+    load_recipe("tutorial", [change, "mask_zero=true", "ensemble_size=2"])
 
 
 def test_turns_need_members_to_take_them() -> None:
-    with pytest.raises(UsageError, match="set members to 2 or more"):
+    with pytest.raises(UsageError, match="set ensemble_size to 2 or more"):
         load_recipe("tuned", ["pooling=mixed"])
 
 
@@ -179,10 +179,10 @@ def test_turns_need_members_to_take_them() -> None:
 def test_the_first_two_recipes_keep_their_network(name: str) -> None:
     """Red if a field that came later changed what they train."""
     recipe = RECIPES[name]
-    assert (recipe.bidirectional, recipe.pooling, recipe.members) == (False, "last", 1)
+    assert (recipe.bidirectional, recipe.pooling, recipe.ensemble_size) == (False, "last", 1)
 
 
 def test_members_side_by_side_are_more_than_keras_own_layers_can_train() -> None:
-    with pytest.raises(UsageError, match="would train members as one network") as caught:
-        load_recipe("tutorial", ["backend=keras", "members=2"])
+    with pytest.raises(UsageError, match="would train an ensemble as one network") as caught:
+        load_recipe("tutorial", ["backend=keras", "ensemble_size=2"])
     assert "change one of them" in caught.value.hint

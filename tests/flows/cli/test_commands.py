@@ -95,7 +95,9 @@ def test_runs_lists_when_recipe_dataset_accuracy_seconds_and_version(trained: Tr
     (line,) = [line for line in done.stdout.splitlines() if "sample" in line]
     measured = trained.result.measured
     assert "tutorial+sequence_length=80-sample-seed4" in line
-    assert f"{measured.accuracy:.2%}  {100 * measured.accuracy_low:.2f} to {measured.accuracy_high:.2%}" in line
+    assert (
+        f"{measured.accuracy:.2%}  {100 * measured.accuracy_ci_low:.2f} to {measured.accuracy_ci_high:.2%}" in line
+    )
     assert line.split()[-1] == "v1"
 
 

@@ -71,7 +71,7 @@ def test_wilson_equals_its_closed_formula(right: int, n: int) -> None:
 
 
 def test_the_interval_of_the_accuracy_is_wilsons(measured: Measured) -> None:
-    assert (measured.accuracy_low, measured.accuracy_high) == wilson(4, 6)
+    assert (measured.accuracy_ci_low, measured.accuracy_ci_high) == wilson(4, 6)
 
 
 def test_accuracy_equals_keras_binary_accuracy() -> None:

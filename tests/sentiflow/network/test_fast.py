@@ -22,7 +22,7 @@ KINDS: dict[str, dict[str, object]] = {
     "mean": {"mask_zero": True, "pooling": "mean"},
     "both ways": {"mask_zero": True, "bidirectional": True},
     "mean both ways": {"mask_zero": True, "bidirectional": True, "pooling": "mean"},
-    "members": {"mask_zero": True, "pooling": "mixed", "members": 2},
+    "members": {"mask_zero": True, "pooling": "mixed", "ensemble_size": 2},
 }
 
 
@@ -45,8 +45,10 @@ def batch(of: TrainConfig, reviews: int, seed: int = 0) -> Batch:
     return ids, rng.integers(0, 2, size=(reviews, 1)).astype(np.float32)
 
 
-def fast(stock: keras.Model, of: TrainConfig, word_dropout: float = 0.0, dropout: float = 0.0) -> FastNetwork:
-    return FastNetwork(stock, optimizer(of, 1), word_dropout, dropout)
+def fast(
+    stock: keras.Model, of: TrainConfig, vocabulary_dropout: float = 0.0, dropout: float = 0.0
+) -> FastNetwork:
+    return FastNetwork(stock, optimizer(of, 1), vocabulary_dropout, dropout)
 
 
 def gradients(network: keras.Model, variables: list[keras.Variable], ids: object, labels: object) -> list[object]:
@@ -171,7 +173,7 @@ def test_members_are_trained_as_if_each_were_alone_on_batches_of_its_own() -> No
     of = config(SMALL, "members").model_copy(update={"optimizer": "sgd", "learning_rate": 1.0})
     shares = [batch(of, 60, seed) for seed in (0, 1)]
     together = build(of)
-    alone = [build(of.model_copy(update={"members": 1, "pooling": pooling})) for pooling in ("mean", "last")]
+    alone = [build(of.model_copy(update={"ensemble_size": 1, "pooling": pooling})) for pooling in ("mean", "last")]
     for one, member in zip(alone, members_of(together), strict=True):
         one.set_weights(member.get_weights())
     core = fast(together, of)
@@ -188,7 +190,7 @@ def test_members_drop_words_of_their_own() -> None:
     of = config(SMALL, "members")
     stock, (ids, labels) = build(of), batch(of, 200)
     embeddings = [member.get_layer("embedding").embeddings for member in members_of(stock)]
-    found = gradients(fast(stock, of, word_dropout=0.5), embeddings, ids, labels)
+    found = gradients(fast(stock, of, vocabulary_dropout=0.5), embeddings, ids, labels)
     one, other = (np.asarray(each).any(axis=1) for each in found)
     assert not np.array_equal(one, other)
 
@@ -197,14 +199,14 @@ def test_dropped_words_get_no_gradient_and_others_do() -> None:
     """Half of 30 words: 15 within 5 standard deviations of 2.7."""
     stock, (ids, labels) = build(SMALL), batch(SMALL, 200)
     embedding = stock.get_layer("embedding").embeddings
-    (found,) = gradients(fast(stock, SMALL, word_dropout=0.5), [embedding], ids, labels)
+    (found,) = gradients(fast(stock, SMALL, vocabulary_dropout=0.5), [embedding], ids, labels)
     rows = np.abs(np.asarray(found)).sum(axis=1)
     assert 2 <= (rows == 0).sum() <= 28
 
 
 def test_another_batch_drops_other_words() -> None:
     stock, (ids, labels) = build(SMALL), batch(SMALL, 200)
-    core = fast(stock, SMALL, word_dropout=0.5)
+    core = fast(stock, SMALL, vocabulary_dropout=0.5)
     embedding = stock.get_layer("embedding").embeddings
     dropped = [np.asarray(gradients(core, [embedding], ids, labels)[0]).any(axis=1).tobytes() for _ in range(3)]
     assert len(set(dropped)) == 3
@@ -212,7 +214,7 @@ def test_another_batch_drops_other_words() -> None:
 
 def test_nothing_is_dropped_when_scoring() -> None:
     stock, (ids, _) = build(SMALL), batch(SMALL, 20)
-    core = fast(stock, SMALL, word_dropout=0.9, dropout=0.9)
+    core = fast(stock, SMALL, vocabulary_dropout=0.9, dropout=0.9)
     np.testing.assert_allclose(core.predict(ids, verbose=0), stock.predict(ids, verbose=0), atol=1e-5)
 
 

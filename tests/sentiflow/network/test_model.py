@@ -51,7 +51,7 @@ def test_the_two_directions_start_from_numbers_of_their_own() -> None:
     assert np.abs(weights.recurrent_kernel - weights.backward_recurrent_kernel).max() > 0.1
 
 
-MEMBERS = BOTH_WAYS.model_copy(update={"members": 2})
+MEMBERS = BOTH_WAYS.model_copy(update={"ensemble_size": 2})
 
 
 def test_members_are_networks_of_their_own_whose_scores_are_averaged() -> None:
@@ -72,7 +72,7 @@ def test_the_first_member_starts_as_the_network_without_others() -> None:
 
 
 def test_mixed_members_take_turns_between_the_mean_and_the_last_state() -> None:
-    network = build(MEMBERS.model_copy(update={"pooling": "mixed", "members": 3}))
+    network = build(MEMBERS.model_copy(update={"pooling": "mixed", "ensemble_size": 3}))
     assert [member.pooling for member in weights_of(network).members] == ["mean", "last", "mean"]
 
 
@@ -133,14 +133,14 @@ def test_a_cosine_falls_from_the_rate_through_its_half_to_nothing(step: int, rat
 def test_gradients_are_cut_to_the_norm_that_they_have_together() -> None:
     """Two gradients of norm 3 and 4 have 5 together: cut to 1, a step of 1 takes a fifth of each."""
     variables = [keras.Variable([0.0]), keras.Variable([0.0])]
-    found = optimizer(TrainConfig(optimizer="sgd", learning_rate=1, clip_norm=1), steps=1)
+    found = optimizer(TrainConfig(optimizer="sgd", learning_rate=1, global_clipnorm=1), steps=1)
     found.apply([keras.ops.array([3.0]), keras.ops.array([4.0])], variables)
     assert [float(variable.numpy()[0]) for variable in variables] == pytest.approx([-0.6, -0.8])
 
 
 def test_the_recurrent_kernel_starts_as_the_recipe_says() -> None:
     small = TrainConfig(vocabulary_size=9, embedding_size=3, units=4)
-    changes = {"recurrent_initializer": "identity", "recurrent_gain": 0.95}
+    changes = {"recurrent_initializer": "identity", "recurrent_init_scale": 0.95}
     identity = weights_of(build(small.model_copy(update=changes))).recurrent_kernel
     np.testing.assert_allclose(identity, 0.95 * np.eye(4), rtol=1e-6)
     random = weights_of(build(small)).recurrent_kernel
@@ -152,7 +152,7 @@ def test_weight_decay_takes_from_the_embedding_alone() -> None:
     """Without gradients: 1 less 0.5 times 0.1 for each word's numbers, and everything else as it was."""
     network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
     network.set_weights([np.ones(array.shape) for array in network.get_weights()])
-    found = optimizer(TrainConfig(optimizer="adam", learning_rate=0.1, weight_decay=0.5), steps=1)
+    found = optimizer(TrainConfig(optimizer="adam", learning_rate=0.1, embedding_weight_decay=0.5), steps=1)
     variables = network.trainable_variables
     found.apply([keras.ops.zeros(variable.shape) for variable in variables], variables)
     assert [np.unique(array).tolist() for array in network.get_weights()] == [[pytest.approx(0.95)], *[[1]] * 5]

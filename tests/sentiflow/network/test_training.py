@@ -77,7 +77,8 @@ def test_the_same_seed_gives_the_same_weights(observed: Observed) -> None:
 FULL = TINY.model_copy(
     update={
         "mask_zero": True, "optimizer": "adam", "learning_rate": 0.03, "learning_rate_schedule": "cosine",
-        "clip_norm": 1.0, "word_dropout": 0.3, "dropout": 0.3, "ema_momentum": 0.8, "patience": 3, "epochs": 30,
+        "global_clipnorm": 1.0, "vocabulary_dropout": 0.3, "dropout": 0.3, "ema_momentum": 0.8,
+        "early_stopping_patience": 3, "epochs": 30,
     }
 )  # fmt: skip
 
@@ -94,7 +95,7 @@ def trained_once(config: TrainConfig) -> Trained:
     return train(LEARNT, HELD_BACK, config, 5)
 
 
-SIDE_BY_SIDE = FULL.model_copy(update={"bidirectional": True, "pooling": "mixed", "members": 2})
+SIDE_BY_SIDE = FULL.model_copy(update={"bidirectional": True, "pooling": "mixed", "ensemble_size": 2})
 
 
 def test_the_same_seed_gives_the_same_weights_of_members_and_directions() -> None:
@@ -116,10 +117,10 @@ def test_members_go_through_all_reviews_in_orders_of_their_own_and_anew_each_tim
     assert len(set(orders)) == 4
 
 
-@pytest.mark.parametrize("field", ["dropout", "word_dropout"])
+@pytest.mark.parametrize("field", ["dropout", "vocabulary_dropout"])
 def test_each_dropout_reaches_the_weights(field: str) -> None:
     """The counterpart of the test above: red if what should be random were not in use at all."""
-    calm = FULL.model_copy(update={"dropout": 0.0, "word_dropout": 0.0})
+    calm = FULL.model_copy(update={"dropout": 0.0, "vocabulary_dropout": 0.0})
     dropping = calm.model_copy(update={field: 0.3})
     assert not same(trained_once(dropping), trained_once(calm))
 
@@ -165,12 +166,14 @@ def test_patience_ends_the_training_and_restores_the_epoch_of_the_lowest_validat
     trained = trained_once(FULL)
     losses = [epoch.val_loss for epoch in trained.history]
     assert trained.kept == int(np.argmin(losses)) + 1
-    assert len(losses) == trained.kept + FULL.patience < FULL.epochs
+    assert len(losses) == trained.kept + FULL.early_stopping_patience < FULL.epochs
     assert measured(trained, FULL) == pytest.approx(kept_figures(trained), abs=1e-5)
 
 
 def test_patience_restores_the_best_epoch_of_a_training_that_ran_to_its_end() -> None:
-    config = FULL.model_copy(update={"epochs": 12, "patience": 50, "ema_momentum": 0.0, "learning_rate": 0.1})
+    config = FULL.model_copy(
+        update={"epochs": 12, "early_stopping_patience": 50, "ema_momentum": 0.0, "learning_rate": 0.1}
+    )
     trained = train(LEARNT, HELD_BACK, config, 5)
     assert len(trained.history) == 12 > trained.kept
     assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
@@ -332,7 +335,7 @@ def test_weights_spoilt_by_the_very_last_step_are_no_model(monkeypatch: pytest.M
     last = 2 * 3 - 1  # 20 reviews in batches of 8, two epochs
     monkeypatch.setattr(module, "optimizer", lambda _config, _steps: keras.optimizers.SGD(PoisonedLast(last)))
     with pytest.raises(UsageError, match=r"diverged.* epoch 2\."):
-        train(LEARNT, HELD_BACK, TINY.model_copy(update={"patience": patience}), 5)
+        train(LEARNT, HELD_BACK, TINY.model_copy(update={"early_stopping_patience": patience}), 5)
 
 
 def test_a_word_spoilt_that_no_validation_review_holds_is_no_model(monkeypatch: pytest.MonkeyPatch) -> None:

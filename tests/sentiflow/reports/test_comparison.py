@@ -10,7 +10,7 @@ from sentiflow.reports import comparison
 from sentiflow.reports.comparison import MAX_RUNS
 from sentiflow.reports.page import Report
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs.record import REPEATS, SEED
+from sentiflow.runs.record import REPEAT, REPEATS
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE, IDS, SCORES, record, summary, table
 
@@ -20,7 +20,7 @@ OTHER = record(
     "tuned-mine-seed3",
     run_id="f" * 32,
     params={"seed": "3", "units": "64"},
-    metrics={"val/best_loss": 0.31},
+    metrics={"val/loss": 0.31},
     tags={"recipe": "tuned"},
 )
 GONE = {"table": None, "traits": None, "test_data": None, "scorer": None}
@@ -145,8 +145,8 @@ def test_the_review_order_of_a_table_does_not_matter() -> None:
 def seeds(count: int) -> list[RunSummary]:
     made = []
     for seed in range(count):
-        metrics = {"val/best_loss": 1 - seed / 100}
-        tags = {"kind": SEED, "mlflow.parentRunId": "p"}
+        metrics = {"val/loss": 1 - seed / 100}
+        tags = {"kind": REPEAT, "mlflow.parentRunId": "p"}
         of = record(f"seed{seed}", run_id=f"{seed:032x}", params={"seed": str(seed)}, metrics=metrics, tags=tags)
         made.append(summary(BETTER if seed % 2 else SCORES, of=of))
     return made

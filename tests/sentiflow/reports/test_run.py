@@ -101,7 +101,7 @@ def test_worst_errors_are_told_as_far_as_they_are_at_hand(gone: dict[str, None])
 
 
 def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_missing() -> None:
-    told = {"test/accuracy": 0.75, "test/accuracy_low": 0.7, "test/accuracy_high": 0.8, "test/loss": 0.5}
+    told = {"test/accuracy": 0.75, "test/accuracy_ci_low": 0.7, "test/accuracy_ci_high": 0.8, "test/loss": 0.5}
     told |= {"test/f1": 0.7, "test/auc": 0.8, "test/brier": 0.2, "test/ece": 0.0625}
     told |= {"slice_accuracy/short": 0.5, "slice_reviews/short": 4.0}
     made = run.report(summary(of=record(metrics=told), missing=("The scores are gone.",), **GONE))
@@ -118,7 +118,7 @@ def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_miss
         ("FAILED", {"end": "the loss diverged"}, {}, "No test metrics: the run failed: the loss diverged."),
         ("KILLED", {"end": "it was interrupted"}, {}, "No test metrics: the run was killed: it was interrupted."),
         ("RUNNING", {}, {}, "No test metrics: the run is still running."),
-        ("FINISHED", {}, {}, "Lowest validation loss 0.4500; the test split was not scored."),
+        ("FINISHED", {}, {}, "Validation loss 0.4500; the test split was not scored."),
     ],
 )
 def test_a_run_without_test_figures_says_why(status: str, tags: dict, metrics: dict, lead: str) -> None:
@@ -142,7 +142,7 @@ def test_a_hostile_name_and_parameter_stay_text() -> None:
     assert all(len(set(table)) == 1 for table in tables(made.markdown()))
 
 
-def test_validation_loss_is_that_of_the_weights_that_were_kept() -> None:
-    best = record(metrics={"train/kept_epoch": 1.0, "val/best_epoch": 1.0, "val/best_loss": 0.3, "val/loss": 0.9})
-    last = record(metrics={"train/kept_epoch": 2.0, "val/best_epoch": 1.0, "val/best_loss": 0.3, "val/loss": 0.9})
-    assert (summary(of=best).validation_loss, summary(of=last).validation_loss) == (0.3, 0.9)
+@pytest.mark.parametrize(("tags", "kept"), [({"best_epoch": "1"}, "1"), ({}, "2")])
+def test_the_kept_epoch_is_that_of_early_stopping_else_the_last(tags: dict[str, str], kept: str) -> None:
+    page = Page(run.report(summary(of=record(tags={"epochs_trained": "2", **tags}))).page())
+    assert [cell for cell in rows(page, "epoch") if "(kept)" in cell] == [f"{kept} (kept)"]

@@ -41,7 +41,7 @@ def test_a_parameter_that_is_nan_in_both_does_not_differ() -> None:
 
 
 def test_a_figure_has_its_interval_or_of_a_set_its_mean_and_deviation() -> None:
-    one = run(metrics={"test/accuracy": 0.8, "test/accuracy_low": 0.7, "test/accuracy_high": 0.9})
+    one = run(metrics={"test/accuracy": 0.8, "test/accuracy_ci_low": 0.7, "test/accuracy_ci_high": 0.9})
     many = run(metrics={"test/accuracy_mean": 0.85, "test/accuracy_sd": 0.02})
     assert figure(one, "test/accuracy") == Figure(0.8, 0.7, 0.9)
     assert figure(many, "test/accuracy") == Figure(0.85, sd=0.02)
@@ -51,7 +51,7 @@ def test_a_figure_has_its_interval_or_of_a_set_its_mean_and_deviation() -> None:
 
 def test_metric_names_leave_ends_with_what_they_belong_to() -> None:
     one = run(
-        metrics=dict.fromkeys(("test/accuracy", "test/accuracy_low", "test/accuracy_high", "slice/low"), 0.0)
+        metrics=dict.fromkeys(("test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "slice/low"), 0.0)
     )
     many = run(metrics=dict.fromkeys((f"val/loss_{end}" for end in ("mean", "sd", "min", "max")), 0.0))
     assert metric_names([one, many]) == ["test/accuracy", "val/loss", "slice/low"]

@@ -31,8 +31,8 @@ RUNS = [
     run(
         "e", 1, "training", recipe="tuned", units="64", metrics={"test/accuracy": 0.88, "test/loss": float("nan")}
     ),
-    run("d", 2, "seed", parent="b" * 32, units="32", metrics={"test/accuracy": 0.84}),
-    run("c", 3, "seed", parent="b" * 32, units="32", metrics={"test/accuracy": 0.86}),
+    run("d", 2, "repeat", parent="b" * 32, units="32", metrics={"test/accuracy": 0.84}),
+    run("c", 3, "repeat", parent="b" * 32, units="32", metrics={"test/accuracy": 0.86}),
     run("b", 4, "repeats", metrics={"test/accuracy_mean": 0.85}),
     run("a", 9, "training", dataset="my-reviews", units="1e1", status="FAILED"),
 ]
@@ -57,7 +57,7 @@ def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
     [
         ({"children": True}, "edcba"),
         ({"kinds": ["monitor"]}, "f"),
-        ({"kinds": ["seed"]}, "dc"),  # a kind that only children have needs no --children
+        ({"kinds": ["repeat"]}, "dc"),  # a kind that only children have needs no --children
         ({"kinds": ["training", "repeats"]}, "eba"),
         ({"kinds": ["repeats"], "children": True}, "dcb"),  # with what is below them, whatever its kind
         ({"recipes": ["tuned"]}, "e"),
@@ -123,7 +123,7 @@ def test_a_metric_is_meant_before_a_parameter_of_the_same_name_unless_said() -> 
 
 
 def test_a_run_whose_parent_is_gone_stands_at_the_top() -> None:
-    orphan = run("o", 1, "seed", parent="9" * 32)
+    orphan = run("o", 1, "repeat", parent="9" * 32)
     assert select([orphan], Query(), NOW) == [orphan]
 
 

@@ -17,7 +17,7 @@ KINDS: dict[str, dict[str, object]] = {
     "mean": {"mask_zero": True, "pooling": "mean"},
     "both ways": {"mask_zero": True, "bidirectional": True},
     "mean both ways": {"mask_zero": True, "bidirectional": True, "pooling": "mean"},
-    "members": {"mask_zero": True, "bidirectional": True, "pooling": "mixed", "members": 3},
+    "members": {"mask_zero": True, "bidirectional": True, "pooling": "mixed", "ensemble_size": 3},
 }
 
 

@@ -80,7 +80,7 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
         ("[learning_rate]\nlow = 0.1\nhigh = nan", "high = nan is not allowed: input should be a finite number"),
         ('[recipe]\nchoices = ["a", "b"]', "recipe cannot be searched"),
         ("[validation_fraction]\nlow = 0.1\nhigh = 0.3", "validation_fraction cannot be searched"),
-        ('[backend]\nchoices = ["numba", "keras"]', "backend = 'keras' has no word_dropout"),
+        ('[backend]\nchoices = ["numba", "keras"]', "backend = 'keras' has no vocabulary_dropout"),
         ("[units", "is not valid TOML"),
     ],
 )

@@ -129,6 +129,20 @@ def test_epochs_that_a_server_did_not_take_are_logged_with_the_next(
     assert [(entry.step, entry.value) for entry in logged] == [(1, 0.5), (2, 0.25)]
 
 
+@pytest.mark.parametrize(("kept", "steps"), [(1, [1, 2, 3, 4]), (3, [1, 2, 3])])
+def test_a_run_shows_the_loss_of_the_epoch_kept(world: World, kept: int, steps: list[int]) -> None:
+    client, run = opened(world)
+    log = EpochLog(run, 3, logging.getLogger("test"))
+    epochs = [
+        Epoch(number, 0.5, 0.7, loss, 0.65, 0.001, 2.0, 100.0) for number, loss in enumerate((0.2, 0.3, 0.4), 1)
+    ]
+    for epoch in epochs:
+        log.add(epoch)
+    log.end(epochs[kept - 1])
+    assert client.get_run(run.run_id).data.metrics["val/loss"] == epochs[kept - 1].val_loss
+    assert [entry.step for entry in client.get_metric_history(run.run_id, "val/loss")] == steps
+
+
 def test_a_store_is_asked_whether_it_answers_once_a_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if each task pays a round trip before its work, or if a second store gets the first one's client."""
     asked: list[str] = []

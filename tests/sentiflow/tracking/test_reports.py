@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import UsageError
 from sentiflow.reports.page import Report
-from sentiflow.runs.record import KIND, MONITOR, REPEATS, SEED, SWEEP, TRIAL, RunRecord
+from sentiflow.runs.record import KIND, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.reports import load_summaries, report_on
 from sentiflow.tracking.store import child_runs, find_run, open_store
@@ -79,7 +79,7 @@ def test_slices_calibration_speed_and_size_are_metrics_of_the_run(trained: Train
     assert right / 1_000 == pytest.approx(metrics["test/accuracy"])
     # Embedding(10000, 64), SimpleRNN(32), Dense(1)
     assert metrics["model/parameters"] == 10_000 * 64 + 64 * 32 + 32 * 32 + 32 + 32 + 1
-    assert 0 < metrics["test/ece"] < 1 and metrics["test/reviews_per_second"] > 0
+    assert 0 < metrics["test/ece"] < 1 and metrics["test/throughput"] > 0
 
 
 def test_a_report_from_the_store_says_what_the_run_itself_said(
@@ -183,7 +183,7 @@ def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trial
         tags={KIND: TRIAL, "trial.number": "7", "mlflow.parentRunId": sweep},
         run_name="trial07",
     ).info.run_id
-    client.log_metric(trial, "val/best_loss", 0.5)
+    client.log_metric(trial, "val/loss", 0.5)
     client.set_terminated(trial)
     assert _labels(report_on(registry.settings, [sweep])) == ["1 tutorial*, seed 4", "2 trial 7"]
     assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == [
@@ -201,7 +201,7 @@ def test_seeds_stand_in_their_order_whichever_began_first(registry: World, clien
     parent = parent_of(client, [])
     experiment = client.get_run(parent).info.experiment_id
     for seed in ("10", "2", "0"):
-        child = client.create_run(experiment, tags={KIND: SEED, "mlflow.parentRunId": parent}).info.run_id
+        child = client.create_run(experiment, tags={KIND: REPEAT, "mlflow.parentRunId": parent}).info.run_id
         client.log_param(child, "seed", seed)
         client.set_terminated(child)
     store = open_store(registry.settings)

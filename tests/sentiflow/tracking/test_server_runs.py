@@ -51,7 +51,7 @@ def add_odd(client: MlflowClient, experiment: str, moment: float) -> None:
 
     parent, gone = add("sweep", kind="sweep", recipe="tuned"), add("gone", kind="sweep")
     trial = add("trial", kind="trial", mlflow__parentRunId=parent)
-    add("below a trial", kind="seed", mlflow__parentRunId=trial)
+    add("below a trial", kind="repeat", mlflow__parentRunId=trial)
     add("orphan", kind="trial", mlflow__parentRunId=gone)
     client.delete_run(gone)
     for name in ("twin", "twin", ODD, "50%_done", "a;b"):
@@ -165,7 +165,7 @@ QUERIES = [
     ("--filter", "odd/inf>1e308", "--children"), ("--filter", "odd/tiny<1"), ("--filter", "name~twin"),
     ("--filter", "empty=", "--columns", "params.empty"), ("--filter", "nothing=1"), ("--filter", "units=16.0"),
     ("--sort", "name", "--children", "--columns", "test/loss,units,tags.host"), ("--sort", "-units"),
-    ("--filter", "tags.kind!=seed", "--filter", "seed<20", "--sort", "seed"),
+    ("--filter", "tags.kind!=repeat", "--filter", "seed<20", "--sort", "seed"),
 ]  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
         f"models:/{folder.model_id}",
         run_id=run_id,
         model_id=folder.model_id,
-        tags={"test.accuracy": "0.873200", "test.accuracy_low": "0.1", "seed": "4"},
+        tags={"test.accuracy": "0.873200", "test.accuracy_ci_low": "0.1", "seed": "4"},
     )
     registry.set_registered_model_alias("imdb-sentiment", "other", "1")
     registry.set_registered_model_alias("imdb-sentiment", "champion", "4")
