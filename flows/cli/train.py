@@ -68,7 +68,8 @@ def train(
         console.filter_native_lines()
     check_seeds(seed, repeats)
     config, settings = load_recipe(recipe, changes or ()), load_settings()
-    if repeats == 1 and not force and (equal := trained_already(config, dataset, seed, settings)) is not None:
+    may_skip = repeats == 1 and not force
+    if may_skip and (equal := trained_already(config, dataset, seed, settings)) is not None:
         _skip(equal, settings, promote=promote)
         return
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
@@ -86,6 +87,9 @@ def train(
             soft_wrap=True,
         )
         dataset = "sample"
+        if may_skip and (equal := trained_already(config, dataset, seed, settings)) is not None:
+            _skip(equal, settings, promote=promote)
+            return
         result = _train(config, dataset, seed, repeats, wait_for_server, promote=promote)
     _show(result, dataset, settings)
 
