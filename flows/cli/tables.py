@@ -161,7 +161,7 @@ def accuracy_text(run: RunRecord) -> str:
 
 def interval_text(run: RunRecord) -> str:
     """Its 95% interval, of a set of repeats the standard deviation over its seeds."""
-    low, high, sd = (run.metrics.get(f"test/accuracy_{end}") for end in ("low", "high", "sd"))
+    low, high, sd = (run.metrics.get(f"test/accuracy_{end}") for end in ("ci_low", "ci_high", "sd"))
     if low is not None and high is not None and math.isfinite(low + high):
         return f"{100 * low:.2f} to {high:.2%}"
     return "" if sd is None or math.isnan(sd) else f"mean, sd {100 * sd:.2f}"

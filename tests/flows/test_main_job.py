@@ -36,7 +36,7 @@ def job(world: World, imdb_settings: Settings) -> "subprocess.CompletedProcess[s
         f"SENTIFLOW_{name.upper()}": str(getattr(imdb_settings, name))
         for name in ("imdb_url", "imdb_sha256", "word_index_url", "word_index_sha256")
     }
-    return world.run("train", "--fallback-sample", timeout=290, PREFECT_API_URL="", **mirror)
+    return world.run("train", "--fallback-sample", timeout=500, PREFECT_API_URL="", **mirror)
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +47,20 @@ def run(job: "subprocess.CompletedProcess[str]", world: World) -> Run:
 
 
 def test_the_store_holds_everything_that_the_design_lists(run: Run, world: World, tmp_path: Path) -> None:
-    check_run(connect(world.settings), run.info.run_id, epochs=5, test_reviews=25_000, folder=tmp_path)
+    check_run(connect(world.settings), run.info.run_id, epochs=int(run.data.tags["epochs_trained"]), test_reviews=25_000, folder=tmp_path)
 
 
-def test_the_recipe_is_the_tutorials(run: Run) -> None:
+def test_the_recipe_is_tuned(run: Run) -> None:
     recipe = {
-        "vocabulary_size": "10000", "sequence_length": "500", "embedding_size": "64", "units": "32",
-        "optimizer": "rmsprop", "learning_rate": "0.001", "batch_size": "128", "epochs": "5",
+        "recipe": "tuned", "vocabulary_size": "10000", "sequence_length": "500", "embedding_size": "64",
+        "units": "32", "optimizer": "adam", "learning_rate": "0.0005", "batch_size": "64", "epochs": "16",
         "validation_fraction": "0.2",
     }  # fmt: skip
     assert {key: run.data.params[key] for key in recipe} == recipe
 
 
 def test_the_network_learns(run: Run) -> None:
-    assert run.data.metrics["test/accuracy"] > 0.65  # chance is 0.5; five seeds gave 0.73 to 0.85
+    assert run.data.metrics["test/accuracy"] > 0.86  # five seeds gave 0.881 to 0.887
 
 
 def test_one_version_is_registered_and_knows_its_run(run: Run, world: World) -> None:
@@ -114,6 +114,6 @@ def test_the_score_table_is_what_the_registered_model_says(
 
 def test_the_epochs_in_the_store_are_those_in_the_log(job: "subprocess.CompletedProcess[str]", run: Run) -> None:
     last = run.data.metrics
-    line = f"epoch 5/5: train loss {last['train/loss']:.4f} accuracy {last['train/accuracy']:.2%}"
+    line = f"epoch {run.data.tags['epochs_trained']}/16: train loss {last['train/loss']:.4f} accuracy {last['train/accuracy']:.2%}"
     assert line in job.stderr
     assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["reviews"] == 25_000
