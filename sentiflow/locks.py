@@ -166,7 +166,7 @@ def _take(lock: "_File | _Session", what: str, hint: str, until: float, logger: 
             logged = True
         time.sleep(_POLL if now - began > _LOOK else _LOOK / 20)
     if logged:
-        logger.info("Went on after %.0f s of waiting.", time.monotonic() - began)
+        logger.info("Continued after %.0f s of waiting.", time.monotonic() - began)
 
 
 def _who(purpose: str | None) -> str:
@@ -278,7 +278,7 @@ def _connect(url: str, application: str) -> "Connection[Any]":
         raise _away(err) from err
     except psycopg.ProgrammingError:  # its message may quote the address, and so the password
         raise UsageError(
-            "SENTIFLOW_LOCK_URL is no PostgreSQL address.", "Expected: postgresql://user:password@host/database"
+            "SENTIFLOW_LOCK_URL is not a PostgreSQL address.", "Expected: postgresql://user:password@host/database"
         ) from None
     return connection
 

@@ -54,7 +54,7 @@ _REPEAT_SECONDS = 1.0  # two signals closer than this are one: a terminal and `m
 _CLOSING_SECONDS = 60.0  # the most that closing may take after a signal
 _LATER_SECONDS = 0.1  # until an exception is raised again that Python ignored where it was raised first
 
-_CUT_SHORT = b"The end took too long and was cut short; the next start closes what is still open.\n"
+_CUT_SHORT = b"Closing took too long and was stopped; the next command closes what is still open.\n"
 
 _first_at = 0.0  # when the first signal came, by the monotonic clock
 _outcome: int | None = None  # the exit code, once it is decided

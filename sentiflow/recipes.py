@@ -21,8 +21,8 @@ def check_seeds(seed: int, repeats: int) -> None:
     """
     if seed + repeats - 1 > LAST_SEED:
         raise UsageError(
-            f"There are no {repeats} seeds from {seed} on: the last is {LAST_SEED}.",
-            "Begin with a smaller seed.",
+            f"{repeats} seeds from {seed} on go beyond the largest seed, {LAST_SEED}.",
+            "Start with a smaller one.",
         )
 
 

@@ -157,7 +157,7 @@ def report_registered() -> Iterator[None]:
     except BaseException:
         for model in registered_here[before:]:
             name = f"[bold]{escape(model.name)}[/] version {model.version}"
-            CONSOLE.print(f"Registered all the same: {name}", soft_wrap=True)
+            CONSOLE.print(f"Registered before the failure: {name}", soft_wrap=True)
         raise
 
 

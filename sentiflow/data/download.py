@@ -85,7 +85,7 @@ def fetch_file(
         except ValueError as err:
             raise ExternalError(
                 f"{redact(url)} is not the expected file: {_hashes(err)}",
-                "Nothing of it was kept. Check the address and its hash in the settings.",
+                "The download was discarded. Check the address and its hash in the settings.",
             ) from None
         return True
 
@@ -172,7 +172,7 @@ class _Copy:
 
     def __call__(self, url: str, output_file: str, _pooch: object) -> None:
         if self.source.exists() and not self.source.is_file():  # opening a pipe would wait for ever
-            raise UnreachableError(f"Cannot read {self.source}: it is no file.")
+            raise UnreachableError(f"Cannot read {self.source}: it is not a file.")
         try:
             reader = self.source.open("rb")
             size = self.source.stat().st_size
@@ -191,7 +191,7 @@ def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance) ->
             if written > MAX_SIZE:
                 raise ExternalError(
                     f"{redact(url)} is not the expected file: it is larger than {MAX_SIZE:,} bytes.",
-                    "Nothing of it was kept. Check the address in the settings.",
+                    "The download was discarded. Check the address in the settings.",
                 )
             file.write(chunk)
             advance(len(chunk))
@@ -201,7 +201,7 @@ def _local_path(url: str) -> Path | None:
     try:
         parts = urlparse(url)
     except ValueError:
-        raise UnreachableError(f"{redact(url)} is no address.") from None
+        raise UnreachableError(f"{redact(url)} is not an address.") from None
     if parts.scheme in ("http", "https"):
         return None
     return Path(unquote(parts.path) if parts.scheme == "file" else url).expanduser()

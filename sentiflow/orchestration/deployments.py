@@ -70,7 +70,7 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
         what: the setting or option, for the message.
 
     Raises:
-        UsageError: it is none of these, or names a moment that never comes.
+        UsageError: it is none of these, or never occurs.
 
     Example:
         >>> parse_schedule("every 6h", "UTC", "--train").interval
@@ -92,7 +92,7 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
     try:
         next_time(schedule, datetime.now(UTC))
     except ValueError as err:  # the line alone does not show it: the 30th of February
-        raise UsageError(f"{what}: {text!r} names a moment that never comes.") from err
+        raise UsageError(f"{what}: {text!r} never occurs.") from err
     return schedule
 
 

@@ -157,5 +157,5 @@ def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | 
             )  # fmt: skip
             return run_url(settings, found[0].info.experiment_id, found[0].info.run_id) if found else None
     except (SentiflowError, OSError) as err:
-        logger.warning("The notification goes without a link to MLflow: %s", first_line(err))
+        logger.warning("The notification has no link to MLflow: %s", first_line(err))
         return None

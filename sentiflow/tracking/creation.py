@@ -148,7 +148,7 @@ def _once(
         try:
             api.post(what, body)
         except PassingError as err:
-            LOGGER.warning("MLflow's answer did not come (%s): looking for what it made", err.args[0])
+            LOGGER.warning("MLflow did not answer (%s): checking whether it was done", err.args[0])
             found = _look(find, _LOOKS)
             if not found and attempt == _ATTEMPTS:
                 raise
@@ -158,9 +158,9 @@ def _once(
         if found:
             break
     else:
-        raise ExternalError("The MLflow server does not find what it made.", IS_IT_RUNNING)
+        raise ExternalError("The MLflow server does not return what it created.", IS_IT_RUNNING)
     for other in found[1:]:
-        LOGGER.warning("the MLflow server carried out a request twice: removing what it made the second time")
+        LOGGER.warning("the MLflow server carried out a request twice: removing the duplicate")
         remove(other)
     return found[0]
 

@@ -183,7 +183,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         versions = need_model(client, name)
         champion = champion_of(client, name)
         if champion is None:
-            raise UsageError(f"{name} has no champion to take back.", "Make one: sentiflow promote")
+            raise UsageError(f"{name} has no champion to roll back.", "Make one: sentiflow promote")
         target = previous_champion(events_in(client.get_registered_model(name).tags, name), champion, versions)
         if target is None:
             raise UsageError(

@@ -86,7 +86,7 @@ def find_run(store: Store, text: str) -> RunRecord:
     if len(found) == 1:
         return store.record(found[0][0])
     if found:
-        raise UsageError(f"{text!r} means {len(found)} runs: {_told(found)}.", "Type more of the id of one.")
+        raise UsageError(f"{text!r} means {len(found)} runs: {_told(found)}.", "Type more characters of the id.")
     if version := _VERSION.fullmatch(text):
         return store.record(_run_of_version(store, version["name"], version["number"]))
     raise UsageError(f"There is no run {text!r}.", _nearest(store.names(), text))

@@ -249,7 +249,7 @@ def _tables(source: Connection, target: Connection) -> dict[str, Table]:
 def _schema(connection: Connection) -> str:
     if not inspect(connection).has_table("alembic_version"):
         raise UsageError(
-            f"{redact(str(connection.engine.url))} is no MLflow store.",
+            f"{redact(str(connection.engine.url))} is not an MLflow store.",
             "Start the server once, so that it makes one.",
         )
     return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())

@@ -47,7 +47,13 @@ def run(job: "subprocess.CompletedProcess[str]", world: World) -> Run:
 
 
 def test_the_store_holds_everything_that_the_design_lists(run: Run, world: World, tmp_path: Path) -> None:
-    check_run(connect(world.settings), run.info.run_id, epochs=int(run.data.tags["epochs_trained"]), test_reviews=25_000, folder=tmp_path)
+    check_run(
+        connect(world.settings),
+        run.info.run_id,
+        epochs=int(run.data.tags["epochs_trained"]),
+        test_reviews=25_000,
+        folder=tmp_path,
+    )
 
 
 def test_the_recipe_is_tuned(run: Run) -> None:
@@ -114,6 +120,6 @@ def test_the_score_table_is_what_the_registered_model_says(
 
 def test_the_epochs_in_the_store_are_those_in_the_log(job: "subprocess.CompletedProcess[str]", run: Run) -> None:
     last = run.data.metrics
-    line = f"epoch {run.data.tags['epochs_trained']}/16: train loss {last['train/loss']:.4f} accuracy {last['train/accuracy']:.2%}"
-    assert line in job.stderr
+    epoch = f"epoch {run.data.tags['epochs_trained']}/16"
+    assert f"{epoch}: train loss {last['train/loss']:.4f} accuracy {last['train/accuracy']:.2%}" in job.stderr
     assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["reviews"] == 25_000

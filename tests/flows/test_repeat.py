@@ -142,7 +142,7 @@ def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(
 def test_a_range_of_seeds_beyond_the_last_is_refused_before_anything_is_trained(
     world: World, prefect_server: None
 ) -> None:
-    with pytest.raises(UsageError, match="There are no 3 seeds from 4294967294 on"):
+    with pytest.raises(UsageError, match="3 seeds from 4294967294 on go beyond the largest seed"):
         repeat(CONFIG, "sample", 2**32 - 2, 3)
     assert not connect(world.settings).search_experiments(filter_string="name = 'sentiflow'")
 

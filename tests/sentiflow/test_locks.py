@@ -65,7 +65,7 @@ def test_who_waits_is_told_once_who_holds_the_lock_and_goes_on_when_that_process
             told = line_with("Waiting up to 100 s", waiter)
             assert f"process {holder.pid} on " in told
             holder.kill()
-            assert "Went on" in line_with(" ", waiter)
+            assert "Continued after" in line_with(" ", waiter)
             line_with("held", waiter)
 
 

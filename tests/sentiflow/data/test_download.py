@@ -334,7 +334,7 @@ def test_a_local_file_without_end_is_given_up(target: Path, monkeypatch: pytest.
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path, target: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UnreachableError, match=r"Cannot read .*pipe: it is no file\."):
+    with pytest.raises(UnreachableError, match=r"Cannot read .*pipe: it is not a file\."):
         fetch(str(tmp_path / "pipe"), target)
 
 

@@ -57,7 +57,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 
 
 def test_a_day_that_no_year_has_is_refused() -> None:
-    with pytest.raises(UsageError, match="--train: .* never comes"):
+    with pytest.raises(UsageError, match="--train: .* never occurs"):
         parse_schedule("0 0 30 2 *", "UTC", "--train")
 
 
