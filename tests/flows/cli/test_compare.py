@@ -13,7 +13,7 @@ from sentiflow.runs.comparison import metric_names
 from sentiflow.runs.record import RunRecord
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.types import NOTE
-from tests.flows.cli.test_commands import modules_of
+from tests.flows.cli.test_commands import run_telling_modules
 from tests.pages import Page, tables
 from tests.world import Trained, World
 
@@ -106,7 +106,7 @@ def test_what_the_first_lacks_is_said_in_the_rows_of_the_others() -> None:
 
 def test_a_run_gets_its_page_and_a_summary_without_anything_slow(trained: Trained, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    loaded = modules_of("compare", trained.result.run_id[:8], "--html", str(page), world=trained.world)
+    _, loaded = run_telling_modules("compare", trained.result.run_id[:8], "--html", str(page), world=trained.world)
     assert page.is_file()
     assert not loaded & {"mlflow", "prefect", "tensorflow", "keras"}
 
