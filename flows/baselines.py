@@ -3,6 +3,7 @@
 from flows.train import Seed
 from sentiflow.baselines.models import Name, choose
 from sentiflow.data.prepare import Prepared
+from sentiflow.data.table import AS_USUAL, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -22,7 +23,11 @@ def _run_name() -> str:
 
 @job(name="baselines", flow_run_name=_run_name)
 def baselines(
-    config: TrainConfig = TUNED, dataset: str = "imdb", seed: Seed = 0, only: list[Name] | None = None
+    config: TrainConfig = TUNED,
+    dataset: str = "imdb",
+    seed: Seed = 0,
+    only: list[Name] | None = None,
+    table: TableOptions = AS_USUAL,
 ) -> BaselinesResult:
     """Measure a recipe's network and baselines on the same reviews, each a child run of one parent.
 
@@ -35,14 +40,15 @@ def baselines(
 
     Args:
         config: The recipe, field by field; for baselines it sets vocabulary, length, validation and size.
-        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
         seed: Of initial weights and of the order of reviews.
         only: Baselines to fit; by default all.
+        table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
     """
     names = choose(only or [])
     preload()
     with training_run(config, dataset, seed, kind=BASELINES) as parent:
-        prepared = prepare(parent, fetch(parent))
+        prepared = prepare(parent, fetch(parent, table))
         network = _network(parent, prepared)
         runs: dict[str, RunContext] = {name: _baseline(parent, name, prepared) for name in names}
         return summarize_baselines(parent, prepared, network, runs)

@@ -9,6 +9,7 @@ from pydantic import Field
 from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.data.prepare import Prepared
+from sentiflow.data.table import AS_USUAL, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -36,6 +37,7 @@ def repeat(
     seed: Seed = 0,
     repeats: Repeats = 5,
     promote: bool = False,
+    table: TableOptions = AS_USUAL,
 ) -> RepeatsResult:
     """Train a recipe with several seeds, each a run below one parent, and register the best by validation.
 
@@ -49,16 +51,17 @@ def repeat(
 
     Args:
         config: The recipe, field by field.
-        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
         seed: The first one, of the first weights and of the order of reviews.
         repeats: How many seeds, counted up from the first.
         promote: Afterwards promote the version if all checks pass.
+        table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
     """
     if promote:
         need_server(load_settings())
     preload()
     with training_run(config, dataset, seed, repeats) as parent:
-        prepared = prepare(parent, fetch(parent))
+        prepared = prepare(parent, fetch(parent, table))
         seeds = [_one(parent, each, repeats, prepared) for each in range(seed, seed + repeats)]
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)

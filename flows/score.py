@@ -25,26 +25,28 @@ def _run_name() -> str:
 def score(
     source: Path,
     output: Path,
-    column: Column = "text",
+    text_column: Column = "text",
+    with_text: bool = False,
     keep: list[str] = [],  # noqa: B006 - Prefect's form shows it, and nothing changes it
     dataset: str | None = None,
     version: Number = None,
     workers: Workers = None,
     restart: bool = False,
 ) -> Scored:
-    """Score every row of an input into a Parquet file.
+    """Score every row of an input into a CSV, JSON Lines or Parquet file.
 
     1. score: read, score and keep in chunks; what cannot be scored goes to a file of rejects
 
     Args:
         source: A .csv, .jsonl or .parquet table, or a folder of .txt files.
-        output: The Parquet file to write; rejects go to a file beside it.
-        column: The table's column of texts.
+        output: The file to write, .csv, .jsonl or .parquet; rejects go to a file beside it.
+        text_column: The table's column of texts.
+        with_text: Copy the texts to the output.
         keep: Columns of the table to copy to the output.
         dataset: Whose model: imdb, sample, or your table's name; the only one if there is one.
         version: A version; without it the champion, else the newest.
         workers: Processes that score; by default one a core.
         restart: Start over instead of resuming a killed run.
     """
-    request = Request(source, output, column, tuple(keep), dataset, version, workers, restart)
+    request = Request(source, output, text_column, with_text, tuple(keep), dataset, version, workers, restart)
     return score_input(request)

@@ -11,6 +11,7 @@ from pydantic import Field
 from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.data.prepare import Prepared
+from sentiflow.data.table import AS_USUAL, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
@@ -52,6 +53,7 @@ def sweep(
     name: Name = "",
     restart: bool = False,
     promote: bool = False,
+    table: TableOptions = AS_USUAL,
 ) -> SweepResult:
     """Try other values of a recipe's fields, train the best by validation with several seeds, and register it.
 
@@ -67,7 +69,7 @@ def sweep(
 
     Args:
         config: The recipe to change, field by field.
-        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
         seed: Of the search, and of each trial's training.
         trials: How many to finish.
         workers: How many run in parallel; by default one per core, or as many as Dask has.
@@ -76,6 +78,7 @@ def sweep(
         name: Distinguishes sweeps of the same recipe, space, dataset and seed.
         restart: Start over instead of resuming a killed sweep.
         promote: Afterwards promote the version, if it passes the gate.
+        table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
     """
     settings = load_settings()
     check_seeds(0, repeats)
@@ -90,7 +93,7 @@ def sweep(
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})
-        prepared = prepare(run, fetch(run))
+        prepared = prepare(run, fetch(run, table))
         study = begin(run, prepared, searched, name, restart)
         _try_all(runner, study, trials, run, prepared)
         best_config = _best(study)

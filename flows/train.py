@@ -8,6 +8,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.promote import after_training
+from sentiflow.data.table import AS_USUAL, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -29,7 +30,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 @job(name="train", flow_run_name=planned_name)
 def train(
-    config: TrainConfig = TUNED, dataset: str = "imdb", seed: Seed = 0, promote: bool = False, force: bool = False
+    config: TrainConfig = TUNED,
+    dataset: str = "imdb",
+    seed: Seed = 0,
+    promote: bool = False,
+    force: bool = False,
+    table: TableOptions = AS_USUAL,
 ) -> TrainingResult:
     """Train a recipe on a dataset and register the model.
 
@@ -46,19 +52,20 @@ def train(
 
     Args:
         config: The recipe, field by field.
-        dataset: imdb, sample, or the path of a .csv or .parquet table.
+        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
         seed: Of the first weights and of the order of reviews.
         promote: Afterwards promote the version if all checks pass.
         force: Train even if an equal version is registered.
+        table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
     """
     settings = load_settings()
     if promote:
         need_server(settings)  # reported before the training, not after
-    if not force and (equal := trained_already(config, dataset, seed, settings)) is not None:
+    if not force and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
         return cast("TrainingResult", _skip(equal, settings, promote=promote))  # Prefect ends the run in it
     preload()
     with training_run(config, dataset, seed) as run:
-        source = fetch(run)
+        source = fetch(run, table)
         prepared = prepare(run, source)
         trained = train_network(run, prepared)
         measured = evaluate(run, prepared, trained)

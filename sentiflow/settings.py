@@ -195,7 +195,7 @@ class Settings(BaseSettings):
         default=None, description="What scheduled scoring reads: a table or folder."
     )
     schedule_output: Path | None = Field(
-        default=None, description="The Parquet file that scheduled scoring writes."
+        default=None, description="The .csv, .jsonl or .parquet file that scheduled scoring writes."
     )
     prefect_port: int = Field(
         default=4200,

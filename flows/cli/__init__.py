@@ -19,7 +19,8 @@ _QUIET = {
 def main() -> None:
     """Run a command and end the process.
 
-    Exit codes: 0; 2 wrong use; 3 an external failure; 4 refused; 1 a bug; 128 and the number of the signal.
+    Exit codes: 0; 2 wrong use; 3 an external failure; 4 refused; 5 scored, but rows were
+    rejected; 1 a bug; 128 and the number of the signal.
     """
     # The interpreter's own start is all computing, so its CPU time is about the time since it began.
     began = time.time() - time.process_time()

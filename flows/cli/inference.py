@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from flows.cli import console
-from flows.cli.options import DebugOption, VersionOption, WhoseOption, examples
+from flows.cli.options import DebugOption, TextColumnOption, VersionOption, WhoseOption, examples
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sentiflow.tracking.types import Version
 
 _SHOWN = 60
+ROWS_REJECTED = 5  # exit code
 
 app = typer.Typer()
 
@@ -154,8 +155,8 @@ def _shown(word: "Word") -> str:
 
 @app.command(
     epilog=examples(
-        "sentiflow score reviews.csv -o scores.parquet",
-        "sentiflow score reviews.jsonl -o scores.parquet --column body --keep id",
+        "sentiflow score reviews.csv -o scores.csv --with-text",
+        "sentiflow score reviews.jsonl -o scores.parquet --text-column body --keep id",
         "sentiflow score folder-of-txt -o scores.parquet --model-version 3",
     )
 )
@@ -164,8 +165,11 @@ def score(
         Path,
         typer.Argument(metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file to write.")],
-    column: Annotated[str, typer.Option("--column", "-c", help="The table's column of texts.")] = "text",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet.")
+    ],
+    text_column: TextColumnOption = "text",
+    with_text: Annotated[bool, typer.Option("--with-text", help="Copy the texts to the output.")] = False,
     keep: Annotated[
         list[str] | None, typer.Option("--keep", "-k", metavar="COLUMN", help="A column to copy to the output.")
     ] = None,
@@ -179,14 +183,15 @@ def score(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Score a table or a folder of texts; what cannot be scored goes to a file of rejects."""
+    """Score a table or a folder of texts; what cannot be scored goes to a file of rejects (exit code 5)."""
     console.set_up(debug=debug)
     from sentiflow.batch.job import Request, score_input
     from sentiflow.settings import load_settings
 
     request = Request(
-        source.expanduser(), output.expanduser(), column, tuple(keep or ()), dataset, version, workers, restart
-    )
+        source.expanduser(), output.expanduser(), text_column, with_text, tuple(keep or ()),
+        dataset, version, workers, restart,
+    )  # fmt: skip
     try:
         scored = score_input(request, load_settings(), progress_bar, _say)
     except (KeyboardInterrupt, SystemExit):
@@ -195,6 +200,8 @@ def score(
     stdout = Console()
     for line in _counts(scored):
         stdout.print(line, soft_wrap=True)
+    if scored.totals.rejects:
+        raise typer.Exit(ROWS_REJECTED)
 
 
 def _say(line: str) -> None:
@@ -202,6 +209,8 @@ def _say(line: str) -> None:
 
 
 def _counts(scored: "Scored") -> list[str]:
+    from sentiflow.data.rows import count_reasons
+
     totals, version = scored.totals, scored.version
     rejected = totals.rows - totals.scored
     earlier = totals.rows - scored.rows
@@ -213,8 +222,8 @@ def _counts(scored: "Scored") -> list[str]:
         f"Scores:  {escape(str(scored.output))}",
     ]
     if totals.rejects:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.reasons.items())
-        lines.append(f"Rejects: {escape(str(totals.rejects))} ({escape(reasons)})")
+        reasons = escape(count_reasons(totals.reasons))
+        lines.append(f"Rejects: {escape(str(totals.rejects))} ({reasons})")
     return lines
 
 

@@ -76,7 +76,7 @@ def schedule(
         Path | None, typer.Option("--input", metavar="INPUT", help="What to score: a table or a folder.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file that scoring writes.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file that scoring writes.")
     ] = None,
     pool: Annotated[
         str | None,
@@ -311,7 +311,7 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
     kinds = {each.get("type") for each in [schema, *schema.get("anyOf", [])]} - {None}
     if schema.get("format") == "path":
         return str(Path(text).expanduser().absolute())
-    if kinds <= {"string", "null"}:
+    if kinds and kinds <= {"string", "null"}:
         return text
     try:
         return json.loads(text.lower() if kinds == {"boolean"} else text)

@@ -12,11 +12,16 @@ from flows.cli import console
 from flows.cli.options import (
     DatasetOption,
     DebugOption,
+    LabelColumnOption,
+    LabelsOption,
+    MaxRejectsOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
     SetOption,
+    TextColumnOption,
     examples,
+    table_options,
 )
 from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion
 from flows.cli.train import report_registered, start_up
@@ -57,6 +62,10 @@ def sweep(
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "label",
+    labels: LabelsOption = "",
+    max_rejects: MaxRejectsOption = "1%",
     space: Annotated[
         Path | None, typer.Option("--space", metavar="FILE", help="A TOML file of fields and their ranges.")
     ] = None,
@@ -85,6 +94,7 @@ def sweep(
         console.filter_native_lines()
     if len(name) > _NAME_LENGTH:
         raise UsageError(f"--name is longer than {_NAME_LENGTH} characters.", "Give a shorter one.")
+    table = table_options(text_column, label_column, labels, max_rejects)
     config = load_recipe(recipe, changes or ())
     searched = load_space(space, config)
     settings = load_settings()
@@ -93,7 +103,7 @@ def sweep(
 
         check_dask(settings)
     what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
-    wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings)
+    wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings, table)
     from flows.sweep import sweep
 
     wait_for_server()
@@ -111,6 +121,7 @@ def sweep(
                 name=name,
                 restart=restart,
                 promote=promote,
+                table=table,
             )
     except BaseException:
         if process.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
@@ -197,6 +208,10 @@ def baselines(
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "label",
+    labels: LabelsOption = "",
+    max_rejects: MaxRejectsOption = "1%",
     seed: SeedOption = 0,
     only: Annotated[
         list[str] | None,
@@ -213,15 +228,16 @@ def baselines(
     if not debug:
         console.filter_native_lines()
     names = choose(only or ())
+    table = table_options(text_column, label_column, labels, max_rejects)
     config = load_recipe(recipe, changes or ())
     models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"
     message = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
-    wait_for_server = start_up(message, dataset, load_settings())
+    wait_for_server = start_up(message, dataset, load_settings(), table)
     from flows.baselines import baselines
 
     process.preload()
     wait_for_server()
-    _show_baselines(baselines(config, dataset, seed, list(names)))
+    _show_baselines(baselines(config, dataset, seed, list(names), table))
 
 
 # How soon a column is left out of a narrow terminal, in the order of the table's headings.

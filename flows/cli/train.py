@@ -12,11 +12,16 @@ from flows.cli import console
 from flows.cli.options import (
     DatasetOption,
     DebugOption,
+    LabelColumnOption,
+    LabelsOption,
+    MaxRejectsOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
     SetOption,
+    TextColumnOption,
     examples,
+    table_options,
 )
 from flows.cli.tables import program, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
@@ -26,6 +31,7 @@ from sentiflow.output import redact
 
 if TYPE_CHECKING:
     from sentiflow.data.reviews import DatasetFacts
+    from sentiflow.data.table import TableOptions
     from sentiflow.recipes import TrainConfig
     from sentiflow.settings import Settings
     from sentiflow.tracking.results import RepeatsResult, TrainingResult
@@ -39,13 +45,17 @@ app = typer.Typer()
         "sentiflow train",
         "sentiflow train --dataset sample --set epochs=2 --seed 7",
         "sentiflow train --recipe tutorial --repeats 5 --promote",
-        "sentiflow train --recipe my-recipe.toml --dataset reviews.csv",
+        "sentiflow train --dataset reviews.csv --label-column rating --labels good=1,bad=0",
     )
 )
 def train(
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "label",
+    labels: LabelsOption = "",
+    max_rejects: MaxRejectsOption = "1%",
     seed: SeedOption = 0,
     repeats: Annotated[
         int,
@@ -67,16 +77,17 @@ def train(
     if not debug:
         console.filter_native_lines()
     check_seeds(seed, repeats)
+    table = table_options(text_column, label_column, labels, max_rejects)
     config, settings = load_recipe(recipe, changes or ()), load_settings()
     may_skip = repeats == 1 and not force
-    if may_skip and (equal := trained_already(config, dataset, seed, settings)) is not None:
+    if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
         _skip(equal, settings, promote=promote)
         return
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
-    wait_for_server = start_up(message, dataset, settings)
+    wait_for_server = start_up(message, dataset, settings, table)
     try:
-        result = _train(config, dataset, seed, repeats, wait_for_server, promote=promote)
+        result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
     except UnreachableError as err:
         if not fallback_sample or dataset == "sample":
             raise
@@ -87,10 +98,10 @@ def train(
             soft_wrap=True,
         )
         dataset = "sample"
-        if may_skip and (equal := trained_already(config, dataset, seed, settings)) is not None:
+        if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
             _skip(equal, settings, promote=promote)
             return
-        result = _train(config, dataset, seed, repeats, wait_for_server, promote=promote)
+        result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
     _show(result, dataset, settings)
 
 
@@ -109,7 +120,7 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
         promote_version(equal.number, dataset=dataset)
 
 
-def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], None]:
+def start_up(message: str, dataset: str, settings: "Settings", table: "TableOptions") -> Callable[[], None]:
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
     Each import here costs a second or more: what is known to fail is reported before the next one.
@@ -118,19 +129,20 @@ def start_up(message: str, dataset: str, settings: "Settings") -> Callable[[], N
         message: what will be done, as markup.
         dataset: as the user named it.
         settings: of the store and of Prefect.
+        table: how a table is read.
 
     Returns:
         A function that waits until Prefect's server answers.
 
     Raises:
-        UsageError: no such table, or a mirror without its hash.
+        UsageError: no such dataset, a table that cannot be trained on, or a mirror without its hash.
         ExternalError: another training of this model is running, or the store does not answer.
         OSError: the data folder cannot be written.
     """
     from sentiflow.data.prepare import check_data
     from sentiflow.locks import check_free
 
-    check_data(dataset, settings)
+    check_data(dataset, settings, table, progress_bar)
     check_free(model_name(dataset), settings)
     CONSOLE.print(message, soft_wrap=True)
     CONSOLE.print(f"Store: {escape(redact(settings.tracking_uri))}", soft_wrap=True)
@@ -166,6 +178,7 @@ def _train(
     dataset: str,
     seed: int,
     repeats: int,
+    table: "TableOptions",
     wait_for_server: Callable[[], None],
     *,
     promote: bool,
@@ -178,8 +191,9 @@ def _train(
     wait_for_server()
     with report_registered():
         if repeats == 1:
-            return train(config, dataset, seed, promote, force=True)  # whether it is due was checked before
-        return repeat(config, dataset, seed, repeats, promote)
+            # Whether it is due was checked before.
+            return train(config, dataset, seed, promote, force=True, table=table)
+        return repeat(config, dataset, seed, repeats, promote, table)
 
 
 def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings") -> None:
@@ -266,28 +280,47 @@ def _next(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Set
     return [*lines, f"On the real reviews: {me} train --dataset imdb"] if dataset == "sample" else lines
 
 
-@app.command(epilog=examples("sentiflow data", "sentiflow data --dataset reviews.csv --set sequence_length=200"))
+@app.command(
+    epilog=examples(
+        "sentiflow data",
+        "sentiflow data --dataset reviews.csv --text-column review --label-column rating --labels good=1,bad=0",
+    )
+)
 def data(
     dataset: DatasetOption = "imdb",
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "label",
+    labels: LabelsOption = "",
+    max_rejects: MaxRejectsOption = "1%",
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show a dataset: counts, lengths, balance, and the first review as ids and words."""
+    """Check a dataset without training: what is wrong with it, counts, lengths, balance, the first review."""
     console.set_up(debug=debug)
     from sentiflow.data.prepare import inspect_dataset
     from sentiflow.recipes import load_recipe
+    from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
 
     config = load_recipe(recipe, changes or ())
-    prepared, facts = inspect_dataset(dataset, config, load_settings(), progress_bar)
+    table = table_options(text_column, label_column, labels, max_rejects)
+    prepared, facts = inspect_dataset(dataset, config, load_settings(), progress_bar, table)
     stdout = Console()
     stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
-    stdout.print(f"{prepared.table}\n", soft_wrap=True)
+    stdout.print(f"{prepared.table}", soft_wrap=True)
+    if prepared.rejected:
+        stdout.print(f"[yellow]{escape(str(prepared.rejected))}[/]", soft_wrap=True)
+    stdout.print()
     stdout.print(_splits(facts, config))
-    stdout.print(f"\n{facts.words:,} words in the whole vocabulary, of which recipe {config.recipe} keeps the ids")
-    stdout.print(f"below {config.vocabulary_size:,}; rarer words become 2, shown as ?.")
-    stdout.print(f"{facts.in_both:,} test reviews stand word for word in the training split, too.\n")
+    kept = min(facts.words, config.vocabulary_size - FIRST_WORD)
+    words = f"All {kept:,} words are kept."
+    if kept < facts.words:
+        words = f"Of {facts.words:,} words the {kept:,} commonest are kept; others become the id 2, shown as ?."
+    stdout.print(f"\n{words}", soft_wrap=True)
+    stdout.print(
+        f"{facts.in_both:,} test reviews are also in the training split, word for word.\n", soft_wrap=True
+    )
     label = "positive" if facts.first_label else "negative"
     stdout.print(
         f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids"
@@ -308,7 +341,6 @@ def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
     rows = {
         "reviews": [f"{split.reviews:,}" for split in facts.splits],
         "positive": [f"{split.positive:.2%}" for split in facts.splits],
-        "shape before padding": [f"({split.reviews},)" for split in facts.splits],
         f"shape padded to {config.sequence_length}": [str(split.shape) for split in facts.splits],
         f"longer than {config.sequence_length}, cut": [f"{split.truncated:.2%}" for split in facts.splits],
         "words out of vocabulary": [f"{split.unknown:.2%}" for split in facts.splits],

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sentiflow.batch.inputs import check_output, open_source
-from sentiflow.batch.output import Job, Parts, Totals, output_lock, output_schema
+from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock, output_schema
 from sentiflow.batch.pipeline import Model, Pool, Sample, score_chunks
-from sentiflow.batch.source import Source
+from sentiflow.data.inputs import open_input
+from sentiflow.data.rows import Input
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
@@ -40,7 +40,8 @@ def _log(sample: Sample, version: Version, settings: Settings, log: TextLog, say
 _WORDS = {
     "source": "input",
     "identity": "content of the input",
-    "column": "--column",
+    "text_column": "--text-column",
+    "with_text": "--with-text",
     "keep": "--keep",
     "model": "model",
     "version": "version",
@@ -55,8 +56,9 @@ class Request:
 
     Attributes:
         source: a table, or a folder of text files.
-        output: the Parquet file to write.
-        column: the table's texts.
+        output: the file to write; its ending is the format, .csv, .jsonl or .parquet.
+        text_column: of the table.
+        with_text: copy the texts.
         keep: columns to copy.
         dataset: whose model; by default imdb's, or the only one that there is.
         version: its number; by default the champion, else the newest.
@@ -66,7 +68,8 @@ class Request:
 
     source: Path
     output: Path
-    column: str = "text"
+    text_column: str = "text"
+    with_text: bool = False
     keep: tuple[str, ...] = ()
     dataset: str | None = None
     version: int | None = None
@@ -79,7 +82,7 @@ class Scored:
     """What came of it.
 
     Attributes:
-        output: the Parquet file.
+        output: the file that was written.
         version: what scored.
         totals: rows, scored, rejected and why.
         rows: finished this time; the others an earlier run had finished.
@@ -114,9 +117,11 @@ def score_input(
         OSError: the disk is full, or a place cannot be written to.
     """
     began = time.monotonic()
-    source = open_source(request.source, request.column, request.keep)
     output = request.output.resolve()  # a link stays one, and what it leads to is written
-    check_output(request.source, output)
+    source = open_input(request.source)
+    source.select(request.text_column, request.keep)
+    schema = output_schema(source, request.with_text)
+    check_output(output, request.source)
     with output_lock(output):
         parts = Parts(output)
         left = None if request.restart else parts.left()
@@ -129,17 +134,19 @@ def score_input(
         with progress("Scoring", source.total) as advance:
             pool = _pool(settings, scorer, request.workers)
             try:
-                rows = score_chunks(source, model, parts, request.workers, advance, sample, pool)
+                rows = score_chunks(
+                    source, model, parts, request.workers, advance, sample, pool, request.with_text
+                )
             finally:
                 if log is not None and sample is not None:
                     _log(sample, version, settings, log, say)
         _check_read(source, job, parts)
-        totals = parts.finish(output_schema(source))
+        totals = parts.finish(schema)
     return Scored(output, version, totals, rows, time.monotonic() - began)
 
 
 def _choose(
-    request: Request, settings: Settings, source: Source, left: Job | None, say: Say
+    request: Request, settings: Settings, source: Input, left: Job | None, say: Say
 ) -> tuple[Version, TextScorer]:
     """The version asked for, else the one that an unfinished run of this job began with, else the usual one."""
     name = None if request.dataset is None else model_name(request.dataset)
@@ -179,10 +186,17 @@ def _begun(settings: Settings, left: Job) -> tuple[Version, TextScorer] | None:
         ) from err
 
 
-def _job(request: Request, source: Source, version: Version, scorer: TextScorer) -> Job:
-    keep = list(dict.fromkeys(request.keep))
-    where = str(request.source.absolute())
-    return Job(where, source.identity(), request.column, keep, version.name, version.number, _digest(scorer))
+def _job(request: Request, source: Input, version: Version, scorer: TextScorer) -> Job:
+    return Job(
+        str(request.source.absolute()),
+        source.identity(),
+        request.text_column,
+        request.with_text,
+        source.schema.names,
+        version.name,
+        version.number,
+        _digest(scorer),
+    )
 
 
 def _digest(scorer: TextScorer) -> str:
@@ -208,7 +222,7 @@ def _resume(parts: Parts, job: Job, left: Job | None, say: Say) -> None:
     parts.begin(job)
 
 
-def _check_read(source: Source, job: Job, parts: Parts) -> None:
+def _check_read(source: Input, job: Job, parts: Parts) -> None:
     """Check that there were rows, and that they are still the input's."""
     if not parts.rows:
         parts.remove()

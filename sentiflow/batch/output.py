@@ -1,13 +1,15 @@
-"""The output of scoring: a Parquet file, written in parts that a later run continues."""
+"""The output of scoring: CSV, JSON Lines or Parquet, written in parts that a later run continues."""
 
+import csv
+import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +17,9 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sentiflow.batch.source import Chunk, Reject, Source, numbers, strings
-from sentiflow.errors import ExternalError
+from sentiflow.data.inputs import to_values
+from sentiflow.data.rows import Chunk, Input, Reject, kind_of, numbers, rejects_of, strings
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
@@ -40,9 +43,8 @@ def output_lock(output: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)  # while held: who waits for this file finds it gone, and opens the next
 
 
-_OWN = ".parquet"
-
 _ROW = pa.field("row", pa.int64())
+_TEXT = pa.field("text", pa.string())
 _SCORED = [
     pa.field("label", pa.string()),
     pa.field("score", pa.float64()),
@@ -51,26 +53,22 @@ _SCORED = [
 ]
 
 
-def rejects_of(output: Path) -> Path:
-    """The file of an output's rejects.
+def output_schema(source: Input, with_text: bool) -> pa.Schema:
+    """The output's columns: row, for a folder the file, label, score, model, version, the text, and those kept.
 
-    Example:
-        >>> rejects_of(Path("scores.parquet")).name, rejects_of(Path("scores")).name
-        ('scores.rejects.jsonl', 'scores-rejects.jsonl')
+    Raises:
+        UsageError: a kept column is named like one of the output's own.
     """
-    usual = output.name.endswith(_OWN)
-    return output.with_name(output.name.removesuffix(_OWN) + (".rejects.jsonl" if usual else "-rejects.jsonl"))
-
-
-def output_schema(source: Source) -> pa.Schema:
-    """The output's columns: row, for a folder the file, label, score, model, version, and those kept."""
     files, kept = (list(source.schema), []) if source.many else ([], list(source.schema))
-    return pa.schema([_ROW, *files, *_SCORED, *kept])
-
-
-def own_names(source: Source) -> list[str]:
-    """The output's columns that are not kept ones."""
-    return [field.name for field in [_ROW, *(source.schema if source.many else []), *_SCORED]]
+    own = [_ROW, *files, *_SCORED, *([_TEXT] if with_text else [])]
+    names = [field.name for field in own]
+    for field in kept:
+        if field.name in names:
+            raise UsageError(
+                f"The output has a column {field.name} of its own, so {field.name} of the input cannot be kept.",
+                f"Rename it in the input; the output's own are: {', '.join(names)}.",
+            )
+    return pa.schema([*own, *kept])
 
 
 def to_table(chunk: Chunk, scores: NDArray[np.float64], model: str, version: int, schema: pa.Schema) -> pa.Table:
@@ -83,11 +81,74 @@ def to_table(chunk: Chunk, scores: NDArray[np.float64], model: str, version: int
         "model": strings([model] * n),
         "version": numbers(np.full(n, version, np.int32)),
     }
+    if "text" in set(schema.names) - set(chunk.columns.schema.names):
+        own["text"] = strings(chunk.texts)
     columns = [own[name] if name in own else chunk.columns[name] for name in schema.names]
     return pa.table(columns, schema=schema)
 
 
-FORMAT = 1  # of parts; raise it when chunks are cut or rows judged in another way
+Write = Callable[[pa.Table], None]
+
+
+@contextmanager
+def _parquet(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
+    with pq.ParquetWriter(file, schema, compression="zstd") as out:
+        yield lambda table: out.write_table(table.unify_dictionaries())
+
+
+@contextmanager
+def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
+    """A header and a line a row; a missing value is an empty field, a list or an object is JSON."""
+    stream = io.TextIOWrapper(file, "utf-8", newline="")
+    out = csv.writer(stream, lineterminator="\n")
+    out.writerow(schema.names)
+    yield lambda table: out.writerows(
+        zip(*(map(_cell, to_values(column)) for column in table.columns), strict=True)
+    )
+    stream.detach()
+
+
+def _cell(value: Any) -> Any:
+    return _as_json(value) if isinstance(value, (list, dict)) else value
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@contextmanager
+def _json_lines(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
+    """An object a row."""
+
+    def write(table: pa.Table) -> None:
+        for values in zip(*map(to_values, table.columns), strict=True):
+            file.write(f"{_as_json(dict(zip(schema.names, values, strict=True)))}\n".encode())
+
+    yield write
+
+
+_WRITERS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
+_HINT = f"-o names the file to write; it ends in {', '.join(_WRITERS)}, and rejects go to a file beside it."
+
+
+def check_output(output: Path, source: Path | None = None) -> None:
+    """Check that an output can be put there at all, and would not replace its input.
+
+    Raises:
+        UsageError: it is a folder, has an ending that names no format, or is the input.
+    """
+    if output.suffix.lower() not in _WRITERS:
+        raise UsageError(f"{output}: no format that can be written.", _HINT)
+    for written in (output, rejects_of(output)):
+        if written.is_dir():
+            raise UsageError(f"{written} is a folder.", _HINT)
+        if written.exists() and not written.is_file():
+            raise UsageError(f"{written} is a device or a pipe.", _HINT)
+        if source is not None and written.exists() and written.samefile(source):
+            raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
+
+
+FORMAT = 2  # of parts; raise it when chunks are cut or rows judged in another way
 
 _JOB = "job.json"
 _ROWS, _REJECTS = b"rows", b"rejects"
@@ -101,7 +162,8 @@ class Job:
     Attributes:
         source: the input's absolute path.
         identity: identifies the input.
-        column: of the texts.
+        text_column: of the texts.
+        with_text: whether these are copied, too.
         keep: columns that go along.
         model: registered name.
         version: its number.
@@ -111,7 +173,8 @@ class Job:
 
     source: str
     identity: dict[str, str | int]
-    column: str
+    text_column: str
+    with_text: bool
     keep: list[str]
     model: str
     version: int
@@ -201,10 +264,10 @@ class Parts:
         with (
             create_private(lines) as stream,
             create_private(table) as file,
-            pq.ParquetWriter(file, schema, compression="zstd") as out,
+            _WRITERS[self.output.suffix.lower()](file, schema) as write,
         ):
             for group in _grouped(self._read(stream, reasons)):
-                out.write_table(group.unify_dictionaries())
+                write(group)
                 scored += len(group)
         rejects = rejects_of(self.output)
         if reasons:
@@ -228,7 +291,7 @@ class Parts:
                 ) from err
             lines = table.schema.metadata[_REJECTS]
             rejects.write(lines)
-            reasons.update(json.loads(line)["reason"].partition(":")[0] for line in lines.splitlines())
+            reasons.update(kind_of(json.loads(line)["reason"]) for line in lines.splitlines())
             yield table.replace_schema_metadata(None)
 
     def _part(self, number: int) -> Path:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 import sentiflow
 from sentiflow.batch.output import Parts, output_schema, to_table
-from sentiflow.batch.source import Chunk, Source
 from sentiflow.batch.words import BulkScorer
+from sentiflow.data.rows import Chunk, Input
 from sentiflow.errors import ExternalError
 from sentiflow.progress import Advance
 from sentiflow.scoring import TextScorer
@@ -214,13 +214,14 @@ def cores() -> int:
 
 
 def score_chunks(
-    source: Source,
+    source: Input,
     model: Model,
     parts: Parts,
     workers: int | None,
     advance: Advance,
     sample: Sample | None = None,
     pool: Pool | None = None,
+    with_text: bool = False,
 ) -> int:
     """Score every chunk that is not finished yet, and keep it.
 
@@ -232,6 +233,7 @@ def score_chunks(
         advance: called with the units of the input that are done.
         sample: gets each chunk and its scores.
         pool: scores in place of such processes.
+        with_text: keep the texts beside their scores.
 
     Returns:
         The rows that were finished this time.
@@ -239,7 +241,7 @@ def score_chunks(
     Raises:
         ExternalError: a scoring process ended, or the input is damaged.
     """
-    schema, rows = output_schema(source), 0
+    schema, rows = output_schema(source, with_text), 0
     if pool is None:
         workers = workers or (cores() if source.size >= _WORTH_WORKERS else 1)
         pool = Workers(model.scorer, workers) if workers > 1 else None
@@ -253,7 +255,7 @@ def score_chunks(
     return rows
 
 
-def _unfinished(source: Source, parts: Parts, advance: Advance) -> Iterator[Chunk]:
+def _unfinished(source: Input, parts: Parts, advance: Advance) -> Iterator[Chunk]:
     for chunk in source.chunks():
         if parts.rows.get(chunk.number) == len(chunk):
             advance(chunk.units)

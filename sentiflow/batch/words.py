@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sentiflow.batch.source import binary
+from sentiflow.data.rows import binary
 from sentiflow.scoring import START, TextScorer
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD, limit
 

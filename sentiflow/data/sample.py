@@ -9,9 +9,6 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-import pandas as pd
-
-COLUMNS = ("text", "label", "split")
 N_TRAIN, N_TEST, SEED = 4800, 1000, 1895
 MIN_WORDS, MAX_WORDS = 8, 60
 
@@ -202,11 +199,3 @@ def sample_rows(n_train: int = N_TRAIN, n_test: int = N_TEST, seed: int = SEED) 
             seen.add(text)
             rows.append((text, label, split))
     return rows
-
-
-def generate_sample(n_train: int = N_TRAIN, n_test: int = N_TEST, seed: int = SEED) -> pd.DataFrame:
-    """Return the sample as a frame with columns text (str), label (1 = positive) and split (train/test).
-
-    The contract is that of `sample_rows`.
-    """
-    return pd.DataFrame(sample_rows(n_train, n_test, seed), columns=list(COLUMNS))

@@ -1,19 +1,27 @@
 """Tables of the user, and the checks that every dataset passes."""
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
-import pandera.pandas as pa
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
+from sentiflow.data.inputs import open_input, to_values
 from sentiflow.data.reviews import SPLITS, Reviews
-from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.scoring import START, Vocabulary, tokenize
-from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.data.rows import NO_TEXT, NOT_UTF8, Chunk, Input, Reject, beginning, kind_of, match
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.progress import Progress, no_progress
+from sentiflow.scoring import START, Vocabulary
+from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pandera.pandas as pa
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
     Raises:
         ExternalError: the first rule that does not hold, with what was expected and what came.
     """
+    import pandera.pandas as pa  # half a second that a table found again need not wait for
+
     _check_counts(name, reviews)
     schema = _schema(FIRST_WORD + len(vocabulary) - 1)
     try:
@@ -48,12 +58,14 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
         ) from err
 
 
-def _schema(last_id: int) -> pa.DataFrameSchema:
+def _schema(last_id: int) -> "pa.DataFrameSchema":
+    import pandera.pandas as pa
+
     return pa.DataFrameSchema(
         {
             "split": pa.Column(str, pa.Check.isin(SPLITS, error=f"splits are {', '.join(SPLITS)}")),
             "label": pa.Column("int8", pa.Check.isin([0, 1], error="labels are 0 and 1")),
-            "n_tokens": pa.Column("int32", pa.Check.ge(2, error="every review holds a word")),
+            "n_tokens": pa.Column("int32", pa.Check.ge(2, error="every training review holds a word")),
             "first_id": pa.Column("int32", pa.Check.eq(START, error="a review begins with the start marker")),
             "lowest_id": pa.Column("int32", pa.Check.ge(FIRST_WORD, error=f"ids begin at {FIRST_WORD}")),
             "highest_id": pa.Column("int32", pa.Check.le(last_id, error=f"ids end at {last_id}")),
@@ -61,13 +73,16 @@ def _schema(last_id: int) -> pa.DataFrameSchema:
     )
 
 
-def _facts(reviews: Reviews) -> pd.DataFrame:
+def _facts(reviews: Reviews) -> "pd.DataFrame":
+    import pandas as pd
+
     words = [ids[1:] if len(ids) > 1 else np.array([FIRST_WORD], np.int32) for ids in reviews.tokens]
     return pd.DataFrame(
         {
             "split": reviews.split.astype(object),
             "label": reviews.label,
-            "n_tokens": reviews.n_tokens,
+            # A review of other splits may hold no word that the training split holds.
+            "n_tokens": np.where(reviews.split == "train", reviews.n_tokens, 2).astype(np.int32),
             "first_id": np.array([ids[0] if len(ids) else 0 for ids in reviews.tokens], np.int32),
             "lowest_id": np.array([ids.min() for ids in words], np.int32),
             "highest_id": np.array([ids.max() for ids in words], np.int32),
@@ -93,187 +108,266 @@ def _check_counts(name: str, reviews: Reviews) -> None:
             )
 
 
-LABELS = {"0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1}
+Label = Literal[0, 1]
+
+LABELS: dict[str, Label] = {
+    "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
+}  # fmt: skip
 TEST_SHARE = 0.2  # of a table without a split
 SHUFFLE_SEED = 113  # any fixed number; the same as for imdb
 
 _FEWEST = 3  # a fifth of them rounds to one
-_SHOWN = 3  # examples in a message
+_SHOWN = 3  # rejected rows of a kind in a message
+_WORD = re.compile(f"[^ {re.escape(FILTERED)}]")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read and check a table; returns ``text`` (str), ``label`` (0 or 1), ``split``, ``row`` (0 is the first).
+class TableOptions(BaseModel):
+    """How a table of one's own is read for training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text_column: str = Field(default="text", min_length=1, description="The column of texts.")
+    label_column: str = Field(default="label", min_length=1, description="The column of labels.")
+    labels: dict[str, Label] = Field(
+        default={},
+        description="What each label means, 0 (negative) or 1 (positive); empty for "
+        f"{', '.join(LABELS)}. Case does not matter.",
+    )
+    max_rejects: str = Field(
+        default="1%",
+        pattern=r"^\d+(\.\d+)?%$|^\d+$",
+        description="Rows that may be rejected, a number or a percentage; with more of them nothing is trained.",
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _mean_both(cls, labels: dict[str, Label]) -> dict[str, Label]:
+        if labels and set(labels.values()) != {0, 1}:
+            raise ValueError("labels must give 0 and 1 a meaning each, such as good=1,bad=0")
+        return {_plain(name): value for name, value in labels.items()}
+
+    def allowed(self, rows: int) -> int:
+        """How many of so many rows may be rejected.
+
+        Example:
+            >>> TableOptions(max_rejects="1%").allowed(250), TableOptions(max_rejects="7").allowed(250)
+            (2, 7)
+        """
+        share, percent, _ = self.max_rejects.partition("%")
+        return int(float(share) * rows / 100) if percent else int(share)
+
+
+AS_USUAL = TableOptions()
+
+
+class Labelled(NamedTuple):
+    """A row to train on; ``split`` is one of ``SPLITS``, or empty until one is drawn."""
+
+    row: int
+    text: str
+    label: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sound table.
+
+    Attributes:
+        rows: to train on, each with its split.
+        rejects: the other rows, in the order of the table.
+    """
+
+    rows: list[Labelled]
+    rejects: list[Reject]
+
+
+class TableError(UsageError):
+    """A table that cannot be trained on.
+
+    Attributes:
+        rejects: the rows that were rejected, in the order of the table.
+    """
+
+    rejects: Sequence[Reject] = ()
+
+
+def read_table(path: Path, options: TableOptions, progress: Progress = no_progress) -> Table:
+    """Read a table, and look for everything that is wrong with it.
 
     Raises:
-        UsageError: not a readable table, or one that cannot be trained on; the message says what is wrong.
+        UsageError: there is no such table, or nothing of it can be read.
+        TableError: it cannot be trained on; the message lists all problems, with the first rows that have them.
+        ExternalError: it is damaged further down.
+        OSError: it cannot be read.
     """
-    frame = _read(path)
-    frame.columns = pd.Index([str(column).strip().lower() for column in frame.columns])
-    columns = _known_columns(list(frame.columns), path)
-    frame = frame[columns].reset_index(drop=True)  # a Parquet table may bring an index of any kind
-    frame.insert(0, "row", range(len(frame)))
-    frame["label"] = _labels(frame["label"])
-    if "split" in frame.columns:
-        frame["split"] = _plain(frame["split"])
-    _check(frame, path)
-    frame["label"] = frame["label"].astype("int8")
-    if "split" not in frame.columns:
-        frame["split"] = _draw_splits(frame, path)
-    _check_splits(frame, path)
-    return frame
-
-
-def to_reviews(frame: pd.DataFrame) -> tuple[Reviews, Vocabulary]:
-    """Turn a checked table into ids, with a vocabulary built from its training split alone.
-
-    Rows are mixed by a fixed seed, so that the last part of the training split is no special part of the file.
-    """
-    frame = frame.sample(frac=1, random_state=np.random.RandomState(SHUFFLE_SEED))
-    vocabulary = Vocabulary.from_texts(frame.loc[frame["split"] == "train", "text"])
-    reviews = Reviews(
-        np.array([f"row-{row}" for row in frame["row"]]),
-        frame["split"].to_numpy().astype(str),
-        frame["label"].to_numpy().astype(np.int8),
-        [np.array(vocabulary.encode(text), dtype=np.int32) for text in frame["text"]],
-    )
-    return reviews, vocabulary
-
-
-def _read(path: Path) -> pd.DataFrame:
+    source = open_input(path)
+    problems, hints = _select(source, options)
+    has_columns = not problems
+    rows: list[Labelled] = []
+    rejects: list[Reject] = []
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        if path.suffix.lower() == ".csv":
-            return _read_csv(path)
-    except UnicodeDecodeError as err:
-        raise UsageError(
-            f"{path}: not UTF-8: byte 0x{err.object[err.start]:02x} at position {err.start:,}.",
-            f"Save it as UTF-8, for example: iconv -f {_guess(path)} -t utf-8 {path.name} > utf8.csv",
-        ) from err
-    except (OSError, ValueError) as err:  # pandas' and pyarrow's parser errors are ValueErrors
-        reason = err.strerror if isinstance(err, OSError) and err.strerror else first_line(err).rstrip(".")
-        raise UsageError(f"{path}: cannot be read as a table: {reason}.") from err
-    raise UsageError(
-        f"{path}: no dataset and no table that can be read.",
-        "Give imdb, sample, or a file that ends in .csv or .parquet",
-    )
+        with progress(f"Reading {path.name}", source.total) as advance:
+            for chunk in source.chunks():
+                rejects += chunk.rejects
+                if has_columns:
+                    good, bad = _labelled(chunk, source.schema.names, options)
+                    rows += good
+                    rejects += bad
+                advance(chunk.units)
+    except UsageError as err:
+        problems.append(str(err.args[0]).removeprefix(f"{path}: "))
+    rejects.sort()
+    if not has_columns:  # texts and labels are unknown, so that only what concerns whole rows is wrong
+        unread = (NO_TEXT, "not text")
+        rejects = [each._replace(value="") for each in rejects if kind_of(each.reason) not in unread]
+        raise _error(path, [*problems, *_kinds(rejects)], [*hints, *_hints(rejects, path)])
+    total = len(rows) + len(rejects)
+    allowed = options.allowed(total)
+    if len(rejects) > allowed:
+        limit = f"{allowed:,} may be (--max-rejects {options.max_rejects})"
+        problems.append(f"{len(rejects):,} of {total:,} rows are rejected, {limit}")
+        hints.append("Correct the rows, or allow more of them with --max-rejects.")
+    if rows or not problems:
+        rows, more = _split(rows)
+        problems += more
+    if problems:
+        raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path), *hints], rejects)
+    return Table(rows, rejects)
 
 
-def _guess(path: Path) -> str:
-    """The likelier of the encodings that are not UTF-8: UTF-16 begins with a mark."""
-    with path.open("rb") as stream:
-        return "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "latin1"
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    if not isinstance(frame.index, pd.RangeIndex):
-        # pandas takes the surplus in front for an index, and would train on what is left of the texts.
-        raise UsageError(
-            f"{path}: the rows hold more fields than the header names.",
-            "A text with a comma in it needs quotes around it.",
-        )
-    # pandas renames a column that occurs twice; the header as it is written shows it.
-    header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    frame.columns = pd.Index(header.iloc[0].tolist())
-    return frame
-
-
-def _labels(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Labels as 0 and 1; what is unknown stays as it is, for the check to report."""
-    words = _plain(column).str.removesuffix(".0").replace({"true": "1", "false": "0"})
-    known = words.isin(LABELS.keys())
-    return column.astype(object).mask(known, words.map(LABELS).astype(object))
-
-
-def _plain(column: "pd.Series[Any]") -> "pd.Series[str]":
-    return column.astype(str).str.strip().str.lower()
-
-
-def _known_columns(found: list[str], path: Path) -> list[str]:
-    """The columns that are read, in order; text and label must be there, and none of them twice."""
-    missing = [column for column in ("text", "label") if column not in found]
-    if missing:
-        one = len(found) == 1 and (";" in found[0] or "\t" in found[0])
-        raise UsageError(
-            f"{path}: missing column{'s' if len(missing) > 1 else ''} {' and '.join(missing)}; "
-            f"found: {', '.join(found) or 'none'}.",
-            "Separate the columns by commas."
-            if one
-            else "A table needs the columns text and label, and may have split (train, validation, test).",
-        )
-    known: list[str] = [column for column in ("text", "label", "split") if column in found]
-    twice = [column for column in known if found.count(column) > 1]
-    if twice:
-        raise UsageError(f"{path}: the column {twice[0]} stands twice.")
-    return known
-
-
-def _check(frame: pd.DataFrame, path: Path) -> None:
-    if frame.empty:
-        raise UsageError(f"{path}: the table has no rows.")
-    schema = pa.DataFrameSchema({name: _RULES[name] for name in frame.columns if name in _RULES})
-    # A missing value meets the rules of any other; so does what is no single value.
-    single = frame.map(lambda value: value if pd.api.types.is_scalar(value) else None).astype(object)
-    plain = single.where(single.notna(), None)
+def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]:
+    """Choose the columns; if some are missing, choose all there are, and give the problem and what helps."""
+    split = ["split"] if match("split", source.names) else []
     try:
-        schema.validate(plain, lazy=True)
-    except pa.errors.SchemaErrors as err:
-        raise UsageError(*_explain(err.failure_cases, path)) from err
+        source.select(options.text_column, [options.label_column, *split])
+    except UsageError as err:
+        names = [name for name in source.names if list(source.names).count(name) == 1]
+        if not names:
+            raise
+        source.select(names[0], names)
+        return [str(err.args[0]).removeprefix(f"{source.path}: ")], [err.hint]
+    return [], []
 
 
-def _column(*rules: tuple[Callable[[object], bool], str]) -> pa.Column:
-    checks = [pa.Check(rule, element_wise=True, ignore_na=False, error=wrong) for rule, wrong in rules]
-    return pa.Column(object, checks, nullable=True)
+def _labelled(chunk: Chunk, columns: Sequence[str], options: TableOptions) -> tuple[list[Labelled], list[Reject]]:
+    """The rows of a chunk with a text, a label and a split that are known, and the others."""
+    known = options.labels or LABELS
+    label_column, *split_column = columns
+    labels = to_values(chunk.columns[label_column])
+    splits = to_values(chunk.columns[split_column[0]]) if split_column else None
+    rows: list[Labelled] = []
+    rejects: list[Reject] = []
+    for k, (number, line, text) in enumerate(zip(chunk.rows, chunk.lines, chunk.texts, strict=True)):
+        label = _plain(labels[k])
+        split = "" if splits is None else _plain(splits[k])
+        if not _WORD.search(text):
+            rejects.append(Reject(number, line, "", "no word in the text", beginning(text)))
+        elif label not in known:
+            reason = "unknown label" if label else "no label"
+            rejects.append(Reject(number, line, "", reason, beginning(labels[k]) if label else ""))
+        elif splits is not None and split not in SPLITS:
+            reason = "unknown split" if split else "no split"
+            rejects.append(Reject(number, line, "", reason, beginning(splits[k]) if split else ""))
+        else:
+            rows.append(Labelled(number, text, known[label], split))
+    return rows, rejects
 
 
-_RULES = {
-    "text": _column(
-        (lambda value: isinstance(value, str), "the text is missing or not a text"),
-        (lambda value: not isinstance(value, str) or bool(tokenize(value)), "the text holds no word"),
-    ),
-    "label": _column((lambda value: value in (0, 1), f"unknown label (known: {', '.join(LABELS)})")),
-    "split": _column((lambda value: value in SPLITS, f"unknown split (known: {', '.join(SPLITS)})")),
+def _plain(value: Any) -> str:
+    """A label or a split as it is compared: 1, 1.0, " 1" and True of a Parquet table are the same as in a CSV."""
+    return "" if value is None or value != value else str(value).strip().lower().removesuffix(".0")
+
+
+def _split(rows: list[Labelled]) -> tuple[list[Labelled], list[str]]:
+    """The rows with a split each, and what keeps them from being trained on and tested."""
+    if not rows:
+        return rows, ["there are no rows to train on"]
+    if problem := _one_label("the table", rows):
+        return rows, [problem]
+    if rows[0].split:
+        named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
+        return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
+    texts = {row.text: row.label for row in reversed(rows)}  # equal texts stay together, under their first label
+    mixed = np.random.RandomState(SHUFFLE_SEED)
+    test: set[str] = set()
+    for label in (0, 1):
+        distinct = [text for text, its in reversed(texts.items()) if its == label]
+        if len(distinct) < _FEWEST:
+            few = f"{len(distinct)} of label {label}, at least {_FEWEST} are needed"
+            return rows, [f"too few different texts to set some aside for a test: {few}"]
+        test |= {distinct[k] for k in mixed.permutation(len(distinct))[: round(TEST_SHARE * len(distinct))]}
+    return [row._replace(split="test" if row.text in test else "train") for row in rows], []
+
+
+def _one_label(where: str, rows: Sequence[Labelled]) -> str:
+    positive = sum(row.label for row in rows)
+    if 0 < positive < len(rows):
+        return ""
+    return f"{where} needs reviews of both labels, got {len(rows) - positive:,} negative and {positive:,} positive"
+
+
+_HINTS = {
+    NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {name} > utf8-{name}",
+    "wrong number of fields": "A text with a comma in it needs quotes around it.",
+    "unknown label": f"Known labels: {', '.join(LABELS)}. Give others a meaning: --labels good=1,bad=0",
 }
 
 
-def _explain(failures: pd.DataFrame, path: Path) -> tuple[str, str]:
-    """The first rule that was broken, with how often, and the first rows that break it."""
-    rule = failures["check"].iloc[0]
-    broken = failures[failures["check"] == rule]
-    rows = ", ".join(
-        f"row {int(index) + 1} ({case!r:.40})"
-        for index, case in broken[["index", "failure_case"]].head(_SHOWN).itertuples(index=False)
+def _error(path: Path, problems: list[str], hints: list[str], rejects: Sequence[Reject] = ()) -> TableError:
+    error = TableError("\n  ".join([f"{path} cannot be trained on:", *problems]), "\n".join(hints))
+    error.rejects = rejects
+    return error
+
+
+def _kinds(rejects: Sequence[Reject]) -> list[str]:
+    """A line for each kind of reason, the commonest first, with the first rows that show different values."""
+    lines = []
+    for kind, count in Counter(kind_of(reject.reason) for reject in rejects).most_common():
+        different: dict[str | int, Reject] = {}
+        for reject in rejects:
+            if kind_of(reject.reason) == kind:
+                different.setdefault(_detail(reject) or reject.row, reject)
+        shown = ", ".join(_place(reject) for reject in list(different.values())[:_SHOWN])
+        more = count - min(len(different), _SHOWN)
+        rows = "1 row" if count == 1 else f"{count:,} rows"
+        lines.append(f"{kind} ({rows}): {shown}{f' and {more:,} more' if more else ''}")
+    return lines
+
+
+def _hints(rejects: Sequence[Reject], path: Path) -> list[str]:
+    kinds = {kind_of(reject.reason) for reject in rejects}
+    return [hint.format(name=path.name) for kind, hint in _HINTS.items() if kind in kinds]
+
+
+def _place(reject: Reject) -> str:
+    """Where a rejected row stands, and what is wrong there.
+
+    Example:
+        >>> _place(Reject(4, 6, "", "unknown label", "goood"))
+        "line 6 ('goood')"
+    """
+    where = f"line {reject.line:,}" if reject.line else f"row {reject.row:,}"
+    detail = _detail(reject)
+    return f"{where} ({detail})" if detail else where
+
+
+def _detail(reject: Reject) -> str:
+    value = repr(reject.value).replace("\\\\", "\\")  # bytes that are no text are escaped already
+    return reject.reason.partition(": ")[2] or (f"{value:.40}" if reject.value else "")
+
+
+def to_reviews(rows: Sequence[Labelled]) -> tuple[Reviews, Vocabulary]:
+    """Turn rows into ids, with a vocabulary built from their training split alone.
+
+    Rows are mixed by a fixed seed, so that the last part of the training split is no special part of the file.
+    """
+    rows = [rows[k] for k in np.random.RandomState(SHUFFLE_SEED).permutation(len(rows))]
+    vocabulary = Vocabulary.from_texts(row.text for row in rows if row.split == "train")
+    reviews = Reviews(
+        np.array([f"row-{row.row}" for row in rows]),
+        np.array([row.split for row in rows]),
+        np.array([row.label for row in rows], dtype=np.int8),
+        [np.array(vocabulary.encode(row.text), dtype=np.int32) for row in rows],
     )
-    more = f" and {len(broken) - _SHOWN:,} more" if len(broken) > _SHOWN else ""
-    return f"{path}: {rule}: {rows}{more}.", "Rows are counted from 1, the header not included."
-
-
-def _draw_splits(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
-    """Lend a fifth of the texts for the test, half of each label alike; equal texts stay together."""
-    texts = frame.drop_duplicates("text")
-    _need_both_labels(_count(frame["label"]), "the table", path)
-    counts = _count(texts["label"])
-    if counts.min() < _FEWEST:
-        raise UsageError(
-            f"{path}: too few different texts to set some aside for a test: {counts.min()} of one label, "
-            f"at least {_FEWEST} are needed."
-        )
-    test = texts.groupby("label").sample(frac=TEST_SHARE, random_state=np.random.RandomState(SHUFFLE_SEED))["text"]
-    return frame["text"].isin(set(test)).map({True: "test", False: "train"})
-
-
-def _check_splits(frame: pd.DataFrame, path: Path) -> None:
-    for split in ("train", "test"):
-        _need_both_labels(_count(frame.loc[frame["split"] == split, "label"]), f"the {split} split", path)
-
-
-def _count(labels: "pd.Series[Any]") -> "pd.Series[int]":
-    return labels.value_counts().reindex([0, 1], fill_value=0)
-
-
-def _need_both_labels(counts: "pd.Series[int]", where: str, path: Path) -> None:
-    if counts.min() == 0:
-        raise UsageError(
-            f"{path}: {where} needs reviews of both labels, got {counts[0]:,} negative and {counts[1]:,} positive."
-        )
+    return reviews, vocabulary

@@ -28,6 +28,7 @@ from sentiflow.tracking.types import (
 )
 
 if TYPE_CHECKING:
+    from sentiflow.data.table import TableOptions
     from sentiflow.recipes import TrainConfig
 
 TRAINING_KEY = "training.key"  # tag of a version
@@ -143,15 +144,18 @@ def training_key(config: "TrainConfig", digest: str, seed: int) -> str:
     return state.hexdigest()
 
 
-def trained_already(config: "TrainConfig", dataset: str, seed: int, settings: Settings) -> Version | None:
+def trained_already(
+    config: "TrainConfig", dataset: str, seed: int, settings: Settings, table: "TableOptions | None" = None
+) -> Version | None:
     """Find a version made by the same recipe, data, code, packages and seed; None if a training is due.
 
     Raises:
         UsageError, ExternalError: the dataset or the store cannot be read.
     """
-    from sentiflow.data.prepare import find_prepared  # pandas, which predict does without
+    from sentiflow.data.prepare import find_prepared  # pyarrow, which predict does without
+    from sentiflow.data.table import AS_USUAL
 
-    prepared = find_prepared(dataset, settings)
+    prepared = find_prepared(dataset, settings, table or AS_USUAL)
     if prepared is None:
         return None
     key, name = training_key(config, prepared.digest, seed), model_name(dataset)

@@ -19,8 +19,8 @@ from flows.train import train
 def test_every_parameter_of_a_form_has_its_help(flow: Flow[..., Any]) -> None:
     schema = flow.parameters.model_dump()
     assert [name for name, field in schema["properties"].items() if not field.get("description")] == []
-    fields = schema.get("definitions", {}).get("TrainConfig", {}).get("properties", {})
-    assert [name for name, field in fields.items() if not field.get("description")] == []
+    for model in schema.get("definitions", {}).values():
+        assert [name for name, field in model.get("properties", {}).items() if not field.get("description")] == []
 
 
 def test_a_form_knows_bounds_and_defaults() -> None:

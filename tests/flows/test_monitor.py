@@ -39,8 +39,7 @@ def watched(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def held_out(seed: int, n: int) -> list[str]:
-    frame = sample.generate_sample(2, n, seed)
-    return frame.loc[frame["split"] == "test", "text"].tolist()
+    return [text for text, _label, split in sample.sample_rows(2, n, seed) if split == "test"]
 
 
 def swapped(texts: Sequence[str]) -> list[str]:

@@ -56,8 +56,8 @@ def test_drift_starts_a_training_whose_version_meets_the_gate(trained: Trained, 
     uri = world.variables["SENTIFLOW_TRACKING_URI"]
     client = MlflowClient(uri, uri)
     client.set_registered_model_alias(MODEL, "champion", "1")
-    frame = sample.generate_sample(2, 300, 7)
-    texts = [text.replace("the ", "le ").replace("was ", "fut ") for text in frame["text"]]
+    rows = sample.sample_rows(2, 300, 7)
+    texts = [text.replace("the ", "le ").replace("was ", "fut ") for text, *_ in rows]
     folder = tmp_path / "log"
     TextLog(folder, 10_000_000).append([Entry("2026-01-01", SCORED, MODEL, 1, 0.5, text) for text in texts])
 

@@ -26,26 +26,26 @@ def _in_its_world(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_flow_scores_logs_its_counts_and_leaves_a_summary(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    output = path.parent / "out.parquet"
+    output = path.parent / "out.jsonl"
     with caplog.at_level(logging.INFO):
         done = score(path, output, keep=["id"])
-    assert output.exists() and done.totals.rejects == path.parent / "out.rejects.jsonl"
-    assert (done.totals.rows, done.totals.scored, done.totals.reasons) == (3, 2, {"missing": 1})
+    assert output.exists() and done.totals.rejects == path.parent / "out.jsonl.rejects.jsonl"
+    assert (done.totals.rows, done.totals.scored, done.totals.reasons) == (3, 2, {"no text": 1})
     (line,) = [line for line in (record.getMessage() for record in caplog.records) if "rejected" in line]
     assert line.startswith("3 rows: 2 scored, 1 rejected; ") and line.endswith("by sample-sentiment version 1")
     with get_client(sync_client=True) as client:
         found = [artifact.data for artifact in client.read_artifacts() if str(output) in str(artifact.data)]
         names = {run.name for run in client.read_flow_runs()}
-    assert len(found) == 1 and "**2 of 3 rows scored.**" in found[0] and "| rejected: missing | 1 |" in found[0]
+    assert len(found) == 1 and "**2 of 3 rows scored.**" in found[0] and "| rejected: no text | 1 |" in found[0]
     assert any(name.startswith("in.csv-") for name in names)
 
 
 def test_wrong_use_fails_the_flow_with_the_words_of_the_command(path: Path) -> None:
     with pytest.raises(UsageError, match="no column body; there are: id, text"):
-        score(path, path.parent / "out.parquet", column="body")
+        score(path, path.parent / "out.parquet", text_column="body")
 
 
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": 65}, {"version": 0}, {"column": ""}])
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": 65}, {"version": 0}, {"text_column": ""}])
 def test_parameters_out_of_bounds_are_refused(path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ParameterTypeError):
         score(path, path.parent / "out.parquet", **wrong)

@@ -1,9 +1,19 @@
 """What several tests of the library share."""
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from sentiflow.batch.output import Job, Parts, Totals, output_schema
+from sentiflow.batch.pipeline import Model, score_chunks
+from sentiflow.data.inputs import open_input
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
 
 
@@ -11,3 +21,43 @@ from sentiflow.settings import Settings
 def settings(tmp_path: Path) -> Settings:
     """Settings whose data folder is the test's own and which name no mirror."""
     return Settings(data_dir=tmp_path / "data", download_retries=0, download_timeout=5)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job left: rows as dictionaries, in the order of the files."""
+
+    scored: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+    totals: Totals
+    advanced: int
+
+
+@pytest.fixture(scope="session")
+def scorer() -> TextScorer:
+    """Random weights that know four words."""
+    rng = np.random.default_rng(5)
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)
+    weights = Weights(*(rng.normal(0, 0.8, shape).astype(np.float32) for shape in shapes))
+    return TextScorer(weights, Vocabulary(("good", "bad", "film", "plot", "rare")), sequence_length=6)
+
+
+@pytest.fixture
+def job(scorer: TextScorer) -> Callable[..., Done]:
+    """Score an input from beginning to end."""
+
+    def run(path: Path, column: str = "text", keep: tuple[str, ...] = (), workers: int | None = None) -> Done:
+        source = open_input(path)
+        source.select(column, keep)
+        parts = Parts(path.parent / "out.parquet")
+        parts.begin(Job(str(path), source.identity(), column, False, list(keep), "m", 3, ""))
+        steps: list[int] = []
+        score_chunks(source, Model("m", 3, scorer), parts, workers, steps.append)
+        totals = parts.finish(output_schema(source, with_text=False))
+        lines = totals.rejects.read_text(encoding="utf-8").splitlines() if totals.rejects else []
+        assert sum(steps) == source.total  # a bar ends where its total is
+        return Done(
+            pq.read_table(parts.output).to_pylist(), [json.loads(line) for line in lines], totals, sum(steps)
+        )
+
+    return run

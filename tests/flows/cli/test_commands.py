@@ -110,7 +110,6 @@ def test_data_shows_counts_shapes_lengths_balance_and_the_first_review(world: Wo
     for wanted in (
         r"reviews +4,800 +1,000",
         r"positive +50\.00% +50\.00%",
-        r"shape before padding +\(4800,\) +\(1000,\)",
         r"shape padded to 500 +\(4800, 500\) +\(1000, 500\)",
         r"longer than 500, cut +0\.00% +0\.00%",
         r"median length +\d+ +\d+",
@@ -241,6 +240,39 @@ def test_a_pickle_that_would_run_code_is_refused_with_3(world: World) -> None:
     assert done.returncode == 3
     assert "not allowed" in done.stderr and "Traceback" not in done.stderr
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("command", ["train", "sweep", "baselines", "data"])
+def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: World, command: str) -> None:
+    """Red if a mistake in a table cost the start of Prefect's server, or left a failed run."""
+    path, store = world.root / "mine.csv", world.root / "mlruns" / "mlflow.db"
+    path.write_text("review,stars\nfine film,good\n,bad\n")
+    before = store.read_bytes()
+    mapped = ("--text-column", "Review", "--label-column", "stars")
+    done = world.run(command, "--dataset", str(path), *mapped)
+    assert done.returncode == 2
+    assert "2 of 2 rows are rejected" in done.stderr and "line 2 ('good')" in done.stderr
+    assert "no text (1 row): line 3" in done.stderr and "Prefect" not in done.stderr
+    loaded = modules_of(command, "--dataset", str(path), *mapped, world=world)
+    assert not loaded & {"mlflow", "prefect", "tensorflow", "pandas", "pandera"}
+    assert store.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--labels", "good=1,bad=no"), "--labels cannot be read."),
+        (("--labels", "good=1"), "--labels good=1,bad=0"),
+        (("--max-rejects", "few"), "--max-rejects 20 or --max-rejects 0.5%"),
+        (("--dataset", "sample", "--text-column", "body"), "for a table of your own, not for sample"),
+    ],
+)
+def test_options_of_a_table_that_cannot_be_read_end_with_2(
+    world: World, arguments: tuple[str, ...], message: str
+) -> None:
+    done = world.run("data", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 @pytest.mark.story

@@ -24,10 +24,10 @@ def deployed(client: SyncPrefectClient, flow: str) -> Applied:
 def test_a_flows_parameters_are_read_as_its_form_has_them_and_all_else_as_the_recipes(
     client: SyncPrefectClient,
 ) -> None:
-    changes = ["seed=7", "promote=True", "epochs=2", "optimizer=sgd"]
+    changes = ["seed=7", "promote=True", "epochs=2", "optimizer=sgd", 'table={"text_column": "review"}']
     given = parameters_of(deployed(client, "train").on_server, None, None, changes)
     config = load_recipe("tuned", ["epochs=2", "optimizer=sgd"]).model_dump(mode="json")
-    assert given == {"seed": 7, "promote": True, "config": config}
+    assert given == {"seed": 7, "promote": True, "table": {"text_column": "review"}, "config": config}
 
 
 def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from sentiflow.batch import output as module
 from sentiflow.batch.output import Job, Parts
-from sentiflow.batch.source import Reject
+from sentiflow.data.rows import Reject
 from sentiflow.errors import ExternalError
 
-JOB = Job("/in.csv", {"size": 7}, "text", ["id"], "m", 3, "abc")
+JOB = Job("/in.csv", {"size": 7}, "text", False, ["id"], "m", 3, "abc")
 SCHEMA = pa.schema([("row", pa.int64())])
 
 
@@ -26,7 +26,7 @@ def parts(tmp_path: Path) -> Parts:
     made = Parts(tmp_path / "out.parquet")
     made.begin(JOB)
     made.add(0, table(0, 1), [])
-    made.add(2, table(5), [Reject(4, "", "missing", ""), Reject(6, "", "not text: number", "7")])
+    made.add(2, table(5), [Reject(4, 9, "", "no text", ""), Reject(6, 0, "", "not text: number", "7")])
     return made
 
 
@@ -62,10 +62,13 @@ def test_the_output_holds_the_parts_in_order_whatever_order_they_were_done_in(pa
     parts.add(1, table(2, 3), [])
     totals = parts.finish(SCHEMA)
     assert pq.read_table(parts.output).to_pydict() == {"row": [0, 1, 2, 3, 5]}
-    assert (totals.rows, totals.scored, totals.reasons) == (7, 5, {"missing": 1, "not text": 1})
-    lines = (parts.output.parent / "out.rejects.jsonl").read_text().splitlines()
+    assert (totals.rows, totals.scored, totals.reasons) == (7, 5, {"no text": 1, "not text": 1})
+    lines = (parts.output.parent / "out.parquet.rejects.jsonl").read_text().splitlines()
     assert [json.loads(line)["row"] for line in lines] == [4, 6]
-    assert sorted(path.name for path in parts.output.parent.iterdir()) == ["out.parquet", "out.rejects.jsonl"]
+    assert sorted(path.name for path in parts.output.parent.iterdir()) == [
+        "out.parquet",
+        "out.parquet.rejects.jsonl",
+    ]
 
 
 def modes(folder: Path) -> dict[str, int]:
@@ -76,7 +79,7 @@ def test_nobody_else_can_read_what_is_written(parts: Parts, monkeypatch: pytest.
     assert parts.folder.stat().st_mode & 0o777 == 0o700
     assert modes(parts.folder) == {"job.json": 0o644, "00000000.arrow": 0o600, "00000002.arrow": 0o600}
     output = parts.output
-    for path in (output, output.with_name("out.rejects.jsonl")):  # of an earlier run, open to all
+    for path in (output, output.with_name("out.parquet.rejects.jsonl")):  # of an earlier run, open to all
         path.write_bytes(b"")
         path.chmod(0o644)
     before = []
@@ -86,7 +89,7 @@ def test_nobody_else_can_read_what_is_written(parts: Parts, monkeypatch: pytest.
     )
     parts.finish(SCHEMA)
     assert before == [0o600, 0o600]
-    assert modes(output.parent) == {"out.parquet": 0o600, "out.rejects.jsonl": 0o600}
+    assert modes(output.parent) == {"out.parquet": 0o600, "out.parquet.rejects.jsonl": 0o600}
 
 
 def test_rejects_of_an_earlier_run_go_when_there_are_none(parts: Parts) -> None:

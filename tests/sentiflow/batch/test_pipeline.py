@@ -5,9 +5,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.inputs import open_source
 from sentiflow.batch.output import Job, Parts, output_schema
 from sentiflow.batch.pipeline import Model, score_chunks
+from sentiflow.data.inputs import open_input
 from sentiflow.scoring import TextScorer
 
 ROWS = 5_000  # three chunks
@@ -30,8 +30,8 @@ def test_every_row_is_scored_or_rejected_in_order_whoever_scores(
     path: Path, job: Callable, scorer: TextScorer, workers: int
 ) -> None:
     done = job(path, workers=workers)
-    assert [row["row"] for row in done.scored] == [row for row in range(ROWS) if row % 10]
-    assert [row["row"] for row in done.rejects] == list(range(0, ROWS, 10))
+    assert [row["row"] for row in done.scored] == [row + 1 for row in range(ROWS) if row % 10]
+    assert [row["row"] for row in done.rejects] == list(range(1, ROWS, 10))
     assert (done.totals.rows, done.totals.scored) == (ROWS, ROWS * 9 // 10)
     expected = scorer.score([text(row) for row in range(ROWS) if row % 10])
     np.testing.assert_allclose([row["score"] for row in done.scored], expected, rtol=0, atol=1e-14)
@@ -40,15 +40,16 @@ def test_every_row_is_scored_or_rejected_in_order_whoever_scores(
 
 
 def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) -> None:
-    source, parts = open_source(path, "text", ()), Parts(path.parent / "out.parquet")
+    source, parts = open_input(path), Parts(path.parent / "out.parquet")
+    source.select("text")
     model = Model("m", 1, scorer)
-    parts.begin(Job(str(path), {}, "text", [], "m", 1, ""))
+    parts.begin(Job(str(path), {}, "text", False, [], "m", 1, ""))
     assert score_chunks(source, model, parts, 1, lambda _step: None) == ROWS
     parts.add(1, pq_rows(parts, 1).slice(0, 1), [])  # as if cut in another way: it is done again
     del parts.rows[2]
     other = Model("other", 1, scorer)
     assert score_chunks(source, other, parts, 1, lambda _step: None) == ROWS - 2_048
-    parts.finish(output_schema(source))
+    parts.finish(output_schema(source, with_text=False))
     models = pq.read_table(parts.output)["model"].to_pylist()
     scored = 2_048 - len(range(0, 2_048, 10))
     assert models == ["m"] * scored + ["other"] * (ROWS * 9 // 10 - scored)

@@ -5,14 +5,14 @@ import pyarrow as pa
 import pytest
 
 from sentiflow.batch.pipeline import Sample
-from sentiflow.batch.source import Chunk
+from sentiflow.data.rows import Chunk
 
 
 def chunks(n: int, size: int, length: int = 5) -> list[Chunk]:
     """Rows 0 to n, each a text that tells its number."""
     rows = list(range(n))
     return [
-        Chunk(k, part, [f"{row:0{length}d}" for row in part], pa.table({}), [], 0)
+        Chunk(k, part, [0] * len(part), [f"{row:0{length}d}" for row in part], pa.table({}), [], 0)
         for k, part in enumerate(rows[i : i + size] for i in range(0, n, size))
     ]
 
@@ -52,5 +52,5 @@ def test_each_text_keeps_its_score() -> None:
 
 def test_a_chunk_of_rejects_alone_adds_nothing() -> None:
     sample = Sample()
-    sample.add(Chunk(0, [], [], pa.table({}), [], 0), np.empty(0))
+    sample.add(Chunk(0, [], [], [], pa.table({}), [], 0), np.empty(0))
     assert sample.rows(100) == []

@@ -48,15 +48,20 @@ def test_a_sound_dataset_passes_at_both_ends_of_the_id_range(reviews: Reviews) -
 
 
 @pytest.mark.parametrize("tokens", [ids(), ids(1)], ids=["no-ids", "start-alone"])
-def test_a_review_without_a_word_is_refused(reviews: Reviews, tokens: np.ndarray) -> None:
-    message = refused(with_tokens(reviews, 3, tokens))
-    assert "every review holds a word" in message
-    assert f"the first is r3 (n_tokens = {len(tokens)})" in message
+def test_a_training_review_without_a_word_is_refused(reviews: Reviews, tokens: np.ndarray) -> None:
+    message = refused(with_tokens(reviews, 1, tokens))
+    assert "every training review holds a word" in message
+    assert f"the first is r1 (n_tokens = {len(tokens)})" in message
 
 
 def test_the_count_is_of_the_named_rule_alone(reviews: Reviews) -> None:
     """A review without ids also lacks the start marker: one review, not two."""
-    assert "every review holds a word: 1 reviews" in refused(with_tokens(reviews, 3, ids()))
+    assert "every training review holds a word: 1 reviews" in refused(with_tokens(reviews, 1, ids()))
+
+
+def test_a_test_review_of_words_that_no_training_review_holds_passes(reviews: Reviews) -> None:
+    """Red if a table of one's own with one rare word in it could not be trained on."""
+    check("mine", with_tokens(reviews, 4, ids(1)), VOCABULARY)
 
 
 @pytest.mark.parametrize("first", [0, 2, 4])

@@ -1,6 +1,7 @@
 """Tests of making a canonical table once and finding it again."""
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sentiflow.data import prepare as module
 from sentiflow.data import reviews
 from sentiflow.data.prepare import check_dataset, dataset_name, fetch, prepare
 from sentiflow.data.sample import N_TEST, N_TRAIN
+from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 
@@ -143,6 +145,76 @@ def test_a_write_that_failed_is_made_good_by_the_next_run(
         with pytest.raises(OSError, match="no space left"):
             run(table, settings)
     assert len(reviews.read(run(table, settings).table)) == 10
+
+
+BAD_ROW = "film,perhaps\n"
+
+
+def rejecting(path: Path) -> str:
+    write(path, n=100)
+    path.write_text(path.read_text(encoding="utf-8") + BAD_ROW, encoding="utf-8")
+    return str(path)
+
+
+def test_rejected_rows_are_counted_and_written_beside_the_table(settings: Settings, tmp_path: Path) -> None:
+    table = rejecting(tmp_path / "mine.csv")
+    rejected = run(table, settings).rejected
+    file = tmp_path / "mine.csv.rejects.jsonl"
+    assert str(rejected) == f"1 of 101 rows rejected (1 unknown label): {file}"
+    assert json.loads(file.read_text()) == {"row": 101, "line": 102, "reason": "unknown label", "value": "perhaps"}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert run(table, settings).rejected == rejected
+
+
+def test_rejects_that_were_lost_or_are_of_another_state_are_written_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    table, file = rejecting(tmp_path / "mine.csv"), tmp_path / "mine.csv.rejects.jsonl"
+    run(table, settings)
+    content = file.read_bytes()
+    file.unlink()
+    assert run(table, settings).made and file.read_bytes() == content
+    file.write_text("of another state\n")
+    assert run(table, settings).made and file.read_bytes() == content
+
+
+def test_rejects_go_when_the_table_is_corrected(settings: Settings, tmp_path: Path) -> None:
+    run(rejecting(tmp_path / "mine.csv"), settings)
+    assert run(write(tmp_path / "mine.csv"), settings).rejected is None
+    assert not (tmp_path / "mine.csv.rejects.jsonl").exists()
+
+
+def test_rejects_of_a_folder_that_cannot_be_written_to_go_to_the_data_folder(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.os, "access", lambda path, _mode: path != tmp_path)  # root may write anywhere
+    rejected = run(rejecting(tmp_path / "mine.csv"), settings).rejected
+    assert rejected is not None
+    assert Path(rejected.file) == settings.data_dir / "datasets" / "mine" / "mine.csv.rejects.jsonl"
+
+
+def test_all_rejects_of_a_refused_table_are_written(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv.rejects.jsonl"
+    with pytest.raises(UsageError, match=f"All rejected rows: {file}"):
+        prepare(
+            fetch(write(tmp_path / "mine.csv"), settings, options=TableOptions(labels={"a": 0, "b": 1})), settings
+        )
+    assert len(file.read_text().splitlines()) == 10
+
+
+def test_other_options_make_another_table(table: str, settings: Settings) -> None:
+    """Red if a table that was read with other columns or labels were found in its place."""
+    swapped = TableOptions(labels={"0": 1, "1": 0})
+    first = run(table, settings)
+    second = prepare(fetch(table, settings, options=swapped), settings)
+    assert second.made and second.digest != first.digest
+    assert prepare(fetch(table, settings, options=swapped), settings) == replace(second, made=False)
+
+
+@pytest.mark.parametrize("dataset", ["imdb", "sample"])
+def test_options_of_a_table_are_refused_for_a_built_in_dataset(dataset: str, settings: Settings) -> None:
+    with pytest.raises(UsageError, match=f"for a table of your own, not for {dataset}"):
+        check_dataset(dataset, settings, TableOptions(text_column="review"))
 
 
 def test_leftovers_of_a_killed_run_are_removed(table: str, settings: Settings) -> None:

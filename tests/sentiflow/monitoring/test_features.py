@@ -37,13 +37,12 @@ def reviews_of(tokens: list[list[int]], splits: list[str]) -> Reviews:
 
 def held_out(seed: int, n: int) -> list[str]:
     """Reviews that the sample does not hold, made by its rules."""
-    frame = sample.generate_sample(2, n, seed)
-    return frame.loc[frame["split"] == "test", "text"].tolist()
+    return [text for text, _label, split in sample.sample_rows(2, n, seed) if split == "test"]
 
 
 @pytest.fixture(scope="module")
 def built_in() -> tuple[Reviews, TextScorer]:
-    content, vocabulary = table.to_reviews(sample.generate_sample().reset_index(names="row"))
+    content, vocabulary = table.to_reviews([table.Labelled(k, *row) for k, row in enumerate(sample.sample_rows())])
     return content, scorer_of(vocabulary, 10_000)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sentiflow.batch.source import numbers, strings
+from sentiflow.data.rows import numbers, strings
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_numbers_are_what_pyarrow_makes_of_them(kind: type) -> None:
 
 def test_neither_imports_pandas() -> None:
     code = (
-        "import sys, numpy as np\nfrom sentiflow.batch.source import numbers, strings\n"
+        "import sys, numpy as np\nfrom sentiflow.data.rows import numbers, strings\n"
         "strings(['a', None]), numbers(np.arange(3))\nsys.exit('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

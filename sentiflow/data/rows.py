@@ -1,10 +1,10 @@
-"""Rows of an input, and what every kind of input has in common."""
+"""Rows of tables and folders of texts, and what every kind of such an input has in common."""
 
 import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -45,8 +45,7 @@ def binary(values: Sequence[bytes | None]) -> pa.Array:
 
 MOST = 32 * 2**20  # bytes or characters of one text: far beyond any review, and little enough to hold in memory
 
-MISSING = "missing"
-BLANK = "blank text"
+NO_TEXT = "no text"
 NOT_UTF8 = "not UTF-8"
 TOO_LONG = f"longer than {MOST:,} characters"
 
@@ -59,11 +58,12 @@ class Row(NamedTuple):
     """One row of an input.
 
     Attributes:
-        text: what to score; empty where there is a reason not to.
-        reason: why it cannot be scored; empty where it can.
+        text: the text; empty where there is a reason to reject the row.
+        reason: why it is rejected, in words that end where a colon begins details; empty where it is not.
         value: beginning of what stood there instead of a text, for people.
         done: units of the input (bytes, rows or files) that are read once this row is.
-        columns: values that go along to the output, unless it is rejected.
+        line: of the file, where the row begins, from 1; 0 for inputs without lines.
+        columns: values of the columns that were selected beside the text, unless it is rejected.
         source: file that it stands in, for inputs of many files.
     """
 
@@ -71,14 +71,16 @@ class Row(NamedTuple):
     reason: str
     value: str
     done: int
+    line: int = 0
     columns: tuple[str | None, ...] = ()
     source: str = ""
 
 
 class Reject(NamedTuple):
-    """A row that cannot be scored; ``source`` is empty for tables."""
+    """A row that cannot be used; ``line`` is 0 and ``source`` empty where an input has no such thing."""
 
     row: int
+    line: int
     source: str
     reason: str
     value: str
@@ -86,25 +88,50 @@ class Reject(NamedTuple):
     def to_json(self) -> str:
         """One line, ASCII only."""
         fields = self._asdict()
-        return json.dumps(fields if self.source else {key: fields[key] for key in fields if key != "source"})
+        return json.dumps({key: fields[key] for key in fields if fields[key] or key not in ("line", "source")})
+
+
+def kind_of(reason: str) -> str:
+    """A reason without its details."""
+    return reason.partition(":")[0]
+
+
+def rejects_of(path: Path) -> Path:
+    """The file of rejects beside an output or a training table.
+
+    Example:
+        >>> rejects_of(Path("reviews.csv")).name
+        'reviews.csv.rejects.jsonl'
+    """
+    return path.with_name(f"{path.name}.rejects.jsonl")
+
+
+def count_reasons(reasons: Mapping[str, int]) -> str:
+    """Reasons and how often each.
+
+    Example:
+        >>> count_reasons({"no text": 1200, "not UTF-8": 1})
+        '1,200 no text, 1 not UTF-8'
+    """
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
 def why_not(value: object) -> str:
-    """Why a value, a text or whatever stands in its place, cannot be scored; empty when it can.
+    """Why a value, a text or whatever stands in its place, is no text to use; empty when it is one.
 
     Example:
         >>> why_not(None), why_not(" "), why_not(7), why_not("fine")
-        ('missing', 'blank text', 'not text: number', '')
+        ('no text', 'no text', 'not text: number', '')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return MISSING
+        return NO_TEXT
     if not isinstance(value, str):
         return f"not text: {_KINDS.get(type(value), type(value).__name__)}"
     if len(value) > MOST:
         return TOO_LONG
     if not is_unicode(value):
         return NOT_UTF8
-    return "" if value.strip() else BLANK
+    return "" if value.strip() else NO_TEXT
 
 
 def is_unicode(text: str) -> bool:
@@ -145,15 +172,17 @@ class Chunk:
 
     Attributes:
         number: 0 is the first.
-        rows: numbers of the rows that have a text; 0 is the first of the input.
+        rows: numbers of the rows that have a text; 1 is the first of the input.
+        lines: of the file, where these rows begin; 0 for inputs without lines.
         texts: of these rows.
-        columns: what goes along to the output, a row a text.
+        columns: those selected beside the text, a row a text.
         rejects: the other rows.
         units: of the input (bytes, rows or files) that this chunk took.
     """
 
     number: int
     rows: list[int]
+    lines: list[int]
     texts: list[str]
     columns: pa.Table
     rejects: list[Reject]
@@ -163,28 +192,39 @@ class Chunk:
         return len(self.rows) + len(self.rejects)
 
 
-class Source(ABC):
+class Input(ABC):
     """An input whose rows can be read more than once, each time in the same chunks.
 
     Attributes:
         path: a file or a folder.
+        names: of its columns.
         total: units of progress: bytes, rows or files.
         size: bytes of the texts, about.
-        schema: of what goes along to the output.
+        schema: of the columns selected beside the text.
         many: the input is many files, and what goes along is the name of each.
     """
 
     path: Path
+    names: Sequence[str] = ()
     total: int
     size: int
     schema: pa.Schema
     many: bool = False
 
     @abstractmethod
-    def chunks(self) -> Iterator[Chunk]:
-        """Read from the beginning; a chunk is a function of the input alone.
+    def select(self, text: str, others: Sequence[str] = ()) -> None:
+        """Choose the column of texts, and others to read beside it; see ``find_columns``.
 
         Raises:
+            UsageError: one is not there, or stands twice.
+        """
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Chunk]:
+        """Read the selected columns from the beginning; a chunk is a function of the input alone.
+
+        Raises:
+            UsageError: a quote of a CSV is never closed.
             ExternalError: the input is damaged further down.
             OSError: it cannot be read.
         """
@@ -200,7 +240,7 @@ class Source(ABC):
         return {"size": about.st_size, "changed": about.st_mtime_ns, "content": state.hexdigest()}
 
 
-class RowSource(Source):
+class RowInput(Input):
     """An input that is read row by row; what goes along is text."""
 
     @abstractmethod
@@ -209,7 +249,7 @@ class RowSource(Source):
 
     def chunks(self) -> Iterator[Chunk]:
         """Read from the beginning."""
-        first = done = 0
+        first, done = 1, 0
         for number, group in enumerate(_grouped(self.rows())):
             yield _chunk(number, first, group, self.schema, group[-1].done - done)
             first, done = first + len(group), group[-1].done
@@ -220,32 +260,40 @@ def _shown(name: str) -> str:
     return f"{name:.60}" if name.isprintable() else f"{name!r:.60}"
 
 
-def check_columns(path: Path, found: Sequence[str], column: str, keep: Sequence[str], where: str = "") -> None:
-    """Check that the columns asked for are there, once each.
+def match(name: str, found: Sequence[str]) -> list[str]:
+    """The columns that a name means: those written so, else those that differ only in case and outer spaces."""
+    exact = [each for each in found if each == name]
+    return exact or [each for each in found if each.strip().lower() == name.strip().lower()]
+
+
+def find_columns(
+    path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), where: str = ""
+) -> tuple[str, list[str]]:
+    """The columns of a table that some names mean, as the table writes them; the others each once.
 
     Args:
         path: of the table.
         found: its columns.
-        column: of texts.
-        keep: to copy.
+        text: a name, compared as ``match`` does.
+        others: more of them.
         where: in which part of the table was looked, for the message; by default all of it.
 
     Raises:
-        UsageError: one is missing or stands twice; the message names what there is.
+        UsageError: some are missing or stand twice; the message names all of them, and what there is.
     """
-    wanted = list(dict.fromkeys([column, *keep]))
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        there = ", ".join(_shown(name) for name in found[:_MAX_COLUMNS]) + (
-            ", ..." if len(found) > _MAX_COLUMNS else ""
-        )
+    matches = {name: match(name, found) for name in (text, *others)}
+    problems = [f"no column {name}{where}" for name, there in matches.items() if not there]
+    if problems:
+        more = ", ..." if len(found) > _MAX_COLUMNS else ""
+        problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
+    problems += [f"the column {there[0]} stands twice" for there in matches.values() if len(there) > 1]
+    if problems:
+        separator = len(found) == 1 and (";" in found[0] or "\t" in found[0])
+        hint = "Give the names of your columns, for example --text-column review."
         raise UsageError(
-            f"{path}: no column {' and no column '.join(missing)}{where}; there are: {there or 'none'}.",
-            "--column names the column of texts, --keep another to copy; names are compared as they are written.",
+            f"{path}: {'; '.join(problems)}.", "Separate the columns by commas." if separator else hint
         )
-    twice = [name for name in wanted if list(found).count(name) > 1]
-    if twice:
-        raise UsageError(f"{path}: the column {twice[0]} stands twice.", "Rename one of the two.")
+    return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
 
 
 def text_schema(names: Iterable[str]) -> pa.Schema:
@@ -273,8 +321,13 @@ def _chunk(number: int, first: int, group: list[Row], schema: pa.Schema, units: 
     return Chunk(
         number,
         [k for k, _ in good],
+        [row.line for _, row in good],
         [row.text for _, row in good],
         pa.table(columns, schema=schema),
-        [Reject(k, row.source, row.reason, row.value) for k, row in enumerate(group, first) if row.reason],
+        [
+            Reject(k, row.line, row.source, row.reason, row.value)
+            for k, row in enumerate(group, first)
+            if row.reason
+        ],
         units,
     )

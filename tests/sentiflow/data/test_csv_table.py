@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.batch.source import MISSING, NOT_UTF8, TOO_LONG
-from sentiflow.batch.text_tables import CsvTable
+from sentiflow.data.rows import NO_TEXT, NOT_UTF8, TOO_LONG
+from sentiflow.data.text_tables import CsvTable
 from sentiflow.errors import UsageError
 from sentiflow.scoring import TextScorer
 
@@ -12,7 +12,9 @@ from sentiflow.scoring import TextScorer
 def texts(path: Path, content: bytes, *, column: str = "text", keep: tuple[str, ...] = ()) -> list[str]:
     """What each row gives: its text, or the reason why there is none."""
     path.write_bytes(content)
-    return [row.reason or row.text for row in CsvTable(path, column, keep).rows()]
+    table = CsvTable(path)
+    table.select(column, keep)
+    return [row.reason or row.text for row in table.rows()]
 
 
 @pytest.fixture
@@ -44,9 +46,9 @@ def test_rows_are_read_as_written(path: Path, content: bytes, expected: list[str
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (b",1", MISSING),
-        (b'"",1', MISSING),
-        (b" \t,1", "blank text"),
+        (b",1", NO_TEXT),
+        (b'"",1', NO_TEXT),
+        (b" \t,1", NO_TEXT),
         (b"caf\xe9,1", NOT_UTF8),
         (b"\xed\xa0\x80,1", NOT_UTF8),  # half a surrogate pair, as some encoders write it
         (b"good", "wrong number of fields: 1 instead of 2"),
@@ -68,7 +70,7 @@ def test_a_text_longer_than_pythons_own_limit_is_a_text(path: Path) -> None:
 
 
 def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.batch.text_tables.MOST", 50)
+    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
     assert texts(path, b"text,n\ngood,1\n" + b"x" * 130 + b",1\nbad,2\n") == ["good", TOO_LONG, "bad"]
 
 
@@ -77,9 +79,11 @@ def test_a_quote_that_is_never_closed_ends_the_reading_and_names_its_line(
     path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """Whether the end of the file or the longest text that is allowed comes first."""
-    monkeypatch.setattr("sentiflow.batch.text_tables.MOST", limit)
+    monkeypatch.setattr("sentiflow.data.text_tables.MOST", limit)
     path.write_text('text,n\n"two\nlines",1\n\ngood,1\n"bad,2\n' + "film,3\n" * 20, encoding="utf-8")
-    rows = CsvTable(path, "text", ()).rows()
+    table = CsvTable(path)
+    table.select("text")
+    rows = table.rows()
     assert [next(rows).text, next(rows).text] == ["two\nlines", "good"]
     with pytest.raises(UsageError, match="the row that begins in line 6 opens a quote that is never closed"):
         next(rows)
@@ -94,8 +98,8 @@ def test_a_quote_that_is_opened_in_the_last_row_is_found(path: Path, row: bytes)
 def test_the_value_of_a_reject_is_written_as_valid_text(path: Path, job: Callable) -> None:
     path.write_bytes(b"id,text\n7,caf\xe9\n8,a,b\n")
     assert job(path).rejects == [
-        {"row": 0, "reason": NOT_UTF8, "value": "caf\\xe9"},
-        {"row": 1, "reason": "wrong number of fields: 3 instead of 2", "value": "8,a,b"},
+        {"row": 1, "line": 2, "reason": NOT_UTF8, "value": "caf\\xe9"},
+        {"row": 2, "line": 3, "reason": "wrong number of fields: 3 instead of 2", "value": "8,a,b"},
     ]
 
 
@@ -106,7 +110,7 @@ def test_columns_are_found_by_name_and_kept_as_text(path: Path, job: Callable, s
     assert done.scored == [
         {"row": k, "label": "positive" if score > 0.5 else "negative", "score": score, "model": "m", "version": 3,
          "id": each, "stars": stars}
-        for k, (score, each, stars) in enumerate(zip(scores, ["001", ""], ["5", "1"], strict=True))
+        for k, (score, each, stars) in enumerate(zip(scores, ["001", ""], ["5", "1"], strict=True), 1)
     ]  # fmt: skip
 
 
@@ -114,8 +118,9 @@ def test_columns_are_found_by_name_and_kept_as_text(path: Path, job: Callable, s
     ("header", "message"),
     [
         (b"review;stars", r"no column text; there are: review;stars"),
-        (b"Text,stars", r"no column text; there are: Text, stars"),
+        (b"review,stars", r"no column text; there are: review, stars"),
         (b"text,n,text", r"the column text stands twice"),
+        (b"Text,n, TEXT", r"the column Text stands twice"),
         (b'"text', r"line 1 opens a quote that is never closed"),
         (b"\xff\xfet\x00e\x00", r"UTF-16"),
     ],
@@ -126,5 +131,5 @@ def test_a_header_that_does_not_fit_is_refused(path: Path, header: bytes, messag
 
 
 def test_all_missing_columns_are_named(path: Path) -> None:
-    with pytest.raises(UsageError, match="no column id and no column stars; there are: text, n"):
+    with pytest.raises(UsageError, match="no column id; no column stars; there are: text, n"):
         texts(path, b"text,n\ngood,1\n", keep=("n", "id", "stars"))

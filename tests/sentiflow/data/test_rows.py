@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from sentiflow.batch.source import MOST, TOO_LONG, Reject, beginning, why_not
+from sentiflow.data.rows import MOST, TOO_LONG, Reject, beginning, why_not
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,15 @@ def test_the_beginning_of_a_value_is_valid_text(value: object, expected: str) ->
 
 
 def test_a_reject_is_one_line_of_plain_characters() -> None:
-    line = Reject(3, "", "blank text", "\u2028é\n").to_json()
+    line = Reject(3, 5, "", "no text", "\u2028é\n").to_json()
     assert line.isascii() and "\n" not in line
-    assert json.loads(line) == {"row": 3, "reason": "blank text", "value": "\u2028é\n"}
-    assert json.loads(Reject(3, "a.txt", "missing", "").to_json())["source"] == "a.txt"
+    assert json.loads(line) == {"row": 3, "line": 5, "reason": "no text", "value": "\u2028é\n"}
+    assert json.loads(Reject(3, 0, "a.txt", "no text", "").to_json()) == {
+        "row": 3,
+        "source": "a.txt",
+        "reason": "no text",
+        "value": "",
+    }
 
 
 def test_a_text_too_long_to_hold_is_told_so() -> None:

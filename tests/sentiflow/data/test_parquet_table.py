@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.inputs import ParquetTable
+from sentiflow.data.inputs import ParquetTable
 from sentiflow.errors import ExternalError, UsageError
 
 
@@ -16,12 +16,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "in.parquet"
 
 
+def opened(path: Path, *kept: str) -> ParquetTable:
+    table = ParquetTable(path)
+    table.select("text", kept)
+    return table
+
+
 def reasons(path: Path, column: pa.Array) -> list[str]:
     """The reason of each row, empty for what can be scored."""
     pq.write_table(pa.table({"text": column}), path)
-    (chunk,) = ParquetTable(path, "text", ()).chunks()
+    (chunk,) = opened(path).chunks()
     found = {reject.row: reject.reason for reject in chunk.rejects}
-    return [found.get(row, "") for row in range(len(column))]
+    return [found.get(row, "") for row in range(1, len(column) + 1)]
 
 
 BROKEN = pa.array([b"good", b"caf\xe9", None], pa.binary())
@@ -30,16 +36,16 @@ BROKEN = pa.array([b"good", b"caf\xe9", None], pa.binary())
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        (pa.array(["good", None, " "]), ["", "missing", "blank text"]),
-        (pa.array(["good", None], pa.large_string()), ["", "missing"]),
-        (pa.array(["good", None, "good"]).dictionary_encode(), ["", "missing", ""]),
-        (BROKEN.view(pa.string()), ["", "not UTF-8", "missing"]),
-        (pa.array([None, None], pa.null()), ["missing", "missing"]),
-        (pa.array([1, None]), ["not text: int64", "missing"]),
-        (pa.array([1.5, float("nan"), None]), ["not text: double", "missing", "missing"]),
-        (BROKEN, ["not text: binary", "not text: binary", "missing"]),
-        (pa.array([["good"], None]), ["not text: list<element: string>", "missing"]),
-        (pa.array([1, None], pa.timestamp("ns")), ["not text: timestamp[ns]", "missing"]),
+        (pa.array(["good", None, " "]), ["", "no text", "no text"]),
+        (pa.array(["good", None], pa.large_string()), ["", "no text"]),
+        (pa.array(["good", None, "good"]).dictionary_encode(), ["", "no text", ""]),
+        (BROKEN.view(pa.string()), ["", "not UTF-8", "no text"]),
+        (pa.array([None, None], pa.null()), ["no text", "no text"]),
+        (pa.array([1, None]), ["not text: int64", "no text"]),
+        (pa.array([1.5, float("nan"), None]), ["not text: double", "no text", "no text"]),
+        (BROKEN, ["not text: binary", "not text: binary", "no text"]),
+        (pa.array([["good"], None]), ["not text: list<element: string>", "no text"]),
+        (pa.array([1, None], pa.timestamp("ns")), ["not text: timestamp[ns]", "no text"]),
         (pa.array([date(2026, 1, 1)]), ["not text: date32[day]"]),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
@@ -69,12 +75,12 @@ def test_kept_columns_keep_type_and_value_beside_rejects_and_over_chunks(path: P
     for name in keep:
         assert made[name].type == table[name].type
         assert made[name].to_pylist() == expected[name].to_pylist(), name
-    assert made["row"].to_pylist() == [k for k in range(n) if k % 7]
+    assert made["row"].to_pylist() == [k + 1 for k in range(n) if k % 7]
 
 
 def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
     pq.write_table(pa.table({"text": ["good"] * 10_000 + ["x" * 50_000] * 1_000}), path)
-    chunks = list(ParquetTable(path, "text", ()).chunks())
+    chunks = list(opened(path).chunks())
     assert sum(map(len, chunks)) == 11_000
     assert max(map(len, chunks)) <= 2_048
     assert max(sum(map(len, chunk.texts)) for chunk in chunks) <= 8_000_000 + 256 * 50_000
@@ -83,7 +89,7 @@ def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
 def test_what_is_no_parquet_is_refused(path: Path) -> None:
     path.write_text("text\ngood\n")
     with pytest.raises(UsageError, match="cannot be read as Parquet"):
-        ParquetTable(path, "text", ())
+        ParquetTable(path)
 
 
 def test_damage_further_down_names_the_row(path: Path) -> None:
@@ -95,7 +101,7 @@ def test_damage_further_down_names_the_row(path: Path) -> None:
     content[middle : middle + 5_000] = bytes(5_000)
     path.write_bytes(content)
     with pytest.raises(ExternalError, match=r"cannot be read beyond row [\d,]+:"):
-        list(ParquetTable(path, "text", ()).chunks())
+        list(opened(path).chunks())
 
 
 def test_columns_of_views_are_kept_beside_rejected_rows(path: Path) -> None:
@@ -103,6 +109,6 @@ def test_columns_of_views_are_kept_beside_rejected_rows(path: Path) -> None:
     table = pa.table({"text": ["good", None, "bad"], "kept": pa.array(["a", "b", "c"], pa.string_view())})
     pq.write_table(table, path)
     kind = pq.read_schema(path).field("kept").type
-    (chunk,) = ParquetTable(path, "text", ["kept"]).chunks()
+    (chunk,) = opened(path, "kept").chunks()
     assert chunk.columns["kept"].to_pylist() == ["a", "c"]
     assert chunk.columns.schema.field("kept").type == kind

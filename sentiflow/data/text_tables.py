@@ -9,15 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sentiflow.batch.source import (
-    MISSING,
+from sentiflow.data.rows import (
     MOST,
     NOT_UTF8,
     TOO_LONG,
     Row,
-    RowSource,
+    RowInput,
     beginning,
-    check_columns,
+    find_columns,
     is_unicode,
     text_schema,
     why_not,
@@ -27,40 +26,39 @@ from sentiflow.errors import UsageError
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-class CsvTable(RowSource):
+class CsvTable(RowInput):
     """A CSV table with a header."""
 
-    def __init__(self, path: Path, column: str, keep: Sequence[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.total = self.size = path.stat().st_size
-        self.schema = text_schema(keep)
-        header = self._header()
-        check_columns(path, header, column, keep)
-        self._fields = len(header)
-        self._text = header.index(column)
-        self._kept = [header.index(name) for name in keep]
+        self.names = self._header()
+
+    def select(self, text: str, others: Sequence[str] = ()) -> None:
+        """Choose the column of texts and others; see ``Input.select``."""
+        column, kept = find_columns(self.path, self.names, text, others)
+        self._text = self.names.index(column)
+        self._kept = [self.names.index(name) for name in kept]
+        self.schema = text_schema(kept)
 
     def rows(self) -> Iterator[Row]:
         """Read from the beginning; blank lines are no rows."""
         records = self._records()
         next(records)
-        for fields, wrong, done in records:
+        for fields, wrong, line, done in records:
             reason = wrong or self._why_not(fields)
             if reason:
-                value = fields[self._text] if len(fields) == self._fields else ",".join(fields)
-                yield Row("", reason, beginning(value), done)
+                value = fields[self._text] if len(fields) == len(self.names) else ",".join(fields)
+                yield Row("", reason, beginning(value), done, line)
             else:
-                yield Row(fields[self._text], "", "", done, tuple(fields[k] for k in self._kept))
+                yield Row(fields[self._text], "", "", done, line, tuple(fields[k] for k in self._kept))
 
     def _why_not(self, fields: list[str]) -> str:
-        if len(fields) != self._fields:
-            return f"wrong number of fields: {len(fields)} instead of {self._fields}"
-        text = fields[self._text]
-        if not text:
-            return MISSING
+        if len(fields) != len(self.names):
+            return f"wrong number of fields: {len(fields)} instead of {len(self.names)}"
         if not all(is_unicode(fields[k]) for k in self._kept):
             return NOT_UTF8
-        return why_not(text)
+        return why_not(fields[self._text])
 
     def _header(self) -> list[str]:
         with self.path.open("rb") as stream:
@@ -70,15 +68,15 @@ class CsvTable(RowSource):
                     f"Convert it: iconv -f utf-16 -t utf-8 {self.path.name} > utf8.csv",
                 )
         with closing(self._records()) as records:
-            fields, wrong, _ = next(records, ([], "", 0))
+            fields, wrong, _, _ = next(records, ([], "", 0, 0))
         if wrong:
             raise UsageError(
                 f"{self.path}: the header cannot be read: {wrong}.", "The first line names the columns."
             )
         return [beginning(name) if not is_unicode(name) else name for name in fields]
 
-    def _records(self) -> Generator[tuple[list[str], str, int]]:
-        """Every record, the header first, with what is wrong with it and the bytes read so far.
+    def _records(self) -> Generator[tuple[list[str], str, int, int]]:
+        """Every record, the header first: fields, what is wrong, number of its first line, bytes read so far.
 
         Raises:
             UsageError: a quote is never closed; the message names the line.
@@ -102,7 +100,7 @@ class CsvTable(RowSource):
                         "Close it, or double it where it belongs to the text. What was scored before it is kept.",
                     )
                 if fields:
-                    yield fields, wrong, stream.tell()
+                    yield fields, wrong, first, stream.tell()
 
 
 class _Lines(Iterator[str]):
@@ -136,26 +134,29 @@ _BOM = b"\xef\xbb\xbf"
 _HEAD = 1_000  # lines whose keys are the columns that a message names
 
 
-class JsonLines(RowSource):
+class JsonLines(RowInput):
     """A file with an object a line; a key is a column."""
 
-    def __init__(self, path: Path, column: str, keep: Sequence[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.total = self.size = path.stat().st_size
-        self.schema = text_schema(keep)
-        self._column, self._keep = column, keep
-        keys, whole = self._keys()
-        if keys:  # without any object, the rejects show better what is wrong
-            check_columns(path, keys, column, keep, "" if whole else f" in the first {_HEAD:,} lines")
+        self.names, self._whole = self._keys()
+
+    def select(self, text: str, others: Sequence[str] = ()) -> None:
+        """Choose the column of texts and others; see ``Input.select``."""
+        self._column, self._keep = text, list(dict.fromkeys(others))
+        if self.names:  # without any object, the rejects show better what is wrong
+            where = "" if self._whole else f" in the first {_HEAD:,} lines"
+            self._column, self._keep = find_columns(self.path, self.names, text, others, where)
+        self.schema = text_schema(self._keep)
 
     def rows(self) -> Iterator[Row]:
         """Read from the beginning; blank lines are no rows."""
         with self.path.open("rb") as stream:
-            for line in _lines(stream):
+            for number, line in _lines(stream):
                 text, reason, kept = self._read(line)
-                yield Row(
-                    "" if reason else text, reason, beginning(line.strip()) if reason else "", stream.tell(), kept
-                )
+                value = beginning(line.strip()) if reason else ""
+                yield Row("" if reason else text, reason, value, stream.tell(), number, kept)
 
     def _read(self, line: bytes) -> tuple[str, str, tuple[str | None, ...]]:
         record, reason = _parse(line)
@@ -177,24 +178,26 @@ class JsonLines(RowSource):
         keys: dict[str, None] = {}
         with self.path.open("rb") as stream:
             lines = _lines(stream)
-            for line in itertools.islice(lines, _HEAD):
+            for _, line in itertools.islice(lines, _HEAD):
                 record, _ = _parse(line)
                 keys |= dict.fromkeys(record)
             whole = next(lines, None) is None
         return list(keys), whole
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines that are not blank; of one too long to hold, a beginning that is too long for ``_parse``, too."""
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, numbered; of one too long to hold, a beginning that is too long for ``_parse``."""
     start = stream.read(len(_BOM))
     if start != _BOM:
         stream.seek(0)
+    number = 0
     while line := stream.readline(MOST + 1):
+        number += 1
         if len(line) > MOST and not line.endswith(b"\n"):
             while (rest := stream.readline(MOST)) and not rest.endswith(b"\n"):
                 pass
         if line.strip():
-            yield line
+            yield number, line
 
 
 def _parse(line: bytes) -> tuple[dict[str, Any], str]:

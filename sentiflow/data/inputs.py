@@ -1,4 +1,4 @@
-"""Inputs of every kind: which reader a path needs, Parquet tables and folders of text files."""
+"""Tables and folders of texts: which reader a path needs, Parquet tables and folders."""
 
 import hashlib
 import os
@@ -11,25 +11,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sentiflow.batch.output import own_names, rejects_of
-from sentiflow.batch.source import (
+from sentiflow.data.rows import (
     CHUNK_ROWS,
     CHUNK_SIZE,
     MOST,
+    NO_TEXT,
     NOT_UTF8,
     TOO_LONG,
     Chunk,
+    Input,
     Reject,
     Row,
-    RowSource,
-    Source,
+    RowInput,
     beginning,
-    check_columns,
+    find_columns,
     numbers,
     text_schema,
     why_not,
 )
-from sentiflow.batch.text_tables import CsvTable, JsonLines
+from sentiflow.data.text_tables import CsvTable, JsonLines
 from sentiflow.errors import ExternalError, UsageError, first_line
 
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
@@ -37,25 +37,28 @@ _BATCH = 256  # rows decoded at a time
 _BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 
 
-class ParquetTable(Source):
+class ParquetTable(Input):
     """A Parquet file."""
 
-    def __init__(self, path: Path, column: str, keep: Sequence[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
             with pq.ParquetFile(path) as file:
-                schema, about = file.schema_arrow, file.metadata
+                self._fields, about = file.schema_arrow, file.metadata
         except pa.ArrowException as err:
             raise UsageError(f"{path}: cannot be read as Parquet: {first_line(err).rstrip('.')}.") from err
-        check_columns(path, schema.names, column, keep)
-        self._column = column
+        self.names = self._fields.names
         self.total = about.num_rows
         self.size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
-        self.schema = pa.schema([schema.field(name) for name in keep])
+
+    def select(self, text: str, others: Sequence[str] = ()) -> None:
+        """Choose the column of texts and others; see ``Input.select``."""
+        self._column, kept = find_columns(self.path, self.names, text, others)
+        self.schema = pa.schema([self._fields.field(name) for name in kept])
 
     def chunks(self) -> Iterator[Chunk]:
         """Read from the beginning."""
-        first = 0
+        first = 1
         for number, table in enumerate(self._tables()):
             yield self._chunk(number, first, table)
             first += len(table)
@@ -84,7 +87,7 @@ class ParquetTable(Source):
         values, reasons = _judged(table[self._column])
         good = [k for k, reason in enumerate(reasons) if not reason]
         rejects = [
-            Reject(first + k, "", reason, "" if values[k] is None else beginning(values[k]))
+            Reject(first + k, 0, "", reason, "" if values[k] is None else beginning(values[k]))
             for k, reason in enumerate(reasons)
             if reason
         ]
@@ -92,6 +95,7 @@ class ParquetTable(Source):
         return Chunk(
             number,
             [first + k for k in good],
+            [0] * len(good),
             [values[k] for k in good],
             _rows(kept, good) if rejects else kept,
             rejects,
@@ -109,57 +113,57 @@ def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:
     """Values, and for each why it cannot be scored."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if _is_text(column.type):
-        values = _texts(column)
+    if column.type in (pa.string(), pa.large_string(), pa.string_view()):
+        values = to_values(column, "surrogateescape")
         return values, [why_not(value) for value in values]
     values = (column.cast(pa.string()) if pa.types.is_temporal(column.type) else column).to_pylist()
     # Not by the value: a date written as text would pass for one.
-    return values, ["missing" if why_not(value) == "missing" else f"not text: {column.type}" for value in values]
+    return values, [NO_TEXT if why_not(value) == NO_TEXT else f"not text: {column.type}" for value in values]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return kind in (pa.string(), pa.large_string(), pa.string_view())
-
-
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
+def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list[Any]:
+    """Python's values of a column; bytes of a text that are no UTF-8 are treated as ``bytes.decode`` does."""
     try:
-        texts: list[str | None] = column.to_pylist()
+        return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
-        texts = [None if value is None else value.decode(errors="surrogateescape") for value in raw]
-    return texts
+        return [None if value is None else value.decode(errors=errors) for value in raw]
 
 
 _SUFFIX = ".txt"
 
 
-class Folder(RowSource):
+class Folder(RowInput):
     """All ``.txt`` files below a folder, in the order of their relative paths.
 
     Links to files in the folder are read. What lies elsewhere was not named to be scored, and perhaps logged.
     """
 
     many = True
+    schema = text_schema(["source"])
 
-    def __init__(self, path: Path, column: str, keep: Sequence[str]) -> None:
-        if keep or column != "text":
-            raise UsageError(
-                f"{path} is a folder: it has no columns.", "Leave --column and --keep out; each file is a text."
-            )
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._root = os.path.realpath(path)
-        self.schema = text_schema(["source"])
         self._names = _find(path)
         if not self._names:
             raise UsageError(f"{path}: no {_SUFFIX} file in it or below it.", "Each such file is a text to score.")
         self.total = len(self._names)
         self.size = sum(about.st_size for _, about in self._stats() if about)
 
+    def select(self, text: str, others: Sequence[str] = ()) -> None:
+        """Refuse any choice of columns."""
+        if others or text != "text":
+            raise UsageError(
+                f"{self.path} is a folder: it has no columns.",
+                "Leave --text-column and --keep out; each file is a text.",
+            )
+
     def rows(self) -> Iterator[Row]:
         """Read file by file."""
         for done, name in enumerate(self._names, 1):
             text, reason, value = self._read(name)
-            yield Row(text, reason, value, done, (_shown(name),), _shown(name))
+            yield Row(text, reason, value, done, 0, (_shown(name),), _shown(name))
 
     def identity(self) -> dict[str, str | int]:
         """Names, sizes and times of change of all files that are there now."""
@@ -219,71 +223,32 @@ def _shown(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-_KINDS: dict[str, Callable[[Path, str, Sequence[str]], Source]] = {
+_KINDS: dict[str, Callable[[Path], Input]] = {
     ".csv": CsvTable,
     ".jsonl": JsonLines,
     ".ndjson": JsonLines,
     ".parquet": ParquetTable,
     ".pq": ParquetTable,
 }
-_OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".xlsx"}  # an output named so would mislead
 
 
-def open_source(path: Path, column: str, keep: Sequence[str]) -> Source:
-    """Look at an input: its kind, its columns, its size.
-
-    Args:
-        path: a table or a folder.
-        column: the texts.
-        keep: columns that go along to the output.
+def open_input(path: Path) -> Input:
+    """Look at a table, or a folder of texts: its kind, its columns, its size.
 
     Raises:
-        UsageError: no such input, none of a known kind, an empty one, or one without these columns.
+        UsageError: there is none, none of a known kind, or an empty one.
         OSError: it cannot be read.
     """
-    keep = list(dict.fromkeys(keep))
     if path.is_dir():
-        return _checked(Folder(path, column, keep), keep)
+        return Folder(path)
     if not path.exists():
-        raise UsageError(f"{path}: no such file or folder.", "Give a table or a folder of .txt files to score.")
+        raise UsageError(f"{path}: no such file or folder.", "Give a table; to score also a folder of .txt files.")
     kind = _KINDS.get(path.suffix.lower())
     if kind is None or not path.is_file():
         raise UsageError(
-            f"{path}: no kind of input that can be read.",
-            f"Give a file that ends in {', '.join(_KINDS)}, or a folder of .txt files.",
+            f"{path}: no kind of table that can be read.",
+            f"Give a file that ends in {', '.join(_KINDS)}, or to score also a folder of .txt files.",
         )
     if path.stat().st_size == 0:
         raise UsageError(f"{path} is empty.", "A table holds a header or keys, and rows.")
-    return _checked(kind(path, column, keep), keep)
-
-
-def check_output(source: Path, output: Path) -> None:
-    """Check that an output can be put there at all, and would not replace its input.
-
-    Raises:
-        UsageError: it is a folder, is named like another kind of table, or is the input.
-    """
-    for written in (output, rejects_of(output)):
-        if written.is_dir():
-            raise UsageError(
-                f"{written} is a folder.", "-o names the Parquet file to write; rejects go beside it."
-            )
-        if written.exists() and not written.is_file():
-            raise UsageError(
-                f"{written} is a device or a pipe.", "-o names a file, which appears whole at the end."
-            )
-    if output.suffix.lower() in _OTHER_TABLES:
-        raise UsageError(f"{output}: the output is a Parquet file.", f"For example: -o {output.stem}.parquet")
-    for written in (output, rejects_of(output)):
-        if written.exists() and written.samefile(source):
-            raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
-
-
-def _checked(source: Source, keep: Sequence[str]) -> Source:
-    taken = [name for name in keep if name in own_names(source)]
-    if taken:
-        raise UsageError(
-            f"The output has a column {taken[0]} of its own, so {taken[0]} of the input cannot be kept.",
-            f"Rename it in the input; the output's own are: {', '.join(own_names(source))}.",
-        )
-    return source
+    return kind(path)

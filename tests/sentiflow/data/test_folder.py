@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.batch.inputs import Folder, open_source
+from sentiflow.data.inputs import Folder
 from sentiflow.errors import UsageError
 
 
@@ -41,10 +41,10 @@ def test_each_file_that_cannot_be_scored_is_a_reject_with_its_name(folder: Path,
     done = job(folder)
     assert [row["source"] for row in done.scored] == ["1.txt"]
     assert done.rejects == [
-        {"row": 1, "source": "2.txt", "reason": "blank text", "value": ""},
-        {"row": 2, "source": "3.txt", "reason": "not UTF-8", "value": "caf\\xe9"},
-        {"row": 3, "source": "4.txt", "reason": "unreadable: No such file or directory", "value": ""},
-        {"row": 4, "source": "5.txt", "reason": "unreadable: not a regular file", "value": ""},
+        {"row": 2, "source": "2.txt", "reason": "no text", "value": ""},
+        {"row": 3, "source": "3.txt", "reason": "not UTF-8", "value": "caf\\xe9"},
+        {"row": 4, "source": "4.txt", "reason": "unreadable: No such file or directory", "value": ""},
+        {"row": 5, "source": "5.txt", "reason": "unreadable: not a regular file", "value": ""},
     ]
 
 
@@ -84,7 +84,7 @@ def test_a_folder_may_be_named_by_a_link(folder: Path, job: Callable) -> None:
 
 def test_the_mark_in_front_of_a_file_is_no_part_of_its_text(folder: Path) -> None:
     write(folder, "1.txt", b"\xef\xbb\xbfgood")
-    assert [row.text for row in Folder(folder, "text", ()).rows()] == ["good"]
+    assert [row.text for row in Folder(folder).rows()] == ["good"]
 
 
 def test_a_name_that_is_no_unicode_is_written_with_its_bytes_escaped(folder: Path, job: Callable) -> None:
@@ -95,8 +95,8 @@ def test_a_name_that_is_no_unicode_is_written_with_its_bytes_escaped(folder: Pat
 def test_a_change_of_any_file_changes_the_identity(folder: Path) -> None:
     write(folder, "1.txt", b"good")
     write(folder, "2.txt", b"good")
-    seen = {str(Folder(folder, "text", ()).identity())}
-    source = Folder(folder, "text", ())
+    seen = {str(Folder(folder).identity())}
+    source = Folder(folder)
     write(folder, "2.txt", b"good!")
     seen.add(str(source.identity()))
     write(folder, "3.txt", b"good")
@@ -110,9 +110,9 @@ def test_a_change_of_any_file_changes_the_identity(folder: Path) -> None:
 def test_columns_of_a_folder_are_refused(folder: Path, keep: tuple[str, ...]) -> None:
     write(folder, "1.txt", b"good")
     with pytest.raises(UsageError, match="has no columns"):
-        open_source(folder, "text" if keep else "body", keep)
+        Folder(folder).select("text" if keep else "body", keep)
 
 
 def test_a_folder_without_texts_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="no .txt file"):
-        open_source(folder, "text", ())
+        Folder(folder)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.batch.source import MISSING, NOT_UTF8, TOO_LONG
-from sentiflow.batch.text_tables import JsonLines
+from sentiflow.data.rows import NO_TEXT, NOT_UTF8, TOO_LONG
+from sentiflow.data.text_tables import JsonLines
 from sentiflow.errors import UsageError
 
 
@@ -17,7 +17,9 @@ def path(tmp_path: Path) -> Path:
 def outcomes(path: Path, *lines: bytes) -> list[str]:
     """What each row gives: its text, or the reason why there is none."""
     path.write_bytes(b"\n".join(lines))
-    return [row.reason or row.text for row in JsonLines(path, "text", ()).rows()]
+    table = JsonLines(path)
+    table.select("text")
+    return [row.reason or row.text for row in table.rows()]
 
 
 GOOD = b'{"text": "good"}'
@@ -26,16 +28,16 @@ GOOD = b'{"text": "good"}'
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"text": null}', MISSING),
-        (b'{"other": 1}', MISSING),
-        (b'{"text": NaN}', MISSING),
+        (b'{"text": null}', NO_TEXT),
+        (b'{"other": 1}', NO_TEXT),
+        (b'{"text": NaN}', NO_TEXT),
         (b'{"text": 5}', "not text: number"),
         (b'{"text": 1.5}', "not text: number"),
         (b'{"text": true}', "not text: boolean"),
         (b'{"text": ["good"]}', "not text: array"),
         (b'{"text": {"en": "good"}}', "not text: object"),
-        (b'{"text": ""}', "blank text"),
-        (b'{"text": " \\n"}', "blank text"),
+        (b'{"text": ""}', NO_TEXT),
+        (b'{"text": " \\n"}', NO_TEXT),
         (b'{"text": "caf\xe9"}', NOT_UTF8),
         (b'{"text": "\\ud83d"}', NOT_UTF8),
         (b'{"text": "good"', "not JSON: Expecting ',' delimiter at character 15"),
@@ -65,7 +67,7 @@ def test_any_unicode_arrives_escaped_or_not(path: Path) -> None:
 
 
 def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.batch.text_tables.MOST", 50)
+    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
     assert outcomes(path, GOOD, b'{"text": "' + b"x" * 170 + b'"}', GOOD) == ["good", TOO_LONG, "good"]
 
 
@@ -81,8 +83,8 @@ def test_kept_values_are_text_or_json(path: Path, job: Callable) -> None:
 def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callable) -> None:
     path.write_text('{"text": "good", "id": "\\udfff"}\n{"text": "good", "id": 1}\n')
     done = job(path, keep=("id",))
-    assert [(row["row"], row["reason"]) for row in done.rejects] == [(0, NOT_UTF8)]
-    assert [row["row"] for row in done.scored] == [1]
+    assert [(row["row"], row["reason"]) for row in done.rejects] == [(1, NOT_UTF8)]
+    assert [row["row"] for row in done.scored] == [2]
 
 
 def test_a_column_that_no_row_has_is_refused_with_those_that_there_are(path: Path) -> None:

@@ -1,0 +1,29 @@
+"""Write the tables of the guide docs/guides/own-reviews.md: reviews.csv to train on, new-reviews.csv to score."""
+
+import csv
+from pathlib import Path
+
+from sentiflow.data.sample import sample_rows
+
+RATINGS = ("bad", "good")
+
+
+def main() -> None:
+    rows = [[i, text, RATINGS[label]] for i, (text, label, _split) in enumerate(sample_rows(1_400, 2, seed=7), 1)]
+    rows[6][2] = "goood"  # line 8: a typo
+    rows[20][1] = ""  # line 22: no text
+    rows[34].insert(2, "4 stars")  # line 36: a field too many
+    write("reviews.csv", ["id", "review", "rating"], rows)
+    new = [[f"n{i}", text] for i, (text, _label, _split) in enumerate(sample_rows(6, 2, seed=8), 1)]
+    new[3][1] = ""
+    write("new-reviews.csv", ["id", "review"], new)
+
+
+def write(name: str, header: list[str], rows: list[list[object]]) -> None:
+    with Path(name).open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    print(f"{name}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Tests of where an output may go, and what it holds in each format."""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sentiflow.batch.output import Job, Parts, check_output, output_schema, to_table
+from sentiflow.data.inputs import open_input
+from sentiflow.data.rows import Reject, rejects_of
+from sentiflow.errors import UsageError
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    source, pipe = tmp_path / "in.csv", tmp_path / "pipe.csv"
+    source.write_text("text\ngood\n")
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="is a device or a pipe"):
+        check_output(pipe, source)
+
+
+def test_a_folder_in_the_place_of_the_rejects_is_told_before_the_work(tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.parquet"
+    source.write_text("text\ngood\n")
+    rejects_of(output).mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output(output, source)
+
+
+def test_outputs_of_other_names_have_other_rejects() -> None:
+    names = ["s.csv", "s.jsonl", "s.parquet", "s.2025.csv", "S.csv"]
+    assert len({rejects_of(Path(name)) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("in.csv", "made.csv", "is a folder"),
+        ("in.csv", "out.tsv", "no format that can be written"),
+        ("in.csv", "out", "no format that can be written"),
+        ("in.parquet", "in.parquet", "is the input"),
+        ("in.parquet.rejects.jsonl", "in.parquet", r"in\.parquet\.rejects\.jsonl is the input"),
+    ],
+)
+def test_an_output_that_would_mislead_or_destroy_is_refused(
+    tmp_path: Path, source: str, output: str, message: str
+) -> None:
+    (tmp_path / "made.csv").mkdir()
+    (tmp_path / source).write_text("text\ngood\n")
+    with pytest.raises(UsageError, match=message):
+        check_output(tmp_path / output, tmp_path / source)
+
+
+@pytest.mark.parametrize(("keep", "with_text"), [("label", False), ("text", True)])
+def test_a_kept_column_named_like_one_of_the_output_is_refused(tmp_path: Path, keep: str, with_text: bool) -> None:
+    (tmp_path / "in.csv").write_text("text,label\ngood,1\n")
+    source = open_input(tmp_path / "in.csv")
+    source.select("text", (keep,))
+    with pytest.raises(UsageError, match=f"{keep} of the input cannot be kept"):
+        output_schema(source, with_text)
+
+
+COLUMNS = {
+    "text": ['good, "very"\ngood', "na\u2028ïve", "fine"],
+    "id": [7, None, 9],
+    "tags": [["a", "é"], None, []],
+}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """Scores of a table with columns of several types, in a format."""
+
+    def write(name: str) -> Path:
+        path, output = tmp_path / "in.parquet", tmp_path / name
+        pq.write_table(pa.table(COLUMNS), path)
+        source = open_input(path)
+        source.select("text", ("id", "tags"))
+        schema = output_schema(source, with_text=True)
+        parts = Parts(output)
+        parts.begin(Job(str(path), {}, "text", True, ["id", "tags"], "m", 3, ""))
+        for chunk in source.chunks():
+            table = to_table(chunk, np.array([0.25, 0.75, 0.1 + 0.2]), "m", 3, schema)
+            parts.add(chunk.number, table, [Reject(4, 8, "", "no text", "")])
+        parts.finish(schema)
+        return output
+
+    return write
+
+
+def test_a_csv_has_a_header_and_gives_texts_and_scores_back(written: Callable[[str], Path]) -> None:
+    with written("out.csv").open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert header == ["row", "label", "score", "model", "version", "text", "id", "tags"]
+    assert rows == [
+        ["1", "negative", "0.25", "m", "3", COLUMNS["text"][0], "7", '["a", "é"]'],
+        ["2", "positive", "0.75", "m", "3", COLUMNS["text"][1], "", ""],
+        ["3", "negative", "0.30000000000000004", "m", "3", "fine", "9", "[]"],
+    ]
+
+
+def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str], Path]) -> None:
+    lines = [json.loads(line) for line in written("out.jsonl").read_text("utf-8").split("\n")[:-1]]
+    assert lines == pq.read_table(written("out.PARQUET")).to_pylist()
+    assert lines[1] == {"row": 2, "label": "positive", "score": 0.75, "model": "m", "version": 3,
+                        "text": COLUMNS["text"][1], "id": None, "tags": None}  # fmt: skip
+
+
+def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
+    """Red if Parquet, which does not check its texts, could end a CSV in a traceback."""
+    broken = pa.array([b"caf\xe9", None], pa.binary()).view(pa.string())
+    parts, schema = Parts(tmp_path / "out.csv"), pa.schema([("id", pa.string())])
+    parts.begin(Job("", {}, "text", False, ["id"], "m", 3, ""))
+    parts.add(0, pa.table([broken], schema=schema), [])
+    parts.finish(schema)
+    assert (tmp_path / "out.csv").read_bytes() == b'id\ncaf\\xe9\n""\n'

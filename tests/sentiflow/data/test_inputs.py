@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from sentiflow.data.inputs import open_input
+from sentiflow.errors import UsageError
+
+
+def table(folder: Path, name: str = "in.csv", content: str = "text,label,source\ngood,1,web\n") -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.csv", "", "is empty"),
+        ("in.txt", "good", "no kind of table that can be read"),
+        ("in.json", "[]", "no kind of table that can be read"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_input(table(tmp_path, name, content))
+
+
+def test_a_missing_input_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        open_input(tmp_path / "in.csv")
+
+
+def test_a_column_named_twice_is_selected_once(tmp_path: Path) -> None:
+    source = open_input(table(tmp_path))
+    source.select("text", ("source", "text", "Source"))
+    assert source.schema.names == ["source", "text"]
+
+
+def test_a_name_in_another_case_is_found_unless_one_is_written_so(tmp_path: Path) -> None:
+    source = open_input(table(tmp_path, content="Text, LABEL ,TEXT\na,b,c\n"))
+    source.select("Text", ("label",))
+    (chunk,) = source.chunks()
+    assert (chunk.texts, chunk.columns.to_pylist()) == (["a"], [{" LABEL ": "b"}])
+
+
+def test_rows_and_lines_are_counted_from_the_first_record(tmp_path: Path) -> None:
+    """Red if a record of several lines, or a blank line, moves the numbers of those behind it."""
+    source = open_input(table(tmp_path, content='text\n"two\nlines"\n\ngood\n'))
+    source.select("text")
+    (chunk,) = source.chunks()
+    assert (chunk.rows, chunk.lines) == ([1, 2], [2, 5])
