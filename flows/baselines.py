@@ -3,7 +3,7 @@
 from flows.train import Seed
 from sentiflow.baselines.models import Name, choose
 from sentiflow.data.prepare import Prepared
-from sentiflow.data.table import AS_USUAL, TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -27,7 +27,7 @@ def baselines(
     dataset: str = "imdb",
     seed: Seed = 0,
     only: list[Name] | None = None,
-    table: TableOptions = AS_USUAL,
+    table: TableOptions = DEFAULT_OPTIONS,
 ) -> BaselinesResult:
     """Measure a recipe's network and baselines on the same reviews, each a child run of one parent.
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.data.prepare import Prepared
-from sentiflow.data.table import AS_USUAL, TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -37,7 +37,7 @@ def repeat(
     seed: Seed = 0,
     repeats: Repeats = 5,
     promote: bool = False,
-    table: TableOptions = AS_USUAL,
+    table: TableOptions = DEFAULT_OPTIONS,
 ) -> RepeatsResult:
     """Train a recipe with several seeds, each a run below one parent, and register the best by validation.
 

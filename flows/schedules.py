@@ -6,7 +6,10 @@ from typing import Any
 
 import yaml
 from prefect.events import DeploymentEventTrigger
+from pydantic import ValidationError
 
+from sentiflow.batch.output import check_output
+from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
@@ -16,9 +19,9 @@ from sentiflow.settings import PREFIX, Settings
 FILE = Path(__file__).with_name("prefect.yaml")
 
 _SET_BY_SETTINGS = {
-    "train": ("config", "dataset", "promote"),
-    "repeat": ("config", "dataset", "promote"),
-    "sweep": ("config", "dataset"),
+    "train": ("config", "dataset", "promote", "table"),
+    "repeat": ("config", "dataset", "promote", "table"),
+    "sweep": ("config", "dataset", "table"),
     "promote": ("dataset",),
     "score": ("source", "output"),
     "monitor": ("dataset",),
@@ -39,6 +42,7 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
         "config": load_recipe(settings.schedule_recipe, changes).model_dump(mode="json"),
         "dataset": _dataset(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
+        "table": settings.schedule_table and table_options(settings).model_dump(),
         "source": settings.schedule_source and str(settings.schedule_source),
         "output": settings.schedule_output and str(settings.schedule_output),
     }
@@ -46,9 +50,24 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
     return [_deployment(entry, values, settings) for entry in entries]
 
 
+def table_options(settings: Settings) -> TableOptions:
+    """How the dataset of scheduled trainings is read.
+
+    Raises:
+        UsageError: the setting is malformed.
+    """
+    try:
+        return TableOptions.model_validate(settings.schedule_table)
+    except ValidationError as err:
+        raise UsageError(
+            f"{PREFIX}SCHEDULE_TABLE cannot be read: {err.errors()[0]['loc'][0]}: {err.errors()[0]['msg']}.",
+            'For example: {"text_column": "review", "labels": {"good": 1, "bad": 0}}',
+        ) from err
+
+
 def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings) -> Deployment:
     flow = entry["entrypoint"].rpartition(".")[2]
-    ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] is not None}
+    ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] not in (None, {})}
     drift = {"match": {"prefect.resource.id": f"sentiflow.model.{model_name(settings.schedule_dataset)}"}}
     return Deployment(
         entry["entrypoint"],
@@ -67,11 +86,13 @@ def _schedule(flow: str, settings: Settings) -> Schedule | None:
     schedule = parse_schedule(getattr(settings, name), settings.schedule_timezone, PREFIX + name.upper())
     if schedule is None:
         return None
-    if flow == "score" and not (settings.schedule_source and settings.schedule_output):
-        raise UsageError(
-            "Scheduled scoring needs an input and an output.",
-            f"Set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT, or the schedule to off.",
-        )
+    if flow == "score":
+        if not (settings.schedule_source and settings.schedule_output):
+            raise UsageError(
+                "Scheduled scoring needs an input and an output.",
+                f"Set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT, or the schedule to off.",
+            )
+        check_output(settings.schedule_output)
     if flow == "monitor" and settings.prediction_log_dir is None:
         raise UsageError(
             "Monitoring needs a log of the texts that were scored or served.",

@@ -11,7 +11,7 @@ from pydantic import Field
 from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.data.prepare import Prepared
-from sentiflow.data.table import AS_USUAL, TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
@@ -53,7 +53,7 @@ def sweep(
     name: Name = "",
     restart: bool = False,
     promote: bool = False,
-    table: TableOptions = AS_USUAL,
+    table: TableOptions = DEFAULT_OPTIONS,
 ) -> SweepResult:
     """Try other values of a recipe's fields, train the best by validation with several seeds, and register it.
 

@@ -8,7 +8,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.promote import after_training
-from sentiflow.data.table import AS_USUAL, TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -35,7 +35,7 @@ def train(
     seed: Seed = 0,
     promote: bool = False,
     force: bool = False,
-    table: TableOptions = AS_USUAL,
+    table: TableOptions = DEFAULT_OPTIONS,
 ) -> TrainingResult:
     """Train a recipe on a dataset and register the model.
 

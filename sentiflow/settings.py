@@ -191,6 +191,11 @@ class Settings(BaseSettings):
     schedule_promote_after_train: bool = Field(
         default=False, description="Scheduled trainings put their version in use if the gate says yes."
     )
+    schedule_table: dict[str, str | dict[str, int]] = Field(
+        default={},
+        description="How that dataset is read if it is a table of your own, as JSON: text_column, label_column, "
+        "labels, max_rejects; what is left out is as in `sentiflow train`.",
+    )
     schedule_source: Path | None = Field(
         default=None, description="What scheduled scoring reads: a table or folder."
     )

@@ -66,6 +66,14 @@ def table_options(text_column: str, label_column: str, labels: str, max_rejects:
         raise UsageError(f"{option} cannot be read.", _FORMS.get(option, "Give the name of a column.")) from err
 
 
+def table_arguments(table: "TableOptions") -> list[str]:
+    """The options of a command that read a table in this way; those that are as usual are left out."""
+    given = table.model_dump(exclude_defaults=True)
+    if table.labels:
+        given["labels"] = ",".join(f"{name}={value}" for name, value in table.labels.items())
+    return [each for name, value in given.items() for each in (f"--{name.replace('_', '-')}", str(value))]
+
+
 _FORMS = {
     "--labels": "Give each label a meaning, 0 or 1, and each of these a label: --labels good=1,bad=0",
     "--max-rejects": "Give a number or a percentage: --max-rejects 20 or --max-rejects 0.5%",

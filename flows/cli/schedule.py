@@ -88,7 +88,7 @@ def schedule(
     console.set_up(debug=debug)
     from hashlib import sha256
 
-    from flows.schedules import deployments
+    from flows.schedules import deployments, table_options
     from sentiflow.settings import load_settings
 
     options = {
@@ -114,7 +114,7 @@ def schedule(
     from sentiflow.data.prepare import check_data
     from sentiflow.orchestration.server import running_server, schedule_folder
 
-    check_data(settings.schedule_dataset, settings)
+    check_data(settings.schedule_dataset, settings, table_options(settings))
     try:
         with (
             _alone(schedule_folder(settings), "with this data folder"),

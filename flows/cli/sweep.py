@@ -21,6 +21,7 @@ from flows.cli.options import (
     SetOption,
     TextColumnOption,
     examples,
+    table_arguments,
     table_options,
 )
 from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion
@@ -32,6 +33,7 @@ from sentiflow.names import model_name
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
+    from sentiflow.data.table import TableOptions
     from sentiflow.settings import Settings
     from sentiflow.tracking.sweeps import SweepResult
     from tasks.summarize import BaselinesResult
@@ -128,7 +130,7 @@ def sweep(
             same = "The same command, without --restart," if restart else "The same command"
             CONSOLE.print(f"{same} goes on where this sweep was; finished trials are kept.", soft_wrap=True)
         raise
-    _show(result, dataset, settings)
+    _show(result, dataset, table, settings)
 
 
 def _goes_on(studies: Path, began: float) -> bool:
@@ -136,10 +138,10 @@ def _goes_on(studies: Path, began: float) -> bool:
     return any(journal.stat().st_mtime >= began for journal in studies.glob("*/*/journal.log"))
 
 
-def _show(result: "SweepResult", dataset: str, settings: "Settings") -> None:
+def _show(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> None:
     stdout = Console()
     stdout.print(f"\n[bold]{result.headline}[/]", soft_wrap=True)
-    for line in [*_trials(result), *_next(result), *_to_use(result, dataset, settings)]:
+    for line in [*_trials(result), *_next(result), *_to_use(result, dataset, table, settings)]:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
         stdout.print()
@@ -174,7 +176,7 @@ def _next(result: "SweepResult") -> list[str]:
     ]
 
 
-def _to_use(result: "SweepResult", dataset: str, settings: "Settings") -> list[str]:
+def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> list[str]:
     """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
     from shlex import quote
 
@@ -193,7 +195,8 @@ def _to_use(result: "SweepResult", dataset: str, settings: "Settings") -> list[s
         if "@" in store.netloc:
             lines.append(f"                 {WANTS_LOGIN}")
         path = Path(path.name)
-    lines.append(f"Train it:        {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}")
+    own = "".join(f" {quote(each)}" for each in table_arguments(table))
+    lines.append(f"Train it:        {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
     return [escape(line) for line in lines]
 
 

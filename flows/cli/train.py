@@ -45,7 +45,7 @@ app = typer.Typer()
         "sentiflow train",
         "sentiflow train --dataset sample --set epochs=2 --seed 7",
         "sentiflow train --recipe tutorial --repeats 5 --promote",
-        "sentiflow train --dataset reviews.csv --label-column rating --labels good=1,bad=0",
+        "sentiflow train --dataset reviews.csv --labels good=1,bad=0",
     )
 )
 def train(

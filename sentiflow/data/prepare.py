@@ -15,7 +15,7 @@ from filelock import FileLock
 from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tables
 from sentiflow.data.reviews import DatasetFacts, Reviews
 from sentiflow.data.rows import Reject, count_reasons, kind_of, rejects_of
-from sentiflow.data.table import AS_USUAL, Labelled, TableError, TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.names import BUILT_IN, dataset_name
@@ -44,7 +44,7 @@ class Source:
     digest: str
     origin: str
     fetched: bool
-    options: TableOptions = AS_USUAL
+    options: TableOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ class Prepared:
     rejected: Rejected | None = None
 
 
-def check_dataset(dataset: str, settings: Settings, options: TableOptions = AS_USUAL) -> None:
+def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS) -> None:
     """Check what can be seen from a dataset's name, its options and the settings alone.
 
     Raises:
         UsageError: no such dataset or table, options of a table for a built-in dataset, or a mirror without its
             hash.
     """
-    if dataset in BUILT_IN and options != AS_USUAL:
+    if dataset in BUILT_IN and options != DEFAULT_OPTIONS:
         names = ", ".join("--" + name.replace("_", "-") for name in TableOptions.model_fields)
         raise UsageError(
             f"{names} are for a table of your own, not for {dataset}.",
@@ -113,7 +113,7 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = AS_U
 
 
 def fetch(
-    dataset: str, settings: Settings, progress: Progress = no_progress, options: TableOptions = AS_USUAL
+    dataset: str, settings: Settings, progress: Progress = no_progress, options: TableOptions = DEFAULT_OPTIONS
 ) -> Source:
     """Bring a dataset's source to this machine.
 
@@ -138,7 +138,7 @@ def fetch(
     return Source(dataset_name(dataset), (path,), _digest([path]), str(path), False, options)
 
 
-def find_prepared(dataset: str, settings: Settings, options: TableOptions = AS_USUAL) -> Prepared | None:
+def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS) -> Prepared | None:
     """The canonical table that ``prepare`` made earlier; None if it or its source is not on this machine.
 
     Raises:
@@ -277,7 +277,7 @@ def _code_version() -> str:
 
 
 def check_data(
-    dataset: str, settings: Settings, options: TableOptions = AS_USUAL, progress: Progress = no_progress
+    dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS, progress: Progress = no_progress
 ) -> None:
     """Check that the dataset can be asked for and the data folder be written, and prepare a user's table.
 
@@ -298,7 +298,7 @@ def inspect_dataset(
     config: TrainConfig,
     settings: Settings,
     progress: Progress = no_progress,
-    options: TableOptions = AS_USUAL,
+    options: TableOptions = DEFAULT_OPTIONS,
 ) -> tuple[Prepared, DatasetFacts]:
     """Fetch and prepare a dataset if it is not here yet, and describe it as a recipe would see it.
 

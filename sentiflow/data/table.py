@@ -144,7 +144,10 @@ class TableOptions(BaseModel):
     def _mean_both(cls, labels: dict[str, Label]) -> dict[str, Label]:
         if labels and set(labels.values()) != {0, 1}:
             raise ValueError("labels must give 0 and 1 a meaning each, such as good=1,bad=0")
-        return {_plain(name): value for name, value in labels.items()}
+        plain = {_plain(name): value for name, value in labels.items()}
+        if len(plain) < len(labels):
+            raise ValueError("labels must differ in more than case")
+        return plain
 
     def allowed(self, rows: int) -> int:
         """How many of so many rows may be rejected.
@@ -157,7 +160,7 @@ class TableOptions(BaseModel):
         return int(float(share) * rows / 100) if percent else int(share)
 
 
-AS_USUAL = TableOptions()
+DEFAULT_OPTIONS = TableOptions()
 
 
 class Labelled(NamedTuple):
@@ -217,11 +220,12 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
                 advance(chunk.units)
     except UsageError as err:
         problems.append(str(err.args[0]).removeprefix(f"{path}: "))
+        hints.append(err.hint)
     rejects.sort()
     if not has_columns:  # texts and labels are unknown, so that only what concerns whole rows is wrong
         unread = (NO_TEXT, "not text")
         rejects = [each._replace(value="") for each in rejects if kind_of(each.reason) not in unread]
-        raise _error(path, [*problems, *_kinds(rejects)], [*hints, *_hints(rejects, path)])
+        raise _error(path, [*problems, *_kinds(rejects)], [*hints, *_hints(rejects, path, options)])
     total = len(rows) + len(rejects)
     allowed = options.allowed(total)
     if len(rejects) > allowed:
@@ -232,7 +236,7 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         rows, more = _split(rows)
         problems += more
     if problems:
-        raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path), *hints], rejects)
+        raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path, options), *hints], rejects)
     return Table(rows, rejects)
 
 
@@ -310,7 +314,7 @@ def _one_label(where: str, rows: Sequence[Labelled]) -> str:
 _HINTS = {
     NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {name} > utf8-{name}",
     "wrong number of fields": "A text with a comma in it needs quotes around it.",
-    "unknown label": f"Known labels: {', '.join(LABELS)}. Give others a meaning: --labels good=1,bad=0",
+    "unknown label": "Known labels: {known}. Give others a meaning: --labels good=1,bad=0",
 }
 
 
@@ -335,9 +339,9 @@ def _kinds(rejects: Sequence[Reject]) -> list[str]:
     return lines
 
 
-def _hints(rejects: Sequence[Reject], path: Path) -> list[str]:
-    kinds = {kind_of(reject.reason) for reject in rejects}
-    return [hint.format(name=path.name) for kind, hint in _HINTS.items() if kind in kinds]
+def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list[str]:
+    kinds, known = {kind_of(reject.reason) for reject in rejects}, ", ".join(options.labels or LABELS)
+    return [hint.format(name=path.name, known=known) for kind, hint in _HINTS.items() if kind in kinds]
 
 
 def _place(reject: Reject) -> str:

@@ -97,7 +97,7 @@ class CsvTable(RowInput):
                 if lines.ended or (wrong and lines.number > first):
                     raise UsageError(
                         f"{self.path}: the row that begins in line {first:,} opens a quote that is never closed.",
-                        "Close it, or double it where it belongs to the text. What was scored before it is kept.",
+                        "Close it, or double it where it belongs to the text.",
                     )
                 if fields:
                     yield fields, wrong, first, stream.tell()

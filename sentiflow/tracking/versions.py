@@ -153,9 +153,9 @@ def trained_already(
         UsageError, ExternalError: the dataset or the store cannot be read.
     """
     from sentiflow.data.prepare import find_prepared  # pyarrow, which predict does without
-    from sentiflow.data.table import AS_USUAL
+    from sentiflow.data.table import DEFAULT_OPTIONS
 
-    prepared = find_prepared(dataset, settings, table or AS_USUAL)
+    prepared = find_prepared(dataset, settings, table or DEFAULT_OPTIONS)
     if prepared is None:
         return None
     key, name = training_key(config, prepared.digest, seed), model_name(dataset)

@@ -102,6 +102,16 @@ def test_a_table_of_ones_own_is_named_by_its_whole_path(tmp_path: Path, monkeypa
     assert trigger.match.model_dump() == {"prefect.resource.id": "sentiflow.model.reviews-sentiment"}
 
 
+def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_SCHEDULE_TABLE", '{"text_column": "review", "labels": {"good": 1, "bad": 0}}')
+    read = {"text_column": "review", "label_column": "label", "labels": {"good": 1, "bad": 0}, "max_rejects": "1%"}
+    made = table(schedule_dataset="reviews.csv")
+    told = {flow for flow, each in made.items() if each.parameters.get("table") == read}
+    assert told == {"train", "repeat", "sweep"}
+    with pytest.raises(UsageError, match="SENTIFLOW_SCHEDULE_TABLE cannot be read: label"):
+        table(schedule_table={"label": "stars"})
+
+
 def test_only_trainings_are_one_at_a_time() -> None:
     assert {flow for flow, each in table().items() if each.concurrency_limit} == {
         "train", "repeat", "sweep", "housekeeping", "monitor",
@@ -121,6 +131,11 @@ def test_a_drift_of_the_model_starts_a_training_that_meets_the_gate() -> None:
 def test_a_schedule_that_lacks_what_it_needs_is_refused(flow: str, needs: str) -> None:
     with pytest.raises(UsageError, match=needs):
         table(**{f"schedule_{flow}": "every 1h"})
+
+
+def test_an_output_of_no_known_format_is_refused_before_anything_is_scheduled(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it ends in .csv, .jsonl, .parquet"):
+        table(schedule_score="every 1h", schedule_source=tmp_path / "in.csv", schedule_output=tmp_path / "out.tsv")
 
 
 def test_what_they_need_is_enough(tmp_path: Path) -> None:

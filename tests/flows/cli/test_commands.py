@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 from sentiflow.errors import UsageError
 from sentiflow.locks import training_lock
+from sentiflow.tracking.client import connect
 from tests.world import ROOT, Trained, World, telling_modules
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -278,12 +279,20 @@ def test_options_of_a_table_that_cannot_be_read_end_with_2(
 @pytest.mark.story
 def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: None) -> None:
     words = np.array(["plot", "music", "cast", "ending"])
-    rows = [
-        f'"the {words[i % 4]} number {i} was {w}",{y}' for i in range(40) for w, y in (("great", 1), ("poor", 0))
-    ]
-    (world.root / "my reviews.csv").write_text("text,label\n" + "\n".join(rows))
-    done = world.run("train", "--dataset", "my reviews.csv", *QUICK)
+    labels = {"great": "up", "poor": "down"}
+    rows = [f'"the {words[i % 4]} number {i} was {w}",{y}' for i in range(40) for w, y in labels.items()]
+    (world.root / "my reviews.csv").write_text("review,label\n" + "\n".join([*rows, ",up"]))
+    read = ("--text-column", "review", "--labels", "up=1,down=0", "--max-rejects", "2%")
+    done = world.run("train", "--dataset", "my reviews.csv", *read, *QUICK)
     assert done.returncode == 0, done.stderr
+    rejects = world.root / "my reviews.csv.rejects.jsonl"
+    assert f"1 of 81 rows rejected (1 no text): {rejects}" in done.stderr and rejects.exists()
+    (run,) = connect(world.settings).search_runs(["1"])
+    told = {name: value for name, value in run.data.params.items() if name.startswith("table.")}
+    assert told == {
+        "table.text_column": "review", "table.label_column": "label", "table.labels": "{'up': 1, 'down': 0}",
+        "table.max_rejects": "2%", "table.rejected": "1",
+    }  # fmt: skip
     assert "Registered as my-reviews-sentiment version 1" in done.stdout
     assert world.run("predict", "--dataset", "my reviews.csv", "great music").returncode == 0
 

@@ -13,6 +13,7 @@ import pytest
 
 from flows.cli import sweep as command
 from sentiflow import process
+from sentiflow.data.table import TableOptions
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from tests import servers
@@ -21,7 +22,10 @@ from tests.world import World
 
 def told(recipe: str, run_id: str, dataset: str, settings: Settings) -> list[str]:
     result: Any = SimpleNamespace(recipe=recipe, run_id=run_id)
-    return [line.partition(":")[2].strip() for line in command._to_use(result, dataset, settings)]
+    table = (
+        TableOptions(text_column="my review", labels={"good": 1, "bad": 0}) if "." in dataset else TableOptions()
+    )
+    return [line.partition(":")[2].strip() for line in command._to_use(result, dataset, table, settings)]
 
 
 def test_of_a_local_store_the_recipe_is_a_plain_path_and_the_command_is_whole(world: World) -> None:
@@ -30,7 +34,8 @@ def test_of_a_local_store_the_recipe_is_a_plain_path_and_the_command_is_whole(wo
     path.touch()
     place, use = told(path.as_uri(), "a" * 32, "my reviews.csv", world.settings)
     assert place == str(path)
-    assert shlex.split(use)[1:] == ["train", "--recipe", str(path), "--dataset", "my reviews.csv"]
+    read = ["--text-column", "my review", "--labels", "good=1,bad=0"]
+    assert shlex.split(use)[1:] == ["train", "--recipe", str(path), "--dataset", "my reviews.csv", *read]
 
 
 def test_of_a_server_the_command_that_is_told_brings_the_recipe(

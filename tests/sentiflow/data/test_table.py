@@ -103,7 +103,8 @@ def test_labels_that_are_mapped_replace_the_usual_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": 2}}, {"max_rejects": "-1"}, {"max_rejects": "some"},
+    [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
+     {"max_rejects": "-1"}, {"max_rejects": "some"},
      {"max_rejects": "1.5"}, {"text_column": ""}, {"textcolumn": "a"}],
 )  # fmt: skip
 def test_options_that_mean_nothing_are_refused(options: dict[str, object]) -> None:
@@ -243,6 +244,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
         (["text,label", "good,1"], {"name": "mine.xlsx"}, ".csv, .jsonl"),
         (["text,label", "good,1"], {"encoding": "utf-16"}, "iconv -f utf-16"),
         (["text,label", '"good,1', "bad,0"], {}, "the row that begins in line 2 opens a quote"),
+        (["text,label", '"good,1', "bad,0"], {}, "Close it, or double it"),
         (["text;label", "good;1"], {}, "Separate the columns by commas"),
     ],
 )
