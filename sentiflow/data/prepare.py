@@ -170,7 +170,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         found = _find(note, folder, source)
-        if found is not None:
+        if found is not None and _has_rejects(found, source, folder):
             reviews.mark_used(found.table)
             return found
         for leftover in folder.glob(f".*{PARTIAL}"):
@@ -188,23 +188,26 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
 
 
 def _find(note: Path, folder: Path, source: Source) -> Prepared | None:
-    """What was made earlier, if the file of the rejected rows is still as it was, too."""
     try:
         noted = json.loads(note.read_text(encoding="utf-8"))
         found = folder / f"{noted['digest']}.parquet"
         rejected = noted["rejected"] and Rejected(**noted["rejected"])
-        if rejected and (
-            Path(rejected.file) != _rejects_file(source, folder)
-            or _digest([Path(rejected.file)]) != rejected.digest
-        ):
-            return None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return (
-        Prepared(source.name, found.stem, found, source.origin, False, rejected)
-        if reviews.is_whole(found)
-        else None
-    )
+    if not reviews.is_whole(found):
+        return None
+    return Prepared(source.name, found.stem, found, source.origin, False, rejected)
+
+
+def _has_rejects(found: Prepared, source: Source, folder: Path) -> bool:
+    """Whether the file of the rejected rows, if there are any, is there and is that of this table."""
+    if found.rejected is None:
+        return True
+    file = _rejects_file(source, folder)
+    try:
+        return found.rejected.file == str(file) and found.rejected.digest == _digest([file])
+    except OSError:
+        return False
 
 
 def _load_imdb(source: Source) -> tuple[Reviews, Vocabulary]:
@@ -264,9 +267,8 @@ def _digest(files: list[Path]) -> str:
 
 
 def _key(source: Source) -> str:
-    return hashlib.sha256(
-        f"{source.name} {source.digest} {source.options.model_dump_json()} {_code_version()}".encode()
-    ).hexdigest()[:16]
+    parts = f"{source.name} {source.digest} {source.options.model_dump_json()} {_code_version()}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 @cache
