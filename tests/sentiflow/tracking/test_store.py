@@ -142,8 +142,12 @@ def test_a_run_is_found_by_id_beginning_or_name(named: Named, text: str, found: 
 @pytest.mark.parametrize(
     ("text", "told", "hint"),
     [
-        ("tuned-imdb-seed0", "2 runs: abce2222 (tuned-imdb-seed0), dead3333 (tuned-imdb-seed0)", "more characters of the id"),
-        ("dead", "2 runs: dead3333 (tuned-imdb-seed0), beef4444 (dead)", "more characters of the id"),  # an id, and a name
+        (
+            "tuned-imdb-seed0",
+            "2 runs: abce2222 (tuned-imdb-seed0), dead3333 (tuned-imdb-seed0)",
+            "more characters",
+        ),
+        ("dead", "2 runs: dead3333 (tuned-imdb-seed0), beef4444 (dead)", "more characters"),  # an id, and a name
         (
             "abc",
             "no run 'abc'",
