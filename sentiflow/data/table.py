@@ -319,7 +319,8 @@ _HINTS = {
 
 
 def _error(path: Path, problems: list[str], hints: list[str], rejects: Sequence[Reject] = ()) -> TableError:
-    error = TableError("\n  ".join([f"{path} cannot be trained on:", *problems]), "\n".join(hints))
+    first, *others = problems
+    error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), "\n".join(hints))
     error.rejects = rejects
     return error
 

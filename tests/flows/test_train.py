@@ -103,7 +103,7 @@ def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
     client = connect(world.settings)
     (run,) = runs(client)
     assert run.info.status == "FAILED"
-    assert "unknown label" in run.data.tags["end"]
+    assert "1 of 2 rows are rejected" in run.data.tags["end"]
     assert not client.search_model_versions("name = 'mine-sentiment'")
     assert list((world.root / "data" / "work").glob("*/*")) == []
     assert train(QUICK, "sample", 0).model.version == "1"

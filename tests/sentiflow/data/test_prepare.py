@@ -9,7 +9,7 @@ import pytest
 
 from sentiflow.data import prepare as module
 from sentiflow.data import reviews
-from sentiflow.data.prepare import check_dataset, dataset_name, fetch, prepare
+from sentiflow.data.prepare import check_dataset, dataset_name, fetch, find_prepared, prepare
 from sentiflow.data.sample import N_TEST, N_TRAIN
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
@@ -176,6 +176,14 @@ def test_rejects_that_were_lost_or_are_of_another_state_are_written_again(
     assert run(table, settings).made and file.read_bytes() == content
     file.write_text("of another state\n")
     assert run(table, settings).made and file.read_bytes() == content
+
+
+def test_a_training_is_known_again_without_the_file_of_rejects(settings: Settings, tmp_path: Path) -> None:
+    """Red if whoever clears the rejects away makes the next scheduled training repeat the last one."""
+    table = rejecting(tmp_path / "mine.csv")
+    first = run(table, settings)
+    (tmp_path / "mine.csv.rejects.jsonl").unlink()
+    assert find_prepared(table, settings) == replace(first, made=False)
 
 
 def test_rejects_go_when_the_table_is_corrected(settings: Settings, tmp_path: Path) -> None:
