@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test test-stories check format bench bench-use bench-compare results screenshots ui lock clean \
+.PHONY: setup setup-dev run test test-stories check format bench bench-use bench-compare results images ui lock clean \
 	env up down logs backup restore import
 
 setup: .venv/.installed
@@ -66,8 +66,8 @@ results: setup-dev
 	$(BIN)/python -m benchmarks.results
 	$(BIN)/python -m benchmarks.baselines
 
-# Makes the pictures of MLflow's pages in docs/images anew, from the runs in the store of the settings.
-screenshots: setup-dev
+# Makes the pictures of MLflow's pages in docs/images: trains three models on IMDB into a store of its own.
+images: setup-dev
 	$(BIN)/python -m benchmarks.screenshots
 
 ui: setup

@@ -11,7 +11,6 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.network.history import best_epoch
-from sentiflow.reports.summary import PARAMETERS, SPEED
 from sentiflow.runs.record import BASELINE, epoch_tags
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext
@@ -44,7 +43,7 @@ def network_run(parent: RunContext, prepared: Prepared) -> Iterator[RunContext]:
 def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
     """Fit one baseline on the training split, and score the test split once.
 
-    Written: ``time/load``, ``time/train``, ``time/evaluate``, ``val/loss``, ``val/accuracy``, metrics of each
+    Written: times, ``val/loss``, ``val/accuracy``, metrics of each
     epoch of a network, settings that were found, ``model_summary.txt``, and what ``record_evaluation`` writes.
     """
     with run.timed("load"):
@@ -56,7 +55,7 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
         scores, speed = timed_scores(fitted.score, content.of("test"))
     record_evaluation(
         run, prepared, content, words, scores,
-        history=fitted.history or None, figures={PARAMETERS: float(fitted.parameters), SPEED: speed},
+        parameters=fitted.parameters, speed=speed, history=fitted.history or None,
         facts={"baseline": ABOUT[name], **fitted.found},
     )  # fmt: skip
 

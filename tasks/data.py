@@ -15,7 +15,7 @@ from tasks.runs import log_dataset
 def fetch(run: RunContext, table: TableOptions) -> Source:
     """Fetch what is not here yet, verified; retries over the network are the download's own.
 
-    Written: files under the data folder; ``time/fetch`` on the run.
+    Written: files under the data folder; ``time.fetch`` on the run.
     """
     with run.timed("fetch"):
         source = preparing.fetch(run.dataset, run.settings, progress_bar, table)
@@ -34,7 +34,7 @@ def prepare(run: RunContext, source: Source) -> Prepared:
     """Make and check the canonical table, or find the one made before.
 
     Written: the table under the data folder, a user's rejected rows beside their table; digest, dataset and
-    ``time/prepare`` on the run, and of a user's table how it was read.
+    ``time.prepare`` on the run, and of a user's table how it was read.
     """
     with run.timed("prepare"):
         prepared = preparing.prepare(source, run.settings)

@@ -45,7 +45,7 @@ from sentiflow.tracking.types import NOTE
 def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Measured:
     """Score the test split once, with the scorer of the registered model.
 
-    Written: ``time/evaluate``, and all that ``record_evaluation`` writes.
+    Written: ``time.evaluate``, and all that ``record_evaluation`` writes.
     """
     content = reviews.read(prepared.table)
     words = reviews.read_vocabulary(prepared.table)
@@ -55,8 +55,8 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
         scores, speed = timed_scores(scorer.network.score, ids)
     return record_evaluation(
         run, prepared, content, words, scores,
+        parameters=_parameters(trained.weights), speed=speed,
         history=load_history(trained.history), scorer=scorer,
-        figures={PARAMETERS: _parameters(trained.weights), SPEED: speed},
     )  # fmt: skip
 
 
@@ -79,15 +79,16 @@ def record_evaluation(
     words: Vocabulary,
     scores: NDArray[np.float64],
     *,
+    parameters: int,
+    speed: float,
     history: Sequence[Epoch] | None = None,
     scorer: TextScorer | None = None,
-    figures: Mapping[str, float] | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> Measured:
     """Measure the scores of the test reviews, and log metrics, files and the report.
 
-    Written on the run: ``test/*``, ``slice_*/*``, ``data/*`` and ``time/report`` metrics, the score table,
-    pictures, worst errors and ``report.html``; the description of a run that is part of another.
+    Written on the run: metrics ``test/*`` and ``test_slices/*``, sizes as parameters and tags, the score table,
+    plots, worst errors and ``report.html``; the description of a run that is part of another.
 
     Args:
         run: open.
@@ -95,9 +96,10 @@ def record_evaluation(
         content: its reviews.
         words: its vocabulary.
         scores: of the test reviews, shape (n,), 0 to 1.
+        parameters: that were trained.
+        speed: reviews scored per second.
         history: of a training that has epochs.
         scorer: explains scores word by word; None for models without explanations.
-        figures: more metrics, such as ``model/parameters`` and ``test/throughput``.
         facts: more rows for the report's table of the run.
     """
     test = content.of("test")
@@ -105,9 +107,19 @@ def record_evaluation(
     test_data = TestData(test, words, content.of("train").n_tokens)
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
-    found = _metrics(run, content, measured) | metrics.slice_metrics(metrics.measure_slices(table, traits))
-    found[ECE] = reliability(test.label, scores).error
-    run.log(found | dict(figures or {}))
+    slices = metrics.measure_slices(table, traits)
+    found = {f"test/{key}": value for key, value in asdict(measured).items()}
+    found |= {ECE: reliability(test.label, scores).error, SPEED: speed}
+    run.log(found | metrics.slice_metrics(slices))
+    run.tag(metrics.slice_tags(slices))
+    truncated = float((test.n_tokens > run.config.sequence_length).mean())
+    run.params(
+        {
+            PARAMETERS: parameters,
+            "dataset.truncated": f"{truncated:.4f}",
+            "dataset.in_both_splits": in_both_splits(content),
+        }
+    )
     with run.timed("report"):
         curves = plots.curves_of(history) if history else {}
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
@@ -130,18 +142,10 @@ def _log_report(run: RunContext, summary: RunSummary) -> None:
         run.tag({NOTE: report.markdown(f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url}).")})
 
 
-def _parameters(weights: Path) -> float:
+def _parameters(weights: Path) -> int:
     """Number of trained parameters: of all arrays of floats in a weights file."""
     with np.load(weights, allow_pickle=False) as arrays:
-        return float(sum(arrays[name].size for name in arrays if arrays[name].dtype.kind == "f"))
-
-
-def _metrics(run: RunContext, content: Reviews, measured: Measured) -> dict[str, float]:
-    found = {f"test/{key}": value for key, value in asdict(measured).items()}
-    lengths = content.of("test").n_tokens
-    found["data/truncated"] = float((lengths > run.config.sequence_length).mean())
-    found["data/in_both_splits"] = in_both_splits(content)
-    return found
+        return sum(arrays[name].size for name in arrays if arrays[name].dtype.kind == "f")
 
 
 def _write_scores(path: Path, summary: RunSummary) -> None:

@@ -1,6 +1,6 @@
 """The steps of a promotion, as Prefect tasks."""
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
@@ -8,12 +8,11 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.server import lasting_api_url
+from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import candidate, promotion
 from sentiflow.tracking.candidate import CandidateEvaluation
 from sentiflow.tracking.promotion import NO_REASON, Outcome, Verdict
-from tasks.runs import flow_run_tags
 
 _POLL = 2  # seconds between two checks for the answer
 
@@ -81,7 +80,7 @@ def need_server(settings: Settings) -> None:
 def _ask(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) -> Verdict:
     """Pause this flow run until a person answers in the Prefect UI."""
     need_server(settings)
-    url = flow_run_tags()["prefect.flow_run_url"]
+    url = flow_run_url(str(runtime.flow_run.id))
     get_run_logger().info("waiting for a person's answer: %s", url)
     description = f"Asked for by {verdict.by}: {verdict.reason}.\n\n{markdown(evaluation)}"
     question = Approval.with_initial_data(description=description)

@@ -31,7 +31,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     A retry takes up what an earlier attempt finished: one run never gives two versions. The version appears
     last: whatever the registry lists can be loaded.
 
-    Written: a logged model and a registered version in MLflow; ``time/register`` on the run.
+    Written: a logged model and a registered version in MLflow; ``time.register`` on the run.
     """
     with run.timed("register"), run.errors():
         version = _existing(run)
@@ -90,6 +90,18 @@ def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
     return {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
 
 
+def _card(model: str, dataset: str) -> str:
+    """The registered model's description, in Markdown."""
+    return f"""Sentiment of a text, trained on {dataset}.
+
+- in: a column `text`
+- out: `label` (`positive` or `negative`) and `score`, the probability of `positive`; above 0.5 the label is that
+- in use: the version with the alias `champion`; a version's description has its test accuracy
+- load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`
+- who promoted what, and why: `sentiflow versions --history`
+"""
+
+
 def _existing(run: RunContext) -> Registered | None:
     found = versions_of_run(run.client, run.model_name, run.run_id)
     return Registered(run.model_name, str(found[0].version), str(found[0].model_id)) if found else None
@@ -101,7 +113,7 @@ def _create_version(
     try:
         run.client.create_registered_model(
             run.model_name,
-            description=f"Sentiment of a text, trained on {prepared.name}: `text` in, `label` and `score` out.",
+            description=_card(run.model_name, prepared.name),
         )
     except MlflowException:  # it is there already, perhaps by this very request, whose answer did not come
         if run.model_name not in names_of(run.client):

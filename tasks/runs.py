@@ -27,7 +27,7 @@ from sentiflow.errors import first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock
 from sentiflow.names import dataset_name, model_name
 from sentiflow.orchestration.repair import reconcile, work_folder
-from sentiflow.orchestration.server import flow_run_url
+from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig, check_seeds
@@ -37,7 +37,7 @@ from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.results import RunContext
-from sentiflow.tracking.types import NOTE
+from sentiflow.tracking.types import LOCK, NOTE
 
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
 
@@ -63,13 +63,10 @@ def git_tags() -> dict[str, str]:
 
 
 def flow_run_tags() -> dict[str, str]:
-    """Id, address and name of the flow run that this is part of."""
+    """Id and name of the flow run that this is part of, and its address unless Prefect's server is temporary."""
     flow_run_id = str(runtime.flow_run.id)
-    return {
-        "prefect.flow_run_id": flow_run_id,
-        "prefect.flow_run_url": flow_run_url(flow_run_id),
-        "prefect.flow_run_name": str(runtime.flow_run.name),
-    }
+    address = {"prefect.flow_run_url": flow_run_url(flow_run_id)} if lasting_api_url() else {}
+    return {"prefect.flow_run_id": flow_run_id, "prefect.flow_run_name": str(runtime.flow_run.name)} | address
 
 
 def provenance() -> dict[str, str]:
@@ -211,7 +208,7 @@ def training_run(
         try:
             with _closing(run):
                 _log_parameters(run, _fields(run) | ({} if repeats == 1 else {"repeats": repeats}))
-                run.log({"time/startup": startup, "time/open": time.perf_counter() - opened})
+                run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
@@ -260,7 +257,7 @@ def child_run(
         _log_parameters(run, _fields(run) if parameters is None else parameters)
         log_dataset(run, prepared)
         yield run
-        run.log({"time/total": run.seconds})
+        run.tag_seconds({"total": run.seconds})
 
 
 def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
@@ -294,9 +291,13 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
         "dataset": planned.dataset_name,
         "registered_model": planned.model_name,
         **provenance(),
-        "lock": lock_tag(planned.model_name, planned.settings),
+        LOCK: lock_tag(planned.model_name, planned.settings),
         **more,
     }
+    if (
+        planned.parent is not None
+    ):  # the parent has it; a worker process takes a temporary server for a lasting one
+        tags.pop("prefect.flow_run_url", None)
     try:
         run = create(planned, tags)
     except BaseException as err:  # the store may have made it all the same

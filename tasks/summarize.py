@@ -1,7 +1,7 @@
 """Tasks: the summary of a training, of repeats and of baselines, in MLflow and in Prefect."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 
 from prefect import task
 
@@ -14,7 +14,7 @@ from sentiflow.evaluation.statistics import Comparison, compare
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.reports.run import STAGES
-from sentiflow.reports.summary import RunSummary
+from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.results import Registered, RepeatsResult, RunContext, RunResult, SeedResult, TrainingResult
 from sentiflow.tracking.store import open_store, score_table
@@ -27,27 +27,21 @@ NETWORK = "network"  # in names of metrics
 def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Registered) -> TrainingResult:
     """Summarize a training.
 
-    Written: ``time/total`` and the description on the run; a markdown
+    Written: ``time.total`` and the description on the run; a markdown
     summary and a link to the MLflow run in Prefect.
     """
+    run.tag_seconds({"total": run.seconds})
     record = run.record()
-    seconds = _seconds(record.metrics, run.seconds)
-    times = {f"time/{stage}": value for stage, value in seconds.items()}
-    run.log(times)
-    report = run_report.report(RunSummary(replace(record, metrics={**record.metrics, **times}), {}), {})
+    report = run_report.report(RunSummary(record, {}), {})
     lines = [
+        f"- registered: {escape_markdown(model.name)} version {model.version}",
         f"- recipe: {_recipe(run)}, seed {run.seed}",
         _dataset(prepared),
-        f"- registered: {escape_markdown(model.name)} version {model.version}",
         f"- MLflow run: [{escape_markdown(run.name)}]({run.url})",
     ]
     publish_summary(run, report.markdown(*lines), "training-summary")
+    seconds = {stage: found for stage in (*STAGES, "total") if (found := record.seconds(stage)) is not None}
     return TrainingResult(run.run_id, run.name, run.url, model, measured, seconds)
-
-
-def _seconds(metrics: Mapping[str, float], total: float) -> dict[str, float]:
-    """Seconds by stage and in total."""
-    return {stage: metrics[f"time/{stage}"] for stage in STAGES} | {"total": total}
 
 
 def _recipe(run: RunContext) -> str:
@@ -70,34 +64,36 @@ def summarize_repeats(
 ) -> RepeatsResult:
     """Summarize a set of repeats.
 
-    Written: mean, sd, min and max of each figure (``test/accuracy_mean``, ...), ``time/total``, the description
+    Written: mean, sd, min and max of each figure (``test/accuracy_mean``, ...), ``time.total``, the description
     and a report that compares the seeds on the parent; a markdown summary and a link to it in Prefect.
     """
     spreads = {name: spread(values) for name, values in _seed_figures(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
     lines = [
+        f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
+        "whose validation loss is lowest",
         f"- recipe: {_recipe(parent)}",
         _dataset(prepared),
-        f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
-        "whose validation loss is lowest\n",
-        seeds_table(seeds),
     ]
-    seconds = _compare(parent, [each.run for each in seeds], "seeds", "repeats-summary", lines)
+    runs = [each.run for each in seeds]
+    seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds), lines)
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds
     )
 
 
-def _compare(parent: RunContext, runs: Sequence[RunContext], what: str, key: str, lines: Sequence[str]) -> float:
+def _compare(
+    parent: RunContext, runs: Sequence[RunContext], what: str, key: str, table: str, lines: Sequence[str]
+) -> float:
     """Log a comparison of runs and a description on their parent; returns its seconds so far."""
     with parent.timed("report"):
         title = f"{parent.name}: {len(runs)} {what} compared"
         report = report_on(parent.settings, [run.run_id for run in runs], title)
         parent.text(report.page(), PAGE)
-    publish_summary(parent, report.markdown(*lines), key)
+    publish_summary(parent, report.markdown(*lines, first=table), key)
     seconds = parent.seconds
-    parent.log({"time/total": seconds})
+    parent.tag_seconds({"total": seconds})
     return seconds
 
 
@@ -148,20 +144,21 @@ def summarize_baselines(
     """Summarize a set of baselines.
 
     Written: figures of each model (``test/accuracy_tfidf``, ``test/difference_tfidf``, ..., of the network
-    ``test/accuracy_network``), ``time/total``, a report that compares them and the description on the parent; a
+    ``test/accuracy_network``), ``time.total``, a report that compares them and the description on the parent; a
     markdown summary and a link to it in Prefect.
     """
     rows = _rows(network, baselines)
     parent.log(_baseline_figures(dict(zip((NETWORK, *baselines), rows, strict=True))))
     lines = [
-        f"{_dataset(prepared)}, seed {network.seed}",
         f"- network: the recipe {_recipe(network)}",
         *(f"- {name}: {about}" for name, about in ABOUT.items() if name in baselines),
-        f"\n{markdown(rows)}\n",
+        f"{_dataset(prepared)}, seed {network.seed}\n",
         "Same reviews, splits, vocabulary and length for all; differences are review by review, against the "
         "network. Nothing of this is registered: train the recipe for a version.",
     ]
-    seconds = _compare(parent, [network, *baselines.values()], "models", "baselines-summary", lines)
+    seconds = _compare(
+        parent, [network, *baselines.values()], "models", "baselines-summary", markdown(rows), lines
+    )
     return BaselinesResult(parent.run_id, parent.name, parent.url, tuple(rows), seconds)
 
 
@@ -184,15 +181,16 @@ def _scores(run: RunContext) -> ScoreTable:
 
 
 def _row(name: str, run: RunContext, comparison: Comparison | None) -> Row:
-    metrics = run.record().metrics
+    record = run.record()
+    metrics = record.metrics
     return Row(
         name,
         Measured(**{field.name: metrics[f"test/{field.name}"] for field in fields(Measured)}),
         comparison,
         metrics["val/loss"],
-        int(metrics["model/parameters"]),
-        metrics["time/train"],
-        metrics["test/throughput"],
+        int(record.params[PARAMETERS]),
+        record.seconds("train") or 0.0,
+        metrics[SPEED],
     )
 
 
@@ -202,9 +200,6 @@ def _baseline_figures(rows: Mapping[str, Row]) -> dict[str, float]:
         figures |= {
             f"test/accuracy_{name}": row.measured.accuracy,
             f"val/loss_{name}": row.val_loss,
-            f"model/parameters_{name}": float(row.parameters),
-            f"time/train_{name}": row.seconds,
-            f"test/throughput_{name}": row.reviews_per_second,
         }
         if row.comparison is not None:
             figures[f"test/difference_{name}"] = row.comparison.difference

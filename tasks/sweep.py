@@ -9,7 +9,7 @@ from sentiflow.evaluation.metrics import spread
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
 from sentiflow.sweeps.report import write_files, write_importance
-from sentiflow.sweeps.results import describe_importance, importance_of, trial_rows
+from sentiflow.sweeps.results import by_loss, describe_importance, importance_of, trial_rows
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, identity, open_study
 from sentiflow.tracking.reports import PAGE, report_on
@@ -47,7 +47,7 @@ def summarize_sweep(
     """Sum a sweep up.
 
     Written: pictures, the table of trials and the best recipe as artifacts of the parent; ``val/loss``,
-    ``trials/complete``, ``trials/pruned``, ``time/total``, the mean and sd of ``test/accuracy`` (of a single seed
+    ``trials.complete``, ``trials.pruned``, ``time.total``, the mean and sd of ``test/accuracy`` (of a single seed
     its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
     """
     study = open_study(sweep)
@@ -75,5 +75,8 @@ def summarize_sweep(
         seconds=run.seconds,
     )
     run.log(result.metrics())
+    run.tag_seconds({"total": result.seconds})
+    complete = len(by_loss(rows))
+    run.tag({"trials.complete": str(complete), "trials.pruned": str(len(rows) - complete)})
     publish_summary(run, sweep_markdown(result, prepared, sweep, seeds_table(seeds)), "sweep-summary")
     return result

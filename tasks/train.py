@@ -23,7 +23,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     """Train the recipe's network on the training split; never retried, a failure here would only repeat.
 
     Written: the Keras model, its weights and its history in the run's work folder; metrics of each epoch,
-    ``time/load`` and ``time/train``, and the tags of ``epoch_tags`` on the run.
+    times, and the tags of ``epoch_tags`` on the run.
     """
     logger = get_run_logger()
     config = run.config
@@ -44,7 +44,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     history.save(trained.history, files.history)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
-    run.log({"time/train": trained.seconds})
+    run.tag_seconds({"train": trained.seconds})
     run.tag(epoch_tags(len(trained.history), kept.number if config.early_stopping_patience else None))
     logger.info(_ending(trained, config))
     return files

@@ -8,13 +8,11 @@ from mlflow.tracking import MlflowClient
 
 EPOCH_METRICS = {
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",
-    "time/epoch", "train/throughput", "train/learning_rate",
+    "train/epoch_seconds", "train/throughput", "train/learning_rate",
 }  # fmt: skip
 FINAL_METRICS = {
     "test/loss", "test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "test/f1",
-    "test/auc", "test/brier",
-    "time/train", "time/evaluate", "time/fetch", "time/prepare", "time/register", "time/report",
-    "time/startup", "time/open", "time/load", "time/total",
+    "test/auc", "test/brier", "test/ece", "test/throughput",
 }  # fmt: skip
 PARAMETERS = {
     "recipe", "vocabulary_size", "sequence_length", "embedding_size", "units", "optimizer", "learning_rate",
@@ -27,7 +25,8 @@ PARAMETERS = {
     "version.numba", "version.scipy",
 }  # fmt: skip
 TAGS = {
-    "git.commit", "git.dirty", "prefect.flow_run_id", "prefect.flow_run_url", "dataset.digest", "recipe",
+    "git.commit", "git.dirty", "prefect.flow_run_id", "time.train", "time.total", "slice_reviews",
+    "dataset.digest", "recipe",
     "started_by", "dataset", "epochs_trained", "mlflow.note.content",
 }  # fmt: skip
 ARTIFACTS = {

@@ -138,7 +138,7 @@ def ui(
     console.set_up(debug=debug)
     from sentiflow.children import Child
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.client import connect
+    from sentiflow.tracking.client import connect, experiment_id, runs_url
 
     settings = load_settings()
     if settings.tracking_uri.startswith("http"):
@@ -147,12 +147,13 @@ def ui(
     address = urlparse(settings.ui_url)
     host, port = address.hostname or "127.0.0.1", port or address.port or 5000
     _need_free(host, port)
-    connect(settings)
+    experiment = experiment_id(connect(settings), settings)
     CONSOLE.print("Starting the MLflow UI ...")
     server = Child(_server(settings, host, port), _environment())
     try:
         _wait(server, f"http://{host}:{port}")
-        CONSOLE.print(f"MLflow UI: [bold]http://{host}:{port}[/]   (Ctrl-C ends it)", soft_wrap=True)
+        pages = runs_url(f"http://{host}:{port}", experiment)
+        CONSOLE.print(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)", soft_wrap=True)
         code = server.wait()
     except KeyboardInterrupt:
         code = 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sentiflow.settings import Settings
     from sentiflow.tracking.types import Store
 
-_MAIN = ("test/", "val/", "model/", "time/train", "time/evaluate", "time/total")
+_MAIN = ("test/", "val/", "time.train", "time.evaluate", "time.total")
 _DIGEST = 12  # characters of a digest that identify it
 _LONG = 10  # characters of a number that is shown rounded
 _DIGITS = range(4, 18)  # of a rounded number: as many as it takes to distinguish the runs; 17 distinguish any two

@@ -32,7 +32,7 @@ SLICES = {
 }
 """Slices in the order of reports, with their labels."""
 
-_SLICE_ACCURACY, _SLICE_REVIEWS = "slice_accuracy/", "slice_reviews/"
+_SLICE_ACCURACY, _SLICE_REVIEWS = "test_slices/", "slice_reviews"
 # The tokeniser keeps apostrophes: "don't" is one word, and so are "'not" and "don’t".
 _NEGATION = re.compile(
     r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
@@ -46,19 +46,19 @@ class Measured:
     """Metrics of scores against labels.
 
     Attributes:
-        loss: mean binary cross-entropy in nats.
         accuracy: fraction of correct labels.
         accuracy_ci_low: lower end of the accuracy's 95% Wilson interval.
         accuracy_ci_high: its upper end.
+        loss: mean binary cross-entropy in nats.
         f1: harmonic mean of precision and recall of the positive reviews.
         auc: area under the ROC curve.
         brier: mean squared difference of score and label.
     """
 
-    loss: float
     accuracy: float
     accuracy_ci_low: float
     accuracy_ci_high: float
+    loss: float
     f1: float
     auc: float
     brier: float
@@ -262,18 +262,22 @@ def measure_slices(table: ScoreTable, traits: Traits | None = None) -> list[Slic
 
 
 def slice_metrics(slices: list[Slice]) -> dict[str, float]:
-    """Slices as metrics of a run."""
-    accuracy = {f"{_SLICE_ACCURACY}{each.name}": each.accuracy for each in slices}
-    return accuracy | {f"{_SLICE_REVIEWS}{each.name}": float(each.reviews) for each in slices}
+    """Accuracies of slices as metrics of a run."""
+    return {f"{_SLICE_ACCURACY}{each.name}": each.accuracy for each in slices}
 
 
-def slices_from_metrics(metrics: Mapping[str, float]) -> list[Slice]:
-    """The slices that ``slice_metrics`` wrote, with their intervals."""
-    counts = {name: round(metrics.get(f"{_SLICE_REVIEWS}{name}", 0)) for name in SLICES}
+def slice_tags(slices: list[Slice]) -> dict[str, str]:
+    """Sizes of slices as a tag of a run."""
+    return {_SLICE_REVIEWS: ", ".join(f"{each.name} {each.reviews}" for each in slices)}
+
+
+def slices_logged(metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[Slice]:
+    """The slices that ``slice_metrics`` and ``slice_tags`` wrote, with their intervals."""
+    counts = {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", tags.get(_SLICE_REVIEWS, ""))}
     return [
-        _slice(name, round(metrics[f"{_SLICE_ACCURACY}{name}"] * n), n)
-        for name, n in counts.items()
-        if n and f"{_SLICE_ACCURACY}{name}" in metrics
+        _slice(name, round(metrics[f"{_SLICE_ACCURACY}{name}"] * counts[name]), counts[name])
+        for name in SLICES
+        if counts.get(name) and f"{_SLICE_ACCURACY}{name}" in metrics
     ]
 
 

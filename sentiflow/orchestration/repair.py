@@ -24,6 +24,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.creation import CREATION, Ending, runs_of
+from sentiflow.tracking.types import LOCK
 
 RUNNING = "attributes.status = 'RUNNING'"
 _KILLED = Ending("KILLED", "its process was killed")
@@ -124,7 +125,7 @@ def reconcile(
 def _has_local_lock(run: Run, settings: Settings) -> bool:
     """Whether the lock of this run's model can be taken here, by which the run is judged."""
     name = _model(run)
-    return is_model_name(name) and run.data.tags.get("lock") in (
+    return is_model_name(name) and run.data.tags.get(LOCK) in (
         lock_tag(name, settings), own_lock_tag(name, settings),
     )  # fmt: skip
 

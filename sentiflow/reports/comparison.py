@@ -182,7 +182,7 @@ def _overview_row(label: str, run: RunSummary) -> tuple[str, ...]:
         label,
         *(format_cell(_percent, value) for value in values),
         format_cell(_four, run.metrics.get("val/loss")),
-        format_cell(lambda value: f"{value:.0f}", run.metrics.get("time/total")),
+        format_cell(lambda value: f"{value:.0f}", run.record.seconds("total")),
     )
 
 

@@ -208,15 +208,17 @@ class Report:
         """An HTML page that loads nothing from outside."""
         return _template().render(report=self)
 
-    def markdown(self, *lines: str) -> str:
+    def markdown(self, *lines: str, first: str = "") -> str:
         """A summary that fits into a description of MLflow; sections beyond that are left to the page.
 
         Args:
-            lines: Markdown, inserted after the lead.
+            lines: Markdown, at the end: what MLflow's page of the run shows elsewhere, too.
+            first: Markdown, after the lead.
         """
-        parts = ["\n\n".join(text.markdown() for text in self.lead), "\n".join(lines)]
+        parts = ["\n\n".join(text.markdown() for text in self.lead), first]
         parts += [section.markdown() for section in self.sections]
-        return _join(list(filter(None, parts)))
+        last = "\n".join(lines)
+        return _join([*filter(None, parts)], len(last)) + (f"\n{last}\n" if last else "")
 
 
 def svg(figure: "Figure") -> str:
@@ -257,11 +259,11 @@ def _template() -> "Template":
     return environment.get_template("page.html")
 
 
-def _join(parts: Sequence[str]) -> str:
-    """The parts that fit, with a note if some do not."""
+def _join(parts: Sequence[str], reserved: int) -> str:
+    """The parts that fit beside so many characters, with a note if some do not."""
     taken: list[str] = []
     for part in parts:
-        if sum(map(len, taken)) + len(part) > _MAX_CHARACTERS:
+        if sum(map(len, taken)) + len(part) + reserved > _MAX_CHARACTERS:
             taken.append("More stands in report.html.")
             break
         taken.append(part)

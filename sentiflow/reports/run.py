@@ -1,6 +1,6 @@
 """The report of one run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from matplotlib.figure import Figure
@@ -23,11 +23,11 @@ from sentiflow.reports.page import (
 )
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, accuracy_line, label_name, worst_rows
 from sentiflow.runs.comparison import differing
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs.record import RunRecord, number
 from sentiflow.scoring import Attribution
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
-"""Stages of a training, timed one by one: metrics ``time/<stage>``."""
+"""Stages of a training, timed one by one: tags ``time.<stage>``."""
 
 _MAX_CHARACTERS = 1_200  # of a text without an explanation
 _MEANINGS = {
@@ -59,10 +59,10 @@ def report(run: RunSummary, figures: Mapping[str, Figure] | None = None) -> Repo
     """
     drawn = pictures(run) if figures is None else figures
     sections = [
-        Section("Test split", _metrics(run)),
         Section("Learning curves", _curves(run, drawn), brief=False),
         Section("Slices", _slices(run)),
         Section("Calibration", _calibration(run, drawn)),
+        Section("Test split", _metrics(run)),
         Section("Cost", costs([run], ["cost"])),
         Section("Parameters that differ", _changed(run.record.params)),
         Section("Worst errors", _worst_errors(run), brief=False),
@@ -91,14 +91,16 @@ def pictures(run: RunSummary) -> dict[str, Figure]:
 
 def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
     """Times, speeds and sizes of runs, side by side."""
-    times = [(f"{name}, seconds", f"time/{name}") for name in (*STAGES, "total")]
-    rows = [(text, *(format_cell(_tenths, run.metrics.get(name)) for run in runs)) for text, name in times]
+    rows = [
+        (f"{stage}, seconds", *(format_cell(_tenths, run.record.seconds(stage)) for run in runs))
+        for stage in (*STAGES, "total")
+    ]
     rows += [
         (text, *(format_cell(_thousands, value(run)) for run in runs))
         for text, value in (
             ("training, reviews a second", _trained_per_second),
-            ("scoring, reviews a second", _logged(SPEED)),
-            ("trained parameters", _logged(PARAMETERS)),
+            ("scoring, reviews a second", lambda run: run.metrics.get(SPEED)),
+            ("trained parameters", lambda run: number(run.record.params.get(PARAMETERS))),
         )
     ]
     rows = [row for row in rows if set(row[1:]) != {"-"}]
@@ -107,10 +109,6 @@ def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
 
 def _trained_per_second(run: RunSummary) -> float | None:
     return run.trained_per_second
-
-
-def _logged(name: str) -> Callable[[RunSummary], float | None]:
-    return lambda run: run.metrics.get(name)
 
 
 def _tenths(value: float) -> str:

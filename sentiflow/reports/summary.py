@@ -16,7 +16,7 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 
 MAX_ERRORS = 20
-PARAMETERS, SPEED, ECE = "model/parameters", "test/throughput", "test/ece"
+PARAMETERS, SPEED, ECE = "model.parameters", "test/throughput", "test/ece"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class RunSummary:
     @cached_property
     def slices(self) -> list[Slice]:
         """Accuracy by slice: of the scores, else as logged."""
-        found = {each.name: each for each in metrics.slices_from_metrics(self.metrics)}
+        found = {each.name: each for each in metrics.slices_logged(self.metrics, self.record.tags)}
         if self.table is not None:
             found |= {each.name: each for each in metrics.measure_slices(self.table, self.traits)}
         return [found[name] for name in metrics.SLICES if name in found]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sentiflow.evaluation import statistics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs.record import TIME, RunRecord
 
 ACCURACY = "test/accuracy"
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
-_GROUPS = ("test", "val", "model", "train", "time")
+_GROUPS = ("test", "val", "train")
 _INTERVAL = ("_ci_low", "_ci_high")
 _SPREAD = ("_mean", "_sd", "_min", "_max")
 
@@ -59,13 +59,19 @@ def differing(runs: Sequence[RunRecord]) -> dict[str, tuple[str | None, ...]]:
 
 
 def metric_names(runs: Iterable[RunRecord]) -> list[str]:
-    """Names for ``figure``: without those of ends of intervals and of spreads."""
-    names = {name for run in runs for name in run.metrics}
-    return sorted({_base(name, names) for name in names}, key=_place_of_metric)
+    """Names for ``figure``: of metrics, without those of ends of intervals and of spreads, and of times."""
+    names, times = set[str](), set[str]()
+    for run in runs:
+        names.update(run.metrics)
+        times.update(name for name in run.tags if name.startswith(TIME))
+    return [*sorted({_base(name, names) for name in names}, key=_place_of_metric), *sorted(times)]
 
 
 def figure(run: RunRecord, name: str) -> Figure | None:
-    """A metric of a run, of a set of repeats its mean over the seeds; None if it is missing or NaN."""
+    """A metric or time of a run, of a set of repeats its mean over the seeds; None if it is missing or NaN."""
+    if name.startswith(TIME):
+        seconds = run.seconds(name.removeprefix(TIME))
+        return None if seconds is None else Figure(seconds)
     metrics = run.metrics
     ends = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
     found = Figure(metrics[name], *ends) if name in metrics else None

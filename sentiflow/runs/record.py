@@ -19,6 +19,8 @@ BASELINES = "baselines"  # the parent of baselines
 BASELINE = "baseline"  # a child of baselines
 MONITOR = "monitor"  # a check for drift; no training
 
+TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``time.total``
+
 # Tags of a run that has epochs. The second is absent if nothing chose the epoch: the last is kept then.
 EPOCHS_TRAINED, BEST_EPOCH = "epochs_trained", "best_epoch"
 
@@ -75,6 +77,10 @@ class RunRecord:
         number = self.tags.get("trial.number") if self.kind == TRIAL else None
         return "" if number is None else f"trial {number}"
 
+    def seconds(self, stage: str) -> float | None:
+        """Wall time of a stage, or of all (``total``); None if it is not logged."""
+        return number(self.tags.get(f"{TIME}{stage}"))
+
     @property
     def epochs_trained(self) -> int | None:
         """Number of epochs; None before a training ends, and for a run without any."""
@@ -125,7 +131,7 @@ FIELDS: Mapping[str, Callable[[RunRecord], Value]] = {
     "dataset": lambda run: run.dataset or None,
     "seed": _seed,
     "accuracy": lambda run: _value(run.metrics.get("test/accuracy", run.metrics.get("test/accuracy_mean"))),
-    "seconds": lambda run: _value(run.metrics.get("time/total")),
+    "seconds": lambda run: run.seconds("total"),
 }
 """Fields with a short name."""
 

@@ -1,6 +1,7 @@
 """MLflow's client: its store is made safely and connected to once; the handle of an open run."""
 
 import glob
+import json
 import logging
 import os
 import time
@@ -24,7 +25,7 @@ from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import PARTIAL, publish
 from sentiflow.network.history import Epoch
 from sentiflow.output import redact, without_login, without_secrets
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs.record import TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
@@ -33,8 +34,37 @@ from sentiflow.tracking.types import CHAMPION, HTTP, IS_IT_RUNNING, MISSING, WAN
 _VERSIONS_PAGE = 1_000
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-# Says that these are trainings; without it the UI guesses what kind of experiment it is.
-_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+# Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
+_COLUMNS = {
+    "metrics.`test/accuracy`": 105, "metrics.`val/loss`": 80, "params.`recipe`": 75, "params.`seed`": 55,
+    "tags.`dataset`": 80,
+}  # fmt: skip
+
+VIEW = "sentiflow"
+"""Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
+
+
+def _section(name: str) -> dict[str, object]:
+    """A group of charts; MLflow fills it with the metrics of that prefix."""
+    shown = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
+    return {"uuid": f"{VIEW}-{name}", "name": name, **shown}
+
+
+# What MLflow's UI shows of the experiment. Without a view its table has no metrics.
+_UI_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "test/accuracy",
+    f"mlflow.sharedViewState.{VIEW}": json.dumps(
+        {
+            "selectedColumns": list(_COLUMNS),
+            "columnOrder": list(_COLUMNS),
+            "columnWidths": _COLUMNS,
+            "compareRunCharts": [],
+            "compareRunSections": [_section(name) for name in ("val", "test", "train", "test_slices")],
+            "isAccordionReordered": True,
+        }
+    ),
+}
 
 
 @contextmanager
@@ -113,7 +143,7 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
             location = settings.artifacts.as_uri() if settings.artifacts else None
             try:
                 return str(
-                    client.create_experiment(settings.experiment, artifact_location=location, tags=_TRAINING)
+                    client.create_experiment(settings.experiment, artifact_location=location, tags=_UI_TAGS)
                 )
             except MlflowException:  # another process was quicker, or the answer of the server did not come
                 if client.get_experiment_by_name(settings.experiment) is None:
@@ -125,6 +155,8 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
                 f"Restore it (mlflow experiments restore -x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
             )
+        for name, value in _UI_TAGS.items() - found.tags.items():  # an older version made it
+            client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
 
 
@@ -245,12 +277,16 @@ class OpenRun:
         with self.errors():
             self.client.log_batch(self.run_id, **entities)
 
+    def tag_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Log how many seconds stages took, as tags ``time.<stage>``: no results, so no charts."""
+        self.tag({f"{TIME}{stage}": f"{value:.2f}" for stage, value in seconds.items()})
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Log how many seconds a stage took, as the metric ``time/<stage>``."""
+        """Log how many seconds a stage took."""
         started = time.perf_counter()
         yield
-        self.log({f"time/{stage}": time.perf_counter() - started})
+        self.tag_seconds({stage: time.perf_counter() - started})
 
     def text(self, content: str, name: str) -> None:
         """Store a text as an artifact."""
@@ -288,12 +324,12 @@ def record_of(run: Run) -> RunRecord:
 
 
 _EPOCH_METRICS = {
-    "train_loss": "train/loss",
-    "train_accuracy": "train/accuracy",
+    "val_accuracy": "val/accuracy",  # first: MLflow's page that compares runs opens on the metric logged first
     "val_loss": "val/loss",
-    "val_accuracy": "val/accuracy",
+    "train_accuracy": "train/accuracy",
+    "train_loss": "train/loss",
     "learning_rate": "train/learning_rate",
-    "seconds": "time/epoch",
+    "seconds": "train/epoch_seconds",
     "reviews_per_second": "train/throughput",
 }
 
@@ -356,6 +392,11 @@ def ui_url(settings: Settings) -> str:
     """
     is_server = settings.sqlite_file is None and "ui_url" not in settings.model_fields_set
     return without_login(settings.tracking_uri if is_server else settings.ui_url).rstrip("/")
+
+
+def runs_url(base: str, experiment: str) -> str:
+    """Address of the experiment's runs in an MLflow UI, with the columns and charts of ``VIEW``."""
+    return f"{base}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
 
 
 def run_url(settings: Settings, experiment: str, run_id: str) -> str:

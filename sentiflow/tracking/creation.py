@@ -24,11 +24,11 @@ from sentiflow.errors import ExternalError
 from sentiflow.files import publish
 from sentiflow.settings import Settings
 from sentiflow.tracking.server import Api, PassingError
-from sentiflow.tracking.types import IS_IT_RUNNING
+from sentiflow.tracking.types import HIDDEN, IS_IT_RUNNING
 
 LOGGER = logging.getLogger(__name__)
 
-CREATION = "creation"  # the tag; whatever has the same value came from one creation
+CREATION = f"{HIDDEN}creation"  # the tag; whatever has the same value came from one creation
 _ATTEMPTS = 3
 _LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
 _PAUSE = 1.0  # seconds before each of them
@@ -63,7 +63,7 @@ def create_run(client: MlflowClient, experiment: str, tags: Mapping[str, str], n
 
 def runs_of(client: MlflowClient, experiment: str, value: str) -> list[Run]:
     """The runs that came of one creation: the run, and others if the server carried out a request twice."""
-    found = client.search_runs([experiment], f"tags.{CREATION} = '{value}'")
+    found = client.search_runs([experiment], f"tags.`{CREATION}` = '{value}'")
     return sorted(found, key=lambda run: run.info.run_id)
 
 

@@ -18,12 +18,12 @@ from sentiflow.process import person
 from sentiflow.settings import Settings
 from sentiflow.tracking.candidate import CandidateEvaluation, load
 from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors, versions_of
-from sentiflow.tracking.types import ACCURACY, CHAMPION, parse_fraction
+from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, parse_fraction
 from sentiflow.tracking.versions import EVENT_TAG, events_in
 
 MAX_REASON = 2_000  # characters
 NO_REASON = "the gate passed"
-_HISTORY = "history."  # tags of the registered model: they outlive each version
+_HISTORY = f"{HIDDEN}history."  # tags of the registered model: they outlive each version
 
 Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 

@@ -176,9 +176,6 @@ class SweepResult(ModelResult):
         complete = by_loss(self.trials)
         metrics = {
             "val/loss": float(complete[0].loss or 0.0),
-            "trials/complete": float(len(complete)),
-            "trials/pruned": float(len(self.trials) - len(complete)),
-            "time/total": self.seconds,
         }
         return (
             metrics | self._accuracy() | {f"importance/{name}": share for name, share in self.importance.items()}
@@ -206,10 +203,10 @@ def sweep_markdown(result: SweepResult, prepared: Prepared, sweep: Sweep, seeds_
     ]
     return f"""**{result.headline}**
 
-- recipe: {sweep.config.recipe}, searched: {", ".join(fields)}
-- dataset: {prepared.name}, digest `{prepared.digest[:12]}`
 - trials: {result.counts}; trial {best[0].number} has the lowest validation loss
 - what mattered: {result.importance_text}
+- searched: {", ".join(fields)}, from the recipe {sweep.config.recipe}
+- dataset: {prepared.name}, digest `{prepared.digest[:12]}`
 - registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
 validation loss is lowest
 - the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`

@@ -15,6 +15,8 @@ CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # likewise
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
+HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
+LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 
 NO_MODEL = "No model is registered yet.", "Train one first: sentiflow train"

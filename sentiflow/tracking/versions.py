@@ -20,6 +20,7 @@ from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import (
     ACCURACY,
     CHAMPION,
+    HIDDEN,
     Version,
     VersionRecord,
     choose_name,
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from sentiflow.recipes import TrainConfig
 
 TRAINING_KEY = "training.key"  # tag of a version
-EVENT_TAG = re.compile(r"history\.\d{6}")  # of the registered model: one a promotion or rollback
+EVENT_TAG = re.compile(
+    rf"{re.escape(HIDDEN)}history\.\d{{6}}"
+)  # of the registered model: one a promotion or rollback
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def test_parameters_are_counted_as_by_hand(children: dict[str, Run]) -> None:
         "tutorial": v * d + 41, "majority": 1, "tfidf": v - 4 + 1,
         "embeddings": v * d + 43, "gru": v * d + 51, "lstm": v * d + 26,
     }  # fmt: skip
-    assert {name: run.data.metrics["model/parameters"] for name, run in children.items()} == expected
+    assert {name: int(run.data.params["model.parameters"]) for name, run in children.items()} == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,7 +128,7 @@ def test_a_baseline_s_run_holds_what_a_network_s_does(
 ) -> None:
     run, network = children[name], children["tutorial"]
     by_epoch = set() if name not in ("majority", "tfidf") else {
-        "train/loss", "train/accuracy", "train/learning_rate", "train/throughput", "time/epoch",
+        "train/loss", "train/accuracy", "train/learning_rate", "train/throughput", "train/epoch_seconds",
     }  # fmt: skip
     assert set(network.data.metrics) - set(run.data.metrics) == by_epoch
     assert run.data.metrics["test/accuracy"] == tables[name].right.mean()

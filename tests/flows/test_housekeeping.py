@@ -28,6 +28,7 @@ from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import close_killed
 from sentiflow.settings import load_settings
 from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.types import LOCK
 from tasks.housekeeping import retire_flow_runs
 from tests.receiver import Receiver, receiver
 from tests.world import ROOT, World, command
@@ -152,7 +153,7 @@ def flow_run_in(prefect: SyncPrefectClient, state: State[Any], of: Any = empty_t
 
 def run_elsewhere(client: MlflowClient, flow_run: UUID | None = None) -> str:
     """An open run of a machine of which nothing is known here."""
-    tags = {"registered_model": "sample-sentiment", "lock": "elsewhere:/data/locks/sample-sentiment.lock"}
+    tags = {"registered_model": "sample-sentiment", LOCK: "elsewhere:/data/locks/sample-sentiment.lock"}
     if flow_run is not None:
         tags["prefect.flow_run_id"] = str(flow_run)
     return str(client.create_run(experiment_id(client, load_settings()), tags=tags).info.run_id)
@@ -190,7 +191,7 @@ def test_a_run_whose_model_is_a_path_costs_no_folder(
         file.parent.mkdir(parents=True)
         file.write_text("precious")
     client = connect(world.settings)
-    tags = {"registered_model": name, "lock": own_lock_tag(name, world.settings)}
+    tags = {"registered_model": name, LOCK: own_lock_tag(name, world.settings)}
     client.create_run(experiment_id(client, world.settings), tags=tags)
     close_killed(world.settings, logging.getLogger("test"), datetime.now(UTC))
     assert photo.read_text() == work.read_text() == "precious"

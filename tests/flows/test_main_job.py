@@ -81,7 +81,7 @@ def test_the_summary_tells_accuracy_stages_and_what_next(
 ) -> None:
     assert f"Test accuracy {run.data.metrics['test/accuracy']:.2%}" in job.stdout
     total = re.search(r"total +([\d.]+) s\n", job.stdout)
-    assert total and total[1] == f"{run.data.metrics['time/total']:.1f}"
+    assert total and total[1] == f"{float(run.data.tags['time.total']):.1f}"
     assert "Registered as imdb-sentiment version 1" in job.stdout
     assert f"/runs/{run.info.run_id}" in job.stdout
     assert " predict --dataset imdb " in job.stdout

@@ -44,9 +44,9 @@ def test_the_table_names_each_run_its_accuracy_and_its_version(
 ) -> None:
     lines = typed("runs").output.splitlines()
     assert lines[0].split() == ["id", "name", "kind", "when", "accuracy", "95%", "interval", "seconds", "version"]
-    metrics = connect(registry.settings).get_run(run_ids[Registry.NEWEST]).data.metrics
+    data = connect(registry.settings).get_run(run_ids[Registry.NEWEST]).data
     assert lines[1].startswith(run_ids[Registry.NEWEST][:8])
-    for told in (f"{metrics['test/accuracy']:.2%}", f"{metrics['time/total']:.0f}", " v3"):
+    for told in (f"{data.metrics['test/accuracy']:.2%}", f"{float(data.tags['time.total']):.0f}", " v3"):
         assert told in lines[1]
     assert len(lines) == 1 + 3
 
@@ -169,8 +169,8 @@ def test_the_printed_comparison_shows_only_what_differs_and_a_verdict(
     assert "learning_rate" in output and "batch_size" not in output
     held = next(line for line in reversed(output.splitlines()) if line.startswith("2 "))
     assert held.split()[1].startswith("-") and held.rstrip().endswith("worse")
-    assert "data/truncated" not in output
-    assert "data/truncated" in typed("compare", run_ids[1], run_ids[2], "--all").output
+    assert "test_slices/short" not in output
+    assert "test_slices/short" in typed("compare", run_ids[1], run_ids[2], "--all").output
 
 
 def test_another_digest_cannot_be_paired_and_is_said(

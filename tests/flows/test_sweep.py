@@ -105,7 +105,7 @@ def test_the_parent_tells_the_whole(result: SweepResult, client: MlflowClient, t
     parent = client.get_run(result.run_id)
     assert (parent.info.status, parent.data.tags["kind"]) == ("FINISHED", "sweep")
     assert parent.data.metrics["val/loss"] == by_loss(result.trials)[0].loss
-    assert parent.data.metrics["trials/complete"] + parent.data.metrics["trials/pruned"] == 4
+    assert int(parent.data.tags["trials.complete"]) + int(parent.data.tags["trials.pruned"]) == 4
     told = parent.data.tags["mlflow.note.content"]
     assert not result.importance and not [name for name in parent.data.metrics if name.startswith("importance/")]
     assert "what mattered: needs 10 complete trials; there are 4" in told

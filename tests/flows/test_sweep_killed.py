@@ -75,7 +75,7 @@ def check_whole(world: World) -> None:
     mine = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     children = client.search_runs([parent.info.experiment_id], mine)
     assert Counter(run.data.tags["kind"] for run in children) == {"trial": 12, "repeat": 2}
-    assert parent.data.metrics["trials/complete"] + parent.data.metrics["trials/pruned"] == 12
+    assert int(parent.data.tags["trials.complete"]) + int(parent.data.tags["trials.pruned"]) == 12
     assert parent.data.metrics["val/loss"] == min(
         run.data.metrics["val/kept_loss"] for run in done if run.data.tags["trial.state"] == "complete"
     )

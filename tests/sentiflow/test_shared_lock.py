@@ -15,6 +15,7 @@ from sentiflow.locks import champion_lock, check_free, key_of, training_lock
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.types import LOCK
 from tests.postgres import Postgres
 from tests.sentiflow.test_locks import line_with, process
 from tests.servers import free_port
@@ -102,11 +103,11 @@ def test_a_run_of_another_machine_is_closed(
 ) -> None:
     monkeypatch.setenv("SENTIFLOW_LOCK_URL", server.address)
     client = connect(world.settings)
-    tags = {"registered_model": "sample-sentiment", "lock": "shared:sample-sentiment"}  # a killed machine's
+    tags = {"registered_model": "sample-sentiment", LOCK: "shared:sample-sentiment"}  # a killed machine's
     left = client.create_run(experiment_id(client, world.settings), tags=tags).info.run_id
     run = client.get_run(train(QUICK, "sample").run_id)
     assert client.get_run(left).info.status == "KILLED"
-    assert (run.info.status, run.data.tags["lock"]) == ("FINISHED", "shared:sample-sentiment")
+    assert (run.info.status, run.data.tags[LOCK]) == ("FINISHED", "shared:sample-sentiment")
 
 
 def test_who_waits_outlasts_a_server_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.story
 TEXT = "The direction was touching and at times rewarding."
 PER_EPOCH = (
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",
-    "train/learning_rate", "time/epoch", "train/throughput",
+    "train/learning_rate", "train/epoch_seconds", "train/throughput",
 )  # fmt: skip
 IS_ROOT = os.geteuid() == 0
 IMAGE_USER, MEMBER = 10_001, 12_345

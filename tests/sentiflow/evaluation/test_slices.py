@@ -12,7 +12,8 @@ from sentiflow.evaluation.metrics import (
     negates,
     slice_metrics,
     slice_rows,
-    slices_from_metrics,
+    slice_tags,
+    slices_logged,
     traits_of,
 )
 from sentiflow.evaluation.statistics import wilson
@@ -104,9 +105,9 @@ def test_accuracy_of_a_slice_has_its_own_count_and_interval() -> None:
 def test_metrics_of_slices_lead_back_to_them() -> None:
     found = measure_slices(table([7, 1, 3, 200, 5, 9, 11], [True, False, True, True, False, True, False]))
     metrics = slice_metrics(found)
-    assert metrics["slice_accuracy/truncated"] == 1.0 and metrics["slice_reviews/truncated"] == 1.0
-    assert slices_from_metrics(metrics | {"test/accuracy": 0.5}) == found
+    assert metrics["test_slices/truncated"] == 1.0 and "truncated 1" in slice_tags(found)["slice_reviews"]
+    assert slices_logged(metrics | {"test/accuracy": 0.5}, slice_tags(found)) == found
 
 
 def test_metrics_without_slices_give_none() -> None:
-    assert slices_from_metrics({"test/accuracy": 0.5, "slice_reviews/short": 3.0}) == []
+    assert slices_logged({"test/accuracy": 0.5}, {"slice_reviews": "short 3"}) == []

@@ -48,9 +48,16 @@ def record(name: str = "seed-mine-seed0", **more: object) -> RunRecord:
         "seed": "0",
         "dataset": "mine.csv",
     }
-    metrics = {"time/train": 3.25, "time/total": 9.5}
-    metrics |= {"val/loss": 0.45, "model/parameters": 643137.0}
-    tags = {"recipe": "tutorial", "dataset": "mine", "dataset.digest": "d" * 64, "recipe.changes": "none"}
+    params["model.parameters"] = "643137"
+    metrics = {"val/loss": 0.45}
+    tags = {
+        "time.train": "3.25",
+        "time.total": "9.5",
+        "recipe": "tutorial",
+        "dataset": "mine",
+        "dataset.digest": "d" * 64,
+        "recipe.changes": "none",
+    }
     given = {"params": params, "metrics": metrics, "tags": tags}
     given = {key: value | more.pop(key, {}) for key, value in given.items()}  # type: ignore[operator]
     return RunRecord(name=name, **(fields | given | more))  # type: ignore[arg-type]

@@ -95,8 +95,8 @@ def test_a_summary_fits_into_a_description_of_mlflow_and_says_what_it_leaves_out
     sections = [Section(f"part {i}", [Text("x" * 1_000)]) for i in range(20)]
     told = Report("t", [Text("lead", strong=True)], sections).markdown("- a line")
     assert 6_000 < len(told) < 8_000
-    assert told.startswith("**lead**\n\n- a line\n\n### part 0\n")
-    assert told.endswith("More stands in report.html.\n")
+    assert told.startswith("**lead**\n\n### part 0\n")
+    assert told.endswith("More stands in report.html.\n\n- a line\n")
 
 
 def test_a_summary_leaves_pictures_and_quotes_to_the_page(figure: Figure) -> None:

@@ -16,6 +16,7 @@ from sentiflow.tracking.client import _clients as clients
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending
 from sentiflow.tracking.results import RunContext
+from sentiflow.tracking.types import LOCK
 from tasks import runs
 from tests.world import World
 
@@ -32,7 +33,7 @@ class Store:
         self.experiment = experiment_id(self.client, world.settings)
 
     def run(self, **tags: str) -> str:
-        tags |= {"registered_model": NAME, "lock": own_lock_tag(NAME, self.world.settings)}
+        tags |= {"registered_model": NAME, LOCK: own_lock_tag(NAME, self.world.settings)}
         return str(self.client.create_run(self.experiment, tags=tags, run_name="night").info.run_id)
 
     def planned(self, run_id: str) -> RunContext:

@@ -230,7 +230,7 @@ def test_damaged_stored_scores_are_told_and_scored_again(
 
 
 def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: MlflowClient) -> None:
-    client.set_registered_model_tag(NAME, "history.note", "see the wiki")
+    client.set_registered_model_tag(NAME, "mlflow.sentiflow.history.note", "see the wiki")
     client.set_model_version_tag(NAME, str(Registry.POOR), "test.accuracy", "poor")
     promote(registry, Registry.POOR, force=True, reason="the first")
     promote(registry, Registry.GOOD)

@@ -33,7 +33,7 @@ def registry(world: World) -> MlflowClient:
 def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: MlflowClient) -> None:
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
     registry.set_model_version_tag("imdb-sentiment", "3", "seed", "4")
-    registry.set_registered_model_tag("imdb-sentiment", "history.000001", "{}")
+    registry.set_registered_model_tag("imdb-sentiment", "mlflow.sentiflow.history.000001", "{}")
     quick, slow = open_store(world.settings), MlflowStore(world.settings)
     assert quick.models() == slow.models() == ["imdb-sentiment", "sample-sentiment"]
     for name, numbers in (("imdb-sentiment", [1, 3]), ("sample-sentiment", [1]), ("none", [])):
