@@ -65,6 +65,10 @@ def test_the_recipe_is_tuned(run: Run) -> None:
     assert {key: run.data.params[key] for key in recipe} == recipe
 
 
+def test_no_tag_links_to_a_server_that_ends_with_the_command(run: Run) -> None:
+    assert run.data.tags["prefect.flow_run_id"] and "prefect.flow_run_url" not in run.data.tags
+
+
 def test_the_network_learns(run: Run) -> None:
     assert run.data.metrics["test/accuracy"] > 0.86  # five seeds gave 0.881 to 0.887
 

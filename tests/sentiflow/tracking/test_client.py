@@ -1,3 +1,4 @@
+import json
 import logging
 import multiprocessing
 import pickle
@@ -141,6 +142,14 @@ def test_a_run_shows_the_loss_of_the_epoch_kept(world: World, kept: int, steps: 
     log.end(epochs[kept - 1])
     assert client.get_run(run.run_id).data.metrics["val/loss"] == epochs[kept - 1].val_loss
     assert [entry.step for entry in client.get_metric_history(run.run_id, "val/loss")] == steps
+
+
+def test_an_experiment_that_was_made_without_a_view_gets_it(world: World) -> None:
+    client = connect(world.settings)
+    made = client.create_experiment(world.settings.experiment)
+    assert experiment_id(client, world.settings) == made
+    view = json.loads(client.get_experiment(made).tags["mlflow.sharedViewState.sentiflow"])
+    assert view["selectedColumns"][:2] == ["metrics.`test/accuracy`", "metrics.`val/loss`"]
 
 
 def test_a_store_is_asked_whether_it_answers_once_a_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
