@@ -96,7 +96,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
 def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRun:
     """Report the outcome.
 
-    Written: an MLflow run with metrics ``drift/*``, pictures and the report; in Prefect a table and a link.
+    Written: an MLflow run with metrics ``drift/*``, plots and the report; in Prefect a table and a link.
     """
     figures = pictures(*read_features(check), result.features)
     folder = check.work / "artifacts"

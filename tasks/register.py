@@ -118,9 +118,9 @@ def _create_version(
     except MlflowException:  # it is there already, perhaps by this very request, whose answer did not come
         if run.model_name not in names_of(run.client):
             raise
-    figures = {name: getattr(measured, name) for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")}
+    metrics = {name: getattr(measured, name) for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")}
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
-    tags |= {f"test.{name}": f"{value:.6f}" for name, value in figures.items()}
+    tags |= {f"test.{name}": f"{value:.6f}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
     tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)
     description = f"{accuracy_line(measured).capitalize()}: {run.name}"

@@ -64,10 +64,10 @@ def summarize_repeats(
 ) -> RepeatsResult:
     """Summarize a set of repeats.
 
-    Written: mean, sd, min and max of each figure (``test/accuracy_mean``, ...), ``time.total``, the description
+    Written: mean, sd, min and max of each metric (``test/accuracy_mean``, ...), ``time.total``, the description
     and a report that compares the seeds on the parent; a markdown summary and a link to it in Prefect.
     """
-    spreads = {name: spread(values) for name, values in _seed_figures(seeds).items()}
+    spreads = {name: spread(values) for name, values in _seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
     lines = [
@@ -113,12 +113,12 @@ def seeds_table(seeds: Sequence[SeedResult]) -> str:
     return Table(heading, rows, words=0).markdown()
 
 
-def _seed_figures(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
+def _seed_metrics(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
     """Each metric over the seeds, without the ends of intervals."""
     test = [asdict(result.measured) for result in seeds]
-    figures = {f"test/{name}": [one[name] for one in test] for name in test[0] if "accuracy_" not in name}
+    found = {f"test/{name}": [one[name] for one in test] for name in test[0] if "accuracy_" not in name}
     kept = [result.trained.kept for result in seeds]
-    return figures | {
+    return found | {
         "val/loss": [epoch.val_loss for epoch in kept],
         "val/accuracy": [epoch.val_accuracy for epoch in kept],
     }
@@ -143,12 +143,12 @@ def summarize_baselines(
 ) -> BaselinesResult:
     """Summarize a set of baselines.
 
-    Written: figures of each model (``test/accuracy_tfidf``, ``test/difference_tfidf``, ..., of the network
+    Written: metrics of each model (``test/accuracy_tfidf``, ``test/difference_tfidf``, ..., of the network
     ``test/accuracy_network``), ``time.total``, a report that compares them and the description on the parent; a
     markdown summary and a link to it in Prefect.
     """
     rows = _rows(network, baselines)
-    parent.log(_baseline_figures(dict(zip((NETWORK, *baselines), rows, strict=True))))
+    parent.log(_baseline_metrics(dict(zip((NETWORK, *baselines), rows, strict=True))))
     lines = [
         f"- network: the recipe {_recipe(network)}",
         *(f"- {name}: {about}" for name, about in ABOUT.items() if name in baselines),
@@ -194,14 +194,14 @@ def _row(name: str, run: RunContext, comparison: Comparison | None) -> Row:
     )
 
 
-def _baseline_figures(rows: Mapping[str, Row]) -> dict[str, float]:
-    figures: dict[str, float] = {}
+def _baseline_metrics(rows: Mapping[str, Row]) -> dict[str, float]:
+    found: dict[str, float] = {}
     for name, row in rows.items():
-        figures |= {
+        found |= {
             f"test/accuracy_{name}": row.measured.accuracy,
             f"val/loss_{name}": row.val_loss,
         }
         if row.comparison is not None:
-            figures[f"test/difference_{name}"] = row.comparison.difference
-            figures[f"test/p_value_{name}"] = row.comparison.p_value
-    return figures
+            found[f"test/difference_{name}"] = row.comparison.difference
+            found[f"test/p_value_{name}"] = row.comparison.p_value
+    return found

@@ -46,7 +46,7 @@ def summarize_sweep(
 ) -> SweepResult:
     """Sum a sweep up.
 
-    Written: pictures, the table of trials and the best recipe as artifacts of the parent; ``val/loss``,
+    Written: plots, the table of trials and the best recipe as artifacts of the parent; ``val/loss``,
     ``trials.complete``, ``trials.pruned``, ``time.total``, the mean and sd of ``test/accuracy`` (of a single seed
     its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
     """

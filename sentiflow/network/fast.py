@@ -17,7 +17,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
     n reviews, t steps, u units.
 
     Members are trained side by side, each by its own loss, as if it were alone; only the limit on the gradients'
-    norm is common to them. What is validated is the mean of their scores; training figures are of each alone.
+    norm is common to them. What is validated is the mean of their scores; training metrics are of each alone.
 
     Args:
         stock: a network made by ``sentiflow.network.model.build``.

@@ -28,7 +28,7 @@ from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive
 
 MAX_RUNS = 12
-"""Runs in pictures and side-by-side tables: the first, and those of the lowest validation loss."""
+"""Runs in plots and side-by-side tables: the first, and those of the lowest validation loss."""
 
 _MAX_COLUMNS = 6  # runs; with more, a table has one row per run
 _MAX_REVIEWS = 8
@@ -42,7 +42,7 @@ class _Runs:
     labels: Sequence[str]
 
     def shown(self) -> "_Runs":
-        """Those in pictures and side-by-side tables."""
+        """Those in plots and side-by-side tables."""
         if len(self.summaries) <= MAX_RUNS:
             return self
         order = sorted(range(1, len(self.summaries)), key=lambda i: _loss(self.summaries[i]))

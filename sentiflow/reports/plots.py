@@ -1,4 +1,4 @@
-"""Plots of one run, and of several runs in one picture."""
+"""Plots of one run, and of several runs in one plot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def curves_of(history: Sequence[Epoch]) -> Curves:
 def of_run(
     curves: Curves, table: ScoreTable, measured: Measured, train_lengths: NDArray[np.int32] | None
 ) -> dict[str, Figure]:
-    """The pictures of a run, by name; no curves without epochs."""
+    """The plots of a run, by name; no curves without epochs."""
     drawn = {"learning_curves": learning_curves(curves)} if curves.get("val/loss") else {}
     return drawn | {
         "confusion_matrix": confusion(table.label, table.score),
@@ -54,7 +54,7 @@ def of_run(
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write each picture as ``NAME.png`` in a new folder."""
+    """Write each plot as ``NAME.png`` in a new folder."""
     folder.mkdir(parents=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)

@@ -55,7 +55,7 @@ def report(run: RunSummary, figures: Mapping[str, Figure] | None = None) -> Repo
 
     Args:
         run: its summary.
-        figures: its pictures, if they are drawn already.
+        figures: its plots, if they are drawn already.
     """
     drawn = pictures(run) if figures is None else figures
     sections = [
@@ -82,7 +82,7 @@ def lead(run: RunSummary) -> str:
 
 
 def pictures(run: RunSummary) -> dict[str, Figure]:
-    """The pictures of a run, by name; none without their data."""
+    """The plots of a run, by name; none without their data."""
     lengths = None if run.test_data is None else run.test_data.train_lengths
     if run.table is not None and run.measured is not None:
         return plots.of_run(run.curves, run.table, run.measured, lengths)

@@ -1,4 +1,4 @@
-"""What a sweep leaves as files: pictures, tables of its trials, and the best recipe.
+"""What a sweep leaves as files: plots, tables of its trials, and the best recipe.
 
 The pictures are not those of ``optuna.visualization.matplotlib``: its history leaves pruned trials out, and its
 parallel coordinates have ticks on top of each other and no mark on the best trial.
@@ -23,7 +23,7 @@ from sentiflow.sweeps.study import Sweep
 
 
 def write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: TrainConfig, name: str) -> None:
-    """Write pictures, ``trials.parquet``, ``trials.csv`` and ``best.toml`` into a folder.
+    """Write plots, ``trials.parquet``, ``trials.csv`` and ``best.toml`` into a folder.
 
     Args:
         folder: is made.
@@ -42,7 +42,7 @@ def write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: Tr
 
 
 def write_importance(folder: Path, shares: Mapping[str, float], words: str) -> None:
-    """Write the picture of the shares, or a text file that says why there is none."""
+    """Write the plot of the shares, or a text file that says why there is none."""
     if shares:
         importance(shares).savefig(folder / "importance.png", dpi=120)
     else:

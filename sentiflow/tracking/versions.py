@@ -54,7 +54,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One line of the table of versions; a figure is None when the version does not say."""
+    """One line of the table of versions; a number is None when the version does not say."""
 
     number: int
     aliases: tuple[str, ...]
