@@ -22,7 +22,7 @@ from playwright.sync_api import Page
 
 from sentiflow.names import model_name
 from sentiflow.settings import load_settings, project_root
-from sentiflow.tracking.client import connect, experiment_id, runs_url
+from sentiflow.tracking.client import connect, experiment_id, run_url, runs_url
 from tasks.runs import git_tags
 from tests import browsers, servers
 
@@ -49,13 +49,12 @@ def addresses(base: str, dataset: str) -> dict[str, str]:
     experiment = experiment_id(client, settings)
     ids = [run.info.run_id for run in client.search_runs([experiment])]  # the latest one first
     chosen = f"runs={quote(json.dumps(ids))}&experiments={quote(json.dumps([experiment]))}"
-    training = "workflowType=machine_learning"
     return {
         "runs": runs_url(base, experiment),
         "charts": f"{runs_url(base, experiment)}&compareRunsMode=CHART",
-        "compared": f"{base}/#/compare-runs?{chosen}&{training}",
-        "run": f"{base}/#/experiments/{experiment}/runs/{ids[0]}?{training}",
-        "model": f"{base}/#/models/{model_name(dataset)}?{training}",
+        "compared": f"{base}/#/compare-runs?{chosen}",
+        "run": run_url(settings.model_copy(update={"ui_url": base}), experiment, ids[0]),
+        "model": f"{base}/#/models/{model_name(dataset)}",
     }
 
 
@@ -81,10 +80,11 @@ def main() -> None:
         train_and_promote(chosen.dataset)
         store = ["server", "--workers", "1", "--backend-store-uri", load_settings().tracking_uri]
         with servers.mlflow(store, Path(folder), "/health") as base, browsers.chromium() as browser:
+            context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+            context.add_init_script(CLOSED)
             for name, address in addresses(base, chosen.dataset).items():
-                page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+                page = context.new_page()
                 page.set_default_timeout(180_000)
-                page.add_init_script(CLOSED)
                 page.goto(address)
                 READY[name](page)
                 page.wait_for_timeout(SETTLED)

@@ -40,6 +40,8 @@ _COLUMNS = {
     "tags.`dataset`": 80,
 }  # fmt: skip
 
+_TRAINING = "?workflowType=machine_learning"  # else a new browser shows MLflow's pages for GenAI
+
 VIEW = "sentiflow"
 """Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
 
@@ -396,12 +398,12 @@ def ui_url(settings: Settings) -> str:
 
 def runs_url(base: str, experiment: str) -> str:
     """Address of the experiment's runs in an MLflow UI, with the columns and charts of ``VIEW``."""
-    return f"{base}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+    return f"{base}/#/experiments/{experiment}/runs{_TRAINING}&viewStateShareKey={VIEW}"
 
 
 def run_url(settings: Settings, experiment: str, run_id: str) -> str:
     """Address of a run in the MLflow UI."""
-    return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"
 
 
 def _all_of(search: Callable[..., Any], **wanted: str) -> list[Any]:

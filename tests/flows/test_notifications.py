@@ -50,7 +50,7 @@ def test_a_failed_flow_run_is_told_with_links_to_both_sides(
     assert (message["flow"], message["flow_run"], message["state"]) == ("train", run.info.run_name, "FAILED")
     assert "unknown label" in message["message"]
     assert message["flow_run_url"] == run.data.tags["prefect.flow_run_url"]
-    assert message["mlflow_run_url"].endswith(f"/runs/{run.info.run_id}")
+    assert f"/runs/{run.info.run_id}?" in message["mlflow_run_url"]
     assert message["text"].startswith(f"Sentiflow: train {run.info.run_name} failed.")
     assert message["text"].endswith(message["flow_run_url"]) and "\n" not in message["text"]
 

@@ -193,7 +193,10 @@ def test_an_open_run_is_written_to_and_read_by_one_handle(world: World, tmp_path
     assert set(record.metrics) == {"test/loss"}
     assert {entry.path for entry in client.list_artifacts(run.run_id)} == {"a.txt", "b.txt"}
     assert client.get_run(run.run_id).info.status == "FINISHED"
-    assert run.url == f"http://127.0.0.1:5000/#/experiments/{run.experiment}/runs/{run.run_id}"
+    assert (
+        run.url
+        == f"http://127.0.0.1:5000/#/experiments/{run.experiment}/runs/{run.run_id}?workflowType=machine_learning"
+    )
 
 
 def test_what_a_run_cannot_write_says_which_store_failed(world: World) -> None:
