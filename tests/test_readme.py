@@ -31,13 +31,13 @@ def test_the_recipes_table_gives_every_field_its_value_in_each_recipe() -> None:
 
 def test_the_results_of_the_readme_are_those_of_the_measured_table() -> None:
     told = re.findall(
-        r"^\| `(\w+)` \| (\S+%) \| (\S+ points) \| (\d+ s) \|$", DOCUMENTS["README.md"], re.MULTILINE
+        r"^\| `(\w+)` \| [^|]+ \| (\S+%) \| (\S+ points) \| (\d+ s) \|$", DOCUMENTS["README.md"], re.MULTILINE
     )
     measured = re.findall(
         r"^\| `(\w+)` \| [\d., ]+% \| (\S+%) \| (\S+ points) \|.* \| (\d+ s) \|$", RECIPES_PAGE, re.MULTILINE
     )
-    assert told == measured
-    assert [recipe for recipe, *_ in told] == list(RECIPES)
+    assert sorted(told) == sorted(measured)
+    assert {recipe for recipe, *_ in told} == set(RECIPES)
 
 
 def test_every_command_of_the_documents_exists_with_its_options() -> None:

@@ -277,5 +277,5 @@ def test_a_run_whose_files_are_nowhere_is_not_imported(world: World, target: str
 
 
 def test_a_database_that_is_no_store_is_told(world: World, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no MLflow store"):
+    with pytest.raises(UsageError, match="is not an MLflow store"):
         import_store(world.root / "mlruns" / "mlflow.db", f"sqlite:///{tmp_path}/empty.db", tmp_path / "served")

@@ -95,8 +95,12 @@ def test_stalled_uploads_that_fill_the_room_keep_nobody_out(served: Running, htt
         for _ in range(8):
             connection = stalled.enter_context(socket.create_connection(served.host_and_port))
             connection.sendall(head + body_of(BODY)[:-1])
+        until = time.monotonic() + 4  # before the stalled ones time out
         for size in (100, 60_000, BODY):
-            assert http.post("/predict", content=body_of(size)).status_code == 200
+            statuses = [http.post("/predict", content=body_of(size)).status_code]
+            while statuses[-1] == 429 and time.monotonic() < until:  # it came slower than those that stall since
+                statuses.append(http.post("/predict", content=body_of(size)).status_code)
+            assert statuses[-1] == 200, statuses
 
 
 HOSTILE = {
