@@ -8,6 +8,7 @@ from matplotlib import image
 from examples import captions
 
 
+@pytest.mark.story
 def test_held_out_captions_are_right_and_of_several_lengths_and_the_figure_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -257,6 +257,7 @@ def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(
     assert client.search_runs(["1"]) == []
 
 
+@pytest.mark.story
 def test_the_command_says_what_was_done(world: World, prefect_server: None) -> None:
     left = world.root / "data" / "work" / "mine-sentiment" / "1"
     left.mkdir(parents=True)

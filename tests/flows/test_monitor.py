@@ -214,6 +214,7 @@ def test_without_a_log_the_flow_says_what_is_missing(watched: World, monkeypatch
         monitor("sample")
 
 
+@pytest.mark.story
 def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
     """The whole way as a user goes it: score, then check."""
     table = watched.root / "reviews.csv"

@@ -84,6 +84,7 @@ def test_a_second_run_skips_fetch_and_prepare_and_says_so(
     assert first.model.name == "mine-sentiment"
 
 
+@pytest.mark.story
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(world: World, prefect_server: None) -> None:
     client = connect(world.settings)
     losses = [
@@ -146,6 +147,7 @@ def killed(world: World) -> World:
     return world
 
 
+@pytest.mark.story
 def test_a_second_training_is_told_who_holds_the_lock_and_a_killed_one_is_closed_by_the_next(
     prefect_server: None, killed: World
 ) -> None:

@@ -128,6 +128,7 @@ def test_wrong_use_ends_with_2_and_leaves_nothing(
     assert not [path for path in folder.iterdir() if "out." in path.name]
 
 
+@pytest.mark.story
 def test_a_run_that_was_killed_goes_on_and_gives_what_an_uninterrupted_one_gives(
     trained: Trained, many: Path, whole: pa.Table, tmp_path: Path
 ) -> None:
@@ -237,6 +238,7 @@ def peak_megabytes(world: World, path: Path) -> float:
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.story
 def test_memory_does_not_grow_with_the_input(trained: Trained, tmp_path: Path, kind: str) -> None:
     """60 MB more of texts may cost 40 MB: caches of the allocator, not the texts."""
     paths = []

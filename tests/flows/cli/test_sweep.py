@@ -38,6 +38,7 @@ def test_of_a_local_store_the_recipe_is_a_plain_path_and_the_command_is_whole(wo
     assert shlex.split(use)[1:] == ["train", "--recipe", str(path), "--dataset", "my reviews.csv", *read]
 
 
+@pytest.mark.story
 def test_of_a_server_the_command_that_is_told_brings_the_recipe(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_the_same_weights_at_full_size() -> None:
     assert digest_of(TUTORIAL) == digest_of(TUTORIAL)
 
 
+@pytest.mark.story
 def test_another_process_trains_the_same_weights() -> None:
     assert digest_of(TUNED) == digest_elsewhere(TUNED)
 

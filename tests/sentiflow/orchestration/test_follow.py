@@ -9,6 +9,7 @@ from sentiflow.orchestration.deployments import Deployment, apply
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.story
 def test_it_is_told_whether_another_run_of_the_deployment_goes_on(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, goes_on: bool
 ) -> None:

@@ -121,6 +121,7 @@ def schedule(world: World) -> Iterator[Schedule]:
     made.process.communicate(timeout=30)
 
 
+@pytest.mark.story
 def test_who_does_not_know_the_login_of_our_server_is_refused(schedule: Schedule) -> None:
     assert stat.S_IMODE(schedule.note.stat().st_mode) == 0o600
     assert len(schedule.login) > len("sentiflow:") + 30
@@ -239,6 +240,7 @@ def test_a_page_of_another_origin_cannot_change_a_deployment(schedule: Schedule)
         assert owner.post("/flow_runs/count", json={}).json() == 0
 
 
+@pytest.mark.story
 def test_something_else_at_the_port_is_told_and_left_alone(world: World) -> None:
     with web_server(Something) as taken:
         done = world.run("schedule", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(taken))
@@ -252,6 +254,7 @@ def test_a_server_that_is_set_and_does_not_answer_is_told(world: World) -> None:
     assert (done.returncode, "http://127.0.0.1:9/api does not answer" in done.stderr) == (3, True)
 
 
+@pytest.mark.story
 def test_a_server_that_cannot_start_ends_the_command_with_its_reason(world: World) -> None:
     (world.root / "file").write_text("no folder")
     began = time.monotonic()

@@ -54,6 +54,7 @@ def files_of_own(world: World, number: int) -> Path:
 
 
 @pytest.mark.parametrize("where", ["sentiment_model.py", "code/*/scorer.py", "code/*/__init__.py", "extra"])
+@pytest.mark.story
 def test_code_that_somebody_put_into_a_version_never_runs(registry: World, where: str) -> None:
     """Red if the gate loads the version as MLflow does: its code then has the passwords of whoever promotes."""
     files, ran = files_of_own(registry, Registry.GOOD), registry.root / "ran"

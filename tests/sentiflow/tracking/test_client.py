@@ -30,6 +30,7 @@ def _connect(folder: Path) -> None:
     experiment_id(connect(settings), settings)
 
 
+@pytest.mark.story
 def test_three_processes_can_open_a_fresh_store_together(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_connect, args=(tmp_path,)) for _ in range(3)]
@@ -41,6 +42,7 @@ def test_three_processes_can_open_a_fresh_store_together(tmp_path: Path) -> None
     assert len(connect(settings_at(tmp_path)).search_experiments()) == 2
 
 
+@pytest.mark.story
 def test_a_store_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
     code = f"import tests.sentiflow.tracking.test_client as t; t._connect(t.Path({str(tmp_path)!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
@@ -167,6 +169,7 @@ def test_a_store_is_asked_whether_it_answers_once_a_process(world: World, monkey
     assert asked.count(world.settings.tracking_uri) == 1
 
 
+@pytest.mark.story
 def test_a_store_that_was_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
     _connect(tmp_path)
     (tmp_path / "mlruns" / "mlflow.db").unlink()

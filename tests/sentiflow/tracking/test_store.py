@@ -220,6 +220,7 @@ def test_damaged_scores_are_told_with_their_place(
     assert "test_scores.parquet" in caught.value.hint
 
 
+@pytest.mark.story
 def test_files_behind_a_server_are_fetched(world: World, tmp_path: Path) -> None:
     store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri,
              "--artifacts-destination", str(tmp_path / "far"), "--serve-artifacts"]  # fmt: skip
