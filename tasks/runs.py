@@ -294,9 +294,8 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
         LOCK: lock_tag(planned.model_name, planned.settings),
         **more,
     }
-    if (
-        planned.parent is not None
-    ):  # the parent has it; a worker process takes a temporary server for a lasting one
+    if planned.parent is not None:
+        # The parent has it, and a worker process takes a temporary server for a lasting one.
         tags.pop("prefect.flow_run_url", None)
     try:
         run = create(planned, tags)

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from sentiflow.recipes import TrainConfig
 
 TRAINING_KEY = "training.key"  # tag of a version
-EVENT_TAG = re.compile(
-    rf"{re.escape(HIDDEN)}history\.\d{{6}}"
-)  # of the registered model: one a promotion or rollback
+# Of the registered model: one a promotion or rollback.
+EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
 
 
 @dataclass(frozen=True)
