@@ -1,8 +1,6 @@
 """A drift check of the texts that were scored and served."""
 
-from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
 from sentiflow.monitoring.check import CheckOutcome, too_few
 from sentiflow.names import dataset_name
@@ -16,7 +14,7 @@ def _run_name() -> str:
 
 
 @job(name="monitor", flow_run_name=_run_name)
-def monitor(dataset: str = "imdb") -> State[CheckOutcome]:
+def monitor(dataset: str = "imdb") -> CheckOutcome:
     """Compare the texts since the last check with the reviews that the model was trained on.
 
     1. collect: the new texts of the log; if they are too few, they are left to the next check
@@ -31,14 +29,9 @@ def monitor(dataset: str = "imdb") -> State[CheckOutcome]:
     with monitoring_run(dataset) as check:
         texts = collect(check)
         if texts.distinct < check.settings.monitor_min_texts:
-            return _completed(too_few(check, texts))
+            return too_few(check, texts)
         result = compare(check, texts)
         run = report(check, texts, result)
         emit_event(check, texts, result, run)
         mark_checked(check, texts)
-    return _completed(CheckOutcome(check.model, texts.distinct, f"{result.headline}.", result, run.url))
-
-
-def _completed(outcome: CheckOutcome) -> State[CheckOutcome]:
-    """The final state of the flow run, with the outcome as its message."""
-    return Completed(message=outcome.message, data=outcome)
+    return CheckOutcome(check.model, texts.distinct, f"{result.headline}.", result, run.url)

@@ -6,10 +6,11 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from sentiflow.errors import SentiflowError
+from sentiflow.evaluation.promotions import MAX_REASON, check_request
 from sentiflow.names import model_name
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.settings import load_settings
-from sentiflow.tracking.promotion import MAX_REASON, Outcome, check_request
+from sentiflow.tracking.promotion import Outcome
 from tasks.promote import decide, evaluate_candidate, need_server, switch
 
 Version = Annotated[int | None, Field(ge=1)]

@@ -109,6 +109,17 @@ CONSOLE = Console(stderr=True)
 
 
 @contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say what takes a second or more: with a spinner on a terminal, else as a line."""
+    if CONSOLE.is_terminal:
+        with CONSOLE.status(f"{what} ..."):
+            yield
+    else:
+        CONSOLE.print(f"{what} ...", soft_wrap=True)
+        yield
+
+
+@contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
     """Show a bar that vanishes when done, if there is a terminal to show it on."""
     if not CONSOLE.is_terminal:

@@ -191,6 +191,30 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
         raise UsageError(*_explain(err, name)) from err
 
 
+# What other libraries call fields.
+_USUAL_NAMES = {
+    "lr": "learning_rate", "batch": "batch_size", "bs": "batch_size", "maxlen": "sequence_length",
+    "max_length": "sequence_length", "vocab": "vocabulary_size", "num_words": "vocabulary_size",
+    "max_features": "vocabulary_size", "embedding_dim": "embedding_size", "output_dim": "embedding_size",
+    "hidden": "units", "hidden_size": "units", "validation_split": "validation_fraction",
+    "clipnorm": "global_clipnorm", "patience": "early_stopping_patience", "weight_decay": "embedding_weight_decay",
+    "word_dropout": "vocabulary_dropout", "rate": "learning_rate",
+}  # fmt: skip
+
+
+def nearest_field(name: str) -> str | None:
+    """The field of a recipe that is most likely meant, also by the name that other libraries give it.
+
+    Example:
+        >>> nearest_field("lr")
+        'learning_rate'
+    """
+    if name in _USUAL_NAMES:
+        return _USUAL_NAMES[name]
+    near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
+    return near[0] if near else None
+
+
 def split_change(override: str) -> tuple[str, str]:
     """Key and value of a ``key=value``.
 
@@ -208,9 +232,10 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
         return RECIPES[name_or_file].model_dump()
     path = Path(name_or_file)
     if path.suffix != ".toml":
+        near = difflib.get_close_matches(name_or_file.lower(), RECIPES, n=1)
         raise UsageError(
             f"No recipe is named {name_or_file!r}; there are: {', '.join(sorted(RECIPES))}.",
-            "A recipe of your own is a TOML file: --recipe my-recipe.toml",
+            f"Did you mean {near[0]}?" if near else "A recipe of your own is a TOML file: --recipe my-recipe.toml",
         )
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -231,10 +256,12 @@ def _explain(err: ValidationError, source: str) -> tuple[str, str]:
             "Fields that do not go together; change one of them.",
         )
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(field, TrainConfig.model_fields, n=1)
+        if field == "seed":
+            return "The seed is no field of a recipe.", f"Use --seed {first['input']}"
+        near = nearest_field(field)
         return (
-            f"Recipe {source!r}: unknown field {field!r}" + (f"; did you mean {near[0]!r}?" if near else "."),
-            f"Fields: {', '.join(TrainConfig.model_fields)}.",
+            f"Recipe {source!r}: unknown field {field!r}.",
+            f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}.",
         )
     message = first["msg"]
     return (

@@ -11,12 +11,11 @@ from prefect import get_run_logger, runtime, task
 from prefect.client.orchestration import get_client
 from prefect.events import Event
 
-from sentiflow.errors import UsageError
 from sentiflow.locks import file_lock
 from sentiflow.monitoring.check import DriftCheck, RecentTexts, collect_texts
 from sentiflow.monitoring.report import DriftResult, pictures
 from sentiflow.monitoring.report import report as drift_report
-from sentiflow.monitoring.text_log import configured_log
+from sentiflow.monitoring.text_log import need_log
 from sentiflow.names import dataset_name, model_name
 from sentiflow.orchestration.repair import RUNNING, close
 from sentiflow.reports import plots
@@ -42,12 +41,7 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
         ExternalError: another check of this model is running, or the store fails.
     """
     settings, model = load_settings(), model_name(dataset)
-    log = configured_log(settings)
-    if log is None:
-        raise UsageError(
-            "No log of the texts that were scored or served is kept, so there is nothing to monitor.",
-            "Set SENTIFLOW_PREDICTION_LOG_DIR to a folder, for this command and for the service and the scorer.",
-        )
+    log = need_log(settings)
     log.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock, work = log.folder / f"{model}.lock", log.folder / f"{model}.work"  # here, as the work files hold texts
     check = DriftCheck(dataset_name(dataset), model, settings, log, f"{socket.gethostname()}:{lock}", work)

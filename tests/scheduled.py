@@ -48,7 +48,7 @@ class Home:
 
     def deployment(self, flow: str) -> dict[str, object]:
         with self.api() as api:
-            found: dict[str, object] = api.get(f"/deployments/name/{flow}/sentiflow").raise_for_status().json()
+            found: dict[str, object] = api.get(f"/deployments/name/{flow}/{flow}").raise_for_status().json()
         return found
 
     def flow_runs(self, flow: str) -> list[dict[str, object]]:

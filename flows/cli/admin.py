@@ -4,13 +4,13 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlparse
 
 import typer
 
 from flows.cli import console
-from flows.cli.options import DebugOption, WhoseOption, examples
+from flows.cli.options import INSPECT, OPERATE, DebugOption, WhoseOption, command
 from flows.cli.tables import block_table, print_table
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import ExternalError, UsageError
@@ -18,7 +18,6 @@ from sentiflow.output import without_login
 
 if TYPE_CHECKING:
     from sentiflow.children import Child
-    from sentiflow.monitoring.check import CheckOutcome
     from sentiflow.settings import Settings
 
 _START_SECONDS = 90  # of MLflow's UI
@@ -26,9 +25,9 @@ _START_SECONDS = 90  # of MLflow's UI
 app = typer.Typer()
 
 
-@app.command(epilog=examples("sentiflow housekeeping", "SENTIFLOW_KEEP_RUNS_DAYS=90 sentiflow housekeeping"))
+@command(app, OPERATE, "sentiflow housekeeping", "SENTIFLOW_KEEP_RUNS_DAYS=90 sentiflow housekeeping")
 def housekeeping(debug: DebugOption = False) -> None:
-    """Close runs whose process was killed, and remove old files and runs."""
+    """Mark dead runs as failed; delete old files and runs."""
     console.set_up(debug=debug)
     from sentiflow.orchestration.server import start_early
     from sentiflow.settings import load_settings
@@ -48,22 +47,30 @@ def housekeeping(debug: DebugOption = False) -> None:
         stdout.print(escape(line), soft_wrap=True)
 
 
-@app.command(epilog=examples("sentiflow monitor", "sentiflow monitor --dataset sample"))
+@command(app, OPERATE, "sentiflow monitor", "sentiflow monitor --dataset sample")
 def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
-    """Compare the texts scored and served since the last check with the reviews that the model was trained on."""
+    """Check recent texts for drift.
+
+    Compares the texts scored and served since the last check with the training reviews. Needs a log of them: the
+    setting SENTIFLOW_PREDICTION_LOG_DIR.
+    """
     console.set_up(debug=debug)
-    from flows.monitor import monitor
-    from sentiflow.orchestration.server import start_early, use_running
+    from sentiflow.monitoring.text_log import need_log
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import model_named
 
     settings = load_settings()
+    need_log(settings)
+    model = model_named(settings, dataset).removesuffix("-sentiment")
+    CONSOLE.print("Starting up ...")
+    from flows.monitor import monitor
+    from sentiflow.orchestration.server import start_early, use_running
+
     has_server = use_running(settings)  # with the deployment that waits for the event
     if not has_server:
         wait_for_server, _ = start_early(settings)
         wait_for_server()
-    model = model_named(settings, dataset).removesuffix("-sentiment")
-    outcome = cast("CheckOutcome", monitor(model))  # called by hand, a flow returns its state's data
+    outcome = monitor(model)
     stdout = Console()
     if outcome.result is not None:
         from sentiflow.monitoring import report
@@ -72,7 +79,7 @@ def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
         stdout.print(title, soft_wrap=True)
         print_table(block_table(report.table(outcome.result)), stdout)
         stdout.print(f"\nReport: {outcome.run_url}", soft_wrap=True)
-    stdout.print(f"[bold]{escape(outcome.message)}[/]", soft_wrap=True)
+    stdout.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
     if outcome.drifted:
         next_step = (
             "The event was sent to Prefect: the deployment of train that waits for it starts, and its version "
@@ -84,32 +91,33 @@ def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
         stdout.print(next_step, soft_wrap=True)
 
 
-@app.command(
+@command(
+    app,
+    OPERATE,
+    "sentiflow import mlruns/mlflow.db --database postgresql://mlflow:...@db/mlflow --artifacts /srv/artifacts",
     name="import",
-    epilog=examples(
-        "sentiflow import mlruns/mlflow.db --database postgresql://mlflow:...@db/mlflow --artifacts /srv/artifacts"
-    ),
 )
 def import_store(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The mlflow.db of a local store.")],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="mlflow.db of a local store.")],
     database: Annotated[
         str,
         typer.Option(
             envvar="MLFLOW_BACKEND_STORE_URI",
-            help="The server's own database.",
+            help="Database of the server.",
             show_envvar=True,
             show_default=False,
         ),
     ],
     artifacts: Annotated[
         str,
-        typer.Option(
-            envvar="MLFLOW_ARTIFACTS_DESTINATION", help="The folder in which the server keeps artifacts."
-        ),
+        typer.Option(envvar="MLFLOW_ARTIFACTS_DESTINATION", help="Artifact folder of the server."),
     ],
     debug: DebugOption = False,
 ) -> None:
-    """Move a local store into an MLflow server: runs, models, versions and aliases keep their ids and times."""
+    """Copy a local store into an MLflow server.
+
+    Runs, models, versions and aliases keep their ids and times.
+    """
     console.set_up(debug=debug)
     from sentiflow.tracking.transfer import import_store
 
@@ -127,14 +135,14 @@ def import_store(
         stdout.print(f"Not imported: {rows} rows of {table}.", soft_wrap=True)
 
 
-@app.command(epilog=examples("sentiflow ui", "sentiflow ui --port 5001"))
+@command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")
 def ui(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Port; by default the one in SENTIFLOW_UI_URL.")
+        int | None, typer.Option(min=1, max=65_535, help="Port; by default the one of SENTIFLOW_UI_URL.")
     ] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Start the MLflow UI and print its address; Ctrl-C ends it."""
+    """Start the MLflow UI; Ctrl-C ends it."""
     console.set_up(debug=debug)
     from sentiflow.children import Child
     from sentiflow.settings import load_settings

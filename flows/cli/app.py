@@ -3,17 +3,12 @@
 The commands' modules import at their top only what ``--help`` needs, and what takes longer inside functions.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from flows.cli import admin, compare, inference, models, runs, schedule, sweep, train
-
-_ORDER = (
-    "train", "sweep", "baselines", "data", "runs", "compare", "ui", "versions", "promote", "rollback",
-    "predict", "score", "serve", "schedule", "trigger", "monitor", "housekeeping", "import",
-)  # fmt: skip
+from flows.cli.options import Group
 
 
 def _print_version(asked: bool) -> None:
@@ -24,14 +19,9 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-class _Commands(TyperGroup):
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as click calls it
-        return sorted(self.commands, key=_ORDER.index)
-
-
 app = typer.Typer(
     name="sentiflow",
-    cls=_Commands,
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

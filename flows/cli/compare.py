@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from flows.cli import console
-from flows.cli.options import DebugOption, JsonOption, examples
+from flows.cli.options import INSPECT, DebugOption, JsonOption, command
 from flows.cli.tables import GAP, Column, accuracy_text, plain, print_columns, print_json, value_text, widen
-from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
 from sentiflow.runs.record import TRIAL, RunRecord, number
@@ -39,16 +39,14 @@ _COMPARISON = "comparison.html"  # beside a run's own report
 _REBUILT = "report-rebuilt.html"
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow compare 3f9a 81bc",
-        "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --html comparison.html",
-        "sentiflow compare 3f9a --html report.html",
-    )
-    + """
-
-One run is shown alone. A parent run (repeats, sweep, baselines) stands for its finished child runs; beside other
-runs, a sweep stands for the seeds of its best recipe."""
+@command(
+    app,
+    INSPECT,
+    "sentiflow compare 3f9a 81bc",
+    "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --html comparison.html",
+    "sentiflow compare 3f9a --html report.html",
+    note="One run is shown alone. A parent run (repeats, sweep, baselines) stands for its finished child runs; "
+    "beside other runs, a sweep stands for the seeds of its best recipe.",
 )
 def compare(
     names: Annotated[
@@ -71,7 +69,10 @@ def compare(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Compare runs with the first one: parameters, metrics, and whether accuracies differ beyond chance."""
+    """Compare runs with the first one.
+
+    Shows the parameters that differ, the metrics, and the difference in accuracy on the same test reviews.
+    """
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import find_runs, open_store
@@ -84,9 +85,11 @@ def compare(
     _compare(store, found, stdout, everything=everything, as_json=as_json)
     if html is None and markdown is None and not artifact:
         return
-    from sentiflow.tracking.reports import report_of  # it imports matplotlib
+    notes = CONSOLE if as_json else stdout
+    with working("Writing the report"):
+        from sentiflow.tracking.reports import report_of  # it imports matplotlib
 
-    made, notes = report_of(store, found, settings), CONSOLE if as_json else stdout
+        made = report_of(store, found, settings)
     if html is not None or artifact:
         page = made.page()
     if html is not None:
@@ -106,7 +109,7 @@ def _compare(
     from sentiflow.tracking.store import score_table
 
     runs = _represented(store, found)
-    with TemporaryDirectory() as folder:
+    with working("Reading the test scores"), TemporaryDirectory() as folder:
         tables = [score_table(store, one, Path(folder)) for one in runs]
     metrics = metric_names(runs)
     shown = [name for name in metrics if everything or as_json or name.startswith(_MAIN)]

@@ -8,8 +8,8 @@ import typer
 from rich.text import Text
 
 from flows.cli import console
-from flows.cli.options import DebugOption, TextColumnOption, VersionOption, WhoseOption, examples
-from sentiflow.console import CONSOLE, Console, escape, progress_bar
+from flows.cli.options import USE, DebugOption, TextColumnOption, VersionOption, WhoseOption, command
+from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
 from sentiflow.names import model_name
@@ -17,6 +17,7 @@ from sentiflow.names import model_name
 if TYPE_CHECKING:
     from sentiflow.batch.job import Scored
     from sentiflow.scoring import Attribution, TextScorer, Word
+    from sentiflow.settings import Settings
     from sentiflow.tracking.types import Version
 
 _SHOWN = 60
@@ -25,26 +26,27 @@ ROWS_REJECTED = 5  # exit code
 app = typer.Typer()
 
 
-@app.command(
-    epilog=examples(
-        'sentiflow predict "A quiet film that stays with you."',
-        'sentiflow predict --model-version 2 "Two hours I will never get back." "Loved it."',
-        'sentiflow predict --explain --html explanation.html "It began well, but the ending was a mess."',
-    )
+@command(
+    app,
+    USE,
+    'sentiflow predict "A quiet film that stays with you."',
+    'sentiflow predict --model-version 2 "Two hours I will never get back." "Loved it."',
+    'sentiflow predict --explain --html explanation.html "It began well, but the ending was a mess."',
 )
 def predict(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts.")],
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show the score after each word, and the words that changed it most.")
-    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the score after each word.")] = False,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the explanation of one text as a page.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the explanation of a text as a page.")
     ] = None,
     model_version: VersionOption = None,
     dataset: WhoseOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Classify texts as positive or negative: the score is the probability of positive, the threshold 0.5."""
+    """Classify texts as positive or negative.
+
+    The score is the probability of positive, from 0 to 1. A text is positive from 0.5.
+    """
     console.set_up(debug=debug)
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
@@ -77,9 +79,17 @@ def _check_page(html: Path, texts: list[str], *, explain: bool) -> None:
 
 def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.versions import find_version, load_scorer
 
     settings = load_settings()
+    if settings.sqlite_file is not None:
+        return _find(settings, dataset, number)
+    with working("Loading the model"):
+        return _find(settings, dataset, number)
+
+
+def _find(settings: "Settings", dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":
+    from sentiflow.tracking.versions import find_version, load_scorer
+
     version = find_version(settings, None if dataset is None else model_name(dataset), number)
     return version, load_scorer(settings, version)
 
@@ -153,12 +163,12 @@ def _shown(word: "Word") -> str:
     return word.text.encode(errors="replace").decode()
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow score reviews.csv -o scores.csv --with-text",
-        "sentiflow score reviews.jsonl -o scores.parquet --text-column body --keep id",
-        "sentiflow score folder-of-txt -o scores.parquet --model-version 3",
-    )
+@command(
+    app,
+    USE,
+    "sentiflow score reviews.csv -o scores.csv --with-text",
+    "sentiflow score reviews.jsonl -o scores.parquet --text-column body --keep id",
+    "sentiflow score folder-of-txt -o scores.parquet --model-version 3",
 )
 def score(
     source: Annotated[
@@ -183,7 +193,10 @@ def score(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Score a table or a folder of texts; what cannot be scored goes to a file of rejects (exit code 5)."""
+    """Score a table or a folder of texts.
+
+    What cannot be scored goes to a file of rejects (exit code 5).
+    """
     console.set_up(debug=debug)
     from sentiflow.batch.job import Request, score_input
     from sentiflow.settings import load_settings
@@ -227,19 +240,22 @@ def _counts(scored: "Scored") -> list[str]:
     return lines
 
 
-@app.command(epilog=examples("sentiflow serve", "sentiflow serve --port 8080 --dataset sample"))
+@command(app, USE, "sentiflow serve", "sentiflow serve --port 8080 --dataset sample")
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; by default the one in SENTIFLOW_SERVE_HOST.")
+        str | None, typer.Option(help="Address to listen on; by default SENTIFLOW_SERVE_HOST.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Port; 0 takes a free one; by default SENTIFLOW_SERVE_PORT."),
+        typer.Option(min=0, max=65_535, help="Port, 0 for a free one; by default SENTIFLOW_SERVE_PORT."),
     ] = None,
     dataset: WhoseOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Answer over HTTP with the champion, and follow it when it changes; Ctrl-C ends it."""
+    """Serve the champion over HTTP.
+
+    Follows the champion when it changes. Runs until Ctrl-C.
+    """
     console.set_up(debug=debug)
     from sentiflow.serving.serve import serve
     from sentiflow.settings import load_settings

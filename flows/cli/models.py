@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 
 from flows.cli import console
-from flows.cli.options import DebugOption, ReasonOption, WhoseOption, examples
+from flows.cli.options import PROMOTE, DebugOption, ReasonOption, WhoseOption, command
 from flows.cli.tables import print_table, show_judgement, show_promotion
-from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow promote",
-        "sentiflow promote 3 --dry-run",
-        'sentiflow promote 3 --force --reason "the champion fails on long reviews"',
-    )
+@command(
+    app,
+    PROMOTE,
+    "sentiflow promote",
+    "sentiflow promote 3 --dry-run",
+    'sentiflow promote 3 --force --reason "the champion fails on long reviews"',
 )
 def promote(
     version: Annotated[
@@ -47,28 +47,36 @@ def promote(
     dataset: WhoseOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Compare a version with the champion, and promote it if all checks pass."""
+    """Promote a version if it passes all checks.
+
+    Compares it with the champion on the same test reviews, and checks its accuracy, latency and size.
+    """
     console.set_up(debug=debug)
+    from sentiflow.evaluation.promotions import check_request
     from sentiflow.settings import load_settings
-    from sentiflow.tracking import promotion
-    from sentiflow.tracking.candidate import LOGGER, evaluate_candidate
     from sentiflow.tracking.versions import model_named
 
-    promotion.check_request(force=force, reason=reason)
+    check_request(force=force, reason=reason)
     settings = load_settings()
     name = model_named(settings, dataset)
     if settings.promotion_approval and not dry_run:
         _with_approval(name, version, reason, settings, force=force)
         return
-    LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
-    evaluation = evaluate_candidate(name, version, settings)
+    with working("Comparing with the champion"):
+        from sentiflow.tracking import promotion
+        from sentiflow.tracking.candidate import LOGGER, evaluate_candidate
+
+        LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
+        evaluation = evaluate_candidate(name, version, settings)
     stdout = Console()
     show_judgement(evaluation, stdout)
     if dry_run:
         _end_dry(evaluation, settings, stdout, force=force)
         return
-    verdict = promotion.decide(evaluation, force=force, reason=reason)
-    show_promotion(promotion.carry_out(evaluation, verdict, settings), stdout)
+    with working("Writing the decision"):
+        verdict = promotion.decide(evaluation, force=force, reason=reason)
+        outcome = promotion.carry_out(evaluation, verdict, settings)
+    show_promotion(outcome, stdout)
 
 
 def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> None:
@@ -90,32 +98,37 @@ def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Co
         raise RejectedError(f"{evaluation.name} version {evaluation.version}: {evaluation.decision.refusal}")
 
 
-@app.command(epilog=examples('sentiflow rollback --reason "complaints about version 5"'))
+@command(app, PROMOTE, 'sentiflow rollback --reason "complaints about version 5"')
 def rollback(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")],
     dataset: WhoseOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Return to the version that the champion replaced; repeated, it goes further back."""
+    """Return to the version that the champion replaced.
+
+    Repeated, it goes further back.
+    """
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
-    from sentiflow.tracking import promotion
     from sentiflow.tracking.versions import model_named
 
     settings = load_settings()
-    event = promotion.rollback(name := model_named(settings, dataset), reason, settings)
+    with working("Checking the previous version"):
+        from sentiflow.tracking import promotion
+
+        event = promotion.rollback(name := model_named(settings, dataset), reason, settings)
     Console().print(
         f"[bold]{escape(name)} version {event.version} is the champion again[/], version {event.replaced} is not.",
         soft_wrap=True,
     )
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow versions",
-        "sentiflow versions --dataset sample --history",
-        "sentiflow versions --delete 3",
-    )
+@command(
+    app,
+    PROMOTE,
+    "sentiflow versions",
+    "sentiflow versions --dataset sample --history",
+    "sentiflow versions --delete 3",
 )
 def versions(
     history: Annotated[
@@ -130,10 +143,9 @@ def versions(
     dataset: WhoseOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """List registered versions: aliases, test accuracy and the last promotion check, newest first."""
+    """List the registered versions, or delete one."""
     console.set_up(debug=debug)
     from sentiflow.settings import load_settings
-    from sentiflow.tracking import promotion
     from sentiflow.tracking.versions import model_named
 
     if history and delete is not None:
@@ -141,7 +153,10 @@ def versions(
     settings = load_settings()
     name = model_named(settings, dataset)
     if delete is not None:
-        promotion.delete(name, delete, settings)
+        with working(f"Deleting version {delete}"):
+            from sentiflow.tracking import promotion
+
+            promotion.delete(name, delete, settings)
         Console().print(f"{escape(name)} version {delete} is deleted; its run is kept.", soft_wrap=True)
     elif history:
         _show_history(name, settings)
@@ -152,7 +167,8 @@ def versions(
 def _show_versions(name: str, settings: "Settings") -> None:
     from sentiflow.tracking.versions import version_rows
 
-    rows = version_rows(name, settings)
+    with working("Reading the versions"):
+        rows = version_rows(name, settings)
     stdout = Console()
     stdout.print(f"[bold]{escape(name)}[/]")
     accuracy = "test accuracy (95% interval)"
@@ -189,7 +205,8 @@ def _show_history(name: str, settings: "Settings") -> None:
     from sentiflow.evaluation.promotions import took_effect
     from sentiflow.tracking.versions import history_of
 
-    events, champion = history_of(name, settings)
+    with working("Reading the history"):
+        events, champion = history_of(name, settings)
     stdout = Console()
     stdout.print(
         f"[bold]{escape(name)}[/]: "

@@ -1,13 +1,21 @@
-"""Options that several commands share."""
+"""How commands are registered, and options that several of them share."""
 
-from typing import TYPE_CHECKING, Annotated
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from sentiflow.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
 
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a name, or a TOML file of your own.")]
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a name, or a TOML file.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
 ]
@@ -28,10 +36,10 @@ LabelsOption = Annotated[
 MaxRejectsOption = Annotated[
     str, typer.Option("--max-rejects", metavar="N|N%", help="How many rows of your table may be rejected.")
 ]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show every log line, and tracebacks.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show all log lines and tracebacks.")]
 WhoseOption = Annotated[
     str | None,
-    typer.Option("--dataset", "-d", help="Whose model: imdb, sample, or your table's name."),
+    typer.Option("--dataset", "-d", help="Dataset of the model: imdb, sample, or your table's name."),
 ]
 VersionOption = Annotated[
     int | None,
@@ -43,6 +51,94 @@ PromoteOption = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
+TRAIN, INSPECT, PROMOTE, USE, OPERATE = "Train", "Inspect", "Promote", "Use", "Operate"
+"""The groups of ``sentiflow --help``."""
+
+_TYPES = {"str": "TEXT", "int": "INTEGER", "float": "FLOAT", "Path": "PATH", "bool": ""}
+
+
+def _with_types(params: Any) -> Any:
+    for param in params:
+        if isinstance(param, TyperArgument):
+            vars(param).update(display_type=lambda _ctx: "", get_usage_pieces=partial(_usage, param.metavar))
+        elif isinstance(param, TyperOption) and param.metavar is None:
+            param.metavar = _TYPES[re.sub(r"list\[(.*)\]", r"\1", param.bare_type())]
+    return params
+
+
+def _usage(metavar: str | None, _ctx: Any) -> list[str]:
+    return [metavar or ""]
+
+
+class Group(TyperGroup):
+    """All commands; its own help has the same types."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, with the names of their types."""
+        return _with_types(super().get_params(ctx))
+
+
+class Command(TyperCommand):
+    """A command whose help has types like ``TEXT``, and which says what to type in place of an unknown option."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, with the names of their types; flags and arguments show none."""
+        return _with_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the command line.
+
+        Raises:
+            UsageError: there is no such option; the hint has the nearest one, or how to set a recipe field.
+        """
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as err:
+            if not hasattr(err, "possibilities"):  # it is about something else
+                raise
+            option = str(getattr(err, "option_name", ""))
+            raise UsageError(f"No such option: {option}.", self._instead_of(option, given)) from None
+
+    def _instead_of(self, option: str, given: Sequence[str]) -> str:
+        from sentiflow.recipes import nearest_field
+
+        known = [name for param in self.params for name in (*param.opts, *param.secondary_opts)]
+        field = nearest_field(name := option.lstrip("-").replace("-", "_")) if "--set" in known else None
+        close = difflib.get_close_matches(option, [name for name in known if name.startswith("--")], n=1)
+        if field and (field == name or not close):
+            return f"Set a recipe field with: --set {field}={_value_of(option, given)}"
+        return f"Did you mean {close[0]}?" if close else f"All options: sentiflow {self.name} --help"
+
+
+def _value_of(option: str, given: Sequence[str]) -> str:
+    """What the command line gives for an option, else a placeholder."""
+    for word, following in pairwise([*given, ""]):
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+        if word == option and following and not following.startswith("-"):
+            return following
+    return "VALUE"
+
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+
+def command(
+    app: typer.Typer, group: str, *examples: str, name: str | None = None, note: str = ""
+) -> Callable[[Function], Function]:
+    """Register a function as a command.
+
+    Args:
+        app: that gets it.
+        group: of ``sentiflow --help``.
+        examples: command lines to show below the options.
+        name: of the command, if it is not the function's.
+        note: shown below the examples, as Markdown.
+    """
+    shown = "  \n".join(("Examples:", *examples))  # Markdown's line breaks
+    return app.command(name, cls=Command, rich_help_panel=group, epilog=f"{shown}\n\n{note}".rstrip())
+
 
 def table_options(text_column: str, label_column: str, labels: str, max_rejects: str) -> "TableOptions":
     """The options of a user's table.
@@ -53,7 +149,6 @@ def table_options(text_column: str, label_column: str, labels: str, max_rejects:
     from pydantic import ValidationError
 
     from sentiflow.data.table import TableOptions
-    from sentiflow.errors import UsageError
 
     pairs = (part.rpartition("=") for part in labels.split(",") if part.strip())
     meaning = {name.strip(): {"0": 0, "1": 1}.get(value.strip(), value) for name, _, value in pairs}
@@ -78,8 +173,3 @@ _FORMS = {
     "--labels": "Give each label a meaning, 0 or 1, and each of these a label: --labels good=1,bad=0",
     "--max-rejects": "Give a number or a percentage: --max-rejects 20 or --max-rejects 0.5%",
 }
-
-
-def examples(*commands: str) -> str:
-    """Commands to show below a command's options."""
-    return "\n\n    ".join(("Examples:", *commands))

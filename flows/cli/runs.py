@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import console
-from flows.cli.options import DebugOption, JsonOption, examples
+from flows.cli.options import INSPECT, DebugOption, JsonOption, command
 from flows.cli.tables import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
 from sentiflow.console import Console
 from sentiflow.output import redact
@@ -21,30 +21,32 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow runs",
-        'sentiflow runs --since 7d --filter "test/accuracy>=0.88" --sort -accuracy',
-        "sentiflow runs --recipe tuned --columns units,val/loss --children",
-        "sentiflow runs --kind trial --filter params.units=32 --json",
-    )
+@command(
+    app,
+    INSPECT,
+    "sentiflow runs",
+    'sentiflow runs --since 7d --filter "test/accuracy>=0.88" --sort -accuracy',
+    "sentiflow runs --recipe tuned --columns units,val/loss --children",
+    "sentiflow runs --kind trial --filter params.units=32 --json",
 )
 def runs(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many runs to list.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Maximum number of runs.")] = 10,
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", "-k", help="training, repeats, repeat, sweep, trial, baselines, baseline, monitor."
+            "--kind", "-k", help="Kind: training, repeats, repeat, sweep, trial, baselines, baseline or monitor."
         ),
     ] = None,
-    recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="Only those of a recipe.")] = None,
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="Only those on a dataset.")] = None,
+    recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="Recipe.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="Dataset.")] = None,
     status: Annotated[
-        list[str] | None, typer.Option("--status", help="running, finished, failed or killed.")
+        list[str] | None, typer.Option("--status", help="Status: running, finished, failed or killed.")
     ] = None,
     since: Annotated[
         str,
-        typer.Option("--since", metavar="DATE|SPAN", help="Begun since a date (2026-03-05) or within 7d."),
+        typer.Option(
+            "--since", metavar="DATE|SPAN", help="Started after a date (2026-03-05) or within a span (7d)."
+        ),
     ] = "",
     conditions: Annotated[
         list[str] | None,
@@ -52,26 +54,31 @@ def runs(
             "--filter",
             "-f",
             metavar="CONDITION",
-            help="A metric, parameter or tag, a sign (= != < <= > >=, ~ for contains) and a value; all must hold.",
+            help="NAME, a sign (= != < <= > >=, ~ for contains) and a value; repeatable, all must hold.",
         ),
     ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="NAME", help="Sort by it; -NAME from the highest down.")
+        str, typer.Option("--sort", metavar="NAME", help="Sort by NAME, or by -NAME from the highest.")
     ] = "",
     columns: Annotated[
         list[str] | None,
-        typer.Option("--columns", "--metric", "-c", metavar="NAMES", help="More to show, separated by commas."),
+        typer.Option("--columns", "--metric", "-c", metavar="NAMES", help="More columns, separated by commas."),
     ] = None,
     children: Annotated[
-        bool, typer.Option("--children", help="List the runs below others, too: seeds, trials, baselines.")
+        bool, typer.Option("--children", help="Include child runs: repeats, trials, baselines.")
     ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List runs, newest first, or find those that meet conditions.
+    """List runs, newest first; filter and sort them.
 
-    NAME is accuracy, seconds, started, name, kind, recipe, dataset, seed or status, or that of any metric
-    (test/loss), parameter (units) or tag (started_by); metrics., params. or tags. before it says which is meant.
+    NAME is one of these:
+
+    - accuracy, seconds, started, name, kind, recipe, dataset, seed, status
+
+    - a metric (test/loss), a parameter (units) or a tag (started_by)
+
+    - the same with metrics., params. or tags. before it, where a name is ambiguous
     """
     console.set_up(debug=debug)
     from sentiflow.runs.query import Query, select

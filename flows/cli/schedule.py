@@ -1,5 +1,6 @@
 """``sentiflow schedule`` and ``sentiflow trigger``: flows when they are due, and at once."""
 
+import difflib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import console
-from flows.cli.options import DebugOption, examples
+from flows.cli.options import OPERATE, DebugOption, command
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.output import without_login
@@ -36,31 +37,29 @@ logger = logging.getLogger(__name__)
 app = typer.Typer()
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow schedule",
-        'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promote-after-train',
-        'sentiflow schedule --train "every 10m" --dataset sample --recipe tutorial --set epochs=2',
-    )
-    + """
-
-A schedule is a cron line (`0 3 * * 1`), an interval (`every 30s`, `15m`, `6h` or `7d`), or `off`.
-Without an option the setting `SENTIFLOW_SCHEDULE_...` holds."""
+@command(
+    app,
+    OPERATE,
+    "sentiflow schedule",
+    'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promote-after-train',
+    'sentiflow schedule --train "every 10m" --dataset sample --recipe tutorial --set epochs=2',
+    note="A schedule is a cron line (`0 3 * * 1`), an interval (`every 30s`, `15m`, `6h` or `7d`), or `off`. "
+    "Options override the settings `SENTIFLOW_SCHEDULE_...`.",
 )
 def schedule(
     train: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to train.")] = None,
     promote: Annotated[
         str | None, typer.Option(metavar="SCHEDULE", help="When to compare the best version with the champion.")
     ] = None,
-    score: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to score the input.")] = None,
-    housekeeping: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to clean up.")] = None,
+    score: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to score --input.")] = None,
+    housekeeping: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to run housekeeping.")] = None,
     monitor: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to check for drift.")] = None,
     timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Time zone of cron lines.")] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="What to train on, promote and monitor.")
+        str | None, typer.Option("--dataset", "-d", help="Dataset to train on, promote and monitor.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="What to train: a recipe's name, or a TOML file.")
+        str | None, typer.Option("--recipe", "-r", help="Recipe to train: a name, or a TOML file.")
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
@@ -73,18 +72,21 @@ def schedule(
         ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--input", metavar="INPUT", help="What to score: a table or a folder.")
+        Path | None, typer.Option("--input", metavar="INPUT", help="Table or folder to score.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file that scoring writes.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File that scoring writes.")
     ] = None,
     pool: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Register the deployments for the workers of this work pool, and end."),
+        typer.Option(metavar="NAME", help="Only register the deployments, for this work pool."),
     ] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Run the flows when they are due, with a Prefect UI; Ctrl-C ends it."""
+    """Run the flows on their schedules, with a Prefect UI.
+
+    Runs until Ctrl-C. Flows that are running then are cancelled and closed.
+    """
     console.set_up(debug=debug)
     from hashlib import sha256
 
@@ -223,32 +225,36 @@ def _when(applied: "Applied") -> str:
     return text if soonest is None else f"{text}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow trigger train",
-        "sentiflow trigger train --dataset sample --set epochs=3 --set seed=7",
-        "sentiflow trigger promote --set version=3 --no-wait",
-    )
+@command(
+    app,
+    OPERATE,
+    "sentiflow trigger train",
+    "sentiflow trigger train --dataset sample --set epochs=3 --seed 7",
+    "sentiflow trigger promote --set version=3 --no-wait",
 )
 def trigger(
     flow: Annotated[
         str,
         typer.Argument(metavar="FLOW", help="train, repeat, sweep, promote, score, housekeeping or monitor."),
     ],
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Another dataset this time.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset of this run.")] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="Another recipe: a name, or a TOML file.")
+        str | None, typer.Option("--recipe", "-r", help="Recipe of this run: a name, or a TOML file.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed of this run.")
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", "-s", metavar="KEY=VALUE", help="Change a parameter of the flow, or a field of the recipe."
-        ),
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a flow parameter or a recipe field."),
     ] = None,
-    wait: Annotated[bool, typer.Option(help="Follow the logs until it ends.")] = True,
+    wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,
     debug: DebugOption = False,
 ) -> None:
-    """Start a run of a deployment now, and follow it; what the deployment says holds but for the options."""
+    """Start a run of a deployment now and follow it.
+
+    The deployment's parameters are used unless you override them.
+    """
     console.set_up(debug=debug)
     from sentiflow.recipes import split_change
     from sentiflow.settings import load_settings
@@ -259,16 +265,21 @@ def trigger(
     from prefect.client.orchestration import get_client
 
     from sentiflow.orchestration import flow_runs
-    from sentiflow.orchestration.deployments import NAME, read
+    from sentiflow.orchestration.deployments import read
     from sentiflow.orchestration.server import connect_to_running
 
     server = connect_to_running(settings)
     with get_client(sync_client=True) as client:
-        deployment = read(client, f"{flow}/{NAME}")
+        deployment = read(client, f"{flow}/{flow}")
         if deployment is None:
-            there = ", ".join(flow_runs.names(client)) or "none yet: start `sentiflow schedule`"
-            raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
-        parameters = parameters_of(deployment, dataset, recipe, changes or ())
+            there = flow_runs.names(client)
+            near = difflib.get_close_matches(flow, there, n=1)
+            hint = f"There are: {', '.join(there) or 'none yet: start `sentiflow schedule`'}."
+            raise UsageError(
+                f"There is no deployment of {flow!r}.", f"Did you mean {near[0]}? {hint}" if near else hint
+            )
+        given = [*(changes or ()), *([] if seed is None else [f"seed={seed}"])]
+        parameters = parameters_of(deployment, dataset, recipe, given)
         flow_run = flow_runs.start(client, deployment, parameters)
         url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
         CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
@@ -344,7 +355,10 @@ def _print_wait(behind_another: bool) -> None:
 def _end(state: "State[Any]") -> None:
     lines = (state.message or "It left no message.").splitlines()
     if state.is_completed():
-        CONSOLE.print(f"[bold]Completed.[/] {escape(state.message or '')}".rstrip(), soft_wrap=True)
+        first, *others = map(escape, (state.message or "").splitlines() or [""])
+        CONSOLE.print(f"[bold]{state.name or 'Completed'}.[/] {first}".rstrip(), soft_wrap=True)
+        for line in others:
+            CONSOLE.print(line, soft_wrap=True)
         return
     reason = _ENDED_BY.match(lines[0])
     message = f"The run ended as {(state.name or state.type.value).lower()}: {_ENDED_BY.sub('', lines[0])}"

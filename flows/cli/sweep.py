@@ -10,6 +10,7 @@ import typer
 
 from flows.cli import console
 from flows.cli.options import (
+    TRAIN,
     DatasetOption,
     DebugOption,
     LabelColumnOption,
@@ -20,7 +21,7 @@ from flows.cli.options import (
     SeedOption,
     SetOption,
     TextColumnOption,
-    examples,
+    command,
     table_arguments,
     table_options,
 )
@@ -44,22 +45,20 @@ _NAME_LENGTH = 60
 app = typer.Typer()
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow sweep --trials 40",
-        "sentiflow sweep --dataset sample --trials 12 --workers 2 --set epochs=4",
-        "sentiflow sweep --space my-space.toml --recipe tutorial --repeats 5 --promote",
-    )
-    + """
-
-Killed, and started again with the same command, it goes on where it was. Workers are processes of this machine, or
-what SENTIFLOW_TASK_RUNNER says."""
+@command(
+    app,
+    TRAIN,
+    "sentiflow sweep --trials 40",
+    "sentiflow sweep --dataset sample --trials 12 --workers 2 --set epochs=4",
+    "sentiflow sweep --space my-space.toml --recipe tutorial --repeats 5 --promote",
+    note="A sweep that was killed is resumed by the same command. Workers are processes on this machine, or Dask "
+    "workers if SENTIFLOW_TASK_RUNNER says so.",
 )
 def sweep(
-    trials: Annotated[int, typer.Option(min=1, max=10_000, help="How many trials are to be finished.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Number of trials.")] = 20,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="How many run side by side, a core each; by default one a core."),
+        typer.Option(min=1, max=256, help="Trials at the same time, each on one core; by default one per core."),
     ] = None,
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
@@ -69,24 +68,21 @@ def sweep(
     labels: LabelsOption = "",
     max_rejects: MaxRejectsOption = "1%",
     space: Annotated[
-        Path | None, typer.Option("--space", metavar="FILE", help="A TOML file of fields and their ranges.")
+        Path | None, typer.Option("--space", metavar="FILE", help="TOML file of recipe fields and their ranges.")
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of the search, and of each trial's training.")
-    ] = 0,
-    repeats: Annotated[
-        int, typer.Option(min=1, max=1000, help="With how many seeds, from 0 on, the best recipe is trained.")
-    ] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the search and the trials.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Seeds to train the best recipe with.")] = 3,
     name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Distinguishes sweeps with the same options.")
+        str, typer.Option("--name", metavar="NAME", help="Name, to tell sweeps with the same options apart.")
     ] = "",
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Start over instead of resuming a killed sweep.")
-    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     promote: PromoteOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Search for better values of a recipe's fields, and register the best by validation."""
+    """Search for a better recipe and register the best model.
+
+    Values are compared by validation loss; the test split is not used for the choice.
+    """
     console.set_up(debug=debug)
     from sentiflow.recipes import load_recipe
     from sentiflow.settings import load_settings
@@ -140,7 +136,7 @@ def _goes_on(studies: Path, began: float) -> bool:
 
 def _show(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> None:
     stdout = Console()
-    stdout.print(f"\n[bold]{result.headline}[/]", soft_wrap=True)
+    stdout.print(f"\n[bold]{result.accuracy_line}[/]", soft_wrap=True)
     for line in [*_trials(result), *_next(result), *_to_use(result, dataset, table, settings)]:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
@@ -200,12 +196,12 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
     return [escape(line) for line in lines]
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow baselines",
-        "sentiflow baselines --dataset sample --recipe tutorial",
-        "sentiflow baselines --only majority --only tfidf",
-    )
+@command(
+    app,
+    TRAIN,
+    "sentiflow baselines",
+    "sentiflow baselines --dataset sample --recipe tutorial",
+    "sentiflow baselines --only majority --only tfidf",
 )
 def baselines(
     recipe: RecipeOption = "tuned",
@@ -218,11 +214,14 @@ def baselines(
     seed: SeedOption = 0,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="majority, tfidf, embeddings, gru or lstm; may be repeated."),
+        typer.Option(metavar="NAME", help="Only this one: majority, tfidf, embeddings, gru or lstm; repeatable."),
     ] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Train the recipe's network beside simpler and other models, and compare them."""
+    """Compare a recipe with simpler and other models.
+
+    Trains each on the same reviews. Nothing is registered.
+    """
     console.set_up(debug=debug)
     from sentiflow.baselines.models import choose
     from sentiflow.recipes import load_recipe

@@ -192,10 +192,8 @@ def show_promotion(outcome: "Outcome", console: Console) -> None:
     Raises:
         RejectedError: it is not.
     """
-    event, name = outcome.need_promotion(), escape(outcome.evaluation.name)
-    replaced = "the first one" if event.replaced is None else f"replacing version {event.replaced}"
-    line = f"[bold]{name} version {event.version} is now the champion[/], {replaced} ({event.decision})."
-    console.print(line, soft_wrap=True)
+    outcome.need_promotion()
+    console.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
 
 
 def program() -> str:

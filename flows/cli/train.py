@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.cli import console
 from flows.cli.options import (
+    TRAIN,
     DatasetOption,
     DebugOption,
     LabelColumnOption,
@@ -20,7 +21,7 @@ from flows.cli.options import (
     SeedOption,
     SetOption,
     TextColumnOption,
-    examples,
+    command,
     table_options,
 )
 from flows.cli.tables import program, show_judgement, show_promotion
@@ -40,13 +41,13 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow train",
-        "sentiflow train --dataset sample --set epochs=2 --seed 7",
-        "sentiflow train --recipe tutorial --repeats 5 --promote",
-        "sentiflow train --dataset reviews.csv --labels good=1,bad=0",
-    )
+@command(
+    app,
+    TRAIN,
+    "sentiflow train",
+    "sentiflow train --dataset sample --set epochs=2 --seed 7",
+    "sentiflow train --recipe tutorial --repeats 5 --promote",
+    "sentiflow train --dataset reviews.csv --labels good=1,bad=0",
 )
 def train(
     recipe: RecipeOption = "tuned",
@@ -59,16 +60,16 @@ def train(
     seed: SeedOption = 0,
     repeats: Annotated[
         int,
-        typer.Option(min=1, max=1000, help="Train this many seeds, counted up from --seed; register the best."),
+        typer.Option(min=1, max=1000, help="Number of seeds, counted up from --seed; the best is registered."),
     ] = 1,
     promote: PromoteOption = False,
     force: Annotated[bool, typer.Option("--force", help="Train even if an equal version is registered.")] = False,
     fallback_sample: Annotated[
-        bool, typer.Option("--fallback-sample", help="Train on the sample when the dataset cannot be fetched.")
+        bool, typer.Option("--fallback-sample", help="Train on the sample if the dataset cannot be fetched.")
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Fetch, prepare, train, evaluate and register: the main job."""
+    """Train a recipe, evaluate it and register the model."""
     console.set_up(debug=debug)
     from sentiflow.recipes import check_seeds, load_recipe
     from sentiflow.settings import load_settings
@@ -280,11 +281,11 @@ def _next(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Set
     return [*lines, f"On the real reviews: {me} train --dataset imdb"] if dataset == "sample" else lines
 
 
-@app.command(
-    epilog=examples(
-        "sentiflow data",
-        "sentiflow data --dataset reviews.csv --text-column review --label-column rating --labels good=1,bad=0",
-    )
+@command(
+    app,
+    TRAIN,
+    "sentiflow data",
+    "sentiflow data --dataset reviews.csv --text-column review --label-column rating --labels good=1,bad=0",
 )
 def data(
     dataset: DatasetOption = "imdb",

@@ -95,6 +95,13 @@ class Scored:
     rows: int
     seconds: float
 
+    @property
+    def summary(self) -> str:
+        """The counts and the file."""
+        rejected = self.totals.rows - self.totals.scored
+        counts = f"{self.totals.scored:,} scored, {rejected:,} rejected, {self.totals.rows:,} rows in all"
+        return f"{counts}: {self.output}"
+
 
 def score_input(
     request: Request, settings: Settings, progress: Progress = no_progress, say: Say = lambda _line: None

@@ -9,7 +9,33 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
+from sentiflow.errors import UsageError
+
 Kind = Literal["promotion", "rollback"]
+MAX_REASON = 2_000  # characters
+
+
+def check_reason(reason: str) -> None:
+    """Limit the length of a reason.
+
+    Raises:
+        UsageError: it is too long.
+    """
+    if len(reason) > MAX_REASON:
+        raise UsageError(f"A reason has at most {MAX_REASON} characters, this one {len(reason)}.", "Shorten it.")
+
+
+def check_request(*, force: bool, reason: str) -> None:
+    """Check a request before the candidate is evaluated.
+
+    Raises:
+        UsageError: the reason is too long, or a forced promotion has none.
+    """
+    check_reason(reason)
+    if force and not reason.strip():
+        raise UsageError(
+            "--force needs a reason.", 'For example: --force --reason "the champion fails on long reviews"'
+        )
 
 
 @dataclass(frozen=True)

@@ -73,14 +73,14 @@ class CheckOutcome:
     Attributes:
         model: registered name.
         texts: number of different new texts.
-        message: the outcome in a sentence or two.
+        summary: the outcome in a sentence or two.
         result: the comparison; None with too few texts for one.
         run_url: of the report in MLflow; empty without one.
     """
 
     model: str
     texts: int
-    message: str
+    summary: str
     result: DriftResult | None = None
     run_url: str = ""
 
@@ -93,8 +93,8 @@ class CheckOutcome:
 def too_few(check: DriftCheck, texts: RecentTexts) -> CheckOutcome:
     """The outcome of a check without enough texts, which are left to the next one."""
     minimum = check.settings.monitor_min_texts
-    message = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
-    return CheckOutcome(check.model, texts.distinct, message)
+    summary = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
+    return CheckOutcome(check.model, texts.distinct, summary)
 
 
 def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:

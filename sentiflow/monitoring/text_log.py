@@ -7,7 +7,8 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from sentiflow.settings import Settings
+from sentiflow.errors import UsageError
+from sentiflow.settings import PREFIX, Settings
 
 SERVED, SCORED = "served", "scored"
 MEGABYTE = 1_000_000
@@ -121,6 +122,21 @@ class TextLog:
         """Delete the oldest texts, a sixteenth at a time, until so many bytes have room."""
         while _used(db) + wanted > self._max and db.execute(_DELETE_OLDEST).rowcount:
             pass
+
+
+def need_log(settings: Settings) -> TextLog:
+    """The log that the settings name.
+
+    Raises:
+        UsageError: they name none.
+    """
+    log = configured_log(settings)
+    if log is None:
+        raise UsageError(
+            "There is no log of scored and served texts to check for drift.",
+            f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, for this command, the service and the scorer.",
+        )
+    return log
 
 
 def configured_log(settings: Settings) -> TextLog | None:

@@ -24,8 +24,8 @@ from sentiflow.settings import OFF
 
 _EXPECTED = "a cron line (0 3 * * 1), an interval (every 30s, 15m, 6h or 7d), or off"
 
-NAME = "sentiflow"
-"""Of every deployment: ``train/sentiflow`` and so on."""
+TAG = "sentiflow"
+"""Tag of our deployments, and slug of their schedules. A deployment is named after its flow: ``train/train``."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -57,8 +57,13 @@ class Deployment:
 
     @property
     def flow(self) -> str:
-        """The flow's name."""
+        """The flow's name, and the deployment's."""
         return self.entrypoint.rpartition(".")[2]
+
+    @property
+    def full_name(self) -> str:
+        """As Prefect names it: flow and deployment."""
+        return f"{self.flow}/{self.flow}"
 
 
 def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
@@ -157,14 +162,14 @@ def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = N
     Raises:
         UsageError: no work pool is given, and it belongs to one.
     """
-    existing = read(client, f"{spec.flow}/{NAME}")
+    existing = read(client, spec.full_name)
     if existing is None:
         flow_id = client.create_flow_from_name(spec.flow)
         made = _schedules(spec, active=True)
-        deployment_id = client.create_deployment(flow_id, NAME, schedules=made, **_fields(spec, work_pool))
+        deployment_id = client.create_deployment(flow_id, spec.flow, schedules=made, **_fields(spec, work_pool))
     elif existing.work_pool_name and work_pool is None:
         raise UsageError(
-            f"{spec.flow}/{NAME} belongs to the work pool {existing.work_pool_name} of this Prefect server.",
+            f"{spec.full_name} belongs to the work pool {existing.work_pool_name} of this Prefect server.",
             "Its workers run it; `sentiflow schedule` is for a server of its own: unset PREFECT_API_URL.",
         )
     else:
@@ -196,7 +201,7 @@ def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
     return {
         "version": flow.version,
         "description": spec.description,
-        "tags": [NAME],
+        "tags": [TAG],
         "parameters": spec.parameters,
         "parameter_openapi_schema": flow.parameters.model_dump(exclude_unset=True),
         "enforce_parameter_schema": True,
@@ -211,7 +216,7 @@ def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
 def _schedules(spec: Deployment, *, active: bool) -> list[DeploymentScheduleCreate]:
     if spec.schedule is None:
         return []
-    return [DeploymentScheduleCreate(schedule=spec.schedule, active=active, slug=NAME)]
+    return [DeploymentScheduleCreate(schedule=spec.schedule, active=active, slug=TAG)]
 
 
 def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: Deployment) -> None:
@@ -219,7 +224,7 @@ def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: D
 
     Not by an update of the deployment: that removes all schedules when one that a person added has no slug.
     """
-    ours = [each for each in existing.schedules if each.slug == NAME]
+    ours = [each for each in existing.schedules if each.slug == TAG]
     made = _schedules(spec, active=all(each.active for each in ours))
     compared = {"schedule", "active", "slug", "parameters", "max_scheduled_runs"}
     if [each.model_dump(include=compared) for each in ours] == [

@@ -23,7 +23,7 @@ from prefect.runner import Runner
 from prefect.states import Cancelled
 
 from sentiflow.orchestration import flow_runs
-from sentiflow.orchestration.deployments import NAME, Applied
+from sentiflow.orchestration.deployments import TAG, Applied
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class _Known:
     """A deployment that is on the server already, for a runner to watch."""
 
     id: UUID
-    name: str = NAME
+    name: str = TAG
     storage: None = None
 
     async def aapply(self) -> UUID:
@@ -210,7 +210,7 @@ async def _poll(
         count = Counter(deployment_id for deployment_id, _ in running.values())
         for deployment_id, limit in limits.items():
             if deployment_id in due and (limit is None or count[deployment_id] < limit):
-                runner = _Runner(name=NAME, pause_on_shutdown=False, prefetch_seconds=0, limit=limit)
+                runner = _Runner(name=TAG, pause_on_shutdown=False, prefetch_seconds=0, limit=limit)
                 running[asyncio.create_task(runner.run(deployment_id))] = deployment_id, runner
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _POLL_SECONDS)

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ParamSpec, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from prefect import Flow, flow
@@ -21,12 +22,12 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, Log, State,
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Crashed
+from prefect.states import Completed, Crashed
 
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.orchestration.deployments import NAME
+from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.notify import NOTIFIED, notify, notify_failure
 
 FLOWS = ("train", "repeat", "sweep", "baselines", "promote", "score", "housekeeping", "monitor")
@@ -38,11 +39,27 @@ R = TypeVar("R")
 
 
 def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """Prefect's ``flow``, with what all our flows share: they end with the schedule, and failures are notified."""
-    return flow(
+    """Prefect's ``flow``, with what all our flows share.
+
+    They end with the schedule, failures are notified, and the ``summary`` of the result becomes the message of the
+    flow run's final state.
+    """
+    registered = flow(
         name=name, flow_run_name=flow_run_name, persist_result=False, on_running=[end_with_schedule],
         on_failure=[notify_failure], on_crashed=[notify_failure],
     )  # fmt: skip
+
+    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        @wraps(function)
+        def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
+            result = function(*args, **kwargs)
+            summary = getattr(result, "summary", None)
+            # Called by hand, a flow that returns a state gives the state's data.
+            return result if summary is None else cast("R", Completed(message=summary, data=result))
+
+        return registered(summarized)
+
+    return decorate
 
 
 def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters: dict[str, Any]) -> FlowRun:
@@ -62,7 +79,7 @@ def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters:
 
 def names(client: SyncPrefectClient) -> list[str]:
     """The flows that have a deployment of ours."""
-    found = client.read_deployments(deployment_filter=DeploymentFilter(name={"any_": [NAME]}))
+    found = client.read_deployments(deployment_filter=DeploymentFilter(tags={"all_": [TAG]}))
     return sorted(client.read_flow(each.flow_id).name for each in found)
 
 

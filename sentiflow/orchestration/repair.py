@@ -79,6 +79,11 @@ class CleanupReport:
             lines.append(f"Freed {format_bytes(self.freed)}")
         return lines or ["Nothing to do: no run was left open, nothing is old enough to go."]
 
+    @property
+    def summary(self) -> str:
+        """The same as one text."""
+        return "\n".join(self.lines())
+
     def markdown(self) -> str:
         """The same as a list for Prefect's page."""
         return "\n".join(f"- {line}" for line in self.lines())

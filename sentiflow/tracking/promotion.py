@@ -12,7 +12,7 @@ from typing import Literal
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.evaluation.promotions import Event, previous_champion
+from sentiflow.evaluation.promotions import Event, check_reason, check_request, previous_champion
 from sentiflow.locks import champion_lock
 from sentiflow.process import person
 from sentiflow.settings import Settings
@@ -21,7 +21,6 @@ from sentiflow.tracking.client import champion_of, connect, need_model, need_ver
 from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, parse_fraction
 from sentiflow.tracking.versions import EVENT_TAG, events_in
 
-MAX_REASON = 2_000  # characters
 NO_REASON = "the gate passed"
 _HISTORY = f"{HIDDEN}history."  # tags of the registered model: they outlive each version
 
@@ -63,11 +62,17 @@ class Outcome:
             RejectedError: the gate or a person refused the candidate.
         """
         if self.event is None:
-            raise RejectedError(
-                f"{self.evaluation.name} version {self.evaluation.version} was not promoted: {self._why}",
-                self._hint,
-            )
+            raise RejectedError(self.summary, self._hint)
         return self.event
+
+    @property
+    def summary(self) -> str:
+        """The outcome in a sentence."""
+        version = f"{self.evaluation.name} version {self.evaluation.version}"
+        if self.event is None:
+            return f"{version} was not promoted: {self._why}"
+        replaced = "the first one" if self.event.replaced is None else f"replacing version {self.event.replaced}"
+        return f"{version} is now the champion, {replaced} ({self.event.decision})."
 
     @property
     def _why(self) -> str:
@@ -83,29 +88,6 @@ class Outcome:
         dataset = self.evaluation.name.removesuffix("-sentiment")
         command = f"sentiflow promote {self.evaluation.version} --dataset {dataset}"
         return f'Promote it anyway with: {command} --force --reason "..."'
-
-
-def check_reason(reason: str) -> None:
-    """Limit the length of a reason.
-
-    Raises:
-        UsageError: it is too long.
-    """
-    if len(reason) > MAX_REASON:
-        raise UsageError(f"A reason has at most {MAX_REASON} characters, this one {len(reason)}.", "Shorten it.")
-
-
-def check_request(*, force: bool, reason: str) -> None:
-    """Check a request before the candidate is evaluated.
-
-    Raises:
-        UsageError: the reason is too long, or a forced promotion has none.
-    """
-    check_reason(reason)
-    if force and not reason.strip():
-        raise UsageError(
-            "--force needs a reason.", 'For example: --force --reason "the champion fails on long reviews"'
-        )
 
 
 def decide(evaluation: CandidateEvaluation, *, force: bool, reason: str) -> Verdict:

@@ -1,6 +1,7 @@
 """What tasks pass to each other: ids, paths and metrics, never models or arrays."""
 
 import time
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +82,17 @@ class ModelResult(RunResult):
     model: Registered
     promotion: Outcome | None = field(default=None, kw_only=True)
 
+    @property
+    def summary(self) -> str:
+        """The outcome in a few sentences."""
+        registered = f"{self.accuracy_line} Registered as {self.model.name} version {self.model.version}."
+        return registered if self.promotion is None else f"{registered} {self.promotion.summary}"
+
+    @property
+    @abstractmethod
+    def accuracy_line(self) -> str:
+        """The test accuracy in a sentence."""
+
 
 @dataclass(frozen=True)
 class TrainingResult(ModelResult):
@@ -93,6 +105,15 @@ class TrainingResult(ModelResult):
 
     measured: Measured
     seconds: dict[str, float]
+
+    @property
+    def accuracy_line(self) -> str:
+        """The test accuracy with its interval."""
+        measured = self.measured
+        return (
+            f"Test accuracy {measured.accuracy:.2%} "
+            f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})."
+        )
 
 
 @dataclass(frozen=True)
@@ -119,3 +140,8 @@ class RepeatsResult(ModelResult):
     best: SeedResult
     accuracy: Spread
     seconds: float
+
+    @property
+    def accuracy_line(self) -> str:
+        """The mean test accuracy over the seeds."""
+        return f"Test accuracy {self.accuracy.mean:.2%} on average over {len(self.seeds)} seeds."

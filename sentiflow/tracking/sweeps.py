@@ -152,7 +152,7 @@ class SweepResult(ModelResult):
     seconds: float
 
     @property
-    def headline(self) -> str:
+    def accuracy_line(self) -> str:
         """The outcome in one sentence."""
         if self.accuracy is None:
             measured = self.best.measured
@@ -201,7 +201,7 @@ def sweep_markdown(result: SweepResult, prepared: Prepared, sweep: Sweep, seeds_
         (str(row.number), f"{row.loss:.4f}", str(row.epochs), *(format_value(row.values[name]) for name in fields))
         for row in best[:_MAX_SHOWN]
     ]
-    return f"""**{result.headline}**
+    return f"""**{result.accuracy_line}**
 
 - trials: {result.counts}; trial {best[0].number} has the lowest validation loss
 - what mattered: {result.importance_text}

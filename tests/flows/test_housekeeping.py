@@ -169,7 +169,9 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
     }
     runs = {name: run_elsewhere(client, each) for name, each in flow_runs.items()}
     runs["by hand"] = run_elsewhere(client)
-    report = housekeeping()
+    state = housekeeping(return_state=True)
+    report = state.result()
+    assert state.message == "\n".join(report.lines()) and state.message.startswith("Closed: ")
     assert {name: client.get_run(run).info.status for name, run in runs.items()} == {
         "crashed": "KILLED", "failed": "FAILED", "running": "RUNNING", "unknown": "RUNNING", "by hand": "RUNNING",
     }  # fmt: skip

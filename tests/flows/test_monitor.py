@@ -126,7 +126,7 @@ def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(wat
 def test_a_check_reads_only_what_came_since_the_last_one(watched: World) -> None:
     log(watched, swapped(held_out(7, 300)))
     assert monitor("sample").drifted
-    assert "Only 0 new texts (minimum 200)" in monitor("sample").message
+    assert "Only 0 new texts (minimum 200)" in monitor("sample").summary
     log(watched, held_out(8, 300))
     outcome = monitor("sample")
     assert (outcome.texts, outcome.drifted) == (300, ())
@@ -210,7 +210,7 @@ def test_reviews_that_are_gone_are_made_again(watched: World) -> None:
 
 def test_without_a_log_the_flow_says_what_is_missing(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SENTIFLOW_PREDICTION_LOG_DIR")
-    with pytest.raises(UsageError, match="nothing to monitor"):
+    with pytest.raises(UsageError, match="no log of scored and served texts"):
         monitor("sample")
 
 

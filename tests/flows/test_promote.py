@@ -89,6 +89,8 @@ def test_the_flow_promotes_in_three_named_steps_and_shows_the_comparison(
         shown = [a.data for a in prefect.read_artifacts() if a.flow_run_id == run.id]
     assert [task.name for task in tasks] == ["gate", "decide", "switch"]
     assert run.name == f"{NAME}-version-{Registry.GOOD}"
+    assert run.state is not None
+    assert run.state.message == f"{NAME} version {Registry.GOOD} is now the champion, the first one (passed)."
     assert any("*minimum accuracy*: 9" in str(data) for data in shown)
 
 

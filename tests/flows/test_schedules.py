@@ -9,7 +9,7 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from flows.schedules import FILE, deployments
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.deployments import NAME, Deployment, load_flow
+from sentiflow.orchestration.deployments import TAG, Deployment, load_flow
 from sentiflow.orchestration.flow_runs import FLOWS
 from sentiflow.recipes import TUNED, TrainConfig, load_recipe
 from sentiflow.settings import Settings
@@ -36,7 +36,8 @@ def test_prefect_finds_the_file_where_it_looks_for_it() -> None:
 def test_each_entry_of_the_file_fits_its_flow(entry: dict[str, Any]) -> None:
     spec = table()[entry["entrypoint"].rpartition(".")[2]]
     flow = load_flow(spec)
-    assert (entry["name"], entry["tags"], entry["work_pool"]) == (NAME, [NAME], {"name": NAME})
+    assert entry["name"] == entry["entrypoint"].rpartition(".")[2]
+    assert (entry["tags"], entry["work_pool"]) == ([TAG], {"name": TAG})
     assert flow.name == spec.flow
     known = flow.parameters.properties
     triggered = [trigger["parameters"] for trigger in entry.get("triggers", [])]
@@ -52,7 +53,7 @@ def test_what_the_file_says_is_what_the_settings_say_by_default(entry: dict[str,
     spec = table()[entry["entrypoint"].rpartition(".")[2]]
     schedules = [CronSchedule(cron=each["cron"], timezone=each["timezone"]) for each in entry.get("schedules", [])]
     assert schedules == ([spec.schedule] if spec.schedule else [])
-    assert all(each["slug"] == NAME for each in entry.get("schedules", [])), "else a redeployment makes it active"
+    assert all(each["slug"] == TAG for each in entry.get("schedules", [])), "else a redeployment makes it active"
     flow = load_flow(spec)
     theirs, ours = (
         flow.validate_parameters({"source": "a", "output": "b"} | given if spec.flow == "score" else given)

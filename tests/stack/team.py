@@ -107,7 +107,7 @@ class Team:
     def start(self, flow: str, **parameters: Any) -> UUID:
         """Ask for a run of a deployment."""
         with self.prefect() as client:
-            deployment = client.read_deployment_by_name(f"{flow}/sentiflow")
+            deployment = client.read_deployment_by_name(f"{flow}/{flow}")
             return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
     def flow_run(self, run_id: UUID) -> FlowRun:

@@ -55,7 +55,7 @@ def stack() -> Iterator[Team]:
 
 def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Team) -> None:
     with stack.prefect() as client:
-        deployment = client.read_deployment_by_name("train/sentiflow")
+        deployment = client.read_deployment_by_name("train/train")
         until(lambda: _begun(client, deployment.id), 60, stack.log)
         client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # one is enough
         begun = _begun(client, deployment.id)
@@ -236,7 +236,7 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
 def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_again(stack: Team) -> None:
     """The restore did so, as each `make up` does."""
     with stack.prefect() as client:
-        (schedule,) = client.read_deployment_by_name("train/sentiflow").schedules
+        (schedule,) = client.read_deployment_by_name("train/train").schedules
     assert not schedule.active
 
 
@@ -266,7 +266,7 @@ def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_compu
     stack.run("make", "up", "PROFILES=redis dask")
     second = f"http://127.0.0.1:{stack.inner_port('prefect-2', 4200)}/api"
     with temporary_settings({PREFECT_API_URL: second}), stack.prefect() as client:
-        assert client.read_deployment_by_name("train/sentiflow").name == "sentiflow"
+        assert client.read_deployment_by_name("train/train").name == "train"
         event = {"event": "told.to.the.second", "resource": {"prefect.resource.id": "a.test"}, "id": str(uuid4())}
         event["occurred"] = datetime.now(UTC).isoformat()
         client.request("POST", "/events", json=[event]).raise_for_status()

@@ -40,7 +40,7 @@ def run(folder: Path, program: str, *words: str, code: int = 0, **variables: str
 
 
 def read(client: SyncPrefectClient, entry: dict[str, Any]) -> DeploymentResponse:
-    return client.read_deployment_by_name(f"{entry['entrypoint'].rpartition('.')[2]}/sentiflow")
+    return client.read_deployment_by_name(f"{entry['name']}/{entry['name']}")
 
 
 @pytest.mark.parametrize("kind", POOLS)
@@ -79,7 +79,7 @@ def test_the_stack_registers_them_with_the_schedules_of_the_settings(prefect_ser
     assert "every 6h, next" in told
     with get_client(sync_client=True) as client:
         for spec in deployments(Settings(_env_file=None, schedule_train="every 6h", schedule_dataset="sample")):
-            made = client.read_deployment_by_name(f"{spec.flow}/sentiflow")
+            made = client.read_deployment_by_name(spec.full_name)
             assert (made.work_pool_name, made.parameters, made.path) == ("team", spec.parameters, None)
             assert [each.schedule for each in made.schedules] == ([spec.schedule] if spec.schedule else [])
             client.delete_deployment(made.id)

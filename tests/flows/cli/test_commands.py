@@ -170,7 +170,6 @@ def test_a_wrong_hash_is_no_reason_to_fall_back(world: World, prefect_server: No
     ("arguments", "told"),
     [
         (["--recipe", "sed"], "there are: large, tuned, tutorial"),
-        (["--set", "epoch=3"], "did you mean 'epochs'"),
         (["--set", "epochs=0"], "greater than or equal to 1"),
         (["--set", "learning_rate=nan"], "finite"),
         (["--dataset", "nothing.csv"], "No dataset or table 'nothing.csv'"),

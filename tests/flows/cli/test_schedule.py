@@ -161,7 +161,8 @@ def test_trigger_follows_a_training_to_its_end(home: Home, starts: list[Schedule
     assert re.fullmatch(rf"Started train: http://127.0.0.1:{home.port}/runs/flow-run/[0-9a-f-]{{36}}", first)
     assert any(re.fullmatch(r"\d\d:\d\d:\d\d train +epoch 1/1: train loss .*", line) for line in lines)
     assert any(re.match(r"\d\d:\d\d:\d\d register +registered sample-sentiment version", line) for line in lines)
-    assert last == "Completed."
+    measured = r"Test accuracy \d\d\.\d\d% \(95% interval \d\d\.\d\d% to \d\d\.\d\d%\)\."
+    assert re.fullmatch(rf"Completed\. {measured} Registered as sample-sentiment version \d\.", last)
     newest = runs(home)[-1]
     told = {key: newest.data.params[key] for key in ("seed", "batch_size", "units", "recipe")}
     assert told == {"seed": "7", "batch_size": "64", "units": "4", "recipe": "tutorial"}

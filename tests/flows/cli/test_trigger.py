@@ -55,7 +55,7 @@ def test_paths_are_taken_from_the_current_folder(
     ("flow", "dataset", "changes", "told"),
     [
         ("promote", None, ["versoin=1"], "It has: dataset, version, force, reason."),
-        ("train", None, ["epoch=1"], "did you mean 'epochs'?"),
+        ("train", None, ["epoch=1"], "Did you mean epochs?"),
         ("train", None, ["epochs=0"], "epochs = '0' is not allowed"),
         ("train", None, ["epochs"], "--set expects key=value"),
         ("promote", None, ["version=x"], "The parameters are refused"),

@@ -42,7 +42,7 @@ def shape(applied: Applied) -> list[tuple[Any, bool]]:
 
 def test_what_the_table_says_stands_on_the_server(client: SyncPrefectClient) -> None:
     made = apply(client, spec(HOURLY, concurrency_limit=1)).on_server
-    assert (made.name, made.description, made.parameters) == ("sentiflow", "Promotes.", {"dataset": "sample"})
+    assert (made.name, made.description, made.parameters) == ("promote", "Promotes.", {"dataset": "sample"})
     assert (made.tags, made.entrypoint, made.paused) == (["sentiflow"], "flows.promote.promote", False)
     assert made.global_concurrency_limit is not None and made.global_concurrency_limit.limit == 1
     assert made.enforce_parameter_schema and "dataset" in (made.parameter_openapi_schema or {})["properties"]
@@ -88,7 +88,7 @@ def test_a_schedule_that_a_person_added_is_left_alone(client: SyncPrefectClient)
 def test_what_belongs_to_a_work_pool_is_not_taken_over(client: SyncPrefectClient) -> None:
     client.create_work_pool(WorkPoolCreate(name="machines", type="process"))
     flow_id = client.create_flow_from_name("promote")
-    client.create_deployment(flow_id=flow_id, name="sentiflow", work_pool_name="machines")
+    client.create_deployment(flow_id=flow_id, name="promote", work_pool_name="machines")
     with pytest.raises(UsageError, match="work pool machines"):
         apply(client, spec(HOURLY))
 

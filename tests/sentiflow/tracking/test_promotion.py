@@ -14,6 +14,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.evaluation import promotions
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import champion_of, connect, versions_of
@@ -240,7 +241,7 @@ def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: 
 
 def test_too_long_a_reason_is_refused_before_the_evaluation(registry: World) -> None:
     with pytest.raises(UsageError, match="at most 2000 characters"):
-        promotion.check_request(force=False, reason="x" * 2_001)
+        promotions.check_request(force=False, reason="x" * 2_001)
     with pytest.raises(UsageError, match="at most 2000 characters"):
         promotion.rollback(NAME, "x" * 2_001, registry.settings)
 
