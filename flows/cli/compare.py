@@ -11,7 +11,17 @@ from rich.table import Table
 
 from flows.cli import console
 from flows.cli.options import INSPECT, DebugOption, JsonOption, command
-from flows.cli.tables import GAP, Column, accuracy_text, plain, print_columns, print_json, value_text, widen
+from flows.cli.tables import (
+    GAP,
+    Column,
+    accuracy_text,
+    plain,
+    print_columns,
+    print_json,
+    short_name,
+    value_text,
+    widen,
+)
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
@@ -184,7 +194,7 @@ class SideBySide:
         columns = [
             Column("", self._numbers(), right=True),
             Column("id", [one.run_id[:8] for one in self.runs]),
-            Column("name", [one.name for one in self.runs], shrinks=True),
+            Column("name", [short_name(one) for one in self.runs], shrinks=True),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("kind", [one.trial or one.kind for one in self.runs], 1),
             Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
@@ -222,7 +232,7 @@ class SideBySide:
         if all(one.kind == TRIAL for one in self.runs):
             stdout.print("\nTrials see no test review: what they are compared by is the validation loss.")
             return
-        stdout.print(f"\n[bold]Test accuracy less that of 1[/] ({escape(self.runs[0].name)})")
+        stdout.print("\n[bold]Difference in test accuracy to run 1[/]")
         held, numbers = self.held, self._numbers()[1:]
         columns = [
             Column("", numbers, right=True),
@@ -233,16 +243,18 @@ class SideBySide:
             ),
             Column("95% interval", [_interval(one) for one in held]),
             Column("p", ["" if one.p_value is None else format_p(one.p_value) for one in held], right=True),
-            Column("gained", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True),
-            Column("lost", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True),
+            Column(
+                "only here", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True
+            ),
+            Column(
+                "only in 1", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True
+            ),
             Column("", [_verdict(run, one) for run, one in zip(self.runs[1:], held, strict=True)]),
         ]
         print_columns(columns, stdout, note=False)
         for place, one in zip(numbers, held, strict=True):
             if one.why_not:
-                means = (
-                    " The means are held against each other by Welch's t-test." if one.p_value is not None else ""
-                )
+                means = " The means are compared by Welch's t-test." if one.p_value is not None else ""
                 why = f"{place} is not paired with 1: {escape(one.why_not)}.{means}"
                 stdout.print(why, soft_wrap=not stdout.is_terminal)
         alone = any(one.why_not and one.p_value is None for one in held)
@@ -252,8 +264,8 @@ class SideBySide:
             )
         if any(one.paired for one in held):
             stdout.print(
-                "[dim]Review by review, p by McNemar's exact test; gained: only this run has it right, "
-                "lost: only 1 has.[/]"
+                "[dim]On the same reviews, p by McNemar's exact test. only here: right here and wrong in run 1; "
+                "only in 1: wrong here and right in run 1.[/]"
             )
 
 
@@ -307,7 +319,10 @@ def _rows(name: str, figures: "Sequence[Figure | None]") -> list[Row]:
     """The row of a metric, and below it one of its intervals and deviations, if it has any."""
     rows = [(name, [_figure(name, one) for one in figures])]
     if any(one and (one.low is not None or one.sd is not None) for one in figures):
-        rows.append(("  interval or deviation", [_uncertainty(name, one) for one in figures]))
+        deviation = any(one and one.sd is not None for one in figures)
+        interval = any(one and one.low is not None for one in figures)
+        what = " or ".join(["95% interval"] * interval + ["standard deviation over seeds"] * deviation)
+        rows.append((f"  {what}", [_uncertainty(name, one) for one in figures]))
     return rows
 
 

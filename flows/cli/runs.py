@@ -1,5 +1,6 @@
 """``sentiflow runs``."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +11,26 @@ import typer
 
 from flows.cli import console
 from flows.cli.options import INSPECT, DebugOption, JsonOption, command
-from flows.cli.tables import Column, accuracy_text, interval_text, plain, print_columns, print_json, value_text
+from flows.cli.tables import (
+    Column,
+    accuracy_text,
+    cut_in_the_middle,
+    interval_text,
+    plain,
+    print_columns,
+    print_json,
+    short_name,
+    value_text,
+)
 from sentiflow.console import Console
 from sentiflow.output import redact
 from sentiflow.runs.record import FIELDS, Fields, RunRecord, Value
 
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
+
+_SEEDS = re.compile(r"-seeds?\d+(to\d+)?$")  # at the end of a short name
+_DATASET = 10  # characters of a dataset's name; longer ones are cut
 
 app = typer.Typer()
 
@@ -64,6 +78,9 @@ def runs(
         list[str] | None,
         typer.Option("--columns", "--metric", "-c", metavar="NAMES", help="More columns, separated by commas."),
     ] = None,
+    all_datasets: Annotated[
+        bool, typer.Option("--all-datasets", help="With --sort: rank the runs of all datasets together.")
+    ] = False,
     children: Annotated[
         bool, typer.Option("--children", help="Include child runs: repeats, trials, baselines.")
     ] = False,
@@ -94,8 +111,10 @@ def runs(
     now = datetime.now()  # of this machine's clock, which dates are meant by
     found = select(every, query, now)
     top = found if sort else _top(found)
-    listed = _Listed(
-        top[:limit] if sort else _with_below(top[:limit], found),
+    grouped = not all_datasets and _is_metric(sort) and len({one.dataset for one in top}) > 1
+    groups = _by_dataset(top) if grouped else [top]
+    listed = Listed(
+        [one for group in groups for one in (group[:limit] if sort else _with_below(group[:limit], found))],
         Counter(one.parent for one in every if one.parent),
         store.versions_by_run(),
     )
@@ -108,12 +127,14 @@ def runs(
         stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
     else:
         print_columns([*listed.columns(), *_asked(columns or (), listed.rows, Fields(every))], stdout)
-        if len(top) > limit:
-            stdout.print(f"[dim]{len(top) - limit:,} more: --limit {len(top)}[/]")
+        if more := sum(max(len(group) - limit, 0) for group in groups):
+            stdout.print(f"[dim]{more:,} more: --limit {max(map(len, groups))}[/]")
+        if grouped:
+            stdout.print("[dim]Sorted within each dataset; to rank them together, add --all-datasets[/]")
 
 
 @dataclass(frozen=True)
-class _Listed:
+class Listed:
     """The runs to show, how many children each run has, and the registered versions by run."""
 
     rows: Sequence[RunRecord]
@@ -121,28 +142,33 @@ class _Listed:
     versions: Mapping[str, str]
 
     def columns(self) -> list[Column]:
-        """What is shown of each run; what identifies it stays in the narrowest terminal."""
+        """What is shown of each run; the first six columns stay in a terminal of 80 columns."""
         rows = self.rows
         accuracies = [accuracy_text(one) for one in rows]
         return [
             Column("id", [one.run_id[:8] for one in rows]),
             Column("name", self._names(), shrinks=True),
-            Column("kind", [self._kind(one) for one in rows], 4),
-            Column("when", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in rows], 6),
+            Column("dataset", [cut_in_the_middle(one.dataset, _DATASET) for one in rows], 2),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
-            Column("95% interval", [interval_text(one) for one in rows], 2),
-            Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 5, right=True),
-            Column("version", [self._version(one) for one in rows], 3),
+            Column("version", [self._version(one) for one in rows], 1),
+            Column("started", [_moment(one.started.astimezone()) for one in rows], 3),
+            Column("95% interval", [interval_text(one) for one in rows], 4),
+            Column("kind", [self._kind(one) for one in rows], 5),
+            Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 6, right=True),
         ]
 
     def _names(self) -> list[str]:
-        """Names, those of children set in below their parent's."""
+        """Short names, those of children set in below their parent's."""
+        short = [short_name(one) for one in self.rows]
+        bare = [_SEEDS.sub("", name) for name in short]
+        if len(short) > 1 and len({name.removeprefix(rest) for name, rest in zip(short, bare, strict=True)}) == 1:
+            short = bare  # what all have distinguishes none
         names: list[str] = []
         above: list[str] = []  # the parents, each below the one before, that the next row may stand below
-        for one in self.rows:
+        for one, name in zip(self.rows, short, strict=True):
             while above and one.parent != above[-1]:
                 above.pop()
-            names.append(f"{'  ' * (len(above) - 1)}- {one.name}" if above else one.name)
+            names.append(f"{'  ' * (len(above) - 1)}- {name}" if above else name)
             above.append(one.run_id)
         return names
 
@@ -151,10 +177,10 @@ class _Listed:
         return f"{one.kind} ({count})" if count else one.kind
 
     def _version(self, one: RunRecord) -> str:
-        """The registered version (the dataset names its model), else how the run ended, unless well."""
+        """The registered version (the dataset names its model), else the state of a run that has not finished."""
         if one.run_id in self.versions:
             return self.versions[one.run_id].rpartition(" ")[2]
-        return "" if one.status == "FINISHED" else one.status.lower()
+        return "-" if one.status == "FINISHED" else one.status.lower()
 
     def records(self) -> list[dict[str, Any]]:
         """Everything that is known of each run, but for its description."""
@@ -171,6 +197,27 @@ class _Listed:
             }
             for one in self.rows
         ]
+
+
+def _is_metric(sort: str) -> bool:
+    """Whether values to sort by can be compared only on the same reviews."""
+    name = sort.removeprefix("-")
+    return name == "accuracy" or bool(name) and name not in FIELDS
+
+
+def _by_dataset(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """The runs of each dataset, in their order; the dataset of the newest run first."""
+    groups: dict[str, list[RunRecord]] = {}
+    for one in sorted(runs, key=lambda run: run.started, reverse=True):
+        groups.setdefault(one.dataset, [])
+    for one in runs:
+        groups[one.dataset].append(one)
+    return list(groups.values())
+
+
+def _moment(started: datetime) -> str:
+    """Without the year, if it is this one."""
+    return f"{started:%m-%d %H:%M}" if started.year == datetime.now().year else f"{started:%Y-%m-%d}"
 
 
 def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -95,16 +96,16 @@ def cut_in_the_middle(text: str, width: int) -> str:
 def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[Column]]:
     """The columns that fit a width, and those left out, the highest ``leaves`` first; empty ones are neither.
 
-    One that shrinks leaves others half of the width, and takes what they do not need.
+    One that shrinks leaves others two thirds of the width, and takes what they do not need.
     """
     wanted = [column for column in columns if not column.leaves or any(column.cells)]
     kept, left = [], width + GAP
     for column in sorted(wanted, key=lambda column: column.leaves):
-        needed = min(column.width, width // 2) if column.shrinks else column.width
+        needed = min(column.width, width // 3) if column.shrinks else column.width
         if not column.leaves or needed + GAP <= left:
             kept.append(column)
             left -= needed + GAP
-    spare = left + sum(min(column.width, width // 2) for column in kept if column.shrinks)
+    spare = left + sum(min(column.width, width // 3) for column in kept if column.shrinks)
     fitted = [
         column.cut(spare) if column.shrinks and column.width > spare else column
         for column in wanted
@@ -151,6 +152,11 @@ def value_text(value: Value, digits: int | None = None) -> str:
         return f"{value:.{digits}f}"
     whole = value.is_integer() or abs(value) >= 1_000
     return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def short_name(run: RunRecord) -> str:
+    """A run's name without what other columns show: its dataset and the moment at its end."""
+    return re.sub(rf"-{re.escape(run.dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", run.name)
 
 
 def accuracy_text(run: RunRecord) -> str:

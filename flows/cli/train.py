@@ -297,7 +297,7 @@ def data(
     changes: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Check a dataset without training: what is wrong with it, counts, lengths, balance, the first review."""
+    """Check and describe a dataset without training."""
     console.set_up(debug=debug)
     from sentiflow.data.prepare import inspect_dataset
     from sentiflow.recipes import load_recipe

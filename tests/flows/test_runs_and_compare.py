@@ -1,5 +1,6 @@
 """``sentiflow runs`` and ``sentiflow compare``, as a user types them."""
 
+import io
 import json
 import subprocess
 import sys
@@ -12,9 +13,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from flows.cli import runs
 from flows.cli.app import app
+from flows.cli.tables import print_columns
+from sentiflow.console import Console
 from sentiflow.errors import UsageError
 from sentiflow.tracking.client import connect
+from sentiflow.tracking.store import open_store
 from tests.world import Registry, World
 
 Type = Callable[..., Result]
@@ -42,8 +47,10 @@ def run_ids(registry: World) -> dict[int, str]:
 def test_the_table_names_each_run_its_accuracy_and_its_version(
     typed: Type, registry: World, run_ids: dict[int, str]
 ) -> None:
-    lines = typed("runs").output.splitlines()
-    assert lines[0].split() == ["id", "name", "kind", "when", "accuracy", "95%", "interval", "seconds", "version"]
+    lines = typed("runs").stdout.splitlines()
+    assert lines[0].split() == [
+        "id", "name", "dataset", "accuracy", "version", "started", "95%", "interval", "kind", "seconds",
+    ]  # fmt: skip
     data = connect(registry.settings).get_run(run_ids[Registry.NEWEST]).data
     assert lines[1].startswith(run_ids[Registry.NEWEST][:8])
     for told in (f"{data.metrics['test/accuracy']:.2%}", f"{float(data.tags['time.total']):.0f}", " v3"):
@@ -52,11 +59,57 @@ def test_the_table_names_each_run_its_accuracy_and_its_version(
 
 
 def test_filters_and_sorting_work_on_a_real_store(typed: Type, run_ids: dict[int, str]) -> None:
-    assert typed("runs", "--filter", "learning_rate=1e-4").output.splitlines()[1].startswith(run_ids[2][:8])
+    assert typed("runs", "--filter", "learning_rate=1e-4").stdout.splitlines()[1].startswith(run_ids[2][:8])
     by_loss = typed("runs", "--sort", "-test/loss", "-n", "1", "--columns", "test/loss,params.epochs")
-    assert by_loss.output.splitlines()[1].startswith(run_ids[Registry.POOR][:8])
-    assert by_loss.output.splitlines()[0].split()[-2:] == ["test/loss", "params.epochs"]
-    assert "None of 3 runs is like this" in typed("runs", "--since", "2999-01-01").output
+    assert by_loss.stdout.splitlines()[1].startswith(run_ids[Registry.POOR][:8])
+    assert by_loss.stdout.splitlines()[0].split()[-2:] == ["test/loss", "params.epochs"]
+    assert "None of 3 runs is like this" in typed("runs", "--since", "2999-01-01").stdout
+
+
+def test_a_ranking_by_a_metric_keeps_datasets_apart_unless_asked(
+    typed: Type, registry: World, run_ids: dict[int, str]
+) -> None:
+    """The sample's runs have about 97% and 50%; the other dataset's run lies between them."""
+    client = connect(registry.settings)
+    other = client.create_run("1", run_name="tuned-reviews-seed3-251125-184954").info.run_id
+    client.log_metric(other, "test/accuracy", 0.8)
+    client.set_tag(other, "dataset", "reviews")
+    best_first = [run_ids[Registry.GOOD], run_ids[Registry.NEWEST], run_ids[Registry.POOR]]
+
+    def ranked(*options: str) -> list[str]:
+        return [run["id"] for run in json.loads(typed("runs", "--json", "--sort", "-accuracy", *options).stdout)]
+
+    of_sample = ranked("--dataset", "sample")
+    assert set(of_sample) == set(best_first) and of_sample[-1] == run_ids[Registry.POOR]
+    assert ranked() == [other, *of_sample]  # the dataset of the newest run first
+    assert ranked("--all-datasets") == [*of_sample[:2], other, of_sample[2]]
+    lines = typed("runs", "--sort", "-accuracy", "-n", "1").stdout.splitlines()
+    assert [line[:8] for line in lines[1:3]] == [other[:8], of_sample[0][:8]]
+    assert lines[3:] == [
+        "2 more: --limit 3", "Sorted within each dataset; to rank them together, add --all-datasets",
+    ]  # fmt: skip
+    assert "--all-datasets" not in typed("runs", "--sort", "-started").stdout
+
+
+def test_a_row_of_a_terminal_of_80_columns_has_what_a_user_needs(
+    typed: Type, registry: World, run_ids: dict[int, str]
+) -> None:
+    client = connect(registry.settings)
+    failed = client.create_run("1", run_name="tutorial+sequence_length=80-a-table-of-my-own-seed4-251125-184954")
+    client.set_tag(failed.info.run_id, "dataset", "a-table-of-my-own")
+    client.set_terminated(failed.info.run_id, "FAILED")
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    store = open_store(registry.settings)
+    rows = sorted(store.runs(), key=lambda run: run.started, reverse=True)
+    print_columns(runs.Listed(rows, {}, store.versions_by_run()).columns(), console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[0].split() == ["id", "name", "dataset", "accuracy", "version", "started"]
+    when = datetime.fromtimestamp(failed.info.start_time / 1000)
+    assert lines[1].split() == [
+        failed.info.run_id[:8], "tutorial+seq..gth=80-seed4", "a-ta..-own", "failed",
+        f"{when:%m-%d}", f"{when:%H:%M}",
+    ]  # fmt: skip
+    assert all(len(line) <= 80 for line in lines[:5])
 
 
 def test_a_wrong_name_is_refused(typed: Type, run_ids: dict[int, str]) -> None:
@@ -69,13 +122,13 @@ def test_a_wrong_name_is_refused(typed: Type, run_ids: dict[int, str]) -> None:
 def test_json_holds_what_the_store_holds(typed: Type, registry: World, run_ids: dict[int, str]) -> None:
     client = connect(registry.settings)
     client.log_metric(run_ids[1], "odd/figure", float("nan"))
-    told = json.loads(typed("runs", "--json").output)
+    told = json.loads(typed("runs", "--json").stdout)
     assert [run["id"] for run in told] == [run_ids[3], run_ids[2], run_ids[1]]
     oldest, data = told[-1], client.get_run(run_ids[1]).data
     assert oldest["metrics"] == {**data.metrics, "odd/figure": None}
     assert oldest["params"] == data.params
     assert (oldest["version"], oldest["kind"], oldest["children"]) == ("sample-sentiment v1", "training", 0)
-    assert json.loads(typed("runs", "--json", "--since", "2999-01-01").output) == []
+    assert json.loads(typed("runs", "--json", "--since", "2999-01-01").stdout) == []
 
 
 def test_children_stand_below_their_parent_and_are_counted(
@@ -84,12 +137,12 @@ def test_children_stand_below_their_parent_and_are_counted(
     client = connect(registry.settings)
     for number in (1, 2):
         client.set_tag(run_ids[number], "mlflow.parentRunId", run_ids[3])
-    alone = typed("runs").output.splitlines()
+    alone = typed("runs").stdout.splitlines()
     assert len(alone) == 2 and "training (2)" in alone[1]
-    below = typed("runs", "--children").output.splitlines()
+    below = typed("runs", "--children").stdout.splitlines()
     assert [line[:8] for line in below[1:]] == [run_ids[number][:8] for number in (3, 1, 2)]
     assert [" - " in line for line in below[1:]] == [False, True, True]
-    assert [line[:8] for line in typed("runs", "--children", "--sort", "started").output.splitlines()[1:]] == [
+    assert [line[:8] for line in typed("runs", "--children", "--sort", "started").stdout.splitlines()[1:]] == [
         run_ids[number][:8] for number in (1, 2, 3)
     ]
 
@@ -100,7 +153,7 @@ def test_what_is_below_runs_that_are_themselves_below_others_is_listed_too(
     client = connect(registry.settings)
     client.set_tag(run_ids[2], "mlflow.parentRunId", run_ids[1])
     client.set_tag(run_ids[3], "mlflow.parentRunId", run_ids[2])
-    lines = typed("runs", "--children").output.splitlines()[1:]
+    lines = typed("runs", "--children").stdout.splitlines()[1:]
     assert [line[:8] for line in lines] == [run_ids[number][:8] for number in (1, 2, 3)]
     assert [line[10:].index("tutorial") for line in lines] == [0, 2, 4]
 
@@ -114,12 +167,12 @@ def test_when_only_runs_below_others_are_like_it_they_are_counted(
     told = (
         "None of the runs at the top is like this, but 1 run below another is. To list them, too, add --children"
     )
-    assert told in typed("runs", *asked).output
-    assert run_ids[Registry.POOR][:8] in typed("runs", *asked, "--children").output
+    assert told in typed("runs", *asked).stdout
+    assert run_ids[Registry.POOR][:8] in typed("runs", *asked, "--children").stdout
     client.set_tag(run_ids[3], "mlflow.parentRunId", run_ids[1])
-    assert "but 2 runs below others are." in typed("runs", "--filter", f"id!={run_ids[1]}").output
+    assert "but 2 runs below others are." in typed("runs", "--filter", f"id!={run_ids[1]}").stdout
     client.delete_run(run_ids[1])
-    assert run_ids[Registry.POOR][:8] in typed("runs").output  # its parent is gone: it stands alone
+    assert run_ids[Registry.POOR][:8] in typed("runs").stdout  # its parent is gone: it stands alone
 
 
 @pytest.mark.parametrize(("day", "before"), [("2025-07-01", 22), ("2025-01-01", 23)])
@@ -135,7 +188,7 @@ def test_a_day_begins_when_it_began_on_the_clocks_of_its_season(
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Europe/Berlin")
         time.tzset()
-        output = typed("runs", "--since", day).output
+        output = typed("runs", "--since", day).stdout
     time.tzset()
     assert " late " in output and " early " not in output
 
@@ -143,7 +196,7 @@ def test_a_day_begins_when_it_began_on_the_clocks_of_its_season(
 def test_a_comparison_counts_the_reviews_as_a_hand_would(
     typed: Type, registry: World, run_ids: dict[int, str], tmp_path: Path
 ) -> None:
-    told = json.loads(typed("compare", "sample-sentiment/1", run_ids[2][:10], run_ids[3], "--json").output)
+    told = json.loads(typed("compare", "sample-sentiment/1", run_ids[2][:10], run_ids[3], "--json").stdout)
     client = connect(registry.settings)
     right = {}
     for number, run_id in run_ids.items():
@@ -165,19 +218,19 @@ def test_a_comparison_counts_the_reviews_as_a_hand_would(
 def test_the_printed_comparison_shows_only_what_differs_and_a_verdict(
     typed: Type, run_ids: dict[int, str]
 ) -> None:
-    output = typed("compare", run_ids[1], run_ids[2]).output
+    output = typed("compare", run_ids[1], run_ids[2]).stdout
     assert "learning_rate" in output and "batch_size" not in output
     held = next(line for line in reversed(output.splitlines()) if line.startswith("2 "))
     assert held.split()[1].startswith("-") and held.rstrip().endswith("worse")
     assert "test_slices/short" not in output
-    assert "test_slices/short" in typed("compare", run_ids[1], run_ids[2], "--all").output
+    assert "test_slices/short" in typed("compare", run_ids[1], run_ids[2], "--all").stdout
 
 
 def test_another_digest_cannot_be_paired_and_is_said(
     typed: Type, registry: World, run_ids: dict[int, str]
 ) -> None:
     connect(registry.settings).set_tag(run_ids[2], "dataset.digest", "f" * 64)
-    output = typed("compare", run_ids[1], run_ids[2]).output
+    output = typed("compare", run_ids[1], run_ids[2]).stdout
     assert "2 is not paired with 1: tested on other reviews (sample ffffffff and sample " in output
     assert "McNemar" not in output
 
@@ -187,7 +240,7 @@ def test_a_parent_stands_for_its_children(typed: Type, registry: World, run_ids:
     client.set_tag(run_ids[3], "kind", "repeats")
     for number in (1, 2):
         client.set_tag(run_ids[number], "mlflow.parentRunId", run_ids[3])
-    told = json.loads(typed("compare", run_ids[3], "--json").output)
+    told = json.loads(typed("compare", run_ids[3], "--json").stdout)
     assert [run["id"] for run in told["runs"]] == [run_ids[1], run_ids[2]]
 
 

@@ -78,7 +78,7 @@ def test_trials_are_called_by_their_numbers_and_no_test_accuracy_is_looked_for()
         ["1:", "trial", "7", "2:", "trial", "12"]
     ] * 2
     assert "Trials see no test review" in lines[-1]
-    assert not [line for line in lines if "Test accuracy less" in line or "paired" in line]
+    assert not [line for line in lines if "Difference in test" in line or "paired" in line]
 
 
 def test_a_sweep_that_cannot_be_paired_says_why_in_its_row_and_what_can() -> None:
@@ -86,7 +86,7 @@ def test_a_sweep_that_cannot_be_paired_says_why_in_its_row_and_what_can() -> Non
     sweep = run("b", "sweep", {"sweep.repeats": "3"}, {"test/accuracy_mean": 0.82, "test/accuracy_sd": 0.01})
     unfinished = run("c", "sweep", {"sweep.repeats": "3"})
     lines = printed(run("a", "training", metrics=scored), sweep, unfinished)
-    start = next(at for at, line in enumerate(lines) if line.startswith("Test accuracy less that of 1"))
+    start = next(at for at, line in enumerate(lines) if line == "Difference in test accuracy to run 1")
     assert lines[start + 2].split() == ["2", "+2.00", "not", "paired"]
     assert lines[start + 3].split() == ["3", "no", "test", "accuracy"]
     assert (
@@ -117,7 +117,7 @@ def test_one_run_shows_its_metrics_once_and_writes_its_page(trained: Trained, tm
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert row(lines, "test/accuracy") == [f"{trained.result.measured.accuracy:.2%}"]
-    assert "Test accuracy less" not in done.stdout and "differ" not in done.stdout
+    assert "Difference" not in done.stdout and "differ" not in done.stdout
     assert lines[-1] == f"Written: {page}"
     assert Page(page.read_text("utf-8")).ids[0] == "test-split"
     assert page.stat().st_size < 3_000_000
@@ -132,7 +132,7 @@ def test_several_runs_are_compared_and_stored_beside_the_first_ones_own_report(
         "--html", str(page), "--markdown", str(summary), "--log-artifact",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "| run |" not in done.stdout and "Test accuracy less that of 1" in done.stdout
+    assert "| run |" not in done.stdout and "Difference in test accuracy to run 1" in done.stdout
     assert "Stored: comparison.html on " in done.stdout
     found = tables(summary.read_text("utf-8"))
     assert found[0] == [6] * 5  # heading, line, three runs
