@@ -29,6 +29,7 @@ from sentiflow.tracking.types import HIDDEN, IS_IT_RUNNING
 LOGGER = logging.getLogger(__name__)
 
 CREATION = f"{HIDDEN}creation"  # the tag; whatever has the same value came from one creation
+_REGISTERED_BY = "registered_by"  # tag of a version: the run that made it; a person's version has none
 _ATTEMPTS = 3
 _LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
 _PAUSE = 1.0  # seconds before each of them
@@ -105,7 +106,7 @@ def create_version(
     client: MlflowClient, name: str, run_id: str, model_id: str, tags: Mapping[str, str], description: str
 ) -> ModelVersion:
     """Make the one version of a run, see ``create_run``."""
-    tags, source = {**tags, CREATION: run_id}, f"models:/{model_id}"
+    tags, source = {**tags, _REGISTERED_BY: run_id}, f"models:/{model_id}"
     if not _is_server(client):
         return client.create_model_version(name, source, run_id, dict(tags), None, description, model_id=model_id)
     body = {
@@ -128,7 +129,9 @@ def create_version(
 def versions_of_run(client: MlflowClient, name: str, run_id: str) -> list[ModelVersion]:
     """The versions that registering a run made, the first one first; one that a person made is none of them."""
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    return sorted((one for one in found if one.tags.get(CREATION) == run_id), key=lambda one: int(one.version))
+    return sorted(
+        (one for one in found if one.tags.get(_REGISTERED_BY) == run_id), key=lambda one: int(one.version)
+    )
 
 
 def _is_server(client: MlflowClient) -> bool:
