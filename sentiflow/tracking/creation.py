@@ -29,7 +29,7 @@ from sentiflow.tracking.types import HIDDEN, IS_IT_RUNNING
 LOGGER = logging.getLogger(__name__)
 
 CREATION = f"{HIDDEN}creation"  # the tag; whatever has the same value came from one creation
-_REGISTERED_BY = "registered_by"  # tag of a version: the run that made it; a person's version has none
+_REGISTERED_BY = "registered_by"  # tag of a version: its run; a person's version has none
 _ATTEMPTS = 3
 _LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
 _PAUSE = 1.0  # seconds before each of them

@@ -119,7 +119,7 @@ def test_one_run_shows_its_metrics_once_and_writes_its_page(trained: Trained, tm
     assert row(lines, "test/accuracy") == [f"{trained.result.measured.accuracy:.2%}"]
     assert "Difference" not in done.stdout and "differ" not in done.stdout
     assert lines[-1] == f"Written: {page}"
-    assert Page(page.read_text("utf-8")).ids[0] == "test-split"
+    assert Page(page.read_text("utf-8")).ids[0] == "learning-curves"
     assert page.stat().st_size < 3_000_000
 
 
