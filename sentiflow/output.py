@@ -13,6 +13,8 @@ _HOST = r"(?:\[[\da-fA-F:.%]{2,80}\]|[\w.%-]{1,255})"
 _END = r"""(?=[.:]?(?:[/?#\s'"<>),;\]]|$))"""
 _SECRET = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig|credential)"
 
+_OURS = r"(?!workflowType=machine_learning(?:[\s)\]]|$))"  # the query of every link to MLflow's pages
+
 _RULES = [
     (re.compile(pattern, re.IGNORECASE), shown)
     for pattern, shown in (
@@ -22,8 +24,8 @@ _RULES = [
         (rf"://{_HOST}:\d+[/?][^\s#]{{0,{_LONG}}}@", "://***@"),
         (rf"(?<!http)(?<!https)://{_HOST}{_ANY}@", "://***@"),
         (rf"(?<![^\s'\"(=,</])(?<!//)[^\s:@/]{{1,255}}:(?!/){_ANY}@", "***@"),  # without a scheme
-        (r"(://[^\s?]{0,1000})\?\S+", r"\1?***"),
-        (rf"(/[^\s?/]{{0,255}})\?{_ANY}=\S*", r"\1?***"),  # libraries name a path and its query alone
+        (rf"(://[^\s?]{{0,1000}})\?{_OURS}\S+", r"\1?***"),
+        (rf"(/[^\s?/]{{0,255}})\?{_OURS}{_ANY}=\S*", r"\1?***"),  # libraries name a path and its query alone
         (r"(://[^\s#]{0,1000})#(?!/)\S+", r"\1#***"),
         # As libpq takes them: password=secret or password = 'a \' secret'.
         (rf"({_SECRET}\s{{0,9}}=\s{{0,9}})(?:'(?:[^'\\]|\\.)*'?|\S+)", r"\1***"),

@@ -145,3 +145,10 @@ def test_no_character_that_is_left_can_steer_a_terminal() -> None:
 
 def test_line_ends_stay_where_they_are_asked_for() -> None:
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+
+
+def test_links_to_mlflows_pages_keep_their_query_and_no_other() -> None:
+    link = "http://127.0.0.1:5000/#/experiments/1/runs/3f9a?workflowType=machine_learning"
+    assert redact(f"MLflow run: {link}") == f"MLflow run: {link}"
+    assert redact(f"[run]({link})") == f"[run]({link})"
+    assert redact(f"{link}&token=s3cret") == "http://127.0.0.1:5000/#/experiments/1/runs/3f9a?***"
