@@ -98,7 +98,7 @@ def test_the_printed_address_opens_a_table_with_what_tells_runs_apart(page: Page
     page.set_viewport_size({"width": 1400, "height": 900})
     page.goto(runs_url(pages.root, pages.experiment))
     for name in ("test/accuracy", "val/loss", "recipe", "seed", "dataset"):
-        expect(page.get_by_role("columnheader", name=name, exact=True)).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("columnheader", name=name, exact=True).first).to_be_in_viewport(ratio=1)
 
 
 def test_a_tag_finds_the_sets_of_repeats(page: Page, pages: Pages) -> None:
