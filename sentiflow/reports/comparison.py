@@ -21,7 +21,7 @@ from sentiflow.reports.page import (
     Text,
     format_cell,
 )
-from sentiflow.reports.run import costs, quote, side_by_side
+from sentiflow.reports.run import STRIP, costs, quote, side_by_side
 from sentiflow.reports.summary import RunSummary, label_name
 from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, figure
 from sentiflow.runs.record import REPEAT, RunRecord
@@ -167,20 +167,20 @@ def _overview(runs: _Runs) -> list[Block]:
         (label, run.record.run_id[:8], run.version or "-", run.record.name)
         for label, run in zip(runs.labels, runs.summaries, strict=True)
     ]
-    heading = ("run", "test accuracy", "from", "to", "validation loss", "seconds")
+    heading = ("run", "test accuracy", "95% interval", "validation loss", "total seconds")
     return [
         Table(heading, rows, intervals=intervals),
-        Text("Intervals are at 95%. The test split is never used to choose."),
+        Text(f"{STRIP} The best run is chosen on validation data, never on test data."),
         Table(("run", "id", "version", "name"), names, words=4),
     ]
 
 
 def _overview_row(label: str, run: RunSummary) -> tuple[str, ...]:
     each = run.measured
-    values = (None,) * 3 if each is None else (each.accuracy, each.accuracy_ci_low, each.accuracy_ci_high)
     return (
         label,
-        *(format_cell(_percent, value) for value in values),
+        "-" if each is None else f"{each.accuracy:.2%}",
+        "-" if each is None else f"{each.accuracy_ci_low:.2%} to {each.accuracy_ci_high:.2%}",
         format_cell(_four, run.metrics.get("val/loss")),
         format_cell(lambda value: f"{value:.0f}", run.record.seconds("total")),
     )
@@ -218,21 +218,28 @@ def _differences(runs: _Runs, outcomes: Sequence[AccuracyDifference]) -> list[Bl
     if not scored:
         return texts
     explained = (
-        f"Accuracy less that of {first} on the same reviews, with its 95% interval and McNemar's exact test; "
-        "gained: only this run is right, lost: only the first."
+        f"Difference in accuracy to {first} on the same reviews, with its 95% interval and McNemar's exact test. "
+        "Only here: right here and wrong in run 1. Only in 1: wrong here and right in run 1."
     )
     if len(scored) > 1:
         explained += f" No p-value is corrected for there being {len(scored)} comparisons."
-    heading = ("run", "difference", "from", "to", "p", "gained", "lost")
+    heading = ("run", "difference", "95% interval", "p", "only here", "only in 1")
     return [Table(heading, [_difference(*each) for each in scored]), Text(explained), *texts]
 
 
 def _difference(label: str, outcome: AccuracyDifference) -> tuple[str, ...]:
     paired = outcome.paired
     if paired is None:
-        return (label, format_cell(format_points, outcome.difference), *("-" * 5))
-    ends = map(format_points, (paired.difference, paired.low, paired.high))
-    return (label, *ends, format_p(paired.p_value), f"{paired.gained:,}", f"{paired.lost:,}")
+        return (label, format_cell(format_points, outcome.difference), *("-" * 4))
+    interval = f"{format_points(paired.low, '')} to {format_points(paired.high, '')}"
+    return (
+        label,
+        format_points(paired.difference),
+        interval,
+        format_p(paired.p_value),
+        f"{paired.gained:,}",
+        f"{paired.lost:,}",
+    )
 
 
 def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
@@ -242,8 +249,8 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
         return []
     first, _ = sets[0]
     outcomes = [(record, accuracy_difference(record, None, first, None)) for record, _ in sets[1:]]
-    heading = ("set of seeds", "mean test accuracy", "standard deviation", "difference", "from", "to", "p")
-    differences = [("", "", "", ""), *(_set_difference(record, first, outcome) for record, outcome in outcomes)]
+    heading = ("set of seeds", "mean test accuracy", "standard deviation", "difference", "95% interval", "p")
+    differences = [("", "", ""), *(_set_difference(record, first, outcome) for record, outcome in outcomes)]
     rows = [
         (record.name, f"{mean.value:.2%}", f"{100 * (mean.sd or 0):.2f} points", *difference)
         for (record, mean), difference in zip(sets, differences, strict=True)
@@ -258,9 +265,10 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
 
 def _set_difference(record: RunRecord, first: RunRecord, outcome: AccuracyDifference) -> tuple[str, ...]:
     if record.digest != first.digest:
-        return "-", "-", "-", "-"
-    ends = (format_cell(format_points, each) for each in (outcome.difference, outcome.low, outcome.high))
-    return (*ends, format_cell(format_p, outcome.p_value))
+        return "-", "-", "-"
+    ends = outcome.low, outcome.high
+    interval = "-" if None in ends else " to ".join(format_points(each, "") for each in ends if each is not None)
+    return (format_cell(format_points, outcome.difference), interval, format_cell(format_p, outcome.p_value))
 
 
 def _why_no_test(record: RunRecord, first: RunRecord, outcome: AccuracyDifference) -> str:

@@ -1,7 +1,5 @@
 """Explanations of a score: which words moved it, for terminals and pages."""
 
-from collections.abc import Sequence
-
 from sentiflow.reports.page import Curve, Legend, MarkedWord, Quote, Report, Section, Table, Text
 from sentiflow.scoring import Attribution, Word
 
@@ -43,13 +41,13 @@ def page(reading: Attribution, label: str, by: str) -> str:
     """
     scores = [reading.start, *(word.score for word in reading.words)]
     return Report(
-        f"{label}, {reading.score:.4f}",
-        [Text(f"Read by {by}. Before the first word the score is {reading.start:.4f}.")],
+        f"Explanation: {label}, score {reading.score:.4f}",
+        [Text(f"Classified by {by}. The score is the probability of positive; a text is positive from 0.5.")],
         [
             Section("Words", [Quote("", mark(reading)), Legend()]),
             Section(
-                "The score, word by word",
-                [Curve(scores, "score after each word, 0 below, 1 above"), _steps(reading.words)],
+                "Score after each word",
+                [Curve(scores, "Score after each word, from 0 (negative) to 1 (positive)"), _steps(reading)],
             ),
         ],
     ).page()
@@ -64,9 +62,12 @@ def _mark(word: Word, before: float, reading: Attribution) -> MarkedWord:
     return MarkedWord(word.text, effect, f"{before:.3f} to {word.score:.3f}", strength(word, reading))
 
 
-def _steps(words: Sequence[Word]) -> Table:
-    rows = [
-        (str(number), word.text, _UNREAD.get(word.status, word.status), f"{word.score:.4f}", f"{word.change:+.4f}")
-        for number, word in enumerate(words, 1)
-    ]
-    return Table(("number", "word", "how it was read", "score after it", "change"), rows, words=3)
+def _steps(reading: Attribution) -> Table:
+    """A row a word; words that were not read have no score of their own."""
+    rows = [("", "before the first word", f"{reading.start:.4f}", "")]
+    for number, word in enumerate(reading.words, 1):
+        if word.status in _UNREAD:
+            rows.append((str(number), f"{word.text} ({_UNREAD[word.status]})", "-", "-"))
+        else:
+            rows.append((str(number), word.text, f"{word.score:.4f}", f"{word.change:+.4f}"))
+    return Table(("number", "word", "score after it", "change"), rows, words=2)

@@ -66,6 +66,12 @@ class Table:
             raise ValueError("every row of a table needs a cell for each column")
 
     @property
+    def scale(self) -> tuple[str, str]:
+        """The ends of the scale of the intervals, which are fractions."""
+        ends = [end for each in self.intervals if each for end in each]
+        return f"{min(ends, default=0.0):.1%}", f"{max(ends, default=1.0):.1%}"
+
+    @property
     def strips(self) -> list[list[float] | None]:
         """The intervals on a scale from 0, the lowest end of all, to 100, the highest."""
         ends = [end for each in self.intervals if each for end in each]

@@ -83,7 +83,7 @@ def draw_line(axes: Axes, points: Sequence[tuple[int, float]], marker: str = "o"
 def finish_curves(axes: Axes, name: str, title: str = "") -> None:
     """Scales and labels of a loss or an accuracy over epochs."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    describe(axes, title or name.capitalize(), "epoch", "nats" if name == "loss" else "")
+    describe(axes, title or name.capitalize(), "epoch", "")
     if name == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
 

@@ -29,6 +29,11 @@ from sentiflow.scoring import Attribution
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
 
+STRIP = (
+    "On the right, a line shows the 95% interval and a mark the accuracy; the heading names the ends of the scale."
+)
+"""Explains the drawn intervals of a table."""
+
 _MAX_CHARACTERS = 1_200  # of a text without an explanation
 _MEANINGS = {
     "accuracy": "fraction of correct labels",
@@ -93,7 +98,7 @@ def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
     """Times, speeds and sizes of runs, side by side."""
     rows = [
         (f"{stage}, seconds", *(format_cell(_tenths, run.record.seconds(stage)) for run in runs))
-        for stage in (*STAGES, "total")
+        for stage in ("train", "evaluate", "total")
     ]
     rows += [
         (text, *(format_cell(_thousands, value(run)) for run in runs))
@@ -235,13 +240,13 @@ def _slices(run: RunSummary) -> list[Block]:
     if not run.slices:
         return []
     intervals = [(each.low, each.accuracy, each.high) for each in run.slices]
-    heading = ("slice", "reviews", "accuracy", "from", "to")
-    note = "Intervals are at 95%. Quarters are of the test split, by length in ids or by share of unknown words."
+    heading = ("slice", "reviews", "accuracy", "95% interval")
+    note = f"{STRIP} Quarters are of the test split, by length in ids or by share of unknown words."
     return [Table(heading, [_slice_row(each) for each in run.slices], intervals=intervals), Text(note)]
 
 
 def _slice_row(each: Slice) -> tuple[str, ...]:
-    return (SLICES[each.name], f"{each.reviews:,}", *(f"{v:.2%}" for v in (each.accuracy, each.low, each.high)))
+    return (SLICES[each.name], f"{each.reviews:,}", f"{each.accuracy:.2%}", f"{each.low:.2%} to {each.high:.2%}")
 
 
 def _calibration(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:

@@ -135,7 +135,9 @@ class RunSummary:
         recipe, seed = self.record.recipe, self.record.params.get("seed")
         if not recipe:
             return self.record.name
-        changed = "" if self.record.tags.get("recipe.changes", "none") == "none" else "*"
+        changes = self.record.tags.get("recipe.changes", "none")
+        count = 0 if changes == "none" else len(changes.split(", "))
+        changed = f" with {count} change{'s' * (count > 1)}" if count else ""
         return f"{recipe}{changed}" + ("" if seed is None else f", seed {seed}")
 
     @cached_property

@@ -60,14 +60,14 @@ def build(components: Components) -> FastAPI:
     app = FastAPI(
         title="Sentiflow",
         version=metadata.version("sentiflow"),
-        description="Sentiment of a text, by the version that is in use.",
+        description="Sentiment of texts, by the registered model in use.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     _add_refusals(app)
-    _add_answers(app, components)
-    _add_state(app, components)
+    _add_predictions(app, components)
+    _add_health(app, components)
     _add_pages(app)
     return app
 
@@ -79,7 +79,7 @@ def _add_refusals(app: FastAPI) -> None:
         headers = dict(err.headers or {})
         detail: Any = err.detail
         if err.status_code == 404:
-            detail = "There is no such path; /docs lists those that there are."
+            detail = "Not found; see /docs."
         elif err.status_code == 405:
             methods = {*headers["Allow"].split(", "), "OPTIONS"}
             names = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
@@ -97,22 +97,23 @@ def _add_refusals(app: FastAPI) -> None:
         return JSONResponse({"detail": "The service failed; see its log."}, 500)
 
 
-def _add_answers(app: FastAPI, components: Components) -> None:
+def _add_predictions(app: FastAPI, components: Components) -> None:
     batcher, keeper, parser = components.batcher, components.keeper, components.parser
     refused: dict[int | str, dict[str, Any]] = {
-        422: {"model": schemas.Invalid},
-        **{status: {"model": schemas.Refused} for status in (408, 413, 429, 503)},
+        422: {"model": schemas.ValidationErrors},
+        **{status: {"model": schemas.Error} for status in (408, 413, 429, 503)},
     }
 
     @app.post(
         "/predict",
-        tags=["Answers"],
+        summary="Classify texts",
+        tags=["Prediction"],
         response_model=schemas.Predictions,
         responses=refused,
         openapi_extra=schemas.request_body(parser.predict),
     )
     async def predict(request: Request) -> Response:
-        """Label and score of one text, or of many."""
+        """The label and score of one text, or of many."""
         async with components.uploads.body(request) as body:
             loaded = components.loaded
             texts = await parser.texts(parser.predict, body)
@@ -123,7 +124,8 @@ def _add_answers(app: FastAPI, components: Components) -> None:
 
     @app.post(
         "/explain",
-        tags=["Answers"],
+        summary="Explain a prediction word by word",
+        tags=["Prediction"],
         response_model=schemas.Explanation,
         responses=refused,
         openapi_extra=schemas.request_body(parser.explain),
@@ -159,25 +161,25 @@ def _answer(content: BaseModel, loaded: Loaded) -> Response:
     return Response(content.model_dump_json(), headers=headers, media_type="application/json")
 
 
-def _add_state(app: FastAPI, components: Components) -> None:
-    @app.get("/model", tags=["State"], responses={503: {"model": schemas.Refused}})
-    async def model(response: Response) -> schemas.ModelFacts:
-        """The version that answers: its name, number, MLflow run and test accuracy."""
+def _add_health(app: FastAPI, components: Components) -> None:
+    @app.get("/model", summary="The model in use", tags=["Health"], responses={503: {"model": schemas.Error}})
+    async def model(response: Response) -> schemas.ModelInfo:
+        """Name, version, MLflow run and test accuracy of the model in use."""
         champion = components.loaded.champion
         version = champion.version
         response.headers["X-Model-Version"] = str(version.number)
-        return schemas.ModelFacts(
+        return schemas.ModelInfo(
             name=version.name, version=version.number, run_id=champion.run_id, accuracy=champion.accuracy
         )
 
-    @app.get("/healthz", tags=["State"])
+    @app.get("/healthz", summary="Liveness", tags=["Health"])
     async def healthz() -> schemas.Health:
-        """Whether the process answers at all."""
+        """The process is alive."""
         return schemas.Health()
 
-    @app.get("/readyz", tags=["State"], responses={503: {"model": schemas.Readiness}})
+    @app.get("/readyz", summary="Readiness", tags=["Health"], responses={503: {"model": schemas.Readiness}})
     async def readyz(response: Response) -> schemas.Readiness:
-        """Whether texts can be scored, and what is wrong if something is."""
+        """Whether texts can be scored, and if not, why."""
         state = components.watcher.state
         if state.loaded is None:
             response.status_code = 503
@@ -187,9 +189,15 @@ def _add_state(app: FastAPI, components: Components) -> None:
             problem=state.problem,
         )
 
-    @app.get("/metrics", tags=["State"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @app.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        tags=["Health"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     async def metrics() -> Response:
-        """Metrics for Prometheus."""
+        """Counters and durations of requests, and the version in use."""
         return Response(
             generate_latest(components.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
@@ -199,7 +207,7 @@ def _add_pages(app: FastAPI) -> None:
     """Add the pages and Swagger UI's files; all are sent whole, so the time to read an answer has one meaning."""
     swagger = get_swagger_ui_html(
         openapi_url="/openapi.json",
-        title="Sentiflow: the paths of the service",
+        title="Sentiflow: API docs",
         swagger_js_url="/docs/swagger-ui-bundle.js",
         swagger_css_url="/docs/swagger-ui.css",
         swagger_favicon_url="data:,",

@@ -115,32 +115,32 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ModelVersion(_Answer):
-    """The version that answered."""
+class ModelVersion(_Response):
+    """Name and version of the model that answered."""
 
     name: str
     version: int
 
 
-class Prediction(_Answer):
+class Prediction(_Response):
     """One text's sentiment."""
 
     label: str = Field(description="positive or negative")
     score: float = Field(ge=0, le=1, description="Probability of positive")
 
 
-class Predictions(_Answer):
-    """One prediction a text, in the order of the texts."""
+class Predictions(_Response):
+    """A prediction for each text, in their order."""
 
     predictions: list[Prediction]
     model: ModelVersion
 
 
-class Explanation(_Answer):
+class Explanation(_Response):
     """A score, word by word; start and all changes add up to it."""
 
     label: str
@@ -150,42 +150,42 @@ class Explanation(_Answer):
     model: ModelVersion
 
 
-class ModelFacts(ModelVersion):
-    """The version in use."""
+class ModelInfo(ModelVersion):
+    """The model in use."""
 
     run_id: str | None = Field(description="MLflow run of its training")
     accuracy: float | None = Field(description="On the test split, 0 to 1")
 
 
-class Health(_Answer):
-    """The process answers."""
+class Health(_Response):
+    """The process is alive."""
 
     status: str = "alive"
 
 
-class Readiness(_Answer):
+class Readiness(_Response):
     """Whether texts can be scored."""
 
     ready: bool
     model: ModelVersion | None
-    problem: str = Field(description="What is wrong; empty when all is well")
+    problem: str = Field(description="The reason if not ready, else empty")
 
 
-class Refused(_Answer):
-    """Why not, and what to do."""
+class Error(_Response):
+    """The reason, and what to do."""
 
     detail: str
 
 
-class Fault(_Answer):
-    """One thing that is wrong with a body."""
+class ErrorDetail(_Response):
+    """One error in a body."""
 
     loc: list[str | int]
     msg: str
     type: str
 
 
-class Invalid(_Answer):
-    """What is wrong with a body."""
+class ValidationErrors(_Response):
+    """All that is wrong with a body."""
 
-    detail: list[Fault]
+    detail: list[ErrorDetail]

@@ -21,7 +21,7 @@ def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: Wor
     assert f"{label}  {score}" in done.stdout
     assert words[4][1] == f"{float(score):.2f}"
     assert "lowered it most: dull -0." in done.stdout
-    assert f"{label}, {score}" in page.read_text(encoding="utf-8")
+    assert f"Explanation: {label}, score {score}" in page.read_text(encoding="utf-8")
 
 
 def test_explain_of_an_empty_text_is_wrong_use(registry: World) -> None:

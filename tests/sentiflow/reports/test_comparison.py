@@ -60,7 +60,7 @@ def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
 def test_paired_differences_are_mcnemars(page: Page) -> None:
     # wins 3 of 3: two-sided p = 2 / 8; the interval is tango(3, 0, 6)
     assert rows(page, "run", "difference") == [
-        ["2 tuned, seed 3", "+50.00 points", "-8.55 points", "+81.24 points", "0.250", "3", "0"]
+        ["2 tuned, seed 3", "+50.00 points", "-8.55 to +81.24", "0.250", "3", "0"]
     ]
 
 

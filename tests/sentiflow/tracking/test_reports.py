@@ -101,7 +101,7 @@ def test_a_comparison_counts_what_the_score_tables_hold(registry: World, good: R
     gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
     page = Page(report_on(registry.settings, [good.run_id, poor.run_id]).page())
     (row,) = next(table for table in page.cells if table[0][:2] == ["run", "difference"])[1:]
-    assert row[5:] == [str(gained), str(lost)]
+    assert row[4:] == [str(gained), str(lost)]
     assert row[1] == f"{100 * (right[1].mean() - right[0].mean()):+.2f} points"
 
 
@@ -184,10 +184,10 @@ def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trial
     ).info.run_id
     client.log_metric(trial, "val/loss", 0.5)
     client.set_terminated(trial)
-    assert _labels(report_on(registry.settings, [sweep])) == ["1 tutorial*, seed 4", "2 trial 7"]
+    assert _labels(report_on(registry.settings, [sweep])) == ["1 tutorial with 1 change, seed 4", "2 trial 7"]
     assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == [
-        "1 tutorial*, seed 4",
-        "2 tutorial*, seed 4",
+        "1 tutorial with 1 change, seed 4",
+        "2 tutorial with 1 change, seed 4",
     ]
 
 

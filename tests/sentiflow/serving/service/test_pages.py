@@ -53,12 +53,12 @@ def test_a_review_is_read_by_keyboard_alone_and_the_answer_is_the_scorers(page: 
     expect(page.get_by_label("Review")).to_be_focused()
     page.keyboard.type(REVIEW)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Read it")).to_be_focused()
+    expect(page.get_by_role("button", name="Classify")).to_be_focused()
     page.keyboard.press("Enter")
     score = scorer.score([REVIEW])[0]
     expect(page.locator("#verdict")).to_have_text(f"{'Positive' if score > 0.5 else 'Negative'} score {score:.4f}")
-    expect(page.get_by_role("button", name="Read it")).to_be_focused()  # the focus is not lost while waiting
-    expect(page.locator("#model")).to_contain_text("sample-sentiment version 1 answers, test accuracy")
+    expect(page.get_by_role("button", name="Classify")).to_be_focused()  # the focus is not lost while waiting
+    expect(page.locator("#model")).to_contain_text("Model: sample-sentiment v1, test accuracy")
     for _ in range(3):
         page.keyboard.press("Tab")
     expect(page.locator("summary")).to_be_focused()
@@ -77,7 +77,7 @@ def test_a_screen_reader_hears_the_answer_and_finds_the_words_as_a_table(page: P
         - paragraph
         - text: Review
         - textbox "Review"
-        - button "Read it"
+        - button "Classify"
         - group "Examples":
           - button "A quiet film that stays with you."
     """)
