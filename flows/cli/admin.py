@@ -146,7 +146,6 @@ def ui(
     console.set_up(debug=debug)
     from sentiflow.children import Child
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.client import connect, experiment_id, runs_url
 
     settings = load_settings()
     if settings.tracking_uri.startswith("http"):
@@ -155,8 +154,10 @@ def ui(
     address = urlparse(settings.ui_url)
     host, port = address.hostname or "127.0.0.1", port or address.port or 5000
     _need_free(host, port)
-    experiment = experiment_id(connect(settings), settings)
     CONSOLE.print("Starting the MLflow UI ...")
+    from sentiflow.tracking.client import connect, experiment_id, runs_url
+
+    experiment = experiment_id(connect(settings), settings)
     server = Child(_server(settings, host, port), _environment())
     try:
         _wait(server, f"http://{host}:{port}")

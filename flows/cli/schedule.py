@@ -13,7 +13,7 @@ import typer
 
 from flows.cli import console
 from flows.cli.options import OPERATE, DebugOption, command
-from sentiflow.console import CONSOLE, escape
+from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.output import without_login
 
@@ -262,13 +262,14 @@ def trigger(
     for change in changes or ():
         split_change(change)
     settings = load_settings()
-    from prefect.client.orchestration import get_client
+    with working("Connecting to Prefect"):
+        from prefect.client.orchestration import get_client
 
-    from sentiflow.orchestration import flow_runs
-    from sentiflow.orchestration.deployments import read
-    from sentiflow.orchestration.server import connect_to_running
+        from sentiflow.orchestration import flow_runs
+        from sentiflow.orchestration.deployments import read
+        from sentiflow.orchestration.server import connect_to_running
 
-    server = connect_to_running(settings)
+        server = connect_to_running(settings)
     with get_client(sync_client=True) as client:
         deployment = read(client, f"{flow}/{flow}")
         if deployment is None:

@@ -157,7 +157,7 @@ def test_what_the_downtime_missed_is_caught_up_on_by_one_run(home: Home, starts:
 def test_trigger_follows_a_training_to_its_end(home: Home, starts: list[Scheduled]) -> None:
     done = home.run("trigger", "train", "--set", "seed=7", "--set", "batch_size=64")
     assert done.returncode == 0, done.stderr
-    first, *lines, last = done.stderr.splitlines()
+    _connecting, first, *lines, last = done.stderr.splitlines()
     assert re.fullmatch(rf"Started train: http://127.0.0.1:{home.port}/runs/flow-run/[0-9a-f-]{{36}}", first)
     assert any(re.fullmatch(r"\d\d:\d\d:\d\d train +epoch 1/1: train loss .*", line) for line in lines)
     assert any(re.match(r"\d\d:\d\d:\d\d register +registered sample-sentiment version", line) for line in lines)
