@@ -188,7 +188,7 @@ def test_wrong_use_is_refused_in_a_sentence(
 
 def test_wrong_use_ends_with_2_without_a_traceback(world: World) -> None:
     done = world.run("train", "--set", "epoch=3")
-    assert (done.returncode, "did you mean 'epochs'" in done.stderr) == (2, True)
+    assert (done.returncode, "Did you mean epochs?" in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
     assert CliRunner().invoke(app, ["train", "--seed", "-1"]).exit_code == 2
 
