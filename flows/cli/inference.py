@@ -45,7 +45,7 @@ def predict(
 ) -> None:
     """Classify texts as positive or negative.
 
-    The score is the probability of positive, from 0 to 1. A text is positive from 0.5.
+    The score is the probability of positive, from 0 to 1. A text is positive above 0.5.
     """
     console.set_up(debug=debug)
     if any(not text.strip() for text in texts):

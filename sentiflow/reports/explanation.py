@@ -42,7 +42,7 @@ def page(reading: Attribution, label: str, by: str) -> str:
     scores = [reading.start, *(word.score for word in reading.words)]
     return Report(
         f"Explanation: {label}, score {reading.score:.4f}",
-        [Text(f"Classified by {by}. The score is the probability of positive; a text is positive from 0.5.")],
+        [Text(f"Classified by {by}. The score is the probability of positive; a text is positive above 0.5.")],
         [
             Section("Words", [Quote("", mark(reading)), Legend()]),
             Section(
