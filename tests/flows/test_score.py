@@ -31,7 +31,7 @@ def test_the_flow_scores_logs_its_counts_and_leaves_a_summary(
         done = score(path, output, keep=["id"])
     assert output.exists() and done.totals.rejects == path.parent / "out.jsonl.rejects.jsonl"
     assert (done.totals.rows, done.totals.scored, done.totals.reasons) == (3, 2, {"no text": 1})
-    (line,) = [line for line in (record.getMessage() for record in caplog.records) if "rejected" in line]
+    (line,) = [line for line in (record.getMessage() for record in caplog.records) if " rows: " in line]
     assert line.startswith("3 rows: 2 scored, 1 rejected; ") and line.endswith("by sample-sentiment version 1")
     with get_client(sync_client=True) as client:
         found = [artifact.data for artifact in client.read_artifacts() if str(output) in str(artifact.data)]
