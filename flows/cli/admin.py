@@ -14,7 +14,6 @@ from flows.cli.options import INSPECT, OPERATE, DebugOption, WhoseOption, comman
 from flows.cli.tables import block_table, print_table
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.output import without_login
 
 if TYPE_CHECKING:
     from sentiflow.children import Child
@@ -149,7 +148,10 @@ def ui(
 
     settings = load_settings()
     if settings.tracking_uri.startswith("http"):
-        CONSOLE.print(f"The store is a server: open {without_login(settings.tracking_uri)}", soft_wrap=True)
+        from sentiflow.tracking.client import connect, experiment_id, runs_url, ui_url
+
+        pages = runs_url(ui_url(settings), experiment_id(connect(settings), settings))
+        CONSOLE.print(f"The store is a server: open {pages}", soft_wrap=True)
         return
     address = urlparse(settings.ui_url)
     host, port = address.hostname or "127.0.0.1", port or address.port or 5000
