@@ -83,4 +83,4 @@ def test_the_strongest_words_stand_by_direction() -> None:
 
 def test_a_text_without_words_makes_a_page_too() -> None:
     page = explanation.page(Attribution(0.5, 0.5, ()), "negative", "m version 1")
-    assert "negative, 0.5000" in page
+    assert "Explanation: negative, score 0.5000" in page

@@ -65,7 +65,7 @@ def test_a_run_keeps_its_report_as_page_and_description(trained: Trained, tmp_pa
     )
     assert all(each.startswith(("#", "data:")) for each in page.references)
     assert f"registered: sample-sentiment version {result.model.version}" in note
-    assert f"| register, seconds | {float(run.data.tags['time.register']):.1f} |" in note
+    assert f"| total, seconds | {float(run.data.tags['time.total']):.1f} |" in note
     assert all(len(set(table)) == 1 for table in tables(note)) and len(note) < 8_000
 
 
@@ -186,7 +186,7 @@ def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trial
     client.set_terminated(trial)
     assert _labels(report_on(registry.settings, [sweep])) == ["1 tutorial with 1 change, seed 4", "2 trial 7"]
     assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == [
-        "1 tutorial with 1 change, seed 4",
+        "1 tutorial with 3 changes, seed 4",
         "2 tutorial with 1 change, seed 4",
     ]
 

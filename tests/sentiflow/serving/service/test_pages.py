@@ -165,7 +165,7 @@ def test_a_service_without_a_champion_says_so_and_what_to_do(
     with service.running(world) as running:
         page = browser.new_page(base_url=running.address)
         page.goto("/")
-        expect(page.locator("#model")).to_have_text("no version is in use yet")
+        expect(page.locator("#model")).to_have_text("No model is in use yet")
         send(page, REVIEW)
         expect(page.get_by_role("alert")).to_contain_text("sentiflow promote")
         running.process.terminate()
