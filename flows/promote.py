@@ -46,7 +46,7 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
 
 
 def after_training(name: str, version: str) -> Outcome:
-    """The three steps for a version that was trained just now; a refusal by the gate does not fail the flow run.
+    """The three steps for a version that was trained just now; a failed check does not fail the flow run.
 
     Raises:
         SentiflowError: a step failed; the message says that the version is registered.

@@ -45,7 +45,7 @@ def train(
     4. evaluate: score the test split, draw, report
     5. register: pack the model, store it, make a version
     6. summarize: in MLflow, in Prefect and for the caller
-    7. with ``promote``: gate, decide, switch; if the gate says no, the version stays registered
+    7. with ``promote``: check, decide, switch; if a check fails, the version stays registered
 
     A training whose recipe, data, seed, code and packages equal those of a registered version is skipped:
     the flow run ends as Skipped, without a result.

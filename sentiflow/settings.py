@@ -189,7 +189,7 @@ class Settings(BaseSettings):
         default="imdb", min_length=1, description="Dataset of scheduled trainings, promotions and monitoring."
     )
     schedule_promote_after_train: bool = Field(
-        default=False, description="Scheduled trainings put their version in use if the gate says yes."
+        default=False, description="Scheduled trainings promote their version if all checks pass."
     )
     schedule_table: dict[str, str | dict[str, int]] = Field(
         default={},

@@ -172,7 +172,7 @@ def _show_versions(name: str, settings: "Settings") -> None:
     stdout = Console()
     stdout.print(f"[bold]{escape(name)}[/]")
     accuracy = "test accuracy (95% interval)"
-    headings = ("version", "alias", "registered", "recipe", "seed", accuracy, "gate", "run")
+    headings = ("version", "alias", "registered", "recipe", "seed", accuracy, "last check", "run")
     _print_rows(headings, map(_version_cells, rows), stdout)
 
 

@@ -21,7 +21,7 @@ from sentiflow.tracking.client import champion_of, connect, need_model, need_ver
 from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, parse_fraction
 from sentiflow.tracking.versions import EVENT_TAG, events_in
 
-NO_REASON = "the gate passed"
+NO_REASON = "all checks passed"
 _HISTORY = f"{HIDDEN}history."  # tags of the registered model: they outlive each version
 
 Answer = Literal["passed", "approved", "forced", "refused", "declined"]
