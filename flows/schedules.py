@@ -23,7 +23,7 @@ _SET_BY_SETTINGS = {
     "repeat": ("config", "dataset", "promote", "table"),
     "sweep": ("config", "dataset", "table"),
     "promote": ("dataset",),
-    "score": ("source", "output"),
+    "score": ("dataset", "source", "output", "text_column"),
     "monitor": ("dataset",),
 }
 
@@ -43,6 +43,7 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
         "dataset": _dataset(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
         "table": settings.schedule_table and table_options(settings).model_dump(),
+        "text_column": settings.schedule_table.get("text_column"),
         "source": settings.schedule_source and str(settings.schedule_source),
         "output": settings.schedule_output and str(settings.schedule_output),
     }

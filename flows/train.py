@@ -15,7 +15,7 @@ from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.results import TrainingResult
 from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import find_champion, nothing_to_train, trained_already
+from sentiflow.tracking.versions import judged_already, nothing_to_train, trained_already
 from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
 from tasks.promote import need_server
@@ -75,9 +75,8 @@ def train(
 
 
 def _skip(equal: Version, settings: Settings, *, promote: bool) -> State[None]:
-    """End a flow run that has nothing to train; the equal version is promoted instead, unless it is in use."""
-    champion = find_champion(settings, equal.name)
-    if promote and (champion is None or champion.version.number != equal.number):
+    """End a flow run that has nothing to train; the equal version is judged instead, unless it was."""
+    if promote and not judged_already(settings, equal):
         after_training(equal.name, str(equal.number))
     get_run_logger().info(nothing_to_train(equal))
     return Completed(message=nothing_to_train(equal), name="Skipped")

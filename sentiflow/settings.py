@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from sentiflow.errors import UsageError
 from sentiflow.output import redact
@@ -186,7 +186,9 @@ class Settings(BaseSettings):
         default="tuned", min_length=1, description="Recipe of scheduled trainings: a name, or a TOML file."
     )
     schedule_dataset: str = Field(
-        default="imdb", min_length=1, description="Dataset of scheduled trainings, promotions and monitoring."
+        default="imdb",
+        min_length=1,
+        description="Dataset of scheduled trainings, and whose model is promoted, scores and is monitored.",
     )
     schedule_promote_after_train: bool = Field(
         default=False, description="Scheduled trainings promote their version if all checks pass."
@@ -383,6 +385,11 @@ def load_settings(**options: Any) -> Settings:
     _warn_of_unknown(os.environ)
     try:
         return Settings(_env_file=project_root() / ".env", **options)
+    except SettingsError as err:  # the JSON of a setting that has parts
+        field = str(err).partition('"')[2].partition('"')[0]
+        raise UsageError(
+            f"{PREFIX}{field.upper()}: expected JSON.", "Correct it in the environment or in .env."
+        ) from None
     except ValidationError as err:
         first = err.errors()[0]
         field = str(first["loc"][0])

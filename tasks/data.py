@@ -6,7 +6,6 @@ from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.table import TableOptions
-from sentiflow.names import BUILT_IN
 from sentiflow.tracking.results import RunContext
 from tasks.runs import log_dataset
 
@@ -40,10 +39,6 @@ def prepare(run: RunContext, source: Source) -> Prepared:
         prepared = preparing.prepare(source, run.settings)
     log_dataset(run, prepared)
     logger = get_run_logger()
-    if source.name not in BUILT_IN:
-        rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
-        options = source.options.model_dump()
-        run.params({f"table.{name}": value for name, value in {**options, "rejected": rejected}.items()})
     done = "decoded and checked" if prepared.made else "skipped: decoded and checked already"
     logger.info("%s, digest %s", done, prepared.digest[:12])
     if prepared.rejected:

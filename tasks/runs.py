@@ -25,7 +25,7 @@ from sentiflow import children, process
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock
-from sentiflow.names import dataset_name, model_name
+from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.orchestration.repair import reconcile, work_folder
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import redact
@@ -108,9 +108,14 @@ _SCHEMA = Schema(
 
 
 def log_dataset(run: OpenRun, prepared: Prepared) -> None:
-    """Log which dataset a run uses: its digest, and its splits as inputs."""
+    """Log which dataset a run uses: its digest, its splits as inputs, and how a user's table was read."""
     digest = "dataset.digest"
-    run.write(params=[Param(digest, prepared.digest)], tags=[RunTag(digest, prepared.digest)])
+    params = {digest: prepared.digest}
+    if prepared.name not in BUILT_IN:
+        rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
+        read = {**prepared.options.model_dump(), "rejected": rejected}
+        params |= {f"table.{name}": str(value) for name, value in read.items()}
+    run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
     with run.errors():
         run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
 

@@ -51,7 +51,7 @@ def run_block(block: str, world: World, **variables: str) -> str:
 def test_compare_and_promote(world: World, prefect_server: None) -> None:
     page = (GUIDES / "compare-and-promote.md").read_text(encoding="utf-8")
     for block, rest in steps_of(page):
-        printed = plain(run_block(block, world), figures=True)
+        printed = plain(run_block(f"exec 2>&1\n{block}", world), figures=True)
         for line in shown_in(rest):
             assert plain(line, figures=True) in printed, f"{block}\n{printed}"
 

@@ -259,16 +259,24 @@ def serve(
     console.set_up(debug=debug)
     from sentiflow.serving.serve import serve
     from sentiflow.settings import load_settings
+    from sentiflow.tracking.store import open_store
 
     settings = load_settings()
+    name = None if dataset is None else model_name(dataset)
+    if name is not None and (names := open_store(settings).models()) and name not in names:
+        CONSOLE.print(
+            f"[yellow]No model is registered as {escape(name)} yet; there are: {', '.join(names)}. "
+            "Until one is promoted, every request gets 503.[/]",
+            soft_wrap=True,
+        )
     logging.getLogger("sentiflow.serving").setLevel(logging.INFO)  # which version answers from when on
     serve(
         settings,
-        None if dataset is None else model_name(dataset),
+        name,
         settings.serve_host if host is None else host,
         settings.serve_port if port is None else port,
         lambda address: CONSOLE.print(
-            f"Sentiflow answers at [bold]{address}[/], its paths at {address}/docs   (Ctrl-C ends it)",
+            f"Sentiflow answers at [bold]{address}[/], API docs at {address}/docs   (Ctrl-C ends it)",
             soft_wrap=True,
         ),
     )

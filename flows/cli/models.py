@@ -1,21 +1,18 @@
 """``sentiflow promote``, ``rollback`` and ``versions``: which version is in use."""
 
 import logging
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from flows.cli import console
 from flows.cli.options import PROMOTE, DebugOption, ReasonOption, WhoseOption, command
-from flows.cli.tables import print_table, show_judgement, show_promotion
+from flows.cli.tables import Column, print_columns, short_moment, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 
 if TYPE_CHECKING:
-    from sentiflow.evaluation.promotions import Event
     from sentiflow.settings import Settings
     from sentiflow.tracking.candidate import CandidateEvaluation
     from sentiflow.tracking.versions import VersionRow
@@ -62,7 +59,7 @@ def promote(
     if settings.promotion_approval and not dry_run:
         _with_approval(name, version, reason, settings, force=force)
         return
-    with working("Comparing with the champion"):
+    with working("Checking the candidate"):
         from sentiflow.tracking import promotion
         from sentiflow.tracking.candidate import LOGGER, evaluate_candidate
 
@@ -171,34 +168,32 @@ def _show_versions(name: str, settings: "Settings") -> None:
         rows = version_rows(name, settings)
     stdout = Console()
     stdout.print(f"[bold]{escape(name)}[/]")
-    accuracy = "test accuracy (95% interval)"
-    headings = ("version", "alias", "registered", "recipe", "seed", accuracy, "last check", "run")
-    _print_rows(headings, map(_version_cells, rows), stdout)
+    columns = {
+        "version": (0, [str(row.number) for row in rows]),
+        "alias": (0, [", ".join(row.aliases) or "-" for row in rows]),
+        "accuracy": (0, [_percent(row.accuracy) for row in rows]),
+        "recipe": (1, [row.recipe for row in rows]),
+        "seed": (3, [row.seed for row in rows]),
+        "last check": (2, [row.gate for row in rows]),
+        "registered": (4, [short_moment(row.registered.astimezone()) for row in rows]),
+        "95% interval": (5, [_interval(row) for row in rows]),
+        "run": (6, [row.run for row in rows]),
+    }
+    _print_table(columns, stdout)
 
 
-def _version_cells(row: "VersionRow") -> tuple[str, ...]:
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction:.2%}"
+
+
+def _interval(row: "VersionRow") -> str:
     low, high = row.accuracy_ci_low, row.accuracy_ci_high
-    accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
-    interval = "" if low is None or high is None else f" ({low:.2%} to {high:.2%})"
-    return (
-        str(row.number),
-        ", ".join(row.aliases) or "-",
-        f"{row.registered.astimezone():%Y-%m-%d %H:%M}",
-        row.recipe,
-        row.seed,
-        accuracy + interval,
-        row.gate,
-        row.run,
-    )
+    return "" if low is None or high is None else f"{100 * low:.2f} to {high:.2%}"
 
 
-def _print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]], stdout: Console) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    print_table(table, stdout)
+def _print_table(columns: "dict[str, tuple[int, list[str]]]", stdout: Console) -> None:
+    """Columns by their headings, each with how soon a narrow terminal leaves it out; see ``Column``."""
+    print_columns([Column(heading, cells, leaves) for heading, (leaves, cells) in columns.items()], stdout)
 
 
 def _show_history(name: str, settings: "Settings") -> None:
@@ -216,23 +211,19 @@ def _show_history(name: str, settings: "Settings") -> None:
         stdout.print("No promotion yet. Make one: sentiflow promote")
         return
     effects = took_effect(events, champion)
-    headings = ("when", "what", "version", "replaced", "test accuracy", "decision", "reason", "who", "run")
-    rows = [_event_cells(event, done=done) for event, done in zip(events, effects, strict=True)]
-    _print_rows(headings, reversed(rows), stdout)
+    rows = [*zip(events, effects, strict=True)][::-1]
+    columns = {
+        "when": (0, [short_moment(datetime.fromisoformat(event.at).astimezone()) for event, _ in rows]),
+        "what": (0, [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),
+        "version": (0, [str(event.version) for event, _ in rows]),
+        "replaced": (0, ["-" if event.replaced is None else str(event.replaced) for event, _ in rows]),
+        "decision": (2, [event.decision for event, _ in rows]),
+        "reason": (1, [event.reason for event, _ in rows]),
+        "accuracy": (4, [_percent(event.accuracy) for event, _ in rows]),
+        "who": (3, [event.by for event, _ in rows]),
+        "run": (5, [event.run_id[:8] for event, _ in rows]),
+    }
+    _print_table(columns, stdout)
     last = events[-1].version if effects[-1] else events[-1].replaced
     if champion != last:
-        stdout.print("[yellow]The alias was changed by other means since: this is not in the history.[/]")
-
-
-def _event_cells(event: "Event", *, done: bool) -> tuple[str, ...]:
-    return (
-        f"{datetime.fromisoformat(event.at).astimezone():%Y-%m-%d %H:%M:%S}",
-        event.kind if done else f"{event.kind}, not in effect",
-        str(event.version),
-        "-" if event.replaced is None else str(event.replaced),
-        "-" if event.accuracy is None else f"{event.accuracy:.2%}",
-        event.decision,
-        event.reason,
-        event.by,
-        event.run_id[:8],
-    )
+        stdout.print("[yellow]The alias was changed by other means since; the history does not have that.[/]")

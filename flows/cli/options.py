@@ -39,7 +39,11 @@ MaxRejectsOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show all log lines and tracebacks.")]
 WhoseOption = Annotated[
     str | None,
-    typer.Option("--dataset", "-d", help="Dataset of the model: imdb, sample, or your table's name."),
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Whose model: imdb, sample, or your table's name. By default imdb, or the only one.",
+    ),
 ]
 VersionOption = Annotated[
     int | None,

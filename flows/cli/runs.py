@@ -19,6 +19,7 @@ from flows.cli.tables import (
     plain,
     print_columns,
     print_json,
+    short_moment,
     short_name,
     value_text,
 )
@@ -44,7 +45,12 @@ app = typer.Typer()
     "sentiflow runs --kind trial --filter params.units=32 --json",
 )
 def runs(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Maximum number of runs.")] = 10,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", "-n", min=1, max=100_000, help="Maximum number of runs; with --sort of each dataset."
+        ),
+    ] = 10,
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -151,7 +157,7 @@ class Listed:
             Column("dataset", [cut_in_the_middle(one.dataset, _DATASET) for one in rows], 2),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("version", [self._version(one) for one in rows], 1),
-            Column("started", [_moment(one.started.astimezone()) for one in rows], 3),
+            Column("started", [short_moment(one.started.astimezone()) for one in rows], 3),
             Column("95% interval", [interval_text(one) for one in rows], 4),
             Column("kind", [self._kind(one) for one in rows], 5),
             Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 6, right=True),
@@ -215,21 +221,16 @@ def _by_dataset(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return list(groups.values())
 
 
-def _moment(started: datetime) -> str:
-    """Without the year, if it is this one."""
-    return f"{started:%m-%d %H:%M}" if started.year == datetime.now().year else f"{started:%Y-%m-%d}"
-
-
 def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
     """That nothing was found, and what is found below other runs."""
     from sentiflow.runs.query import select
 
     below = 0 if query.children else len(select(runs, replace(query, children=True), now))
     if not below:
-        count = f"None of {len(runs):,} runs is" if len(runs) > 1 else "The only run is not"
-        return f"{count} like this. All there are: sentiflow runs --children"
-    those = f"{below:,} runs below others are" if below > 1 else "1 run below another is"
-    return f"None of the runs at the top is like this, but {those}. To list them, too, add --children"
+        count = f"None of {len(runs):,} runs matches" if len(runs) > 1 else "The only run does not match"
+        return f"{count}. All runs: sentiflow runs --children"
+    those = f"{below:,} runs below others do" if below > 1 else "1 run below another does"
+    return f"No run at the top matches, but {those}. To list them, too, add --children"
 
 
 def _top(found: Sequence[RunRecord]) -> list[RunRecord]:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -157,6 +158,11 @@ def value_text(value: Value, digits: int | None = None) -> str:
 def short_name(run: RunRecord) -> str:
     """A run's name without what other columns show: its dataset and the moment at its end."""
     return re.sub(rf"-{re.escape(run.dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", run.name)
+
+
+def short_moment(moment: datetime) -> str:
+    """Without the year, if it is this one."""
+    return f"{moment:%m-%d %H:%M}" if moment.year == datetime.now().year else f"{moment:%Y-%m-%d}"
 
 
 def accuracy_text(run: RunRecord) -> str:

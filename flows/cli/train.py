@@ -113,7 +113,9 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
     champion = find_champion(settings, equal.name)
     in_use = champion is not None and champion.version.number == equal.number
     me, dataset = program(), equal.name.removesuffix("-sentiment")
-    then = "" if promote or in_use else f" Promote it: {me} promote {equal.number} --dataset {dataset}."
+    then = f" Promote it: {me} promote {equal.number} --dataset {dataset}."
+    if promote or in_use:
+        then = " It is the champion." if in_use else ""
     CONSOLE.print(f"{escape(nothing_to_train(equal))} Train all the same: --force.{then}", soft_wrap=True)
     if promote and not in_use:
         from flows.cli.models import promote as promote_version

@@ -1,5 +1,6 @@
 """From the name of a dataset to its canonical, checked table."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -80,6 +81,7 @@ class Prepared:
         origin: of the source.
         made: whether it was made this time rather than found.
         rejected: rows of a user's table that are left out, if there are any.
+        options: how a user's table was read.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Prepared:
     origin: str
     made: bool
     rejected: Rejected | None = None
+    options: TableOptions = DEFAULT_OPTIONS
 
 
 def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS) -> None:
@@ -106,9 +109,12 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
     if dataset == "imdb":
         imdb.addresses(settings)
     elif dataset != "sample" and not Path(dataset).expanduser().is_file():
+        near = difflib.get_close_matches(dataset, BUILT_IN, 1)
         raise UsageError(
             f"No dataset or table {dataset!r}.",
-            "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table.",
+            f"Did you mean {near[0]}?"
+            if near
+            else "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table.",
         )
 
 
@@ -184,7 +190,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         made = reviews.write(content, words, folder)
         noted = json.dumps({"digest": made.stem, "rejected": rejected and asdict(rejected)})
         publish(note, lambda path: path.write_text(noted, encoding="utf-8"))
-    return Prepared(source.name, made.stem, made, source.origin, True, rejected)
+    return Prepared(source.name, made.stem, made, source.origin, True, rejected, source.options)
 
 
 def _find(note: Path, folder: Path, source: Source) -> Prepared | None:
@@ -196,7 +202,7 @@ def _find(note: Path, folder: Path, source: Source) -> Prepared | None:
         return None
     if not reviews.is_whole(found):
         return None
-    return Prepared(source.name, found.stem, found, source.origin, False, rejected)
+    return Prepared(source.name, found.stem, found, source.origin, False, rejected, source.options)
 
 
 def _has_rejects(found: Prepared, source: Source, folder: Path) -> bool:

@@ -94,13 +94,15 @@ def evaluate_candidate(
         current = champion_of(client, name)  # before the versions: they include it then
         versions = need_model(client, name)
         if number is None:
-            number, why = choose(versions, events_in(client.get_registered_model(name).tags, name), current)
+            events = events_in(client.get_registered_model(name).tags, name)
+            number, why = choose(versions, events, current, name.removesuffix("-sentiment"))
         else:
             why = "asked for"
         candidate = need_version(versions, name, number)
         if current == int(candidate.version):
             raise UsageError(
-                f"{name} version {current} is the champion already.", "See the others: sentiflow versions"
+                f"{name} version {current} is the champion already.",
+                f"See the others: sentiflow versions --dataset {name.removesuffix('-sentiment')}",
             )
         champion = None if current is None else need_version(versions, name, current)
         packaged = load(name, int(candidate.version), Path(folder) / "candidate")
@@ -113,7 +115,9 @@ def evaluate_candidate(
     return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
 
 
-def choose(versions: Mapping[int, ModelVersion], events: Sequence[Event], champion: int | None) -> tuple[int, str]:
+def choose(
+    versions: Mapping[int, ModelVersion], events: Sequence[Event], champion: int | None, dataset: str
+) -> tuple[int, str]:
     """Choose the candidate: the lowest validation loss of the versions that were never in use.
 
     Only versions trained on the newest one's data can be compared. Those that the gate refused against this
@@ -136,8 +140,8 @@ def choose(versions: Mapping[int, ModelVersion], events: Sequence[Event], champi
     ]
     if not left:
         raise UsageError(
-            "No version is left to promote: each one is in use or was before.",
-            "Name one all the same: sentiflow promote VERSION; see them: sentiflow versions",
+            "Nothing new to promote: every version is the champion or was it before.",
+            f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
         )
 
     def rank(number: int) -> tuple[bool, float, int]:

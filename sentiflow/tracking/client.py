@@ -29,7 +29,7 @@ from sentiflow.runs.record import TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
-from sentiflow.tracking.types import CHAMPION, HTTP, IS_IT_RUNNING, MISSING, WANTS_LOGIN, need_number
+from sentiflow.tracking.types import CHAMPION, HTTP, IS_IT_RUNNING, MISSING, WANTS_LOGIN, need_number, train_first
 
 _VERSIONS_PAGE = 1_000
 # One bar a file, for files that are there at once, in the middle of a log.
@@ -445,7 +445,7 @@ def need_model(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
     """
     versions = versions_of(client, name)
     if not versions:
-        raise UsageError(f"No version is registered as {name}.", "Train one first: sentiflow train")
+        raise UsageError(f"No version is registered as {name}.", train_first(name))
     return versions
 
 

@@ -165,12 +165,12 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         versions = need_model(client, name)
         champion = champion_of(client, name)
         if champion is None:
-            raise UsageError(f"{name} has no champion to roll back.", "Make one: sentiflow promote")
+            raise UsageError(f"{name} has no champion to roll back.", f"Make one: sentiflow promote {_of(name)}")
         target = previous_champion(events_in(client.get_registered_model(name).tags, name), champion, versions)
         if target is None:
             raise UsageError(
                 f"{name} version {champion} replaced no version that is still there.",
-                "See: sentiflow versions --history",
+                f"See: sentiflow versions --history {_of(name)}",
             )
         need_files(name, target)
         event = Event(
@@ -247,7 +247,7 @@ def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> Non
         raise ExternalError(
             f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
             "changed it meanwhile. Nothing was changed here.",
-            "See sentiflow versions --history, then try again.",
+            f"See sentiflow versions --history {_of(name)}, then try again.",
         )
 
 
@@ -283,6 +283,11 @@ def _version_tags(event: Event) -> dict[str, str]:
 def now() -> str:
     """The time now in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _of(name: str) -> str:
+    """The option that names a registered model."""
+    return f"--dataset {name.removesuffix('-sentiment')}"
 
 
 def _called(version: int | None) -> str:

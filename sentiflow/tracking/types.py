@@ -170,6 +170,11 @@ def choose_name(names: list[str], name: str | None) -> str:
     )
 
 
+def train_first(name: str) -> str:
+    """What to do when a registered model has no version."""
+    return f"Train one first: sentiflow train --dataset {name.removesuffix('-sentiment')}"
+
+
 def need_number(numbers: list[int], name: str, number: int) -> int:
     """One of a model's versions.
 

@@ -26,6 +26,7 @@ from sentiflow.tracking.types import (
     choose_name,
     need_number,
     parse_fraction,
+    train_first,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
     name = choose_name(store.models(), name)
     numbers = [version.number for version in store.versions(name)]
     if not numbers:
-        raise UsageError(f"{name} has no version.", "Train one first: sentiflow train")
+        raise UsageError(f"{name} has no version.", train_first(name))
     if number is not None:
         return Version(name, need_number(numbers, name, number), "asked for")
     model = store.model(name)
@@ -167,6 +168,19 @@ def trained_already(
     return None
 
 
+def judged_already(settings: Settings, version: Version) -> bool:
+    """Whether a version is the champion, or was compared with today's champion before.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    store = open_store(settings)
+    model, found = store.model(version.name), store.version(version.name, version.number)
+    champion = None if model is None else model.champion
+    against = "no champion" if champion is None else f"version {champion}"
+    return champion == version.number or (found is not None and found.tags.get("gate.against") == against)
+
+
 def nothing_to_train(equal: Version) -> str:
     """Say that a training would only repeat a version."""
     same = "same recipe, data, seed, code and packages"
@@ -200,7 +214,7 @@ def version_rows(name: str, settings: Settings) -> list[VersionRow]:
     store = open_store(settings)
     versions = store.versions(name)
     if not versions:
-        raise UsageError(f"No version is registered as {name}.", "Train one first: sentiflow train")
+        raise UsageError(f"No version is registered as {name}.", train_first(name))
     model = store.model(name)
     aliases = {} if model is None else model.aliases
     names = store.run_names([version.run_id for version in versions if version.run_id])

@@ -63,7 +63,7 @@ def test_filters_and_sorting_work_on_a_real_store(typed: Type, run_ids: dict[int
     by_loss = typed("runs", "--sort", "-test/loss", "-n", "1", "--columns", "test/loss,params.epochs")
     assert by_loss.stdout.splitlines()[1].startswith(run_ids[Registry.POOR][:8])
     assert by_loss.stdout.splitlines()[0].split()[-2:] == ["test/loss", "params.epochs"]
-    assert "None of 3 runs is like this" in typed("runs", "--since", "2999-01-01").stdout
+    assert "None of 3 runs matches" in typed("runs", "--since", "2999-01-01").stdout
 
 
 def test_a_ranking_by_a_metric_keeps_datasets_apart_unless_asked(
@@ -164,9 +164,7 @@ def test_when_only_runs_below_others_are_like_it_they_are_counted(
     client = connect(registry.settings)
     asked = ("--filter", "learning_rate=1e-4")
     client.set_tag(run_ids[Registry.POOR], "mlflow.parentRunId", run_ids[1])
-    told = (
-        "None of the runs at the top is like this, but 1 run below another is. To list them, too, add --children"
-    )
+    told = "No run at the top matches, but 1 run below another does. To list them, too, add --children"
     assert told in typed("runs", *asked).stdout
     assert run_ids[Registry.POOR][:8] in typed("runs", *asked, "--children").stdout
     client.set_tag(run_ids[3], "mlflow.parentRunId", run_ids[1])

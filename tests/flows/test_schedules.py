@@ -144,5 +144,6 @@ def test_what_they_need_is_enough(tmp_path: Path) -> None:
         schedule_score="every 1h", schedule_source=tmp_path / "in.csv", schedule_output=tmp_path / "out.parquet",
         schedule_monitor="every 1h", prediction_log_dir=tmp_path / "texts",
     )  # fmt: skip
-    assert made["score"].parameters == {"source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet"}
+    files = {"source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet"}
+    assert made["score"].parameters == {"dataset": "imdb", **files}
     assert made["monitor"].schedule is not None

@@ -15,7 +15,9 @@ from flows.train import train
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking import versions
+from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import champion_of, connect
+from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.versions import trained_already, training_key
 from tests.store import check_run
 from tests.world import ROOT, Registry, Trained, World, command
@@ -184,6 +186,19 @@ def test_a_skipped_training_that_promotes_promotes_the_version_that_is_there(
         state = train(SAME, "sample", 4, promote=True, return_state=True)
         assert state.name == "Skipped"
         assert champion_of(connect(registry.settings), "sample-sentiment") == Registry.GOOD
+
+
+def test_a_skipped_training_judges_no_version_that_was_refused_before(
+    registry: World, prefect_server: None
+) -> None:
+    client, name = connect(registry.settings), "sample-sentiment"
+    for number in (Registry.GOOD, Registry.POOR):
+        evaluation = evaluate_candidate(name, number, registry.settings)
+        carry_out(evaluation, decide(evaluation, force=False, reason=""), registry.settings)
+    client.set_model_version_tag(name, str(Registry.POOR), "gate.at", "then")
+    poor = SAME.model_copy(update={"epochs": 1, "learning_rate": 0.0001})
+    assert train(poor, "sample", 4, promote=True, return_state=True).name == "Skipped"
+    assert client.get_model_version(name, str(Registry.POOR)).tags["gate.at"] == "then"
 
 
 def test_a_deleted_version_is_trained_again(registry: World) -> None:

@@ -150,9 +150,11 @@ def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
 def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
     versions: list[ModelVersion], events: list[Event], champion: int | None, chosen: int
 ) -> None:
-    assert candidate.choose({int(each.version): each for each in versions}, events, champion)[0] == chosen
+    assert (
+        candidate.choose({int(each.version): each for each in versions}, events, champion, "sample")[0] == chosen
+    )
 
 
 def test_without_a_version_that_was_never_in_use_none_is_chosen() -> None:
-    with pytest.raises(UsageError, match="No version is left to promote"):
-        candidate.choose({1: version(1), 2: version(2)}, [event(1, None), event(2, 1)], 2)
+    with pytest.raises(UsageError, match="Nothing new to promote"):
+        candidate.choose({1: version(1), 2: version(2)}, [event(1, None), event(2, 1)], 2, "sample")
