@@ -93,17 +93,15 @@ def test_a_rollback_names_both_versions(story: list[Step]) -> None:
 def test_the_history_tells_it_all_newest_first(story: list[Step]) -> None:
     told = story[5].told
     assert story[5].code == 0
-    lines = [line for line in told.splitlines() if re.match(r"\d{4}-", line)]
+    lines = [line for line in told.splitlines() if re.match(r"\d\d-\d\d ", line)]
     expected = [
         ("rollback", Registry.GOOD, Registry.POOR, "rollback", "it was poor"),
         ("promotion", Registry.POOR, Registry.GOOD, "forced", "an experiment [bold]"),
         ("promotion", Registry.GOOD, "-", "passed", "the first"),
     ]
     for line, (kind, version, replaced, decision, reason) in zip(lines, expected, strict=True):
-        figures = rf"{version} +{replaced} +\d\d\.\d\d%"
-        assert re.search(
-            rf"{kind} +{figures} +{decision} +{re.escape(reason)} +\S+ on \S+ +[0-9a-f]{{8}}", line
-        ), line
+        told = rf"{kind} +{version} +{replaced} +{decision} +{re.escape(reason)}"
+        assert re.search(rf"{told} +\d\d\.\d\d% +\S+ on \S+ +[0-9a-f]{{8}}", line), line
 
 
 def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[Step]) -> None:
@@ -113,7 +111,7 @@ def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[Step]) 
     assert sorted(rows, reverse=True) == list(rows) == [Registry.NEWEST, Registry.POOR, Registry.GOOD]
     assert "champion" in rows[Registry.GOOD] and "champion " not in rows[Registry.POOR].split("against")[0]
     assert f"forced against version {Registry.GOOD}" in rows[Registry.POOR]
-    assert re.search(r"9\d\.\d\d% \(9\d\.\d\d% to 9\d\.\d\d%\)", rows[Registry.GOOD])
+    assert re.search(r" 9\d\.\d\d% .* 9\d\.\d\d to 9\d\.\d\d% ", rows[Registry.GOOD])
 
 
 def test_the_champion_cannot_be_deleted(story: list[Step]) -> None:
