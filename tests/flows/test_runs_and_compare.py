@@ -168,7 +168,7 @@ def test_when_only_runs_below_others_are_like_it_they_are_counted(
     assert told in typed("runs", *asked).stdout
     assert run_ids[Registry.POOR][:8] in typed("runs", *asked, "--children").stdout
     client.set_tag(run_ids[3], "mlflow.parentRunId", run_ids[1])
-    assert "but 2 runs below others are." in typed("runs", "--filter", f"id!={run_ids[1]}").stdout
+    assert "but 2 runs below others do." in typed("runs", "--filter", f"id!={run_ids[1]}").stdout
     client.delete_run(run_ids[1])
     assert run_ids[Registry.POOR][:8] in typed("runs").stdout  # its parent is gone: it stands alone
 
