@@ -70,7 +70,7 @@ def defaults(spec: Deployment) -> dict[str, Any]:
 
 
 def test_the_file_has_the_recipe_tuned() -> None:
-    configs = [entry["parameters"]["config"] for entry in ENTRIES if "parameters" in entry]
+    configs = [entry["parameters"]["config"] for entry in ENTRIES if "config" in entry.get("parameters", {})]
     assert len(configs) == 3 and all(TrainConfig(**config) == TUNED for config in configs)
 
 
