@@ -257,7 +257,7 @@ def test_a_signal_at_a_random_moment_ends_a_training_with_its_code(
     for _ in range(REPEATS):
         moment = moments.uniform(0, seconds)
         process = subprocess.Popen(
-            [command(), "train", "--dataset", "sample", *QUICK],
+            [command(), "train", "--dataset", "sample", "--force", *QUICK],
             env=world.environment(), cwd=world.root, preexec_fn=restore_signals,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

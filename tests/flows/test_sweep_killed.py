@@ -77,7 +77,7 @@ def check_whole(world: World) -> None:
     assert Counter(run.data.tags["kind"] for run in children) == {"trial": 12, "repeat": 2}
     assert int(parent.data.tags["trials.complete"]) + int(parent.data.tags["trials.pruned"]) == 12
     assert parent.data.metrics["val/loss"] == min(
-        run.data.metrics["val/kept_loss"] for run in done if run.data.tags["trial.state"] == "complete"
+        run.data.metrics["val/loss"] for run in done if run.data.tags["trial.state"] == "complete"
     )
     for run in [*trials, *runs(client, "sweep"), *runs(client, "repeat")]:
         assert run.info.status != "RUNNING"

@@ -63,7 +63,7 @@ def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Team) -> 
     assert [stack.ended(run.id).state_name for run in begun] == ["Completed"] * len(begun), stack.log()
     version = stack.mlflow.get_model_version(MODEL, "1")
     run = stack.mlflow.get_run(str(version.run_id))
-    assert run.data.tags["started_by"].endswith("deployment sentiflow")
+    assert run.data.tags["started_by"].endswith("deployment train")
     assert UUID(run.data.tags["prefect.flow_run_id"]) in {run.id for run in begun}
     assert str(stack.mlflow.get_experiment(run.info.experiment_id).artifact_location).startswith(
         "mlflow-artifacts:/"
@@ -102,7 +102,7 @@ def test_a_local_store_is_imported_with_its_ids(stack: Team) -> None:
 def test_a_member_s_shell_works_with_the_servers(stack: Team) -> None:
     told = stack.run("sh", "-euc", f". stack/client.sh; {command()} versions --dataset sample; {command()} runs")
     assert re.search(r"^1 +champion ", told, re.MULTILINE)
-    assert re.search(r" tutorial-sample-seed0-\S+ +training .* v1 *$", told, re.MULTILINE)
+    assert re.search(r" tutorial-seed0 +sample +\d\d\.\d\d% +v1 ", told, re.MULTILINE)
 
 
 @pytest.mark.parametrize("who", [None, "admin:wrong", "nobody:"])

@@ -81,7 +81,7 @@ def test_trainings_fire_on_schedule_and_never_overlap(home: Home, starts: list[S
     ended = [run for run in runs(home) if run.info.status == "FINISHED"]
     for earlier, later in zip(ended, ended[1:], strict=False):
         assert earlier.info.end_time <= later.info.start_time
-    assert "deployment sentiflow" in ended[0].data.tags["started_by"]
+    assert "deployment train" in ended[0].data.tags["started_by"]
     assert not re.search(r"^[IW]\d{4} |Traceback", starts[-1].output, re.MULTILINE)
 
 
