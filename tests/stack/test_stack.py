@@ -60,7 +60,7 @@ def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Team) -> 
         client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # one is enough
         begun = _begun(client, deployment.id)
     assert all(run.auto_scheduled for run in begun)
-    assert [stack.ended(run.id).state_name for run in begun] == ["Completed"] * len(begun), stack.log()
+    assert {stack.ended(run.id).state_name for run in begun} <= {"Completed", "Skipped"}, stack.log()
     version = stack.mlflow.get_model_version(MODEL, "1")
     run = stack.mlflow.get_run(str(version.run_id))
     assert run.data.tags["started_by"].endswith("deployment train")
