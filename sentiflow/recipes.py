@@ -50,7 +50,7 @@ class TrainConfig(BaseModel):
     validation_fraction: float = Field(
         0.2, gt=0, lt=1, description="Last part of the training split, held back for validation."
     )
-    mask_zero: bool = Field(False, description="Leave padding out instead of reading it like a word.")
+    mask_zero: bool = Field(False, description="Leave padding out (masking).")
     recurrent_initializer: Literal["orthogonal", "identity"] = Field(
         "orthogonal",
         description="What the recurrent kernel starts as; orthogonal is random, and Keras's own default.",
