@@ -85,13 +85,21 @@ class Engine:
         while True:
             # In this order: what ends well between the two looks has not failed.
             begun = container.name in self._begun
-            ended = container.result.is_file() if container.is_one_shot else not container.running()
+            ended = container.result.is_file() if container.is_one_shot else _is_gone(container)
             if container.name not in self._to_come and holds(container):
                 return
             if self._failed or (begun and ended) or time.monotonic() > until:
                 self._failed.append(f"{container.name}: not {condition}\n{container.log()}")
                 raise SystemExit(self._failed[0])
             time.sleep(0.2)
+
+
+def _is_gone(container: Container) -> bool:
+    """Whether the main process has ended; for a moment, while it executes another program, it only looks so."""
+    if container.running():
+        return False
+    time.sleep(0.5)
+    return not container.running()
 
 
 def _is_healthy(container: Container) -> bool:
