@@ -29,6 +29,16 @@ def model_name(dataset: str) -> str:
     return f"{dataset_name(dataset)}-sentiment"
 
 
+def dataset_of(model: str) -> str:
+    """The dataset's name in the name of its registered model, as ``--dataset`` takes it.
+
+    Example:
+        >>> dataset_of("my-reviews-sentiment")
+        'my-reviews'
+    """
+    return model.removesuffix("-sentiment")
+
+
 def is_model_name(name: str) -> bool:
     """Whether a text is what ``model_name`` makes; anything else, such as a path, names no lock and no folder.
 

@@ -14,6 +14,7 @@ from flows.cli.options import INSPECT, OPERATE, DebugOption, WhoseOption, comman
 from flows.cli.tables import block_table, print_table
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import dataset_of
 
 if TYPE_CHECKING:
     from sentiflow.children import Child
@@ -60,7 +61,7 @@ def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
 
     settings = load_settings()
     need_log(settings)
-    model = model_named(settings, dataset).removesuffix("-sentiment")
+    model = dataset_of(model_named(settings, dataset))
     CONSOLE.print("Starting up ...")
     from flows.monitor import monitor
     from sentiflow.orchestration.server import start_early, use_running

@@ -11,6 +11,7 @@ from flows.cli.options import PROMOTE, DebugOption, ReasonOption, WhoseOption, c
 from flows.cli.tables import Column, print_columns, short_moment, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
+from sentiflow.names import dataset_of
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
@@ -83,7 +84,7 @@ def _with_approval(name: str, version: int | None, reason: str, settings: "Setti
 
     need_server(settings)
     CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
-    outcome = promote(name.removesuffix("-sentiment"), version, force=force, reason=reason)
+    outcome = promote(dataset_of(name), version, force=force, reason=reason)
     show_promotion(outcome, Console())
 
 

@@ -27,7 +27,7 @@ from flows.cli.options import (
 from flows.cli.tables import program, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
-from sentiflow.names import model_name
+from sentiflow.names import dataset_of, model_name
 from sentiflow.output import redact
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
 
     champion = find_champion(settings, equal.name)
     in_use = champion is not None and champion.version.number == equal.number
-    me, dataset = program(), equal.name.removesuffix("-sentiment")
+    me, dataset = program(), dataset_of(equal.name)
     then = f" Promote it: {me} promote {equal.number} --dataset {dataset}."
     if promote or in_use:
         then = " It is the champion." if in_use else ""
@@ -266,7 +266,7 @@ def _next(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Set
     """The next commands, for this version; and which one answers instead, if it is another."""
     from sentiflow.tracking.versions import find_champion
 
-    me, number, of = program(), int(result.model.version), result.model.name.removesuffix("-sentiment")
+    me, number, of = program(), int(result.model.version), dataset_of(result.model.name)
     found = find_champion(settings, result.model.name)
     champion = None if found is None else found.version.number
     chosen = "" if champion == number else f" --model-version {number}"

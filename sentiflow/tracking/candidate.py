@@ -21,6 +21,7 @@ from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable
 from sentiflow.evaluation.promotions import Event, took_effect
 from sentiflow.evaluation.statistics import beyond_chance, compare, format_points
+from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
@@ -95,14 +96,14 @@ def evaluate_candidate(
         versions = need_model(client, name)
         if number is None:
             events = events_in(client.get_registered_model(name).tags, name)
-            number, why = choose(versions, events, current, name.removesuffix("-sentiment"))
+            number, why = choose(versions, events, current, dataset_of(name))
         else:
             why = "asked for"
         candidate = need_version(versions, name, number)
         if current == int(candidate.version):
             raise UsageError(
                 f"{name} version {current} is the champion already.",
-                f"See the others: sentiflow versions --dataset {name.removesuffix('-sentiment')}",
+                f"See the others: sentiflow versions --dataset {dataset_of(name)}",
             )
         champion = None if current is None else need_version(versions, name, current)
         packaged = load(name, int(candidate.version), Path(folder) / "candidate")

@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event, check_reason, check_request, previous_champion
 from sentiflow.locks import champion_lock
+from sentiflow.names import dataset_of
 from sentiflow.process import person
 from sentiflow.settings import Settings
 from sentiflow.tracking.candidate import CandidateEvaluation, load
@@ -85,8 +86,7 @@ class Outcome:
         """How to override the gate; a person's refusal is final."""
         if self.verdict.answer != "refused":
             return ""
-        dataset = self.evaluation.name.removesuffix("-sentiment")
-        command = f"sentiflow promote {self.evaluation.version} --dataset {dataset}"
+        command = f"sentiflow promote {self.evaluation.version} {_of(self.evaluation.name)}"
         return f'Promote it anyway with: {command} --force --reason "..."'
 
 
@@ -287,7 +287,7 @@ def now() -> str:
 
 def _of(name: str) -> str:
     """The option that names a registered model."""
-    return f"--dataset {name.removesuffix('-sentiment')}"
+    return f"--dataset {dataset_of(name)}"
 
 
 def _called(version: int | None) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import dataset_of
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord
 
@@ -166,13 +167,13 @@ def choose_name(names: list[str], name: str | None) -> str:
         raise UsageError(*NO_MODEL)
     raise UsageError(
         f"No model is registered as {wanted}; there are: {', '.join(names)}.",
-        f"Choose one, for example: --dataset {names[0].removesuffix('-sentiment')}",
+        f"Choose one, for example: --dataset {dataset_of(names[0])}",
     )
 
 
 def train_first(name: str) -> str:
     """What to do when a registered model has no version."""
-    return f"Train one first: sentiflow train --dataset {name.removesuffix('-sentiment')}"
+    return f"Train one first: sentiflow train --dataset {dataset_of(name)}"
 
 
 def need_number(numbers: list[int], name: str, number: int) -> int:

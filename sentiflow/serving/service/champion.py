@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentiflow.errors import ExternalError, first_line
+from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.service.middleware import Metrics
 from sentiflow.settings import Settings
@@ -37,7 +38,7 @@ class Registry:
     def __init__(self, settings: Settings, name: str | None) -> None:
         self._settings, self._name = settings, name
         self._seen = False
-        dataset = f" --dataset {name.removesuffix('-sentiment')}" if name else ""
+        dataset = f" --dataset {dataset_of(name)}" if name else ""
         self.absent = (
             f"No version of {name or 'the model'} is in use yet. "
             f"Put one in use: sentiflow promote{dataset} (after sentiflow train, if there is none)."
