@@ -230,11 +230,11 @@ _STAGES = {
 
 
 def _single(result: "TrainingResult") -> list[str]:
-    measured, seconds = result.measured, result.seconds
+    accuracy, _, interval = result.measured.text().partition(" ")
+    seconds = result.seconds
     return [
         "",
-        f"[bold]Test accuracy {measured.accuracy:.2%}[/] "
-        f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})",
+        f"[bold]Test accuracy {accuracy}[/] {interval}",
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
         "",
         *(f"  {label:<37}{seconds[stage]:7.1f} s" for stage, label in _STAGES.items()),

@@ -63,6 +63,10 @@ class Measured:
     auc: float
     brier: float
 
+    def text(self) -> str:
+        """The accuracy with its interval, such as ``88.60% (95% interval 88.20% to 88.99%)``."""
+        return f"{self.accuracy:.2%} (95% interval {self.accuracy_ci_low:.2%} to {self.accuracy_ci_high:.2%})"
+
 
 @dataclass(frozen=True)
 class Spread:

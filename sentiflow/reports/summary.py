@@ -65,10 +65,7 @@ def label_name(label: int) -> str:
 
 def accuracy_line(measured: Measured) -> str:
     """Accuracy with its interval."""
-    return (
-        f"test accuracy {measured.accuracy:.2%} "
-        f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})"
-    )
+    return f"test accuracy {measured.text()}"
 
 
 @dataclass(frozen=True)

@@ -109,11 +109,7 @@ class TrainingResult(ModelResult):
     @property
     def accuracy_line(self) -> str:
         """The test accuracy with its interval."""
-        measured = self.measured
-        return (
-            f"Test accuracy {measured.accuracy:.2%} "
-            f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})."
-        )
+        return f"Test accuracy {self.measured.text()}."
 
 
 @dataclass(frozen=True)

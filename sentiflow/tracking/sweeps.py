@@ -155,11 +155,7 @@ class SweepResult(ModelResult):
     def accuracy_line(self) -> str:
         """The outcome in one sentence."""
         if self.accuracy is None:
-            measured = self.best.measured
-            return (
-                f"Test accuracy of the best recipe: {measured.accuracy:.2%} "
-                f"(95% interval {measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})."
-            )
+            return f"Test accuracy of the best recipe: {self.best.measured.text()}."
         return (
             f"Test accuracy of the best recipe over {len(self.seeds)} seeds: mean {self.accuracy.mean:.2%}, "
             f"{self.accuracy.text()}."
