@@ -27,7 +27,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking import package
 from sentiflow.tracking.client import champion_of, connect, need_model, need_version, record_of, tracking_errors
 from sentiflow.tracking.store import open_store, score_table
-from sentiflow.tracking.types import ACCURACY, VALIDATION_LOSS, parse_fraction
+from sentiflow.tracking.types import ACCURACY, VALIDATION_LOSS, compared_with, parse_fraction
 from sentiflow.tracking.versions import events_in
 
 LOGGER = logging.getLogger("gate")
@@ -147,7 +147,7 @@ def choose(
 
     def rank(number: int) -> tuple[bool, float, int]:
         tags = versions[number].tags
-        refused = tags.get("gate.outcome") == "refused" and tags.get("gate.against") == f"version {champion}"
+        refused = tags.get("gate.outcome") == "refused" and tags.get("gate.against") == compared_with(champion)
         return refused, _validation_loss(versions[number]), -number
 
     best = min(left, key=rank)

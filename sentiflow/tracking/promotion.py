@@ -19,7 +19,7 @@ from sentiflow.process import person
 from sentiflow.settings import Settings
 from sentiflow.tracking.candidate import CandidateEvaluation, load
 from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors, versions_of
-from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, parse_fraction
+from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, compared_with, parse_fraction
 from sentiflow.tracking.versions import EVENT_TAG, events_in
 
 NO_REASON = "all checks passed"
@@ -218,7 +218,7 @@ def need_files(name: str, number: int) -> None:
 
 def _write_outcome(client: MlflowClient, evaluation: CandidateEvaluation, verdict: Verdict) -> None:
     tags = {
-        "gate.against": "no champion" if evaluation.champion is None else f"version {evaluation.champion}",
+        "gate.against": compared_with(evaluation.champion),
         "gate.reason": verdict.reason,
         "gate.by": verdict.by,
         "gate.at": now(),

@@ -171,6 +171,11 @@ def choose_name(names: list[str], name: str | None) -> str:
     )
 
 
+def compared_with(champion: int | None) -> str:
+    """What a candidate was compared with; value of the version's tag ``gate.against``."""
+    return "no champion" if champion is None else f"version {champion}"
+
+
 def train_first(name: str) -> str:
     """What to do when a registered model has no version."""
     return f"Train one first: sentiflow train --dataset {dataset_of(name)}"

@@ -24,6 +24,7 @@ from sentiflow.tracking.types import (
     Version,
     VersionRecord,
     choose_name,
+    compared_with,
     need_number,
     parse_fraction,
     train_first,
@@ -177,8 +178,8 @@ def judged_already(settings: Settings, version: Version) -> bool:
     store = open_store(settings)
     model, found = store.model(version.name), store.version(version.name, version.number)
     champion = None if model is None else model.champion
-    against = "no champion" if champion is None else f"version {champion}"
-    return champion == version.number or (found is not None and found.tags.get("gate.against") == against)
+    against = None if found is None else found.tags.get("gate.against")
+    return champion == version.number or against == compared_with(champion)
 
 
 def nothing_to_train(equal: Version) -> str:

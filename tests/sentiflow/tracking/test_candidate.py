@@ -144,6 +144,8 @@ def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
             1,
             2,
         ),
+        # refused as a first model, say for its accuracy
+        ([version(1, "0.2", outcome="refused", against="no champion"), version(2, "0.3")], [], None, 2),
         ([version(1, "unknown"), version(2, "0.9")], [], None, 2),
     ],
 )
