@@ -57,9 +57,10 @@ def predict(
     model = f"[dim]{found.name} version {found.number} ({found.why})[/]"
     if explain:
         for text in texts:
-            _explain(scorer, text, model, stdout)
-        if html is not None:
-            _write_page(html, scorer, texts[0], f"{found.name} version {found.number}", stdout)
+            reading = scorer.explain(text)
+            _explain(reading, model, stdout)
+            if html is not None:  # of a single text
+                _write_page(html, reading, f"{found.name} version {found.number}", stdout)
         return
     for text, score in zip(texts, scorer.score(texts).tolist(), strict=True):
         line = " ".join(text.split())
@@ -103,11 +104,10 @@ def _verdict(score: float) -> str:
     return f"[{colour}]{label}[/]  {score:.4f}"
 
 
-def _explain(scorer: "TextScorer", text: str, model: str, stdout: Console) -> None:
+def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
     """Print the score after each word, the strongest words, and what was not read."""
     from sentiflow.reports import explanation
 
-    reading = scorer.explain(text)
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
     for line in _lines(reading, stdout.width):
         stdout.print(line, soft_wrap=True)
@@ -124,11 +124,10 @@ def _explain(scorer: "TextScorer", text: str, model: str, stdout: Console) -> No
     stdout.print(f"{_verdict(reading.score)}  {model}", soft_wrap=True)
 
 
-def _write_page(html: Path, scorer: "TextScorer", text: str, model: str, stdout: Console) -> None:
+def _write_page(html: Path, reading: "Attribution", model: str, stdout: Console) -> None:
     from sentiflow.reports import explanation
     from sentiflow.scoring import label_of
 
-    reading = scorer.explain(text)
     # bytes that were no text show as ?
     page = explanation.page(reading, label_of(reading.score), model).encode(errors="replace")
     publish(html, lambda path: path.write_bytes(page))
