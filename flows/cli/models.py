@@ -169,18 +169,18 @@ def _show_versions(name: str, settings: "Settings") -> None:
         rows = version_rows(name, settings)
     stdout = Console()
     stdout.print(f"[bold]{escape(name)}[/]")
-    columns = {
-        "version": (0, [str(row.number) for row in rows]),
-        "alias": (0, [", ".join(row.aliases) or "-" for row in rows]),
-        "accuracy": (0, [_percent(row.accuracy) for row in rows]),
-        "recipe": (1, [row.recipe for row in rows]),
-        "seed": (3, [row.seed for row in rows]),
-        "last check": (2, [row.gate for row in rows]),
-        "registered": (4, [short_moment(row.registered.astimezone()) for row in rows]),
-        "95% interval": (5, [_interval(row) for row in rows]),
-        "run": (6, [row.run for row in rows]),
-    }
-    _print_table(columns, stdout)
+    columns = [
+        Column("version", [str(row.number) for row in rows]),
+        Column("alias", [", ".join(row.aliases) or "-" for row in rows]),
+        Column("accuracy", [_percent(row.accuracy) for row in rows]),
+        Column("recipe", [row.recipe for row in rows], 1),
+        Column("seed", [row.seed for row in rows], 3),
+        Column("last check", [row.gate for row in rows], 2),
+        Column("registered", [short_moment(row.registered.astimezone()) for row in rows], 4),
+        Column("95% interval", [_interval(row) for row in rows], 5),
+        Column("run", [row.run for row in rows], 6),
+    ]
+    print_columns(columns, stdout)
 
 
 def _percent(fraction: float | None) -> str:
@@ -190,11 +190,6 @@ def _percent(fraction: float | None) -> str:
 def _interval(row: "VersionRow") -> str:
     low, high = row.accuracy_ci_low, row.accuracy_ci_high
     return "" if low is None or high is None else f"{100 * low:.2f} to {high:.2%}"
-
-
-def _print_table(columns: "dict[str, tuple[int, list[str]]]", stdout: Console) -> None:
-    """Columns by their headings, each with how soon a narrow terminal leaves it out; see ``Column``."""
-    print_columns([Column(heading, cells, leaves) for heading, (leaves, cells) in columns.items()], stdout)
 
 
 def _show_history(name: str, settings: "Settings") -> None:
@@ -213,18 +208,18 @@ def _show_history(name: str, settings: "Settings") -> None:
         return
     effects = took_effect(events, champion)
     rows = [*zip(events, effects, strict=True)][::-1]
-    columns = {
-        "when": (0, [short_moment(datetime.fromisoformat(event.at).astimezone()) for event, _ in rows]),
-        "what": (0, [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),
-        "version": (0, [str(event.version) for event, _ in rows]),
-        "replaced": (0, ["-" if event.replaced is None else str(event.replaced) for event, _ in rows]),
-        "decision": (2, [event.decision for event, _ in rows]),
-        "reason": (1, [event.reason for event, _ in rows]),
-        "accuracy": (4, [_percent(event.accuracy) for event, _ in rows]),
-        "who": (3, [event.by for event, _ in rows]),
-        "run": (5, [event.run_id[:8] for event, _ in rows]),
-    }
-    _print_table(columns, stdout)
+    columns = [
+        Column("when", [short_moment(datetime.fromisoformat(event.at).astimezone()) for event, _ in rows]),
+        Column("what", [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),
+        Column("version", [str(event.version) for event, _ in rows]),
+        Column("replaced", ["-" if event.replaced is None else str(event.replaced) for event, _ in rows]),
+        Column("decision", [event.decision for event, _ in rows], 2),
+        Column("reason", [event.reason for event, _ in rows], 1),
+        Column("accuracy", [_percent(event.accuracy) for event, _ in rows], 4),
+        Column("who", [event.by for event, _ in rows], 3),
+        Column("run", [event.run_id[:8] for event, _ in rows], 5),
+    ]
+    print_columns(columns, stdout)
     last = events[-1].version if effects[-1] else events[-1].replaced
     if champion != last:
         stdout.print("[yellow]The alias was changed by other means since; the history does not have that.[/]")
