@@ -6,10 +6,9 @@ from typing import Any
 
 import yaml
 from prefect.events import DeploymentEventTrigger
-from pydantic import ValidationError
 
 from sentiflow.batch.output import check_output
-from sentiflow.data.table import TableOptions
+from sentiflow.data.table import TableOptions, as_options
 from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
@@ -23,7 +22,7 @@ _SET_BY_SETTINGS = {
     "repeat": ("config", "dataset", "promote", "table"),
     "sweep": ("config", "dataset", "table"),
     "promote": ("dataset",),
-    "score": ("dataset", "source", "output", "text_column"),
+    "score": ("dataset", "source", "output", "text_column", "with_text", "keep"),
     "monitor": ("dataset",),
 }
 
@@ -42,28 +41,24 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
         "config": load_recipe(settings.schedule_recipe, changes).model_dump(mode="json"),
         "dataset": _dataset(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
-        "table": settings.schedule_table and table_options(settings).model_dump(),
+        "table": settings.schedule_table and scheduled_table(settings).model_dump(),
         "text_column": settings.schedule_table.get("text_column"),
         "source": settings.schedule_source and str(settings.schedule_source),
         "output": settings.schedule_output and str(settings.schedule_output),
+        "with_text": settings.schedule_with_text or None,
+        "keep": list(settings.schedule_keep) or None,
     }
     entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
     return [_deployment(entry, values, settings) for entry in entries]
 
 
-def table_options(settings: Settings) -> TableOptions:
+def scheduled_table(settings: Settings) -> TableOptions:
     """How the dataset of scheduled trainings is read.
 
     Raises:
         UsageError: the setting is malformed.
     """
-    try:
-        return TableOptions.model_validate(settings.schedule_table)
-    except ValidationError as err:
-        raise UsageError(
-            f"{PREFIX}SCHEDULE_TABLE cannot be read: {err.errors()[0]['loc'][0]}: {err.errors()[0]['msg']}.",
-            'For example: {"text_column": "review", "labels": {"good": 1, "bad": 0}}',
-        ) from err
+    return as_options(settings.schedule_table, f"{PREFIX}SCHEDULE_TABLE")
 
 
 def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings) -> Deployment:

@@ -204,6 +204,10 @@ class Settings(BaseSettings):
     schedule_output: Path | None = Field(
         default=None, description="The .csv, .jsonl or .parquet file that scheduled scoring writes."
     )
+    schedule_with_text: bool = Field(default=False, description="It copies the texts, too.")
+    schedule_keep: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Columns of the table that it copies, too, with commas between them."
+    )
     prefect_port: int = Field(
         default=4200,
         ge=1,
@@ -298,13 +302,16 @@ class Settings(BaseSettings):
             raise ValueError("expected a PostgreSQL address, postgresql://user:password@host/database")
         return value
 
-    @field_validator("serve_hosts", mode="before")
+    @field_validator("serve_hosts", "schedule_keep", mode="before")
     @classmethod
-    def _are_host_names(cls, value: Any) -> Any:
-        names = [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-        for name in names:
-            if not _HOST.fullmatch(name):
-                raise ValueError("expected host names with commas between them, without http:// and ports")
+    def _split(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("serve_hosts")
+    @classmethod
+    def _are_host_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_HOST.fullmatch, names)):
+            raise ValueError("expected host names with commas between them, without http:// and ports")
         return names
 
     @field_validator("imdb_sha256", "word_index_sha256")

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from flows.cli import console
-from flows.cli.options import USE, DebugOption, TextColumnOption, VersionOption, WhoseOption, command
+from flows.cli.options import USE, DebugOption, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
@@ -177,11 +177,9 @@ def score(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet.")
     ],
-    text_column: TextColumnOption = "text",
+    text_column: TextColumnOption = None,
     with_text: Annotated[bool, typer.Option("--with-text", help="Copy the texts to the output.")] = False,
-    keep: Annotated[
-        list[str] | None, typer.Option("--keep", "-k", metavar="COLUMN", help="A column to copy to the output.")
-    ] = None,
+    keep: KeepOption = None,
     version: VersionOption = None,
     dataset: WhoseOption = None,
     workers: Annotated[
@@ -201,7 +199,7 @@ def score(
     from sentiflow.settings import load_settings
 
     request = Request(
-        source.expanduser(), output.expanduser(), text_column, with_text, tuple(keep or ()),
+        source.expanduser(), output.expanduser(), text_column or "text", with_text, tuple(keep or ()),
         dataset, version, workers, restart,
     )  # fmt: skip
     try:

@@ -24,17 +24,23 @@ DatasetOption = Annotated[
     str, typer.Option("--dataset", "-d", help="imdb, sample, or a .csv, .jsonl or .parquet table.")
 ]
 TextColumnOption = Annotated[
-    str, typer.Option("--text-column", metavar="NAME", help="The column of texts in your table.")
+    str | None,
+    typer.Option("--text-column", metavar="NAME", help="Column of texts in your table; by default text."),
 ]
 LabelColumnOption = Annotated[
-    str, typer.Option("--label-column", metavar="NAME", help="The column of labels in your table.")
+    str | None,
+    typer.Option("--label-column", metavar="NAME", help="Column of labels in your table; by default label."),
 ]
 LabelsOption = Annotated[
-    str,
+    str | None,
     typer.Option("--labels", metavar="NAME=0|1,...", help="What the labels of your table mean: good=1,bad=0"),
 ]
 MaxRejectsOption = Annotated[
-    str, typer.Option("--max-rejects", metavar="N|N%", help="How many rows of your table may be rejected.")
+    str | None,
+    typer.Option("--max-rejects", metavar="N|N%", help="Rows of your table that may be rejected; by default 1%."),
+]
+KeepOption = Annotated[
+    list[str] | None, typer.Option("--keep", "-k", metavar="COLUMN", help="A column to copy to the output.")
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show all log lines and tracebacks.")]
 WhoseOption = Annotated[
@@ -144,8 +150,10 @@ def command(
     return app.command(name, cls=Command, rich_help_panel=group, epilog=f"{shown}\n\n{note}".rstrip())
 
 
-def table_options(text_column: str, label_column: str, labels: str, max_rejects: str) -> "TableOptions":
-    """The options of a user's table.
+def table_options(
+    text_column: str | None, label_column: str | None, labels: str | None, max_rejects: str | None
+) -> "TableOptions":
+    """The options of a user's table; those that were not given are as usual.
 
     Raises:
         UsageError: ``labels`` or ``max_rejects`` is malformed.
@@ -154,15 +162,20 @@ def table_options(text_column: str, label_column: str, labels: str, max_rejects:
 
     from sentiflow.data.table import TableOptions
 
-    pairs = (part.rpartition("=") for part in labels.split(",") if part.strip())
-    meaning = {name.strip(): {"0": 0, "1": 1}.get(value.strip(), value) for name, _, value in pairs}
+    given: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
+    given["max_rejects"] = max_rejects and max_rejects.strip()
+    if labels is not None:
+        pairs = (part.rpartition("=") for part in labels.split(",") if part.strip())
+        given["labels"] = {name.strip(): {"0": 0, "1": 1}.get(value.strip(), value) for name, _, value in pairs}
     try:
-        return TableOptions(
-            text_column=text_column, label_column=label_column, labels=meaning, max_rejects=max_rejects.strip()
-        )
+        return TableOptions(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as err:
-        option = "--" + str(err.errors()[0]["loc"][0]).replace("_", "-")
-        raise UsageError(f"{option} cannot be read.", _FORMS.get(option, "Give the name of a column.")) from err
+        name = str(err.errors()[0]["loc"][0])
+        option = "--" + name.replace("_", "-")
+        typed = labels if name == "labels" else given[name]
+        raise UsageError(
+            f"{option} {typed!r} cannot be read.", _FORMS.get(option, "Give the name of a column.")
+        ) from err
 
 
 def table_arguments(table: "TableOptions") -> list[str]:

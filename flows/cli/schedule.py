@@ -3,18 +3,30 @@
 import difflib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli import console
-from flows.cli.options import OPERATE, DebugOption, command
-from sentiflow.console import CONSOLE, escape, working
+from flows.cli.options import (
+    OPERATE,
+    DebugOption,
+    KeepOption,
+    LabelColumnOption,
+    LabelsOption,
+    MaxRejectsOption,
+    TextColumnOption,
+    command,
+    table_options,
+)
+from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.names import BUILT_IN
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -71,12 +83,20 @@ def schedule(
             help="Promote each newly trained version if it passes the promotion checks.",
         ),
     ] = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
+    labels: LabelsOption = None,
+    max_rejects: MaxRejectsOption = None,
     source: Annotated[
         Path | None, typer.Option("--input", metavar="INPUT", help="Table or folder to score.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="File that scoring writes.")
     ] = None,
+    with_text: Annotated[
+        bool | None, typer.Option("--with-text/--no-with-text", help="Copy the scored texts to the output.")
+    ] = None,
+    keep: KeepOption = None,
     pool: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Only register the deployments, for this work pool."),
@@ -90,7 +110,7 @@ def schedule(
     console.set_up(debug=debug)
     from hashlib import sha256
 
-    from flows.schedules import deployments, table_options
+    from flows.schedules import deployments, scheduled_table
     from sentiflow.settings import load_settings
 
     options = {
@@ -105,9 +125,14 @@ def schedule(
         "promote_after_train": promote_after_train,
         "source": source,
         "output": output,
+        "with_text": with_text,
+        "keep": keep or None,
     }
+    own = table_options(text_column, label_column, labels, max_rejects)
     given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
+    merged = settings.schedule_table | own.model_dump(exclude_unset=True)
+    settings = settings.model_copy(update={"schedule_table": merged})
     table = deployments(settings, changes or ())
     if pool is not None:
         _register(table, pool, settings)
@@ -116,7 +141,7 @@ def schedule(
     from sentiflow.data.prepare import check_data
     from sentiflow.orchestration.server import running_server, schedule_folder
 
-    check_data(settings.schedule_dataset, settings, table_options(settings))
+    check_data(settings.schedule_dataset, settings, scheduled_table(settings))
     try:
         with (
             _alone(schedule_folder(settings), "with this data folder"),
@@ -248,6 +273,10 @@ def trigger(
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a flow parameter or a recipe field."),
     ] = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
+    labels: LabelsOption = None,
+    max_rejects: MaxRejectsOption = None,
     wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,
     debug: DebugOption = False,
 ) -> None:
@@ -261,6 +290,7 @@ def trigger(
 
     for change in changes or ():
         split_change(change)
+    table = table_options(text_column, label_column, labels, max_rejects).model_dump(exclude_unset=True)
     settings = load_settings()
     with working("Connecting to Prefect"):
         from prefect.client.orchestration import get_client
@@ -280,7 +310,9 @@ def trigger(
                 f"There is no deployment of {flow!r}.", f"Did you mean {near[0]}? {hint}" if near else hint
             )
         given = [*(changes or ()), *([] if seed is None else [f"seed={seed}"])]
-        parameters = parameters_of(deployment, dataset, recipe, given)
+        parameters = parameters_of(deployment, dataset, recipe, given, table)
+        if server.login:  # it runs on this machine
+            _check_dataset(deployment.parameters | parameters, settings)
         flow_run = flow_runs.start(client, deployment, parameters)
         url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
         CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
@@ -288,10 +320,24 @@ def trigger(
             _follow(client, flow_run)
 
 
+def _check_dataset(parameters: dict[str, Any], settings: "Settings") -> None:
+    """Check the dataset of a training, with all that can be wrong with a table, before there is a run."""
+    if "config" in parameters:
+        from sentiflow.data.prepare import check_data
+        from sentiflow.data.table import as_options
+
+        table = as_options(parameters.get("table", {}), "The parameter table")
+        check_data(parameters.get("dataset", "imdb"), settings, table, progress_bar)
+
+
 def parameters_of(
-    deployment: "DeploymentResponse", dataset: str | None, recipe: str | None, changes: Sequence[str]
+    deployment: "DeploymentResponse",
+    dataset: str | None,
+    recipe: str | None,
+    changes: Sequence[str],
+    table: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The parameters that differ from the deployment's.
+    """The parameters that differ from the deployment's; options of a table are added to the deployment's.
 
     Raises:
         UsageError: an unknown one, or a malformed value.
@@ -304,12 +350,20 @@ def parameters_of(
     if dataset is not None:
         given["dataset"] = str(Path(dataset).expanduser().absolute()) if Path(dataset).suffix else dataset
     mine = {key: _value(value, known[key]) for key, value in given.items() if key in known and key != "config"}
+    theirs = deployment.parameters.get("table", {})
+    base = {} if mine.get("dataset") in BUILT_IN else theirs  # a table's options are of no other dataset
+    if "table" in known and (table or base != theirs):
+        mine["table"] = base | mine.get("table", {}) | table
+    elif "text_column" in known and set(table) == {"text_column"}:
+        mine |= table
+    elif table:
+        raise UsageError("This flow reads no table to train on.", "Leave the options of a table out.")
     rest = [f"{key}={value}" for key, value in given.items() if key not in mine]
     if "config" in known and (recipe is not None or rest):
-        base = (
+        changed = (
             load_recipe(recipe) if recipe is not None else TrainConfig(**deployment.parameters.get("config", {}))
         )
-        return mine | {"config": make_recipe(base.model_dump(), rest, base.recipe).model_dump(mode="json")}
+        return mine | {"config": make_recipe(changed.model_dump(), rest, changed.recipe).model_dump(mode="json")}
     if recipe is not None or rest:
         unknown = "--recipe" if recipe is not None else rest[0].partition("=")[0]
         raise UsageError(f"This flow has no parameter {unknown!r}.", f"It has: {', '.join(known) or 'none'}.")

@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.inputs import open_input, to_values
@@ -163,6 +163,23 @@ class TableOptions(BaseModel):
 DEFAULT_OPTIONS = TableOptions()
 
 
+def as_options(given: Mapping[str, Any], what: str) -> TableOptions:
+    """Options by their names; ``what`` gives them, for the message.
+
+    Raises:
+        UsageError: one is unknown or malformed.
+    """
+    try:
+        return TableOptions.model_validate(given)
+    except ValidationError as err:
+        first = err.errors()[0]
+        problem = f"{first['loc'][0]}: {first['msg']}" if first["loc"] else first["msg"]
+        raise UsageError(
+            f"{what} cannot be read: {problem}.",
+            'For example: {"text_column": "review", "labels": {"good": 1, "bad": 0}}',
+        ) from err
+
+
 class Labelled(NamedTuple):
     """A row to train on; ``split`` is one of ``SPLITS``, or empty until one is drawn."""
 
@@ -313,6 +330,7 @@ def _one_label(where: str, rows: Sequence[Labelled]) -> str:
 
 _HINTS = {
     NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {name} > utf8-{name}",
+    "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
     "wrong number of fields": "A text with a comma in it needs quotes around it.",
     "unknown label": "Known labels: {known}. Give others a meaning: --labels good=1,bad=0",
 }

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from sentiflow.data.rows import (
 )
 from sentiflow.errors import UsageError
 
+_STRAY_QUOTE = "',' expected after '\"'"  # an error of csv: a quoted text ends before its field does
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -84,17 +86,20 @@ class CsvTable(RowInput):
         csv.field_size_limit(MOST)  # the default, 131,072 characters, is less than a long text
         with self.path.open("rb") as stream:
             lines = _Lines(stream)
-            reader = csv.reader(lines)
+            reader = csv.reader(lines, strict=True)
             while True:
-                first = lines.number + 1
+                first = lines.start()
                 try:
                     fields, wrong = next(reader), ""
                 except StopIteration:
                     return
                 except csv.Error as err:
-                    fields, wrong = [lines.beginning], str(err)
+                    fields, wrong = [beginning(lines.record[0].rstrip("\r\n"))], str(err)
+                if wrong == _STRAY_QUOTE:
+                    wrong = f"quotes do not match: line {lines.number:,} goes on after a closing quote"
+                    lines.take_back()
                 # A record takes more lines than one only while a quote is open.
-                if lines.ended or (wrong and lines.number > first):
+                elif lines.ended or (wrong and lines.number > first):
                     raise UsageError(
                         f"{self.path}: the row that begins in line {first:,} opens a quote that is never closed.",
                         "Close it, or double it where it belongs to the text.",
@@ -108,21 +113,33 @@ class _Lines(Iterator[str]):
 
     Attributes:
         number: of the last line; 1 is the first.
-        beginning: of that line.
-        ended: whether the end was reached; in the middle of a record, when the reader gave one all the same.
+        record: lines of the current record so far.
+        ended: whether the end was reached; in the middle of a record, when ``csv`` raised an error.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
-        self.number, self.beginning, self.ended = 0, "", False
+        self._again: deque[str] = deque()
+        self.record: list[str] = []
+        self.number, self.ended = 0, False
+
+    def start(self) -> int:
+        """Begin a record; the number of its first line."""
+        self.record = []
+        return self.number + 1
+
+    def take_back(self) -> None:
+        """Give the lines of the current record again, but for its first."""
+        self._again.extendleft(reversed(self.record[1:]))
+        self.number -= len(self.record) - 1
 
     def __next__(self) -> str:
-        line = self._text.readline(MOST + 1)
+        line = self._again.popleft() if self._again else self._text.readline(MOST + 1)
         if not line:
             self.ended = True
             raise StopIteration
         self.number += 1
-        self.beginning = beginning(line)
+        self.record.append(line)
         if len(line) > MOST and line[-1] not in "\r\n":
             while (rest := self._text.readline(MOST)) and rest[-1] not in "\r\n":
                 pass

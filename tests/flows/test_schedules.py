@@ -113,6 +113,13 @@ def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.Mon
         table(schedule_table={"label": "stars"})
 
 
+def test_scheduled_scoring_copies_what_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_SCHEDULE_KEEP", "id, stars")
+    monkeypatch.setenv("SENTIFLOW_SCHEDULE_WITH_TEXT", "true")
+    parameters = table()["score"].parameters
+    assert (parameters["keep"], parameters["with_text"]) == (["id", "stars"], True)
+
+
 def test_only_trainings_are_one_at_a_time() -> None:
     assert {flow for flow, each in table().items() if each.concurrency_limit} == {
         "train", "repeat", "sweep", "housekeeping", "monitor",

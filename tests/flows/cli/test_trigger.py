@@ -35,6 +35,17 @@ def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> N
     assert given == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).model_dump(mode="json")}
 
 
+def test_options_of_a_table_are_added_to_the_deployments_unless_the_dataset_is_built_in(
+    client: SyncPrefectClient,
+) -> None:
+    settings = Settings(_env_file=None, schedule_dataset="a.csv", schedule_table={"label_column": "stars"})
+    spec = next(each for each in deployments(settings) if each.flow == "train")
+    deployment = apply(client, spec).on_server
+    own = {"text_column": "review"}
+    assert parameters_of(deployment, None, None, (), own)["table"] == deployment.parameters["table"] | own
+    assert parameters_of(deployment, "sample", None, ()) == {"dataset": "sample", "table": {}}
+
+
 def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:
     made = start(client, deployed(client, "train").on_server, {})
     assert (made.parameters["dataset"], made.parameters["config"]["recipe"]) == ("sample", "tuned")

@@ -35,7 +35,6 @@ def path(tmp_path: Path) -> Path:
         (b"text\na\x00b\n", ["a\x00b"]),
         ("text\nна\u2028me 😀\n".encode(), ["на\u2028me 😀"]),  # a line separator of Unicode ends no row
         (b"text\n\n\ngood\n\n", ["good"]),  # blank lines are no rows
-        (b'text\n"a"b\n', ["ab"]),
         (b"text\nNaN\n", ["NaN"]),  # in a CSV, a text like any other
     ],
 )
@@ -87,6 +86,24 @@ def test_a_quote_that_is_never_closed_ends_the_reading_and_names_its_line(
     assert [next(rows).text, next(rows).text] == ["two\nlines", "good"]
     with pytest.raises(UsageError, match="the row that begins in line 6 opens a quote that is never closed"):
         next(rows)
+
+
+def test_a_quote_that_two_rows_share_costs_only_the_first(path: Path, job: Callable) -> None:
+    """Otherwise the two are one text with the label of the second."""
+    path.write_text('id,text\n1,"good film\n2,nice\n3,"bad plot"\n4,"two\nlines"\n', encoding="utf-8")
+    done = job(path, keep=("id",))
+    assert [(each["id"], each["row"]) for each in done.scored] == [("2", 2), ("3", 3), ("4", 4)]
+    reason = "quotes do not match: line 4 goes on after a closing quote"
+    assert done.rejects == [{"row": 1, "line": 2, "reason": reason, "value": '1,"good film'}]
+
+
+def test_a_quote_that_is_not_doubled_is_a_reject(path: Path) -> None:
+    reason = "quotes do not match: line 3 goes on after a closing quote"
+    assert texts(path, b'text,n\n"a ""good"" film",1\n"a "bad" film",2\nits "plot",3\n') == [
+        'a "good" film',
+        reason,
+        'its "plot"',
+    ]
 
 
 @pytest.mark.parametrize("row", [b'"bad,2', b'bad,"', b'bad,"\n\n'])
