@@ -1,16 +1,19 @@
 """What an experiment is: the hyper-parameters of a run, as named and frozen recipes."""
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import UsageError, plain_reason
 
 LAST_SEED = 2**32 - 1
+_AVERAGES = 1.5  # times the steps that a moving average remembers
 
 
 def check_seeds(seed: int, repeats: int) -> None:
@@ -115,6 +118,16 @@ class TrainConfig(BaseModel):
         if self.pooling == "mixed" and self.ensemble_size == 1:
             raise ValueError("pooling = 'mixed' takes turns between members: set ensemble_size to 2 or more")
         return self
+
+    def few_steps(self, reviews: int) -> int | None:
+        """How many steps that many reviews give, if the average of the weights needs more (docs/recipes.md).
+
+        Example:
+            >>> TUNED.few_steps(2_000), TUNED.few_steps(20_000)
+            (512, None)
+        """
+        steps = self.epochs * math.ceil(reviews / self.batch_size)
+        return steps if self.ema_momentum and steps * (1 - self.ema_momentum) < _AVERAGES else None
 
     def changes(self) -> dict[str, Any]:
         """Fields that differ from the recipe of the same name, or from ``tutorial`` for one's own recipe."""
@@ -247,24 +260,21 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
 
 
 def _explain(err: ValidationError, source: str) -> tuple[str, str]:
-    """One line that says which field is wrong and why, one that says what to do."""
-    first = err.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+    """One line that says which fields are wrong and why, and what to do, a line for each."""
+    problems, hints = zip(*(_problem(each) for each in err.errors()), strict=True)
+    return f"Recipe {source!r}: {'; '.join(problems)}.", "\n".join(dict.fromkeys(hints))
+
+
+def _problem(found: ErrorDetails) -> tuple[str, str]:
+    field = ".".join(str(part) for part in found["loc"])
     if not field:
-        return (
-            f"Recipe {source!r}: {first['ctx']['error']}.",
-            "Fields that do not go together; change one of them.",
-        )
-    if first["type"] == "extra_forbidden":
-        if field == "seed":
-            return "The seed is no field of a recipe.", f"Use --seed {first['input']}"
-        near = nearest_field(field)
-        return (
-            f"Recipe {source!r}: unknown field {field!r}.",
-            f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}.",
-        )
-    message = first["msg"]
-    return (
-        f"Recipe {source!r}: {field} = {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}.",
-        f"{field}: {TrainConfig.model_fields[field].description}",
-    )
+        return str(found["ctx"]["error"]), "Fields that do not go together; change one of them."
+    if found["type"] != "extra_forbidden":
+        why = plain_reason(found["msg"])
+        description = TrainConfig.model_fields[field].description
+        return f"{field} = {found['input']!r} is not allowed: {why}", f"{field}: {description}"
+    if field == "seed":
+        return "the seed is no field of a recipe", f"Use --seed {found['input']}"
+    near = nearest_field(field)
+    there = f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}."
+    return f"unknown field {field!r}", there

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import UsageError, plain_reason
 from sentiflow.output import redact
 
 Runner = Literal["threads", "processes", "dask"]
@@ -403,7 +403,7 @@ def load_settings(**options: Any) -> Settings:
         secret = SecretStr in get_args(Settings.model_fields[field].annotation)
         got = "" if secret else f", got {redact(str(first['input']))!r}"
         raise UsageError(
-            f"{PREFIX}{field.upper()}: {first['msg'].removeprefix('Value error, ')}{got}.",
+            f"{PREFIX}{field.upper()}: {plain_reason(first['msg'])}{got}.",
             "Correct it in the environment or in .env.",
         ) from None  # pydantic's own error shows the value, which may hold a password
 

@@ -34,6 +34,13 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
     epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
+    if run.dataset != "sample" and (steps := config.few_steps(len(train_split))):
+        logger.warning(
+            "%d steps on so few reviews are not enough for recipe %s; what often helps: "
+            "--set epochs=60 --set ema_momentum=0.99",
+            steps,
+            config.recipe,
+        )
     trained = training.train(train_split, validation, config, run.seed, epochs.add, progress_bar)
     kept = trained.history[trained.kept - 1]
     files = TrainedFiles(

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import UsageError, plain_reason
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
@@ -80,8 +81,39 @@ def _usage(metavar: str | None, _ctx: Any) -> list[str]:
     return [metavar or ""]
 
 
+_WORDS = {
+    r"Invalid value for ": "",
+    r"'(-\S+)'": r"\1",
+    r"'\[(\w+)\]'": r"\1",
+    r"Option (\S+) requires an argument": r"\1 needs a value",
+    r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)": r"Unexpected: \1",
+}
+"""What is plainer than the command line library's own words."""
+
+
 class Group(TyperGroup):
-    """All commands; its own help has the same types."""
+    """All commands; its own help has the same types, and wrong use is told as every other error."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command.
+
+        Raises:
+            UsageError: the command line is wrong.
+        """
+        try:
+            code = super().main(*args, **options | {"standalone_mode": False})
+        except typer.TyperException as err:
+            context = getattr(err, "ctx", None)
+            if context is None or not err.format_message():  # help, in place of a command
+                raise
+            message = plain_reason(err.format_message())
+            for words, plain in _WORDS.items():
+                message = re.sub(words, plain, message)
+            usage = " ".join(context.command.collect_usage_pieces(context))
+            path = context.command_path
+            hint = f"Usage: {path} {usage}\nAll options: {path} --help"
+            raise UsageError(message if message.endswith("?") else f"{message.rstrip('.')}.", hint) from None
+        sys.exit(code)
 
     def get_params(self, ctx: Any) -> Any:
         """The parameters, with the names of their types."""
@@ -106,6 +138,7 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         except typer.TyperException as err:
             if not hasattr(err, "possibilities"):  # it is about something else
+                vars(err)["ctx"] = ctx
                 raise
             option = str(getattr(err, "option_name", ""))
             raise UsageError(f"No such option: {option}.", self._instead_of(option, given)) from None

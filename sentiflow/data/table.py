@@ -14,7 +14,7 @@ from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.inputs import open_input, to_values
 from sentiflow.data.reviews import SPLITS, Reviews
 from sentiflow.data.rows import NO_TEXT, NOT_UTF8, Chunk, Input, Reject, beginning, kind_of, match
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError, UsageError, plain_reason
 from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import START, Vocabulary
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
@@ -173,7 +173,7 @@ def as_options(given: Mapping[str, Any], what: str) -> TableOptions:
         return TableOptions.model_validate(given)
     except ValidationError as err:
         first = err.errors()[0]
-        problem = f"{first['loc'][0]}: {first['msg']}" if first["loc"] else first["msg"]
+        problem = ": ".join([*map(str, first["loc"][:1]), plain_reason(first["msg"])])
         raise UsageError(
             f"{what} cannot be read: {problem}.",
             'For example: {"text_column": "review", "labels": {"good": 1, "bad": 0}}',

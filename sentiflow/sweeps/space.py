@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import UsageError, plain_reason
 from sentiflow.recipes import TrainConfig
 
 DEFAULT = Path(__file__).with_name("search_space.toml")
@@ -166,7 +166,7 @@ def _problem(err: ValidationError) -> str:
             return str(first["ctx"]["error"])
         case "tuple_type":
             return f"{key} = {first['input']!r} is not a list"
-    return f"{key} = {first['input']!r} is not allowed: {_lower(first['msg'])}"
+    return f"{key} = {first['input']!r} is not allowed: {plain_reason(first['msg'])}"
 
 
 def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> None:
@@ -178,13 +178,9 @@ def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> No
         TrainConfig.model_validate({**config.model_dump(), name: value}, strict=True)
     except ValidationError as err:
         first = err.errors()[0]
-        message = _lower(str(first.get("ctx", {}).get("error") or first["msg"]))
+        message = plain_reason(str(first.get("ctx", {}).get("error") or first["msg"]))
         description = TrainConfig.model_fields[name].description
         raise UsageError(f"{where} = {shown} is not allowed: {message}.", f"{name}: {description}") from err
-
-
-def _lower(message: str) -> str:
-    return f"{message[0].lower()}{message[1:]}"
 
 
 def _is_multiple(distance: float, step: float) -> bool:

@@ -25,7 +25,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import UsageError, plain_reason
 from sentiflow.recipes import TrainConfig
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
 
@@ -126,7 +126,7 @@ def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
         try:
             return trial, sweep.recipe(trial.params)
         except ValidationError as err:
-            why = str(err.errors()[0]["msg"]).removeprefix("Value error, ")
+            why = plain_reason(err.errors()[0]["msg"])
             trial.set_user_attr(REFUSED, why)
             study.tell(trial, state=TrialState.FAIL)
             # The sampler learns nothing from failed trials, and would propose the same again and again.

@@ -113,17 +113,17 @@ def test_an_unknown_field_is_answered_with_all_fields() -> None:
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("epochs=0", "epochs = '0' is not allowed: input should be greater than or equal to 1"),
-        ("epochs=many", "epochs = 'many' is not allowed: input should be a valid integer"),
+        ("epochs=0", "epochs = '0' is not allowed: expected at least 1"),
+        ("epochs=many", "epochs = 'many' is not allowed: expected a whole number"),
         ("epochs=", "epochs = '' is not allowed"),
         ("epochs=1.5", "epochs = '1.5' is not allowed"),
-        ("vocabulary_size=3", "greater than or equal to 4"),
-        ("learning_rate=0", "greater than 0"),
-        ("learning_rate=nan", "learning_rate = 'nan' is not allowed: input should be a finite number"),
+        ("vocabulary_size=3", "expected at least 4"),
+        ("learning_rate=0", "expected more than 0"),
+        ("learning_rate=nan", "learning_rate = 'nan' is not allowed: expected a number"),
         ("learning_rate=inf", "learning_rate = 'inf' is not allowed"),
-        ("validation_fraction=1", "less than 1"),
-        ("validation_fraction=0", "greater than 0"),
-        ("optimizer=lion", "input should be 'rmsprop', 'adam' or 'sgd'"),
+        ("validation_fraction=1", "expected less than 1"),
+        ("validation_fraction=0", "expected more than 0"),
+        ("optimizer=lion", "expected 'rmsprop', 'adam' or 'sgd'"),
         ("recipe=", "recipe = '' is not allowed"),
     ],
 )
@@ -133,6 +133,16 @@ def test_a_value_that_is_not_allowed_is_shown_with_the_rule(override: str, part:
 
 def test_a_value_that_is_not_allowed_is_answered_with_the_fields_meaning() -> None:
     assert refused("tutorial", ("epochs=0",)).hint == "epochs: Passes over the training split."
+
+
+def test_all_fields_that_are_wrong_are_named() -> None:
+    error = refused("tutorial", ("units=-1", "dropout=3", "epoch=1"))
+    assert str(error.args[0]).count("is not allowed") == 2 and "unknown field 'epoch'" in str(error)
+    assert [line.partition(":")[0] for line in error.hint.splitlines()] == [
+        "units",
+        "dropout",
+        "Did you mean epochs?",
+    ]
 
 
 def test_a_missing_file_is_named() -> None:

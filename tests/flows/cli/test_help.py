@@ -59,7 +59,7 @@ def test_the_usage_line_marks_what_may_be_left_out() -> None:
         ("runs --epochs 3", "No such option: --epochs.", "All options: sentiflow runs --help"),
         ("train --set lr=0.01", "Recipe 'tuned': unknown field 'lr'.", "Did you mean learning_rate?"),
         ("train --set batch=8", "Recipe 'tuned': unknown field 'batch'.", "Did you mean batch_size?"),
-        ("train --set seed=7", "The seed is no field of a recipe.", "Use --seed 7"),
+        ("train --set seed=7", "Recipe 'tuned': the seed is no field of a recipe.", "Use --seed 7"),
         ("train --recipe Tuned", "No recipe is named 'Tuned'", "Did you mean tuned?"),
         ("promote --force", "--force needs a reason.", "For example: --force --reason"),
         ("versions --history --delete 1", "--history and --delete cannot be used together.", "Choose one"),
@@ -79,8 +79,25 @@ def test_a_mistake_is_answered_by_what_to_type(
     assert not (tmp_path / "mlruns").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("trigger", "Missing argument 'FLOW'.\nUsage: sentiflow trigger [OPTIONS] FLOW\n"),
+        ("train --seed x", "--seed: expected a whole number.\nUsage: sentiflow train [OPTIONS]\n"),
+        ("train --seed", "--seed needs a value.\n"),
+        ("ui --port 0", "--port: expected at least 1.\n"),
+        ("promote x", "VERSION: expected a whole number.\n"),
+        ("data more than that", "Unexpected: more than that.\n"),
+    ],
+)
+def test_wrong_use_is_told_as_every_other_error(given: str, told: str) -> None:
+    result = CliRunner().invoke(app, given.split(), prog_name="sentiflow")
+    assert str(result.exception).startswith(told)
+    assert (result.output, getattr(result.exception, "exit_code", 0)) == ("", 2)
+
+
 def test_an_unknown_command_is_answered_by_the_nearest() -> None:
-    assert "Did you mean 'train'" in CliRunner().invoke(app, ["trian"]).stderr
+    assert "Did you mean 'train'" in str(CliRunner().invoke(app, ["trian"]).exception)
 
 
 def test_the_version_of_the_product_is_no_models() -> None:
