@@ -18,7 +18,6 @@ from flows.cli.tables import (
     plain,
     print_columns,
     print_json,
-    short_name,
     value_text,
     widen,
 )
@@ -194,7 +193,7 @@ class SideBySide:
         columns = [
             Column("", self._numbers(), right=True),
             Column("id", [one.run_id[:8] for one in self.runs]),
-            Column("name", [short_name(one) for one in self.runs], shrinks=True),
+            Column("name", [one.short_name for one in self.runs], shrinks=True),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("kind", [one.trial or one.kind for one in self.runs], 1),
             Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
@@ -249,7 +248,7 @@ class SideBySide:
             Column(
                 "only in 1", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True
             ),
-            Column("", [_verdict(run, one) for run, one in zip(self.runs[1:], held, strict=True)]),
+            Column("", [_verdict(run, self.runs[0], one) for run, one in zip(self.runs[1:], held, strict=True)]),
         ]
         print_columns(columns, stdout, note=False)
         for place, one in zip(numbers, held, strict=True):
@@ -355,14 +354,16 @@ def _interval(one: "AccuracyDifference") -> str:
     )
 
 
-def _verdict(run: RunRecord, one: "AccuracyDifference") -> str:
+def _verdict(run: RunRecord, first: RunRecord, one: "AccuracyDifference") -> str:
     """What the row says, or why it says little."""
     from sentiflow.evaluation.statistics import beyond_chance
     from sentiflow.runs.comparison import ACCURACY, figure
 
-    if one.difference is None:
-        return "no test accuracy" if figure(run, ACCURACY) is None else "1 has no test accuracy"
-    if one.low is None or one.high is None:
+    if figure(run, ACCURACY) is None:
+        return "no test accuracy"
+    if figure(first, ACCURACY) is None:
+        return "1 has no test accuracy"
+    if one.difference is None or one.low is None or one.high is None:
         return "not paired"
     if not beyond_chance(one.low, one.high):
         return "within chance"

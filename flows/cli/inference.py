@@ -65,7 +65,9 @@ def predict(
     for text, score in zip(texts, scorer.score(texts).tolist(), strict=True):
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
-        stdout.print(f"{_verdict(score)}  {escape(beginning)}", soft_wrap=True)
+        read = len(scorer.vocabulary.encode(text)) > 1  # the first id marks the start
+        note = "" if read else "  [dim](no word of it is known)[/]"
+        stdout.print(f"{_verdict(score)}  {escape(beginning)}{note}", soft_wrap=True)
     stdout.print(model)
 
 
@@ -196,6 +198,7 @@ def score(
     """
     console.set_up(debug=debug)
     from sentiflow.batch.job import Request, score_input
+    from sentiflow.data.rows import hints_for
     from sentiflow.settings import load_settings
 
     request = Request(
@@ -210,6 +213,8 @@ def score(
     stdout = Console()
     for line in _counts(scored):
         stdout.print(line, soft_wrap=True)
+    for hint in hints_for(scored.totals.reasons, request.source):
+        _say(hint)
     if scored.totals.rejects:
         raise typer.Exit(ROWS_REJECTED)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from sentiflow.console import Console
 from sentiflow.errors import UsageError, plain_reason
 
 if TYPE_CHECKING:
@@ -68,12 +69,17 @@ TRAIN, INSPECT, PROMOTE, USE, OPERATE = "Train", "Inspect", "Promote", "Use", "O
 _TYPES = {"str": "TEXT", "int": "INTEGER", "float": "FLOAT", "Path": "PATH", "bool": ""}
 
 
+_WIDE = 1_000_000_000  # a range up to more than this says nothing
+
+
 def _with_types(params: Any) -> Any:
     for param in params:
         if isinstance(param, TyperArgument):
             vars(param).update(display_type=lambda _ctx: "", get_usage_pieces=partial(_usage, param.metavar))
         elif isinstance(param, TyperOption) and param.metavar is None:
             param.metavar = _TYPES[re.sub(r"list\[(.*)\]", r"\1", param.bare_type())]
+            if (param.max or 0) > _WIDE:
+                vars(param).update(_get_number_range_help_str=lambda: None)
     return params
 
 
@@ -143,6 +149,14 @@ class Command(TyperCommand):
             option = str(getattr(err, "option_name", ""))
             raise UsageError(f"No such option: {option}.", self._instead_of(option, given)) from None
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help; examples are not folded, so that they can be copied from any terminal."""
+        whole = self.epilog
+        examples, _, self.epilog = str(whole).partition("\n\n")
+        super().format_help(ctx, formatter)
+        Console().print(examples, markup=False, soft_wrap=True)
+        self.epilog = whole
+
     def _instead_of(self, option: str, given: Sequence[str]) -> str:
         from sentiflow.recipes import nearest_field
 
@@ -177,9 +191,9 @@ def command(
         group: of ``sentiflow --help``.
         examples: command lines to show below the options.
         name: of the command, if it is not the function's.
-        note: shown below the examples, as Markdown.
+        note: shown above the examples, as Markdown.
     """
-    shown = "  \n".join(("Examples:", *examples))  # Markdown's line breaks
+    shown = "\n".join((" Examples:", *(f"   {example}" for example in examples)))
     return app.command(name, cls=Command, rich_help_panel=group, epilog=f"{shown}\n\n{note}".rstrip())
 
 

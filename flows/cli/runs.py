@@ -20,10 +20,10 @@ from flows.cli.tables import (
     print_columns,
     print_json,
     short_moment,
-    short_name,
     value_text,
 )
 from sentiflow.console import Console
+from sentiflow.errors import UsageError
 from sentiflow.output import redact
 from sentiflow.runs.record import FIELDS, Fields, RunRecord, Value
 
@@ -108,6 +108,8 @@ def runs(
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import open_store
 
+    if all_datasets and not sort:
+        raise UsageError("--all-datasets ranks runs, so it needs --sort.", "For example: --sort -accuracy")
     query = Query(
         kind or (), recipe or (), dataset or (), status or (), since, conditions or (), sort, children=children
     )
@@ -165,7 +167,7 @@ class Listed:
 
     def _names(self) -> list[str]:
         """Short names, those of children set in below their parent's."""
-        short = [short_name(one) for one in self.rows]
+        short = [one.short_name for one in self.rows]
         bare = [_SEEDS.sub("", name) for name in short]
         if len(short) > 1 and len({name.removeprefix(rest) for name, rest in zip(short, bare, strict=True)}) == 1:
             short = bare  # what all have distinguishes none

@@ -79,7 +79,7 @@ def schedule(
     promote_after_train: Annotated[
         bool | None,
         typer.Option(
-            "--promote-after-train/--no-promote-after-train",
+            "--promote-after-train",
             help="Promote each newly trained version if it passes the promotion checks.",
         ),
     ] = None,
@@ -94,7 +94,7 @@ def schedule(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="File that scoring writes.")
     ] = None,
     with_text: Annotated[
-        bool | None, typer.Option("--with-text/--no-with-text", help="Copy the scored texts to the output.")
+        bool | None, typer.Option("--with-text", help="Copy the scored texts to the output.")
     ] = None,
     keep: KeepOption = None,
     pool: Annotated[

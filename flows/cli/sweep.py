@@ -26,7 +26,7 @@ from flows.cli.options import (
     table_options,
 )
 from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion
-from flows.cli.train import report_registered, start_up
+from flows.cli.train import next_commands, report_registered, start_up
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
@@ -137,7 +137,8 @@ def _goes_on(studies: Path, began: float) -> bool:
 def _show(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> None:
     stdout = Console()
     stdout.print(f"\n[bold]{result.accuracy_line}[/]", soft_wrap=True)
-    for line in [*_trials(result), *_next(result), *_to_use(result, dataset, table, settings)]:
+    following = next_commands(result, settings)
+    for line in [*_trials(result), *following, *_to_use(result, dataset, table, settings)]:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
         stdout.print()
@@ -158,17 +159,9 @@ def _trials(result: "SweepResult") -> list[str]:
         *rows,
         "",
         f"What mattered: {result.importance_text}",
-    ]
-
-
-def _next(result: "SweepResult") -> list[str]:
-    model = result.model
-    return [
-        f"Registered as [bold]{model.name}[/] version {model.version}: seed {result.best.run.seed} of the best "
-        "recipe, whose validation loss is lowest",
+        f"Registered as [bold]{result.model.name}[/] version {result.model.version}: seed "
+        f"{result.best.run.seed} of the best recipe, whose validation loss is lowest",
         f"All of it took {result.seconds:.0f} s",
-        "",
-        f"Look at it:      {program()} ui   then {result.run_url}",
     ]
 
 
@@ -181,18 +174,18 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
     place = urlparse(result.recipe)
     path = Path(unquote(place.path))
     if place.scheme in ("", "file") and path.is_file():
-        lines = [f"The best recipe: {path}"]
+        lines = [f"Best recipe: {path}"]
     else:
         store = urlparse(settings.tracking_uri)
         address = without_login(settings.tracking_uri)  # no login in a command
         mlflow = Path(sys.executable).with_name("mlflow")
         fetch = f"{mlflow} artifacts download -r {result.run_id} -a {path.name} -d ."
-        lines = [f"The best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]
+        lines = [f"Best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]
         if "@" in store.netloc:
-            lines.append(f"                 {WANTS_LOGIN}")
+            lines.append(f"             {WANTS_LOGIN}")
         path = Path(path.name)
     own = "".join(f" {quote(each)}" for each in table_arguments(table))
-    lines.append(f"Train it:        {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
+    lines.append(f"Train it:    {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
     return [escape(line) for line in lines]
 
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -153,11 +152,6 @@ def value_text(value: Value, digits: int | None = None) -> str:
         return f"{value:.{digits}f}"
     whole = value.is_integer() or abs(value) >= 1_000
     return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"
-
-
-def short_name(run: RunRecord) -> str:
-    """A run's name without what other columns show: its dataset and the moment at its end."""
-    return re.sub(rf"-{re.escape(run.dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", run.name)
 
 
 def short_moment(moment: datetime) -> str:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.recipes import TrainConfig
     from sentiflow.settings import Settings
-    from sentiflow.tracking.results import RepeatsResult, TrainingResult
+    from sentiflow.tracking.results import ModelResult, RepeatsResult, TrainingResult
     from sentiflow.tracking.types import Version
 
 app = typer.Typer()
@@ -210,8 +210,10 @@ def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Set
     if result.promotion is not None:
         stdout.print()
         show_judgement(result.promotion.evaluation, stdout)
-    for line in _next(result, dataset, settings):
+    for line in next_commands(result, settings):
         stdout.print(line, soft_wrap=True)
+    if dataset == "sample":
+        stdout.print(f"On the real reviews: {program()} train --dataset imdb", soft_wrap=True)
     if result.promotion is not None:
         show_promotion(result.promotion, stdout)
 
@@ -262,12 +264,13 @@ def _repeats(result: "RepeatsResult") -> list[str]:
     ]
 
 
-def _next(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings") -> list[str]:
+def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     """The next commands, for this version; and which one answers instead, if it is another."""
     from sentiflow.tracking.versions import find_champion
 
-    me, number, of = program(), int(result.model.version), dataset_of(result.model.name)
-    found = find_champion(settings, result.model.name)
+    model = result.model
+    me, number, of = program(), int(model.version), dataset_of(model.name)
+    found = find_champion(settings, model.name)
     champion = None if found is None else found.version.number
     chosen = "" if champion == number else f" --model-version {number}"
     lines = [
@@ -278,9 +281,9 @@ def _next(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Set
     if champion != number:
         lines.append(f"Promote it:  {me} promote {number} --dataset {of}")
     if champion not in (None, number):
-        lines.append(f"Compare it:  {me} compare {result.model.name}@champion {result.model.name}/{number}")
+        lines.append(f"Compare it:  {me} compare {model.name}@champion {model.name}/{number}")
         lines.append(f"Until it is promoted, version {champion}, the champion, answers predict, score and serve.")
-    return [*lines, f"On the real reviews: {me} train --dataset imdb"] if dataset == "sample" else lines
+    return lines
 
 
 @command(

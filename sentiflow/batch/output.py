@@ -135,10 +135,12 @@ def check_output(output: Path, source: Path | None = None) -> None:
     """Check that an output can be put there at all, and would not replace its input.
 
     Raises:
-        UsageError: it is a folder, has an ending that names no format, or is the input.
+        UsageError: its folder is missing, it is a folder, has an ending that names no format, or is the input.
     """
     if output.suffix.lower() not in _WRITERS:
         raise UsageError(f"{output}: no format that can be written.", _HINT)
+    if not output.parent.is_dir():
+        raise UsageError(f"There is no folder {output.parent}.", "Make it, or name a file elsewhere.")
     for written in (output, rejects_of(output)):
         if written.is_dir():
             raise UsageError(f"{written} is a folder.", _HINT)

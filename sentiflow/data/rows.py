@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 import numpy as np
@@ -94,6 +95,18 @@ class Reject(NamedTuple):
 def kind_of(reason: str) -> str:
     """A reason without its details."""
     return reason.partition(":")[0]
+
+
+_HINTS = {
+    NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path} > utf8-{name}",
+    "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
+    "wrong number of fields": "A text with a comma in it needs quotes around it.",
+}
+
+
+def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
+    """What to do about rejects of these kinds in a table."""
+    return [_HINTS[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in _HINTS]
 
 
 def rejects_of(path: Path) -> Path:

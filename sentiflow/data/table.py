@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.inputs import open_input, to_values
 from sentiflow.data.reviews import SPLITS, Reviews
-from sentiflow.data.rows import NO_TEXT, NOT_UTF8, Chunk, Input, Reject, beginning, kind_of, match
+from sentiflow.data.rows import NO_TEXT, Chunk, Input, Reject, beginning, hints_for, kind_of, match
 from sentiflow.errors import ExternalError, UsageError, plain_reason
 from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import START, Vocabulary
@@ -328,14 +328,6 @@ def _one_label(where: str, rows: Sequence[Labelled]) -> str:
     return f"{where} needs reviews of both labels, got {len(rows) - positive:,} negative and {positive:,} positive"
 
 
-_HINTS = {
-    NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {name} > utf8-{name}",
-    "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
-    "wrong number of fields": "A text with a comma in it needs quotes around it.",
-    "unknown label": "Known labels: {known}. Give others a meaning: --labels good=1,bad=0",
-}
-
-
 def _error(path: Path, problems: list[str], hints: list[str], rejects: Sequence[Reject] = ()) -> TableError:
     first, *others = problems
     error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), "\n".join(hints))
@@ -359,8 +351,12 @@ def _kinds(rejects: Sequence[Reject]) -> list[str]:
 
 
 def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list[str]:
-    kinds, known = {kind_of(reject.reason) for reject in rejects}, ", ".join(options.labels or LABELS)
-    return [hint.format(name=path.name, known=known) for kind, hint in _HINTS.items() if kind in kinds]
+    kinds = sorted({kind_of(reject.reason) for reject in rejects})
+    hints = hints_for(kinds, path)
+    if "unknown label" in kinds:
+        known = ", ".join(options.labels or LABELS)
+        hints.append(f"Known labels: {known}. Give others a meaning: --labels good=1,bad=0")
+    return hints
 
 
 def _place(reject: Reject) -> str:

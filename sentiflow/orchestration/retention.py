@@ -173,7 +173,7 @@ def remove_old_files(settings: Settings, kept: Collection[str]) -> CleanupReport
     for folder in _folders(data / "work"):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free:
-                _remove(folder, "work files of no living run", report)
+                _remove(folder, "work files of a run that has ended", report)
     for folder in _folders(data / "datasets"):
         with (
             report.attempt(f"clean {folder}"),
@@ -188,7 +188,7 @@ def remove_old_files(settings: Settings, kept: Collection[str]) -> CleanupReport
     for note in sorted(creation.folder(settings).glob("*.json")):
         with report.attempt(f"remove {note}"):
             if note.stat().st_mtime < before:
-                _remove(note, "how a run ended that no store knows", report)
+                _remove(note, "note on a run that no store knows", report)
     return report
 
 

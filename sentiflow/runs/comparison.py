@@ -92,10 +92,11 @@ def accuracy_difference(
         first_table: likewise.
     """
     accuracy, reference = figure(run, ACCURACY), figure(first, ACCURACY)
-    difference = None if accuracy is None or reference is None else accuracy.value - reference.value
+    same = run.digest == first.digest
+    difference = accuracy.value - reference.value if accuracy and reference and same else None
     why_not = _why_not(run, table, first, first_table)
     if table is None or first_table is None or why_not:
-        welch = _welch(run, first) if run.digest == first.digest else None
+        welch = _welch(run, first) if same else None
         low, high, p_value = welch or (None, None, None)
         return AccuracyDifference(difference, low, high, p_value, why_not=why_not)
     try:

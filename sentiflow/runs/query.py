@@ -10,7 +10,7 @@ from sentiflow.names import dataset_name
 from sentiflow.runs import record
 from sentiflow.runs.record import Fields, RunRecord, Value, number
 
-STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
+STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 KINDS = (
     record.TRAINING, record.REPEATS, record.REPEAT, record.SWEEP, record.TRIAL,
     record.BASELINES, record.BASELINE, record.MONITOR,

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +71,11 @@ class RunRecord:
     def dataset(self) -> str:
         """Name of the dataset; empty if it is not logged."""
         return self.tags.get("dataset", "")
+
+    @property
+    def short_name(self) -> str:
+        """Its name without its dataset and the moment at its end."""
+        return re.sub(rf"-{re.escape(self.dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", self.name)
 
     @property
     def trial(self) -> str:

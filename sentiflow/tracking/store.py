@@ -72,8 +72,9 @@ def find_run(store: Store, text: str) -> RunRecord:
 
     Args:
         store: to look in.
-        text: its whole id, a beginning of at least 4 digits that no other id shares, its name, or the registered
-            version that it made: ``imdb-sentiment@champion`` or ``imdb-sentiment/3``.
+        text: its whole id, a beginning of at least 4 digits that no other id shares, its name (also the short one
+            that ``sentiflow runs`` shows), or the registered version that it made: ``imdb-sentiment@champion`` or
+            ``imdb-sentiment/3``.
 
     Raises:
         UsageError: there is no such run, or several; the hint names what there is.
@@ -89,6 +90,12 @@ def find_run(store: Store, text: str) -> RunRecord:
         raise UsageError(f"{text!r} means {len(found)} runs: {_told(found)}.", "Type more characters of the id.")
     if version := _VERSION.fullmatch(text):
         return store.record(_run_of_version(store, version["name"], version["number"]))
+    short = [run for run in store.runs() if run.short_name == text]  # as `sentiflow runs` shows it
+    if len(short) == 1:
+        return short[0]
+    if short:
+        told = _told([(run.run_id, run.name) for run in short])
+        raise UsageError(f"{text!r} means {len(short)} runs: {told}.", "Type the beginning of an id.")
     raise UsageError(f"There is no run {text!r}.", _nearest(store.names(), text))
 
 

@@ -15,6 +15,7 @@ _MAX_FAULTS = 10
 _MESSAGES = {
     "string_pattern_mismatch": "The text is blank",
     "string_too_long": "The text has more than {max_length} characters",
+    "extra_forbidden": "Unknown key; expected {names}",
 }
 _EXAMPLE: JsonDict = {"text": "A quiet film that stays with you."}
 
@@ -74,7 +75,7 @@ class BodyParser:
         try:
             read = model.model_validate_json(body)
         except ValidationError as err:
-            raise _invalid(*err.errors(include_url=False, include_input=False)) from err
+            raise _invalid(*err.errors(include_url=False, include_input=False), names=names) from err
         if outside.count(b":") != 1:  # the parser takes the last of two equal keys
             raise _invalid({"type": "one_of", "msg": f"Expected exactly one of {names}, once"})
         (name,) = read.model_fields_set
@@ -95,15 +96,15 @@ def _outside_strings(body: bytearray, limit: int) -> bytes | None:
     return outside if len(outside) <= limit else None
 
 
-def _invalid(*faults: Any) -> HTTPException:
-    """422 in the shape of FastAPI's own, without any word of the body."""
-    return HTTPException(422, [_detail(fault) for fault in faults[:_MAX_FAULTS]])
+def _invalid(*faults: Any, names: str = "") -> HTTPException:
+    """422 in the shape of FastAPI's own, without any word of the body; ``names`` are the keys that it may have."""
+    return HTTPException(422, [_detail(fault, names) for fault in faults[:_MAX_FAULTS]])
 
 
-def _detail(fault: Any) -> dict[str, Any]:
+def _detail(fault: Any, names: str) -> dict[str, Any]:
     kind, message = fault["type"], fault["msg"]
     if kind in _MESSAGES:
-        message = _MESSAGES[kind].format(**fault["ctx"])
+        message = _MESSAGES[kind].format(**fault.get("ctx", {}), names=names)
     place = () if kind == "extra_forbidden" else fault.get("loc", ())  # its place is a name out of the body
     return {"loc": ["body", *place], "msg": message, "type": kind}
 

@@ -24,6 +24,11 @@ def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: Wor
     assert f"Explanation: {label}, score {score}" in page.read_text(encoding="utf-8")
 
 
+def test_a_text_without_a_known_word_is_marked(registry: World) -> None:
+    first, second, _ = registry.run("predict", "The acting was dull.", "xyzzyx").stdout.splitlines()
+    assert ("no word of it is known" in first, "no word of it is known" in second) == (False, True)
+
+
 def test_explain_of_an_empty_text_is_wrong_use(registry: World) -> None:
     done = registry.run("predict", "--explain", "  ")
     assert done.returncode == 2

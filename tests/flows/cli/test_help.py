@@ -36,7 +36,7 @@ def test_types_usage_and_examples_have_one_style(command: str) -> None:
     told = shown(command)
     assert not re.search(r"<\w+|list\[|[{}]|\[\[", told)
     options, examples = told.split("Examples:")
-    assert re.match(r" +\n sentiflow ", examples)
+    assert re.match(r"\n   sentiflow ", examples)
     assert all(len(line) <= 80 for line in options.splitlines())
 
 

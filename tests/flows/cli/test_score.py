@@ -92,7 +92,7 @@ def modules_of(world: World, *arguments: str) -> set[str]:
 def test_a_run_tells_counts_speed_version_and_places_and_loads_nothing_slow(
     trained: Trained, tmp_path: Path
 ) -> None:
-    path, output = tmp_path / "in.jsonl", tmp_path / "made" / "out.csv"
+    path, output = tmp_path / "in.jsonl", tmp_path / "out.csv"
     lines = ['{"text": "The acting was dull."}', '{"text": null}', '{"text": 7}', "{", '{"text": null}']
     path.write_text("\n".join(lines))
     done = trained.world.run("score", str(path), "-o", str(output))

@@ -42,6 +42,7 @@ def test_outputs_of_other_names_have_other_rejects() -> None:
     ("source", "output", "message"),
     [
         ("in.csv", "made.csv", "is a folder"),
+        ("in.csv", "missing/out.csv", "There is no folder .*missing"),
         ("in.csv", "out.tsv", "no format that can be written"),
         ("in.csv", "out", "no format that can be written"),
         ("in.parquet", "in.parquet", "is the input"),

@@ -38,6 +38,15 @@ def add(client: MlflowClient, experiment: str, name: str, after: int = 0, **tags
     return str(run.info.run_id)
 
 
+def test_a_short_name_means_the_only_run_that_has_it(world: World, client: MlflowClient, experiment: str) -> None:
+    store = open_store(world.settings)
+    first = add(client, experiment, "tuned-imdb-seed0-261125-101500", dataset="imdb")
+    assert find_run(store, "tuned-seed0").run_id == first
+    add(client, experiment, "tuned-imdb-seed0-261126-101500", dataset="imdb")
+    with pytest.raises(UsageError, match="'tuned-seed0' means 2 runs"):
+        find_run(store, "tuned-seed0")
+
+
 def add_version(client: MlflowClient, experiment: str, model: str, run_id: str | None) -> None:
     logged = client.create_logged_model(experiment, name=model)
     client.create_model_version(model, f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
