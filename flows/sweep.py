@@ -18,18 +18,16 @@ from sentiflow.orchestration.runners import Runner, check_runner, running, worke
 from sentiflow.recipes import TUNED, TrainConfig, check_seeds
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
-from sentiflow.sweeps.results import TrialEnd, by_loss, trial_rows
+from sentiflow.sweeps.results import by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, open_study, places_left
 from sentiflow.tracking.results import RunContext, SeedResult
-from sentiflow.tracking.sweeps import SweepResult, end_sweep
 from tasks.data import fetch, prepare
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
 from tasks.summarize import best_of
-from tasks.sweep import begin, summarize_sweep
-from tasks.trials import start_worker, train_best, trial
+from tasks.sweep import SweepResult, begin, end_sweep, start_worker, summarize_sweep, train_best, trial
 
 Trials = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int | None, Field(ge=1, le=256)]
@@ -111,7 +109,6 @@ def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepare
     places = places_left(open_study(study), trials)
     calls = ({"parent": run, "prepared": prepared, "sweep": study, "place": k} for k in places)
     done = trials - len(places)
-    ended: TrialEnd
     for ended in runner.side_by_side(trial, calls):
         done += 1
         logger.info("%d of %d: %s", done, trials, ended)

@@ -1,27 +1,76 @@
-"""Tasks: the beginning of a sweep and its summary."""
+"""Tasks of a sweep: its beginning, a trial, a seed of its best recipe, its summary."""
 
-from collections.abc import Sequence
+import contextlib
+import gc
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
+from mlflow.tracking import MlflowClient
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
 from prefect import get_run_logger, task
 
+from sentiflow.console import progress_bar
+from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation.metrics import spread
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.evaluation.metrics import Spread, spread
+from sentiflow.network.history import Epoch
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
-from sentiflow.sweeps.report import write_files, write_importance
-from sentiflow.sweeps.results import by_loss, describe_importance, importance_of, trial_rows
+from sentiflow.reports.page import Table
+from sentiflow.runs.record import REPEAT, TRIAL, epoch_tags
+from sentiflow.sweeps import results
+from sentiflow.sweeps.results import (
+    COMPLETE,
+    DIVERGED,
+    PRUNED,
+    TrialRow,
+    by_loss,
+    count_of_trials,
+    describe_importance,
+    format_value,
+    format_values,
+    importance_of,
+    trial_rows,
+)
 from sentiflow.sweeps.space import SearchSpace
-from sentiflow.sweeps.study import Sweep, identity, open_study
+from sentiflow.sweeps.study import (
+    ENDED_AS,
+    PARENTS,
+    RUN_ID,
+    Sweep,
+    ask,
+    enqueue_recipe,
+    finished,
+    identity,
+    open_study,
+    requeue_unfinished,
+)
+from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE, report_on
-from sentiflow.tracking.results import Registered, RunContext, SeedResult
-from sentiflow.tracking.sweeps import SweepResult, begin_sweep, sweep_markdown
-from tasks.runs import publish_summary
+from sentiflow.tracking.results import ModelResult, Registered, RunContext, SeedResult
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import NOTE, Store
+from tasks.evaluate import evaluate
+from tasks.runs import child_run, publish_summary, seeds_label
 from tasks.summarize import seeds_table
+from tasks.train import train
+
+_MAX_SHOWN = 10  # trials in the description; the tables have all
 
 
 @task(name="begin", task_run_name="begin", persist_result=False)
 def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, restart: bool) -> Sweep:
     """Start a sweep, or continue an unfinished one with the same recipe, space, seed, dataset, store and name.
+
+    The finished trials of an unfinished sweep become children of this run. Trials that were running are marked as
+    failed and their values queued again: their processes are gone, or will notice that they are no longer wanted.
 
     Written: the study's journal in the data folder, deleted when the sweep is finished; tags of earlier runs.
     """
@@ -31,7 +80,233 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     home = settings.data_dir / "sweeps" / run.model_name / key
     fresh = Sweep(home / run.run_id, space, run.config, run.seed)
     with run.errors():
-        return begin_sweep(run, home, fresh, get_run_logger(), restart=restart)
+        sweep = _find_unfinished(open_store(settings), home, fresh, restart=restart)
+        study = open_study(sweep)
+        parents = study.user_attrs.get(PARENTS, [])
+        if parents:
+            requeue_unfinished(study)
+            _take_over_runs(run, study, parents)
+            done = count_of_trials(len(finished(study)))
+            get_run_logger().info("continuing an unfinished sweep: %s done", done)
+        else:
+            enqueue_recipe(study, sweep)
+        study.set_user_attr(PARENTS, [*parents, run.run_id])
+    return sweep
+
+
+def end_sweep(sweep: Sweep) -> None:
+    """Delete the study of a finished sweep, so that the same command starts a new one."""
+    shutil.rmtree(sweep.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the same sweep was started again, in a folder of its own
+        sweep.folder.parent.rmdir()
+
+
+def _find_unfinished(store: Store, home: Path, fresh: Sweep, *, restart: bool) -> Sweep:
+    """The sweep to continue if there is one, else the fresh one; studies that cannot be continued are deleted.
+
+    No two starts share a folder: a remote worker that still trains for the old one would report to trials of the
+    new one that have the same numbers.
+    """
+    for folder in sorted(home.glob("*/")):
+        earlier = replace(fresh, folder=folder)
+        study = open_study(earlier)
+        parents = study.user_attrs.get(PARENTS, [])
+        why = "as requested" if restart else _why_not(store, study, parents)
+        if why is None:
+            return earlier
+        if parents:
+            get_run_logger().info("starting over: %s", why)
+        shutil.rmtree(folder)
+    return fresh
+
+
+def _why_not(store: Store, study: Study, parents: Sequence[str]) -> str | None:
+    """Why an earlier sweep cannot be continued; None if it can."""
+    if not parents:
+        return "the earlier sweep had not begun"
+    if _status(store, parents[-1]) == "FINISHED":
+        return "the earlier sweep is finished"
+    if any(_status(store, trial.user_attrs[RUN_ID]) is None for trial in finished(study)):
+        return "runs of the earlier sweep are gone from the store"
+    return None
+
+
+def _status(store: Store, run_id: str) -> str | None:
+    """Status of a run; None if it does not exist or was deleted."""
+    try:
+        return store.record(run_id).status
+    except UsageError:
+        return None
+
+
+def _take_over_runs(run: RunContext, study: Study, parents: Sequence[str]) -> None:
+    for trial in finished(study):
+        _adopt(run.client, trial, run.run_id)
+    store = open_store(run.settings)
+    for parent in parents:
+        if _status(store, parent) is not None:
+            run.client.set_tag(parent, "continued_by", run.run_id)
+
+
+def _adopt(client: MlflowClient, trial: FrozenTrial, parent: str) -> None:
+    """Move a finished trial's run below another parent; if a kill left it open, close it as finished."""
+    run_id = trial.user_attrs[RUN_ID]
+    client.set_tag(run_id, "mlflow.parentRunId", parent)
+    run = client.get_run(run_id)
+    if run.info.status != "FINISHED":
+        ended = int(trial.datetime_complete.timestamp() * 1000) if trial.datetime_complete else None
+        client.set_terminated(run_id, "FINISHED", end_time=ended)
+        if "end" in run.data.tags:
+            client.delete_tag(run_id, "end")
+
+
+class _Pruned(Exception):  # noqa: N818 - no error
+    """The pruner stopped the trial."""
+
+
+@task(name="start worker", task_run_name="start worker", persist_result=False)
+def start_worker() -> None:
+    """Import TensorFlow in a worker process while the data is prepared."""
+    import sentiflow.network.training  # noqa: F401
+
+
+@task(name="trial", task_run_name="trial at place {place}", persist_result=False)
+def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, place: int) -> str:
+    """Ask the study for values, train with them, report the validation loss to the study; gives how it ended.
+
+    A diverged training counts as pruned, so that the study avoids such values. The test split is not used.
+
+    Written: the trial in the study; a child run in MLflow, with metrics of each epoch and the tags
+    ``trial.number``, ``trial.state`` and those of ``epoch_tags``.
+    """
+    study = open_study(sweep, place)
+    asked, config = ask(study, sweep)
+    try:
+        return _run_trial(study, asked, config, parent, prepared)
+    except UpdateFinishedTrialError as err:
+        raise ExternalError(f"Trial {asked.number} was given up: another run has continued this sweep.") from err
+    except BaseException:
+        if study.get_trials(deepcopy=False)[asked.number].state == TrialState.RUNNING:
+            study.tell(asked, state=TrialState.FAIL)
+        raise
+    finally:
+        gc.collect()  # a worker trains many networks, which hold reference cycles
+
+
+def _run_trial(study: Study, asked: Trial, config: TrainConfig, parent: RunContext, prepared: Prepared) -> str:
+    tags = {"trial.number": str(asked.number)}
+    name = f"trial{asked.number:02d}-{parent.name.removeprefix('sweep-')}"
+    with child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
+        asked.set_user_attr(RUN_ID, run.run_id)
+        state, kept, line = _fit(asked, run, prepared)
+        # The study first: an open run of a finished trial is complete, and is closed when the sweep is continued.
+        asked.set_user_attr(ENDED_AS, state)
+        if kept is not None:
+            study.tell(asked, kept.val_loss)
+        else:
+            study.tell(asked, state=TrialState.PRUNED)
+    return line
+
+
+def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> tuple[str, Epoch | None, str]:
+    """Train until the end, the pruner or a divergence stops it, and log that.
+
+    Returns:
+        The trial's state; if it is complete, the epoch whose weights are kept; both in words.
+    """
+    logger = get_run_logger()
+    epochs: list[Epoch] = []
+    log = EpochLog(run, run.config.epochs, logger)
+
+    def on_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        log.add(epoch)
+        asked.report(epoch.val_loss, epoch.number)
+        if epoch.number < run.config.epochs and asked.should_prune():
+            raise _Pruned
+
+    title = f"trial {asked.number} tries {format_values(asked.params)}"
+    logger.info("%s", title)
+    state, kept = _trained(run, prepared, on_epoch)
+    loss = "".join(f", val loss {epoch.val_loss:.4f}" for epoch in ([kept] if kept else epochs[-1:]))
+    line = f"trial {asked.number} {state} after {len(epochs)} epoch{'' if len(epochs) == 1 else 's'}{loss}"
+    log.end(kept)
+    best = kept.number if kept and run.config.early_stopping_patience else None
+    run.tag({"trial.state": state, **epoch_tags(len(epochs), best), NOTE: f"{title}\n\n{line}"})
+    logger.info("%s", line)
+    return state, kept, line
+
+
+def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
+    """Train; gives the trial's state, and if it is complete the epoch whose weights are kept."""
+    train_split, validation = _splits(prepared.table, run.config.validation_fraction)
+    from sentiflow.network import training
+
+    try:
+        trained = training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
+    except _Pruned:
+        return PRUNED, None
+    except UsageError as err:
+        if "diverged" not in str(err):
+            raise
+        return DIVERGED, None
+    return COMPLETE, trained.history[trained.kept - 1]
+
+
+@lru_cache(maxsize=1)
+def _splits(table: Path, fraction: float) -> tuple[Reviews, Reviews]:
+    """Training and validation reviews, cached between trials."""
+    return reviews.read(table).learning_splits(fraction)
+
+
+@task(name="train the best", task_run_name="train the best, seed {seed}", persist_result=False)
+def train_best(parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int) -> SeedResult:
+    """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does.
+
+    Written: a child run in MLflow, as complete as any training's.
+    """
+    name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
+    with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
+        trained = train.fn(run, prepared)
+        measured = evaluate.fn(run, prepared, trained)
+    return SeedResult(run, trained, measured)
+
+
+@dataclass(frozen=True)
+class SweepResult(ModelResult):
+    """The outcome of a sweep.
+
+    Attributes:
+        trials: the finished ones, in their order.
+        config: the best recipe.
+        recipe: URI of the best recipe as a file in the store.
+        importance: share of the variance that each field explains; empty with too few complete trials.
+        importance_text: the same in words, or why there are none.
+        seeds: of the best recipe, one result per seed.
+        best: the seed whose validation loss is lowest; it is registered.
+        accuracy: of the test split, over the seeds; None for a single one.
+        seconds: wall time of the whole.
+    """
+
+    trials: tuple[TrialRow, ...]
+    config: TrainConfig
+    recipe: str
+    importance: Mapping[str, float]
+    importance_text: str
+    seeds: tuple[SeedResult, ...]
+    best: SeedResult
+    accuracy: Spread | None
+    seconds: float
+
+    @property
+    def accuracy_line(self) -> str:
+        """The outcome in one sentence."""
+        if self.accuracy is None:
+            return f"Test accuracy of the best recipe: {self.best.measured.text()}."
+        return (
+            f"Test accuracy of the best recipe over {len(self.seeds)} seeds: mean {self.accuracy.mean:.2%}, "
+            f"{self.accuracy.text()}."
+        )
 
 
 @task(name="summarize", task_run_name="summarize", persist_result=False)
@@ -52,10 +327,10 @@ def summarize_sweep(
     """
     study = open_study(sweep)
     rows, shares = trial_rows(study), importance_of(study)
-    importance = describe_importance(shares, rows)
+    complete, importance = by_loss(rows), describe_importance(shares, rows)
     folder = run.work / "artifacts"
-    write_files(folder, rows, sweep, config, run.name)
-    write_importance(folder / "plots", shares, importance)
+    results.write_files(folder, rows, sweep, config, run.name)
+    results.write_importance(folder / "plots", shares, importance)
     run.upload(folder)
     title = f"{run.name}: the best recipe, seed by seed"
     run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
@@ -74,9 +349,45 @@ def summarize_sweep(
         accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
         seconds=run.seconds,
     )
-    run.log(result.metrics())
+    importances = {f"importance/{name}": share for name, share in shares.items()}
+    run.log({"val/loss": float(complete[0].loss or 0.0), **_accuracy(result), **importances})
     run.tag_seconds({"total": result.seconds})
-    complete = len(by_loss(rows))
-    run.tag({"trials.complete": str(complete), "trials.pruned": str(len(rows) - complete)})
-    publish_summary(run, sweep_markdown(result, prepared, sweep, seeds_table(seeds)), "sweep-summary")
+    run.tag({"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))})
+    publish_summary(run, _markdown(result, prepared, sweep), "sweep-summary")
     return result
+
+
+def _accuracy(result: SweepResult) -> dict[str, float]:
+    """Mean and deviation over the seeds; of a single seed the accuracy and its interval."""
+    if result.accuracy is not None:
+        return result.accuracy.as_metrics("test/accuracy")
+    names = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
+    return {f"test/{name}": getattr(result.best.measured, name) for name in names}
+
+
+def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
+    """The description of the parent run, in Markdown."""
+    fields = list(sweep.space.fields)
+    best = by_loss(result.trials)
+    trials = [
+        (str(row.number), f"{row.loss:.4f}", str(row.epochs), *(format_value(row.values[name]) for name in fields))
+        for row in best[:_MAX_SHOWN]
+    ]
+    return f"""**{result.accuracy_line}**
+
+- trials: {len(best)} complete, {len(result.trials) - len(best)} pruned; trial {best[0].number} has the lowest \
+validation loss
+- what mattered: {result.importance_text}
+- searched: {", ".join(fields)}, from the recipe {sweep.config.recipe}
+- dataset: {prepared.name}, digest `{prepared.digest[:12]}`
+- registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
+validation loss is lowest
+- the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
+
+{Table(("trial", "validation loss", "epochs", *fields), trials, words=0).markdown()}
+
+The best recipe, seed by seed, on the test split, which no trial has seen. All trials used seed {sweep.seed}: its \
+validation loss is optimistic, as the best of the trials was chosen by it.
+
+{seeds_table(result.seeds)}
+"""

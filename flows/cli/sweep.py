@@ -36,8 +36,8 @@ from sentiflow.output import without_login
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.settings import Settings
-    from sentiflow.tracking.sweeps import SweepResult
     from tasks.summarize import BaselinesResult
+    from tasks.sweep import SweepResult
 
 _SHOWN = 5
 _NAME_LENGTH = 60

@@ -14,8 +14,8 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.recipes import load_recipe
 from sentiflow.sweeps.results import by_loss
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.sweeps import SweepResult
-from tasks import trials
+from tasks import sweep as sweep_tasks
+from tasks.sweep import SweepResult
 from tests.store import PNG
 from tests.world import World, make_world
 
@@ -139,7 +139,7 @@ def test_a_finished_sweep_leaves_no_study(result: SweepResult, swept: World) -> 
 def test_a_sweep_that_failed_goes_on_with_what_it_has(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = trials._trained, []
+    real, calls = sweep_tasks._trained, []
 
     def failing(*arguments: object) -> object:
         calls.append(1)
@@ -147,7 +147,7 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
             raise ExternalError("the disk is full")
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trials, "_trained", failing)
+    monkeypatch.setattr(sweep_tasks, "_trained", failing)
     with pytest.raises(ExternalError, match="the disk is full"):
         sweep(CONFIG, "sample", trials=4, workers=1, repeats=1, space=space)
     client = connect(world.settings)

@@ -15,8 +15,7 @@ from sentiflow.sweeps.space import Range, SearchSpace
 from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, distributions, open_study
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.results import RunContext
-from sentiflow.tracking.sweeps import end_sweep
-from tasks.sweep import begin
+from tasks.sweep import begin, end_sweep
 from tests.world import World
 
 SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})

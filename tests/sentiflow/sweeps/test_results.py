@@ -8,8 +8,14 @@ from optuna.distributions import FloatDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from sentiflow.sweeps.report import write_importance
-from sentiflow.sweeps.results import COMPLETE, PRUNED, TrialRow, describe_importance, importance_of
+from sentiflow.sweeps.results import (
+    COMPLETE,
+    PRUNED,
+    TrialRow,
+    describe_importance,
+    importance_of,
+    write_importance,
+)
 
 FIELDS = {"matters": FloatDistribution(0, 1), "does_not": FloatDistribution(0, 1)}
 
