@@ -5,31 +5,41 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
+import numpy as np
 from prefect import get_run_logger, runtime, task
 from prefect.client.orchestration import get_client
 from prefect.events import Event
 
+from sentiflow.data import prepare, reviews
+from sentiflow.errors import ExternalError
 from sentiflow.locks import file_lock
-from sentiflow.monitoring.check import DriftCheck, RecentTexts, collect_texts
+from sentiflow.monitoring import drift
+from sentiflow.monitoring.check import DriftCheck, RecentTexts, collect_texts, measure
+from sentiflow.monitoring.drift import UNKNOWN, DriftLimits, Floats
 from sentiflow.monitoring.report import DriftResult, pictures
 from sentiflow.monitoring.report import report as drift_report
 from sentiflow.monitoring.text_log import need_log
-from sentiflow.names import dataset_name, model_name
+from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.orchestration.repair import RUNNING, close
 from sentiflow.reports import plots
 from sentiflow.runs.record import KIND, MONITOR
-from sentiflow.settings import load_settings
+from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors
-from sentiflow.tracking.monitoring import compare_with_reviews, read_features
 from sentiflow.tracking.reports import PAGE
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import Version
+from sentiflow.tracking.versions import find_version, load_scorer
 from tasks.runs import create, flow_run_tags, provenance, publish_summary
 
 LOCK = "monitor.lock"
 """Tag of a monitoring run: the lock that is held while it is open."""
 
 EVENT = "sentiflow.drift"
+
+_REFERENCE, _RECENT = "reference.npz", "recent.npz"  # features, in the work folder
 
 
 @contextmanager
@@ -77,13 +87,57 @@ def collect(check: DriftCheck) -> RecentTexts:
 
 @task(name="compare", task_run_name="compare", persist_result=False)
 def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
-    """Compare the texts with the reviews of the version in use.
+    """Measure texts and reviews in the same way, with the version in use, and compare them.
 
     Written: the features of both sides in the work folder.
+
+    Raises:
+        ExternalError: the store fails, or the reviews are not on this machine.
     """
-    result = compare_with_reviews(check, texts)
+    settings = check.settings
+    version = find_version(settings, check.model, None)
+    scorer = load_scorer(settings, version)
+    digest, table = _training_reviews(version, settings)
+    reference = drift.features_of_reviews(reviews.read(table), scorer)
+    recent, unusual = measure(texts.file, scorer, reference)
+    np.savez(check.work / _REFERENCE, **reference)  # type: ignore[arg-type]
+    np.savez(check.work / _RECENT, **recent)  # type: ignore[arg-type]
+    limits = DriftLimits(settings.monitor_psi, settings.monitor_alpha)
+    features = drift.compare(reference, recent, limits)
+    sources = " and ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
+    facts = {
+        "model": f"{version.name} version {version.number} ({version.why})",
+        "dataset digest": digest,
+        "texts": f"{texts.distinct:,} different ones, {texts.repeated:,} repeated; {sources}",
+        "from": texts.first,
+        "until": texts.last,
+        "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are in no training review, against "
+        f"{reference[UNKNOWN].mean():.2%} of a training review in no other one",
+    }
+    result = DriftResult(check.model, version.number, digest, features, limits, facts, unusual)
     get_run_logger().info("%s", result.headline)
     return result
+
+
+def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
+    """Digest and table of the reviews of a version's training; missing ones of a built-in dataset are made."""
+    found = open_store(settings).version(version.name, version.number)
+    tags = {} if found is None else found.tags
+    dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
+    table = reviews.table_path(settings.data_dir, dataset, digest)
+    if not reviews.is_whole(table) and dataset in BUILT_IN:
+        prepare.prepare(prepare.fetch(dataset, settings), settings)
+    if not reviews.is_whole(table):
+        raise ExternalError(
+            f"The reviews that {version.name} version {version.number} was trained on are not at {table}.",
+            "Train again on this machine, or copy the file there.",
+        )
+    return digest, table
+
+
+def _features(file: Path) -> dict[str, Floats]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 @task(name="report", task_run_name="report", persist_result=False)
@@ -92,7 +146,8 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
 
     Written: an MLflow run with metrics ``drift/*``, plots and the report; in Prefect a table and a link.
     """
-    figures = pictures(*read_features(check), result.features)
+    reference, recent = (_features(check.work / side) for side in (_REFERENCE, _RECENT))
+    figures = pictures(reference, recent, result.features)
     folder = check.work / "artifacts"
     plots.save(figures, folder / "plots")
     (folder / PAGE).write_text(drift_report(result, figures).page(), encoding="utf-8")
