@@ -1,17 +1,43 @@
-"""The steps of housekeeping."""
+"""The steps of housekeeping: killed runs are closed, old runs and files deleted."""
 
+import json
+import re
+import shutil
+import time
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import mlflow
+import numpy as np
+from mlflow.entities import Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from sentiflow.data.reviews import used_at, vocabulary_file
 from sentiflow.errors import ExternalError
-from sentiflow.orchestration import repair, retention
+from sentiflow.files import PARTIAL
+from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
+from sentiflow.names import model_name
+from sentiflow.orchestration import repair
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import CleanupReport
 from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking import creation
+from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import local_path
+
+_DAY = 86_400  # seconds
+_PARENT = "mlflow.parentRunId"
+_ID = re.compile(r"[\w-]+")  # of a run or a model; one with a slash would name another folder
+_PAGE = 1_000  # runs; a server takes milliseconds for each, and has 10 s for an answer
 
 
 @task(name="close killed runs", task_run_name="close killed runs", persist_result=False)
@@ -31,7 +57,7 @@ def remove_old_files() -> CleanupReport:
     """Remove what nothing uses from the data folder."""
     report, settings = CleanupReport(), load_settings()
     with report.attempt("remove old files"):
-        report.add(retention.remove_old_files(settings, _digests_of_champions(settings)))
+        delete_old_files(settings, _digests_of_champions(settings), report)
     return report
 
 
@@ -40,7 +66,7 @@ def retire_runs() -> CleanupReport:
     """Delete old MLflow runs without a version, if the settings say after how long."""
     report = CleanupReport()
     with report.attempt("retire runs"):
-        report.add(retention.retire_runs(load_settings()))
+        delete_old_runs(load_settings(), report)
     return report
 
 
@@ -87,3 +113,218 @@ def _digests_of_champions(settings: Settings) -> set[str]:
         if champion is not None and "dataset.digest" in champion.tags:
             found.add(champion.tags["dataset.digest"])
     return found
+
+
+def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
+    """Delete MLflow runs that ended long ago, with their models and files.
+
+    A set of repeats is judged as a whole, parent and seeds. Whatever has a registered version stays. So does a run
+    whose files are not in its own folder below the experiment's: whoever can write to the store could name any
+    folder there. Without ``SENTIFLOW_KEEP_RUNS_DAYS`` all stay.
+    """
+    if settings.keep_runs_days is None:
+        return
+    before = (time.time() - settings.keep_runs_days * _DAY) * 1000
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        experiment = client.get_experiment_by_name(settings.experiment)
+        if experiment is None:
+            return
+        runs = _all_runs(client, experiment.experiment_id)
+        versioned = _versioned(client)
+    for family in families(runs):
+        if all(_ended(run, before) for run in family) and not versioned & {run.info.run_id for run in family}:
+            # Seeds first, the parent last.
+            for run in sorted(family, key=lambda run: _PARENT not in run.data.tags):
+                with report.attempt(f"delete run {run.info.run_name}"), tracking_errors(settings.tracking_uri):
+                    _delete(client, run, experiment.artifact_location, settings, report)
+    if report.removed and settings.artifacts is None:
+        report.left.append("records of deleted runs: an MLflow server keeps them, marked as deleted")
+
+
+def families(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs with all that they are connected with by their parents, in cycles and chains of any length."""
+    places = {run.info.run_id: place for place, run in enumerate(runs)}
+    parents = [places.get(run.data.tags.get(_PARENT, ""), place) for place, run in enumerate(runs)]
+    edges = np.ones(len(runs)), (np.arange(len(runs)), np.array(parents, int))
+    count, family_of = connected_components(coo_array(edges, shape=(len(runs), len(runs))), directed=False)
+    found: list[list[Run]] = [[] for _ in range(count)]
+    for run, family in zip(runs, family_of, strict=True):
+        found[family].append(run)
+    return found
+
+
+def _ended(run: Run, before: float) -> bool:
+    """Whether it ended before a moment (milliseconds since the epoch)."""
+    return run.info.status != "RUNNING" and (run.info.end_time or before) < before
+
+
+def _all_runs(client: MlflowClient, experiment: str) -> list[Run]:
+    page = client.search_runs([experiment], max_results=_PAGE)
+    runs = list(page)
+    while page.token:
+        page = client.search_runs([experiment], max_results=_PAGE, page_token=page.token)
+        runs += page
+    return runs
+
+
+def _versioned(client: MlflowClient) -> set[str | None]:
+    """Runs that a registered version of any model came from."""
+    return {
+        # One that was registered by hand, from the model alone, names no run.
+        client.get_logged_model(version.model_id).source_run_id
+        if version.model_id and not version.run_id
+        else version.run_id
+        for version in mlflow.search_model_versions()
+    }
+
+
+def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, report: CleanupReport) -> None:
+    """Delete files first: a round that is killed in between finds the run again, and goes on."""
+    run_id = run.info.run_id
+    models = list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"))
+    folders: dict[str, tuple[str, ...]] = {run.info.artifact_uri: (run_id, "artifacts")}
+    folders |= {model.artifact_location: ("models", model.model_id, "artifacts") for model in models}
+    foreign = [uri for uri, parts in folders.items() if not _is_own(uri, location, parts)]
+    if foreign:
+        report.left.append(
+            f"run {run.info.run_name}: its files are at {', '.join(foreign)}, "
+            f"not in its own folder below {location}"
+        )
+        return
+    if client.search_model_versions(f"run_id = '{run_id}'"):  # registered this very moment
+        return
+    report.freed += sum(_delete_files(uri, settings) for uri in folders)
+    for model in models:
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run_id)
+    if settings.sqlite_file is not None:
+        delete_records(client, run_id, [model.model_id for model in models])
+    began = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    report.removed.append(f"run {run.info.run_name} of {began:%Y-%m-%d}, which has no version")
+
+
+def delete_records(client: MlflowClient, run_id: str, model_ids: Sequence[str]) -> None:
+    """Delete the records of a run and its models, which the client has marked as deleted.
+
+    These are MLflow's private functions. The public ``mlflow gc`` also deletes every experiment that somebody has
+    marked as deleted. ``test_only_what_ended_long_ago_is_deleted`` fails when they change.
+    """
+    store: Any = client._tracking_client.store  # noqa: SLF001
+    for model_id in model_ids:
+        store._hard_delete_logged_model(model_id)  # noqa: SLF001
+    store._hard_delete_run(run_id)  # noqa: SLF001
+
+
+def _is_own(uri: str, location: str, parts: Sequence[str]) -> bool:
+    """Whether files are where MLflow puts them by itself, and no link on the way leads elsewhere."""
+    if uri != "/".join([location.rstrip("/"), *parts]) or not all(_ID.fullmatch(part) for part in parts):
+        return False
+    own, root = local_path(uri), local_path(location)
+    return own is None or root is None or own.resolve() == root.resolve().joinpath(*parts)
+
+
+def _delete_files(uri: str, settings: Settings) -> int:
+    """Delete all artifacts of a run or a model; gives how many bytes they had."""
+    repository: Any = get_artifact_repository(uri, tracking_uri=settings.tracking_uri)
+    size = _artifact_bytes(repository)
+    repository.delete_artifacts()
+    folder = local_path(uri)
+    if folder is not None and folder.parent.is_dir() and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()  # what held them is left, empty
+    return size
+
+
+def _artifact_bytes(repository: Any, path: str | None = None) -> int:
+    found = repository.list_artifacts(path)
+    return sum(_artifact_bytes(repository, each.path) if each.is_dir else each.file_size or 0 for each in found)
+
+
+def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupReport) -> None:
+    """Remove what no process uses from the data folder.
+
+    Work folders go when no training holds their model's lock; datasets, and what they were made from, when nothing
+    used them for as long as the settings say. Datasets with the digests in ``kept`` stay: champions were tested on
+    them.
+    """
+    data = settings.data_dir
+    before = time.time() - settings.keep_files_days * _DAY
+    for folder in _folders(data / "work"):
+        with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
+            if free:
+                _remove(folder, "work files of no living run", report)
+    for folder in _folders(data / "datasets"):
+        with (
+            report.attempt(f"clean {folder}"),
+            if_free(lock_file(model_name(folder.name), settings), HOUSEKEEPING) as free,
+        ):
+            if free:
+                _clean_dataset(folder, before, kept, report)
+    for folder in _folders(data / "downloads"):
+        with report.attempt(f"clean {folder}"):
+            for lock in sorted(folder.glob(".*.lock")):
+                _clean_download(lock, before, report)
+    for note in sorted(creation.folder(settings).glob("*.json")):
+        with report.attempt(f"remove {note}"):
+            if note.stat().st_mtime < before:
+                _remove(note, "how a run ended that no store knows", report)
+
+
+def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: CleanupReport) -> None:
+    """Remove old tables with their words, what a killed preparation left, and notes that lead nowhere."""
+    with if_free(folder / ".lock") as free:
+        if not free:  # it is being prepared
+            return
+        for table in sorted(folder.glob("*.parquet")):
+            if table.stem not in kept and used_at(table) < before:
+                _remove(table, f"dataset {folder.name}, unused", report)
+                words = vocabulary_file(table)
+                if words.exists():
+                    report.freed += _bytes(words)
+                    words.unlink()
+        for leftover in folder.glob(f".*{PARTIAL}"):
+            _remove(leftover, "left by a killed preparation", report)
+        tables = {table.stem for table in folder.glob("*.parquet")}
+        for note in folder.glob(".*.json"):
+            if _digest(note) not in tables:
+                note.unlink()
+
+
+def _digest(note: Path) -> str | None:
+    try:
+        return str(json.loads(note.read_text(encoding="utf-8"))["digest"])
+    except (ValueError, KeyError, TypeError):  # cut off by a full disk: it leads nowhere
+        return None
+
+
+def _clean_download(lock: Path, before: float, report: CleanupReport) -> None:
+    """Remove what killed downloads left, and a file that nothing used; its lock is beside it."""
+    target = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+    with if_free(lock) as free:
+        if not free:  # it is being fetched
+            return
+        for leftover in sorted(lock.parent.iterdir()):
+            if leftover.is_file() and leftover != target and leftover.suffix != ".lock":
+                _remove(leftover, "left by a killed download", report)
+        if target.exists() and target.stat().st_mtime < before:
+            _remove(target, "download, unused", report)
+
+
+def _remove(path: Path, why: str, report: CleanupReport) -> None:
+    size = _bytes(path)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    report.freed += size
+    report.removed.append(f"{path.name} ({why})")
+
+
+def _bytes(path: Path) -> int:
+    """Of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.glob("*") if path.is_dir())

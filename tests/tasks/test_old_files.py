@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from sentiflow.data import prepare, reviews
 from sentiflow.data.download import fetch_file
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import vocabulary_file
-from sentiflow.orchestration.retention import remove_old_files
+from sentiflow.orchestration.repair import CleanupReport
 from sentiflow.settings import Settings
+from tasks.housekeeping import delete_old_files
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import World
 
@@ -32,6 +34,12 @@ def prepared(world: World, name: str = "mine") -> Prepared:
     return prepare.prepare(prepare.fetch(str(table), world.settings), world.settings)
 
 
+def deleted(settings: Settings, kept: Collection[str]) -> CleanupReport:
+    report = CleanupReport()
+    delete_old_files(settings, kept, report)
+    return report
+
+
 def old(made: Prepared, days: float) -> Path:
     age(days, made.table, vocabulary_file(made.table))
     return made.table
@@ -42,7 +50,7 @@ def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
     world: World, days: float, stays: bool
 ) -> None:
     table = old(prepared(world), days)
-    report = remove_old_files(world.settings, ())
+    report = deleted(world.settings, ())
     assert table.exists() == vocabulary_file(table).exists() == stays
     assert bool(list(table.parent.glob(".*.json"))) == stays  # the note that leads to it
     assert (report.freed > 0) == (not stays)
@@ -52,16 +60,16 @@ def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
 def test_finding_a_dataset_again_and_reading_it_are_uses(world: World) -> None:
     table = old(prepared(world), 99)
     prepared(world)
-    assert remove_old_files(world.settings, ()).removed == []
+    assert deleted(world.settings, ()).removed == []
     old(Prepared("mine", table.stem, table, "", made=False), 99)
     reviews.read_vocabulary(table)
-    assert remove_old_files(world.settings, ()).removed == []
+    assert deleted(world.settings, ()).removed == []
     assert table.exists()
 
 
 def test_what_a_champion_is_judged_by_stays(world: World) -> None:
     table = old(prepared(world), 99)
-    remove_old_files(world.settings, {table.stem})
+    deleted(world.settings, {table.stem})
     assert table.exists()
 
 
@@ -71,16 +79,16 @@ def test_files_of_a_model_in_training_stay(world: World) -> None:
     work.mkdir(parents=True)
     with process(world, model="mine-sentiment") as holder:
         line_with("held", holder)
-        assert remove_old_files(world.settings, ()).removed == []
+        assert deleted(world.settings, ()).removed == []
         assert table.exists() and work.exists()
-    remove_old_files(world.settings, ())
+    deleted(world.settings, ())
     assert not table.exists() and not work.exists()
 
 
 def test_a_dataset_that_is_being_prepared_is_left_alone(world: World) -> None:
     table = old(prepared(world), 99)
     with FileLock(table.parent / ".lock"):
-        remove_old_files(world.settings, ())
+        deleted(world.settings, ())
     assert table.exists()
 
 
@@ -98,14 +106,14 @@ def test_leftovers_of_killed_processes_go_and_a_used_download_stays(world: World
     leftover.write_bytes(bytes(100))
     age(31, target)
     assert not fetch()  # found, and so used
-    report = remove_old_files(world.settings, ())
+    report = deleted(world.settings, ())
     assert (target.exists(), leftover.exists(), report.freed) == (True, False, 100)
     age(31, target)
-    report = remove_old_files(world.settings, ())
+    report = deleted(world.settings, ())
     assert (target.exists(), report.freed) == (False, 7)
 
 
 def test_an_empty_world_needs_no_care(tmp_path: Path) -> None:
-    report = remove_old_files(Settings(data_dir=tmp_path / "none"), ())
+    report = deleted(Settings(data_dir=tmp_path / "none"), ())
     assert (report.removed, report.failures) == ([], [])
     assert not (tmp_path / "none").exists()

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run, RunData, RunInfo, RunTag, ViewType
 
-from sentiflow.orchestration.retention import families, retire_runs
+from sentiflow.orchestration.repair import CleanupReport
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
+from tasks.housekeeping import delete_old_runs, families
 from tests.servers import mlflow
 from tests.world import World
 
@@ -58,6 +59,12 @@ class Store:
         return {run.info.run_id for run in self.client.search_runs([self.experiment])}
 
 
+def deleted(settings: Settings) -> CleanupReport:
+    report = CleanupReport()
+    delete_old_runs(settings, report)
+    return report
+
+
 @pytest.fixture
 def store(world: World) -> Store:
     return Store(world.settings)
@@ -65,7 +72,7 @@ def store(world: World) -> Store:
 
 def test_only_what_ended_long_ago_is_deleted(store: Store) -> None:
     old, young, open_one = store.run(30.01), store.run(29.99), store.run(90, ended=False)
-    report = retire_runs(store.settings)
+    report = deleted(store.settings)
     assert store.left() == {young, open_one}
     assert (len(report.removed), report.freed, report.failures) == (1, len(CONTENT), [])
     everything = store.client.search_runs([store.experiment], run_view_type=ViewType.ALL)
@@ -74,7 +81,7 @@ def test_only_what_ended_long_ago_is_deleted(store: Store) -> None:
 
 def test_without_the_setting_all_stays(store: Store) -> None:
     old = store.run(9_999)
-    assert retire_runs(store.settings.model_copy(update={"keep_runs_days": None})).removed == []
+    assert deleted(store.settings.model_copy(update={"keep_runs_days": None})).removed == []
     assert store.left() == {old}
 
 
@@ -84,7 +91,7 @@ def test_files_and_models_of_a_deleted_run_are_gone_and_those_of_a_version_stay(
     old, kept = store.run(90), store.run(90)
     models = {run: store.model(run) for run in (old, kept)}
     store.version(kept)
-    report = retire_runs(store.settings)
+    report = deleted(store.settings)
     assert report.freed == 2 * len(CONTENT)
     (model,) = store.client.search_logged_models([store.experiment])
     assert model.model_id == models[kept]
@@ -99,7 +106,7 @@ def test_a_version_of_one_run_keeps_its_whole_set(store: Store, which: str) -> N
     parent = store.run(90)
     children = [store.run(91, parent=parent) for _ in range(2)]
     store.version(parent if which == "parent" else children[1])
-    retire_runs(store.settings)
+    deleted(store.settings)
     assert store.left() == {parent, *children}
 
 
@@ -108,7 +115,7 @@ def test_a_set_without_a_version_goes_as_a_whole_once_all_of_it_is_old(store: St
     for parent in (gone, kept):
         for _ in range(2):
             store.run(32, parent=parent)
-    retire_runs(store.settings)
+    deleted(store.settings)
     left = store.client.search_runs([store.experiment])
     assert kept in {run.info.run_id for run in left} and len(left) == 3
 
@@ -119,7 +126,7 @@ def test_a_version_registered_from_the_model_alone_keeps_the_run(store: Store) -
     store.client.finalize_logged_model(model.model_id, "READY")
     store.client.create_registered_model("mine")
     store.client.create_model_version("mine", f"models:/{model.model_id}", model_id=model.model_id)
-    retire_runs(store.settings)
+    deleted(store.settings)
     assert store.left() == {run}
 
 
@@ -144,7 +151,7 @@ def test_a_folder_that_is_not_the_runs_own_is_left(
         store.rewrite(MODEL, uri, store.model(hostile))
     else:
         store.rewrite(RUN, uri, hostile)
-    report = retire_runs(store.settings)
+    report = deleted(store.settings)
     assert (victim / "photo.jpg").read_text() == "precious"
     assert (Path(others) / "report.txt").read_text() == (Path(own) / "report.txt").read_text() == CONTENT
     assert store.left() == {hostile, other}
@@ -162,7 +169,7 @@ def test_a_runs_id_that_is_a_path_deletes_nothing(store: Store, tmp_path: Path) 
         with sqlite3.connect(str(store.settings.sqlite_file)) as database:
             database.execute(f"UPDATE {table} SET {column} = '../../victim' WHERE {column} = ?", (run,))  # noqa: S608
     store.rewrite(RUN, f"{location}/../../victim/artifacts", "../../victim")
-    report = retire_runs(store.settings)
+    report = deleted(store.settings)
     assert (victim / "photo.jpg").exists()
     assert len(report.left) + len(report.failures) == 1
 
@@ -172,7 +179,7 @@ def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path
     folder = Path(store.client.get_run(run).info.artifact_uri.removeprefix("file://")).parent
     victim = folder.rename(tmp_path / "victim")
     folder.symlink_to(victim)
-    report = retire_runs(store.settings)
+    report = deleted(store.settings)
     assert (victim / "artifacts" / "report.txt").exists()
     assert len(report.left) == 1
 
@@ -185,7 +192,7 @@ def test_runs_that_are_each_others_parents_are_one_family(store: Store, length: 
         store.client.set_tag(child, "mlflow.parentRunId", parent)
     tail = store.run(90, parent=ring[0])
     store.version(ring[-1])
-    retire_runs(store.settings)
+    deleted(store.settings)
     assert store.left() == {*ring, tail}
 
 
@@ -210,7 +217,7 @@ def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -
     made = [store.client.create_run(bad, start_time=1).info.run_id for _ in range(2)]
     for run in made:
         store.client.set_terminated(run, end_time=2)
-    report = retire_runs(store.settings)
+    report = deleted(store.settings)
     assert len(report.failures) == 2
     assert {run.info.run_id for run in store.client.search_runs([bad])} == set(made)
 
@@ -221,7 +228,7 @@ def test_over_http_files_go_and_the_server_keeps_hidden_records(world: World, tm
     with mlflow(arguments, tmp_path, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
         store = Store(Settings(tracking_uri=address, data_dir=world.root / "data"))
         old, young = store.run(90), store.run(1)
-        report = retire_runs(store.settings)
+        report = deleted(store.settings)
         assert store.left() == {young}
         assert report.freed == len(CONTENT) and report.failures == []
         assert report.left == ["records of deleted runs: an MLflow server keeps them, marked as deleted"]
