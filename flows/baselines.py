@@ -10,10 +10,10 @@ from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import BASELINES
 from sentiflow.tracking.results import RunContext
 from tasks.baselines import PREFIX, baseline_run, measure_baseline, network_run
-from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
 from tasks.runs import planned_name, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines
+from tasks.train import fetch, prepare
 from tasks.train import train as train_network
 
 

@@ -15,12 +15,12 @@ from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.settings import load_settings
 from sentiflow.tracking.results import RepeatsResult, RunContext, SeedResult
-from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, seed_run, training_run
 from tasks.summarize import best_of, summarize_repeats
+from tasks.train import fetch, prepare
 from tasks.train import train as train_network
 
 Repeats = Annotated[int, Field(ge=2, le=1_000)]

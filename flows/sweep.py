@@ -22,12 +22,12 @@ from sentiflow.sweeps.results import by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, open_study, places_left
 from sentiflow.tracking.results import RunContext, SeedResult
-from tasks.data import fetch, prepare
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
 from tasks.summarize import best_of
 from tasks.sweep import SweepResult, begin, end_sweep, start_worker, summarize_sweep, train_best, trial
+from tasks.train import fetch, prepare
 
 Trials = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int | None, Field(ge=1, le=256)]

@@ -16,12 +16,12 @@ from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.results import TrainingResult
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import judged_already, nothing_to_train, trained_already
-from tasks.data import fetch, prepare
 from tasks.evaluate import evaluate
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
 from tasks.summarize import summarize
+from tasks.train import fetch, prepare
 from tasks.train import train as train_network
 
 # What each parameter is for stands in a flow's docstring: Prefect's form shows that, not a field's description.

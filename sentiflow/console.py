@@ -5,8 +5,8 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import rich.console
@@ -16,7 +16,6 @@ from rich.text import Text
 
 from sentiflow import process
 from sentiflow.output import printable
-from sentiflow.progress import Advance
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -119,6 +118,17 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+Advance = Callable[[int], None]
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+"""Called with a description and a total; gives a function to call with each step done."""
+
+
+@contextmanager
+def no_progress(description: str, total: int) -> Iterator[Advance]:  # noqa: ARG001
+    """Show nothing."""
+    yield lambda _step: None
+
+
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
     """Show a bar that vanishes when done, if there is a terminal to show it on."""
@@ -126,14 +136,14 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
         yield lambda _step: process.stop_if_asked()  # each batch of a training comes by here
         return
     # Not at the top: every command loads this module, and few show a bar.
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich import progress
 
     columns = (
-        TextColumn("         {task.description}", markup=False),
-        BarColumn(bar_width=32),
-        TaskProgressColumn(),
-        TimeRemainingColumn(compact=True),
+        progress.TextColumn("         {task.description}", markup=False),
+        progress.BarColumn(bar_width=32),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=CONSOLE, transient=True) as bar:
+    with progress.Progress(*columns, console=CONSOLE, transient=True) as bar:
         task = bar.add_task(description, total=total or None)
         yield lambda step: bar.advance(task, step)

@@ -11,10 +11,10 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network.history import Epoch
-from sentiflow.progress import Progress, no_progress
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD

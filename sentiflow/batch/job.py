@@ -11,12 +11,12 @@ import numpy as np
 
 from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock, output_schema
 from sentiflow.batch.pipeline import Model, Pool, Sample, score_chunks
+from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Input
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
-from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import Version

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 import sentiflow
 from sentiflow.batch.output import Parts, output_schema, to_table
 from sentiflow.batch.words import BulkScorer
+from sentiflow.console import Advance
 from sentiflow.data.rows import Chunk, Input
 from sentiflow.errors import ExternalError
-from sentiflow.progress import Advance
 from sentiflow.scoring import TextScorer
 
 MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer

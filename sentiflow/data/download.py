@@ -15,10 +15,10 @@ import pooch
 import requests
 from requests.adapters import HTTPAdapter
 
+from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.errors import ExternalError, UnreachableError
 from sentiflow.locks import file_lock
 from sentiflow.output import redact
-from sentiflow.progress import Advance, Progress, no_progress
 
 logger = logging.getLogger(__name__)
 

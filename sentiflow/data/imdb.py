@@ -13,10 +13,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from sentiflow.console import Progress, no_progress
 from sentiflow.data.download import fetch_file
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
-from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import START, Vocabulary
 from sentiflow.scoring.vocabulary import OFFSET
 from sentiflow.settings import Settings

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from sentiflow.console import Progress, no_progress
 from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tables
 from sentiflow.data.reviews import DatasetFacts, Reviews
 from sentiflow.data.rows import Reject, count_reasons, kind_of, rejects_of
@@ -21,7 +22,6 @@ from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.names import BUILT_IN, dataset_name
 from sentiflow.output import redact
-from sentiflow.progress import Progress, no_progress
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Vocabulary, vocabulary
 from sentiflow.settings import Settings

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sentiflow.console import Progress, no_progress
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.inputs import open_input, to_values
 from sentiflow.data.reviews import SPLITS, Reviews
 from sentiflow.data.rows import NO_TEXT, Chunk, Input, Reject, beginning, hints_for, kind_of, match
 from sentiflow.errors import ExternalError, UsageError, plain_reason
-from sentiflow.progress import Progress, no_progress
 from sentiflow.scoring import START, Vocabulary
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
 

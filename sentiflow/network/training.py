@@ -15,12 +15,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network.fast import FastNetwork
 from sentiflow.network.history import Epoch
 from sentiflow.network.model import build, optimizer
-from sentiflow.progress import Advance, Progress, no_progress
 from sentiflow.recipes import TrainConfig
 
 

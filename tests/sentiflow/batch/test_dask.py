@@ -10,8 +10,8 @@ import pytest
 from distributed import Client
 
 from sentiflow.batch.job import Request, score_input
+from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.progress import Advance
 from tests.dask_cluster import certificate, cluster, read_by_dask
 from tests.world import Trained
 

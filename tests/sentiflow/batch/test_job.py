@@ -14,9 +14,9 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.batch import job as module
 from sentiflow.batch.job import Request, Scored, score_input
+from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import Entry, TextLog
-from sentiflow.progress import Advance
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking.client import connect
 from tests.world import Trained, World

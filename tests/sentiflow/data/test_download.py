@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from sentiflow.console import Advance
 from sentiflow.data.download import fetch_file
 from sentiflow.errors import ExternalError, UnreachableError
-from sentiflow.progress import Advance
 
 CONTENT = bytes(range(256)) * 1_000  # 256 kB: several chunks
 HASH = hashlib.sha256(CONTENT).hexdigest()

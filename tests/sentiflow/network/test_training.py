@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 
+from sentiflow.console import Advance
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network import training as module
 from sentiflow.network.history import Epoch
 from sentiflow.network.model import build, weights_of
 from sentiflow.network.training import Trained, train
-from sentiflow.progress import Advance
 from sentiflow.recipes import TUNED, TUTORIAL, TrainConfig
 from sentiflow.scoring import Weights
 from tests.world import ROOT
