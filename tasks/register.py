@@ -17,7 +17,6 @@ from sentiflow.evaluation.metrics import Measured
 from sentiflow.reports.summary import accuracy_line
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.tracking import package
-from sentiflow.tracking.client import names_of
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 from sentiflow.tracking.types import VALIDATION_LOSS
@@ -111,12 +110,10 @@ def _create_version(
     run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured, model_id: str
 ) -> Registered:
     try:
-        run.client.create_registered_model(
-            run.model_name,
-            description=_card(run.model_name, prepared.name),
-        )
+        card = _card(run.model_name, prepared.name)
+        run.client.create_registered_model(run.model_name, description=card)
     except MlflowException:  # it is there already, perhaps by this very request, whose answer did not come
-        if run.model_name not in names_of(run.client):
+        if not run.client.search_registered_models(f"name = '{run.model_name}'"):
             raise
     metrics = {name: getattr(measured, name) for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")}
     tags = _tags(run, prepared) | {"seed": str(run.seed)}

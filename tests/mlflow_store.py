@@ -14,7 +14,7 @@ from sentiflow.evaluation.promotions import Event
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, called
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, names_of, record_of, tracking_errors, versions_of
+from sentiflow.tracking.client import connect, record_of, tracking_errors, versions_of
 from sentiflow.tracking.types import MISSING, RegisteredModel, VersionRecord
 from sentiflow.tracking.versions import events_in
 
@@ -79,7 +79,7 @@ class MlflowStore:
         return {name: line for name, line in points.items() if line and line[-1][0] > 0}
 
     def models(self) -> list[str]:
-        return names_of(self._client)
+        return sorted(model.name for model in self._client.search_registered_models())
 
     def model(self, name: str) -> RegisteredModel | None:
         try:
@@ -89,7 +89,7 @@ class MlflowStore:
         return RegisteredModel({alias: int(number) for alias, number in found.aliases.items()}, found.tags)
 
     def versions(self, name: str) -> list[VersionRecord]:
-        return [_version(version) for version in versions_of(self._client, name).values()]
+        return [_version(version) for version in versions_of(name).values()]
 
     def version(self, name: str, number: int) -> VersionRecord | None:
         try:
@@ -100,8 +100,8 @@ class MlflowStore:
     def versions_by_run(self) -> dict[str, str]:
         return {
             str(version.run_id): f"{name} v{number}"
-            for name in names_of(self._client)
-            for number, version in versions_of(self._client, name).items() if version.run_id
+            for name in self.models()
+            for number, version in versions_of(name).items() if version.run_id
         }  # fmt: skip
 
     def _living(self, run_id: str) -> Run | None:

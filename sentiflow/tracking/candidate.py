@@ -4,9 +4,9 @@ import logging
 import math
 import statistics
 import tempfile
-import time
+import timeit
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -43,11 +43,9 @@ class CandidateEvaluation:
 
     Attributes:
         name: of the registered model.
-        version: the candidate.
         why: it was chosen.
         run_id: of its training.
         champion: the version in use, or None.
-        decision: of the gate.
         warning: of a first model, another version that tests better; else empty.
     """
 
@@ -78,13 +76,9 @@ class Packaged:
 def evaluate_candidate(
     name: str, number: int | None, settings: Settings, logger: Logger = LOGGER
 ) -> CandidateEvaluation:
-    """Compare a version with the champion and the limits of the settings; changes nothing.
+    """Compare a version of a model with the champion and the limits of the settings; changes nothing.
 
-    Args:
-        name: of the registered model.
-        number: of the version; None chooses one, see ``choose``.
-        settings: of the store and the gate.
-        logger: told when reviews have to be scored again.
+    Without a number ``choose`` does. The logger gets a line when reviews have to be scored again.
 
     Raises:
         UsageError: there is no such version, it is the champion already, or none is left to choose from.
@@ -93,7 +87,7 @@ def evaluate_candidate(
     client = connect(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
         current = champion_of(client, name)  # before the versions: they include it then
-        versions = need_model(client, name)
+        versions = need_model(name)
         if number is None:
             events = events_in(client.get_registered_model(name).tags, name)
             number, why = choose(versions, events, current, dataset_of(name))
@@ -109,10 +103,11 @@ def evaluate_candidate(
         packaged = load(name, int(candidate.version), Path(folder) / "candidate")
         cost = _cost(packaged)
         scores = _Scores(client, settings, logger, Path(folder))
-        table = scores.of_candidate(candidate, packaged.scorer)
+        table = scores.stored(candidate) or scores.score(candidate, candidate, packaged.scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
-    decision = gate.judge(table, champion_table, cost, limits_of(settings))
+    limits = Limits(**{limit.name: getattr(settings, f"gate_{limit.name}") for limit in fields(Limits)})
+    decision = gate.judge(table, champion_table, cost, limits)
     return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
 
 
@@ -164,18 +159,6 @@ def _validation_loss(version: ModelVersion) -> float:
         return math.inf
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The gate's limits."""
-    return Limits(
-        min_accuracy=settings.gate_min_accuracy,
-        margin=settings.gate_margin,
-        slice_margin=settings.gate_slice_margin,
-        min_slice_size=settings.gate_min_slice_size,
-        latency_ms=settings.gate_latency_ms,
-        size_mb=settings.gate_size_mb,
-    )
-
-
 def load(name: str, number: int, folder: Path) -> Packaged:
     """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
 
@@ -188,11 +171,8 @@ def load(name: str, number: int, folder: Path) -> Packaged:
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
         if not package.need_whole(path):
-            LOGGER.warning(
-                "%s version %d was packed with other code than this installation's: scored with this one's",
-                name,
-                number,
-            )
+            other = "%s version %d was packed with other code than this installation's: scored with this one's"
+            LOGGER.warning(other, name, number)
         return Packaged(path, TextScorer.load(path / "artifacts"))
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise ExternalError(
@@ -206,14 +186,8 @@ def _cost(packaged: Packaged) -> Cost:
     known = cycle(packaged.scorer.vocabulary.words[:_COMMON])
     text = " ".join(islice(known, packaged.scorer.sequence_length))  # of full length
     packaged.scorer.score([text])  # warm-up
-    seconds = (_seconds(packaged.scorer, text) for _ in range(_TEXTS))
+    seconds = timeit.repeat(lambda: packaged.scorer.score([text]), repeat=_TEXTS, number=1)
     return Cost(1_000 * statistics.median(seconds), size / 1e6)
-
-
-def _seconds(scorer: TextScorer, text: str) -> float:
-    started = time.perf_counter()
-    scorer.score([text])
-    return time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -225,20 +199,15 @@ class _Scores:
     logger: Logger
     folder: Path
 
-    def of_candidate(self, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
-        """The stored table, else new scores."""
-        return self._stored(candidate) or self._score(candidate, candidate, scorer)
-
     def of_champion(self, champion: ModelVersion, candidate: ModelVersion) -> ScoreTable:
         """The stored table if it has the candidate's test reviews, else new scores."""
         if champion.tags.get("dataset.digest") == candidate.tags.get("dataset.digest"):
-            stored = self._stored(champion)
-            if stored is not None:
+            if (stored := self.stored(champion)) is not None:
                 return stored
         else:
             self.logger.info("the champion was tested on other reviews: scored again on the candidate's")
         packaged = load(champion.name, int(champion.version), self.folder / "champion")
-        return self._score(champion, candidate, packaged.scorer)
+        return self.score(champion, candidate, packaged.scorer)
 
     def better_than(self, candidate: ModelVersion, table: ScoreTable, others: Iterable[ModelVersion]) -> str:
         """Of a first model: the version that labels more of the same test reviews correctly, as a warning."""
@@ -251,7 +220,7 @@ class _Scores:
             and (accuracy := parse_fraction(other.tags.get(ACCURACY))) is not None
         ]
         accuracy, best = max(known, key=lambda each: each[0], default=(0.0, candidate))
-        if accuracy <= table.right.mean() or (stored := self._stored(best)) is None:
+        if accuracy <= table.right.mean() or (stored := self.stored(best)) is None:
             return ""
         found = compare(stored.in_order_of(table).right, table.right)
         low, high = format_points(found.low, ""), format_points(found.high, "")
@@ -261,7 +230,7 @@ class _Scores:
             f"{format_points(found.difference)} (95% interval {low} to {high}, {chance} chance)."
         )
 
-    def _stored(self, version: ModelVersion) -> ScoreTable | None:
+    def stored(self, version: ModelVersion) -> ScoreTable | None:
         """The table that the version's run keeps; None if it is gone or damaged."""
         folder = self.folder / f"scores-{version.version}"
         folder.mkdir(exist_ok=True)
@@ -278,7 +247,7 @@ class _Scores:
             )
         return table
 
-    def _score(self, version: ModelVersion, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
+    def score(self, version: ModelVersion, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
         """Score the candidate's test reviews with a version.
 
         Raises:

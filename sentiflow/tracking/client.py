@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -31,7 +31,6 @@ from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
 from sentiflow.tracking.types import CHAMPION, HTTP, IS_IT_RUNNING, MISSING, WANTS_LOGIN, need_number, train_first
 
-_VERSIONS_PAGE = 1_000
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 # Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
@@ -144,9 +143,7 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         if found is None:
             location = settings.artifacts.as_uri() if settings.artifacts else None
             try:
-                return str(
-                    client.create_experiment(settings.experiment, artifact_location=location, tags=_UI_TAGS)
-                )
+                return str(client.create_experiment(settings.experiment, location, _UI_TAGS))
             except MlflowException:  # another process was quicker, or the answer of the server did not come
                 if client.get_experiment_by_name(settings.experiment) is None:
                     raise
@@ -230,8 +227,6 @@ class OpenRun:
     It can be sent to another process, which uses its own settings and client.
 
     Attributes:
-        run_id: of MLflow.
-        name: of the run.
         experiment: id of its experiment.
         settings: of this process; another one's may hold other passwords.
     """
@@ -340,12 +335,7 @@ class EpochLog:
     """Logs epochs, and keeps those that the server does not take until it does.
 
     A server that is away for an epoch or two then costs no training. What is still waiting at the end is an
-    error.
-
-    Args:
-        run: to log to.
-        epochs: at most, to show beside the number of each.
-        logger: shows a line an epoch.
+    error. ``logger`` shows a line an epoch, with their number at most, ``epochs``.
     """
 
     def __init__(self, run: OpenRun, epochs: int, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
@@ -406,21 +396,6 @@ def run_url(settings: Settings, experiment: str, run_id: str) -> str:
     return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"
 
 
-def _all_of(search: Callable[..., Any], **wanted: str) -> list[Any]:
-    """Every page of what one of the client's searches finds."""
-    page = search(max_results=_VERSIONS_PAGE, **wanted)
-    found = list(page)
-    while page.token:
-        page = search(max_results=_VERSIONS_PAGE, page_token=page.token, **wanted)
-        found += page
-    return found
-
-
-def names_of(client: MlflowClient) -> list[str]:
-    """All registered models, in alphabetical order."""
-    return sorted(model.name for model in _all_of(client.search_registered_models))
-
-
 def champion_of(client: MlflowClient, name: str) -> int | None:
     """The champion's version, or None when there is none."""
     try:
@@ -431,19 +406,20 @@ def champion_of(client: MlflowClient, name: str) -> int | None:
         return None
 
 
-def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
-    """All versions that were not deleted, by number, oldest first."""
-    found = _all_of(client.search_model_versions, filter_string=f"name = '{name}'")
-    return {int(version.version): version for version in sorted(found, key=lambda v: int(v.version))}
+def versions_of(name: str) -> dict[int, ModelVersion]:
+    """All versions of a model that were not deleted, by number, oldest first; ``connect`` sets the store."""
+    found = mlflow.search_model_versions(filter_string=f"name = '{name}'")
+    by_number = {int(version.version): version for version in found}
+    return dict(sorted(by_number.items()))
 
 
-def need_model(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
-    """The versions of a registered model.
+def need_model(name: str) -> dict[int, ModelVersion]:
+    """As ``versions_of``.
 
     Raises:
         UsageError: it has none, or does not exist.
     """
-    versions = versions_of(client, name)
+    versions = versions_of(name)
     if not versions:
         raise UsageError(f"No version is registered as {name}.", train_first(name))
     return versions

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlparse
@@ -35,6 +36,7 @@ _LOOKS = 4  # after an answer that did not come: the server may still be at work
 _PAUSE = 1.0  # seconds before each of them
 
 T = TypeVar("T")
+Pairs = Mapping[str, str]
 
 
 def token() -> str:
@@ -42,7 +44,7 @@ def token() -> str:
     return uuid.uuid4().hex
 
 
-def create_run(client: MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Run:
+def create_run(client: MlflowClient, experiment: str, tags: Pairs, name: str) -> Run:
     """Make a run, whose tags hold a ``token``.
 
     Raises:
@@ -53,13 +55,8 @@ def create_run(client: MlflowClient, experiment: str, tags: Mapping[str, str], n
         return client.create_run(experiment, tags=dict(tags), run_name=name)
     now = int(time.time() * 1000)
     body = {"experiment_id": experiment, "run_name": name, "start_time": now, "tags": _pairs(tags)}
-    return _once(
-        client,
-        "runs/create",
-        body,
-        lambda: runs_of(client, experiment, tags[CREATION]),
-        lambda run: client.delete_run(run.info.run_id),
-    )
+    find = partial(runs_of, client, experiment, tags[CREATION])
+    return _once(client, "runs/create", body, find, lambda run: client.delete_run(run.info.run_id))
 
 
 def runs_of(client: MlflowClient, experiment: str, value: str) -> list[Run]:
@@ -69,69 +66,43 @@ def runs_of(client: MlflowClient, experiment: str, value: str) -> list[Run]:
 
 
 def create_model(
-    client: MlflowClient,
-    experiment: str,
-    name: str,
-    run_id: str,
-    tags: Mapping[str, str],
-    params: Mapping[str, str],
+    client: MlflowClient, experiment: str, name: str, run_id: str, tags: Pairs, params: Pairs
 ) -> LoggedModel:
     """Make a model of a run, see ``create_run``."""
     tags = {**tags, CREATION: token()}
     if not _is_server(client):
         return client.create_logged_model(experiment, name, run_id, dict(tags), dict(params))
-    body = {
-        "experiment_id": experiment,
-        "name": name,
-        "source_run_id": run_id,
-        "tags": _pairs(tags),
-        "params": _pairs(params),
-    }
+    body: dict[str, Any] = {"experiment_id": experiment, "name": name, "source_run_id": run_id}
 
     def find() -> list[LoggedModel]:
         found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
         mine = [model for model in found if model.tags.get(CREATION) == tags[CREATION]]
         return sorted(mine, key=lambda model: str(model.model_id))
 
-    return _once(
-        client,
-        "logged-models",
-        body,
-        find,
-        lambda model: client.delete_logged_model(model.model_id),
-    )
+    body |= {"tags": _pairs(tags), "params": _pairs(params)}
+    return _once(client, "logged-models", body, find, lambda model: client.delete_logged_model(model.model_id))
 
 
 def create_version(
-    client: MlflowClient, name: str, run_id: str, model_id: str, tags: Mapping[str, str], description: str
+    client: MlflowClient, name: str, run_id: str, model_id: str, tags: Pairs, description: str
 ) -> ModelVersion:
     """Make the one version of a run, see ``create_run``."""
     tags, source = {**tags, _REGISTERED_BY: run_id}, f"models:/{model_id}"
     if not _is_server(client):
         return client.create_model_version(name, source, run_id, dict(tags), None, description, model_id=model_id)
-    body = {
-        "name": name,
-        "source": source,
-        "run_id": run_id,
-        "model_id": model_id,
-        "tags": _pairs(tags),
-        "description": description,
-    }
+    body = {"name": name, "source": source, "run_id": run_id, "model_id": model_id, "description": description}
+    find = partial(versions_of_run, client, name, run_id)
     return _once(
-        client,
-        "model-versions/create",
-        body,
-        lambda: versions_of_run(client, name, run_id),
+        client, "model-versions/create", {**body, "tags": _pairs(tags)}, find,
         lambda version: client.delete_model_version(name, version.version),
-    )
+    )  # fmt: skip
 
 
 def versions_of_run(client: MlflowClient, name: str, run_id: str) -> list[ModelVersion]:
     """The versions that registering a run made, the first one first; one that a person made is none of them."""
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    return sorted(
-        (one for one in found if one.tags.get(_REGISTERED_BY) == run_id), key=lambda one: int(one.version)
-    )
+    mine = [version for version in found if version.tags.get(_REGISTERED_BY) == run_id]
+    return sorted(mine, key=lambda version: int(version.version))
 
 
 def _is_server(client: MlflowClient) -> bool:
@@ -139,11 +110,7 @@ def _is_server(client: MlflowClient) -> bool:
 
 
 def _once(
-    client: MlflowClient,
-    what: str,
-    body: Mapping[str, Any],
-    find: Callable[[], list[T]],
-    remove: Callable[[T], None],
+    client: MlflowClient, what: str, body: dict[str, Any], find: Callable[[], list[T]], remove: Callable[[T], None]
 ) -> T:
     """Ask until it is there; what is there twice after all is removed, before anybody uses it."""
     api = Api(client.tracking_uri, attempts=0)
@@ -152,7 +119,11 @@ def _once(
             api.post(what, body)
         except PassingError as err:
             LOGGER.warning("MLflow did not answer (%s): checking whether it was done", err.args[0])
-            found = _look(find, _LOOKS)
+            found = []
+            for _ in range(_LOOKS):
+                time.sleep(_PAUSE)
+                if found := find():
+                    break
             if not found and attempt == _ATTEMPTS:
                 raise
         else:
@@ -168,12 +139,7 @@ def _once(
     return found[0]
 
 
-def _look(find: Callable[[], list[T]], times: int) -> list[T]:
-    time.sleep(_PAUSE)
-    return find() or (_look(find, times - 1) if times > 1 else [])
-
-
-def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+def _pairs(values: Pairs) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
@@ -182,30 +148,20 @@ _STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended.
-
-    Attributes:
-        status: FINISHED, FAILED or KILLED.
-        why: without a full stop.
-    """
+    """How a run ended: its status, one of ``_STATUSES``, and why, without a full stop."""
 
     status: str
     why: str
 
 
 def keep(key: str, ending: Ending, settings: Settings) -> None:
-    """Keep how a run ended.
-
-    Args:
-        key: the run's id, or the tag of its creation when the store never answered.
-        ending: of the run.
-        settings: where the data folder is.
+    """Keep how a run ended, by its id, or by the tag of its creation when the store never answered.
 
     Raises:
         OSError: it cannot be written.
     """
     text = json.dumps(asdict(ending), ensure_ascii=False)
-    publish(folder(settings) / f"{key}.json", lambda partial: partial.write_text(text, encoding="utf-8"))
+    publish(folder(settings) / f"{key}.json", lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def find(run: Run, settings: Settings) -> Ending | None:

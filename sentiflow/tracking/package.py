@@ -32,16 +32,13 @@ def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: 
 
     Inside: the model's code, the scoring package under a name made from its content (so that versions with
     different code can be loaded into one process), the scorer's files, and the Keras model as it was trained.
-
-    Args:
-        folder: the packed model.
-        scorer: what it scores with.
-        keras_file: stock ``.keras`` file, packed beside.
-        work: an existing folder for what is packed.
-        model: MLflow's description of the model, to be completed.
+    ``work`` is an existing folder for what is packed, ``model`` MLflow's description, to be completed.
     """
     artifacts = {name: str(path) for name, path in scorer.save(work).items()}
-    package = _copy_scoring_package(work)
+    package = work / _name(_SCORING)
+    package.mkdir()
+    for file in _SCORING.glob("*.py"):
+        shutil.copyfile(file, package / file.name)
     mlflow.pyfunc.save_model(
         path=folder,
         python_model=str(_MODEL_FILE),
@@ -90,11 +87,3 @@ def _name(package: Path) -> str:
     for file in sorted(package.glob("*.py")):
         content.update(f"{file.name}\n".encode() + file.read_bytes())
     return f"sentiflow_scoring_{content.hexdigest()[:12]}"
-
-
-def _copy_scoring_package(work: Path) -> Path:
-    files, package = sorted(_SCORING.glob("*.py")), work / _name(_SCORING)
-    package.mkdir()
-    for file in files:
-        shutil.copyfile(file, package / file.name)
-    return package

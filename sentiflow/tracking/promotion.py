@@ -35,7 +35,6 @@ class Verdict:
     Attributes:
         answer: the gate ``passed`` or ``refused`` it, a person ``approved`` or ``declined`` it, or ``forced`` it.
         reason: of a refusal, the rules that do not hold.
-        by: person or gate.
     """
 
     answer: Answer
@@ -63,7 +62,10 @@ class Outcome:
             RejectedError: the gate or a person refused the candidate.
         """
         if self.event is None:
-            raise RejectedError(self.summary, self._hint)
+            # How to override the gate; a person's refusal is final.
+            command = f"sentiflow promote {self.evaluation.version} {_of(self.evaluation.name)}"
+            override = f'Promote it anyway with: {command} --force --reason "..."'
+            raise RejectedError(self.summary, override if self.verdict.answer == "refused" else "")
         return self.event
 
     @property
@@ -71,23 +73,11 @@ class Outcome:
         """The outcome in a sentence."""
         version = f"{self.evaluation.name} version {self.evaluation.version}"
         if self.event is None:
-            return f"{version} was not promoted: {self._why}"
+            declined = f"{self.verdict.by} declined: {self.verdict.reason}"
+            why = self.evaluation.decision.refusal if self.verdict.answer == "refused" else declined
+            return f"{version} was not promoted: {why}"
         replaced = "the first one" if self.event.replaced is None else f"replacing version {self.event.replaced}"
         return f"{version} is now the champion, {replaced} ({self.event.decision})."
-
-    @property
-    def _why(self) -> str:
-        if self.verdict.answer == "refused":
-            return self.evaluation.decision.refusal
-        return f"{self.verdict.by} declined: {self.verdict.reason}"
-
-    @property
-    def _hint(self) -> str:
-        """How to override the gate; a person's refusal is final."""
-        if self.verdict.answer != "refused":
-            return ""
-        command = f"sentiflow promote {self.evaluation.version} {_of(self.evaluation.name)}"
-        return f'Promote it anyway with: {command} --force --reason "..."'
 
 
 def decide(evaluation: CandidateEvaluation, *, force: bool, reason: str) -> Verdict:
@@ -117,7 +107,7 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
     """
     name, number = evaluation.name, evaluation.version
     with changing(name, settings) as client:
-        if number not in versions_of(client, name):
+        if number not in versions_of(name):
             raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
         if verdict.promotes:
             need_unchanged(client, name, evaluation.champion)
@@ -125,26 +115,22 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
         _write_outcome(client, evaluation, verdict)
         if not verdict.promotes:
             return Outcome(evaluation, verdict, None)
-        event = _promotion(evaluation, verdict)
+        decision = evaluation.decision
+        rules = (f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in decision.rules)
+        event = Event(
+            kind="promotion",
+            version=number,
+            replaced=evaluation.champion,
+            run_id=evaluation.run_id,
+            accuracy=decision.accuracy,
+            decision=verdict.answer,
+            reason=verdict.reason,
+            by=verdict.by,
+            at=now(),
+            rules=tuple(rules),
+        )
         move(client, name, event)
     return Outcome(evaluation, verdict, event)
-
-
-def _promotion(evaluation: CandidateEvaluation, verdict: Verdict) -> Event:
-    return Event(
-        kind="promotion",
-        version=evaluation.version,
-        replaced=evaluation.champion,
-        run_id=evaluation.run_id,
-        accuracy=evaluation.decision.accuracy,
-        decision=verdict.answer,
-        reason=verdict.reason,
-        by=verdict.by,
-        at=now(),
-        rules=tuple(
-            f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in evaluation.decision.rules
-        ),
-    )
 
 
 def rollback(name: str, reason: str, settings: Settings) -> Event:
@@ -162,7 +148,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
             "A rollback needs a reason.", 'For example: sentiflow rollback --reason "wrong on long reviews"'
         )
     with changing(name, settings) as client:
-        versions = need_model(client, name)
+        versions = need_model(name)
         champion = champion_of(client, name)
         if champion is None:
             raise UsageError(f"{name} has no champion to roll back.", f"Make one: sentiflow promote {_of(name)}")
@@ -195,14 +181,13 @@ def delete(name: str, number: int, settings: Settings) -> None:
         UsageError: there is no such version, or an alias holds it.
     """
     with changing(name, settings) as client:
-        need_version(need_model(client, name), name, number)
+        need_version(need_model(name), name, number)
         aliases = client.get_registered_model(name).aliases
         held = sorted(alias for alias, version in aliases.items() if int(version) == number)
         if held:
-            hint = (
-                "Promote another or roll back first." if CHAMPION in held else "Remove the alias in MLflow first."
-            )
-            raise UsageError(f"{name} version {number} is held by the alias {', '.join(held)}.", hint)
+            problem = f"{name} version {number} is held by the alias {', '.join(held)}."
+            way_out = "Promote another or roll back" if CHAMPION in held else "Remove the alias in MLflow"
+            raise UsageError(problem, f"{way_out} first.")
         client.delete_model_version(name, str(number))
 
 
@@ -260,24 +245,15 @@ def move(client: MlflowClient, name: str, event: Event) -> None:
     """
     keys = [key for key in client.get_registered_model(name).tags if EVENT_TAG.fullmatch(key)]
     key = f"{_HISTORY}{1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0):06d}"
-    for tag, value in _version_tags(event).items():
+    tags = {f"{event.kind}.by": event.by, f"{event.kind}.at": event.at, f"{event.kind}.reason": event.reason}
+    if event.kind == "promotion":
+        replaced = "none" if event.replaced is None else str(event.replaced)
+        tags |= {"promotion.decision": event.decision, "previous_version": replaced}
+    for tag, value in tags.items():
         client.set_model_version_tag(name, str(event.version), tag, value)
     client.set_registered_model_tag(name, key, event.to_json())
     client.set_registered_model_alias(name, CHAMPION, str(event.version))
     client.set_registered_model_tag(name, key, replace(event, done=True).to_json())
-
-
-def _version_tags(event: Event) -> dict[str, str]:
-    """Tags of the version that became champion."""
-    tags = {
-        f"{event.kind}.by": event.by,
-        f"{event.kind}.at": event.at,
-        f"{event.kind}.reason": event.reason,
-    }
-    if event.kind == "promotion":
-        replaced = "none" if event.replaced is None else str(event.replaced)
-        tags |= {"promotion.decision": event.decision, "previous_version": replaced}
-    return tags
 
 
 def now() -> str:

@@ -30,14 +30,7 @@ PAGE = "report.html"
 def load_summaries(
     store: Store, records: Sequence[RunRecord], settings: Settings, folder: Path
 ) -> list[RunSummary]:
-    """Everything that reports show of some runs.
-
-    Args:
-        store: that holds them.
-        records: of the runs.
-        settings: of the store, and where datasets are.
-        folder: for files that have to be downloaded.
-    """
+    """Everything that reports show of some runs; files that have to be downloaded go to the folder."""
     versions = store.versions_by_run()
     test_data = cache(lambda dataset, digest: _read_test_data(settings, dataset, digest))
     return [
@@ -134,11 +127,7 @@ def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Re
     """The report of one run, or of several compared with the first.
 
     A parent stands for its finished child runs; beside others, a sweep stands for the seeds of its best recipe.
-
-    Args:
-        settings: where the store and the datasets are.
-        run_ids: complete ids, each once.
-        title: of the page; by default the run's name, or how many runs there are.
+    The default title is the run's name, or how many runs there are.
 
     Raises:
         UsageError: there is no such run, or a parent has no finished child run.

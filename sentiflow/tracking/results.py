@@ -17,7 +17,6 @@ class RunContext(OpenRun):
     """The open run of a training, a baseline or a set of them.
 
     Attributes:
-        config: the recipe.
         dataset: as the user named it.
         model_name: of the registered model that gets its version.
         work: folder for files of this run, deleted when the run ends.
@@ -64,11 +63,7 @@ registered_here: list[Registered] = []
 
 @dataclass(frozen=True)
 class RunResult:
-    """The outcome of a flow: its run in MLflow.
-
-    Attributes:
-        run_url: of the MLflow UI.
-    """
+    """The outcome of a flow: its run in MLflow."""
 
     run_id: str
     run_name: str
@@ -96,12 +91,7 @@ class ModelResult(RunResult):
 
 @dataclass(frozen=True)
 class TrainingResult(ModelResult):
-    """The outcome of a training.
-
-    Attributes:
-        measured: metrics on the test split.
-        seconds: wall time by stage.
-    """
+    """The outcome of a training: metrics on the test split, and wall time by stage."""
 
     measured: Measured
     seconds: dict[str, float]

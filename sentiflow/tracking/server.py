@@ -59,7 +59,6 @@ class ServerStore:
         self._settings, self._api = settings, Api(settings.tracking_uri)
 
     def runs(self) -> list[RunRecord]:
-        """All runs of the experiment, newest first."""
         if self._experiment is None:
             return []
         page = self._page([self._experiment], "", "DESC", most=_FIRST)
@@ -72,11 +71,9 @@ class ServerStore:
         return _newest_first(found.values())
 
     def names(self) -> list[tuple[str, str]]:
-        """Id and name of each of them; a server gives no less than the whole runs, so it is asked once."""
-        return self._names
+        return self._names  # a server gives no less than the whole runs, so it is asked once
 
     def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
-        """Those of them with a name, or an id that begins so."""
         if not _PLAIN.fullmatch(name):
             return called(self.names(), name, beginning)
         wanted = [f"attributes.run_name = '{name}'"]
@@ -87,14 +84,12 @@ class ServerStore:
         return called(list(names.items()), name, beginning)
 
     def record(self, run_id: str) -> RunRecord:
-        """A run."""
         run = self._living(run_id)
         if run is None:
             raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
         return _record(run)
 
     def children(self, run_id: str) -> list[RunRecord]:
-        """The runs below a run, oldest first."""
         run = self._living(run_id)
         if run is None:
             return []
@@ -102,7 +97,6 @@ class ServerStore:
         return list(self._search([run["info"]["experiment_id"]], below, "ASC"))
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metrics logged per epoch."""
         run = self._living(run_id)
         names = sorted(_record(run).metrics) if run else []
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -110,7 +104,6 @@ class ServerStore:
         return {name: line for name, line in zip(names, lines, strict=True) if line and line[-1][0] > 0}
 
     def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
-        """One of a run's files."""
         place = local_path(record.artifact_uri)
         if place is not None and (place / name).is_file():
             return place / name
@@ -124,11 +117,12 @@ class ServerStore:
         return copy
 
     def run_names(self, run_ids: list[str]) -> dict[str, str]:
-        """Names of runs by id."""
         wanted = sorted(run_id for run_id in run_ids if _RUN_ID.fullmatch(run_id))
-        experiments = [found["experiment_id"] for found in self._api.pages(
-            "experiments/search", "experiments", max_results=_PAGE)] if wanted else []  # fmt: skip
         names: dict[str, str] = {}
+        if not wanted:
+            return names
+        found = self._api.pages("experiments/search", "experiments", max_results=_PAGE)
+        experiments = [each["experiment_id"] for each in found]
         for first in range(0, len(wanted), _PAGE):
             ids = ", ".join(f"'{run_id}'" for run_id in wanted[first : first + _PAGE])
             for run in self._search(experiments, f"attributes.run_id IN ({ids})", "DESC"):
@@ -136,12 +130,10 @@ class ServerStore:
         return names
 
     def models(self) -> list[str]:
-        """All registered models."""
         models = self._api.pages("registered-models/search", "registered_models", max_results=_VERSIONS_PAGE)
         return sorted(model["name"] for model in models)
 
     def model(self, name: str) -> RegisteredModel | None:
-        """A registered model."""
         found = self._api.find("registered-models/get", name=name)
         if found is None:
             return None
@@ -150,21 +142,17 @@ class ServerStore:
         return RegisteredModel(aliases, _pairs(model.get("tags", ())))
 
     def versions(self, name: str) -> list[VersionRecord]:
-        """The versions of a model, oldest first."""
         return sorted(map(_version, self._versions(f"name = '{name}'")), key=lambda version: version.number)
 
     def version(self, name: str, number: int) -> VersionRecord | None:
-        """A version."""
         found = self._api.find("model-versions/get", name=name, version=number)
         return None if found is None else _version(found["model_version"])
 
     def versions_by_run(self) -> Mapping[str, str]:
-        """Registered versions by the id of their run."""
         found = sorted(self._versions(""), key=lambda version: (version["name"], int(version["version"])))
         return {one["run_id"]: f"{one['name']} v{one['version']}" for one in found if one.get("run_id")}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
-        """The folder of a version's files, in place or a copy of what scores."""
         location = self._api.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"]
         place = local_path(location)
         if place is not None:

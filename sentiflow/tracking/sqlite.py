@@ -42,11 +42,9 @@ class PatientConnection(sqlite3.Connection):
         self._name = database.removeprefix("file://").partition("?")[0]
 
     def cursor(self, factory: Any = None) -> Any:
-        """A cursor that waits likewise."""
         return super().cursor(factory or _PatientCursor)
 
     def execute(self, *what: Any) -> sqlite3.Cursor:
-        """Carry out a statement."""
         cursor: sqlite3.Cursor = self.cursor().execute(*what)
         return cursor
 
@@ -142,30 +140,24 @@ class SqliteStore:
         self._settings, self._file = settings, file
 
     def runs(self) -> list[RunRecord]:
-        """All runs of the experiment, newest first."""
         return self._records(_OURS, self._settings.experiment, _NEWEST)
 
     def names(self) -> list[tuple[str, str]]:
-        """Id and name of each of them."""
         return [(row[0], row[1] or "") for row in self._query(_RUN + _OURS + _NEWEST, self._settings.experiment)]
 
     def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
-        """Those of them with a name, or an id that begins so."""
         return called(self.names(), name, beginning)
 
     def record(self, run_id: str) -> RunRecord:
-        """A run."""
         found = self._records("run_uuid = ?", run_id, "")
         if not found:
             raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
         return found[0]
 
     def children(self, run_id: str) -> list[RunRecord]:
-        """The runs below a run, oldest first."""
         return self._records(_CHILD, run_id, _OLDEST)
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Metrics logged per epoch."""
         points: dict[str, list[tuple[int, float]]] = {}
         sql = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp"
         for key, step, value, is_nan in self._query(sql, run_id):
@@ -173,24 +165,20 @@ class SqliteStore:
         return {key: line for key, line in points.items() if line[-1][0] > 0}
 
     def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:  # noqa: ARG002 - all are in place
-        """One of a run's files."""
         place = local_path(record.artifact_uri)
         if place is None:
             raise unreadable(f"The files of {record.name}", record.artifact_uri)
         return place / name if (place / name).is_file() else None
 
     def run_names(self, run_ids: list[str]) -> dict[str, str]:
-        """Names of runs by id."""
         marks = ", ".join("?" * len(run_ids))
         sql = f"SELECT run_uuid, name FROM runs WHERE lifecycle_stage = 'active' AND run_uuid IN ({marks})"
         return {run_id: name or "" for run_id, name in self._query(sql, *run_ids)}
 
     def models(self) -> list[str]:
-        """All registered models."""
         return [row[0] for row in self._query("SELECT name FROM registered_models ORDER BY name")]
 
     def model(self, name: str) -> RegisteredModel | None:
-        """A registered model."""
         if not self._query("SELECT 1 FROM registered_models WHERE name = ?", name):
             return None
         aliases = self._query("SELECT alias, version FROM registered_model_aliases WHERE name = ?", name)
@@ -198,21 +186,17 @@ class SqliteStore:
         return RegisteredModel({alias: int(number) for alias, number in aliases}, dict(tags))
 
     def versions(self, name: str) -> list[VersionRecord]:
-        """The versions of a model, oldest first."""
         return self._versions("name = ?", name)
 
     def version(self, name: str, number: int) -> VersionRecord | None:
-        """A version."""
         found = self._versions("name = ? AND version = ?", name, number)
         return found[0] if found else None
 
     def versions_by_run(self) -> Mapping[str, str]:
-        """Registered versions by the id of their run."""
         sql = "SELECT run_id, name, version FROM model_versions WHERE current_stage != ? ORDER BY name, version"
         return {run: f"{name} v{number}" for run, name, number in self._query(sql, _DELETED) if run}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
-        """The folder of a version's files."""
         sql = "SELECT storage_location FROM model_versions WHERE name = ? AND version = ?"
         location = str(self._query(sql, name, number)[0][0])
         place = local_path(location)

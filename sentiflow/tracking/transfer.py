@@ -158,8 +158,6 @@ class Imported:
 
     Attributes:
         rows: by table.
-        files: copied.
-        megabytes: of them.
         left: rows by table of what is not moved: traces and the like.
     """
 
@@ -223,9 +221,7 @@ def _need_files(source: Connection, runs: Table, models: Table, absent: list[str
     """Check that nothing which was imported has its files in a folder that was not found."""
     for location in absent:
         for column in (runs.c.artifact_uri, models.c.artifact_location):
-            if source.scalars(
-                select(column).where(column.startswith(f"{location}/", autoescape=True)).limit(1)
-            ).all():
+            if source.scalar(select(column).where(column.startswith(f"{location}/", autoescape=True)).limit(1)):
                 raise UsageError(
                     f"The artifacts of the store, at {location}, are not in the folder of the store.",
                     f"Put that folder itself (no link), named {Path(location).name}, beside {file.name}, "
@@ -286,7 +282,10 @@ def _open_experiments(
         old, location = values.pop("experiment_id"), values["artifact_location"]
         if values["name"] == _DEFAULT:
             wanted = select(table.c.experiment_id).where(table.c.name == _DEFAULT)
-            numbers[old] = _need_begun(target.execute(wanted).scalar(), target)
+            if (number := target.execute(wanted).scalar()) is None:
+                where = redact(str(target.engine.url))
+                raise UsageError(f"No server has used {where} yet.", _START)
+            numbers[old] = number
             moves.add(location, "imported-default")
             continue
         made = insert(table).values(values).returning(table.c.experiment_id)
@@ -294,12 +293,6 @@ def _open_experiments(
         moved = moves.add(location, str(numbers[old]))
         target.execute(table.update().where(table.c.experiment_id == numbers[old]).values(artifact_location=moved))
     return numbers, moves
-
-
-def _need_begun(number: int | None, target: Connection) -> int:
-    if number is None:
-        raise UsageError(f"No server has used {redact(str(target.engine.url))} yet.", _START)
-    return number
 
 
 def _copy_rows(

@@ -31,13 +31,7 @@ HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version that was chosen to answer.
-
-    Attributes:
-        name: of the registered model.
-        number: of the version.
-        why: what made it answer: champion, newest, or asked for.
-    """
+    """A registered version that was chosen to answer; ``why``: champion, newest, or asked for."""
 
     name: str
     number: int

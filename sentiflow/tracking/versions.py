@@ -72,10 +72,7 @@ class VersionRow:
 def find_version(settings: Settings, name: str | None, number: int | None) -> Version:
     """Find the version that was asked for, else the champion, else the newest.
 
-    Args:
-        settings: where the store is.
-        name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
-        number: of the version.
+    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is.
 
     Raises:
         UsageError: there is no such model or version; the hint names what there is.
@@ -97,9 +94,7 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
 def find_champion(settings: Settings, name: str | None) -> Champion | None:
     """Find the champion, and nothing in its place: None when no version is in use, or no such model is there yet.
 
-    Args:
-        settings: where the store is; none is made.
-        name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
+    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is.
 
     Raises:
         UsageError: no model was named, and there are several.
@@ -132,12 +127,7 @@ def training_key(config: "TrainConfig", digest: str, seed: int) -> str:
     """SHA-256 of all that decides what a training gives.
 
     That is the recipe's fields, the seed, the dataset, the product's own code, and the names and versions of all
-    installed packages.
-
-    Args:
-        config: the recipe.
-        digest: of the prepared dataset.
-        seed: of the training.
+    installed packages. ``digest`` is that of the prepared dataset.
     """
     folder = Path(__file__).parents[2]
     sources = [*folder.glob("flows/*.py"), *folder.glob("tasks/*.py"), *folder.glob("sentiflow/**/*.py")]

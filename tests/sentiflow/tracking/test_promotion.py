@@ -96,7 +96,7 @@ def test_by_default_the_version_of_the_lowest_validation_loss_is_evaluated(
 ) -> None:
     losses = {
         number: client.get_run(version.run_id).data.metrics["val/loss"]
-        for number, version in versions_of(client, NAME).items()
+        for number, version in versions_of(NAME).items()
     }
     best = min(losses, key=losses.__getitem__)
     found = evaluate_candidate(NAME, None, registry.settings)
