@@ -1,20 +1,23 @@
 """Compare the recipe's network with simpler and other models."""
 
 from flows.train import Seed
-from sentiflow.baselines.models import Name, choose
+from sentiflow.baselines.models import Name, choose, parameters_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
-from sentiflow.runs.record import BASELINES
+from sentiflow.runs.record import BASELINE, BASELINES
 from sentiflow.tracking.results import RunContext
-from tasks.baselines import PREFIX, baseline_run, measure_baseline, network_run
+from tasks.baselines import measure_baseline
 from tasks.evaluate import evaluate
-from tasks.runs import planned_name, training_run
+from tasks.runs import child_run, planned_name, run_name, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines
 from tasks.train import fetch, prepare
 from tasks.train import train as train_network
+
+PREFIX = "baselines-"
+"""Prefix of the name of the parent run, before the name of the network's run."""
 
 
 def _run_name() -> str:
@@ -56,7 +59,7 @@ def baselines(
 
 def _network(parent: RunContext, prepared: Prepared) -> RunContext:
     """Train and evaluate the recipe's own network."""
-    with network_run(parent, prepared) as run:
+    with child_run(parent, parent.name.removeprefix(PREFIX), BASELINE, prepared) as run:
         trained = train_network.with_options(task_run_name="train network")(run, prepared)
         evaluate.with_options(task_run_name="evaluate network")(run, prepared, trained)
     return run
@@ -64,6 +67,10 @@ def _network(parent: RunContext, prepared: Prepared) -> RunContext:
 
 def _baseline(parent: RunContext, name: Name, prepared: Prepared) -> RunContext:
     """Fit and evaluate one baseline."""
-    with baseline_run(parent, name, prepared) as run:
+    recipe = run_name(parent.config, parent.dataset, "", "").removesuffix(f"-{parent.dataset_name}--")
+    child = name + parent.name.removeprefix(PREFIX + recipe)
+    tags = {"recipe": name, "recipe.changes": "none"}
+    parameters = parameters_of(name, parent.config, parent.seed)
+    with child_run(parent, child, BASELINE, prepared, parameters=parameters, tags=tags) as run:
         measure_baseline.with_options(task_run_name=f"baseline {name}")(run, name, prepared)
     return run

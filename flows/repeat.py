@@ -13,12 +13,13 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
+from sentiflow.runs.record import REPEAT
 from sentiflow.settings import load_settings
 from sentiflow.tracking.results import RepeatsResult, RunContext, SeedResult
 from tasks.evaluate import evaluate
 from tasks.promote import need_server
 from tasks.register import register
-from tasks.runs import planned_name, seed_run, training_run
+from tasks.runs import child_run, planned_name, seeds_label, training_run
 from tasks.summarize import best_of, summarize_repeats
 from tasks.train import fetch, prepare
 from tasks.train import train as train_network
@@ -71,7 +72,8 @@ def repeat(
 
 def _one(parent: RunContext, seed: int, repeats: int, prepared: Prepared) -> SeedResult:
     """Train and evaluate with one seed."""
-    with seed_run(parent, seed, repeats, prepared) as run:
+    name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
+    with child_run(parent, name, REPEAT, prepared, seed=seed) as run:
         trained = train_network.with_options(task_run_name=f"train seed {seed}")(run, prepared)
         measured = evaluate.with_options(task_run_name=f"evaluate seed {seed}")(run, prepared, trained)
     return SeedResult(run, trained, measured)

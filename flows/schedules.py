@@ -13,7 +13,7 @@ from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
 from sentiflow.recipes import load_recipe
-from sentiflow.settings import PREFIX, Settings
+from sentiflow.settings import OFF, PREFIX, Settings
 
 FILE = Path(__file__).with_name("prefect.yaml")
 
@@ -28,18 +28,16 @@ _SET_BY_SETTINGS = {
 
 
 def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deployment]:
-    """Every deployment of prefect.yaml, as the settings want it.
-
-    Args:
-        settings: schedules and parameters.
-        changes: fields of the recipe, ``key=value``.
+    """Every deployment of prefect.yaml, as the settings want it; changes of the recipe are ``key=value``.
 
     Raises:
         UsageError: a schedule or the recipe is malformed, or a schedule lacks what it needs.
     """
+    dataset = settings.schedule_dataset
     values = {
         "config": load_recipe(settings.schedule_recipe, changes).model_dump(mode="json"),
-        "dataset": _dataset(settings.schedule_dataset),
+        # A table by its whole path: runs need not start in the folder where this was typed.
+        "dataset": str(Path(dataset).expanduser().absolute()) if Path(dataset).suffix else dataset,
         "promote": settings.schedule_promote_after_train,
         "table": settings.schedule_table and scheduled_table(settings).model_dump(),
         "text_column": settings.schedule_table.get("text_column"),
@@ -77,10 +75,8 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
 
 def _schedule(flow: str, settings: Settings) -> Schedule | None:
     name = f"schedule_{flow}"
-    if not hasattr(settings, name):
-        return None
-    schedule = parse_schedule(getattr(settings, name), settings.schedule_timezone, PREFIX + name.upper())
-    if schedule is None:
+    given = getattr(settings, name, OFF)
+    if (schedule := parse_schedule(given, settings.schedule_timezone, PREFIX + name.upper())) is None:
         return None
     if flow == "score":
         if not (settings.schedule_source and settings.schedule_output):
@@ -95,8 +91,3 @@ def _schedule(flow: str, settings: Settings) -> Schedule | None:
             f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, or the schedule to off.",
         )
     return schedule
-
-
-def _dataset(given: str) -> str:
-    """A table by its whole path: runs need not start in the folder where this was typed."""
-    return str(Path(given).expanduser().absolute()) if Path(given).suffix else given

@@ -1,42 +1,17 @@
 """Tasks: fit a baseline, and evaluate it as a network is evaluated."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from prefect import get_run_logger, task
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.models import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs, parameters_of
+from sentiflow.baselines.models import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.network.history import best_epoch
-from sentiflow.runs.record import BASELINE, epoch_tags
+from sentiflow.runs.record import epoch_tags
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext
 from tasks.evaluate import record_evaluation, timed_scores
-from tasks.runs import child_run, run_name
-
-PREFIX = "baselines-"
-"""Prefix of the name of the parent run, before the name of the network's run."""
-
-
-@contextmanager
-def baseline_run(parent: RunContext, name: Name, prepared: Prepared) -> Iterator[RunContext]:
-    """Keep the MLflow run of one baseline open, a child of the parent."""
-    recipe = run_name(parent.config, parent.dataset, "", "").removesuffix(f"-{parent.dataset_name}--")
-    child = name + parent.name.removeprefix(PREFIX + recipe)
-    tags = {"recipe": name, "recipe.changes": "none"}
-    parameters = parameters_of(name, parent.config, parent.seed)
-    with child_run(parent, child, BASELINE, prepared, parameters=parameters, tags=tags) as run:
-        yield run
-
-
-@contextmanager
-def network_run(parent: RunContext, prepared: Prepared) -> Iterator[RunContext]:
-    """Keep the MLflow run of the recipe's network open, a child of the parent, too."""
-    with child_run(parent, parent.name.removeprefix(PREFIX), BASELINE, prepared) as run:
-        yield run
 
 
 @task(name="baseline", persist_result=False)

@@ -96,7 +96,7 @@ def record_evaluation(
         content: its reviews.
         words: its vocabulary.
         scores: of the test reviews, shape (n,), 0 to 1.
-        parameters: that were trained.
+        parameters: number of those that were trained.
         speed: reviews scored per second.
         history: of a training that has epochs.
         scorer: explains scores word by word; None for models without explanations.
@@ -112,29 +112,28 @@ def record_evaluation(
     found |= {ECE: reliability(test.label, scores).error, SPEED: speed}
     run.log(found | metrics.slice_metrics(slices))
     run.tag(metrics.slice_tags(slices))
-    truncated = float((test.n_tokens > run.config.sequence_length).mean())
-    run.params(
-        {
-            PARAMETERS: parameters,
-            "dataset.truncated": f"{truncated:.4f}",
-            "dataset.in_both_splits": in_both_splits(content),
-        }
-    )
+    truncated = f"{(test.n_tokens > run.config.sequence_length).mean():.4f}"
+    in_both = in_both_splits(content)
+    run.params({PARAMETERS: parameters, "dataset.truncated": truncated, "dataset.in_both_splits": in_both})
     with run.timed("report"):
         curves = plots.curves_of(history) if history else {}
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
         about |= {name: str(value) for name, value in (facts or {}).items()}
-        _log_report(run, RunSummary(run.record(), curves, table, traits, test_data, scorer, facts=about))
+        summary = RunSummary(run.record(), curves, table, traits, test_data, scorer, facts=about)
+        columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
+        # With the traits for the slices of later reports.
+        columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
+        _log_report(run, summary, pd.DataFrame(columns))
     get_run_logger().info("%s", accuracy_line(measured))
     return measured
 
 
-def _log_report(run: RunContext, summary: RunSummary) -> None:
+def _log_report(run: RunContext, summary: RunSummary, scores: pd.DataFrame) -> None:
     folder = run.work / "artifacts"
     drawn = run_report.pictures(summary)
     plots.save(drawn, folder / "plots")
     report = run_report.report(summary, drawn)
-    _write_scores(folder / SCORES, summary)
+    scores.to_parquet(folder / SCORES, index=False)
     (folder / "worst_errors.txt").write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
     (folder / PAGE).write_text(report.page(), encoding="utf-8")
     run.upload(folder)
@@ -146,13 +145,3 @@ def _parameters(weights: Path) -> int:
     """Number of trained parameters: of all arrays of floats in a weights file."""
     with np.load(weights, allow_pickle=False) as arrays:
         return sum(arrays[name].size for name in arrays if arrays[name].dtype.kind == "f")
-
-
-def _write_scores(path: Path, summary: RunSummary) -> None:
-    """The score of every test review, with the traits for the slices of later reports."""
-    table, traits = summary.table, summary.traits
-    if table is None or traits is None:
-        raise ValueError("a run without scores has no score table")
-    columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
-    columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
-    pd.DataFrame(columns).to_parquet(path, index=False)

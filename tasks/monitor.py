@@ -32,7 +32,7 @@ from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import find_version, load_scorer
-from tasks.runs import create, flow_run_tags, provenance, publish_summary
+from tasks.runs import create, provenance, publish_summary
 
 LOCK = "monitor.lock"
 """Tag of a monitoring run: the lock that is held while it is open."""
@@ -187,13 +187,13 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
     """
     if not result.drifted:
         return
+    related = {"flow-run": f"prefect.flow-run.{runtime.flow_run.id}", "report": f"mlflow.run.{run.run_id}"}
     event = Event(
         id=uuid5(NAMESPACE_URL, f"{EVENT} {result.model} {texts.key}"),
         event=EVENT,
         resource={"prefect.resource.id": f"sentiflow.model.{result.model}", "prefect.resource.name": result.model},
         related=[
-            _related(f"prefect.flow-run.{flow_run_tags()['prefect.flow_run_id']}", "flow-run"),
-            _related(f"mlflow.run.{run.run_id}", "report"),
+            {"prefect.resource.id": resource, "prefect.resource.role": role} for role, resource in related.items()
         ],
         payload={
             "model": result.model,
@@ -207,10 +207,6 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
     with get_client(sync_client=True) as client:  # returns once the server has it, unlike emit_event
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
     get_run_logger().info("Emitted %s for %s", EVENT, result.model)
-
-
-def _related(resource: str, role: str) -> dict[str, str]:
-    return {"prefect.resource.id": resource, "prefect.resource.role": role}
 
 
 @task(name="mark checked", task_run_name="mark checked", persist_result=False)

@@ -38,9 +38,8 @@ def evaluate_candidate(name: str, version: int | None) -> CandidateEvaluation:
         logger.info("%s, %s: %s", "yes" if rule.passed else "NO", rule.name, rule.text)
     if evaluation.warning:
         logger.warning(evaluation.warning)
-    create_markdown_artifact(
-        markdown(evaluation), key="promotion", description=f"{name} version {evaluation.version}"
-    )
+    about = f"{name} version {evaluation.version}"
+    create_markdown_artifact(markdown(evaluation), key="promotion", description=about)
     return evaluation
 
 

@@ -33,8 +33,9 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     Written: a logged model and a registered version in MLflow; ``time.register`` on the run.
     """
     with run.timed("register"), run.errors():
-        version = _existing(run)
-        if version is None:
+        if found := versions_of_run(run.client, run.model_name, run.run_id):
+            version = Registered(run.model_name, str(found[0].version), str(found[0].model_id))
+        else:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
             version = _create_version(run, prepared, trained, measured, _log_model(run, prepared, scorer, trained))
@@ -48,20 +49,16 @@ def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained:
     client, tags = run.client, _tags(run, prepared)
     params = {key: str(value) for key, value in run.config.model_dump().items()}
     logged = create_model(client, run.experiment, run.model_name, run.run_id, tags, params)
-    description = Model(
-        artifact_path=logged.artifact_location,
-        run_id=run.run_id,
-        model_uuid=logged.model_id,
-        model_id=logged.model_id,
-    )
-    folder = run.work / logged.model_id
+    model_id = str(logged.model_id)
+    description = Model(logged.artifact_location, run.run_id, model_uuid=model_id, model_id=model_id)
+    folder = run.work / model_id
     folder.mkdir()
     package.save(folder / "model", scorer, trained.keras, folder, description)
-    client.log_model_artifacts(logged.model_id, str(folder / "model"))
-    _check_stored(logged.model_id, folder / "model", run.work / f"{logged.model_id}-stored", scorer)
-    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=trained.kept.number)])
-    return str(logged.model_id)
+    client.log_model_artifacts(model_id, str(folder / "model"))
+    _check_stored(model_id, folder / "model", run.work / f"{model_id}-stored", scorer)
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    client.log_outputs(run.run_id, [LoggedModelOutput(model_id, step=trained.kept.number)])
+    return model_id
 
 
 def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -> None:
@@ -99,11 +96,6 @@ def _card(model: str, dataset: str) -> str:
 - load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`
 - who promoted what, and why: `sentiflow versions --history`
 """
-
-
-def _existing(run: RunContext) -> Registered | None:
-    found = versions_of_run(run.client, run.model_name, run.run_id)
-    return Registered(run.model_name, str(found[0].version), str(found[0].model_id)) if found else None
 
 
 def _create_version(

@@ -31,7 +31,7 @@ from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig, check_seeds
-from sentiflow.runs.record import KIND, REPEAT, REPEATS, TRAINING
+from sentiflow.runs.record import KIND, REPEATS, TRAINING
 from sentiflow.settings import load_settings, project_root
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
@@ -40,13 +40,6 @@ from sentiflow.tracking.results import RunContext
 from sentiflow.tracking.types import LOCK, NOTE
 
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape a result."""
-    return {"version.python": platform.python_version()} | {
-        f"version.{library}": version(library) for library in LIBRARIES
-    }
 
 
 def git_tags() -> dict[str, str]:
@@ -180,8 +173,7 @@ def training_run(
 ) -> Iterator[RunContext]:
     """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
 
-    With ``repeats`` it is the parent of so many runs, one a seed, made by ``seed_run``. ``kind`` is for other
-    parents, whose runs ``child_run`` makes.
+    With ``repeats`` it is the parent of so many runs, one a seed; ``kind`` is for other parents.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
@@ -196,18 +188,15 @@ def training_run(
     began, opened = time.time() - startup, time.perf_counter()
     client = connect(settings)
     experiment = experiment_id(client, settings)
-    patience = (
-        settings.lock_timeout if runtime.deployment.id else 0.0
-    )  # interactive runs fail at once if the lock is taken
+    patience = settings.lock_timeout if runtime.deployment.id else 0.0  # interactive runs fail at once
     waiting = time.perf_counter()
     with training_lock(model, settings, patience, get_run_logger()):
         waited = time.perf_counter() - waiting  # for another, which is no work of this one
         began, opened = began + waited, opened + waited
         reconcile(client, experiment, model, settings, "the next run", get_run_logger())
-        work = work_folder(model, settings)
-        name = str(runtime.flow_run.name)
         planned = RunContext(
-            "", name, experiment, settings, config, dataset, dataset_name(dataset), seed, model, work, began
+            "", str(runtime.flow_run.name), experiment, settings,
+            config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began,
         )  # fmt: skip
         run = _open(planned, {KIND: kind or (TRAINING if repeats == 1 else REPEATS)})
         try:
@@ -217,14 +206,6 @@ def training_run(
                 yield run
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
-
-
-@contextmanager
-def seed_run(parent: RunContext, seed: int, repeats: int, prepared: Prepared) -> Iterator[RunContext]:
-    """Keep the MLflow run of one seed open, below the run of the whole set."""
-    name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
-    with child_run(parent, name, REPEAT, prepared, seed=seed) as run:
-        yield run
 
 
 @contextmanager
@@ -253,10 +234,8 @@ def child_run(
         parameters: logged in place of the recipe's fields.
         tags: added to the usual ones, or in their place.
     """
-    seed = parent.seed if seed is None else seed
-    planned = replace(
-        parent, name=name, config=config or parent.config, seed=seed, began=time.time(), parent=parent
-    )  # fmt: skip
+    seed, config = parent.seed if seed is None else seed, config or parent.config
+    planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **(tags or {})})
     with _closing(run):
         _log_parameters(run, _fields(run) if parameters is None else parameters)
@@ -351,7 +330,8 @@ def _fields(run: RunContext) -> dict[str, object]:
 
 
 def _log_parameters(run: RunContext, parameters: Mapping[str, object]) -> None:
-    run.params({**parameters, "dataset": run.dataset, **versions()})
+    versions = {f"version.{library}": version(library) for library in LIBRARIES}
+    run.params({**parameters, "dataset": run.dataset, "version.python": platform.python_version(), **versions})
 
 
 def _why(err: BaseException) -> str:

@@ -126,12 +126,7 @@ def _seed_metrics(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
 
 @dataclass(frozen=True)
 class BaselinesResult(RunResult):
-    """The outcome of a set of baselines.
-
-    Attributes:
-        rows: the network, then the baselines in their order.
-        seconds: wall time of the whole.
-    """
+    """The outcome of a set of baselines: rows of the network and of the baselines, and wall time of the whole."""
 
     rows: tuple[Row, ...]
     seconds: float
@@ -147,7 +142,11 @@ def summarize_baselines(
     ``test/accuracy_network``), ``time.total``, a report that compares them and the description on the parent; a
     markdown summary and a link to it in Prefect.
     """
-    rows = _rows(network, baselines)
+    label = network.config.recipe + ("*" if network.config.changes() else "")
+    rows, reference = [_row(label, network, None)], _scores(network)
+    for name, run in baselines.items():
+        comparison = compare(_scores(run).in_order_of(reference).right, reference.right)
+        rows.append(_row(name, run, comparison))
     parent.log(_baseline_metrics(dict(zip((NETWORK, *baselines), rows, strict=True))))
     lines = [
         f"- network: the recipe {_recipe(network)}",
@@ -160,17 +159,6 @@ def summarize_baselines(
         parent, [network, *baselines.values()], "models", "baselines-summary", markdown(rows), lines
     )
     return BaselinesResult(parent.run_id, parent.name, parent.url, tuple(rows), seconds)
-
-
-def _rows(network: RunContext, baselines: Mapping[str, RunContext]) -> list[Row]:
-    """The network's row, then one per baseline, read from the store."""
-    label = network.config.recipe + ("*" if network.config.changes() else "")
-    reference = _scores(network)
-    others = [
-        _row(name, run, compare(_scores(run).in_order_of(reference).right, reference.right))
-        for name, run in baselines.items()
-    ]
-    return [_row(label, network, None), *others]
 
 
 def _scores(run: RunContext) -> ScoreTable:
@@ -197,10 +185,7 @@ def _row(name: str, run: RunContext, comparison: Comparison | None) -> Row:
 def _baseline_metrics(rows: Mapping[str, Row]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, row in rows.items():
-        found |= {
-            f"test/accuracy_{name}": row.measured.accuracy,
-            f"val/loss_{name}": row.val_loss,
-        }
+        found |= {f"test/accuracy_{name}": row.measured.accuracy, f"val/loss_{name}": row.val_loss}
         if row.comparison is not None:
             found[f"test/difference_{name}"] = row.comparison.difference
             found[f"test/p_value_{name}"] = row.comparison.p_value

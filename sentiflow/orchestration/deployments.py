@@ -1,7 +1,7 @@
 """Deployments of the flows: when they run, and how they are registered."""
 
 import asyncio
-import importlib
+import pkgutil
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from sentiflow.errors import UsageError
 from sentiflow.settings import OFF
-
-_EXPECTED = "a cron line (0 3 * * 1), an interval (every 30s, 15m, 6h or 7d), or off"
 
 TAG = "sentiflow"
 """Tag of our deployments, and slug of their schedules. A deployment is named after its flow: ``train/train``."""
@@ -67,12 +65,9 @@ class Deployment:
 
 
 def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
-    """Read a schedule; None for ``off``.
+    """Read a cron line in a time zone, ``every 30s`` and the like, or ``off``, which gives None.
 
-    Args:
-        text: a cron line, ``every 30s`` and the like, or ``off``.
-        timezone: of a cron line.
-        what: the setting or option, for the message.
+    ``what`` is the setting or option, for the message.
 
     Raises:
         UsageError: it is none of these, or never occurs.
@@ -87,7 +82,8 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
     if (found := re.fullmatch(r"every (\d{1,6}) ?([smhd])", text)) and int(found[1]):
         every = timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
         return IntervalSchedule(interval=every, anchor_date=_ANCHOR, timezone="UTC")
-    refused = UsageError(f"{what}: expected {_EXPECTED}, got {text!r}.", f'For example: {what} "every 6h"')
+    expected = "a cron line (0 3 * * 1), an interval (every 30s, 15m, 6h or 7d), or off"
+    refused = UsageError(f"{what}: expected {expected}, got {text!r}.", f'For example: {what} "every 6h"')
     if not re.fullmatch(r"@[a-z]+", text) and len(text.split()) != 5:
         raise refused
     try:
@@ -154,10 +150,7 @@ def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = N
     Two things are kept: what is paused stays paused (the deployment, its schedule, its triggers), and schedules
     that a person added are left alone.
 
-    Args:
-        client: of the server.
-        spec: the deployment.
-        work_pool: whose workers run it; None for this process.
+    Without a work pool, this process runs it.
 
     Raises:
         UsageError: no work pool is given, and it belongs to one.
@@ -188,16 +181,9 @@ def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None
         return None
 
 
-def load_flow(spec: Deployment) -> Flow[..., Any]:
-    """The flow itself."""
-    module, _, name = spec.entrypoint.rpartition(".")
-    flow: Flow[..., Any] = getattr(importlib.import_module(module), name)
-    return flow
-
-
 def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
     """All but the schedule and the triggers."""
-    flow = load_flow(spec)
+    flow: Flow[..., Any] = pkgutil.resolve_name(spec.entrypoint)
     return {
         "version": flow.version,
         "description": spec.description,
@@ -227,9 +213,8 @@ def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: D
     ours = [each for each in existing.schedules if each.slug == TAG]
     made = _schedules(spec, active=all(each.active for each in ours))
     compared = {"schedule", "active", "slug", "parameters", "max_scheduled_runs"}
-    if [each.model_dump(include=compared) for each in ours] == [
-        each.model_dump(include=compared) for each in made
-    ]:
+    there, wanted = ([each.model_dump(include=compared) for each in side] for side in (ours, made))
+    if there == wanted:
         return
     for each in ours:
         client.delete_deployment_schedule(existing.id, each.id)

@@ -31,10 +31,7 @@ logger = logging.getLogger(__name__)
 def close_orphaned(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:
     """Mark runs of these deployments as crashed that say they run: their process ended with its schedule.
 
-    A crashed run frees its place at once; otherwise the next one waits for minutes.
-
-    Returns:
-        The runs that were closed.
+    A crashed run frees its place at once; otherwise the next one waits for minutes. Returns the closed runs.
     """
     begun = flow_runs.of_deployments(client, deployment_ids)
     for run in begun:
@@ -97,9 +94,8 @@ def _parameters(client: SyncPrefectClient, deployment_id: UUID) -> dict[UUID, di
 
 
 _POLL_SECONDS = 2.0  # a run that somebody asks for begins soon
-_PATIENCE_SECONDS = (
-    60.0  # with a server that does not answer; Prefect's client repeats each poll as long by itself
-)
+# With a server that does not answer; Prefect's client repeats each poll as long by itself.
+_PATIENCE_SECONDS = 60.0
 _END_SECONDS = 60.0  # Prefect gives a run 30 s to end, then kills it
 _LAST_SECONDS = 90.0  # the most that the end may take, with a server that does not answer
 _REPEAT_SECONDS = 1.0  # two signals closer than this are one

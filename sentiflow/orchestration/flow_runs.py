@@ -217,7 +217,7 @@ class _Lines:
         wanted = LogFilter(flow_run_id={"any_": [self._run.id]}, timestamp={"after_": self._since})
         logs: list[Log] = []
         while len(logs) % _PAGE == 0:
-            page = self._client.read_logs(wanted, limit=_PAGE, offset=len(logs), sort=LogSort.TIMESTAMP_ASC)
+            page = self._client.read_logs(wanted, _PAGE, len(logs), LogSort.TIMESTAMP_ASC)
             logs += page
             if not page:
                 break

@@ -65,18 +65,16 @@ class CleanupReport:
 
     def add(self, other: "CleanupReport") -> None:
         """Add what another step did."""
-        self.closed += other.closed
-        self.removed += other.removed
-        self.left += other.left
-        self.failures += other.failures
-        self.freed += other.freed
+        for name in vars(self):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def lines(self) -> list[str]:
         """A line for each thing; one line when there was nothing to do."""
         titles = {"Closed": self.closed, "Removed": self.removed, "Left alone": self.left, "Failed": self.failures}
         lines = [f"{title}: {line}" for title, entries in titles.items() for line in entries]
         if self.removed:
-            lines.append(f"Freed {format_bytes(self.freed)}")
+            size = f"{self.freed} bytes" if self.freed < 1_000 else f"{self.freed / 1e6:,.1f} MB"
+            lines.append(f"Freed {size}")
         return lines or ["Nothing to do: no run was left open, nothing is old enough to go."]
 
     @property
@@ -87,16 +85,6 @@ class CleanupReport:
     def markdown(self) -> str:
         """The same as a list for Prefect's page."""
         return "\n".join(f"- {line}" for line in self.lines())
-
-
-def format_bytes(size: int) -> str:
-    """A size for people.
-
-    Example:
-        >>> format_bytes(999), format_bytes(12_345_678)
-        ('999 bytes', '12.3 MB')
-    """
-    return f"{size} bytes" if size < 1_000 else f"{size / 1e6:,.1f} MB"
 
 
 def work_folder(name: str, settings: Settings) -> Path:
@@ -251,10 +239,8 @@ class _Closing:
             name, began = flow_runs.flow_name(self.prefect, flow_run), flow_run.start_time or self.now
             if name not in _TRAININGS:
                 if self.now - began > _LONG:
-                    since = f"{began:%Y-%m-%d %H:%M}"
-                    self.report.left.append(
-                        f"flow run {flow_run.name}, {name}: running since {since}, says Prefect"
-                    )
+                    what = f"flow run {flow_run.name}, {name}: running since {began:%Y-%m-%d %H:%M}, says Prefect"
+                    self.report.left.append(what)
             elif why := self._why_ended(flow_run, experiments, began):
                 flow_runs.crash(self.prefect, flow_run, f"{why}; closed by {_WHO}.", self.logger)
                 self.report.closed.append(f"flow run {flow_run.name}: {why[0].lower()}{why[1:]}")

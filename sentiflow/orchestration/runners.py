@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -60,7 +60,7 @@ def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterat
         UsageError: Dask is asked for without an address, or is not installed.
         ExternalError: no scheduler answers there, or it has no worker.
     """
-    with _one_server(settings), _RUNNERS[settings.task_runner](settings, workers) as runner:
+    with _one_server(settings), _task_runner(settings, workers) as runner:
         try:
             started = [runner.submit(start, {}) for _ in range(workers)]
             yield Runner(runner, workers)
@@ -116,28 +116,17 @@ def check_runner(settings: Settings) -> None:
         ) from err
 
 
-def _threads(_settings: Settings, workers: int) -> "TaskRunner[Any]":
-    return ThreadPoolTaskRunner(max_workers=workers)
-
-
-def _processes(_settings: Settings, workers: int) -> "TaskRunner[Any]":
-    # Prefect adds the whole environment to each call; what the first one finds is the same.
-    return ProcessPoolTaskRunner(max_workers=workers, initializer=_begin_worker)
-
-
-def _dask(settings: Settings, _workers: int) -> "TaskRunner[Any]":
+def _task_runner(settings: Settings, workers: int) -> "TaskRunner[Any]":
+    if settings.task_runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=workers)
+    if settings.task_runner == "processes":
+        # Prefect adds the whole environment to each call; what the first one finds is the same.
+        return ProcessPoolTaskRunner(max_workers=workers, initializer=_begin_worker)
     check_runner(settings)
     dask_client(settings).close()  # one that nobody answers at would be asked for long, and fail with a traceback
     from prefect_dask.task_runners import DaskTaskRunner
 
     return DaskTaskRunner(address=settings.dask_address, client_kwargs={"timeout": REACH_SECONDS})
-
-
-_RUNNERS: dict[str, Callable[[Settings, int], "TaskRunner[Any]"]] = {
-    "threads": _threads,
-    "processes": _processes,
-    "dask": _dask,
-}
 
 
 def _begin_worker() -> None:

@@ -66,7 +66,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     _temporary.add(f"{own.base}/api")
     # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
     _use(own.base, own.login, f"http://{_HOST}:{settings.prefect_port}")
-    own.on_unasked_end(lambda _code: own.close_port())
+    own.on_unasked_end(own.close_port)
     atexit.register(own.stop)
     return own.wait_until_ready, "a temporary server"
 
@@ -201,7 +201,7 @@ class _OwnServer:
 
         threading.Thread(target=watch, daemon=True).start()
 
-    def close_port(self) -> None:
+    def close_port(self, _exit_code: int) -> None:
         """Give the address up: requests to a server that has ended are refused at once."""
         self._listener.close()
 

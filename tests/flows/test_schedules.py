@@ -1,5 +1,6 @@
 """prefect.yaml against the flows and the settings."""
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from flows.schedules import FILE, deployments
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.deployments import TAG, Deployment, load_flow
+from sentiflow.orchestration.deployments import TAG, Deployment
 from sentiflow.orchestration.flow_runs import FLOWS
 from sentiflow.recipes import TUNED, TrainConfig, load_recipe
 from sentiflow.settings import Settings
@@ -35,7 +36,7 @@ def test_prefect_finds_the_file_where_it_looks_for_it() -> None:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: str(entry["entrypoint"]))
 def test_each_entry_of_the_file_fits_its_flow(entry: dict[str, Any]) -> None:
     spec = table()[entry["entrypoint"].rpartition(".")[2]]
-    flow = load_flow(spec)
+    flow = pkgutil.resolve_name(spec.entrypoint)
     assert entry["name"] == entry["entrypoint"].rpartition(".")[2]
     assert (entry["tags"], entry["work_pool"]) == ([TAG], {"name": TAG})
     assert flow.name == spec.flow
@@ -54,7 +55,7 @@ def test_what_the_file_says_is_what_the_settings_say_by_default(entry: dict[str,
     schedules = [CronSchedule(cron=each["cron"], timezone=each["timezone"]) for each in entry.get("schedules", [])]
     assert schedules == ([spec.schedule] if spec.schedule else [])
     assert all(each["slug"] == TAG for each in entry.get("schedules", [])), "else a redeployment makes it active"
-    flow = load_flow(spec)
+    flow = pkgutil.resolve_name(spec.entrypoint)
     theirs, ours = (
         flow.validate_parameters({"source": "a", "output": "b"} | given if spec.flow == "score" else given)
         for given in (entry.get("parameters", {}), spec.parameters)
@@ -65,7 +66,7 @@ def test_what_the_file_says_is_what_the_settings_say_by_default(entry: dict[str,
 
 
 def defaults(spec: Deployment) -> dict[str, Any]:
-    properties = load_flow(spec).parameters.properties
+    properties = pkgutil.resolve_name(spec.entrypoint).parameters.properties
     return {name: each["default"] for name, each in properties.items() if "default" in each}
 
 
