@@ -40,13 +40,8 @@ _SCRIPT = __file__
 class Child:
     """A Python module that runs in a process group of its own.
 
-    Ctrl-C, which a terminal sends to the group of this process, does not reach it.
-
-    Args:
-        command: the module and its arguments.
-        environment: its variables.
-        output: where its standard output and error go; by default where those of this process go.
-        descriptors: files that stay open in it under the same numbers.
+    Ctrl-C, which a terminal sends to the group of this process, does not reach it. Its output goes to a file, by
+    default where that of this process goes; ``descriptors`` stay open under the same numbers.
     """
 
     def __init__(
@@ -75,11 +70,7 @@ class Child:
         return self._process.wait()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """End it and what it started, and wait for it; it may have ended already.
-
-        Args:
-            at_once: do not ask first.
-        """
+        """End it and what it started, ``at_once`` without asking first, and wait; it may have ended already."""
         self.stopping = True
         with self._lock:
             if self._process.stdin is not None:

@@ -55,12 +55,7 @@ def training_lock(
 ) -> Iterator[None]:
     """Hold the lock of a registered model while it is trained, on this machine and, if the settings ask, on all.
 
-    Args:
-        model_name: whose.
-        settings: where the locks are.
-        patience: seconds to wait for another holder; housekeeping is waited for in any case.
-        logger: gets who that is, and a connection that was lost.
-        purpose: for those that find it taken; None for who gives it back at once.
+    Patience and purpose as in ``file_lock``; housekeeping is waited for in any case.
 
     Raises:
         BusyError: another process holds it; the message says which.

@@ -76,11 +76,7 @@ def printable(text: str, keep: str = "") -> str:
     r"""A text that a terminal shows and does not obey, on one line.
 
     Control characters, line ends, marks that turn the direction of writing, and halves of surrogate pairs become
-    what Python would write for them.
-
-    Args:
-        text: any.
-        keep: characters that are left as they are, such as line ends.
+    what Python would write for them. Those to ``keep``, such as line ends, are left as they are.
 
     Example:
         >>> print(printable("a\x1b[31m name\nin \u202etwo lines"))
@@ -88,12 +84,10 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(char if _is_shown(char) or char in keep else _escaped(char) for char in text)
+    return "".join(
+        char if _is_shown(char) or char in keep else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def _is_shown(char: str) -> bool:
     return char.isprintable() or char in _JOINERS or unicodedata.category(char) == "Zs"
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()

@@ -83,9 +83,7 @@ def listen() -> None:
 def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
     """Decide the exit code of this process, which is about to end; signals raise nothing from now on.
 
-    Args:
-        code: the exit code.
-        seconds: after which the process ends with it, whatever is still to be done at its exit.
+    After these seconds the process ends with it, whatever is still to be done at its exit.
     """
     global _outcome, _exit_at
     _outcome, _exit_at = code, time.monotonic() + seconds
@@ -162,9 +160,8 @@ def _watch(reader: int) -> None:
     while True:
         left = max(0.0, _exit_at - time.monotonic()) if _exit_at else None
         if not select.select([reader], [], [], left)[0]:
-            with suppress(
-                OSError, ValueError
-            ):  # not through file descriptor 2: its lines may pass a filter's thread
+            # Not through file descriptor 2: its lines may pass a filter's thread.
+            with suppress(OSError, ValueError):
                 os.write(sys.stderr.fileno(), _CUT_SHORT)
             _exit(first)
         (number,) = os.read(reader, 1)

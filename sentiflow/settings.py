@@ -16,13 +16,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.output import redact
 
-Runner = Literal["threads", "processes", "dask"]
-
-
 logger = logging.getLogger(__name__)
 
 PREFIX = "SENTIFLOW_"
 OFF = "off"  # no schedule
+_SQLITE = "sqlite:///"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
 
@@ -150,7 +148,7 @@ class Settings(BaseSettings):
     )
 
     # Sweeps
-    task_runner: Runner = Field(
+    task_runner: Literal["threads", "processes", "dask"] = Field(
         default="processes",
         description="What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` "
         "for several; a process has an interpreter of its own, so that none waits for another.",
@@ -290,9 +288,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_webhook(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            parts = urlparse(value.get_secret_value())
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("expected an http(s) address")
+            _need_http(value.get_secret_value())
         return value
 
     @field_validator("lock_url")
@@ -320,7 +316,7 @@ class Settings(BaseSettings):
         if value is None:
             return None
         value = value.strip().lower()
-        if len(value) != 64 or set(value) - set("0123456789abcdef"):
+        if not re.fullmatch("[0-9a-f]{64}", value):
             raise ValueError("expected 64 hexadecimal digits")
         return value
 
@@ -332,30 +328,26 @@ class Settings(BaseSettings):
     @field_validator("tracking_uri")
     @classmethod
     def _with_absolute_file(cls, value: str) -> str:
-        head = "sqlite:///"
-        if not value.startswith(head):
+        if not value.startswith(_SQLITE):
             if "://" not in value or value.startswith("file:"):
                 raise ValueError("expected sqlite:///path/to/mlflow.db or the http(s) address of an MLflow server")
             _check_login(value)
             return value
-        if value == f"{head}:memory:":
+        if value == f"{_SQLITE}:memory:":
             raise ValueError("a store in memory would be gone with the process; name a file")
-        return head + str(Path(value.removeprefix(head)).expanduser().absolute())
+        return _SQLITE + str(Path(value.removeprefix(_SQLITE)).expanduser().absolute())
 
     @field_validator("ui_url")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        parts = urlparse(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected an http(s) address")
+        _need_http(value)
         _check_login(value)
         return value.rstrip("/")
 
     @property
     def sqlite_file(self) -> Path | None:
         """The SQLite file behind the tracking store, or None for any other store."""
-        head = "sqlite:///"
-        return Path(self.tracking_uri.removeprefix(head)) if self.tracking_uri.startswith(head) else None
+        return Path(self.tracking_uri.removeprefix(_SQLITE)) if self.tracking_uri.startswith(_SQLITE) else None
 
     @property
     def artifacts(self) -> Path | None:
@@ -366,6 +358,12 @@ class Settings(BaseSettings):
             return self.artifact_root
         file = self.sqlite_file
         return (file.parent if file else project_root() / "mlruns") / "artifacts"
+
+
+def _need_http(address: str) -> None:
+    parts = urlparse(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected an http(s) address")
 
 
 def _check_login(address: str) -> None:

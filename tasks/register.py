@@ -34,7 +34,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     """
     with run.timed("register"), run.errors():
         if found := versions_of_run(run.client, run.model_name, run.run_id):
-            version = Registered(run.model_name, str(found[0].version), str(found[0].model_id))
+            version = Registered(run.model_name, str(found[0].version))
         else:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
@@ -114,4 +114,4 @@ def _create_version(
     tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)
     description = f"{accuracy_line(measured).capitalize()}: {run.name}"
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
-    return Registered(run.model_name, str(version.version), model_id)
+    return Registered(run.model_name, str(version.version))

@@ -282,7 +282,6 @@ class SweepResult(ModelResult):
         recipe: URI of the best recipe as a file in the store.
         importance: share of the variance that each field explains; empty with too few complete trials.
         importance_text: the same in words, or why there are none.
-        seeds: of the best recipe, one result per seed.
         best: the seed whose validation loss is lowest; it is registered.
         accuracy: of the test split, over the seeds; None for a single one.
         seconds: wall time of the whole.

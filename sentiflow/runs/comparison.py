@@ -83,14 +83,7 @@ def figure(run: RunRecord, name: str) -> Figure | None:
 def accuracy_difference(
     run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None
 ) -> AccuracyDifference:
-    """Compare a run's test accuracy with that of another, review by review if both have scored the same ones.
-
-    Args:
-        run: whose accuracy is compared.
-        table: its scores of the test reviews, or None.
-        first: the run that it is compared with.
-        first_table: likewise.
-    """
+    """Compare a run's test accuracy with that of another, review by review if both have scored the same ones."""
     accuracy, reference = figure(run, ACCURACY), figure(first, ACCURACY)
     same = run.digest == first.digest
     difference = accuracy.value - reference.value if accuracy and reference and same else None

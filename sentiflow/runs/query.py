@@ -53,12 +53,7 @@ class Query:
 
 
 def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRecord]:
-    """The runs that meet a query, in its order, else in that given.
-
-    Args:
-        runs: of the experiment, newest first.
-        query: conditions and order.
-        now: see ``moment``.
+    """The runs that meet a query, in its order, else in that given; ``now`` is that of ``moment``.
 
     Raises:
         UsageError: the query is invalid, or names a value that no run has.
@@ -106,9 +101,7 @@ def _of_kinds(runs: Sequence[RunRecord], query: Query) -> Condition:
 def moment(text: str, now: datetime) -> datetime:
     """A date, a time or a span before now as a time in UTC.
 
-    Args:
-        text: of the user.
-        now: with the time zone of dates; without one, dates are in this machine's local time.
+    The time zone of ``now`` is that of dates; without one, they are in this machine's local time.
 
     Raises:
         UsageError: it is none of these.

@@ -106,13 +106,7 @@ class RunRecord:
 
 
 def called(runs: Sequence[tuple[str, str]], name: str, beginning: str) -> list[tuple[str, str]]:
-    """Runs with a name, or with the beginning of an id.
-
-    Args:
-        runs: id and name of each.
-        name: of a run.
-        beginning: of an id, in lower case; empty to search by name only.
-    """
+    """Of ids and names of runs, those with a name, or whose id begins so (in lower case, unless it is empty)."""
     return [run for run in runs if run[1] == name or (beginning and run[0].startswith(beginning))]
 
 
@@ -178,14 +172,12 @@ class Fields:
 
     def _near(self, name: str) -> str:
         prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
-        shown = [prefix + known for known in self._known[prefix]] if prefix else self._all()
+        every = sorted(set(FIELDS).union(*self._known.values()))
+        shown = [prefix + known for known in self._known[prefix]] if prefix else every
         close = difflib.get_close_matches(name, shown, n=3, cutoff=0.5)
         close += sorted(known for known in shown if known.endswith(f"/{name}") and known not in close)[:3]
         examples = "for example: accuracy, test/loss, params.units, tags.started_by"
         return f"Did you mean {' or '.join(close)}?" if close else f"Name one, {examples}"
-
-    def _all(self) -> list[str]:
-        return sorted(set(FIELDS).union(*self._known.values()))
 
 
 def number(value: Value) -> float | None:

@@ -96,11 +96,7 @@ class SearchSpace:
 
 
 def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
-    """Read a search space, and check that its values make valid recipes.
-
-    Args:
-        path: a TOML file; None for the default one.
-        config: the recipe whose fields are changed.
+    """Read a search space from a TOML file, by default our own, and check that its values make valid recipes.
 
     Raises:
         UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.

@@ -10,12 +10,7 @@ from typing import Any
 
 import optuna
 from filelock import FileLock
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import MedianPruner
 from optuna.samplers import RandomSampler, TPESampler
@@ -68,10 +63,8 @@ def identity(config: TrainConfig, seed: int, **others: str) -> str:
 def open_study(sweep: Sweep, place: int = 0) -> Study:
     """Open the study of a sweep; its journal is made if there is none.
 
-    Args:
-        sweep: whose study.
-        place: of the next trial; together with the sweep's seed it seeds the sampler. Every process makes a new
-            sampler, which would otherwise propose the same values again.
+    The place of the next trial seeds the sampler, together with the sweep's seed: every process makes a new
+    sampler, which would otherwise propose the same values again.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep.folder.mkdir(parents=True, exist_ok=True)

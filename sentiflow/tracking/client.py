@@ -181,7 +181,9 @@ def _create_sqlite(file: Path) -> None:
         for leftover in _leftovers(file):  # the lock is held: nobody is making it
             leftover.unlink()
         if not file.exists():
-            with tracking_errors(f"sqlite:///{file}"), _quiet("alembic", "mlflow.store.db.utils"):
+            for noisy in ("alembic", "mlflow.store.db.utils"):  # a hundred lines of migrations
+                logging.getLogger(noisy).setLevel(logging.WARNING)
+            with tracking_errors(f"sqlite:///{file}"):
                 publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))
 
 
@@ -204,20 +206,6 @@ def _need_sqlite(file: Path) -> None:
             "Move it away, or set SENTIFLOW_TRACKING_URI to another place.",
         )
     query(file, "SELECT count(*) FROM sqlite_master")
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Keep a hundred lines of migrations off the console."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,6 @@ class Registered:
 
     name: str
     version: str
-    model_id: str
 
 
 registered_here: list[Registered] = []
@@ -116,7 +115,6 @@ class RepeatsResult(ModelResult):
     """The outcome of a set of repeats.
 
     Attributes:
-        seeds: in the order of training.
         best: the seed of the lowest validation loss; it is registered.
         accuracy: of the test split, over the seeds.
         seconds: wall time of the whole.
