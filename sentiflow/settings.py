@@ -39,234 +39,139 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     # Stores, folders and downloads
-    tracking_uri: str = Field(
-        default_factory=lambda: f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}",
-        description="MLflow's store; SQLite because it needs no server. An http(s) address uses a server.",
-    )
-    artifact_root: Path | None = Field(
-        default=None,
-        description="Folder for artifacts; by default `artifacts` beside the SQLite file. "
-        "An MLflow server decides for itself.",
-    )
-    experiment: str = Field(
-        default="sentiflow",
-        min_length=1,
-        description="MLflow experiment of all runs: one, so that any two runs can be compared.",
-    )
-    data_dir: Path = Field(
-        default_factory=lambda: project_root() / "data",
-        description="Downloads, prepared datasets, locks and work files; outside git, "
-        "safe to delete while nothing trains.",
-    )
-    imdb_url: str | None = Field(
-        default=None,
-        description="Mirror of imdb.npz (http(s) or file URL, or a path); needs SENTIFLOW_IMDB_SHA256.",
-    )
-    imdb_sha256: str | None = Field(default=None, description="SHA-256 of the mirror's imdb.npz.")
-    word_index_url: str | None = Field(
-        default=None,
-        description="Mirror of imdb_word_index.json; needs SENTIFLOW_WORD_INDEX_SHA256.",
-    )
-    word_index_sha256: str | None = Field(
-        default=None, description="SHA-256 of the mirror's imdb_word_index.json."
-    )
-    download_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds without an answer after which a download attempt ends."
-    )
-    download_retries: int = Field(
-        default=3, ge=0, le=10, description="Further attempts after a failed download, some seconds apart."
-    )
-    ui_url: str = Field(
-        default="http://127.0.0.1:5000",
-        description="Where `sentiflow ui` listens and links to MLflow runs lead; if not set, they lead to the "
-        "server of SENTIFLOW_TRACKING_URI, if it is one.",
-    )
+    tracking_uri: str = Field(default_factory=lambda: f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}")
+    """MLflow's store; SQLite because it needs no server. An http(s) address uses a server."""
+    artifact_root: Path | None = None
+    """Folder for artifacts; by default `artifacts` beside the SQLite file. An MLflow server decides for itself."""
+    experiment: str = Field("sentiflow", min_length=1)
+    """MLflow experiment of all runs: one, so that any two runs can be compared."""
+    data_dir: Path = Field(default_factory=lambda: project_root() / "data")
+    """Downloads, prepared datasets, locks and work files; outside git, safe to delete while nothing trains."""
+    imdb_url: str | None = None
+    """Mirror of imdb.npz (http(s) or file URL, or a path); needs SENTIFLOW_IMDB_SHA256."""
+    imdb_sha256: str | None = None
+    """SHA-256 of the mirror's imdb.npz."""
+    word_index_url: str | None = None
+    """Mirror of imdb_word_index.json; needs SENTIFLOW_WORD_INDEX_SHA256."""
+    word_index_sha256: str | None = None
+    """SHA-256 of the mirror's imdb_word_index.json."""
+    download_timeout: float = Field(30.0, gt=0)
+    """Seconds without an answer after which a download attempt ends."""
+    download_retries: int = Field(3, ge=0, le=10)
+    """Further attempts after a failed download, some seconds apart."""
+    ui_url: str = "http://127.0.0.1:5000"
+    """Where `sentiflow ui` listens and links to MLflow runs lead; if not set, they lead to the server of
+    SENTIFLOW_TRACKING_URI, if it is one."""
 
     # Promotion
-    gate_min_accuracy: float = Field(
-        default=0.8, ge=0, le=1, description="Minimum test accuracy of a champion; the tutorial's own was 0.83."
-    )
-    gate_margin: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="A candidate must beat the champion's accuracy minus this, beyond chance. 0 asks for proof "
-        "that it is better: replacing what works costs something.",
-    )
-    gate_slice_margin: float = Field(
-        default=0.02,
-        ge=0,
-        le=1,
-        description="Maximum accuracy that the short, the long or the truncated reviews may lose.",
-    )
-    gate_min_slice_size: int = Field(
-        default=50, ge=1, description="Minimum reviews of such a slice; smaller ones are not judged."
-    )
-    gate_latency_ms: float = Field(
-        default=50.0, gt=0, description="Maximum milliseconds for one text of full length, the median."
-    )
-    gate_size_mb: float = Field(
-        default=100.0,
-        gt=0,
-        description="Maximum megabytes of the packaged model: it is copied to every machine that serves it.",
-    )
-    promotion_approval: bool = Field(
-        default=False,
-        description="Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server.",
-    )
-    approval_timeout: int = Field(
-        default=86_400, ge=1, description="Seconds to wait for that answer; without one, nothing is promoted."
-    )
+    gate_min_accuracy: float = Field(0.8, ge=0, le=1)
+    """Minimum test accuracy of a champion; the tutorial's own was 0.83."""
+    gate_margin: float = Field(0.0, ge=0, le=1)
+    """A candidate must beat the champion's accuracy minus this, beyond chance. 0 asks for proof that it is
+    better: replacing what works costs something."""
+    gate_slice_margin: float = Field(0.02, ge=0, le=1)
+    """Maximum accuracy that the short, the long or the truncated reviews may lose."""
+    gate_min_slice_size: int = Field(50, ge=1)
+    """Minimum reviews of such a slice; smaller ones are not judged."""
+    gate_latency_ms: float = Field(50.0, gt=0)
+    """Maximum milliseconds for one text of full length, the median."""
+    gate_size_mb: float = Field(100.0, gt=0)
+    """Maximum megabytes of the packaged model: it is copied to every machine that serves it."""
+    promotion_approval: bool = False
+    """Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server."""
+    approval_timeout: int = Field(86_400, ge=1)
+    """Seconds to wait for that answer; without one, nothing is promoted."""
+
     # The service
-    serve_host: str = Field(
-        default="127.0.0.1", min_length=1, description="Where `sentiflow serve` listens: this machine alone."
-    )
-    serve_port: int = Field(
-        default=8000, ge=0, le=65_535, description="Port of `sentiflow serve`; 0 takes a free one."
-    )
-    serve_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        description="Further names that requests may call this service by, with commas between them: those under "
-        "which a proxy or another container asks. Others get 421, as web pages can invent names.",
-    )
-    serve_max_body: int = Field(
-        default=4_000_000, ge=1_000, description="Maximum bytes of a request; larger ones get 413."
-    )
-    serve_max_text: int = Field(
-        default=100_000,
-        ge=1,
-        description="Maximum characters of a text (the longest review has 14,000); longer ones get 422.",
-    )
-    serve_max_texts: int = Field(default=256, ge=1, description="Maximum texts of a request; more get 422.")
-    serve_queue: int = Field(
-        default=2_048,
-        ge=1,
-        description="Maximum texts that wait; requests beyond get 429 and may be repeated later.",
-    )
-    serve_poll: float = Field(
-        default=1.0, gt=0, le=3_600, description="Seconds between two checks for a new champion."
-    )
+    serve_host: str = Field("127.0.0.1", min_length=1)
+    """Where `sentiflow serve` listens: this machine alone."""
+    serve_port: int = Field(8000, ge=0, le=65_535)
+    """Port of `sentiflow serve`; 0 takes a free one."""
+    serve_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Further names that requests may call this service by, with commas between them: those under which a
+    proxy or another container asks. Others get 421, as web pages can invent names."""
+    serve_max_body: int = Field(4_000_000, ge=1_000)
+    """Maximum bytes of a request; larger ones get 413."""
+    serve_max_text: int = Field(100_000, ge=1)
+    """Maximum characters of a text (the longest review has 14,000); longer ones get 422."""
+    serve_max_texts: int = Field(256, ge=1)
+    """Maximum texts of a request; more get 422."""
+    serve_queue: int = Field(2_048, ge=1)
+    """Maximum texts that wait; requests beyond get 429 and may be repeated later."""
+    serve_poll: float = Field(1.0, gt=0, le=3_600)
+    """Seconds between two checks for a new champion."""
 
     # Sweeps
-    task_runner: Literal["threads", "processes", "dask"] = Field(
-        default="processes",
-        description="What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` "
-        "for several; a process has an interpreter of its own, so that none waits for another.",
-    )
-    dask_address: str | None = Field(
-        default=None,
-        description="Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share "
-        "SENTIFLOW_DATA_DIR and SENTIFLOW_TRACKING_URI with this machine.",
-    )
+    task_runner: Literal["threads", "processes", "dask"] = "processes"
+    """What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` for
+    several; a process has an interpreter of its own, so that none waits for another."""
+    dask_address: str | None = None
+    """Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share SENTIFLOW_DATA_DIR
+    and SENTIFLOW_TRACKING_URI with this machine."""
 
     # Schedules: a cron line (``0 3 * * 1``), an interval (``every 30s``, ``15m``, ``6h``, ``7d``) or ``off``
-    schedule_train: str = Field(
-        default="0 3 * * 1",
-        description="When to train: weekly, on Monday at 3, when the machine is idle.",
-    )
-    schedule_promote: str = Field(
-        default=OFF, description="When to compare the best version with the champion; off, a person decides."
-    )
-    schedule_score: str = Field(
-        default=OFF, description="When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."
-    )
-    schedule_housekeeping: str = Field(
-        default="0 5 * * *", description="When to clean up: daily, after the training."
-    )
-    schedule_monitor: str = Field(
-        default=OFF,
-        description="When to check for drift; it needs SENTIFLOW_PREDICTION_LOG_DIR, so it is off by default.",
-    )
-    schedule_timezone: str = Field(
-        default="UTC", description="Time zone of cron lines: UTC has no hour that is left out or comes twice."
-    )
-    schedule_recipe: str = Field(
-        default="tuned", min_length=1, description="Recipe of scheduled trainings: a name, or a TOML file."
-    )
-    schedule_dataset: str = Field(
-        default="imdb",
-        min_length=1,
-        description="Dataset of scheduled trainings, and whose model is promoted, scores and is monitored.",
-    )
-    schedule_promote_after_train: bool = Field(
-        default=False, description="Scheduled trainings promote their version if all checks pass."
-    )
-    schedule_table: dict[str, str | dict[str, int]] = Field(
-        default={},
-        description="How that dataset is read if it is a table of your own, as JSON: text_column, label_column, "
-        "labels, max_rejects; what is left out is as in `sentiflow train`.",
-    )
-    schedule_source: Path | None = Field(
-        default=None, description="What scheduled scoring reads: a table or folder."
-    )
-    schedule_output: Path | None = Field(
-        default=None, description="The .csv, .jsonl or .parquet file that scheduled scoring writes."
-    )
-    schedule_with_text: bool = Field(default=False, description="It copies the texts, too.")
-    schedule_keep: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Columns of the table that it copies, too, with commas between them."
-    )
-    prefect_port: int = Field(
-        default=4200,
-        ge=1,
-        le=65_535,
-        description="Where `sentiflow schedule` starts a Prefect server if none is set.",
-    )
+    schedule_train: str = "0 3 * * 1"
+    """When to train: weekly, on Monday at 3, when the machine is idle."""
+    schedule_promote: str = OFF
+    """When to compare the best version with the champion; off, a person decides."""
+    schedule_score: str = OFF
+    """When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."""
+    schedule_housekeeping: str = "0 5 * * *"
+    """When to clean up: daily, after the training."""
+    schedule_monitor: str = OFF
+    """When to check for drift; it needs SENTIFLOW_PREDICTION_LOG_DIR, so it is off by default."""
+    schedule_timezone: str = "UTC"
+    """Time zone of cron lines: UTC has no hour that is left out or comes twice."""
+    schedule_recipe: str = Field("tuned", min_length=1)
+    """Recipe of scheduled trainings: a name, or a TOML file."""
+    schedule_dataset: str = Field("imdb", min_length=1)
+    """Dataset of scheduled trainings, and whose model is promoted, scores and is monitored."""
+    schedule_promote_after_train: bool = False
+    """Scheduled trainings promote their version if all checks pass."""
+    schedule_table: dict[str, str | dict[str, int]] = {}
+    """How that dataset is read if it is a table of your own, as JSON: text_column, label_column, labels,
+    max_rejects; what is left out is as in `sentiflow train`."""
+    schedule_source: Path | None = None
+    """What scheduled scoring reads: a table or folder."""
+    schedule_output: Path | None = None
+    """The .csv, .jsonl or .parquet file that scheduled scoring writes."""
+    schedule_with_text: bool = False
+    """It copies the texts, too."""
+    schedule_keep: Annotated[tuple[str, ...], NoDecode] = ()
+    """Columns of the table that it copies, too, with commas between them."""
+    prefect_port: int = Field(4200, ge=1, le=65_535)
+    """Where `sentiflow schedule` starts a Prefect server if none is set."""
 
     # Locks and notifications
-    lock_timeout: float = Field(
-        default=21_600.0,
-        ge=0,
-        description="Seconds that a training from a deployment waits for another one of the same model to end.",
-    )
-    lock_url: SecretStr | None = Field(
-        default=None,
-        description="PostgreSQL that keeps trainings on several machines apart; without it files in the data "
-        "folder do, which is enough for one machine.",
-    )
-    notify_url: SecretStr | None = Field(
-        default=None,
-        description="Webhook to notify of failed and crashed flow runs; a secret, as such addresses are.",
-    )
-    notify_timeout: float = Field(default=10.0, gt=0, le=120, description="Seconds to wait for that webhook.")
+    lock_timeout: float = Field(21_600.0, ge=0)
+    """Seconds that a training from a deployment waits for another one of the same model to end."""
+    lock_url: SecretStr | None = None
+    """PostgreSQL that keeps trainings on several machines apart; without it files in the data folder do, which
+    is enough for one machine."""
+    notify_url: SecretStr | None = None
+    """Webhook to notify of failed and crashed flow runs; a secret, as such addresses are."""
+    notify_timeout: float = Field(10.0, gt=0, le=120)
+    """Seconds to wait for that webhook."""
 
     # Housekeeping
-    keep_files_days: float = Field(
-        default=30.0, ge=0, description="Days after which prepared datasets that nothing used are removed."
-    )
-    keep_runs_days: float | None = Field(
-        default=None,
-        gt=0,
-        description="Days after which MLflow runs without a version are deleted; without it never.",
-    )
-    keep_flow_runs_days: float | None = Field(
-        default=None,
-        gt=0,
-        description="Days after which ended flow runs are deleted from Prefect; without it never.",
-    )
+    keep_files_days: float = Field(30.0, ge=0)
+    """Days after which prepared datasets that nothing used are removed."""
+    keep_runs_days: float | None = Field(None, gt=0)
+    """Days after which MLflow runs without a version are deleted; without it never."""
+    keep_flow_runs_days: float | None = Field(None, gt=0)
+    """Days after which ended flow runs are deleted from Prefect; without it never."""
 
     # Monitoring
-    prediction_log_dir: Path | None = Field(
-        default=None,
-        description="Folder for texts that were scored or served, for monitoring; without it none is kept.",
-    )
-    prediction_log_mb: float = Field(
-        default=64.0, ge=1, description="Maximum megabytes of the log; the oldest texts are deleted first."
-    )
-    monitor_psi: float = Field(
-        default=0.2,
-        gt=0,
-        description="Population stability index from which a feature counts as drifted: a rule of thumb.",
-    )
-    monitor_alpha: float = Field(
-        default=0.001,
-        gt=0,
-        lt=1,
-        description="Significance level of the two-sample test; both must find a drift.",
-    )
-    monitor_min_texts: int = Field(
-        default=200, ge=20, description="Minimum texts of a drift check; fewer wait for the next one."
-    )
+    prediction_log_dir: Path | None = None
+    """Folder for texts that were scored or served, for monitoring; without it none is kept."""
+    prediction_log_mb: float = Field(64.0, ge=1)
+    """Maximum megabytes of the log; the oldest texts are deleted first."""
+    monitor_psi: float = Field(0.2, gt=0)
+    """Population stability index from which a feature counts as drifted: a rule of thumb."""
+    monitor_alpha: float = Field(0.001, gt=0, lt=1)
+    """Significance level of the two-sample test; both must find a drift."""
+    monitor_min_texts: int = Field(200, ge=20)
+    """Minimum texts of a drift check; fewer wait for the next one."""
 
     @field_validator("dask_address")
     @classmethod
