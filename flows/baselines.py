@@ -58,7 +58,6 @@ def baselines(
 
 
 def _network(parent: RunContext, prepared: Prepared) -> RunContext:
-    """Train and evaluate the recipe's own network."""
     with child_run(parent, parent.name.removeprefix(PREFIX), BASELINE, prepared) as run:
         trained = train_network.with_options(task_run_name="train network")(run, prepared)
         evaluate.with_options(task_run_name="evaluate network")(run, prepared, trained)
@@ -66,7 +65,6 @@ def _network(parent: RunContext, prepared: Prepared) -> RunContext:
 
 
 def _baseline(parent: RunContext, name: Name, prepared: Prepared) -> RunContext:
-    """Fit and evaluate one baseline."""
     recipe = run_name(parent.config, parent.dataset, "", "").removesuffix(f"-{parent.dataset_name}--")
     child = name + parent.name.removeprefix(PREFIX + recipe)
     tags = {"recipe": name, "recipe.changes": "none"}

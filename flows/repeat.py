@@ -71,7 +71,6 @@ def repeat(
 
 
 def _one(parent: RunContext, seed: int, repeats: int, prepared: Prepared) -> SeedResult:
-    """Train and evaluate with one seed."""
     name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
     with child_run(parent, name, REPEAT, prepared, seed=seed) as run:
         trained = train_network.with_options(task_run_name=f"train seed {seed}")(run, prepared)

@@ -104,7 +104,6 @@ def sweep(
 
 
 def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepared: Prepared) -> None:
-    """Run the trials that are left, and log how each ended."""
     logger = get_run_logger(task_run_name="trials")
     places = places_left(open_study(study), trials)
     calls = ({"parent": run, "prepared": prepared, "sweep": study, "place": k} for k in places)
@@ -115,11 +114,6 @@ def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepare
 
 
 def _best(study: Sweep) -> TrainConfig:
-    """The recipe of the trial with the lowest validation loss.
-
-    Raises:
-        UsageError: no trial is complete.
-    """
     ranked = by_loss(trial_rows(open_study(study)))
     if not ranked:
         raise UsageError(

@@ -141,7 +141,6 @@ def if_free(path: Path, purpose: str | None = None) -> Iterator[bool]:
 
 
 def _take(lock: "_File | _Session", what: str, hint: str, until: float, logger: Logger) -> None:
-    """Try until the lock is taken, or the time is over."""
     began, logged = time.monotonic(), False
     while True:
         end = until

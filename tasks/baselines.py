@@ -36,7 +36,6 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
 
 
 def _fit(run: RunContext, name: Name, content: reviews.Reviews) -> Fitted:
-    """Fit on the training split of the recipe; epochs and seconds are logged."""
     logger = get_run_logger()
     training, validation = content.learning_splits(run.config.validation_fraction)
     logger.info("%s, on %d training and %d validation reviews", ABOUT[name], len(training), len(validation))

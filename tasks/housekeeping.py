@@ -104,7 +104,6 @@ def publish_report(steps: list[CleanupReport]) -> CleanupReport:
 
 
 def _digests_of_champions(settings: Settings) -> set[str]:
-    """Datasets that candidates are judged by."""
     store = open_store(settings)
     found = set()
     for name in store.models():
@@ -131,9 +130,16 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
         if experiment is None:
             return
         runs = _all_runs(client, experiment.experiment_id)
-        versioned = _versioned(client)
+        versioned = {
+            # One that was registered by hand, from the model alone, names no run.
+            client.get_logged_model(version.model_id).source_run_id
+            if version.model_id and not version.run_id
+            else version.run_id
+            for version in mlflow.search_model_versions()
+        }
     for family in families(runs):
-        if all(_ended(run, before) for run in family) and not versioned & {run.info.run_id for run in family}:
+        ended = (run.info.status != "RUNNING" and (run.info.end_time or before) < before for run in family)
+        if all(ended) and not versioned & {run.info.run_id for run in family}:
             # Seeds first, the parent last.
             for run in sorted(family, key=lambda run: _PARENT not in run.data.tags):
                 with report.attempt(f"delete run {run.info.run_name}"), tracking_errors(settings.tracking_uri):
@@ -154,11 +160,6 @@ def families(runs: Sequence[Run]) -> list[list[Run]]:
     return found
 
 
-def _ended(run: Run, before: float) -> bool:
-    """Whether it ended before a moment (milliseconds since the epoch)."""
-    return run.info.status != "RUNNING" and (run.info.end_time or before) < before
-
-
 def _all_runs(client: MlflowClient, experiment: str) -> list[Run]:
     page = client.search_runs([experiment], max_results=_PAGE)
     runs = list(page)
@@ -166,17 +167,6 @@ def _all_runs(client: MlflowClient, experiment: str) -> list[Run]:
         page = client.search_runs([experiment], max_results=_PAGE, page_token=page.token)
         runs += page
     return runs
-
-
-def _versioned(client: MlflowClient) -> set[str | None]:
-    """Runs that a registered version of any model came from."""
-    return {
-        # One that was registered by hand, from the model alone, names no run.
-        client.get_logged_model(version.model_id).source_run_id
-        if version.model_id and not version.run_id
-        else version.run_id
-        for version in mlflow.search_model_versions()
-    }
 
 
 def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, report: CleanupReport) -> None:
@@ -187,10 +177,8 @@ def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, r
     folders |= {model.artifact_location: ("models", model.model_id, "artifacts") for model in models}
     foreign = [uri for uri, parts in folders.items() if not _is_own(uri, location, parts)]
     if foreign:
-        report.left.append(
-            f"run {run.info.run_name}: its files are at {', '.join(foreign)}, "
-            f"not in its own folder below {location}"
-        )
+        places = f"its files are at {', '.join(foreign)}, not in its own folder below {location}"
+        report.left.append(f"run {run.info.run_name}: {places}")
         return
     if client.search_model_versions(f"run_id = '{run_id}'"):  # registered this very moment
         return
@@ -254,10 +242,8 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
             if free:
                 _remove(folder, "work files of no living run", report)
     for folder in _folders(data / "datasets"):
-        with (
-            report.attempt(f"clean {folder}"),
-            if_free(lock_file(model_name(folder.name), settings), HOUSEKEEPING) as free,
-        ):
+        lock = lock_file(model_name(folder.name), settings)
+        with report.attempt(f"clean {folder}"), if_free(lock, HOUSEKEEPING) as free:
             if free:
                 _clean_dataset(folder, before, kept, report)
     for folder in _folders(data / "downloads"):
@@ -321,7 +307,6 @@ def _remove(path: Path, why: str, report: CleanupReport) -> None:
 
 
 def _bytes(path: Path) -> int:
-    """Of a file, or of all files of a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
 

@@ -87,7 +87,6 @@ def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
 
 
 def _card(model: str, dataset: str) -> str:
-    """The registered model's description, in Markdown."""
     return f"""Sentiment of a text, trained on {dataset}.
 
 - in: a column `text`

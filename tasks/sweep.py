@@ -365,7 +365,6 @@ def _accuracy(result: SweepResult) -> dict[str, float]:
 
 
 def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
-    """The description of the parent run, in Markdown."""
     fields = list(sweep.space.fields)
     best = by_loss(result.trials)
     trials = [

@@ -97,7 +97,6 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
 
 def _ending(trained: "Trained", config: TrainConfig) -> str:
-    """Which epoch's weights are kept, and why."""
     last, kept, best = trained.history[-1], trained.history[trained.kept - 1], best_epoch(trained.history)
     patient = f"no lower validation loss for {config.early_stopping_patience} epochs"
     why = "all epochs done" if last.number == config.epochs else patient

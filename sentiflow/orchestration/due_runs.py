@@ -213,7 +213,6 @@ async def _poll(
 
 
 async def _cancel(running: _Running) -> None:
-    """Cancel what runs and wait for its end."""
     until = asyncio.get_running_loop().time() + _END_SECONDS
     left = set(running)
     while left and asyncio.get_running_loop().time() < until:

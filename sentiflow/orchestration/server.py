@@ -282,7 +282,6 @@ def _configured() -> Server | None:
 
 
 def _pages(api_url: str) -> str:
-    """Where a server with this API has its pages."""
     return without_login(api_url).rstrip("/").removesuffix("/api")
 
 

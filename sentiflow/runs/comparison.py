@@ -106,7 +106,6 @@ def _why_not(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_t
 
 
 def _without(run: RunRecord) -> str:
-    """Why a run has no scores of its own."""
     count = _repeats(run)
     if not count:
         return f"{run.name} keeps no test scores"
@@ -124,7 +123,6 @@ def _welch(run: RunRecord, first: RunRecord) -> tuple[float, float, float] | Non
 
 
 def _sample(run: RunRecord) -> tuple[float, float, int] | None:
-    """Mean, standard deviation and number of a set's test accuracies."""
     found = figure(run, ACCURACY)
     return None if found is None or found.sd is None else (found.value, found.sd, _repeats(run))
 

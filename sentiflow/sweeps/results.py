@@ -209,7 +209,6 @@ def _parallel_coordinates(rows: Sequence[TrialRow], space: SearchSpace) -> Figur
 
 
 def _losses(rows: Sequence[TrialRow]) -> list[float]:
-    """Of rows that have one."""
     return [row.loss for row in rows if row.loss is not None]
 
 

@@ -166,7 +166,6 @@ def _problem(err: ValidationError) -> str:
 
 
 def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> None:
-    """Check that a recipe with this value is valid."""
     shown = f"{value:g}" if isinstance(value, float) else repr(value)
     if is_whole(name) and isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -181,7 +181,6 @@ def load(name: str, number: int, folder: Path) -> Packaged:
 
 
 def _cost(packaged: Packaged) -> Cost:
-    """Latency and size of a packaged model."""
     size = sum(file.stat().st_size for file in packaged.path.rglob("*") if file.is_file())
     known = cycle(packaged.scorer.vocabulary.words[:_COMMON])
     text = " ".join(islice(known, packaged.scorer.sequence_length))  # of full length

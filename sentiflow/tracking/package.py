@@ -82,7 +82,6 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def _name(package: Path) -> str:
-    """What a scoring package is called, by its content."""
     content: Any = hashlib.sha256()
     for file in sorted(package.glob("*.py")):
         content.update(f"{file.name}\n".encode() + file.read_bytes())

@@ -144,9 +144,8 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
     """
     check_reason(reason)
     if not reason.strip():
-        raise UsageError(
-            "A rollback needs a reason.", 'For example: sentiflow rollback --reason "wrong on long reviews"'
-        )
+        example = 'For example: sentiflow rollback --reason "wrong on long reviews"'
+        raise UsageError("A rollback needs a reason.", example)
     with changing(name, settings) as client:
         versions = need_model(name)
         champion = champion_of(client, name)

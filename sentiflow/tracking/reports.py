@@ -115,7 +115,6 @@ class _Loader:
 
 
 def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData | None:
-    """The reviews of a dataset, if they are on this machine."""
     path = reviews.table_path(settings.data_dir, dataset, digest)
     if not dataset or not digest or not reviews.is_whole(path):
         return None

@@ -14,7 +14,7 @@ from sentiflow.output import redact
 from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.sqlite import SqliteStore
-from sentiflow.tracking.types import BEHIND_A_SERVER, CHAMPION, Store
+from sentiflow.tracking.types import CHAMPION, Store
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.gate import ScoreTable
@@ -58,7 +58,10 @@ def need_readable(settings: Settings) -> None:
         return
     uri = redact(settings.tracking_uri)
     if urlparse(settings.tracking_uri).scheme not in ("http", "https"):
-        raise UsageError(f"The tracking store {uri} is neither an SQLite file nor a server.", BEHIND_A_SERVER)
+        raise UsageError(
+            f"The tracking store {uri} is neither an SQLite file nor a server.",
+            "Start a server over it, mlflow server --backend-store-uri ..., and set SENTIFLOW_TRACKING_URI.",
+        )
     login = next((name for name in _LOGINS_OF_MLFLOW if os.environ.get(name)), None)
     if login or entry_points(group=_HEADERS_BY_PLUGIN):
         raise UsageError(
@@ -159,7 +162,6 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
 
 
 def _nearest(runs: Sequence[tuple[str, str]], text: str) -> str:
-    """What the user may have meant."""
     if not runs:
         return "There are no runs yet. Make one: sentiflow train"
     if re.fullmatch(f"[0-9a-f]{{1,{_MIN_DIGITS - 1}}}", text.lower()):

@@ -322,7 +322,6 @@ def _moved(batch: Any, experiments: Mapping[int, int], moves: Moves) -> Iterator
 
 
 def _left(source: Connection) -> dict[str, int]:
-    """Rows by table of what is not moved."""
     known = MetaData()
     known.reflect(source)
     counts = {

@@ -20,8 +20,6 @@ HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 
-NO_MODEL = "No model is registered yet.", "Train one first: sentiflow train"
-BEHIND_A_SERVER = "Start a server over it, mlflow server --backend-store-uri ..., and set SENTIFLOW_TRACKING_URI."
 WANTS_LOGIN = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
 IS_IT_RUNNING = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
 
@@ -158,7 +156,7 @@ def choose_name(names: list[str], name: str | None) -> str:
     if name is None and len(names) == 1:
         return names[0]
     if not names:
-        raise UsageError(*NO_MODEL)
+        raise UsageError("No model is registered yet.", "Train one first: sentiflow train")
     raise UsageError(
         f"No model is registered as {wanted}; there are: {', '.join(names)}.",
         f"Choose one, for example: --dataset {dataset_of(names[0])}",
