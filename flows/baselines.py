@@ -50,7 +50,7 @@ def baselines(
     """
     names = choose(only or [])
     preload()
-    with training_run(config, dataset, seed, kind=BASELINES) as parent:
+    with training_run(config, dataset, seed, BASELINES) as parent:
         prepared = prepare(parent, fetch(parent, table))
         network = _network(parent, prepared)
         runs: dict[str, RunContext] = {name: _baseline(parent, name, prepared) for name in names}

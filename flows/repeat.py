@@ -12,8 +12,8 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.recipes import TUNED, TrainConfig
-from sentiflow.runs.record import REPEAT
+from sentiflow.recipes import TUNED, TrainConfig, check_seeds
+from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from sentiflow.tracking.results import RepeatsResult, RunContext, SeedResult
 from tasks.evaluate import evaluate
@@ -58,10 +58,12 @@ def repeat(
         promote: Afterwards promote the version if all checks pass.
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
     """
+    check_seeds(seed, repeats)
     if promote:
         need_server(load_settings())
     preload()
-    with training_run(config, dataset, seed, repeats) as parent:
+    with training_run(config, dataset, seed, REPEATS) as parent:
+        parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
         seeds = [_one(parent, each, repeats, prepared) for each in range(seed, seed + repeats)]
         best = best_of(seeds)

@@ -86,7 +86,7 @@ def sweep(
         need_server(settings)
     workers = workers_of(settings, workers)
     with (
-        training_run(config, dataset, seed, kind=SWEEP) as run,
+        training_run(config, dataset, seed, SWEEP) as run,
         running(settings, workers, start_worker) as runner,
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}

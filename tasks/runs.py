@@ -30,8 +30,8 @@ from sentiflow.orchestration.repair import reconcile, work_folder
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user
-from sentiflow.recipes import TrainConfig, check_seeds
-from sentiflow.runs.record import KIND, REPEATS, TRAINING
+from sentiflow.recipes import TrainConfig
+from sentiflow.runs.record import KIND, TRAINING
 from sentiflow.settings import load_settings, project_root
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
@@ -168,21 +168,15 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 
 @contextmanager
-def training_run(
-    config: TrainConfig, dataset: str, seed: int, repeats: int = 1, kind: str | None = None
-) -> Iterator[RunContext]:
+def training_run(config: TrainConfig, dataset: str, seed: int, kind: str = TRAINING) -> Iterator[RunContext]:
     """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
-
-    With ``repeats`` it is the parent of so many runs, one a seed; ``kind`` is for other parents.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
     Raises:
-        UsageError: the last seed is beyond the last that there is.
         ExternalError: the store fails, or another training of this model is running; what a deployment started
             waits for it, as long as the settings say.
     """
-    check_seeds(seed, repeats)
     settings, model = load_settings(), model_name(dataset)
     startup = startup_seconds()
     began, opened = time.time() - startup, time.perf_counter()
@@ -198,10 +192,10 @@ def training_run(
             "", str(runtime.flow_run.name), experiment, settings,
             config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began,
         )  # fmt: skip
-        run = _open(planned, {KIND: kind or (TRAINING if repeats == 1 else REPEATS)})
+        run = _open(planned, {KIND: kind})
         try:
             with _closing(run):
-                _log_parameters(run, _fields(run) | ({} if repeats == 1 else {"repeats": repeats}))
+                _log_parameters(run)
                 run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
         finally:
@@ -222,23 +216,16 @@ def child_run(
 ) -> Iterator[RunContext]:
     """Keep an MLflow run open below another, which holds the lock.
 
-    Written: the run with its tags, parameters and dataset; its work folder stays until the parent ends.
+    Recipe and seed are the parent's by default. Parameters are logged in place of the recipe's fields and the
+    seed; tags are added to the usual ones, or stand in their place.
 
-    Args:
-        parent: an open run.
-        name: of this one.
-        kind: of this one, see ``sentiflow.runs.record``.
-        prepared: the dataset.
-        config: by default the parent's.
-        seed: by default the parent's.
-        parameters: logged in place of the recipe's fields.
-        tags: added to the usual ones, or in their place.
+    Written: the run with its tags, parameters and dataset; its work folder stays until the parent ends.
     """
     seed, config = parent.seed if seed is None else seed, config or parent.config
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **(tags or {})})
     with _closing(run):
-        _log_parameters(run, _fields(run) if parameters is None else parameters)
+        _log_parameters(run, parameters)
         log_dataset(run, prepared)
         yield run
         run.tag_seconds({"total": run.seconds})
@@ -325,11 +312,9 @@ def _keep(run: RunContext, key: str, ending: Ending) -> None:
         get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
 
 
-def _fields(run: RunContext) -> dict[str, object]:
-    return run.config.model_dump() | {"seed": run.seed}
-
-
-def _log_parameters(run: RunContext, parameters: Mapping[str, object]) -> None:
+def _log_parameters(run: RunContext, parameters: Mapping[str, object] | None = None) -> None:
+    if parameters is None:
+        parameters = {**run.config.model_dump(), "seed": run.seed}
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
     run.params({**parameters, "dataset": run.dataset, "version.python": platform.python_version(), **versions})
 

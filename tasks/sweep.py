@@ -26,19 +26,6 @@ from sentiflow.recipes import TrainConfig
 from sentiflow.reports.page import Table
 from sentiflow.runs.record import REPEAT, TRIAL, epoch_tags
 from sentiflow.sweeps import results
-from sentiflow.sweeps.results import (
-    COMPLETE,
-    DIVERGED,
-    PRUNED,
-    TrialRow,
-    by_loss,
-    count_of_trials,
-    describe_importance,
-    format_value,
-    format_values,
-    importance_of,
-    trial_rows,
-)
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import (
     ENDED_AS,
@@ -86,7 +73,7 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
         if parents:
             requeue_unfinished(study)
             _take_over_runs(run, study, parents)
-            done = count_of_trials(len(finished(study)))
+            done = results.count_of_trials(len(finished(study)))
             get_run_logger().info("continuing an unfinished sweep: %s done", done)
         else:
             enqueue_recipe(study, sweep)
@@ -225,7 +212,7 @@ def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> tuple[str, Epoch 
         if epoch.number < run.config.epochs and asked.should_prune():
             raise _Pruned
 
-    title = f"trial {asked.number} tries {format_values(asked.params)}"
+    title = f"trial {asked.number} tries {results.format_values(asked.params)}"
     logger.info("%s", title)
     state, kept = _trained(run, prepared, on_epoch)
     loss = "".join(f", val loss {epoch.val_loss:.4f}" for epoch in ([kept] if kept else epochs[-1:]))
@@ -245,12 +232,12 @@ def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], No
     try:
         trained = training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
     except _Pruned:
-        return PRUNED, None
+        return results.PRUNED, None
     except UsageError as err:
         if "diverged" not in str(err):
             raise
-        return DIVERGED, None
-    return COMPLETE, trained.history[trained.kept - 1]
+        return results.DIVERGED, None
+    return results.COMPLETE, trained.history[trained.kept - 1]
 
 
 @lru_cache(maxsize=1)
@@ -287,7 +274,7 @@ class SweepResult(ModelResult):
         seconds: wall time of the whole.
     """
 
-    trials: tuple[TrialRow, ...]
+    trials: tuple[results.TrialRow, ...]
     config: TrainConfig
     recipe: str
     importance: Mapping[str, float]
@@ -325,8 +312,8 @@ def summarize_sweep(
     its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
     """
     study = open_study(sweep)
-    rows, shares = trial_rows(study), importance_of(study)
-    complete, importance = by_loss(rows), describe_importance(shares, rows)
+    rows, shares = results.trial_rows(study), results.importance_of(study)
+    complete, importance = results.by_loss(rows), results.describe_importance(shares, rows)
     folder = run.work / "artifacts"
     results.write_files(folder, rows, sweep, config, run.name)
     results.write_importance(folder / "plots", shares, importance)
@@ -366,9 +353,10 @@ def _accuracy(result: SweepResult) -> dict[str, float]:
 
 def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
     fields = list(sweep.space.fields)
-    best = by_loss(result.trials)
+    best = results.by_loss(result.trials)
     trials = [
-        (str(row.number), f"{row.loss:.4f}", str(row.epochs), *(format_value(row.values[name]) for name in fields))
+        [str(row.number), f"{row.loss:.4f}", str(row.epochs)]
+        + [results.format_value(row.values[name]) for name in fields]
         for row in best[:_MAX_SHOWN]
     ]
     return f"""**{result.accuracy_line}**

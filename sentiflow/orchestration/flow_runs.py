@@ -10,14 +10,7 @@ from uuid import UUID
 
 from prefect import Flow, flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    DeploymentFilter,
-    FlowFilter,
-    FlowRunFilter,
-    LogFilter,
-    TaskRunFilter,
-)
+from prefect.client.schemas import filters
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, Log, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
@@ -79,7 +72,7 @@ def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters:
 
 def names(client: SyncPrefectClient) -> list[str]:
     """The flows that have a deployment of ours."""
-    found = client.read_deployments(deployment_filter=DeploymentFilter(tags={"all_": [TAG]}))
+    found = client.read_deployments(deployment_filter=filters.DeploymentFilter(tags={"all_": [TAG]}))
     return sorted(client.read_flow(each.flow_id).name for each in found)
 
 
@@ -104,8 +97,9 @@ def search(prefect: SyncPrefectClient, flows: Sequence[str] = FLOWS, **wanted: A
     By default of our flows only, as others may use the same server.
     """
     found: list[FlowRun] = []
+    ours = filters.FlowFilter(name={"any_": list(flows)})
     while page := prefect.read_flow_runs(
-        flow_filter=FlowFilter(name={"any_": list(flows)}), flow_run_filter=FlowRunFilter(**wanted),
+        flow_filter=ours, flow_run_filter=filters.FlowRunFilter(**wanted),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=len(found),
     ):  # fmt: skip
         found += page
@@ -115,7 +109,7 @@ def search(prefect: SyncPrefectClient, flows: Sequence[str] = FLOWS, **wanted: A
 def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:
     """Runs of deployments that have begun and not ended."""
     begun = {"type": {"any_": [StateType.PENDING, *BEGUN]}}
-    wanted = FlowRunFilter(deployment_id={"any_": list(deployment_ids)}, state=begun)
+    wanted = filters.FlowRunFilter(deployment_id={"any_": list(deployment_ids)}, state=begun)
     return prefect.read_flow_runs(flow_run_filter=wanted)
 
 
@@ -131,8 +125,8 @@ def crash(prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: L
         state = crashed
     unfinished = [each for each in StateType if each not in TERMINAL_STATES]
     for task_run in prefect.read_task_runs(
-        flow_run_filter=FlowRunFilter(id={"any_": [flow_run.id]}),
-        task_run_filter=TaskRunFilter(state={"type": {"any_": unfinished}}),
+        flow_run_filter=filters.FlowRunFilter(id={"any_": [flow_run.id]}),
+        task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}}),
     ):
         prefect.set_task_run_state(task_run.id, Crashed(message=message), force=True)
     if state.is_crashed():
@@ -154,7 +148,7 @@ def delete_ended(prefect: SyncPrefectClient, before: datetime, flows: Sequence[s
     ended = {"type": {"any_": list(TERMINAL_STATES)}}
     found = search(prefect, flows, state=ended, end_time={"before_": before})
     for flow_run in found:
-        mine = ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
+        mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
         while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
             for artifact in artifacts:
                 prefect.delete_artifact(artifact.id)
@@ -214,7 +208,7 @@ class _Lines:
         self._since = datetime.now(UTC) - _LATE
 
     def fresh(self) -> Iterator[Line]:
-        wanted = LogFilter(flow_run_id={"any_": [self._run.id]}, timestamp={"after_": self._since})
+        wanted = filters.LogFilter(flow_run_id={"any_": [self._run.id]}, timestamp={"after_": self._since})
         logs: list[Log] = []
         while len(logs) % _PAGE == 0:
             page = self._client.read_logs(wanted, _PAGE, len(logs), LogSort.TIMESTAMP_ASC)
