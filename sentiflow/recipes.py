@@ -250,13 +250,21 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
             f"No recipe is named {name_or_file!r}; there are: {', '.join(sorted(RECIPES))}.",
             f"Did you mean {near[0]}?" if near else "A recipe of your own is a TOML file: --recipe my-recipe.toml",
         )
+    return {"recipe": path.stem, **read_toml(path, "recipe")}
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
-        raise UsageError(f"Cannot read the recipe {path}: {err.strerror}.") from err
+        raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.") from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise UsageError(f"The recipe {path} is not valid TOML: {err}.") from err
-    return {"recipe": path.stem, **fields}
+        raise UsageError(f"The {what} {path} is not valid TOML: {err}.") from err
 
 
 def _explain(err: ValidationError, source: str) -> tuple[str, str]:

@@ -1,9 +1,7 @@
 """The search space of a sweep: a range or a list of choices for each field, read from a TOML file."""
 
-import difflib
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentiflow.errors import UsageError, plain_reason
-from sentiflow.recipes import TrainConfig
+from sentiflow.recipes import TrainConfig, nearest_field, read_toml
 
 DEFAULT = Path(__file__).with_name("search_space.toml")
 
@@ -102,7 +100,7 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
         UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.
     """
     file = path or DEFAULT
-    tables = _read(file)
+    tables = read_toml(file, "search space")
     if not tables:
         raise UsageError(f"The search space {file} names no field.", _SHAPES)
     fields = {}
@@ -119,22 +117,13 @@ def is_whole(name: str) -> bool:
     return TrainConfig.model_fields[name].annotation is int
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise UsageError(f"Cannot read the search space {path}: {err.strerror}.") from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise UsageError(f"The search space {path} is not valid TOML: {err}.") from err
-
-
 def _field(where: str, name: str, table: Any) -> Range | Choices:
     known = [field for field in TrainConfig.model_fields if field not in _NOT_SEARCHED]
     if name in _NOT_SEARCHED:
         raise UsageError(f"{where} cannot be searched: {_NOT_SEARCHED[name]}.", "Leave it out.")
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        problem = "is no field of a recipe" + (f"; did you mean {near[0]!r}?" if near else ".")
+        near = nearest_field(name)
+        problem = "is no field of a recipe" + (f"; did you mean {near!r}?" if near else ".")
         raise UsageError(f"{where} {problem}", f"Fields: {', '.join(known)}.")
     if not isinstance(table, dict):
         raise UsageError(
