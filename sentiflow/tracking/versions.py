@@ -139,7 +139,7 @@ def training_key(config: "TrainConfig", digest: str, seed: int) -> str:
 
 
 def trained_already(
-    config: "TrainConfig", dataset: str, seed: int, settings: Settings, table: "TableOptions | None" = None
+    config: "TrainConfig", dataset: str, seed: int, settings: Settings, table: "TableOptions"
 ) -> Version | None:
     """Find a version made by the same recipe, data, code, packages and seed; None if a training is due.
 
@@ -147,10 +147,8 @@ def trained_already(
         UsageError, ExternalError: the dataset or the store cannot be read.
     """
     from sentiflow.data.prepare import find_prepared  # pyarrow, which predict does without
-    from sentiflow.data.table import DEFAULT_OPTIONS
 
-    prepared = find_prepared(dataset, settings, table or DEFAULT_OPTIONS)
-    if prepared is None:
+    if (prepared := find_prepared(dataset, settings, table)) is None:
         return None
     key, name = training_key(config, prepared.digest, seed), model_name(dataset)
     for version in reversed(open_store(settings).versions(name)):

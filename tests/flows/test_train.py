@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.train import train
+from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking import versions
@@ -203,11 +204,11 @@ def test_a_skipped_training_judges_no_version_that_was_refused_before(
 
 def test_a_deleted_version_is_trained_again(registry: World) -> None:
     settings = registry.settings
-    assert trained_already(SAME, "sample", 4, settings) is not None
-    assert trained_already(SAME, "sample", 6, settings) is None
-    assert trained_already(SAME.model_copy(update={"epochs": 4}), "sample", 4, settings) is None
+    assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS) is not None
+    assert trained_already(SAME, "sample", 6, settings, DEFAULT_OPTIONS) is None
+    assert trained_already(SAME.model_copy(update={"epochs": 4}), "sample", 4, settings, DEFAULT_OPTIONS) is None
     connect(settings).delete_model_version("sample-sentiment", str(Registry.GOOD))
-    assert trained_already(SAME, "sample", 4, settings) is None
+    assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS) is None
 
 
 def test_other_data_code_or_packages_make_another_training(
