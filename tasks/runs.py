@@ -55,21 +55,19 @@ def git_tags() -> dict[str, str]:
     }
 
 
-def flow_run_tags() -> dict[str, str]:
-    """Id and name of the flow run that this is part of, and its address unless Prefect's server is temporary."""
-    flow_run_id = str(runtime.flow_run.id)
-    address = {"prefect.flow_run_url": flow_run_url(flow_run_id)} if lasting_api_url() else {}
-    return {"prefect.flow_run_id": flow_run_id, "prefect.flow_run_name": str(runtime.flow_run.name)} | address
-
-
 def provenance() -> dict[str, str]:
-    """Tags of a new run: its flow run, its code, who started it, and the token of its creation."""
-    name, deployment = user(), runtime.deployment.name
+    """Tags of a new run: its flow run, its code, who started it, and the token of its creation.
+
+    The flow run's address is left out if Prefect's server is temporary.
+    """
+    name, deployment, flow_run_id = user(), runtime.deployment.name, str(runtime.flow_run.id)
     return {
         "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
         "mlflow.source.type": "LOCAL",
         **git_tags(),
-        **flow_run_tags(),
+        "prefect.flow_run_id": flow_run_id,
+        "prefect.flow_run_name": str(runtime.flow_run.name),
+        **({"prefect.flow_run_url": flow_run_url(flow_run_id)} if lasting_api_url() else {}),
         "started_by": f"{name}, {f'deployment {deployment}' if deployment else 'by hand'}",
         "host": socket.gethostname(),
         "mlflow.user": name,
