@@ -33,6 +33,7 @@ from sentiflow.tracking import creation
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import local_path
+from sentiflow.tracking.versions import champion_of
 
 _DAY = 86_400  # seconds
 _PARENT = "mlflow.parentRunId"
@@ -107,8 +108,8 @@ def _digests_of_champions(settings: Settings) -> set[str]:
     store = open_store(settings)
     found = set()
     for name in store.models():
-        model = store.model(name)
-        champion = None if model is None or model.champion is None else store.version(name, model.champion)
+        number = champion_of(store, name)
+        champion = None if number is None else store.version(name, number)
         if champion is not None and "dataset.digest" in champion.tags:
             found.add(champion.tags["dataset.digest"])
     return found

@@ -14,8 +14,8 @@ from sentiflow.evaluation.promotions import Event
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, called
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, record_of, tracking_errors, versions_of
-from sentiflow.tracking.types import MISSING, RegisteredModel, VersionRecord
+from sentiflow.tracking.client import connect, record_of, tracking_errors
+from sentiflow.tracking.types import CHAMPION, MISSING, RegisteredModel, VersionRecord
 from sentiflow.tracking.versions import events_in
 
 _PAGE = 1_000
@@ -23,6 +23,20 @@ _PAGE = 1_000
 
 def events_of(client: MlflowClient, name: str) -> list[Event]:
     return events_in(client.get_registered_model(name).tags, name)
+
+
+def champion_of(client: MlflowClient, name: str) -> int | None:
+    try:
+        return int(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException as err:
+        if err.error_code not in MISSING:
+            raise
+        return None
+
+
+def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
+    found = {int(version.version): version for version in client.search_model_versions(f"name = '{name}'")}
+    return dict(sorted(found.items()))
 
 
 class MlflowStore:
@@ -89,7 +103,7 @@ class MlflowStore:
         return RegisteredModel({alias: int(number) for alias, number in found.aliases.items()}, found.tags)
 
     def versions(self, name: str) -> list[VersionRecord]:
-        return [_version(version) for version in versions_of(name).values()]
+        return [_version(version) for version in versions_of(self._client, name).values()]
 
     def version(self, name: str, number: int) -> VersionRecord | None:
         try:
@@ -101,7 +115,7 @@ class MlflowStore:
         return {
             str(version.run_id): f"{name} v{number}"
             for name in self.models()
-            for number, version in versions_of(name).items() if version.run_id
+            for number, version in versions_of(self._client, name).items() if version.run_id
         }  # fmt: skip
 
     def _living(self, run_id: str) -> Run | None:

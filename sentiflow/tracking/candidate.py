@@ -11,7 +11,6 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import mlflow.artifacts
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -25,10 +24,17 @@ from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
-from sentiflow.tracking.client import champion_of, connect, need_model, need_version, record_of, tracking_errors
+from sentiflow.tracking.client import connect, record_of, tracking_errors
 from sentiflow.tracking.store import open_store, score_table
-from sentiflow.tracking.types import ACCURACY, VALIDATION_LOSS, compared_with, parse_fraction
-from sentiflow.tracking.versions import events_in
+from sentiflow.tracking.types import (
+    ACCURACY,
+    VALIDATION_LOSS,
+    VersionRecord,
+    compared_with,
+    need_number,
+    parse_fraction,
+)
+from sentiflow.tracking.versions import champion_of, history_of, need_versions
 
 LOGGER = logging.getLogger("gate")
 
@@ -84,35 +90,34 @@ def evaluate_candidate(
         UsageError: there is no such version, it is the champion already, or none is left to choose from.
         ExternalError: the store fails, or a version's files or scores are not available.
     """
-    client = connect(settings)
+    client, store = connect(settings), open_store(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
-        current = champion_of(client, name)  # before the versions: they include it then
-        versions = need_model(name)
+        current = champion_of(store, name)  # before the versions: they include it then
+        versions = need_versions(store, name)
         if number is None:
-            events = events_in(client.get_registered_model(name).tags, name)
-            number, why = choose(versions, events, current, dataset_of(name))
+            number, why = choose(versions, history_of(name, settings)[0], current, dataset_of(name))
         else:
             why = "asked for"
-        candidate = need_version(versions, name, number)
-        if current == int(candidate.version):
+        candidate = versions[need_number(list(versions), name, number)]
+        if current == number:
             raise UsageError(
                 f"{name} version {current} is the champion already.",
                 f"See the others: sentiflow versions --dataset {dataset_of(name)}",
             )
-        champion = None if current is None else need_version(versions, name, current)
-        packaged = load(name, int(candidate.version), Path(folder) / "candidate")
+        champion = None if current is None else versions[need_number(list(versions), name, current)]
+        packaged = load(name, number, Path(folder) / "candidate")
         cost = _cost(packaged)
-        scores = _Scores(client, settings, logger, Path(folder))
+        scores = _Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, packaged.scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
     limits = Limits(**{limit.name: getattr(settings, f"gate_{limit.name}") for limit in fields(Limits)})
     decision = gate.judge(table, champion_table, cost, limits)
-    return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
+    return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
 
 
 def choose(
-    versions: Mapping[int, ModelVersion], events: Sequence[Event], champion: int | None, dataset: str
+    versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None, dataset: str
 ) -> tuple[int, str]:
     """Choose the candidate: the lowest validation loss of the versions that were never in use.
 
@@ -151,7 +156,7 @@ def choose(
     return best, f"{why}, of {len(left)} versions that were never in use" if len(left) > 1 else why
 
 
-def _validation_loss(version: ModelVersion) -> float:
+def _validation_loss(version: VersionRecord) -> float:
     """Of a version; infinite when it does not say."""
     try:
         return float(version.tags.get(VALIDATION_LOSS, "inf"))
@@ -193,28 +198,29 @@ def _cost(packaged: Packaged) -> Cost:
 class _Scores:
     """Score tables of versions, on the candidate's test reviews."""
 
+    name: str
     client: MlflowClient
     settings: Settings
     logger: Logger
     folder: Path
 
-    def of_champion(self, champion: ModelVersion, candidate: ModelVersion) -> ScoreTable:
+    def of_champion(self, champion: VersionRecord, candidate: VersionRecord) -> ScoreTable:
         """The stored table if it has the candidate's test reviews, else new scores."""
         if champion.tags.get("dataset.digest") == candidate.tags.get("dataset.digest"):
             if (stored := self.stored(champion)) is not None:
                 return stored
         else:
             self.logger.info("the champion was tested on other reviews: scored again on the candidate's")
-        packaged = load(champion.name, int(champion.version), self.folder / "champion")
+        packaged = load(self.name, champion.number, self.folder / "champion")
         return self.score(champion, candidate, packaged.scorer)
 
-    def better_than(self, candidate: ModelVersion, table: ScoreTable, others: Iterable[ModelVersion]) -> str:
+    def better_than(self, candidate: VersionRecord, table: ScoreTable, others: Iterable[VersionRecord]) -> str:
         """Of a first model: the version that labels more of the same test reviews correctly, as a warning."""
         data = candidate.tags.get("dataset.digest")
         known = [
             (accuracy, other)
             for other in others
-            if other.version != candidate.version
+            if other.number != candidate.number
             and other.tags.get("dataset.digest") == data
             and (accuracy := parse_fraction(other.tags.get(ACCURACY))) is not None
         ]
@@ -225,13 +231,13 @@ class _Scores:
         low, high = format_points(found.low, ""), format_points(found.high, "")
         chance = "beyond" if beyond_chance(found.low, found.high) else "within"
         return (
-            f"Version {best.version} has a higher test accuracy: {accuracy:.2%}, "
+            f"Version {best.number} has a higher test accuracy: {accuracy:.2%}, "
             f"{format_points(found.difference)} (95% interval {low} to {high}, {chance} chance)."
         )
 
-    def stored(self, version: ModelVersion) -> ScoreTable | None:
+    def stored(self, version: VersionRecord) -> ScoreTable | None:
         """The table that the version's run keeps; None if it is gone or damaged."""
-        folder = self.folder / f"scores-{version.version}"
+        folder = self.folder / f"scores-{version.number}"
         folder.mkdir(exist_ok=True)
         try:
             # By MLflow's client: the run may be deleted, and its scores still be there.
@@ -242,11 +248,11 @@ class _Scores:
             table, reason = None, first_line(err)
         if table is None:
             self.logger.warning(
-                "the scores of version %s are not in its run (%s): scored again", version.version, reason
+                "the scores of version %s are not in its run (%s): scored again", version.number, reason
             )
         return table
 
-    def score(self, version: ModelVersion, candidate: ModelVersion, scorer: TextScorer) -> ScoreTable:
+    def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
         """Score the candidate's test reviews with a version.
 
         Raises:
@@ -256,10 +262,10 @@ class _Scores:
         path = reviews.table_path(self.settings.data_dir, dataset, digest)
         if not path.is_file():
             raise ExternalError(
-                f"The test reviews of {candidate.name} version {candidate.version} are not at {path}.",
+                f"The test reviews of {self.name} version {candidate.number} are not at {path}.",
                 f"Prepare them on this machine: sentiflow data --dataset {dataset or 'NAME'}",
             )
-        self.logger.info("scoring the test reviews with version %s", version.version)
+        self.logger.info("scoring the test reviews with version %s", version.number)
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
         scores = scorer.score([words.decode(ids, unknown="") for ids in test.tokens])
         return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)

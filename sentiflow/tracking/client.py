@@ -15,7 +15,6 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, event
@@ -29,7 +28,7 @@ from sentiflow.runs.record import TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
-from sentiflow.tracking.types import CHAMPION, HTTP, IS_IT_RUNNING, MISSING, WANTS_LOGIN, need_number, train_first
+from sentiflow.tracking.types import HTTP, IS_IT_RUNNING, WANTS_LOGIN
 
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -382,41 +381,3 @@ def runs_url(base: str, experiment: str) -> str:
 def run_url(settings: Settings, experiment: str, run_id: str) -> str:
     """Address of a run in the MLflow UI."""
     return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"
-
-
-def champion_of(client: MlflowClient, name: str) -> int | None:
-    """The champion's version, or None when there is none."""
-    try:
-        return int(client.get_model_version_by_alias(name, CHAMPION).version)
-    except MlflowException as err:
-        if err.error_code not in MISSING:
-            raise
-        return None
-
-
-def versions_of(name: str) -> dict[int, ModelVersion]:
-    """All versions of a model that were not deleted, by number, oldest first; ``connect`` sets the store."""
-    found = mlflow.search_model_versions(filter_string=f"name = '{name}'")
-    by_number = {int(version.version): version for version in found}
-    return dict(sorted(by_number.items()))
-
-
-def need_model(name: str) -> dict[int, ModelVersion]:
-    """As ``versions_of``.
-
-    Raises:
-        UsageError: it has none, or does not exist.
-    """
-    versions = versions_of(name)
-    if not versions:
-        raise UsageError(f"No version is registered as {name}.", train_first(name))
-    return versions
-
-
-def need_version(versions: dict[int, ModelVersion], name: str, number: int) -> ModelVersion:
-    """One of the versions.
-
-    Raises:
-        UsageError: it is not there.
-    """
-    return versions[need_number(list(versions), name, number)]

@@ -18,9 +18,10 @@ from sentiflow.names import dataset_of
 from sentiflow.process import person
 from sentiflow.settings import Settings
 from sentiflow.tracking.candidate import CandidateEvaluation, load
-from sentiflow.tracking.client import champion_of, connect, need_model, need_version, tracking_errors, versions_of
-from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, compared_with, parse_fraction
-from sentiflow.tracking.versions import EVENT_TAG, events_in
+from sentiflow.tracking.client import connect, tracking_errors
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, Store, compared_with, need_number, parse_fraction
+from sentiflow.tracking.versions import EVENT_TAG, champion_of, history_of, need_versions
 
 NO_REASON = "all checks passed"
 _HISTORY = f"{HIDDEN}history."  # tags of the registered model: they outlive each version
@@ -106,11 +107,11 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
             nothing was written.
     """
     name, number = evaluation.name, evaluation.version
-    with changing(name, settings) as client:
-        if number not in versions_of(name):
+    with changing(name, settings) as (client, store):
+        if store.version(name, number) is None:
             raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
         if verdict.promotes:
-            need_unchanged(client, name, evaluation.champion)
+            need_unchanged(store, name, evaluation.champion)
             need_files(name, number)
         _write_outcome(client, evaluation, verdict)
         if not verdict.promotes:
@@ -129,7 +130,7 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
             at=now(),
             rules=tuple(rules),
         )
-        move(client, name, event)
+        move(client, store, name, event)
     return Outcome(evaluation, verdict, event)
 
 
@@ -146,12 +147,12 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
     if not reason.strip():
         example = 'For example: sentiflow rollback --reason "wrong on long reviews"'
         raise UsageError("A rollback needs a reason.", example)
-    with changing(name, settings) as client:
-        versions = need_model(name)
-        champion = champion_of(client, name)
+    with changing(name, settings) as (client, store):
+        versions = need_versions(store, name)
+        events, champion = history_of(name, settings)
         if champion is None:
             raise UsageError(f"{name} has no champion to roll back.", f"Make one: sentiflow promote {_of(name)}")
-        target = previous_champion(events_in(client.get_registered_model(name).tags, name), champion, versions)
+        target = previous_champion(events, champion, versions)
         if target is None:
             raise UsageError(
                 f"{name} version {champion} replaced no version that is still there.",
@@ -162,14 +163,14 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
             kind="rollback",
             version=target,
             replaced=champion,
-            run_id=str(versions[target].run_id),
+            run_id=versions[target].run_id or "",
             accuracy=parse_fraction(versions[target].tags.get(ACCURACY)),
             decision="rollback",
             reason=reason.strip(),
             by=person(),
             at=now(),
         )
-        move(client, name, event)
+        move(client, store, name, event)
     return event
 
 
@@ -179,10 +180,10 @@ def delete(name: str, number: int, settings: Settings) -> None:
     Raises:
         UsageError: there is no such version, or an alias holds it.
     """
-    with changing(name, settings) as client:
-        need_version(need_model(name), name, number)
-        aliases = client.get_registered_model(name).aliases
-        held = sorted(alias for alias, version in aliases.items() if int(version) == number)
+    with changing(name, settings) as (client, store):
+        need_number(list(need_versions(store, name)), name, number)
+        model = store.model(name)
+        held = sorted(alias for alias, version in (model.aliases if model else {}).items() if version == number)
         if held:
             problem = f"{name} version {number} is held by the alias {', '.join(held)}."
             way_out = "Promote another or roll back" if CHAMPION in held else "Remove the alias in MLflow"
@@ -214,19 +215,19 @@ def _write_outcome(client: MlflowClient, evaluation: CandidateEvaluation, verdic
 
 
 @contextmanager
-def changing(name: str, settings: Settings) -> Iterator[MlflowClient]:
-    """Connect to the store and hold the champion's lock."""
+def changing(name: str, settings: Settings) -> Iterator[tuple[MlflowClient, Store]]:
+    """Connect to the store, to write and to read it, and hold the champion's lock."""
     with champion_lock(name, settings), tracking_errors(settings.tracking_uri):
-        yield connect(settings)
+        yield connect(settings), open_store(settings)
 
 
-def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> None:
+def need_unchanged(store: Store, name: str, expected: int | None) -> None:
     """Check that the champion is still the expected one; its lock must be held.
 
     Raises:
         ExternalError: it is not.
     """
-    found = champion_of(client, name)
+    found = champion_of(store, name)
     if found != expected:
         raise ExternalError(
             f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
@@ -235,14 +236,15 @@ def need_unchanged(client: MlflowClient, name: str, expected: int | None) -> Non
         )
 
 
-def move(client: MlflowClient, name: str, event: Event) -> None:
+def move(client: MlflowClient, store: Store, name: str, event: Event) -> None:
     """Write the event on the version and in the history, then move the alias.
 
     The champion's lock must be held (``changing``), and the champion must be the one that the event replaces
     (``need_unchanged``). The event is marked as done afterwards; after a kill in between, the alias shows whether
     it took effect.
     """
-    keys = [key for key in client.get_registered_model(name).tags if EVENT_TAG.fullmatch(key)]
+    model = store.model(name)
+    keys = [key for key in (model.tags if model else {}) if EVENT_TAG.fullmatch(key)]
     key = f"{_HISTORY}{1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0):06d}"
     tags = {f"{event.kind}.by": event.by, f"{event.kind}.at": event.at, f"{event.kind}.reason": event.reason}
     if event.kind == "promotion":

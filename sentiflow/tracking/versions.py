@@ -21,6 +21,7 @@ from sentiflow.tracking.types import (
     ACCURACY,
     CHAMPION,
     HIDDEN,
+    Store,
     Version,
     VersionRecord,
     choose_name,
@@ -85,9 +86,9 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
         raise UsageError(f"{name} has no version.", train_first(name))
     if number is not None:
         return Version(name, need_number(numbers, name, number), "asked for")
-    model = store.model(name)
-    if model is not None and model.champion in numbers:
-        return Version(name, model.champion, CHAMPION)
+    champion = champion_of(store, name)
+    if champion is not None and champion in numbers:
+        return Version(name, champion, CHAMPION)
     return Version(name, numbers[-1], "newest, no champion yet")
 
 
@@ -105,8 +106,7 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
     if not names or (name and name not in names):
         return None
     name = choose_name(names, name)
-    model = store.model(name)
-    number = None if model is None else model.champion
+    number = champion_of(store, name)
     found = None if number is None else store.version(name, number)
     if number is None or found is None:  # none, or deleted a moment ago
         return None
@@ -164,8 +164,7 @@ def judged_already(settings: Settings, version: Version) -> bool:
         ExternalError: the store cannot be read.
     """
     store = open_store(settings)
-    model, found = store.model(version.name), store.version(version.name, version.number)
-    champion = None if model is None else model.champion
+    champion, found = champion_of(store, version.name), store.version(version.name, version.number)
     against = None if found is None else found.tags.get("gate.against")
     return champion == version.number or against == compared_with(champion)
 
@@ -193,6 +192,24 @@ def load_scorer(settings: Settings, version: Version) -> TextScorer:
             ) from err
 
 
+def champion_of(store: Store, name: str) -> int | None:
+    """The version in use of a registered model, or None."""
+    model = store.model(name)
+    return None if model is None else model.champion
+
+
+def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
+    """The versions of a registered model by number, oldest first.
+
+    Raises:
+        UsageError: it has none, or does not exist.
+    """
+    versions = {version.number: version for version in store.versions(name)}
+    if not versions:
+        raise UsageError(f"No version is registered as {name}.", train_first(name))
+    return versions
+
+
 def version_rows(name: str, settings: Settings) -> list[VersionRow]:
     """All versions of a registered model, newest first.
 
@@ -201,9 +218,7 @@ def version_rows(name: str, settings: Settings) -> list[VersionRow]:
         ExternalError: the store does not answer.
     """
     store = open_store(settings)
-    versions = store.versions(name)
-    if not versions:
-        raise UsageError(f"No version is registered as {name}.", train_first(name))
+    versions = need_versions(store, name).values()
     model = store.model(name)
     aliases = {} if model is None else model.aliases
     names = store.run_names([version.run_id for version in versions if version.run_id])

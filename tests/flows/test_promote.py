@@ -14,8 +14,8 @@ from flows.train import train
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.process import person
 from sentiflow.recipes import load_recipe
-from sentiflow.tracking.client import champion_of, connect
-from tests.mlflow_store import events_of
+from sentiflow.tracking.client import connect
+from tests.mlflow_store import champion_of, events_of
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"

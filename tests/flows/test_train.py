@@ -17,9 +17,10 @@ from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking import versions
 from sentiflow.tracking.candidate import evaluate_candidate
-from sentiflow.tracking.client import champion_of, connect
+from sentiflow.tracking.client import connect
 from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.versions import trained_already, training_key
+from tests.mlflow_store import champion_of
 from tests.store import check_run
 from tests.world import ROOT, Registry, Trained, World, command
 

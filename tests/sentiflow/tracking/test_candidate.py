@@ -4,17 +4,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation.promotions import Event
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking import candidate
 from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import VersionRecord
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
@@ -108,9 +109,9 @@ def test_a_version_that_another_release_packed_is_judged_and_told(
     assert "packed with other code" in caplog.text
 
 
-def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> ModelVersion:
+def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> VersionRecord:
     tags = {"val.loss": loss, "dataset.digest": data, **{f"gate.{key}": value for key, value in gate.items()}}
-    return ModelVersion(NAME, str(number), 0, tags=[ModelVersionTag(*each) for each in tags.items()])
+    return VersionRecord(number, datetime(2026, 3, 1, tzinfo=UTC), None, tags)
 
 
 def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
@@ -150,11 +151,9 @@ def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
     ],
 )
 def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
-    versions: list[ModelVersion], events: list[Event], champion: int | None, chosen: int
+    versions: list[VersionRecord], events: list[Event], champion: int | None, chosen: int
 ) -> None:
-    assert (
-        candidate.choose({int(each.version): each for each in versions}, events, champion, "sample")[0] == chosen
-    )
+    assert candidate.choose({each.number: each for each in versions}, events, champion, "sample")[0] == chosen
 
 
 def test_without_a_version_that_was_never_in_use_none_is_chosen() -> None:

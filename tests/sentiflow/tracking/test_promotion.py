@@ -17,9 +17,9 @@ from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation import promotions
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import evaluate_candidate
-from sentiflow.tracking.client import champion_of, connect, versions_of
+from sentiflow.tracking.client import connect
 from sentiflow.tracking.versions import history_of
-from tests.mlflow_store import events_of
+from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
@@ -96,7 +96,7 @@ def test_by_default_the_version_of_the_lowest_validation_loss_is_evaluated(
 ) -> None:
     losses = {
         number: client.get_run(version.run_id).data.metrics["val/loss"]
-        for number, version in versions_of(NAME).items()
+        for number, version in versions_of(client, NAME).items()
     }
     best = min(losses, key=losses.__getitem__)
     found = evaluate_candidate(NAME, None, registry.settings)

@@ -10,8 +10,9 @@ from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import evaluate_candidate
-from sentiflow.tracking.client import champion_of, connect
+from sentiflow.tracking.client import connect
 from sentiflow.tracking.versions import history_of
+from tests.mlflow_store import champion_of
 from tests.servers import mlflow
 from tests.world import World
 
