@@ -98,13 +98,13 @@ def evaluate_candidate(
             number, why = choose(versions, history_of(name, settings)[0], current, dataset_of(name))
         else:
             why = "asked for"
-        candidate = versions[need_number(list(versions), name, number)]
+        candidate = versions[need_number(versions, name, number)]
         if current == number:
             raise UsageError(
                 f"{name} version {current} is the champion already.",
                 f"See the others: sentiflow versions --dataset {dataset_of(name)}",
             )
-        champion = None if current is None else versions[need_number(list(versions), name, current)]
+        champion = None if current is None else versions[need_number(versions, name, current)]
         packaged = load(name, number, Path(folder) / "candidate")
         cost = _cost(packaged)
         scores = _Scores(name, client, settings, logger, Path(folder))

@@ -181,7 +181,7 @@ def delete(name: str, number: int, settings: Settings) -> None:
         UsageError: there is no such version, or an alias holds it.
     """
     with changing(name, settings) as (client, store):
-        need_number(list(need_versions(store, name)), name, number)
+        need_number(need_versions(store, name), name, number)
         model = store.model(name)
         held = sorted(alias for alias, version in (model.aliases if model else {}).items() if version == number)
         if held:

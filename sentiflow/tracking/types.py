@@ -1,6 +1,6 @@
 """What the readers of a tracking store and the client that writes have in common: records, the protocol, names."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -173,14 +173,14 @@ def train_first(name: str) -> str:
     return f"Train one first: sentiflow train --dataset {dataset_of(name)}"
 
 
-def need_number(numbers: list[int], name: str, number: int) -> int:
+def need_number(numbers: Collection[int], name: str, number: int) -> int:
     """One of a model's versions.
 
     Raises:
         UsageError: it is not there; the hint names those that are.
     """
     if number not in numbers:
-        there = ", ".join(map(str, numbers[-10:]))
+        there = ", ".join(map(str, list(numbers)[-10:]))
         raise UsageError(f"{name} has no version {number}.", f"The latest versions are: {there}.")
     return number
 
