@@ -241,7 +241,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
     for folder in _folders(data / "work"):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free:
-                _remove(folder, "work files of no living run", report)
+                _remove(folder, "work files of a run that has ended", report)
     for folder in _folders(data / "datasets"):
         lock = lock_file(model_name(folder.name), settings)
         with report.attempt(f"clean {folder}"), if_free(lock, HOUSEKEEPING) as free:
@@ -254,7 +254,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
     for note in sorted(creation.folder(settings).glob("*.json")):
         with report.attempt(f"remove {note}"):
             if note.stat().st_mtime < before:
-                _remove(note, "how a run ended that no store knows", report)
+                _remove(note, "note on a run that no store knows", report)
 
 
 def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: CleanupReport) -> None:

@@ -73,8 +73,8 @@ def need_readable(settings: Settings) -> None:
 def find_run(store: Store, text: str) -> RunRecord:
     """Find the run that a user means.
 
-    The text is its whole id, a beginning of at least 4 digits that no other id shares, its name (also the short one
-    that ``sentiflow runs`` shows), or the registered version that it made: ``imdb-sentiment@champion`` or
+    The text is its whole id, a beginning of at least 4 digits that no other id shares, its name (also the short
+    one that ``sentiflow runs`` shows), or the registered version that it made: ``imdb-sentiment@champion`` or
     ``imdb-sentiment/3``.
 
     Raises:
