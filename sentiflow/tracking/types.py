@@ -168,11 +168,6 @@ def compared_with(champion: int | None) -> str:
     return "no champion" if champion is None else f"version {champion}"
 
 
-def train_first(name: str) -> str:
-    """What to do when a registered model has no version."""
-    return f"Train one first: sentiflow train --dataset {dataset_of(name)}"
-
-
 def need_number(numbers: Collection[int], name: str, number: int) -> int:
     """One of a model's versions.
 

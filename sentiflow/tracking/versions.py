@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation.promotions import Event
-from sentiflow.names import model_name
+from sentiflow.names import dataset_of, model_name
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import open_store
@@ -28,7 +28,6 @@ from sentiflow.tracking.types import (
     compared_with,
     need_number,
     parse_fraction,
-    train_first,
 )
 
 if TYPE_CHECKING:
@@ -81,15 +80,13 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
     """
     store = open_store(settings)
     name = choose_name(store.models(), name)
-    numbers = [version.number for version in store.versions(name)]
-    if not numbers:
-        raise UsageError(f"{name} has no version.", train_first(name))
+    versions = need_versions(store, name)
     if number is not None:
-        return Version(name, need_number(numbers, name, number), "asked for")
+        return Version(name, need_number(versions, name, number), "asked for")
     champion = champion_of(store, name)
-    if champion is not None and champion in numbers:
+    if champion is not None and champion in versions:
         return Version(name, champion, CHAMPION)
-    return Version(name, numbers[-1], "newest, no champion yet")
+    return Version(name, max(versions), "newest, no champion yet")
 
 
 def find_champion(settings: Settings, name: str | None) -> Champion | None:
@@ -206,7 +203,8 @@ def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
     """
     versions = {version.number: version for version in store.versions(name)}
     if not versions:
-        raise UsageError(f"No version is registered as {name}.", train_first(name))
+        hint = f"Train one first: sentiflow train --dataset {dataset_of(name)}"
+        raise UsageError(f"No version is registered as {name}.", hint)
     return versions
 
 
