@@ -117,7 +117,7 @@ def _best(study: Sweep) -> TrainConfig:
     ranked = by_loss(trial_rows(open_study(study)))
     if not ranked:
         raise UsageError(
-            "No trial trained to its end: all diverged.",
+            "Every trial diverged.",
             "Narrow the search space, learning_rate above all, or --restart.",
         )
     return study.recipe(ranked[0].values, f"{study.config.recipe}-best"[:60])

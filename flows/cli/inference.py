@@ -208,7 +208,7 @@ def score(
     try:
         scored = score_input(request, load_settings(), progress_bar, _say)
     except (KeyboardInterrupt, SystemExit):
-        _say("Started again with the same command, it goes on where it was.")
+        _say("The same command resumes it.")
         raise
     stdout = Console()
     for line in _counts(scored):

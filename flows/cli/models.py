@@ -222,4 +222,4 @@ def _show_history(name: str, settings: "Settings") -> None:
     print_columns(columns, stdout)
     last = events[-1].version if effects[-1] else events[-1].replaced
     if champion != last:
-        stdout.print("[yellow]The alias was changed by other means since; the history does not have that.[/]")
+        stdout.print("[yellow]The alias was changed outside Sentiflow since; the history does not show that.[/]")

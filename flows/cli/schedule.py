@@ -216,7 +216,7 @@ def _serve(table: "list[Deployment]", server: "Server", settings: "Settings") ->
         caught_up = [each.spec.flow for each in applied if each.id in late]
         _announce(applied, caught_up, server)
         mark_children()
-        run_until_signal(applied, lambda: CONSOLE.print("Ending; what runs is cancelled and closed ..."))
+        run_until_signal(applied, lambda: CONSOLE.print("Ending: running flows are cancelled and closed ..."))
     CONSOLE.print("Ended.")
 
 
@@ -395,7 +395,7 @@ def _follow(client: "SyncPrefectClient", flow_run: "FlowRun") -> None:
             elif not item.message.startswith(_NOISE):
                 console.show(item.moment.astimezone(), item.step, item.message, item.level)
     except KeyboardInterrupt:
-        CONSOLE.print("Not followed any more; the run goes on.")
+        CONSOLE.print("Stopped following; the run continues.")
 
 
 def _print_wait(behind_another: bool) -> None:

@@ -124,7 +124,7 @@ def sweep(
     except BaseException:
         if process.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
             same = "The same command, without --restart," if restart else "The same command"
-            CONSOLE.print(f"{same} goes on where this sweep was; finished trials are kept.", soft_wrap=True)
+            CONSOLE.print(f"{same} resumes this sweep; finished trials are kept.", soft_wrap=True)
         raise
     _show(result, dataset, table, settings)
 

@@ -116,7 +116,7 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
     then = f" Promote it: {me} promote {equal.number} --dataset {dataset}."
     if promote or in_use:
         then = " It is the champion." if in_use else ""
-    CONSOLE.print(f"{escape(nothing_to_train(equal))} Train all the same: --force.{then}", soft_wrap=True)
+    CONSOLE.print(f"{escape(nothing_to_train(equal))} To train anyway: --force.{then}", soft_wrap=True)
     if promote and not in_use:
         from flows.cli.models import promote as promote_version
 

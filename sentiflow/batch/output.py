@@ -138,7 +138,7 @@ def check_output(output: Path, source: Path | None = None) -> None:
         UsageError: its folder is missing, it is a folder, has an ending that names no format, or is the input.
     """
     if output.suffix.lower() not in _WRITERS:
-        raise UsageError(f"{output}: no format that can be written.", _HINT)
+        raise UsageError(f"{output}: not a supported format.", _HINT)
     if not output.parent.is_dir():
         raise UsageError(f"There is no folder {output.parent}.", "Make it, or name a file elsewhere.")
     for written in (output, rejects_of(output)):

@@ -218,7 +218,7 @@ def load(reviews_file: Path, word_index_file: Path) -> tuple[Reviews, Vocabulary
 
 def _split(name: str, x: NDArray[Any], y: NDArray[Any], generator: np.random.RandomState) -> Reviews:
     if x.shape != y.shape or x.ndim != 1:
-        raise ExternalError(f"IMDB {name} split: expected a label a review, got {x.shape} and {y.shape}.")
+        raise ExternalError(f"IMDB {name} split: expected one label per review, got {x.shape} and {y.shape}.")
     order = np.arange(len(x))
     generator.shuffle(order)
     try:

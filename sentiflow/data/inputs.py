@@ -242,13 +242,13 @@ def open_input(path: Path) -> Input:
     if path.is_dir():
         return Folder(path)
     if not path.exists():
-        raise UsageError(f"{path}: no such file or folder.", "Give a table; to score also a folder of .txt files.")
+        raise UsageError(f"{path}: no such file or folder.", "Give a table, or to score a folder of .txt files.")
     kind = _KINDS.get(path.suffix.lower())
     if kind is None or not path.is_file():
         raise UsageError(
-            f"{path}: no kind of table that can be read.",
-            f"Give a file that ends in {', '.join(_KINDS)}, or to score also a folder of .txt files.",
+            f"{path}: not a supported table.",
+            f"Give a file that ends in {', '.join(_KINDS)}, or to score a folder of .txt files.",
         )
     if path.stat().st_size == 0:
-        raise UsageError(f"{path} is empty.", "A table holds a header or keys, and rows.")
+        raise UsageError(f"{path} is empty.", "A table needs column names and rows.")
     return kind(path)

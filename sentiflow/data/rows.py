@@ -229,7 +229,7 @@ class Input(ABC):
         """Choose the column of texts, and others to read beside it; see ``find_columns``.
 
         Raises:
-            UsageError: one is not there, or stands twice.
+            UsageError: one is not there, or appears twice.
         """
 
     @abstractmethod
@@ -292,14 +292,14 @@ def find_columns(
         where: in which part of the table was looked, for the message; by default all of it.
 
     Raises:
-        UsageError: some are missing or stand twice; the message names all of them, and what there is.
+        UsageError: some are missing or appear twice; the message names all of them, and what there is.
     """
     matches = {name: match(name, found) for name in (text, *others)}
     problems = [f"no column {name}{where}" for name, there in matches.items() if not there]
     if problems:
         more = ", ..." if len(found) > _MAX_COLUMNS else ""
         problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
-    problems += [f"the column {there[0]} stands twice" for there in matches.values() if len(there) > 1]
+    problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
         separator = len(found) == 1 and (";" in found[0] or "\t" in found[0])
         hint = "Give the names of your columns, for example --text-column review."

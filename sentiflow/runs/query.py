@@ -118,7 +118,7 @@ def moment(text: str, now: datetime) -> datetime:
         return (given if given.tzinfo else given.replace(tzinfo=now.tzinfo)).astimezone(UTC)
     except (ValueError, OverflowError) as err:
         raise UsageError(
-            f"Since {text!r} is not understood.",
+            f"--since {text!r} is not understood.",
             "Expected a date (2026-03-05), a moment (2026-03-05T14:00) or a span before now (30m, 12h, 7d, 2w).",
         ) from err
 

@@ -179,7 +179,7 @@ def test_a_sweep_in_which_all_trials_diverge_says_so(
         raise UsageError("The training diverged: the loss became NaN or infinite in epoch 1.")
 
     monkeypatch.setattr("sentiflow.network.training.train", diverging)
-    with pytest.raises(UsageError, match="all diverged"):
+    with pytest.raises(UsageError, match="Every trial diverged"):
         sweep(CONFIG, "sample", trials=2, workers=1, repeats=1, space=space)
     found = connect(world.settings).search_runs(["1"], "tags.kind = 'trial'")
     assert [(run.info.status, run.data.tags["trial.state"]) for run in found] == [("FINISHED", "diverged")] * 2

@@ -128,7 +128,7 @@ def test_an_interrupted_sweep_ends_at_once_closes_its_runs_and_goes_on(
     assert ended.wait(timeout=120) == 128 + signal.SIGTERM
     told = (Path(world.root) / "output-0.txt").read_text()
     assert "Traceback" not in told
-    assert "The same command goes on where this sweep was" in told
+    assert "The same command resumes this sweep" in told
     assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} <= {"FINISHED", "KILLED"}
     assert begin().wait(timeout=600) == 0
     check_whole(world)

@@ -247,5 +247,5 @@ def test_the_command_says_in_a_moment_that_there_is_nothing_to_train(registry: W
     assert done.stderr.startswith(
         f"Nothing to train: sample-sentiment version {Registry.GOOD} has the same recipe"
     )
-    assert "Train all the same: --force." in done.stderr
+    assert "To train anyway: --force." in done.stderr
     assert "Store:" not in done.stderr  # no server, no run

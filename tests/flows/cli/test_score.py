@@ -165,7 +165,7 @@ def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
     told, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert told == "" and "Traceback" not in errors
-    assert "goes on where it was" in errors
+    assert "The same command resumes it." in errors
     wait_until_gone(workers)
     assert not output.exists() and not (tmp_path / ".out.parquet.lock").exists()
 

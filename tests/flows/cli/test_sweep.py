@@ -82,8 +82,8 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_an_interrupted_sweep_says_that_the_same_command_goes_on(interrupted: Any) -> None:
-    assert "The same command goes on where this sweep was" in interrupted(keeps=True)
-    assert "The same command, without --restart, goes on" in interrupted(keeps=True, restart=True)
+    assert "The same command resumes this sweep" in interrupted(keeps=True)
+    assert "The same command, without --restart, resumes" in interrupted(keeps=True, restart=True)
 
 
 def test_without_a_study_there_is_nothing_to_go_on_with_and_nothing_is_said(

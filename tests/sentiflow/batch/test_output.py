@@ -43,8 +43,8 @@ def test_outputs_of_other_names_have_other_rejects() -> None:
     [
         ("in.csv", "made.csv", "is a folder"),
         ("in.csv", "missing/out.csv", "There is no folder .*missing"),
-        ("in.csv", "out.tsv", "no format that can be written"),
-        ("in.csv", "out", "no format that can be written"),
+        ("in.csv", "out.tsv", "not a supported format"),
+        ("in.csv", "out", "not a supported format"),
         ("in.parquet", "in.parquet", "is the input"),
         ("in.parquet.rejects.jsonl", "in.parquet", r"in\.parquet\.rejects\.jsonl is the input"),
     ],

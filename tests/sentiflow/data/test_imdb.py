@@ -122,12 +122,14 @@ def test_an_object_array_of_something_else_than_lists_of_ranks_is_refused(tmp_pa
 
 
 def test_a_split_with_more_reviews_than_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match=r"IMDB test split: expected a label a review, got \(3,\) and \(2,\)"):
+    with pytest.raises(
+        ExternalError, match=r"IMDB test split: expected one label per review, got \(3,\) and \(2,\)"
+    ):
         imdb.load(*write(tmp_path, y_test=[1, 0]))
 
 
 def test_a_matrix_instead_of_lists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match="IMDB train split: expected a label a review"):
+    with pytest.raises(ExternalError, match="IMDB train split: expected one label per review"):
         imdb.load(*write(tmp_path, x_train=np.ones((5, 2), int), y_train=np.ones((5, 2), int)))
 
 

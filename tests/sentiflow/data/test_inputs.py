@@ -16,8 +16,8 @@ def table(folder: Path, name: str = "in.csv", content: str = "text,label,source\
     ("name", "content", "message"),
     [
         ("in.csv", "", "is empty"),
-        ("in.txt", "good", "no kind of table that can be read"),
-        ("in.json", "[]", "no kind of table that can be read"),
+        ("in.txt", "good", "not a supported table"),
+        ("in.json", "[]", "not a supported table"),
     ],
 )
 def test_an_input_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:

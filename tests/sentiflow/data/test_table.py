@@ -185,7 +185,7 @@ def test_missing_columns_are_listed_with_what_is_wrong_with_whole_rows(tmp_path:
     [
         ("review,label", "no column text; there are: review, label."),
         ("text,stars", "no column label; there are: text, stars."),
-        ("text,label,label", "the column label stands twice."),
+        ("text,label,label", "the column label appears twice."),
         ("text,label,Label ", None),  # one is written so
     ],
 )
