@@ -259,7 +259,7 @@ def serve(
     Follows the champion when it changes. Runs until Ctrl-C.
     """
     console.set_up(debug=debug)
-    from sentiflow.serving.serve import serve
+    from sentiflow.serving.server import serve
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import open_store
 

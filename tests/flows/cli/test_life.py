@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.sentiflow.serving.service import service
+from tests.sentiflow.serving import service
 from tests.world import Registry, World, copy_world
 
 NAME = "sample-sentiment"

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.sentiflow.serving.service import service
+from tests.sentiflow.serving import service
 from tests.world import Trained, World, command, telling_modules
 
 SLOW = {"mlflow", "prefect", "tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib"}

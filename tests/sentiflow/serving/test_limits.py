@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from sentiflow.scoring import TextScorer
-from tests.sentiflow.serving.service import service
-from tests.sentiflow.serving.service.service import Running, exchange, figure
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import Running, exchange, figure
 from tests.world import Trained
 
 BODY = 4_000_000

@@ -1,10 +1,11 @@
-"""The server: sockets, limits of connections, start and end."""
+"""The service on the registry of the settings: sockets, limits of connections, start and end."""
 
 import asyncio
 import resource
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,13 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sentiflow.errors import ExternalError
+from sentiflow.monitoring.text_log import configured_log
+from sentiflow.serving.app import Components, build
+from sentiflow.serving.batching import Batcher, Keeper
+from sentiflow.serving.champion import Registry, Watcher
+from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
+from sentiflow.serving.schemas import BodyParser
+from sentiflow.settings import Settings
 
 KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
 # The event loop accepts at most so many connections at a time, so that the cap holds before the next ones come.
@@ -25,7 +33,7 @@ _READ_SECONDS, _READ_BYTES_A_SECOND = 10, 50_000  # for an answer
 _MAX_UNREAD = 64_000_000  # bytes of all answers that wait for their readers
 
 
-class WaitingConnections:
+class _WaitingConnections:
     """The connections whose client has to do something, in the order in which they began to wait for it.
 
     A client has to send a request's head or its body, or to read its answer. When there are too many connections,
@@ -40,7 +48,7 @@ class WaitingConnections:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         limited = files != resource.RLIM_INFINITY
         self.max = min(_MAX, max(files - _RESERVED, files // 2)) if limited else _MAX
-        self.until: dict[HttpConnection, float] = {}
+        self.until: dict[_HttpConnection, float] = {}
 
     def close_late(self) -> None:
         """Close those whose time is over, and the oldest of those that leave too much unread."""
@@ -55,10 +63,10 @@ class WaitingConnections:
                 connection.abort()
 
 
-class HttpConnection(H11Protocol):
-    """uvicorn's connection, which is among ``WaitingConnections`` while it waits for its client."""
+class _HttpConnection(H11Protocol):
+    """uvicorn's connection, which is among ``_WaitingConnections`` while it waits for its client."""
 
-    def __init__(self, waiting: WaitingConnections, **options: Any) -> None:
+    def __init__(self, waiting: _WaitingConnections, **options: Any) -> None:
         super().__init__(**options)
         self._waiting = waiting
         self._waits_for = ""
@@ -71,7 +79,6 @@ class HttpConnection(H11Protocol):
             next(iter(self._waiting.until)).abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
         self._waiting.until.pop(self, None)
         super().connection_lost(exc)
 
@@ -82,12 +89,10 @@ class HttpConnection(H11Protocol):
         self.transport.abort()
 
     def handle_events(self) -> None:
-        """Take what has arrived."""
         super().handle_events()
         self.update()
 
     def on_response_complete(self) -> None:
-        """An answer is on its way."""
         self._waits_for = ""
         super().on_response_complete()
         self.update()
@@ -128,16 +133,16 @@ _SAME_ERROR_SECONDS = 60.0  # between two log entries of one error of the event 
 _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 
 
-class HttpServer(uvicorn.Server):
+class _HttpServer(uvicorn.Server):
     """uvicorn's server: reports when it is ready, and closes connections in time."""
 
     def __init__(self, app: ASGIApp, ready: Callable[[], None]) -> None:
-        self._waiting, self._ready = WaitingConnections(), ready
+        self._waiting, self._ready = _WaitingConnections(), ready
         self._last_logged: dict[str, float] = {}
         super().__init__(
             uvicorn.Config(
                 app,
-                http=partial(HttpConnection, self._waiting),  # type: ignore[arg-type]
+                http=partial(_HttpConnection, self._waiting),  # type: ignore[arg-type]
                 backlog=ACCEPT_AT_ONCE,
                 lifespan="off",
                 ws="none",
@@ -152,7 +157,6 @@ class HttpServer(uvicorn.Server):
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until SIGINT or SIGTERM; then answer what is under way, and return."""
         try:
             super().run(sockets)
         except (KeyboardInterrupt, SystemExit):  # uvicorn raises the signal again once it has ended in good order
@@ -160,7 +164,6 @@ class HttpServer(uvicorn.Server):
                 raise
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then report."""
         asyncio.get_running_loop().set_exception_handler(self._log_error)
         await super().startup(sockets)
         for listener in sockets or []:  # asyncio takes one number for the kernel's queue and for accepting
@@ -218,3 +221,46 @@ def address_of(host: str, listener: socket.socket) -> str:
     """
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+_FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
+
+
+def serve(settings: Settings, name: str | None, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Answer over HTTP with the champion until SIGINT or SIGTERM; then answer what is under way, and return.
+
+    Args:
+        settings: where the registry is, and the limits.
+        name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
+        host: address to listen on.
+        port: 0 takes a free one.
+        ready: called with the service's address once it answers.
+
+    Raises:
+        UsageError: no model was named, and there are several.
+        ExternalError: the port is taken.
+    """
+    registry = Registry(settings, name)
+    if settings.sqlite_file is not None:
+        with suppress(ExternalError):  # the watcher checks again, and logs it
+            registry.find()
+    listener = open_socket(host, port)
+    origins = Origins(listener, [host, *settings.serve_hosts])
+    # more texts than fit into the queue would get 429 again and again
+    parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
+    metrics = Metrics()
+    watcher = Watcher(registry, settings.serve_poll, metrics)
+    batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(configured_log(settings), metrics)
+    app = build(Components(watcher, batcher, keeper, metrics, Uploads(settings.serve_max_body), parser))
+    edge = Edge(app, origins, metrics, lambda: server.should_exit)
+    server = _HttpServer(edge, lambda: ready(address_of(host, listener)))
+    watcher.start()
+    batcher.start()
+    keeper.start()
+    try:
+        watcher.checked.wait(_FIRST_CHECK_SECONDS)
+        server.run([listener])
+    finally:
+        watcher.stop()
+        batcher.close()
+        keeper.close()

@@ -18,12 +18,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from sentiflow.scoring import label_of
-from sentiflow.serving.service import schemas
-from sentiflow.serving.service.batching import Batcher
-from sentiflow.serving.service.champion import Loaded, Watcher
-from sentiflow.serving.service.middleware import GONE, SOON, Metrics, Uploads
-from sentiflow.serving.service.schemas import BodyParser, ModelVersion
-from sentiflow.serving.service.text_log import Keeper
+from sentiflow.serving import schemas
+from sentiflow.serving.batching import Batcher, Keeper
+from sentiflow.serving.champion import Loaded, Watcher
+from sentiflow.serving.middleware import GONE, SOON, Metrics, Uploads
+from sentiflow.serving.schemas import BodyParser, ModelVersion
 
 _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)

@@ -10,7 +10,7 @@ import numpy as np
 from sentiflow.errors import ExternalError, first_line
 from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.service.middleware import Metrics
+from sentiflow.serving.middleware import Metrics
 from sentiflow.settings import Settings
 from sentiflow.tracking.versions import Champion, find_champion, load_scorer
 

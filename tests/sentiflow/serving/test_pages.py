@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from sentiflow.scoring import TextScorer
 from tests import browsers
-from tests.sentiflow.serving.service import service
-from tests.sentiflow.serving.service.service import Running
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import Running
 from tests.world import Trained, World
 
 REVIEW = "The acting was touching, but the ending was dull and the zyzzyva wooden."

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sentiflow.serving.service import service
-from tests.sentiflow.serving.service.service import Running, exchange, figure, until
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import Running, exchange, figure, until
 from tests.world import Trained
 
 HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: loc"

@@ -8,9 +8,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.service.batching import Batcher, QueueFullError
-from sentiflow.serving.service.champion import Loaded
-from sentiflow.serving.service.middleware import Metrics
+from sentiflow.serving.batching import Batcher, QueueFullError
+from sentiflow.serving.champion import Loaded
+from sentiflow.serving.middleware import Metrics
 from sentiflow.tracking.types import CHAMPION, Version
 from sentiflow.tracking.versions import Champion
 

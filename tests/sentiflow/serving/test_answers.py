@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
-from tests.sentiflow.serving.service.service import TEXTS, Running
+from tests.sentiflow.serving.service import TEXTS, Running
 from tests.world import Trained
 
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from sentiflow.scoring import TextScorer
-from tests.sentiflow.serving.service import service
-from tests.sentiflow.serving.service.service import Running
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import Running
 from tests.world import Trained
 
 

@@ -12,10 +12,10 @@ import pytest
 from fastapi import HTTPException
 from playwright.sync_api import Browser, expect
 
-from sentiflow.serving.service.middleware import Origins
+from sentiflow.serving.middleware import Origins
 from tests import browsers
-from tests.sentiflow.serving.service import service
-from tests.sentiflow.serving.service.service import Running, figure
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import Running, figure
 from tests.world import Trained
 
 GOOD = {"text": "good"}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.sentiflow.serving.service.service import Running, exchange
+from tests.sentiflow.serving.service import Running, exchange
 
 SECRET = "do-not-echo-me"
 HUGE_NUMBER = "9" * 5_000

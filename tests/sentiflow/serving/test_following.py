@@ -12,8 +12,8 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.sentiflow.serving.service import service
-from tests.sentiflow.serving.service.service import MODEL, TEXTS, Running, until
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
 from tests.world import Trained, World
 
 SOON = 3.0  # seconds within which a change must be seen

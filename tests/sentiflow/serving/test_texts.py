@@ -11,12 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.monitoring import text_log
 from sentiflow.monitoring.text_log import Entry, TextLog
-from sentiflow.serving.service import text_log as keeping
-from sentiflow.serving.service.middleware import Metrics
-from sentiflow.serving.service.text_log import Keeper
+from sentiflow.serving import batching
+from sentiflow.serving.batching import Keeper
+from sentiflow.serving.middleware import Metrics
 from sentiflow.tracking.types import CHAMPION, Version
-from tests.sentiflow.serving.service import service
-from tests.sentiflow.serving.service.service import MODEL, TEXTS, until
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import MODEL, TEXTS, until
 from tests.world import Trained
 
 VERSION = Version(MODEL, 7, CHAMPION)
@@ -118,7 +118,7 @@ def test_a_log_that_another_process_locks_costs_texts_and_no_answer(
 def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "_CHARACTERS", 10)
+    monkeypatch.setattr(batching, "_MAX_UNWRITTEN", 10)
     metrics = Metrics()
     keeper = Keeper(TextLog(tmp_path, 100_000), metrics)  # not begun to write yet
     keeper.keep(VERSION, ["12345", "1234"], [0.5, 0.5])

@@ -1,8 +1,4 @@
-"""One thread that scores all waiting texts in one call; the event loop never computes.
-
-Requests that arrive while it works become the next batch: an idle service adds no delay, a busy one shares the
-network's steps among many texts.
-"""
+"""The threads that score texts and log them: the event loop neither computes nor waits for the disk."""
 
 import asyncio
 import logging
@@ -10,12 +6,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from fastapi import HTTPException
 
-from sentiflow.serving.service.champion import Loaded
-from sentiflow.serving.service.middleware import SOON, Metrics
+from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
+from sentiflow.serving.champion import Loaded
+from sentiflow.serving.middleware import SOON, Metrics
+from sentiflow.tracking.types import Version
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +36,11 @@ class QueueFullError(HTTPException):
 
 @dataclass(frozen=True, eq=False)
 class _Pending:
-    """What a request waits for.
+    """What a request waits for."""
 
-    Attributes:
-        loaded: the champion when the request came; it answers.
-        work: what to do with it; None to score ``texts``.
-    """
-
-    loaded: Loaded
+    loaded: Loaded  # the champion when the request came; it answers
     texts: Sequence[str]
-    work: Callable[[], Any] | None
+    work: Callable[[], Any] | None  # what to do with the text; None to score all of them
     answer: "asyncio.Future[Any]"
 
     @property
@@ -55,7 +49,11 @@ class _Pending:
 
 
 class Batcher:
-    """A bounded queue, and the thread that empties it."""
+    """A bounded queue, and the thread that scores all that wait in one call.
+
+    Requests that arrive while it works become the next batch: an idle service adds no delay, a busy one shares the
+    network's steps among many texts.
+    """
 
     def __init__(self, max_waiting: int, metrics: Metrics) -> None:
         self._max, self._metrics = max_waiting, metrics
@@ -69,7 +67,7 @@ class Batcher:
         metrics.waiting.set_function(lambda: self._waiting)
 
     def start(self) -> None:
-        """Start to score."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
@@ -170,3 +168,72 @@ def _deliver(jobs: Sequence[_Pending], results: Sequence[Any]) -> None:
     loop = jobs[0].answer.get_loop()
     if not loop.is_closed():
         loop.call_soon_threadsafe(hand_over)
+
+
+_WRITE_SECONDS = 0.5  # between two writes
+_MAX_UNWRITTEN = 16_000_000  # that may wait; a disk that is slower than this must not fill the memory
+
+
+class Keeper:
+    """A thread that writes texts and scores, so that no answer waits for the disk; without a log, nothing."""
+
+    def __init__(self, log: TextLog | None, metrics: Metrics) -> None:
+        self._log, self._metrics = log, metrics
+        self._waiting: list[Entry] = []
+        self._characters = 0
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._failing = False
+        # A daemon: a disk that hangs must not delay the end of the process.
+        self._thread = threading.Thread(target=self._run, args=(log,), name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start to write, if there is a log."""
+        if self._log is not None:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, then end."""
+        self._closed.set()
+        if self._log is not None:
+            self._thread.join(10)
+
+    def keep(self, version: Version, texts: Sequence[str], scores: Sequence[float]) -> None:
+        """Hand over texts and the scores that a version gave them."""
+        if self._log is None:
+            return
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        size = sum(map(len, texts))
+        with self._lock:
+            if fits := self._characters + size <= _MAX_UNWRITTEN:
+                self._characters += size
+                self._waiting += [
+                    Entry(at, SERVED, version.name, version.number, score, text)
+                    for text, score in zip(texts, scores, strict=True)
+                ]
+        if not fits:
+            self._metrics.not_kept.inc(len(texts))
+
+    def _run(self, log: TextLog) -> None:
+        closed = False
+        while not closed:
+            closed = self._closed.wait(_WRITE_SECONDS)
+            with self._lock:
+                entries, self._waiting, self._characters = self._waiting, [], 0
+            if entries:
+                self._write(log, entries)
+
+    def _write(self, log: TextLog, entries: Sequence[Entry]) -> None:
+        try:
+            written = log.append(entries)
+        except OSError as err:
+            self._metrics.not_kept.inc(len(entries))
+            if not self._failing:
+                logger.warning("Texts are answered, but not kept for monitoring: %s", err)
+            self._failing = True
+            return
+        if self._failing:
+            logger.info("Texts are kept for monitoring again.")
+        self._failing = False
+        self._metrics.kept.inc(written)
+        self._metrics.not_kept.inc(len(entries) - written)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from sentiflow.serving.service.middleware import Uploads
+from sentiflow.serving.middleware import Uploads
 
 SECONDS, MOST = 3.0, 200_000
 
