@@ -11,7 +11,7 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from benchmarks import machine, table
-from sentiflow.baselines.table import TOP
+from sentiflow.baselines import TOP
 from sentiflow.runs.record import BASELINES, KIND
 from sentiflow.settings import project_root
 

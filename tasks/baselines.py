@@ -7,7 +7,7 @@ from sentiflow.baselines.models import ABOUT, TRAINING_PARAMS, FitInput, Fitted,
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
-from sentiflow.network.history import best_epoch
+from sentiflow.network import best_epoch
 from sentiflow.runs.record import epoch_tags
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.results import RunContext

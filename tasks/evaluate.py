@@ -20,8 +20,7 @@ from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, reliability
-from sentiflow.network.history import Epoch
-from sentiflow.network.history import load as load_history
+from sentiflow.network import Epoch
 from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown
@@ -56,7 +55,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
     return record_evaluation(
         run, prepared, content, words, scores,
         parameters=_parameters(trained.weights), speed=speed,
-        history=load_history(trained.history), scorer=scorer,
+        history=trained.history, scorer=scorer,
     )  # fmt: skip
 
 

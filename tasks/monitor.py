@@ -17,10 +17,9 @@ from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
 from sentiflow.locks import file_lock
 from sentiflow.monitoring import drift
-from sentiflow.monitoring.check import DriftCheck, RecentTexts, collect_texts, measure
+from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts, collect_texts, measure, pictures
+from sentiflow.monitoring.check import report as drift_report
 from sentiflow.monitoring.drift import UNKNOWN, DriftLimits, Floats
-from sentiflow.monitoring.report import DriftResult, pictures
-from sentiflow.monitoring.report import report as drift_report
 from sentiflow.monitoring.text_log import need_log
 from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.orchestration.repair import RUNNING, close

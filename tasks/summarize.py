@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields
 
 from prefect import task
 
+from sentiflow.baselines import Row, markdown
 from sentiflow.baselines.models import ABOUT
-from sentiflow.baselines.table import Row, markdown
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, spread

@@ -20,7 +20,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation.metrics import Spread, spread
-from sentiflow.network.history import Epoch
+from sentiflow.network import Epoch
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
 from sentiflow.reports.page import Table

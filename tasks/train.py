@@ -9,8 +9,7 @@ from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.table import TableOptions
-from sentiflow.network import history
-from sentiflow.network.history import best_epoch
+from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import epoch_tags
 from sentiflow.tracking.client import EpochLog
@@ -61,7 +60,7 @@ def prepare(run: RunContext, source: Source) -> Prepared:
 def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     """Train the recipe's network on the training split; never retried, a failure here would only repeat.
 
-    Written: the Keras model, its weights and its history in the run's work folder; metrics of each epoch,
+    Written: the Keras model and its weights in the run's work folder; metrics of each epoch,
     times, and the tags of ``epoch_tags`` on the run.
     """
     logger = get_run_logger()
@@ -82,12 +81,9 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         )
     trained = training.train(train_split, validation, config, run.seed, epochs.add, progress_bar)
     kept = trained.history[trained.kept - 1]
-    files = TrainedFiles(
-        run.work / "model.keras", run.work / "trained-weights.npz", run.work / "history.json", kept
-    )
+    files = TrainedFiles(run.work / "model.keras", run.work / "trained-weights.npz", trained.history, kept)
     trained.network.save(files.keras)
     model.weights_of(trained.network).save(files.weights)
-    history.save(trained.history, files.history)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
     run.tag_seconds({"train": trained.seconds})

@@ -73,11 +73,11 @@ def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
     outcome = monitor(model)
     stdout = Console()
     if outcome.result is not None:
-        from sentiflow.monitoring import report
+        from sentiflow.monitoring import check
 
         title = f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n"
         stdout.print(title, soft_wrap=True)
-        print_table(block_table(report.table(outcome.result)), stdout)
+        print_table(block_table(check.table(outcome.result)), stdout)
         stdout.print(f"\nReport: {outcome.run_url}", soft_wrap=True)
     stdout.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
     if outcome.drifted:

@@ -108,7 +108,7 @@ def _verdict(score: float) -> str:
 
 def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
     """Print the score after each word, the strongest words, and what was not read."""
-    from sentiflow.reports import explanation
+    from sentiflow.reports.page import strongest_words
 
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
     for line in _lines(reading, stdout.width):
@@ -116,7 +116,7 @@ def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
     stdout.print()
     if not any(word.status in ("read", "rare") for word in reading.words):
         stdout.print("[dim]no word of it is known: the score is that of an empty text[/]")
-    for way, words in zip(("raised", "lowered"), explanation.strongest_words(reading), strict=True):
+    for way, words in zip(("raised", "lowered"), strongest_words(reading), strict=True):
         if words:
             changes = ", ".join(f"{_shown(word)} {word.change:+.2f}" for word in words)
             stdout.print(f"{way} it most: {escape(changes)}", soft_wrap=True)
@@ -127,11 +127,11 @@ def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
 
 
 def _write_page(html: Path, reading: "Attribution", model: str, stdout: Console) -> None:
-    from sentiflow.reports import explanation
+    from sentiflow.reports.page import explanation_page
     from sentiflow.scoring import label_of
 
     # bytes that were no text show as ?
-    page = explanation.page(reading, label_of(reading.score), model).encode(errors="replace")
+    page = explanation_page(reading, label_of(reading.score), model).encode(errors="replace")
     publish(html, lambda path: path.write_bytes(page))
     stdout.print(f"Written: {escape(str(html))}", soft_wrap=True)
 
@@ -149,13 +149,13 @@ def _lines(reading: "Attribution", width: int) -> list[Text]:
 
 
 def _style(word: "Word", reading: "Attribution") -> str:
-    from sentiflow.reports import explanation
+    from sentiflow.reports.page import SHOWN, strength
 
     if word.status in ("unknown", "cut"):
         return "dim strike"
-    if abs(word.change) < explanation.SHOWN:
+    if abs(word.change) < SHOWN:
         return "default"
-    paint = int(95 + 160 * explanation.strength(word, reading))
+    paint = int(95 + 160 * strength(word, reading))
     return f"bold black on rgb(95,{paint},95)" if word.change > 0 else f"bold black on rgb({paint},95,95)"
 
 

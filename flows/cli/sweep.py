@@ -242,7 +242,7 @@ _LEAVES = (0, 0, 1, 3, 5, 4, 2, 6)
 def _show_baselines(result: "BaselinesResult") -> None:
     from shlex import quote
 
-    from sentiflow.baselines.table import HEADINGS
+    from sentiflow.baselines import HEADINGS
 
     stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr
     stdout.print()

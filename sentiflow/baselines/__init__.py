@@ -1,7 +1,13 @@
-"""Baselines: simpler and other models to compare the recipe's network with."""
+"""Baselines: simpler and other models to compare the recipe's network with, and the table of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sentiflow.baselines.models import FitInput, Fitted, fit_majority, fit_tfidf
 from sentiflow.errors import UsageError
+from sentiflow.evaluation.metrics import Measured
+from sentiflow.evaluation.statistics import Comparison, format_p, format_points
+from sentiflow.reports.page import Table
 
 
 def fit(name: str, given: FitInput) -> Fitted:
@@ -22,3 +28,69 @@ def fit(name: str, given: FitInput) -> Fitted:
     from sentiflow.baselines import networks  # TensorFlow takes ten seconds
 
     return networks.fit(name, given)
+
+
+HEADINGS = (
+    "model",
+    "test accuracy (95% interval)",
+    "to the network (95% interval)",
+    "McNemar's p",
+    "validation loss",
+    "parameters",
+    "training",
+    "reviews a second",
+)
+
+_READS_NOTHING = 1e7  # reviews a second from which on a model cannot have looked at them
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on the test reviews.
+
+    Attributes:
+        name: of the baseline, or of the recipe.
+        measured: figures on the test split.
+        comparison: its right labels less the network's; None for the network itself.
+        val_loss: of what was kept, on the validation split.
+        parameters: how many numbers were learnt.
+        seconds: of the training, choices included.
+        reviews_per_second: in scoring the test split.
+    """
+
+    name: str
+    measured: Measured
+    comparison: Comparison | None
+    val_loss: float
+    parameters: int
+    seconds: float
+    reviews_per_second: float
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands below each of ``HEADINGS``."""
+        measured = self.measured
+        return (
+            self.name,
+            f"{measured.accuracy:.2%} ({measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})",
+            *_against(self.comparison),
+            f"{self.val_loss:.4f}",
+            f"{self.parameters:,}",
+            f"{self.seconds:.1f} s",
+            f"{self.reviews_per_second:,.0f}" if self.reviews_per_second < _READS_NOTHING else "",
+        )
+
+
+def _against(comparison: Comparison | None) -> tuple[str, str]:
+    if comparison is None:
+        return "", ""
+    low, high = (format_points(end, "") for end in (comparison.low, comparison.high))
+    return f"{format_points(comparison.difference)} ({low} to {high})", format_p(comparison.p_value)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table in Markdown, a line a model; it begins with ``TOP``."""
+    return Table(HEADINGS, [row.cells for row in rows], words=3).markdown()
+
+
+TOP = markdown(()).splitlines()[0]

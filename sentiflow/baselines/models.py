@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.network.history import Epoch
+from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD

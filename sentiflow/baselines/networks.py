@@ -13,7 +13,7 @@ from sentiflow.baselines import models
 from sentiflow.baselines.models import TRAINING_PARAMS, FitInput, Fitted, Floats
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.network.history import Epoch, best_epoch
+from sentiflow.network import Epoch, best_epoch
 from sentiflow.network.model import build as build_recipe
 from sentiflow.network.model import summary_of
 from sentiflow.network.training import Diverged, Recorder

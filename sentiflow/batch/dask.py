@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sentiflow.batch.pipeline import Scores
-from sentiflow.batch.words import BulkScorer
+from sentiflow.batch.worker import BulkScorer
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact, without_secrets
 from sentiflow.scoring import TextScorer

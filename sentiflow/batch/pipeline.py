@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import sentiflow
 from sentiflow.batch.output import Parts, output_schema, to_table
-from sentiflow.batch.words import BulkScorer
+from sentiflow.batch.worker import BulkScorer
 from sentiflow.console import Advance
 from sentiflow.data.rows import Chunk, Input
 from sentiflow.errors import ExternalError

@@ -1,22 +1,30 @@
-"""A drift check: the recent texts, their features, and the outcome."""
+"""A drift check: the recent texts, their features, and the outcome as pictures, a table and a page."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
+from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring import drift
-from sentiflow.monitoring.drift import Floats, UnusualText
-from sentiflow.monitoring.report import DriftResult
+from sentiflow.monitoring.drift import FEATURES, DriftLimits, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.text_log import TextLog
+from sentiflow.reports.page import Picture, Quote, Report, Section, Table, Text
+from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 
 _BATCH = 2_048  # texts in memory at a time
 _UNUSUAL, _CHARACTERS = 6, 600  # texts shown in the report, and characters of each
+_REFERENCE = {"oov": "training reviews", "length": "training reviews", "score": "test reviews"}
+_SHOWN = 0.99  # of all texts; the longest would squeeze the others together
+_BARS = 30
 _SCHEMA = pa.schema([("text", pa.string())])
 
 
@@ -64,6 +72,60 @@ class RecentTexts:
     sources: dict[str, int]
     last_id: int
     key: str
+
+
+@dataclass(frozen=True)
+class DriftResult:
+    """Recent texts compared with the reviews that a version was trained and tested on.
+
+    Attributes:
+        model: registered name.
+        version: that scored both sides.
+        digest: of the dataset.
+        features: every feature.
+        limits: beyond which a feature has drifted.
+        facts: what was compared with what, as text.
+        unusual: the texts least like the reviews.
+    """
+
+    model: str
+    version: int
+    digest: str
+    features: tuple[FeatureDrift, ...]
+    limits: DriftLimits
+    facts: Mapping[str, str]
+    unusual: Sequence[UnusualText]
+
+    @property
+    def title(self) -> str:
+        """Of the page."""
+        return f"Drift of {self.model}"
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """Labels of the features that drifted."""
+        return tuple(feature.label for feature in self.features if feature.drifted)
+
+    @property
+    def headline(self) -> str:
+        """The outcome in a sentence."""
+        if not self.drifted:
+            return "No drift: the texts are still like the reviews"
+        *others, last = self.drifted
+        return f"Drift: {', '.join(others)}{' and ' if others else ''}{last} moved beyond the limits"
+
+    def metrics(self) -> dict[str, float]:
+        """What is logged in MLflow."""
+        return {
+            f"drift/{feature.name}_{name}": value
+            for feature in self.features
+            for name, value in (
+                ("psi", feature.psi),
+                ("p", feature.p),
+                ("median", feature.recent),
+                ("median_reviews", feature.reference),
+            )
+        }
 
 
 @dataclass(frozen=True)
@@ -131,3 +193,82 @@ def measure(
             unusual += drift.most_unusual(texts, parts[-1], reference, _UNUSUAL, _CHARACTERS)
             unusual = sorted(unusual, key=lambda text: -text.surprise)[:_UNUSUAL]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, unusual
+
+
+def table(result: DriftResult) -> Table:
+    """A row per feature."""
+    heading = ("feature", "median of the reviews", "median now", "PSI", "p", "drift")
+    alarms = [row for row, feature in enumerate(result.features) if feature.drifted]
+    return Table(heading, [_row(feature) for feature in result.features], alarms=alarms)
+
+
+def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
+    """The outcome as a page, and as Markdown for Prefect and MLflow."""
+    limits = result.limits
+    rule = f"A feature has drifted when its PSI is at least {limits.psi:g} and its p below {limits.alpha:g}."
+    pictures = [Picture(figure, FEATURES[name]) for name, figure in figures.items()]
+    return Report(
+        result.title,
+        [Text(f"{result.headline}.", strong=True)],
+        [
+            Section("Features", [table(result), Text(rule)]),
+            Section("What was compared", [Table(("", ""), list(result.facts.items()), words=2)]),
+            Section("Distributions", pictures),
+            Section("The most unusual texts", [_quote(text) for text in result.unusual]),
+        ],
+    )
+
+
+def pictures(
+    reference: Mapping[str, Floats], recent: Mapping[str, Floats], features: Sequence[FeatureDrift]
+) -> dict[str, Figure]:
+    """The distribution of each feature in the reference and in the recent texts, by name."""
+    return {each.name: _picture(each, reference[each.name], recent[each.name]) for each in features}
+
+
+def _picture(feature: FeatureDrift, reference: Floats, recent: Floats) -> Figure:
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    edges = _bar_edges(feature.name, reference, recent)
+    sides = (reference, BLUE, _REFERENCE[feature.name]), (recent, ORANGE, "recent texts")
+    for values, colour, label in sides:
+        shares, _ = np.histogram(values, edges)
+        axes.stairs(shares / len(values), edges, color=colour, alpha=0.18, fill=True)
+        axes.stairs(shares / len(values), edges, color=colour, linewidth=1.6, label=f"{label} ({len(values):,})")
+    word = "drift" if feature.drifted else "no drift"
+    title = f"{feature.label.capitalize()}: PSI {feature.psi:.3f}, p {format_p(feature.p)}, {word}"
+    describe(axes, title, feature.label, "share of texts")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    if feature.name == "oov":
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.legend(frameon=False)
+    return figure
+
+
+def _bar_edges(name: str, reference: Floats, recent: Floats) -> Floats:
+    """Edges of the bars; those of lengths are a whole number of words wide, or bars would hold unequal counts."""
+    top = 1.0 if name == "score" else float(max(np.quantile(values, _SHOWN) for values in (reference, recent)))
+    if name == "length":
+        widths: Floats = np.arange(_BARS + 1) * np.ceil((top + 1) / _BARS)
+        return widths - 0.5
+    return np.linspace(0, max(top, 0.01), _BARS + 1)
+
+
+def _row(feature: FeatureDrift) -> tuple[str, ...]:
+    medians = (format_feature(feature.name, value) for value in (feature.reference, feature.recent))
+    return (feature.label, *medians, f"{feature.psi:.3f}", format_p(feature.p), "yes" if feature.drifted else "no")
+
+
+def format_feature(name: str, value: float) -> str:
+    """A feature's value as text.
+
+    Example:
+        >>> format_feature("oov", 0.05), format_feature("length", 177.0), format_feature("score", 0.5)
+        ('5.0%', '177', '0.500')
+    """
+    return {"oov": f"{value:.1%}", "length": f"{value:.0f}"}.get(name, f"{value:.3f}")
+
+
+def _quote(text: UnusualText) -> Quote:
+    values = ", ".join(f"{FEATURES[name]} {format_feature(name, value)}" for name, value in text.features.items())
+    return Quote(text.text, caption=values)

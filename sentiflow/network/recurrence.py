@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.network import kernels
-from sentiflow.scoring.sequences import first_words, pads_in_front, reversed_words
+from sentiflow.scoring.vocabulary import first_words, pads_in_front, reversed_words
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]

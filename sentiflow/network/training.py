@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
+from sentiflow.network import Epoch
 from sentiflow.network.fast import FastNetwork
-from sentiflow.network.history import Epoch
 from sentiflow.network.model import build, optimizer
 from sentiflow.recipes import TrainConfig
 

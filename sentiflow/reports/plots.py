@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix, roc_curve
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.metrics import reliability as in_bins
-from sentiflow.network.history import Epoch
+from sentiflow.network import Epoch
 from sentiflow.scoring import is_positive
 
 # Okabe and Ito (2008): safe for colour-blind readers, visible on light and dark pages.

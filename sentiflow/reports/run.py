@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from sentiflow.evaluation.metrics import SLICES, Slice
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
-from sentiflow.reports import explanation, plots
+from sentiflow.reports import plots
 from sentiflow.reports.page import (
     Block,
     Heading,
@@ -20,6 +20,7 @@ from sentiflow.reports.page import (
     Table,
     Text,
     format_cell,
+    marked_words,
 )
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, accuracy_line, label_name, worst_rows
 from sentiflow.runs.comparison import differing
@@ -136,7 +137,7 @@ def side_by_side(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Bloc
 def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
     """A review, explained word by word if a reading is given."""
     if reading is not None:
-        return Quote(text, explanation.mark(reading), caption)
+        return Quote(text, marked_words(reading), caption)
     shown = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS].rstrip()} ..."
     return Quote(shown, caption=caption)
 

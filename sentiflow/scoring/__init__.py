@@ -6,8 +6,7 @@ standard library only, and itself only relatively.
 
 from .forward import Network, forward
 from .scorer import Attribution, TextScorer, Word, is_positive, label_of
-from .sequences import pad
-from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, tokenize
+from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
 __all__ = [

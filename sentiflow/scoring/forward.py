@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from .sequences import beginnings, first_words, pads_in_front, reversed_words
-from .vocabulary import PAD
+from .vocabulary import PAD, beginnings, first_words, pads_in_front, reversed_words
 from .weights import MEAN, Direction, Weights
 
 Floats = NDArray[np.float64]

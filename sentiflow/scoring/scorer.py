@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .forward import Network
-from .sequences import pad
-from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, tokenize
+from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
 READ, RARE, UNKNOWN, CUT = "read", "rare", "unknown", "cut"

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import PARTIAL, publish
-from sentiflow.network.history import Epoch
+from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import TIME, RunRecord
 from sentiflow.settings import Settings, load_settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiflow.evaluation.metrics import Measured, Spread
-from sentiflow.network.history import Epoch
+from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.tracking.client import OpenRun
 from sentiflow.tracking.promotion import Outcome
@@ -44,7 +44,7 @@ class TrainedFiles:
 
     keras: Path
     weights: Path
-    history: Path
+    history: tuple[Epoch, ...]
     kept: Epoch
 
 

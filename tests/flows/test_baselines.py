@@ -12,8 +12,8 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 
 from flows.baselines import baselines
+from sentiflow.baselines import TOP
 from sentiflow.baselines.models import NAMES, FitInput, Fitted
-from sentiflow.baselines.table import TOP
 from sentiflow.data import reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.gate import ScoreTable

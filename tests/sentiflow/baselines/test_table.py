@@ -1,6 +1,6 @@
 import numpy as np
 
-from sentiflow.baselines.table import HEADINGS, Row, markdown
+from sentiflow.baselines import HEADINGS, Row, markdown
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.statistics import compare
 

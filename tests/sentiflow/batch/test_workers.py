@@ -86,8 +86,8 @@ def test_a_module_of_the_same_name_in_the_current_folder_is_not_taken(
 
 def test_a_worker_loads_numpy_arrow_and_scoring_only() -> None:
     code = (
-        "import sys, sentiflow.batch.worker\n"
-        "from sentiflow.batch.words import BulkScorer\nimport numpy as np\n"
+        "import sys\n"
+        "from sentiflow.batch.worker import BulkScorer\nimport numpy as np\n"
         "from sentiflow.scoring import TextScorer, Vocabulary, Weights\n"
         "shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)\n"
         "scorer = TextScorer(Weights(*(np.zeros(s, np.float32) for s in shapes)), Vocabulary(['a']), 6)\n"

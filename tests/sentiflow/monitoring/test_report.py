@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from sentiflow.monitoring.check import DriftResult, pictures, report, table
 from sentiflow.monitoring.drift import DriftLimits, FeatureDrift, UnusualText
-from sentiflow.monitoring.report import DriftResult, pictures, report, table
 
 MOVED = FeatureDrift("oov", 0.05, 0.25, 1.5, 1e-9, drifted=True)
 SAME = FeatureDrift("length", 177.0, 176.0, 0.01, 0.25, drifted=False)

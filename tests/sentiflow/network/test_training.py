@@ -15,8 +15,8 @@ import pytest
 from sentiflow.console import Advance
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
+from sentiflow.network import Epoch
 from sentiflow.network import training as module
-from sentiflow.network.history import Epoch
 from sentiflow.network.model import build, weights_of
 from sentiflow.network.training import Trained, train
 from sentiflow.recipes import TUNED, TUTORIAL, TrainConfig

@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from sentiflow.reports import explanation
+from sentiflow.reports.page import explanation_page, strongest_words
 from sentiflow.scoring import Attribution, Word
 
 READING = Attribution(
@@ -18,7 +18,7 @@ READING = Attribution(
 )
 
 
-PAGE = explanation.page(READING, "positive", "m version 1")
+PAGE = explanation_page(READING, "positive", "m version 1")
 
 
 class Text(HTMLParser):
@@ -76,11 +76,11 @@ def test_a_page_needs_nothing_from_outside_and_tells_every_step() -> None:
 
 
 def test_the_strongest_words_stand_by_direction() -> None:
-    up, down = explanation.strongest_words(READING)
+    up, down = strongest_words(READING)
     assert [word.text for word in up] == ["<b>"]
     assert [word.text for word in down] == ["dull"]
 
 
 def test_a_text_without_words_makes_a_page_too() -> None:
-    page = explanation.page(Attribution(0.5, 0.5, ()), "negative", "m version 1")
+    page = explanation_page(Attribution(0.5, 0.5, ()), "negative", "m version 1")
     assert "Explanation: negative, score 0.5000" in page

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, measure
-from sentiflow.network.history import Epoch
+from sentiflow.network import Epoch
 from sentiflow.reports import plots
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0], np.int8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentiflow.scoring import pad
-from sentiflow.scoring.sequences import beginnings, first_words, reversed_words
+from sentiflow.scoring.vocabulary import beginnings, first_words, reversed_words
 
 
 def test_pad_puts_zeros_in_front_of_a_short_review() -> None:

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError
-from sentiflow.network.history import Epoch
+from sentiflow.network import Epoch
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id
 from sentiflow.tracking.client import _clients as clients

@@ -5,7 +5,7 @@ import string
 import numpy as np
 import pytest
 
-from sentiflow.batch.words import BulkScorer
+from sentiflow.batch.worker import BulkScorer
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import TextScorer, Vocabulary, Weights, pad
 
