@@ -148,15 +148,15 @@ class Scorer(Way):
 
     def evaluate(self) -> float:
         """Seconds to score the padded test split."""
-        from sentiflow.scoring import forward
+        from sentiflow.scoring import Network
 
-        return timed(lambda: forward(self.weights, self.test_ids))
+        return timed(lambda: Network(self.weights).score(self.test_ids))
 
     def evaluate_raw(self) -> float:
         """Seconds to pad and score the test split."""
-        from sentiflow.scoring import forward
+        from sentiflow.scoring import Network
 
-        return timed(lambda: forward(self.weights, self.content.of("test").padded(*SHAPE)))
+        return timed(lambda: Network(self.weights).score(self.content.of("test").padded(*SHAPE)))
 
 
 class Torch(Way):

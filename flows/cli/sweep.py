@@ -97,7 +97,7 @@ def sweep(
     searched = load_space(space, config)
     settings = load_settings()
     if settings.task_runner == "dask":
-        from sentiflow.batch.dask import check_dask
+        from sentiflow.batch.pipeline import check_dask
 
         check_dask(settings)
     what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"

@@ -50,10 +50,7 @@ class Row:
 
     Attributes:
         name: of the baseline, or of the recipe.
-        measured: figures on the test split.
         comparison: its right labels less the network's; None for the network itself.
-        val_loss: of what was kept, on the validation split.
-        parameters: how many numbers were learnt.
         seconds: of the training, choices included.
         reviews_per_second: in scoring the test split.
     """

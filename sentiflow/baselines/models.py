@@ -53,8 +53,6 @@ class TrainingParams:
     """Settings of a network's training, chosen by the validation split.
 
     Attributes:
-        batch_size: reviews per gradient step.
-        learning_rate: of adam.
         epochs: maximum; a recipe with fewer lowers it.
         early_stopping_patience: epochs without a lower validation loss before the best is restored.
         word_dropout: share of a review's words left out while training.
@@ -107,9 +105,7 @@ class FitInput:
         training: the only reviews that are learned from.
         validation: reviews that choose settings or the epoch.
         config: the recipe to compare with, which sets vocabulary, length and size.
-        seed: of everything random.
         on_epoch: called after each epoch of a network.
-        progress: shown within each.
     """
 
     training: Reviews
@@ -126,11 +122,9 @@ class Fitted:
 
     Attributes:
         score: reviews to their probability of positive, shape (n,).
-        parameters: number of learned weights.
         val_loss: on the validation reviews, in nats.
         val_accuracy: likewise, a fraction.
         found: settings chosen by the validation reviews or by the size of the recipe's network.
-        summary: of the model, as text.
         history: one entry per epoch; empty if it trains without epochs.
     """
 

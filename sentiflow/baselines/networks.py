@@ -23,14 +23,9 @@ _PER_WORD = (None, None, 1)  # noise shape: whole words are dropped
 
 
 def build(name: str, config: TrainConfig, seed: int) -> keras.Model:
-    """Build a network of about the size of the recipe's; ids of shape (n, any length) in, (n, 1) out.
+    """Build embeddings, gru or lstm, of about the size of the recipe's network; (n, any length) in, (n, 1) out.
 
     Padding is masked, whatever the recipe does.
-
-    Args:
-        name: embeddings, gru or lstm.
-        config: the recipe to compare with.
-        seed: of initial weights and dropout.
     """
     params = TRAINING_PARAMS[name]
     source = random.Random(f"{name} {seed}")

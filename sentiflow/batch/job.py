@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock, output_schema
-from sentiflow.batch.pipeline import Model, Pool, Sample, score_chunks
+from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, cores, score_chunks
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Input
@@ -25,6 +25,7 @@ from sentiflow.tracking.versions import find_version, load_scorer
 Say = Callable[[str], None]
 
 _SHARE = 8  # of the log that one run may fill: an eighth
+_WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others would only be starting
 
 
 def _log(sample: Sample, version: Version, settings: Settings, log: TextLog, say: Say) -> None:
@@ -57,13 +58,11 @@ class Request:
     Attributes:
         source: a table, or a folder of text files.
         output: the file to write; its ending is the format, .csv, .jsonl or .parquet.
-        text_column: of the table.
-        with_text: copy the texts.
         keep: columns to copy.
         dataset: whose model; by default imdb's, or the only one that there is.
         version: its number; by default the champion, else the newest.
         workers: processes that score; by default as many as are worth it.
-        restart: start over, whatever an earlier run has finished.
+        restart: ignore what an earlier run has finished.
     """
 
     source: Path
@@ -79,15 +78,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of it.
-
-    Attributes:
-        output: the file that was written.
-        version: what scored.
-        totals: rows, scored, rejected and why.
-        rows: finished this time; the others an earlier run had finished.
-        seconds: of this time.
-    """
+    """What came of it; ``rows`` are those finished this time, the others an earlier run had finished."""
 
     output: Path
     version: Version
@@ -109,13 +100,8 @@ def score_input(
     """Score an input, or go on where an earlier run of the same job was killed.
 
     Written: the output, and its rejects beside it if there are any; each by one rename, at the end. A sample of
-    the texts goes to the text log, if there is one.
-
-    Args:
-        request: the job.
-        settings: where the store is.
-        progress: shown meanwhile.
-        say: called with a sentence each on what an earlier run means for this one.
+    the texts goes to the text log, if there is one. ``say`` gets a sentence each on what an earlier run means for
+    this one.
 
     Raises:
         UsageError: no such input, column, model or version, or an output that cannot be.
@@ -135,15 +121,12 @@ def score_input(
         version, scorer = _choose(request, settings, source, left, say)
         job = _job(request, source, version, scorer)
         _resume(parts, job, left, say)
-        model = Model(version.name, version.number, scorer)
         log = configured_log(settings)
         sample = None if log is None else Sample()
         with progress("Scoring", source.total) as advance:
-            pool = _pool(settings, scorer, request.workers)
+            pool = _pool(source, scorer, request.workers, settings)
             try:
-                rows = score_chunks(
-                    source, model, parts, request.workers, advance, sample, pool, request.with_text
-                )
+                rows = score_chunks(source, version, scorer, parts, pool, advance, sample, request.with_text)
             finally:
                 if log is not None and sample is not None:
                     _log(sample, version, settings, log, say)
@@ -169,13 +152,14 @@ def _choose(
     return usual, load_scorer(settings, usual)
 
 
-def _pool(settings: Settings, scorer: TextScorer, workers: int | None) -> Pool | None:
-    """The cluster that the settings name; by default none, as processes of this machine are the fast way."""
-    if settings.task_runner != "dask":
-        return None
-    from sentiflow.batch.dask import DaskWorkers
-
-    return DaskWorkers(settings, scorer, workers)
+def _pool(
+    source: Input, scorer: TextScorer, wanted: int | None, settings: Settings
+) -> Workers | DaskWorkers | None:
+    """The cluster of the settings, else processes of this machine; None where starting them takes longer."""
+    if settings.task_runner == "dask":
+        return DaskWorkers(settings, scorer, wanted)
+    number = wanted or (cores() if source.size >= _WORTH_WORKERS else 1)
+    return Workers(scorer, number) if number > 1 else None
 
 
 def _begun(settings: Settings, left: Job) -> tuple[Version, TextScorer] | None:

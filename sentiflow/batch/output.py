@@ -23,6 +23,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
+from sentiflow.tracking.types import Version
 
 
 @contextmanager
@@ -71,15 +72,15 @@ def output_schema(source: Input, with_text: bool) -> pa.Schema:
     return pa.schema([*own, *kept])
 
 
-def to_table(chunk: Chunk, scores: NDArray[np.float64], model: str, version: int, schema: pa.Schema) -> pa.Table:
+def to_table(chunk: Chunk, scores: NDArray[np.float64], version: Version, schema: pa.Schema) -> pa.Table:
     """The scored rows of a chunk, in the output's columns."""
     n = len(scores)
     own = {
         "row": numbers(np.array(chunk.rows, np.int64)),
         "label": strings(np.where(is_positive(scores), "positive", "negative").tolist()),
         "score": numbers(scores),
-        "model": strings([model] * n),
-        "version": numbers(np.full(n, version, np.int32)),
+        "model": strings([version.name] * n),
+        "version": numbers(np.full(n, version.number, np.int32)),
     }
     if "text" in set(schema.names) - set(chunk.columns.schema.names):
         own["text"] = strings(chunk.texts)
@@ -163,12 +164,8 @@ class Job:
 
     Attributes:
         source: the input's absolute path.
-        identity: identifies the input.
-        text_column: of the texts.
-        with_text: whether these are copied, too.
         keep: columns that go along.
         model: registered name.
-        version: its number.
         scorer: digest of the version's content.
         code: formats and versions that decide how the input is cut and written.
     """
@@ -190,7 +187,6 @@ class Totals:
 
     Attributes:
         rows: of the input; each is scored or rejected.
-        scored: of these.
         reasons: how often a row was rejected, by kind of reason.
         rejects: the file of the rejects, if there are any.
     """
@@ -239,7 +235,7 @@ class Parts:
         publish(self.folder / _JOB, lambda path: path.write_text(content, encoding="utf-8"))
 
     def remove(self) -> None:
-        """Delete everything; nothing need be there."""
+        """Delete everything, if there is anything."""
         self.rows.clear()
         if self.folder.exists():
             shutil.rmtree(self.folder)

@@ -1,18 +1,18 @@
-"""Scoring of a whole input: read, score in several processes, write."""
+"""Scoring of a whole input: read, score in several processes or on a Dask cluster, write."""
 
 import os
 import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,11 @@ from sentiflow.batch.output import Parts, output_schema, to_table
 from sentiflow.batch.worker import BulkScorer
 from sentiflow.console import Advance
 from sentiflow.data.rows import Chunk, Input
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, UsageError, first_line
+from sentiflow.output import redact, without_secrets
 from sentiflow.scoring import TextScorer
+from sentiflow.settings import Settings
+from sentiflow.tracking.types import Version
 
 MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer
 
@@ -111,12 +114,9 @@ class Workers:
         for worker in self._all:
             worker.close()
 
-    def score(self, texts: Sequence[str]) -> "Future[Scores]":
-        """Scores of some texts, once a process has got to them.
-
-        The future raises ExternalError when that process has ended.
-        """
-        return self._threads.submit(self._score, texts)
+    def score(self, texts: Sequence[str]) -> Callable[[], Scores]:
+        """Begin to score some texts; what is returned waits for it, and raises ExternalError if a process ends."""
+        return self._threads.submit(self._score, texts).result
 
     def _score(self, texts: Sequence[str]) -> Scores:
         worker = self._idle.get()
@@ -140,8 +140,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is the starter's to answer
             )
-        self.unsent = b""
-        """What it needs before its first texts."""
+        self.unsent = b""  # what it needs before its first texts
 
     def score(self, texts: Sequence[str]) -> Scores:
         try:
@@ -169,43 +168,118 @@ class _Worker:
         return f"by signal {-code}" if code < 0 else f"with exit code {code}"
 
 
-_WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others would only be starting
-_WAITING = 2  # chunks a worker has before it: one to score, one to score next
+REACH_SECONDS = 10
+_MISSING = "Install the extra: pip install 'sentiflow[team]'"
+_CERTIFICATE = "Name its files in " + ", ".join(
+    f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
+)
 
 
-@dataclass(frozen=True)
-class Model:
-    """What scores, and under which name and version."""
+def check_dask(settings: Settings) -> None:
+    """Check what Dask needs of the settings and of this environment.
 
-    name: str
-    version: int
-    scorer: TextScorer
+    Raises:
+        UsageError: there is no address, no certificate for one of tls://, or Dask is not installed.
+        ExternalError: the certificate's files cannot be read.
+    """
+    if settings.dask_address is None:
+        raise UsageError(
+            "The task runner dask needs the address of its scheduler.",
+            "Set SENTIFLOW_DASK_ADDRESS, say to tcp://127.0.0.1:8786, or SENTIFLOW_TASK_RUNNER to processes.",
+        )
+    try:
+        from distributed import Security
+    except ImportError as err:
+        raise UsageError(f"The task runner dask needs Dask: {err}.", _MISSING) from err
+    if settings.dask_address.startswith("tls://"):
+        try:
+            context = Security().get_connection_args("client")["ssl_context"]  # type: ignore[no-untyped-call]
+        except OSError as err:
+            raise ExternalError(f"Dask's certificate or key cannot be read: {err}.", _CERTIFICATE) from err
+        if context is None:
+            raise UsageError(f"The Dask scheduler at {settings.dask_address} needs a certificate.", _CERTIFICATE)
 
 
-class Waiting(Protocol):
-    """Scores that somebody is to give."""
+def dask_client(settings: Settings) -> Any:  # distributed is not typed
+    """Connect to the scheduler, and wait until it has a worker; the caller closes the client.
 
-    def result(self) -> Scores:
-        """Wait for them."""
+    Raises:
+        UsageError: see ``check_dask``.
+        ExternalError: nobody answers, or no worker comes; see ``check_dask``, too.
+    """
+    check_dask(settings)
+    from distributed import Client
+
+    client: Any = None
+    try:
+        client = Client(  # type: ignore[no-untyped-call]
+            settings.dask_address, timeout=REACH_SECONDS, set_as_default=False
+        )
+        client.wait_for_workers(1, timeout=REACH_SECONDS)
+    except (OSError, TimeoutError) as err:
+        if client is not None:
+            client.close()
+        raise ExternalError(
+            f"No Dask scheduler with a worker answers at {redact(str(settings.dask_address))}.",
+            "Start `dask scheduler` and `dask worker`, or correct SENTIFLOW_DASK_ADDRESS.",
+        ) from without_secrets(err)
+    return client
 
 
-class Pool(Protocol):
-    """Whoever scores chunks side by side, in a context: the processes of ``Workers``, or other machines.
+def threads_of(client: Any) -> int:
+    """How many calls the cluster's workers take at a time."""
+    return int(sum(client.nthreads().values()))
+
+
+class DaskWorkers:
+    """The cluster, from entering the context until leaving it; takes the place of ``Workers``.
+
+    Each worker gets the scorer once, and chunks of texts as they come; what it computes is the same code in one
+    thread, so that the scores are the same.
 
     Attributes:
-        number: how many chunks are scored at a time.
+        number: how many chunks are scored at a time, known in the context.
     """
 
-    number: int
+    number = 1
 
-    def __enter__(self) -> "Pool":
-        """Begin."""
+    def __init__(self, settings: Settings, scorer: TextScorer, wanted: int | None) -> None:
+        self._settings, self._scorer, self._wanted = settings, scorer, wanted
+
+    def __enter__(self) -> "DaskWorkers":
+        """Connect, and send the scorer to every worker.
+
+        Raises:
+            UsageError, ExternalError: see ``dask_client``.
+        """
+        self._client = dask_client(self._settings)
+        there = threads_of(self._client)
+        self.number = min(self._wanted or there, there)
+        self._sent = self._client.scatter(BulkScorer(self._scorer), broadcast=True, hash=False)
+        return self
 
     def __exit__(self, *_error: object) -> None:
-        """Let go of whatever scores."""
+        self._client.close()
 
-    def score(self, texts: Sequence[str]) -> Waiting:
-        """Score some texts, without waiting for it."""
+    def score(self, texts: Sequence[str]) -> Callable[[], Scores]:
+        """Begin to score some texts; what is returned waits for it, and raises ExternalError if they are lost."""
+        return partial(_result, self._client.submit(BulkScorer.score, self._sent, texts, pure=False))
+
+
+def _result(future: Any) -> Scores:
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        scores: Scores = future.result()
+    except (KilledWorker, CancelledError, OSError) as err:
+        raise ExternalError(
+            f"The Dask cluster lost a part: {first_line(err)}",
+            "What is finished is kept: run the same command again once its workers are well.",
+        ) from err
+    return scores
+
+
+_WAITING = 2  # chunks a worker has before it: one to score, one to score next
 
 
 def cores() -> int:
@@ -215,25 +289,18 @@ def cores() -> int:
 
 def score_chunks(
     source: Input,
-    model: Model,
+    version: Version,
+    scorer: TextScorer,
     parts: Parts,
-    workers: int | None,
+    pool: Workers | DaskWorkers | None,
     advance: Advance,
     sample: Sample | None = None,
-    pool: Pool | None = None,
     with_text: bool = False,
 ) -> int:
-    """Score every chunk that is not finished yet, and keep it.
+    """Score every chunk that is not finished yet, and keep it in ``parts``.
 
-    Args:
-        source: the input.
-        model: what scores.
-        parts: what is finished; grows.
-        workers: processes; by default one a core, or none where starting them takes longer than the work.
-        advance: called with the units of the input that are done.
-        sample: gets each chunk and its scores.
-        pool: scores in place of such processes.
-        with_text: keep the texts beside their scores.
+    Without a pool, this process scores. ``advance`` is called with the units of the input that are done; the
+    sample gets each chunk and its scores.
 
     Returns:
         The rows that were finished this time.
@@ -242,12 +309,9 @@ def score_chunks(
         ExternalError: a scoring process ended, or the input is damaged.
     """
     schema, rows = output_schema(source, with_text), 0
-    if pool is None:
-        workers = workers or (cores() if source.size >= _WORTH_WORKERS else 1)
-        pool = Workers(model.scorer, workers) if workers > 1 else None
-    with closing(_scored(_unfinished(source, parts, advance), model.scorer, pool)) as scored:
+    with closing(_scored(_unfinished(source, parts, advance), scorer, pool)) as scored:
         for chunk, scores in scored:
-            parts.add(chunk.number, to_table(chunk, scores, model.name, model.version, schema), chunk.rejects)
+            parts.add(chunk.number, to_table(chunk, scores, version, schema), chunk.rejects)
             if sample is not None:
                 sample.add(chunk, scores)
             advance(chunk.units)
@@ -263,19 +327,21 @@ def _unfinished(source: Input, parts: Parts, advance: Advance) -> Iterator[Chunk
             yield chunk
 
 
-def _scored(chunks: Iterable[Chunk], scorer: TextScorer, pool: Pool | None) -> Generator[tuple[Chunk, Scores]]:
+def _scored(
+    chunks: Iterable[Chunk], scorer: TextScorer, pool: Workers | DaskWorkers | None
+) -> Generator[tuple[Chunk, Scores]]:
     """Chunks with their scores, in order; so few are read ahead that memory stays flat."""
     if pool is None:
         bulk = BulkScorer(scorer)
         for chunk in chunks:
             yield chunk, bulk.score(chunk.texts)
         return
-    waiting: deque[tuple[Chunk, Waiting]] = deque()
+    waiting: deque[tuple[Chunk, Callable[[], Scores]]] = deque()
     with pool:
         for chunk in chunks:
             waiting.append((chunk, pool.score(chunk.texts)))
             if len(waiting) >= _WAITING * pool.number:
                 first, scores = waiting.popleft()
-                yield first, scores.result()
+                yield first, scores()
         for first, scores in waiting:
-            yield first, scores.result()
+            yield first, scores()

@@ -118,8 +118,7 @@ class Decision:
 
     Attributes:
         accuracy: of the candidate.
-        champion_accuracy: on the same reviews; None without a champion.
-        comparison: of the two; None without a champion.
+        champion_accuracy: on the same reviews; None without a champion, as ``comparison``.
         notes: what was not judged, and why.
     """
 
@@ -153,11 +152,7 @@ class Decision:
 def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits: Limits) -> Decision:
     """Compare a candidate with the limits and with the champion, if there is one.
 
-    Args:
-        candidate: its scores on the test reviews.
-        champion: scores on the same reviews, in any order; None without a champion.
-        cost: of the candidate's packaged model.
-        limits: of the gate.
+    Both have scored the same test reviews, in any order.
 
     Raises:
         ValueError: the tables do not hold the same reviews.

@@ -46,9 +46,7 @@ class Measured:
     """Metrics of scores against labels.
 
     Attributes:
-        accuracy: fraction of correct labels.
-        accuracy_ci_low: lower end of the accuracy's 95% Wilson interval.
-        accuracy_ci_high: its upper end.
+        accuracy: fraction of correct labels, with its 95% Wilson interval.
         loss: mean binary cross-entropy in nats.
         f1: harmonic mean of precision and recall of the positive reviews.
         auc: area under the ROC curve.
@@ -144,7 +142,6 @@ class Reliability:
     Attributes:
         score: mean of each bin, shape (b,).
         positive: share of positive reviews in each bin.
-        reviews: number of each bin's reviews.
     """
 
     score: NDArray[np.float64]
@@ -196,9 +193,7 @@ class Slice:
     Attributes:
         name: a key of ``SLICES``.
         reviews: their number.
-        accuracy: fraction of correct labels.
-        low: lower end of its 95% Wilson interval.
-        high: its upper end.
+        accuracy: fraction of correct labels; ``low`` and ``high`` are the ends of its 95% Wilson interval.
     """
 
     name: str
@@ -241,11 +236,7 @@ def slice_rows(table: ScoreTable, traits: Traits | None = None) -> dict[str, Row
     """Reviews of each slice, shape (n,) each; slices of no review or of all are left out.
 
     Slices by length and truncation are those of the gate. A quarter holds all reviews that share its limit;
-    ``oov_high`` leaves out those that are in ``oov_low``.
-
-    Args:
-        table: of the model.
-        traits: of the same reviews; without them, there are no slices by words.
+    ``oov_high`` leaves out those that are in ``oov_low``. Without traits, there are no slices by words.
     """
     found = gate.slices(table, table)
     found["middle"] = ~(found["short"] | found["long"])

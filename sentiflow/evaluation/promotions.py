@@ -85,12 +85,7 @@ class Event:
 
 
 def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:
-    """Whether each event made its version the champion: marked as done, or seen in the alias by the next event.
-
-    Args:
-        events: all, oldest first.
-        champion: the current one.
-    """
+    """Whether each event, oldest first, made its version the champion: it is marked so, or the next one saw it."""
     found = [*(event.replaced for event in events), champion][1:]  # in the alias, after each
     return [event.done or event.version == after for event, after in zip(events, found, strict=True)]
 
@@ -98,14 +93,7 @@ def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:
 def champion_stack(events: Sequence[Event], champion: int | None) -> list[int]:
     """Stack of champions, oldest first: a promotion pushes one, a rollback pops those above its version.
 
-    A champion that was set by other means is pushed, too.
-
-    Args:
-        events: all, oldest first.
-        champion: the current one.
-
-    Returns:
-        Versions, the current champion last; empty without a champion.
+    A champion that was set by other means is pushed, too. The stack is empty without a champion.
     """
     stack: list[int] = []
     for event, done in zip(events, took_effect(events, champion), strict=True):

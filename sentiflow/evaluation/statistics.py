@@ -18,9 +18,7 @@ class Comparison:
     """Difference of two models on the same reviews, the first less the second.
 
     Attributes:
-        difference: of the accuracies, as a fraction.
-        low: lower end of Tango's 95% interval.
-        high: upper end.
+        difference: of the accuracies, as a fraction; ``low`` and ``high`` are the ends of Tango's 95% interval.
         p_value: of McNemar's exact test, two-sided.
         gained: reviews that only the first has right.
         lost: reviews that only the second has right.
@@ -51,11 +49,8 @@ def compare(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Comparison:
     The interval holds the differences that a score test at 5% does not reject, for close and for distant models
     alike. It decides whether two models differ. The exact test is more conservative: near the limit its p-value
     may be above 5% although the interval leaves out 0.
-    McNemar (1947); Tango (1998), Statistics in Medicine 17, 891.
-
-    Args:
-        one: shape (n,), which reviews it labels correctly.
-        other: likewise, the same reviews.
+    McNemar (1947); Tango (1998), Statistics in Medicine 17, 891. Each model is given by which reviews it labels
+    correctly, shape (n,).
 
     Example:
         >>> found = compare(np.array([True] * 9 + [False]), np.array([True] * 4 + [False] * 5 + [True]))

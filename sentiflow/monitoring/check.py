@@ -33,10 +33,7 @@ class DriftCheck:
     """A drift check that has begun.
 
     Attributes:
-        dataset: its name.
         model: registered name.
-        settings: of this process.
-        log: of the texts.
         lock: tag of its MLflow run: the lock that is held meanwhile.
         work: folder for files that tasks pass on; deleted at the end.
     """
@@ -57,8 +54,7 @@ class RecentTexts:
         file: a Parquet table, each text once.
         distinct: number of different texts.
         repeated: how many more were equal to one of them.
-        first: when the first one was scored, UTC; empty without texts.
-        last: likewise.
+        first: when the first one was scored, UTC, and ``last`` the last one; empty without texts.
         sources: number of texts by source.
         last_id: of the last text in the log; 0 without texts.
         key: identifies the first text: a check that is repeated has the same.
@@ -82,8 +78,6 @@ class DriftResult:
         model: registered name.
         version: that scored both sides.
         digest: of the dataset.
-        features: every feature.
-        limits: beyond which a feature has drifted.
         facts: what was compared with what, as text.
         unusual: the texts least like the reviews.
     """
@@ -135,7 +129,6 @@ class CheckOutcome:
     Attributes:
         model: registered name.
         texts: number of different new texts.
-        summary: the outcome in a sentence or two.
         result: the comparison; None with too few texts for one.
         run_url: of the report in MLflow; empty without one.
     """

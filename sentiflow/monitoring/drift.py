@@ -42,11 +42,9 @@ class FeatureDrift:
 
     Attributes:
         name: one of ``FEATURES``.
-        reference: median of the reference.
-        recent: median of the recent texts.
+        reference: median of the reference, and ``recent`` of the recent texts.
         psi: population stability index; 0 when both are alike.
         p: p-value of the KS test, corrected for the number of features (Holm).
-        drifted: whether both limits are passed.
     """
 
     name: str

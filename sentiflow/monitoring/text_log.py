@@ -46,8 +46,6 @@ class Entry:
         at: when it was scored, UTC, in ISO format.
         source: ``served`` or ``scored``.
         model: registered name of the model that scored it.
-        version: its number.
-        score: 0 to 1.
         text: as it came; half of a surrogate pair is kept as a question mark.
         id: in the log; 0 until it is read from there.
     """

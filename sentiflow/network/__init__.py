@@ -11,9 +11,7 @@ class Epoch:
     Attributes:
         number: 1 is the first.
         train_loss: binary cross-entropy in nats, the mean over the epoch while the weights moved.
-        train_accuracy: fraction, likewise.
         val_loss: after the epoch, on the validation split.
-        val_accuracy: likewise.
         learning_rate: at the end of the epoch.
         seconds: wall time, validation included.
         reviews_per_second: training reviews by those seconds.

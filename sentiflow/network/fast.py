@@ -24,7 +24,6 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         optimizer: of Keras, not yet built.
         vocabulary_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
         dropout: share of the elements that go into the last layer that are zero for a training batch, likewise.
-        seed: of what is dropped.
     """
 
     def __init__(

@@ -97,7 +97,6 @@ class Trained:
 
     Attributes:
         network: stock Keras layers, with the weights of epoch ``kept``.
-        history: an entry an epoch.
         kept: number of the epoch whose weights these are: the last, or with early stopping the best by validation.
         seconds: wall time of ``fit``, compilation included.
     """
@@ -120,13 +119,9 @@ def train(
 
     With ``config.deterministic`` the same arguments on the same machine give the same weights, bit for bit.
 
-    Args:
-        training: reviews to learn from; shuffled each epoch.
-        validation: reviews measured after each epoch, never learnt from; with early stopping they choose it.
-        config: the recipe.
-        seed: of the first weights, the order of reviews and what dropout leaves out, 0 to 2**32 - 1.
-        on_epoch: called after each epoch.
-        progress: shown within each epoch, a step a batch.
+    The training reviews are shuffled each epoch; the validation reviews are measured after it, never learnt from,
+    and with early stopping choose it. The seed, 0 to 2**32 - 1, is of the first weights, the order of reviews and
+    what dropout leaves out. Progress takes a step a batch.
 
     Raises:
         UsageError: a split is empty, or the loss became NaN or infinite.

@@ -19,8 +19,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from prefect.tasks import Task
 
 from sentiflow import process as interrupts
-from sentiflow.batch.dask import REACH_SECONDS, check_dask, dask_client, threads_of
-from sentiflow.batch.pipeline import cores
+from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, cores, dask_client, threads_of
 from sentiflow.console import CONSOLE
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings

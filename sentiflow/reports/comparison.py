@@ -80,13 +80,7 @@ class _SameReviews:
 
 
 def report(summaries: Sequence[RunSummary], title: str = "", parents: Sequence[RunRecord] = ()) -> Report:
-    """Compare runs with the first of them.
-
-    Args:
-        summaries: of two or more runs.
-        title: of the page; by default the number of runs.
-        parents: runs that stand for several of the runs.
-    """
+    """Compare two or more runs with the first of them; parents are runs that stand for several of these."""
     runs = _Runs(summaries, [f"{i} {run.title}" for i, run in enumerate(summaries, 1)])
     first = summaries[0]
     outcomes = [accuracy_difference(run.record, run.table, first.record, first.table) for run in summaries[1:]]

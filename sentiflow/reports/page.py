@@ -56,8 +56,6 @@ class Table:
     """Rows of cells.
 
     Attributes:
-        heading: one cell per column.
-        rows: likewise.
         words: how many columns, from the first on, hold words; all others hold numbers, aligned to the right.
         intervals: low end, value and high end, drawn beside each row of the page; empty, or one per row.
         alarms: numbers of rows that the page highlights.
@@ -108,7 +106,6 @@ class Picture:
 
     Attributes:
         figure: in black and colours on a transparent ground.
-        alt: what it shows, for those who do not see it.
     """
 
     kind: ClassVar[str] = "picture"
@@ -139,7 +136,6 @@ class MarkedWord:
     """A word of an explained text.
 
     Attributes:
-        text: of the word.
         effect: ``up``, ``down``, ``unread``, or empty if it hardly moved the score.
         note: shown when the word is pointed at.
         strength: of the colour, from 0 to 1.
@@ -188,13 +184,7 @@ Block = Text | Heading | Table | Picture | SideBySide | Quote | Legend | Curve
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report under a heading of its own.
-
-    Attributes:
-        title: the heading.
-        blocks: in their order.
-        brief: whether its texts and tables are part of the Markdown summary.
-    """
+    """A part of a report under its own heading; if ``brief``, its texts and tables are in the summary, too."""
 
     title: str
     blocks: Sequence[Block]
@@ -306,13 +296,7 @@ def marked_words(reading: "Attribution") -> list[MarkedWord]:
 
 
 def explanation_page(reading: "Attribution", label: str, by: str) -> str:
-    """An HTML page of one explanation: words, a curve, and a table of every step.
-
-    Args:
-        reading: of the text.
-        label: that belongs to its score.
-        by: which version scored it.
-    """
+    """An HTML page of one explanation by a version: words, a curve, and a table of every step."""
     scores = [reading.start, *(word.score for word in reading.words)]
     return Report(
         f"Explanation: {label}, score {reading.score:.4f}",

@@ -166,12 +166,7 @@ def style(number: int) -> dict[str, Any]:
 
 
 def learning_curves_of_runs(runs: Mapping[str, Curves], numbers: Sequence[int]) -> Figure:
-    """Loss and accuracy on the validation split over the epochs, a line per run.
-
-    Args:
-        runs: by label.
-        numbers: of each run, for its ``style``.
-    """
+    """Loss and accuracy on the validation split over the epochs, a line per run; its number sets its ``style``."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for number, (label, curves) in zip(numbers, runs.items(), strict=True):
@@ -194,13 +189,7 @@ def reliability_of_runs(runs: Mapping[str, Reliability], numbers: Sequence[int])
 
 
 def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: Mapping[str, str]) -> Figure:
-    """Accuracy on each slice with its interval, a dot per run.
-
-    Args:
-        runs: by label.
-        numbers: of each run, for its ``style``.
-        labels: of the slices to show, by name.
-    """
+    """Accuracy on each slice to show, by name with its label, and its interval, a dot per run."""
     lines = len(labels) * (len(runs) + 1)
     figure = Figure(figsize=(9, 1.4 + 0.16 * lines), layout="constrained")
     axes = figure.subplots()

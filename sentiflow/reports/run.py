@@ -57,12 +57,7 @@ _ALT = {
 
 
 def report(run: RunSummary, figures: Mapping[str, Figure] | None = None) -> Report:
-    """The report of a run.
-
-    Args:
-        run: its summary.
-        figures: its plots, if they are drawn already.
-    """
+    """The report of a run; its plots are given if they are drawn already."""
     drawn = pictures(run) if figures is None else figures
     sections = [
         Section("Learning curves", _curves(run, drawn), brief=False),

@@ -24,9 +24,7 @@ class Misclassified:
     """A review that the model gets wrong.
 
     Attributes:
-        review_id: of the dataset.
         label: the true one, 0 or 1.
-        score: of the model.
         text: the whole review, decoded.
         reading: the score word by word; None without the model.
     """
@@ -70,13 +68,7 @@ def accuracy_line(measured: Measured) -> str:
 
 @dataclass(frozen=True)
 class TestData:
-    """The reviews of a dataset that reports show.
-
-    Attributes:
-        test: its test split.
-        words: its vocabulary.
-        train_lengths: ids in each training review, shape (n,).
-    """
+    """The reviews of a dataset that reports show; ``train_lengths`` are ids in each training review, (n,)."""
 
     __test__ = False  # pytest would collect a class of this name
 
@@ -98,10 +90,8 @@ class RunSummary:
     """A run, with whatever of it is available.
 
     Attributes:
-        record: of the store.
         curves: metrics by epoch; empty for a run without epochs.
-        table: scores of the test reviews, or None.
-        traits: of the same reviews, or None.
+        traits: of the reviews in ``table``.
         test_data: the dataset, if it is on this machine.
         scorer: explains scores word by word, or None.
         version: the registered version that the run made, like ``imdb-sentiment v3``, or None.

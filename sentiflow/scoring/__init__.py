@@ -4,7 +4,7 @@ This package travels inside every registered model, under a name of its own. It 
 standard library only, and itself only relatively.
 """
 
-from .forward import Network, forward
+from .forward import Network
 from .scorer import Attribution, TextScorer, Word, is_positive, label_of
 from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, pad, tokenize
 from .weights import Weights
@@ -19,7 +19,6 @@ __all__ = [
     "Vocabulary",
     "Weights",
     "Word",
-    "forward",
     "is_positive",
     "label_of",
     "pad",

@@ -91,11 +91,6 @@ class _Member:
         return _sigmoid((features @ self._dense + self._bias)[:, 0])
 
 
-def forward(weights: Weights, ids: NDArray[np.int32]) -> Floats:
-    """Score reviews once; see ``Network.score``."""
-    return Network(weights).score(ids)
-
-
 def _mean(scores: list[Floats]) -> Floats:
     return scores[0] if len(scores) == 1 else np.mean(scores, axis=0)
 

@@ -56,14 +56,7 @@ class Attribution:
 
 
 def read(network: Network, vocabulary: Vocabulary, length: int, text: str) -> Attribution:
-    """Read a text as ``Network.score`` does, and keep the score after each word.
-
-    Args:
-        network: what reads.
-        vocabulary: every word that has a rank.
-        length: ids read, the last ones.
-        text: raw.
-    """
+    """Read the last ``length`` ids of a text as ``Network.score`` does, and keep the score after each word."""
     words = tokenize(text)
     ids = [vocabulary.id_of(word) for word in words]  # None where there is none
     known = [START, *(i for i in ids if i is not None)]
@@ -128,7 +121,6 @@ class TextScorer:
     """Tokeniser, vocabulary, padding and network in one.
 
     Attributes:
-        weights: the trained arrays.
         vocabulary: every word that has a rank, also those beyond ``weights``' rows.
         sequence_length: ids read of each text, its last ones.
     """
@@ -145,12 +137,7 @@ class TextScorer:
     def score(self, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
         """Score texts from 0 (negative) to 1 (positive); a text without any known word is read as empty.
 
-        Args:
-            texts: raw.
-            threads: how many may work at once; by default one a core.
-
-        Returns:
-            Shape (texts,).
+        By default, a thread a core works; shape (texts,).
 
         Raises:
             TypeError: an item is not a string, or one bare string stands where a list of them should.

@@ -229,12 +229,8 @@ _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registr
 def serve(settings: Settings, name: str | None, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Answer over HTTP with the champion until SIGINT or SIGTERM; then answer what is under way, and return.
 
-    Args:
-        settings: where the registry is, and the limits.
-        name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
-        host: address to listen on.
-        port: 0 takes a free one.
-        ready: called with the service's address once it answers.
+    Without a name, the registered model is ``imdb-sentiment``, or the only one that there is. Port 0 takes a free
+    one. ``ready`` is called with the service's address once it answers.
 
     Raises:
         UsageError: no model was named, and there are several.

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.batch.output import Job, Parts, Totals, output_schema
-from sentiflow.batch.pipeline import Model, score_chunks
+from sentiflow.batch.pipeline import Workers, score_chunks
 from sentiflow.data.inputs import open_input
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
+from sentiflow.tracking.types import Version
 
 
 @pytest.fixture
@@ -52,7 +53,8 @@ def job(scorer: TextScorer) -> Callable[..., Done]:
         parts = Parts(path.parent / "out.parquet")
         parts.begin(Job(str(path), source.identity(), column, False, list(keep), "m", 3, ""))
         steps: list[int] = []
-        score_chunks(source, Model("m", 3, scorer), parts, workers, steps.append)
+        pool = Workers(scorer, workers) if workers and workers > 1 else None
+        score_chunks(source, Version("m", 3, ""), scorer, parts, pool, steps.append)
         totals = parts.finish(output_schema(source, with_text=False))
         lines = totals.rejects.read_text(encoding="utf-8").splitlines() if totals.rejects else []
         assert sum(steps) == source.total  # a bar ends where its total is

@@ -69,7 +69,7 @@ def test_a_cluster_writes_the_same_bytes_as_this_machine_also_when_it_goes_on(
 def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
     trained: Trained, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentiflow.batch.dask.REACH_SECONDS", 1)
+    monkeypatch.setattr("sentiflow.batch.pipeline.REACH_SECONDS", 1)
     settings = trained.world.settings.model_copy(
         update={"task_runner": "dask", "dask_address": "tcp://127.0.0.1:9"}
     )

@@ -15,6 +15,7 @@ from sentiflow.batch.output import Job, Parts, check_output, output_schema, to_t
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Reject, rejects_of
 from sentiflow.errors import UsageError
+from sentiflow.tracking.types import Version
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         parts = Parts(output)
         parts.begin(Job(str(path), {}, "text", True, ["id", "tags"], "m", 3, ""))
         for chunk in source.chunks():
-            table = to_table(chunk, np.array([0.25, 0.75, 0.1 + 0.2]), "m", 3, schema)
+            table = to_table(chunk, np.array([0.25, 0.75, 0.1 + 0.2]), Version("m", 3, ""), schema)
             parts.add(chunk.number, table, [Reject(4, 8, "", "no text", "")])
         parts.finish(schema)
         return output

@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.batch.output import Job, Parts, output_schema
-from sentiflow.batch.pipeline import Model, score_chunks
+from sentiflow.batch.pipeline import score_chunks
 from sentiflow.data.inputs import open_input
 from sentiflow.scoring import TextScorer
+from sentiflow.tracking.types import Version
 
 ROWS = 5_000  # three chunks
 
@@ -42,13 +43,12 @@ def test_every_row_is_scored_or_rejected_in_order_whoever_scores(
 def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) -> None:
     source, parts = open_input(path), Parts(path.parent / "out.parquet")
     source.select("text")
-    model = Model("m", 1, scorer)
     parts.begin(Job(str(path), {}, "text", False, [], "m", 1, ""))
-    assert score_chunks(source, model, parts, 1, lambda _step: None) == ROWS
+    assert score_chunks(source, Version("m", 1, ""), scorer, parts, None, lambda _step: None) == ROWS
     parts.add(1, pq_rows(parts, 1).slice(0, 1), [])  # as if cut in another way: it is done again
     del parts.rows[2]
-    other = Model("other", 1, scorer)
-    assert score_chunks(source, other, parts, 1, lambda _step: None) == ROWS - 2_048
+    other = Version("other", 1, "")
+    assert score_chunks(source, other, scorer, parts, None, lambda _step: None) == ROWS - 2_048
     parts.finish(output_schema(source, with_text=False))
     models = pq.read_table(parts.output)["model"].to_pylist()
     scored = 2_048 - len(range(0, 2_048, 10))

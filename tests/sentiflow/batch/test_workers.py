@@ -24,8 +24,8 @@ def test_several_processes_score_as_one_does_and_are_gone_afterwards(scorer: Tex
     before = children()
     with Workers(scorer, 3) as pool:
         found = [pool.score(TEXTS[k:]) for k in range(len(TEXTS) + 1)]
-        for k, future in enumerate(found):
-            np.testing.assert_array_equal(future.result(), scorer.score(TEXTS[k:], threads=1))
+        for k, wait in enumerate(found):
+            np.testing.assert_array_equal(wait(), scorer.score(TEXTS[k:], threads=1))
         assert len(children() - before) == 3
     assert children() <= before
 
@@ -36,10 +36,10 @@ def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer)
         pytest.raises(ExternalError, match="A scoring process ended by signal 9"),
         Workers(scorer, 2) as pool,
     ):
-        pool.score(TEXTS).result()
+        pool.score(TEXTS)()
         for pid in children() - before:
             os.kill(pid, signal.SIGKILL)
-        pool.score(TEXTS).result()
+        pool.score(TEXTS)()
     assert children() <= before
 
 
@@ -51,7 +51,7 @@ def test_processes_end_with_a_starter_that_is_killed() -> None:
         "shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)\n"
         "scorer = TextScorer(Weights(*(np.zeros(s, np.float32) for s in shapes)), Vocabulary(['a']), 6)\n"
         "with Workers(scorer, 2) as pool:\n"
-        "    [pool.score(['a']).result() for _ in range(4)]\n"
+        "    [pool.score(['a'])() for _ in range(4)]\n"
         "    sys.stdout.write(Path(f'/proc/self/task/{os.getpid()}/children').read_text())\n"
         "    sys.stdout.flush()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -81,7 +81,7 @@ def test_a_module_of_the_same_name_in_the_current_folder_is_not_taken(
         (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
     with Workers(scorer, 1) as pool:
-        assert len(pool.score(TEXTS).result()) == len(TEXTS)
+        assert len(pool.score(TEXTS)()) == len(TEXTS)
 
 
 def test_a_worker_loads_numpy_arrow_and_scoring_only() -> None:

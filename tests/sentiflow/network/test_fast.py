@@ -10,7 +10,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.network.fast import FastNetwork
 from sentiflow.network.model import build, members_of, optimizer, weights_of
 from sentiflow.recipes import TUTORIAL, TrainConfig
-from sentiflow.scoring import Vocabulary, forward
+from sentiflow.scoring import Network, Vocabulary
 
 SMALL = TrainConfig(recipe="small", vocabulary_size=30, sequence_length=12, embedding_size=6, units=8)
 Batch = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -78,7 +78,7 @@ def test_scores_are_those_of_the_scorer_to_1e_5(shape: TrainConfig, kind: str) -
     of = config(shape, kind)
     stock, (ids, _) = build(of), batch(of, 64)
     np.testing.assert_allclose(
-        fast(stock, of).predict(ids, verbose=0)[:, 0], forward(weights_of(stock), ids), atol=1e-5
+        fast(stock, of).predict(ids, verbose=0)[:, 0], Network(weights_of(stock)).score(ids), atol=1e-5
     )
 
 

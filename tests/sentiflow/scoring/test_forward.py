@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentiflow.scoring import Network, Weights, forward, pad
+from sentiflow.scoring import Network, Weights, pad
 
 WORDS, STEPS = 12, 9
 ARRAYS = ["embedding", "kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias"]
@@ -94,7 +94,7 @@ def test_forward_equals_the_plain_loop_in_chunks_of_any_size(
     monkeypatch.setattr(sys.modules["sentiflow.scoring.forward"], "MOST", BLOCKS)
     monkeypatch.setattr(sys.modules["sentiflow.scoring.forward"], "_CHUNK", chunk)
     weights, ids = random_weights(**kind), pad(REVIEWS, STEPS, WORDS)
-    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
 @either_way
@@ -104,7 +104,7 @@ def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, most: int, k
     rng = np.random.default_rng(seed)
     ids = pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(40)], STEPS, WORDS)
     weights = random_weights(seed, scale=1.5, **kind)
-    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-13)
 
 
 @either_way
@@ -112,15 +112,15 @@ def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, most: int, k
 @pytest.mark.parametrize("review", REVIEWS)
 def test_a_single_review_equals_the_plain_loop(review: list[int], most: int, kind: dict[str, Any]) -> None:
     weights, ids = random_weights(**kind), pad([review], STEPS, WORDS)
-    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
 @every_kind
 def test_a_review_scores_the_same_alone_and_in_a_batch(kind: dict[str, Any]) -> None:
     weights, ids = random_weights(**kind), pad(REVIEWS, STEPS, WORDS)
-    alone = np.concatenate([forward(weights, ids[i : i + 1]) for i in range(len(ids))])
-    np.testing.assert_allclose(forward(weights, ids), alone, rtol=0, atol=1e-14)
-    among_many = forward(weights, np.repeat(ids, 10, axis=0))[::10]
+    alone = np.concatenate([Network(weights).score(ids[i : i + 1]) for i in range(len(ids))])
+    np.testing.assert_allclose(Network(weights).score(ids), alone, rtol=0, atol=1e-14)
+    among_many = Network(weights).score(np.repeat(ids, 10, axis=0))[::10]
     np.testing.assert_allclose(among_many, alone, rtol=0, atol=1e-14)
 
 
@@ -128,7 +128,7 @@ def test_a_review_scores_the_same_alone_and_in_a_batch(kind: dict[str, Any]) -> 
 @every_kind
 def test_reviews_of_padding_alone_equal_the_plain_loop(most: int, kind: dict[str, Any]) -> None:
     weights, ids = random_weights(**kind), np.zeros((3, STEPS), np.int32)
-    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
 def test_members_of_other_sizes_score_as_each_does() -> None:
@@ -138,7 +138,7 @@ def test_members_of_other_sizes_score_as_each_does() -> None:
     small = Weights(*(rng.normal(0, 0.7, shape).astype(np.float32) for shape in shapes), mask_zero=True)
     weights = replace(random_weights(mask_zero=True), others=(small,))
     ids = pad(REVIEWS, STEPS, WORDS)
-    np.testing.assert_allclose(forward(weights, ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
 @every_kind
@@ -153,7 +153,7 @@ def test_one_step_worked_by_hand() -> None:
     # the word's input is 2 * 0.5 + 0.25, its state the tanh of it; the state before is 0
     expected = 1 / (1 + math.exp(-(3 * math.tanh(1.25) - 1)))
     one = [np.array(values, np.float32) for values in ([[0.0], [2.0]], [[0.5]], [[7.0]], [0.25], [[3.0]], [-1.0])]
-    score = forward(Weights(*one), np.array([[1]], np.int32))
+    score = Network(Weights(*one)).score(np.array([[1]], np.int32))
     assert score[0] == pytest.approx(expected, abs=1e-15)
 
 
@@ -167,21 +167,21 @@ def test_two_words_read_both_ways_and_averaged_worked_by_hand() -> None:
     arrays = [[0.0], [0.5], [-1.0]], [[1.0]], [[0.5]], [0.0], [[2.0], [3.0]], [-0.5]
     backward = [[1.0]], [[0.25]], [0.0]
     one, other = ([np.array(values, np.float32) for values in group] for group in (arrays, backward))
-    score = forward(Weights(*one, True, *other, pooling="mean"), np.array([[0, 0, 1, 2]], np.int32))
+    score = Network(Weights(*one, True, *other, pooling="mean")).score(np.array([[0, 0, 1, 2]], np.int32))
     assert score[0] == pytest.approx(expected, abs=1e-15)
 
 
 def test_padding_is_read_like_a_word() -> None:
     """Red if padding were always left out: the same review, padded longer, would then score the same."""
     weights = random_weights()
-    short, long = (forward(weights, pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 4))
+    short, long = (Network(weights).score(pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 4))
     assert abs(short - long) > 1e-6
 
 
 @every_masked_kind
 def test_masked_padding_changes_nothing_however_long(kind: dict[str, Any]) -> None:
     weights = random_weights(**kind)
-    short, long = (forward(weights, pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 80))
+    short, long = (Network(weights).score(pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 80))
     assert short == long
 
 
@@ -191,25 +191,25 @@ def test_an_error_in_one_of_many_chunks_is_raised(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys.modules["sentiflow.scoring.forward"], "_CHUNK", 2)
     monkeypatch.setattr(sys.modules["sentiflow.scoring.forward"], "_read", lambda *_arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        forward(random_weights(), pad(REVIEWS, STEPS, WORDS))
+        Network(random_weights()).score(pad(REVIEWS, STEPS, WORDS))
 
 
 def test_no_reviews_give_no_scores() -> None:
-    assert forward(random_weights(), np.empty((0, STEPS), np.int32)).shape == (0,)
+    assert Network(random_weights()).score(np.empty((0, STEPS), np.int32)).shape == (0,)
 
 
 def test_scores_are_float64_of_one_axis() -> None:
-    scores = forward(random_weights(), pad(REVIEWS, STEPS, WORDS))
+    scores = Network(random_weights()).score(pad(REVIEWS, STEPS, WORDS))
     assert (scores.shape, scores.dtype) == ((len(REVIEWS),), np.float64)
 
 
 @pytest.mark.parametrize(("bias", "score"), [(1e4, 1.0), (-1e4, 0.0)])
 def test_extreme_logits_saturate_without_a_warning(bias: float, score: float) -> None:
     weights = replace(random_weights(), dense_bias=np.array([bias], np.float32))
-    assert forward(weights, np.array([[1]], np.int32))[0] == score
+    assert Network(weights).score(np.array([[1]], np.int32))[0] == score
 
 
 @pytest.mark.parametrize("bad", [-1, WORDS])
 def test_an_id_without_a_row_is_refused(bad: int) -> None:
     with pytest.raises(ValueError, match=rf"from 0 to {WORDS - 1}, got .*{bad}"):
-        forward(random_weights(), np.array([[1, bad, 5]], np.int32))
+        Network(random_weights()).score(np.array([[1, bad, 5]], np.int32))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sentiflow.network.model import build, weights_of
 from sentiflow.recipes import TrainConfig
-from sentiflow.scoring import Weights, forward, pad
+from sentiflow.scoring import Network, Weights, pad
 from tests.against_keras import in_float64
 
 SMALL = TrainConfig(vocabulary_size=30, sequence_length=11, embedding_size=6, units=5)
@@ -53,11 +53,11 @@ def test_scores_agree_with_keras_to_a_millionth(
     network: keras.Model, weights: Weights, ids: NDArray[np.int32]
 ) -> None:
     expected = network.predict(ids, verbose=0)[:, 0]
-    np.testing.assert_allclose(forward(weights, ids), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(Network(weights).score(ids), expected, rtol=0, atol=1e-6)
 
 
 def test_scores_agree_with_keras_in_float64_to_a_million_millionth(
     network: keras.Model, weights: Weights, ids: NDArray[np.int32]
 ) -> None:
     expected = in_float64(network).predict(ids, verbose=0)[:, 0]
-    np.testing.assert_allclose(forward(weights, ids), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(Network(weights).score(ids), expected, rtol=0, atol=1e-12)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiflow.scoring import TextScorer, Vocabulary, Weights, forward, is_positive
+from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights, is_positive
 
 module = importlib.import_module("sentiflow.scoring.scorer")
 
@@ -43,7 +43,7 @@ def scorer() -> TextScorer:
     ],
 )
 def test_a_text_scores_as_its_ids(scorer: TextScorer, text: str, ids: list[int]) -> None:
-    assert scorer.score([text])[0] == forward(scorer.weights, np.array([ids], np.int32))[0]
+    assert scorer.score([text])[0] == Network(scorer.weights).score(np.array([ids], np.int32))[0]
 
 
 def test_many_texts_over_the_batch_boundary_equal_one_by_one(
