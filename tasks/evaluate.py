@@ -30,7 +30,6 @@ from sentiflow.reports.summary import (
     SPEED,
     RunSummary,
     TestData,
-    accuracy_line,
     worst_errors_text,
 )
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
@@ -123,7 +122,7 @@ def record_evaluation(
         # With the traits for the slices of later reports.
         columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
         _log_report(run, summary, pd.DataFrame(columns))
-    get_run_logger().info("%s", accuracy_line(measured))
+    get_run_logger().info("test accuracy %s", measured.text())
     return measured
 
 

@@ -14,7 +14,6 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Measured
-from sentiflow.reports.summary import accuracy_line
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.tracking import package
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
@@ -111,6 +110,6 @@ def _create_version(
     tags |= {f"test.{name}": f"{value:.6f}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
     tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)
-    description = f"{accuracy_line(measured).capitalize()}: {run.name}"
+    description = f"Test accuracy {measured.text()}: {run.name}"
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
     return Registered(run.model_name, str(version.version))

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
@@ -245,9 +245,9 @@ def escape_markdown(text: str) -> str:
     return _MARKUP.sub(r"\\\1", text).replace("\n", " ")
 
 
-def format_cell(render: Callable[[float], str], value: float | None) -> str:
+def format_cell(value: float | None, form: str) -> str:
     """A number as a cell; a dash for None."""
-    return "-" if value is None else render(value)
+    return "-" if value is None else format(value, form)
 
 
 @cache

@@ -22,7 +22,7 @@ from sentiflow.reports.page import (
     format_cell,
     marked_words,
 )
-from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, accuracy_line, label_name, worst_rows
+from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, label_name, worst_rows
 from sentiflow.runs.comparison import differing
 from sentiflow.runs.record import RunRecord, number
 from sentiflow.scoring import Attribution
@@ -78,8 +78,7 @@ def lead(run: RunSummary) -> str:
     """The outcome of a run in one sentence."""
     if run.measured is None:
         return _without_test(run.record)
-    line = accuracy_line(run.measured)
-    return f"{line[0].upper()}{line[1:]}."
+    return f"Test accuracy {run.measured.text()}."
 
 
 def pictures(run: RunSummary) -> dict[str, Figure]:
@@ -93,31 +92,19 @@ def pictures(run: RunSummary) -> dict[str, Figure]:
 def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
     """Times, speeds and sizes of runs, side by side."""
     rows = [
-        (f"{stage}, seconds", *(format_cell(_tenths, run.record.seconds(stage)) for run in runs))
+        (f"{stage}, seconds", *(format_cell(run.record.seconds(stage), ".1f") for run in runs))
         for stage in ("train", "evaluate", "total")
     ]
     rows += [
-        (text, *(format_cell(_thousands, value(run)) for run in runs))
-        for text, value in (
-            ("training, reviews a second", _trained_per_second),
-            ("scoring, reviews a second", lambda run: run.metrics.get(SPEED)),
-            ("trained parameters", lambda run: number(run.record.params.get(PARAMETERS))),
+        (text, *(format_cell(value, ",.0f") for value in values))
+        for text, values in (
+            ("training, reviews a second", [run.trained_per_second for run in runs]),
+            ("scoring, reviews a second", [run.metrics.get(SPEED) for run in runs]),
+            ("trained parameters", [number(run.record.params.get(PARAMETERS)) for run in runs]),
         )
     ]
     rows = [row for row in rows if set(row[1:]) != {"-"}]
     return [Table(("what", *labels), rows)] if rows else []
-
-
-def _trained_per_second(run: RunSummary) -> float | None:
-    return run.trained_per_second
-
-
-def _tenths(value: float) -> str:
-    return f"{value:.1f}"
-
-
-def _thousands(value: float) -> str:
-    return f"{value:,.0f}"
 
 
 def side_by_side(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
@@ -212,7 +199,9 @@ def _metrics(run: RunSummary) -> list[Block]:
         return []
     values = asdict(run.measured)
     rows = [(name.replace("_", " "), meaning, f"{values[name]:.4f}") for name, meaning in _MEANINGS.items()]
-    rows.append(("validation loss", "of the weights that were kept", _four(run.metrics.get("val/loss"))))
+    rows.append(
+        ("validation loss", "of the weights that were kept", format_cell(run.metrics.get("val/loss"), ".4f"))
+    )
     return [Table(("metric", "meaning", "value"), rows, words=2)]
 
 
@@ -224,7 +213,7 @@ def _curves(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:
     rows = [
         (
             f"{epoch}{' (kept)' if epoch == run.record.kept_epoch else ''}",
-            *(_four(by_name[name].get(epoch)) for name in _EPOCHS),
+            *(format_cell(by_name[name].get(epoch), ".4f") for name in _EPOCHS),
         )
         for epoch in epochs
     ]
@@ -249,16 +238,16 @@ def _calibration(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:
     if run.measured is None:
         return []
     rows = [
-        ("expected calibration error", "mean distance of score and share, over ten bins", _four(run.ece)),
-        ("Brier score", "0 is perfect; a constant 0.5 gets 0.25", _four(run.measured.brier)),
+        (
+            "expected calibration error",
+            "mean distance of score and share, over ten bins",
+            format_cell(run.ece, ".4f"),
+        ),
+        ("Brier score", "0 is perfect; a constant 0.5 gets 0.25", f"{run.measured.brier:.4f}"),
     ]
     table = Table(("metric", "meaning", "value"), rows, words=2)
     pictures = _drawn(drawn, "reliability_curve", "confusion_matrix", "roc_curve")
     return [table, SideBySide(pictures)] if pictures else [table]
-
-
-def _four(value: float | None) -> str:
-    return format_cell(lambda number: f"{number:.4f}", value)
 
 
 def _drawn(drawn: Mapping[str, Figure], *names: str) -> list[Picture]:

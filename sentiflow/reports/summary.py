@@ -61,11 +61,6 @@ def label_name(label: int) -> str:
     return "positive" if label else "negative"
 
 
-def accuracy_line(measured: Measured) -> str:
-    """Accuracy with its interval."""
-    return f"test accuracy {measured.text()}"
-
-
 @dataclass(frozen=True)
 class TestData:
     """The reviews of a dataset that reports show; ``train_lengths`` are ids in each training review, (n,)."""
