@@ -9,11 +9,11 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
+from sentiflow.evaluation.metrics import cross_entropy
 from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import is_positive
@@ -94,8 +94,6 @@ def epochs(name: str, config: TrainConfig) -> int:
 
 Floats = NDArray[np.float64]
 
-_CLIP = 1e-7  # as `sentiflow.evaluation.metrics` clips
-
 
 @dataclass(frozen=True)
 class FitInput:
@@ -137,15 +135,8 @@ class Fitted:
     history: tuple[Epoch, ...] = ()
 
 
-def loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
-    """Mean binary cross-entropy in nats, and the fraction of right labels.
-
-    Example:
-        >>> loss_and_accuracy(np.array([1, 0], np.int8), np.array([0.5, 0.5]))
-        (0.6931471805599453, 0.5)
-    """
-    loss = log_loss(labels, np.clip(scores, _CLIP, 1 - _CLIP), labels=[0, 1])
-    return float(loss), float((is_positive(scores) == labels).mean())
+def _loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
+    return cross_entropy(labels, scores), float((is_positive(scores) == labels).mean())
 
 
 def fit_majority(given: FitInput) -> Fitted:
@@ -155,7 +146,7 @@ def fit_majority(given: FitInput) -> Fitted:
     def score(reviews: Reviews) -> Floats:
         return np.full(len(reviews), share)
 
-    loss, accuracy = loss_and_accuracy(given.validation.label, score(given.validation))
+    loss, accuracy = _loss_and_accuracy(given.validation.label, score(given.validation))
     summary = f"{share:.2%} of {len(given.training):,} training reviews are positive: the score of every review.\n"
     return Fitted(score, 1, loss, accuracy, {}, summary)
 
@@ -185,7 +176,7 @@ def fit_tfidf(given: FitInput) -> Fitted:
     tried = []
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=_MAX_STEPS).fit(learned, training.label)
-        tried.append((*loss_and_accuracy(validation.label, _positive(model, held_out)), strength, model))
+        tried.append((*_loss_and_accuracy(validation.label, _positive(model, held_out)), strength, model))
     loss, accuracy, strength, best = min(tried, key=lambda one: one[0])
 
     def score(reviews: Reviews) -> Floats:

@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from sentiflow.scoring.vocabulary import FIRST_WORD
 
 Rows = NDArray[np.bool_]
 
-BINS = 10
+_BINS = 10
 SLICES = {
     "short": "short: the shortest quarter",
     "middle": "of middle length",
@@ -38,7 +38,7 @@ _NEGATION = re.compile(
     r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
     r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
 )
-_CLIP = 1e-7  # as Keras clips: the largest loss of a review is 16.1 nats
+_CLIP = 1e-7  # the largest loss of a review is 16.1 nats
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,7 @@ class Spread:
             >>> spread([1.0, 2.0, 6.0]).as_metrics("test/loss")["test/loss_max"]
             6.0
         """
-        return {
-            f"{name}_mean": self.mean,
-            f"{name}_sd": self.sd,
-            f"{name}_min": self.min,
-            f"{name}_max": self.max,
-        }
+        return {f"{name}_{key}": value for key, value in asdict(self).items()}
 
     def text(self) -> str:
         """Deviation and range of an accuracy.
@@ -113,6 +108,11 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.mean(values), statistics.stdev(values), min(values), max(values))
 
 
+def cross_entropy(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
+    """Mean binary cross-entropy in nats; scores are clipped as Keras clips them."""
+    return float(log_loss(labels, np.clip(scores, _CLIP, 1 - _CLIP), labels=[0, 1]))
+
+
 def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     """Measure scores (from 0 to 1, shape (n,)) against labels (0 or 1, both present, shape (n,)).
 
@@ -125,7 +125,7 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     right = int((predicted == labels).sum())
     low, high = wilson(right, len(labels))
     return Measured(
-        loss=float(log_loss(labels, np.clip(scores, _CLIP, 1 - _CLIP))),
+        loss=cross_entropy(labels, scores),
         accuracy=right / len(labels),
         accuracy_ci_low=low,
         accuracy_ci_high=high,
@@ -154,22 +154,17 @@ class Reliability:
         return float(np.average(np.abs(self.positive - self.score), weights=self.reviews))
 
 
-def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64], bins: int = BINS) -> Reliability:
-    """Put scores into bins of equal width; a score on an edge belongs to the bin above it, 1 to the last.
-
-    Args:
-        labels: shape (n,), 0 or 1.
-        scores: shape (n,), 0 to 1.
-        bins: their number.
+def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Reliability:
+    """Put scores, (n,), into ten bins of equal width; one on an edge belongs to the bin above, 1 to the last.
 
     Example:
         >>> reliability(np.array([0, 1], np.int8), np.array([0.25, 0.25])).error
         0.25
     """
-    number = np.minimum((scores * bins).astype(int), bins - 1)
-    counts = np.bincount(number, minlength=bins)
+    number = np.minimum((scores * _BINS).astype(int), _BINS - 1)
+    counts = np.bincount(number, minlength=_BINS)
     some = counts > 0
-    score, positive = (np.bincount(number, values, bins)[some] / counts[some] for values in (scores, labels))
+    score, positive = (np.bincount(number, values, _BINS)[some] / counts[some] for values in (scores, labels))
     return Reliability(score, positive, counts[some])
 
 

@@ -76,8 +76,10 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
     ) -> None:
         super().__init__(name=f"fast_{stock.name}")
         self._embedding, self._score = stock.get_layer("embedding"), stock.get_layer("score")
+        masked = self._embedding.mask_zero
         self._directions = [
-            (layer.cell, _recurrence(layer, masked=self._embedding.mask_zero)) for layer in directions_of(stock)
+            (layer.cell, Recurrence(masked=masked, mean=layer.return_sequences, backwards=layer.go_backwards))
+            for layer in directions_of(stock)
         ]
         self._vocabulary_dropout = keras.layers.Dropout(
             vocabulary_dropout, seed=source.getrandbits(31), name="vocabulary_dropout"
@@ -101,10 +103,6 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
         if kept is not None:
             inputs *= kept
         return _differentiable(recurrence, inputs + cell.bias, tf.convert_to_tensor(cell.recurrent_kernel), ids)
-
-
-def _recurrence(layer: keras.layers.SimpleRNN, *, masked: bool) -> Recurrence:
-    return Recurrence(masked=masked, mean=layer.return_sequences, backwards=layer.go_backwards)
 
 
 def _mean(values: list[tf.Tensor]) -> tf.Tensor:

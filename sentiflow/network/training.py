@@ -5,9 +5,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from sentiflow.console import Advance, Progress, no_progress
+from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network import Epoch
@@ -42,15 +41,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.epoch = 1
         self._reviews, self._epochs = reviews, epochs
         self._on_epoch, self._progress = on_epoch, progress
-        self._bar: Any = None
-        self._advance: Advance = lambda _step: None
+        self._bar = ExitStack()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Open the epoch's bar."""
         self.epoch = epoch + 1
         self._started = time.perf_counter()
-        self._bar = self._progress(f"epoch {epoch + 1}/{self._epochs}", self.params["steps"])
-        self._advance = self._bar.__enter__()
+        bar = self._progress(f"epoch {epoch + 1}/{self._epochs}", self.params["steps"])
+        self._advance = self._bar.enter_context(bar)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Move the bar a batch on."""
@@ -82,9 +80,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the bar of the current epoch, if one is open."""
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
+        self._bar.close()
 
 
 # TensorFlow's seed is the whole process's: trainings side by side in threads take turns until it is taken up.
@@ -195,9 +191,7 @@ def batches(reviews: Reviews, config: TrainConfig, *, mixed: int | None = None) 
     """
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
     options = tf.data.Options()
-    options.autotune.enabled = (
-        False  # it now and then holds an epoch up for a second, and has nothing to tune here
-    )
+    options.autotune.enabled = False  # now and then it holds an epoch up for a second, with nothing to tune here
     if mixed is not None and config.ensemble_size > 1:
         return _mixed_apart(ids, reviews.label, config, mixed).with_options(options)
     pairs = tf.data.Dataset.from_tensor_slices((ids, reviews.label))

@@ -73,17 +73,16 @@ class Table:
             raise ValueError("every row of a table needs a cell for each column")
 
     @property
-    def scale(self) -> tuple[str, str]:
-        """The ends of the scale of the intervals, which are fractions."""
+    def scale(self) -> tuple[float, float]:
+        """The lowest and the highest end of all intervals."""
         ends = [end for each in self.intervals if each for end in each]
-        return f"{min(ends, default=0.0):.1%}", f"{max(ends, default=1.0):.1%}"
+        return min(ends, default=0.0), max(ends, default=1.0)
 
     @property
     def strips(self) -> list[list[float] | None]:
         """The intervals on a scale from 0, the lowest end of all, to 100, the highest."""
-        ends = [end for each in self.intervals if each for end in each]
-        left = min(ends, default=0.0)
-        scale = 100 / max(max(ends, default=1.0) - left, 1e-9)
+        left, right = self.scale
+        scale = 100 / max(right - left, 1e-9)
         return [each and [round((end - left) * scale, 1) for end in each] for each in self.intervals]
 
     def transposed(self) -> "Table":

@@ -41,10 +41,12 @@ def curves_of(history: Sequence[Epoch]) -> Curves:
 
 
 def of_run(
-    curves: Curves, table: ScoreTable, measured: Measured, train_lengths: NDArray[np.int32] | None
+    curves: Curves, table: ScoreTable | None, measured: Measured | None, train_lengths: NDArray[np.int32] | None
 ) -> dict[str, Figure]:
-    """The plots of a run, by name; no curves without epochs."""
+    """The plots of a run, by name; none without their data."""
     drawn = {"learning_curves": learning_curves(curves)} if curves.get("val/loss") else {}
+    if table is None or measured is None:
+        return drawn
     return drawn | {
         "confusion_matrix": confusion(table.label, table.score),
         "roc_curve": roc(table.label, table.score, measured),

@@ -84,9 +84,7 @@ def lead(run: RunSummary) -> str:
 def pictures(run: RunSummary) -> dict[str, Figure]:
     """The plots of a run, by name; none without their data."""
     lengths = None if run.test_data is None else run.test_data.train_lengths
-    if run.table is not None and run.measured is not None:
-        return plots.of_run(run.curves, run.table, run.measured, lengths)
-    return {"learning_curves": plots.learning_curves(run.curves)} if run.curves.get("val/loss") else {}
+    return plots.of_run(run.curves, run.table, run.measured, lengths)
 
 
 def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:

@@ -1,7 +1,7 @@
 """The forward pass in numpy, for many texts at once, for one text, and with the state after each token."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,7 +25,8 @@ class Network:
         self.weights = weights
         self._members = [_Member(member) for member in weights.members]
         self._readers = [reader for member in self._members for reader in member.readers]
-        self._together = alike(self._readers)
+        # They can step together if their states are of one size, and zeros mean the same to all.
+        self._together = len({(len(reader.recurrent), reader.mask) for reader in self._readers}) == 1
 
     def score(self, ids: Ids, threads: int | None = None) -> Floats:
         """Score reviews: h_t = tanh(x_t W + h_(t-1) U + b) over all steps, then a sigmoid of the last state.
@@ -45,12 +46,9 @@ class Network:
         """
         self._check(ids)
         if self._together and 0 < len(ids) <= MOST:
-            handed_on = iter(read_together(self._readers, ids))
-            return _mean([member.scores([next(handed_on) for _ in member.readers]) for member in self._members])
+            return self._scores(_read_together(self._readers, ids))
         threads = threads or os.cpu_count() or 1
-        return _mean(
-            [member.scores([reader.read(ids, threads) for reader in member.readers]) for member in self._members]
-        )
+        return self._scores(reader.read(ids, threads) for reader in self._readers)
 
     def score_steps(self, ids: Ids) -> Floats:
         """Score one review after each of its steps.
@@ -67,9 +65,13 @@ class Network:
             ValueError: an id has no row in the embedding.
         """
         self._check(ids)
-        return _mean(
-            [member.scores([reader.read_steps(ids) for reader in member.readers]) for member in self._members]
-        )
+        return self._scores(reader.read_steps(ids) for reader in self._readers)
+
+    def _scores(self, handed_on: Iterable[Floats]) -> Floats:
+        """From what each reader hands on, (n, u), to the mean of the members' scores, (n,)."""
+        each = iter(handed_on)
+        scores = [member.scores([next(each) for _ in member.readers]) for member in self._members]
+        return scores[0] if len(scores) == 1 else np.mean(scores, axis=0)
 
     def _check(self, ids: Ids) -> None:
         v = len(self.weights.embedding)
@@ -81,7 +83,7 @@ class _Member:
     """One network, whose ids are known to be rows of its embedding."""
 
     def __init__(self, weights: Weights) -> None:
-        self.readers = [Reader(weights, direction) for direction in weights.directions]
+        self.readers = [_Reader(weights, direction) for direction in weights.directions]
         self._dense = weights.dense_kernel.astype(np.float64)  # (f, 1)
         self._bias = weights.dense_bias
 
@@ -89,10 +91,6 @@ class _Member:
         """From what each reader hands on, (n, u), to probabilities, (n,)."""
         features = handed_on[0] if len(handed_on) == 1 else np.concatenate(handed_on, axis=1)  # (n, f)
         return _sigmoid((features @ self._dense + self._bias)[:, 0])
-
-
-def _mean(scores: list[Floats]) -> Floats:
-    return scores[0] if len(scores) == 1 else np.mean(scores, axis=0)
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -105,16 +103,8 @@ _CHUNK = 1_024  # reviews advanced together: their states stay in the processor'
 _BLOCK = 128
 
 
-class Reader:
-    """One direction, made ready to read with: what each word adds to a step is computed once, not once a call.
-
-    Attributes:
-        backwards: it begins with the last word.
-        mask: zeros leave the state alone.
-        mean: it hands on the mean of the states, else the last one.
-        inputs: what each word adds to a step; shape (v, u).
-        recurrent: what the state before is multiplied with; shape (u, u).
-    """
+class _Reader:
+    """One direction, made ready to read with: what each word adds to a step is computed once, not once a call."""
 
     def __init__(self, weights: Weights, direction: Direction) -> None:
         self.backwards = direction.backwards
@@ -219,17 +209,11 @@ def _read(
     return states[filled:]
 
 
-MOST = (
-    16  # reviews from which on it is quicker to read each direction on its own, in blocks (measured with 1 and 8)
-)
+# Of more reviews, it is quicker to read each direction on its own, in blocks (measured with 1 and 8).
+MOST = 16
 
 
-def alike(readers: Sequence[Reader]) -> bool:
-    """Whether readers can step together: states of one size, and zeros that mean the same to all."""
-    return len({(len(reader.recurrent), reader.mask) for reader in readers}) == 1
-
-
-def read_together(readers: Sequence[Reader], ids: Ids) -> list[Floats]:
+def _read_together(readers: Sequence[_Reader], ids: Ids) -> list[Floats]:
     """What each reader's ``read`` says, by one loop over the steps; (n, t) -> r times (n, u)."""
     n, steps = ids.shape
     masked = readers[0].mask
@@ -255,7 +239,7 @@ def read_together(readers: Sequence[Reader], ids: Ids) -> list[Floats]:
     return [total[r] if reader.mean else states[r] for r, reader in enumerate(readers)]
 
 
-def _inputs(readers: Sequence[Reader], ids: Ids, first: NDArray[np.int64], start: int) -> Floats:
+def _inputs(readers: Sequence[_Reader], ids: Ids, first: NDArray[np.int64], start: int) -> Floats:
     """What each word adds to a step, of all readers, from step ``start`` on."""
     n, steps = ids.shape
     backwards = reversed_words(ids, first) if any(reader.backwards for reader in readers) else ids
