@@ -158,7 +158,8 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
         ValueError: the tables do not hold the same reviews.
     """
     accuracy = float(candidate.right.mean())
-    rules = [_min_accuracy(accuracy, limits)]
+    text = f"{accuracy:.2%}, at least {limits.min_accuracy:.2%}"
+    rules = [Rule("minimum accuracy", accuracy >= limits.min_accuracy, accuracy, limits.min_accuracy, text)]
     notes: list[str] = []
     comparison = champion_accuracy = None
     if champion is None:
@@ -169,7 +170,10 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
         comparison = compare(candidate.right, champion.right)
         rules.append(_better(comparison, limits))
         for name, rows in slices(candidate, champion).items():
-            _add_slice(name, candidate.right[rows], champion.right[rows], limits, rules, notes)
+            if (count := int(rows.sum())) < limits.min_slice_size:
+                notes.append(f"Not checked: {count} {name} reviews (minimum {limits.min_slice_size}).")
+            else:
+                rules.append(_slice(name, candidate.right[rows], champion.right[rows], limits))
     rules += [
         _at_most("latency", cost.latency_ms, limits.latency_ms, lambda ms: f"{ms:.3g} ms a text"),
         _at_most("size", cost.size_mb, limits.size_mb, lambda mb: f"{mb:.3g} MB"),
@@ -186,11 +190,6 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
     short, long = np.quantile(lengths, [0.25, 0.75])
     read = min(candidate.sequence_length, champion.sequence_length)
     return {"short": lengths <= short, "long": lengths >= long, "truncated": lengths > read}
-
-
-def _min_accuracy(accuracy: float, limits: Limits) -> Rule:
-    text = f"{accuracy:.2%}, at least {limits.min_accuracy:.2%}"
-    return Rule("minimum accuracy", accuracy >= limits.min_accuracy, accuracy, limits.min_accuracy, text)
 
 
 def _better(comparison: Comparison, limits: Limits) -> Rule:
@@ -215,24 +214,14 @@ def against_champion(comparison: Comparison) -> str:
     )
 
 
-def _add_slice(
-    name: str,
-    candidate: NDArray[np.bool_],
-    champion: NDArray[np.bool_],
-    limits: Limits,
-    rules: list[Rule],
-    notes: list[str],
-) -> None:
-    if len(candidate) < limits.min_slice_size:
-        notes.append(f"Not checked: {len(candidate)} {name} reviews (minimum {limits.min_slice_size}).")
-        return
+def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], limits: Limits) -> Rule:
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
     least = 0.0 - limits.slice_margin
     text = (
         f"{name} reviews ({len(candidate):,}): accuracy {format_points(change)}, at least {format_points(least)}"
     )
-    rules.append(Rule(f"slice {name}", change >= least, change, least, text))
+    return Rule(f"slice {name}", change >= least, change, least, text)
 
 
 def _at_most(name: str, number: float, limit: float, render: Callable[[float], str]) -> Rule:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -34,7 +34,6 @@ _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 class Text:
     """A paragraph."""
 
-    kind: ClassVar[str] = "text"
     text: str
     strong: bool = False
 
@@ -47,7 +46,6 @@ class Text:
 class Heading:
     """A heading within a section, for the page alone."""
 
-    kind: ClassVar[str] = "heading"
     text: str
 
 
@@ -61,7 +59,6 @@ class Table:
         alarms: numbers of rows that the page highlights.
     """
 
-    kind: ClassVar[str] = "table"
     heading: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
@@ -107,7 +104,6 @@ class Picture:
         figure: in black and colours on a transparent ground.
     """
 
-    kind: ClassVar[str] = "picture"
     figure: "Figure"
     alt: str
 
@@ -126,7 +122,6 @@ class Picture:
 class SideBySide:
     """Small pictures in a row, for the page alone."""
 
-    kind: ClassVar[str] = "side_by_side"
     pictures: Sequence[Picture]
 
 
@@ -150,7 +145,6 @@ class MarkedWord:
 class Quote:
     """A text of a user or a dataset, for the page alone; with ``words``, these are shown in its place."""
 
-    kind: ClassVar[str] = "quote"
     text: str
     words: Sequence[MarkedWord] | None = None
     caption: str = ""
@@ -160,14 +154,11 @@ class Quote:
 class Legend:
     """What the colours of explained texts mean, for the page alone."""
 
-    kind: ClassVar[str] = "legend"
-
 
 @dataclass(frozen=True)
 class Curve:
     """A line over scores, each from 0 to 1, for the page alone."""
 
-    kind: ClassVar[str] = "curve"
     scores: Sequence[float]
     alt: str
 
