@@ -18,13 +18,14 @@ from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+from playwright.sync_api import Page
+
 from benchmarks import machine
 from benchmarks.made_runs import fill
-from benchmarks.ui_table import seconds_to_table
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.store import open_store
-from tests import servers
+from tests import browsers, servers
 
 WORKERS = "2"  # as in docker-compose.yml
 
@@ -76,6 +77,29 @@ def measure(arguments: tuple[str, ...], uri: str) -> tuple[float, float]:
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
     return time.perf_counter() - started, used.ru_utime
+
+
+def seconds_to_table(settings: Settings, rounds: int) -> str:
+    """Seconds from opening the page to the first rows, in words: the median over rounds, each in a new context."""
+    experiment = experiment_id(connect(settings), settings)
+    store = ["server", "--workers", "1", "--backend-store-uri", settings.tracking_uri]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        servers.mlflow(store, Path(folder), "/health") as address,
+        browsers.chromium() as browser,
+    ):
+        page = f"{address}/#/experiments/{experiment}/runs"
+        took = [_open(browser.new_page(), page) for _ in range(rounds)]
+    return f"{statistics.median(took):.2f} s to the first rows, {max(took):.2f} s the longest"
+
+
+def _open(page: Page, address: str) -> float:
+    started = time.perf_counter()
+    page.goto(address)
+    page.get_by_text("-made0").first.wait_for(timeout=60_000)
+    took = time.perf_counter() - started
+    page.close()
+    return took
 
 
 def tell(text: str) -> None:

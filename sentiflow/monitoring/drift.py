@@ -116,11 +116,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         >>> holm({"a": 0.5, "b": 0.25, "c": 0.125})
         {'a': 0.5, 'b': 0.5, 'c': 0.375}
     """
-    corrected: dict[str, float] = {}
-    largest = 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
-        corrected[name] = largest
+    names = sorted(p_values, key=lambda name: p_values[name])
+    scaled = [(len(names) - rank) * p_values[name] for rank, name in enumerate(names)]
+    corrected = dict(zip(names, np.minimum(np.maximum.accumulate(scaled), 1).tolist(), strict=True))
     return {name: corrected[name] for name in p_values}
 
 

@@ -4,7 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -197,7 +197,7 @@ class Report:
 
     title: str
     lead: Sequence[Text]
-    sections: Sequence[Section] = field(default_factory=tuple)
+    sections: Sequence[Section]
 
     def page(self) -> str:
         """An HTML page that loads nothing from outside."""
@@ -265,13 +265,13 @@ def _join(parts: Sequence[str], reserved: int) -> str:
     return "\n\n".join(taken) + "\n"
 
 
-def strongest_words(reading: "Attribution", limit: int = 5) -> "tuple[list[Word], list[Word]]":
-    """The words that raised the score most, and those that lowered it most, the strongest first."""
+def strongest_words(reading: "Attribution") -> "tuple[list[Word], list[Word]]":
+    """The five words that raised the score most, and the five that lowered it most, the strongest first."""
     moved = sorted(
         (word for word in reading.words if abs(word.change) >= SHOWN), key=lambda word: -abs(word.change)
     )
     up, down = ([word for word in moved if (word.change > 0) == rose] for rose in (True, False))
-    return up[:limit], down[:limit]
+    return up[:5], down[:5]
 
 
 def strength(word: "Word", reading: "Attribution") -> float:
