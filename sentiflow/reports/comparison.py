@@ -11,22 +11,12 @@ from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.statistics import beyond_chance, format_p, format_points
 from sentiflow.reports import plots
-from sentiflow.reports.page import (
-    Block,
-    Heading,
-    Legend,
-    Picture,
-    Report,
-    Section,
-    Table,
-    Text,
-    format_cell,
-)
+from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
 from sentiflow.reports.run import STRIP, costs, quote, side_by_side
-from sentiflow.reports.summary import RunSummary, label_name
+from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, figure
 from sentiflow.runs.record import REPEAT, RunRecord
-from sentiflow.scoring import is_positive
+from sentiflow.scoring import is_positive, label_of
 
 MAX_RUNS = 12
 """Runs in plots and side-by-side tables: the first, and those of the lowest validation loss."""
@@ -322,7 +312,7 @@ def _review(same: _SameReviews, row: int) -> list[Block]:
     name, scores = str(same.table.review_id[row]), same.scores[:, row]
     ordered = [(same.runs[i], scores[i]) for i in np.argsort(scores, kind="stable")]
     blocks: list[Block] = [
-        Heading(f"{name}: {label_name(int(same.table.label[row]))}"),
+        Heading(f"{name}: {label_of(same.table.label[row])}"),
         Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
     ]
     text = next((run.summary.test_data.text(name) for run in same.runs if run.summary.test_data), None)

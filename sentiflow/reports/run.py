@@ -22,10 +22,10 @@ from sentiflow.reports.page import (
     format_cell,
     marked_words,
 )
-from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, label_name, worst_rows
+from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, worst_rows
 from sentiflow.runs.comparison import differing
 from sentiflow.runs.record import RunRecord, number
-from sentiflow.scoring import Attribution
+from sentiflow.scoring import Attribution, label_of
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
@@ -178,7 +178,7 @@ def _names(run: RunSummary) -> list[Block]:
     if table is None:
         return []
     rows = [
-        (str(table.review_id[row]), label_name(table.label[row]), f"{table.score[row]:.4f}")
+        (str(table.review_id[row]), label_of(table.label[row]), f"{table.score[row]:.4f}")
         for row in worst_rows(table.label, table.score)
     ]
     return [Table(("review", "label", "score"), rows, words=2)]

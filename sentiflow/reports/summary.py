@@ -13,7 +13,7 @@ from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
 from sentiflow.reports.plots import Curves
 from sentiflow.runs.record import RunRecord
-from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
+from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive, label_of
 
 MAX_ERRORS = 20
 PARAMETERS, SPEED, ECE = "model.parameters", "test/throughput", "test/ece"
@@ -38,7 +38,7 @@ class Misclassified:
     @property
     def heading(self) -> str:
         """Review, label and score on one line."""
-        return f"{self.review_id}: {label_name(self.label)}, scored {self.score:.4f}"
+        return f"{self.review_id}: {label_of(self.label)}, scored {self.score:.4f}"
 
 
 def worst_rows(
@@ -54,11 +54,6 @@ def worst_errors_text(errors: Sequence[Misclassified]) -> str:
     if not errors:
         return "No test review is misclassified.\n"
     return "\n\n".join(f"{error.heading}\n{error.text}" for error in errors) + "\n"
-
-
-def label_name(label: int) -> str:
-    """``positive`` or ``negative``."""
-    return "positive" if label else "negative"
 
 
 @dataclass(frozen=True)
