@@ -58,11 +58,8 @@ def units_of(name: str, config: TrainConfig) -> int:
     """Units whose number of parameters is closest to one member of the recipe's network; the fewer of equals."""
     one = config.model_copy(update={"ensemble_size": 1})
     target = build_recipe(one).count_params() - config.vocabulary_size * config.embedding_size
-    size, best = 1, 1
-    while _parameters(name, config.embedding_size, size) <= target:
-        best, size = size, size + 1
-    distances = {units: abs(_parameters(name, config.embedding_size, units) - target) for units in (best, size)}
-    return min(distances, key=distances.__getitem__)
+    sizes = range(1, target // config.embedding_size + 2)  # a unit has at least a weight for each embedded number
+    return min(sizes, key=lambda units: abs(_parameters(name, config.embedding_size, units) - target))
 
 
 def _parameters(name: str, d: int, u: int) -> int:

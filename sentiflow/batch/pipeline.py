@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from itertools import accumulate
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,22 +41,14 @@ class Sample:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._hashes = np.empty(0, np.uint64)
-        self._kept: list[tuple[int, str, float]] = []
+        self._kept: list[tuple[int, int, str, float]] = []  # hash, row, text, score; the lowest hash first
 
     def add(self, chunk: Chunk, scores: NDArray[np.float64]) -> None:
         """Consider the rows of a chunk."""
-        if not chunk.rows:
-            return
-        hashes = _hash(np.asarray(chunk.rows, np.uint64))
-        below = self._hashes.max() if len(self._hashes) >= self._most else np.uint64(2**64 - 1)
-        chosen = np.flatnonzero(hashes <= below)
-        self._hashes = np.concatenate([self._hashes, hashes[chosen]])
-        self._kept += [(chunk.rows[i], chunk.texts[i], float(scores[i])) for i in chosen.tolist()]
-        if len(self._kept) > self._most:
-            lowest = np.argpartition(self._hashes, self._most - 1)[: self._most]
-            self._hashes = self._hashes[lowest]
-            self._kept = [self._kept[i] for i in lowest.tolist()]
+        hashes = _hash(np.asarray(chunk.rows, np.uint64)).tolist()
+        below = self._kept[-1][0] if len(self._kept) == self._most else 2**64
+        rows = zip(hashes, chunk.rows, chunk.texts, scores.tolist(), strict=True)
+        self._kept = sorted([*self._kept, *(row for row in rows if row[0] < below)])[: self._most]
 
     def rows(self, characters: int) -> list[tuple[int, str, float]]:
         """Row number, text and score of the sample, in the order of the input.
@@ -63,10 +56,8 @@ class Sample:
         Args:
             characters: that all texts together may have; beyond, the sample is smaller, and as even.
         """
-        order = np.argsort(self._hashes)
-        ends = np.cumsum([len(self._kept[i][1]) for i in order.tolist()], dtype=np.int64)
-        fitting = cast("list[int]", order[ends <= characters].tolist())
-        return sorted(self._kept[i] for i in fitting)
+        ends = accumulate(len(text) for _, _, text, _ in self._kept)
+        return sorted(row[1:] for row, end in zip(self._kept, ends, strict=True) if end <= characters)
 
 
 def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

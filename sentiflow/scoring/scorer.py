@@ -55,45 +55,6 @@ class Attribution:
         return max((abs(word.change) for word in self.words), default=0.0)
 
 
-def read(network: Network, vocabulary: Vocabulary, length: int, text: str) -> Attribution:
-    """Read the last ``length`` ids of a text as ``Network.score`` does, and keep the score after each word."""
-    words = tokenize(text)
-    ids = [vocabulary.id_of(word) for word in words]  # None where there is none
-    known = [START, *(i for i in ids if i is not None)]
-    row = pad([known], length, len(network.weights.embedding))[0]
-    steps = network.score_steps(row)  # (length + 1,)
-    unread = max(len(known) - length, 0)  # ids cut in front, the start marker first
-    first = length - len(known) + unread  # the step at which the first kept id is read
-    if unread == 0:
-        first += 1  # the marker itself
-    return Attribution(float(steps[first]), float(steps[-1]), _words(words, ids, row, steps, first, unread))
-
-
-def _words(
-    words: Sequence[str],
-    ids: Sequence[int | None],
-    row: NDArray[np.int32],
-    steps: NDArray[np.float64],
-    step: int,
-    unread: int,
-) -> tuple[Word, ...]:
-    """Each word with its status; ``step`` is that of the first id kept, ``unread`` counts the marker, too."""
-    left = max(unread - 1, 0)
-    entries = []
-    for word, i in zip(words, ids, strict=True):
-        before = float(steps[step])
-        if i is None:
-            entries.append(Word(word, UNKNOWN, before, 0.0))
-        elif left:
-            left -= 1
-            entries.append(Word(word, CUT, before, 0.0))
-        else:
-            status = RARE if row[step] == OUT_OF_VOCABULARY else READ
-            step += 1
-            entries.append(Word(word, status, float(steps[step]), float(steps[step]) - before))
-    return tuple(entries)
-
-
 FORMAT = 3  # of the three files below; a reader refuses what it does not know
 WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
@@ -152,7 +113,24 @@ class TextScorer:
 
     def explain(self, text: str) -> Attribution:
         """Tell how a text's score comes about, word by word; its last score is what ``score`` says, to 1e-12."""
-        return read(self.network, self.vocabulary, self.sequence_length, text)
+        words = tokenize(text)
+        ids = [self.vocabulary.id_of(word) for word in words]  # None where there is none
+        known = [START, *(i for i in ids if i is not None)]
+        row = pad([known], self.sequence_length, len(self.weights.embedding))[0]
+        steps = self.network.score_steps(row).tolist()  # one more than ids in the row
+        at = self.sequence_length - len(known)  # where the row has the latest known id; below 0 if it was cut
+        start = score = steps[max(at + 1, 0)]
+        entries = []
+        for word, i in zip(words, ids, strict=True):
+            before = score
+            if i is None:
+                status = UNKNOWN
+            elif (at := at + 1) < 0:
+                status = CUT
+            else:
+                status, score = RARE if row[at] == OUT_OF_VOCABULARY else READ, steps[at + 1]
+            entries.append(Word(word, status, score, score - before))
+        return Attribution(start, steps[-1], tuple(entries))
 
     def _score(self, texts: Sequence[str], threads: int | None) -> NDArray[np.float64]:
         vocabulary_size = self.weights.embedding.shape[0]
