@@ -19,7 +19,7 @@ from sentiflow.locks import file_lock
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts, collect_texts, measure, pictures
 from sentiflow.monitoring.check import report as drift_report
-from sentiflow.monitoring.drift import UNKNOWN, DriftLimits, Floats
+from sentiflow.monitoring.drift import UNKNOWN, Floats
 from sentiflow.monitoring.text_log import need_log
 from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.orchestration.repair import RUNNING, close
@@ -101,8 +101,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     recent, unusual = measure(texts.file, scorer, reference)
     np.savez(check.work / _REFERENCE, **reference)  # type: ignore[arg-type]
     np.savez(check.work / _RECENT, **recent)  # type: ignore[arg-type]
-    limits = DriftLimits(settings.monitor_psi, settings.monitor_alpha)
-    features = drift.compare(reference, recent, limits)
+    features = drift.compare(reference, recent, settings)
     sources = " and ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
     facts = {
         "model": f"{version.name} version {version.number} ({version.why})",
@@ -113,7 +112,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are in no training review, against "
         f"{reference[UNKNOWN].mean():.2%} of a training review in no other one",
     }
-    result = DriftResult(check.model, version.number, digest, features, limits, facts, unusual)
+    result = DriftResult(check.model, version.number, digest, features, settings, facts, unusual)
     get_run_logger().info("%s", result.headline)
     return result
 

@@ -13,28 +13,7 @@ from numpy.typing import NDArray
 
 from sentiflow.evaluation.statistics import Comparison, compare, format_p, format_points
 from sentiflow.scoring import is_positive
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of the gate. Accuracies are fractions: 0.01 is one point.
-
-    Attributes:
-        min_accuracy: on the test split.
-        margin: the 95% interval of the difference to the champion must lie above minus this: with 0 the candidate
-            must be significantly better, with 0.005 it may be half a point worse.
-        slice_margin: maximum loss of accuracy on a slice of the reviews.
-        min_slice_size: minimum reviews of a slice; smaller ones are not judged.
-        latency_ms: maximum milliseconds for one text, the median.
-        size_mb: maximum size of the packaged model in megabytes (10**6 bytes).
-    """
-
-    min_accuracy: float = 0.8
-    margin: float = 0.0
-    slice_margin: float = 0.02
-    min_slice_size: int = 50
-    latency_ms: float = 50.0
-    size_mb: float = 100.0
+from sentiflow.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -77,10 +56,9 @@ class ScoreTable:
             ValueError: the tables hold different reviews, or other labels.
         """
         mine, theirs = np.argsort(self.review_id), np.argsort(other.review_id)
-        rows = np.empty_like(mine)
-        if len(mine) != len(theirs) or (self.review_id[mine] != other.review_id[theirs]).any():
+        if not np.array_equal(self.review_id[mine], other.review_id[theirs]):
             raise ValueError("the two score tables hold different reviews")
-        rows[theirs] = mine
+        rows = mine[np.argsort(theirs)]
         if (self.label[rows] != other.label).any():
             raise ValueError("the two score tables disagree about labels")
         return ScoreTable(
@@ -149,8 +127,8 @@ class Decision:
         return {"passed": self.passed, **asdict(self)}
 
 
-def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits: Limits) -> Decision:
-    """Compare a candidate with the limits and with the champion, if there is one.
+def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, settings: Settings) -> Decision:
+    """Compare a candidate with the gate's limits in the settings, and with the champion, if there is one.
 
     Both have scored the same test reviews, in any order.
 
@@ -158,8 +136,12 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
         ValueError: the tables do not hold the same reviews.
     """
     accuracy = float(candidate.right.mean())
-    text = f"{accuracy:.2%}, at least {limits.min_accuracy:.2%}"
-    rules = [Rule("minimum accuracy", accuracy >= limits.min_accuracy, accuracy, limits.min_accuracy, text)]
+    text = f"{accuracy:.2%}, at least {settings.gate_min_accuracy:.2%}"
+    rules = [
+        Rule(
+            "minimum accuracy", accuracy >= settings.gate_min_accuracy, accuracy, settings.gate_min_accuracy, text
+        )
+    ]
     notes: list[str] = []
     comparison = champion_accuracy = None
     if champion is None:
@@ -168,15 +150,15 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits
         champion = champion.in_order_of(candidate)
         champion_accuracy = float(champion.right.mean())
         comparison = compare(candidate.right, champion.right)
-        rules.append(_better(comparison, limits))
+        rules.append(_better(comparison, settings))
         for name, rows in slices(candidate, champion).items():
-            if (count := int(rows.sum())) < limits.min_slice_size:
-                notes.append(f"Not checked: {count} {name} reviews (minimum {limits.min_slice_size}).")
+            if (count := int(rows.sum())) < settings.gate_min_slice_size:
+                notes.append(f"Not checked: {count} {name} reviews (minimum {settings.gate_min_slice_size}).")
             else:
-                rules.append(_slice(name, candidate.right[rows], champion.right[rows], limits))
+                rules.append(_slice(name, candidate.right[rows], champion.right[rows], settings))
     rules += [
-        _at_most("latency", cost.latency_ms, limits.latency_ms, lambda ms: f"{ms:.3g} ms a text"),
-        _at_most("size", cost.size_mb, limits.size_mb, lambda mb: f"{mb:.3g} MB"),
+        _at_most("latency", cost.latency_ms, settings.gate_latency_ms, lambda ms: f"{ms:.3g} ms a text"),
+        _at_most("size", cost.size_mb, settings.gate_size_mb, lambda mb: f"{mb:.3g} MB"),
     ]
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes))
 
@@ -192,8 +174,8 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
     return {"short": lengths <= short, "long": lengths >= long, "truncated": lengths > read}
 
 
-def _better(comparison: Comparison, limits: Limits) -> Rule:
-    least = 0.0 - limits.margin  # not -0.0
+def _better(comparison: Comparison, settings: Settings) -> Rule:
+    least = 0.0 - settings.gate_margin  # not -0.0
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
     return Rule("better", comparison.low > least, comparison.low, least, f"{against_champion(comparison)}; {must}")
 
@@ -214,10 +196,10 @@ def against_champion(comparison: Comparison) -> str:
     )
 
 
-def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], limits: Limits) -> Rule:
+def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], settings: Settings) -> Rule:
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
-    least = 0.0 - limits.slice_margin
+    least = 0.0 - settings.gate_slice_margin
     text = (
         f"{name} reviews ({len(candidate):,}): accuracy {format_points(change)}, at least {format_points(least)}"
     )

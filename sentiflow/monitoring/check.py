@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring import drift
-from sentiflow.monitoring.drift import FEATURES, DriftLimits, FeatureDrift, Floats, UnusualText
+from sentiflow.monitoring.drift import FEATURES, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.text_log import TextLog
 from sentiflow.reports.page import Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
@@ -86,7 +86,7 @@ class DriftResult:
     version: int
     digest: str
     features: tuple[FeatureDrift, ...]
-    limits: DriftLimits
+    settings: Settings
     facts: Mapping[str, str]
     unusual: Sequence[UnusualText]
 
@@ -197,8 +197,8 @@ def table(result: DriftResult) -> Table:
 
 def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
     """The outcome as a page, and as Markdown for Prefect and MLflow."""
-    limits = result.limits
-    rule = f"A feature has drifted when its PSI is at least {limits.psi:g} and its p below {limits.alpha:g}."
+    psi, alpha = result.settings.monitor_psi, result.settings.monitor_alpha
+    rule = f"A feature has drifted when its PSI is at least {psi:g} and its p below {alpha:g}."
     pictures = [Picture(figure, FEATURES[name]) for name, figure in figures.items()]
     return Report(
         result.title,

@@ -10,6 +10,7 @@ from scipy.stats import ks_2samp
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.settings import Settings
 
 Floats = NDArray[np.float64]
 
@@ -21,19 +22,6 @@ FEATURES = {
 """What is compared: labels by name."""
 
 _BINS = 10  # deciles, as is usual
-
-
-@dataclass(frozen=True)
-class DriftLimits:
-    """A feature has drifted when both limits are passed.
-
-    Attributes:
-        psi: minimum of the population stability index.
-        alpha: the p-value must be below it.
-    """
-
-    psi: float
-    alpha: float
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ class FeatureDrift:
 
 
 def compare(
-    reference: Mapping[str, Floats], recent: Mapping[str, Floats], limits: DriftLimits
+    reference: Mapping[str, Floats], recent: Mapping[str, Floats], settings: Settings
 ) -> tuple[FeatureDrift, ...]:
     """Compare every feature; values by name, shape (n,) each, n as large as that feature has values."""
     p_values = holm({name: ks_p_value(reference[name], recent[name]) for name in FEATURES})
@@ -69,7 +57,9 @@ def compare(
     for name, p in p_values.items():
         medians = float(np.median(reference[name])), float(np.median(recent[name]))
         index = psi(reference[name], recent[name])
-        compared.append(FeatureDrift(name, *medians, index, p, index >= limits.psi and p < limits.alpha))
+        compared.append(
+            FeatureDrift(name, *medians, index, p, index >= settings.monitor_psi and p < settings.monitor_alpha)
+        )
     return tuple(compared)
 
 

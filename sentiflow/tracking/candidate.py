@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import timeit
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.data import reviews
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation import gate
-from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable
+from sentiflow.evaluation.gate import Cost, Decision, ScoreTable
 from sentiflow.evaluation.promotions import Event, took_effect
 from sentiflow.evaluation.statistics import beyond_chance, compare, format_points
 from sentiflow.names import dataset_of
@@ -111,9 +111,8 @@ def evaluate_candidate(
         table = scores.stored(candidate) or scores.score(candidate, candidate, packaged.scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
-    limits = Limits(**{limit.name: getattr(settings, f"gate_{limit.name}") for limit in fields(Limits)})
-    decision = gate.judge(table, champion_table, cost, limits)
-    return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
+    decision = gate.judge(table, champion_table, cost, settings)
+    return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
 
 
 def choose(

@@ -5,11 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.gate import Cost, Decision, Limits, ScoreTable, judge, slices
+from sentiflow.evaluation.gate import Cost, Decision, ScoreTable, judge, slices
 from sentiflow.evaluation.statistics import tango
+from sentiflow.settings import Settings
+
+
+def limits(**values: float) -> Settings:
+    return Settings(**{f"gate_{name}": value for name, value in values.items()})
+
 
 CHEAP = Cost(latency_ms=5.0, size_mb=10.0)
-LOOSE = Limits(min_accuracy=0.5, slice_margin=1.0)
+LOOSE = limits(min_accuracy=0.5, slice_margin=1.0)
 
 
 def table(right: list[bool], lengths: list[int] | None = None, read: int = 500) -> ScoreTable:
@@ -30,7 +36,7 @@ def rules(decision: Decision) -> dict[str, bool]:
 
 
 def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
-    decision = judge(table([True] * 8 + [False] * 2), None, CHEAP, Limits(min_accuracy=0.8))
+    decision = judge(table([True] * 8 + [False] * 2), None, CHEAP, limits(min_accuracy=0.8))
     assert rules(decision) == {"minimum accuracy": True, "latency": True, "size": True}
     assert decision.passed and decision.comparison is None
     assert (decision.accuracy, decision.champion_accuracy) == (0.8, None)
@@ -39,23 +45,23 @@ def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:
     poor = table([True] * 79 + [False] * 21)
     worse = table([True] * 20 + [False] * 80)
-    assert [rule.name for rule in judge(poor, None, CHEAP, Limits(min_accuracy=0.8)).failures] == [
+    assert [rule.name for rule in judge(poor, None, CHEAP, limits(min_accuracy=0.8)).failures] == [
         "minimum accuracy"
     ]
-    against = judge(poor, worse, CHEAP, replace(LOOSE, min_accuracy=0.8))
+    against = judge(poor, worse, CHEAP, limits(slice_margin=1.0, min_accuracy=0.8))
     assert [rule.name for rule in against.failures] == ["minimum accuracy"]
 
 
 def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allowed() -> None:
-    limits = Limits(min_accuracy=0, latency_ms=5.0, size_mb=10.0)
+    tight = limits(min_accuracy=0, latency_ms=5.0, size_mb=10.0)
     right = table([True] * 4)
-    assert judge(right, None, CHEAP, limits).passed
-    assert rules(judge(right, None, Cost(5.1, 10.0), limits)) == {
+    assert judge(right, None, CHEAP, tight).passed
+    assert rules(judge(right, None, Cost(5.1, 10.0), tight)) == {
         "minimum accuracy": True,
         "latency": False,
         "size": True,
     }
-    assert rules(judge(right, None, Cost(5.0, 10.1), limits)) == {
+    assert rules(judge(right, None, Cost(5.0, 10.1), tight)) == {
         "minimum accuracy": True,
         "latency": True,
         "size": False,
@@ -85,13 +91,13 @@ def test_equal_models_differ_by_nothing_and_one_replaces_the_other_only_within_a
     # Of 100 reviews on which they never differ, the interval's end is z^2 / (100 + z^2) = 3.70 points.
     same = table([True] * 90 + [False] * 10)
     assert [rule.name for rule in judge(same, same, CHEAP, LOOSE).failures] == ["better"]
-    assert not judge(same, same, CHEAP, replace(LOOSE, margin=0.0369)).passed
-    assert judge(same, same, CHEAP, replace(LOOSE, margin=0.0371)).passed
+    assert not judge(same, same, CHEAP, limits(min_accuracy=0.5, slice_margin=1.0, margin=0.0369)).passed
+    assert judge(same, same, CHEAP, limits(min_accuracy=0.5, slice_margin=1.0, margin=0.0371)).passed
 
 
 def test_a_refusal_names_the_checks_that_failed_and_how_many_there_were() -> None:
     poor, good = table([True] * 60 + [False] * 40), table([True] * 90 + [False] * 10)
-    decision = judge(poor, good, CHEAP, Limits(min_accuracy=0.8, slice_margin=1.0))
+    decision = judge(poor, good, CHEAP, limits(min_accuracy=0.8, slice_margin=1.0))
     assert decision.refusal == "2 of 6 checks failed (minimum accuracy, better)."
     assert decision.failures[1].text.startswith("30.00 points worse than the champion (95% interval -")
     assert decision.failures[1].text.endswith("; must be better beyond chance")
@@ -119,10 +125,10 @@ def test_a_candidate_that_loses_on_long_reviews_is_refused_though_better_over_al
     lengths = [10] * 300 + [100] * 100
     champion = table([False] * 150 + [True] * 150 + [True] * 100, lengths)
     candidate = table([True] * 300 + [True] * 97 + [False] * 3, lengths)
-    decision = judge(candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.02))
+    decision = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.02))
     assert [rule.name for rule in decision.failures] == ["slice long"]
     assert judge(
-        candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.03)
+        candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.03)
     ).passed  # three of a hundred
 
 
@@ -137,10 +143,10 @@ def test_slices_are_the_shortest_and_longest_quarter_and_what_either_model_cuts(
 def test_a_slice_of_few_reviews_is_told_and_not_judged() -> None:
     candidate = table([True] * 99 + [False], [10] * 99 + [600])
     champion = table([False] * 30 + [True] * 70, [10] * 99 + [600])
-    decision = judge(candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=2))
+    decision = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=2))
     assert "Not checked: 1 truncated reviews (minimum 2)." in decision.notes
     assert decision.passed
-    strict = judge(candidate, champion, CHEAP, Limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=1))
+    strict = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=1))
     assert [rule.name for rule in strict.failures] == ["slice truncated"]
 
 
@@ -178,7 +184,7 @@ def test_a_table_with_a_review_twice_or_none_is_refused() -> None:
 
 
 def test_the_record_holds_every_rule_with_number_and_limit() -> None:
-    record = judge(table([True] * 9 + [False]), None, CHEAP, Limits(min_accuracy=0.95)).record()
+    record = judge(table([True] * 9 + [False]), None, CHEAP, limits(min_accuracy=0.95)).record()
     assert record["passed"] is False
     assert record["rules"][0] == {
         "name": "minimum accuracy", "passed": False, "number": 0.9, "limit": 0.95,

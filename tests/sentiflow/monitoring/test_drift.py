@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from sentiflow.monitoring.drift import DriftLimits, bin_edges, compare, holm, ks_p_value, psi, surprise
+from sentiflow.monitoring.drift import bin_edges, compare, holm, ks_p_value, psi, surprise
+from sentiflow.settings import Settings
 
 TEN = np.arange(1.0, 11.0)
-LIMITS = DriftLimits(psi=0.2, alpha=0.001)
+LIMITS = Settings(monitor_psi=0.2, monitor_alpha=0.001)
 
 
 def alike(seed: int, n: int) -> dict[str, np.ndarray]:
@@ -73,9 +74,17 @@ def test_both_limits_must_be_passed() -> None:
     far = {name: values[:25] for name, values in alike(1, 25).items()} | {"score": np.full(25, 0.5)}
     (score,) = (each for each in compare(before, far, LIMITS) if each.name == "score")
     assert score.psi >= 0.2 and score.p < 0.001 and score.drifted
-    (score,) = (each for each in compare(before, far, DriftLimits(psi=100, alpha=0.001)) if each.name == "score")
+    (score,) = (
+        each
+        for each in compare(before, far, Settings(monitor_psi=100, monitor_alpha=0.001))
+        if each.name == "score"
+    )
     assert not score.drifted
-    (score,) = (each for each in compare(before, far, DriftLimits(psi=0.2, alpha=1e-300)) if each.name == "score")
+    (score,) = (
+        each
+        for each in compare(before, far, Settings(monitor_psi=0.2, monitor_alpha=1e-300))
+        if each.name == "score"
+    )
     assert not score.drifted
 
 

@@ -8,14 +8,14 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import (
     UNKNOWN,
-    DriftLimits,
     features_of_reviews,
     features_of_texts,
     most_unusual,
 )
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.settings import Settings
 
-LIMITS = DriftLimits(psi=0.2, alpha=0.001)  # the settings' own
+LIMITS = Settings(monitor_psi=0.2, monitor_alpha=0.001)  # the settings' own
 
 
 def scorer_of(vocabulary: Vocabulary, size: int) -> TextScorer:
