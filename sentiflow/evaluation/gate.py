@@ -136,12 +136,9 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, settin
         ValueError: the tables do not hold the same reviews.
     """
     accuracy = float(candidate.right.mean())
-    text = f"{accuracy:.2%}, at least {settings.gate_min_accuracy:.2%}"
-    rules = [
-        Rule(
-            "minimum accuracy", accuracy >= settings.gate_min_accuracy, accuracy, settings.gate_min_accuracy, text
-        )
-    ]
+    floor = settings.gate_min_accuracy
+    text = f"{accuracy:.2%}, at least {floor:.2%}"
+    rules = [Rule("minimum accuracy", accuracy >= floor, accuracy, floor, text)]
     notes: list[str] = []
     comparison = champion_accuracy = None
     if champion is None:

@@ -57,9 +57,8 @@ def compare(
     for name, p in p_values.items():
         medians = float(np.median(reference[name])), float(np.median(recent[name]))
         index = psi(reference[name], recent[name])
-        compared.append(
-            FeatureDrift(name, *medians, index, p, index >= settings.monitor_psi and p < settings.monitor_alpha)
-        )
+        drifted = index >= settings.monitor_psi and p < settings.monitor_alpha
+        compared.append(FeatureDrift(name, *medians, index, p, drifted))
     return tuple(compared)
 
 
