@@ -4,14 +4,13 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterError
 from starlette.requests import ClientDisconnect
@@ -21,7 +20,7 @@ from sentiflow.scoring import label_of
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
-from sentiflow.serving.middleware import GONE, SOON, Metrics, Uploads
+from sentiflow.serving.middleware import GONE, Metrics, Uploads
 from sentiflow.serving.schemas import BodyParser, ModelVersion
 
 _PAGE = Path(__file__).with_name("page.html")
@@ -30,31 +29,9 @@ _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)
 _SWAGGER_FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 
 
-@dataclass(frozen=True)
-class Components:
-    """What the paths work with."""
-
-    watcher: Watcher
-    batcher: Batcher
-    keeper: Keeper
-    metrics: Metrics
-    uploads: Uploads
-    parser: BodyParser
-
-    @property
-    def loaded(self) -> Loaded:
-        """The version that answers now.
-
-        Raises:
-            HTTPException: 503, there is none.
-        """
-        state = self.watcher.state
-        if state.loaded is None:
-            raise HTTPException(503, state.problem, SOON)
-        return state.loaded
-
-
-def build(components: Components) -> FastAPI:
+def build(
+    watcher: Watcher, batcher: Batcher, keeper: Keeper, metrics: Metrics, uploads: Uploads, parser: BodyParser
+) -> FastAPI:
     """The paths of the service."""
     app = FastAPI(
         title="Sentiflow",
@@ -65,8 +42,8 @@ def build(components: Components) -> FastAPI:
         redirect_slashes=False,
     )
     _add_refusals(app)
-    _add_predictions(app, components)
-    _add_health(app, components)
+    _add_predictions(app, watcher, batcher, keeper, uploads, parser)
+    _add_health(app, watcher, metrics.registry)
     _add_pages(app)
     return app
 
@@ -96,8 +73,9 @@ def _add_refusals(app: FastAPI) -> None:
         return JSONResponse({"detail": "The service failed; see its log."}, 500)
 
 
-def _add_predictions(app: FastAPI, components: Components) -> None:
-    batcher, keeper, parser = components.batcher, components.keeper, components.parser
+def _add_predictions(
+    app: FastAPI, watcher: Watcher, batcher: Batcher, keeper: Keeper, uploads: Uploads, parser: BodyParser
+) -> None:
     refused: dict[int | str, dict[str, Any]] = {
         422: {"model": schemas.ValidationErrors},
         **{status: {"model": schemas.Error} for status in (408, 413, 429, 503)},
@@ -113,8 +91,8 @@ def _add_predictions(app: FastAPI, components: Components) -> None:
     )
     async def predict(request: Request) -> Response:
         """The label and score of one text, or of many."""
-        async with components.uploads.body(request) as body:
-            loaded = components.loaded
+        async with uploads.body(request) as body:
+            loaded = watcher.loaded
             texts = await parser.texts(parser.predict, body)
             scores = await batcher.score(loaded, texts)
             keeper.keep(loaded.champion.version, texts, scores)
@@ -131,8 +109,8 @@ def _add_predictions(app: FastAPI, components: Components) -> None:
     )
     async def explain(request: Request) -> Response:
         """The score after each word of a text, and what the word added to it."""
-        async with components.uploads.body(request) as body:
-            loaded = components.loaded
+        async with uploads.body(request) as body:
+            loaded = watcher.loaded
             (text,) = await parser.texts(parser.explain, body)
 
             def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too
@@ -160,11 +138,11 @@ def _answer(content: BaseModel, loaded: Loaded) -> Response:
     return Response(content.model_dump_json(), headers=headers, media_type="application/json")
 
 
-def _add_health(app: FastAPI, components: Components) -> None:
+def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> None:
     @app.get("/model", summary="The model in use", tags=["Health"], responses={503: {"model": schemas.Error}})
     async def model(response: Response) -> schemas.ModelInfo:
         """Name, version, MLflow run and test accuracy of the model in use."""
-        champion = components.loaded.champion
+        champion = watcher.loaded.champion
         version = champion.version
         response.headers["X-Model-Version"] = str(version.number)
         return schemas.ModelInfo(
@@ -179,7 +157,7 @@ def _add_health(app: FastAPI, components: Components) -> None:
     @app.get("/readyz", summary="Readiness", tags=["Health"], responses={503: {"model": schemas.Readiness}})
     async def readyz(response: Response) -> schemas.Readiness:
         """Whether texts can be scored, and if not, why."""
-        state = components.watcher.state
+        state = watcher.state
         if state.loaded is None:
             response.status_code = 503
         return schemas.Readiness(
@@ -197,9 +175,7 @@ def _add_health(app: FastAPI, components: Components) -> None:
     )
     async def metrics() -> Response:
         """Counters and durations of requests, and the version in use."""
-        return Response(
-            generate_latest(components.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from fastapi import HTTPException
 
 from sentiflow.errors import ExternalError, first_line
 from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.middleware import Metrics
+from sentiflow.serving.middleware import SOON, Metrics
 from sentiflow.settings import Settings
 from sentiflow.tracking.versions import Champion, find_champion, load_scorer
 
@@ -28,50 +29,6 @@ class Loaded:
     scorer: TextScorer
 
 
-class Registry:
-    """The champion of one registered model; both calls may take seconds and may raise.
-
-    Attributes:
-        absent: message for clients while there is no champion.
-    """
-
-    def __init__(self, settings: Settings, name: str | None) -> None:
-        self._settings, self._name = settings, name
-        self._seen = False
-        dataset = f" --dataset {dataset_of(name)}" if name else ""
-        self.absent = (
-            f"No version of {name or 'the model'} is in use yet. "
-            f"Put one in use: sentiflow promote{dataset} (after sentiflow train, if there is none)."
-        )
-
-    def find(self) -> Champion | None:
-        """Find the champion; None when no version is in use.
-
-        Raises:
-            UsageError: no model was named, and there are several.
-            ExternalError: the store cannot be read, or it was there once and is gone.
-        """
-        file = self._settings.sqlite_file
-        if self._seen and file is not None and not file.is_file():
-            raise ExternalError(f"The store {file} is gone.", "Put it back, or restart the service.")
-        champion = find_champion(self._settings, self._name)
-        self._seen = self._seen or champion is not None
-        return champion
-
-    def load(self, champion: Champion) -> Loaded:
-        """Load a champion, and score and explain a text, so that no request is the first.
-
-        Raises:
-            ValueError: the two scores of the text differ, or are no probability.
-            Exception: whatever loading raises.
-        """
-        scorer = load_scorer(self._settings, champion.version)
-        (score,), explained = scorer.score([_TEST_TEXT], threads=1), scorer.explain(_TEST_TEXT).score
-        if not 0 <= score <= 1 or not np.isclose(score, explained, rtol=0, atol=1e-9):
-            raise ValueError(f"a text scores {score}, and {explained} word by word")
-        return Loaded(champion, scorer)
-
-
 @dataclass(frozen=True)
 class State:
     """State of the service at one moment, replaced as a whole.
@@ -86,21 +43,48 @@ class State:
 
 
 class Watcher:
-    """Checks the registry regularly; a request reads ``state`` once and keeps what it read.
+    """Checks regularly which version is the champion; a request reads ``state`` once and keeps what it read.
 
     Attributes:
         checked: set after the first check.
     """
 
-    def __init__(self, registry: Registry, seconds: float, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, name: str | None, metrics: Metrics) -> None:
         self.state = State(None, "The service has not checked the registry yet.")
         self.checked = threading.Event()
-        self._registry, self._seconds, self._metrics = registry, seconds, metrics
+        self._settings, self._name, self._metrics = settings, name, metrics
+        self._seen = False
         self._broken: Champion | None = None
         self._failures, self._retry_at = 0, 0.0
         self._stopped = threading.Event()
         # A daemon: a registry that does not answer must not delay the end of the process.
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    @property
+    def loaded(self) -> Loaded:
+        """The version that answers now.
+
+        Raises:
+            HTTPException: 503, there is none.
+        """
+        state = self.state
+        if state.loaded is None:
+            raise HTTPException(503, state.problem, SOON)
+        return state.loaded
+
+    def find(self) -> Champion | None:
+        """Find the champion, which may take seconds; None when no version is in use.
+
+        Raises:
+            UsageError: no model was named, and there are several.
+            ExternalError: the store cannot be read, or it was there once and is gone.
+        """
+        file = self._settings.sqlite_file
+        if self._seen and file is not None and not file.is_file():
+            raise ExternalError(f"The store {file} is gone.", "Put it back, or restart the service.")
+        champion = find_champion(self._settings, self._name)
+        self._seen = self._seen or champion is not None
+        return champion
 
     def start(self) -> None:
         """Start to check."""
@@ -115,18 +99,23 @@ class Watcher:
         while not self._stopped.is_set():
             self._check()
             self.checked.set()
-            self._stopped.wait(self._seconds)
+            self._stopped.wait(self._settings.serve_poll)
 
     def _check(self) -> None:
         """Check once; whatever fails, the version that answers stays."""
         try:
-            found = self._registry.find()
+            found = self.find()
         except Exception as err:  # noqa: BLE001 - a registry can fail in any way, and the service must outlive it
             self._fail("find", "The registry cannot be read", err)
             return
         loaded = self.state.loaded
         if found is None:
-            self._set(State(None, self._registry.absent), self._registry.absent)
+            dataset = f" --dataset {dataset_of(self._name)}" if self._name else ""
+            absent = (
+                f"No version of {self._name or 'the model'} is in use yet. "
+                f"Put one in use: sentiflow promote{dataset} (after sentiflow train, if there is none)."
+            )
+            self._set(State(None, absent), absent)
         elif loaded is not None and found == loaded.champion:
             self._set(State(loaded, ""), f"{_name(found)} answers, all is well again.")
         elif found != self._broken or time.monotonic() >= self._retry_at:
@@ -134,11 +123,11 @@ class Watcher:
 
     def _load(self, found: Champion) -> None:
         try:
-            loaded = self._registry.load(found)
+            loaded = _load(found, self._settings)
         except Exception as err:  # noqa: BLE001 - files can be broken in any way, and the service must outlive it
             self._failures = self._failures + 1 if found == self._broken else 1
             self._broken = found
-            self._retry_at = time.monotonic() + min(self._seconds * 2**self._failures, _MAX_SECONDS)
+            self._retry_at = time.monotonic() + min(self._settings.serve_poll * 2**self._failures, _MAX_SECONDS)
             self._fail("load", f"{_name(found)} is the champion, but cannot be loaded", err)
             return
         self._broken = None
@@ -159,6 +148,15 @@ class Watcher:
             logger.log(logging.WARNING if state.problem else logging.INFO, "%s", message)
             self._metrics.show_model(state.loaded.champion.version if state.loaded else None)
             self.state = state
+
+
+def _load(champion: Champion, settings: Settings) -> Loaded:
+    """Load a champion, and score and explain a text, so that no request is the first; may raise anything."""
+    scorer = load_scorer(settings, champion.version)
+    (score,), explained = scorer.score([_TEST_TEXT], threads=1), scorer.explain(_TEST_TEXT).score
+    if not 0 <= score <= 1 or not np.isclose(score, explained, rtol=0, atol=1e-9):
+        raise ValueError(f"a text scores {score}, and {explained} word by word")
+    return Loaded(champion, scorer)
 
 
 def _name(champion: Champion) -> str:

@@ -16,9 +16,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
-from sentiflow.serving.app import Components, build
+from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
-from sentiflow.serving.champion import Registry, Watcher
+from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
@@ -236,18 +236,17 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
         UsageError: no model was named, and there are several.
         ExternalError: the port is taken.
     """
-    registry = Registry(settings, name)
+    metrics = Metrics()
+    watcher = Watcher(settings, name, metrics)
     if settings.sqlite_file is not None:
         with suppress(ExternalError):  # the watcher checks again, and logs it
-            registry.find()
+            watcher.find()
     listener = open_socket(host, port)
     origins = Origins(listener, [host, *settings.serve_hosts])
     # more texts than fit into the queue would get 429 again and again
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
-    metrics = Metrics()
-    watcher = Watcher(registry, settings.serve_poll, metrics)
     batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(configured_log(settings), metrics)
-    app = build(Components(watcher, batcher, keeper, metrics, Uploads(settings.serve_max_body), parser))
+    app = build(watcher, batcher, keeper, metrics, Uploads(settings.serve_max_body), parser)
     edge = Edge(app, origins, metrics, lambda: server.should_exit)
     server = _HttpServer(edge, lambda: ready(address_of(host, listener)))
     watcher.start()
