@@ -64,7 +64,7 @@ def main() -> None:
         measure_fits(seconds, chosen.rounds, Path(folder))
         measure_jobs(seconds, chosen.rounds, Path(folder))
     text = table.render(seconds, limits(), machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
-    tell(text)
+    machine.tell(text)
     if chosen.write:
         table.put_into(table.SPEED_PAGE, text)
 
@@ -92,12 +92,8 @@ def measure_fits(seconds: Seconds, rounds: int, folder: Path) -> None:
 def measure_jobs(seconds: Seconds, rounds: int, folder: Path) -> None:
     """The whole main job, from process start to registered version, and a plain script in its place."""
     (source,) = (file for file in prepare.fetch("imdb", load_settings()).files if file.suffix == ".npz")
-    own = {
-        "SENTIFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}",
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": "",
-    }
-    job = [str(Path(sys.executable).with_name("sentiflow")), "train", "--recipe", "tutorial"]
+    own = machine.own_store(folder)
+    job = [machine.SENTIFLOW, "train", "--recipe", "tutorial"]
     script = [sys.executable, "-m", "benchmarks.plain_script", str(source)]
     for _ in range(rounds):
         for name, command in (("job", job), ("script", script)):
@@ -113,18 +109,14 @@ def limits() -> tuple[float, float]:
     learnt, _ = content.learning_splits(TUTORIAL.validation_fraction)
     words = int(learnt.n_tokens.clip(max=TUTORIAL.sequence_length).sum())
     rate = machine.product_rate()
-    tell(f"matrix products: {rate / 1e9:.0f} billion operations a second")
+    machine.tell(f"matrix products: {rate / 1e9:.0f} billion operations a second")
     all_steps = len(learnt) * TUTORIAL.sequence_length
     return tuple(machine.recurrence_operations(steps, TUTORIAL.units) / rate for steps in (words, all_steps))
 
 
 def note(seconds: Seconds, name: str, value: float) -> None:
     seconds[name].append(value)
-    tell(f"{name}: {value:.2f} s")
-
-
-def tell(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    machine.tell(f"{name}: {value:.2f} s")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime
 from itertools import takewhile
-from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
@@ -20,11 +18,10 @@ BEGIN, END = "<!-- make results writes the baselines from here -->", "<!-- to he
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = f"sqlite:///{folder}/mlruns/mlflow.db"
-        own = {"SENTIFLOW_TRACKING_URI": store, "PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": ""}
-        command = [str(Path(sys.executable).with_name("sentiflow")), "baselines"]
+        own = machine.own_store(folder)
+        command = [machine.SENTIFLOW, "baselines"]
         subprocess.run(command, env={**os.environ, **own}, cwd=project_root(), check=True)
-        told, seconds = measured(MlflowClient(store))
+        told, seconds = measured(MlflowClient(own["SENTIFLOW_TRACKING_URI"]))
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     note = f"One run of each, seed 0, {seconds:.0f} s in all, on {date}. {machine.describe()}."
     table.put_into(table.RECIPES_PAGE, f"{told}\n\n{note}", BEGIN, END)

@@ -15,6 +15,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.samplers import TPESampler
 from optuna.trial import Trial
 
+from benchmarks import machine
 from sentiflow.recipes import TUNED
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import distributions
@@ -30,7 +31,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for count in COUNTS:
         right = sum(first(seed, count) == "learning_rate" for seed in range(searches))
-        print(f"{count:>3} complete trials: first in {right} of {searches}", flush=True)  # noqa: T201
+        machine.tell(f"{count:>3} complete trials: first in {right} of {searches}")
 
 
 def first(seed: int, count: int) -> str:

@@ -1,7 +1,8 @@
-"""What the figures were measured on, and what its processor can do at most."""
+"""What the figures were measured on, what its processor can do at most, and how commands are started on it."""
 
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -9,7 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+SENTIFLOW = str(Path(sys.executable).with_name("sentiflow"))
 LIBRARIES = ("tensorflow", "keras", "torch", "numba", "numpy")
+
+
+def own_store(folder: str | Path) -> dict[str, str]:
+    """Variables for commands with a store and a Prefect of their own."""
+    store = f"sqlite:///{folder}/mlruns/mlflow.db"
+    return {"SENTIFLOW_TRACKING_URI": store, "PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": ""}
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
 
 
 def describe() -> str:

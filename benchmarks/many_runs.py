@@ -11,7 +11,6 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -45,10 +44,10 @@ def main() -> None:
         measure_commands(settings.tracking_uri, scored, chosen.rounds)
         arguments = ["server", "--workers", WORKERS, "--backend-store-uri", settings.tracking_uri]
         with servers.mlflow(arguments, place, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
-            tell(f"on a server with {WORKERS} workers:")
+            machine.tell(f"on a server with {WORKERS} workers:")
             measure_commands(address, scored, chosen.rounds)
-        tell(f"{'MLflow, the table':<40} {seconds_to_table(settings, chosen.rounds)}")
-    tell(machine.describe())
+        machine.tell(f"{'MLflow, the table':<40} {seconds_to_table(settings, chosen.rounds)}")
+    machine.tell(machine.describe())
 
 
 def measure_commands(uri: str, scored: list[str], rounds: int) -> None:
@@ -64,12 +63,12 @@ def measure_commands(uri: str, scored: list[str], rounds: int) -> None:
     took = {name: [measure(arguments, uri) for _ in range(rounds)] for name, arguments in commands.items()}
     for name, rows in took.items():
         wall, user = (statistics.median(column) for column in zip(*rows, strict=True))
-        tell(f"{name:<40} {wall:.2f} s, {user:.2f} s of it user time")
+        machine.tell(f"{name:<40} {wall:.2f} s, {user:.2f} s of it user time")
 
 
 def measure(arguments: tuple[str, ...], uri: str) -> tuple[float, float]:
     """Wall and user seconds of one command."""
-    command = [str(Path(sys.executable).with_name("sentiflow")), *arguments]
+    command = [machine.SENTIFLOW, *arguments]
     environment = {**os.environ, "SENTIFLOW_TRACKING_URI": uri}
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
@@ -100,10 +99,6 @@ def _open(page: Page, address: str) -> float:
     took = time.perf_counter() - started
     page.close()
     return took
-
-
-def tell(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
@@ -21,19 +19,18 @@ SEEDS = 5
 def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        store = f"sqlite:///{folder}/mlruns/mlflow.db"
-        own = {"SENTIFLOW_TRACKING_URI": store, "PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": ""}
+        own = machine.own_store(folder)
         for recipe in RECIPES:
             train(own, recipe, "--repeats", str(SEEDS))
             seconds = train(own, recipe)
-            rows.append(row(MlflowClient(store), recipe, seconds))
+            rows.append(row(MlflowClient(own["SENTIFLOW_TRACKING_URI"]), recipe, seconds))
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     table.put_into(table.RECIPES_PAGE, table.render_results(rows, machine.describe(), date), BEGIN, END)
 
 
 def train(own: dict[str, str], recipe: str, *options: str) -> float:
     """Seconds from the start of the process to its end, the version registered."""
-    command = [str(Path(sys.executable).with_name("sentiflow")), "train", "--recipe", recipe, *options]
+    command = [machine.SENTIFLOW, "train", "--recipe", recipe, *options]
     started = time.perf_counter()
     subprocess.run(command, env={**os.environ, **own}, cwd=project_root(), check=True)
     return time.perf_counter() - started

@@ -10,7 +10,6 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -76,7 +75,7 @@ def main() -> None:
         check_agreement(model, folder, version, texts)
         rounds = [one_round(model, folder, version, texts) for _ in range(chosen.rounds)]
     text = render(rounds, len(texts), machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
-    tell(text)
+    machine.tell(text)
     if chosen.write:
         table.put_into(table.SPEED_PAGE, text, BEGIN, END)
 
@@ -107,7 +106,7 @@ def check_agreement(model: "mlflow.pyfunc.PyFuncModel", folder: Path, version: V
     difference = float(np.abs(ours - theirs).max())
     if difference > 1e-4:
         raise SystemExit(f"the two do not score alike: they differ by up to {difference}")
-    tell(f"largest difference of scores: {difference:.1e}")
+    machine.tell(f"largest difference of scores: {difference:.1e}")
 
 
 def one_round(model: "mlflow.pyfunc.PyFuncModel", folder: Path, version: Version, texts: list[str]) -> Round:
@@ -118,21 +117,15 @@ def one_round(model: "mlflow.pyfunc.PyFuncModel", folder: Path, version: Version
     model.predict(frame)
     plain = PLAIN / (time.perf_counter() - started)
     done = Round(whole, told, MANY * len(texts) / longer, megabytes, plain)
-    tell(str(done))
+    machine.tell(str(done))
     return done
 
 
 def score(path: Path, version: Version) -> tuple[float, float, float]:
     """Seconds of the whole process, its own rate, and the most megabytes of it and its workers."""
-    command = [str(Path(sys.executable).with_name("sentiflow")), "score", str(path)]
-    command += [
-        "-o",
-        str(path.with_name("scores.parquet")),
-        "--dataset",
-        "imdb",
-        "--model-version",
-        str(version.number),
-    ]
+    command = [machine.SENTIFLOW, "score", str(path)]
+    command += ["-o", str(path.with_name("scores.parquet"))]
+    command += ["--dataset", "imdb", "--model-version", str(version.number)]
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         most = 0.0
@@ -179,10 +172,6 @@ def render(rounds: Sequence[Round], reviews_scored: int, machine: str, date: str
         f"{len(rounds)} rounds in turns, on {date}; the pyfunc scores {PLAIN:,} of them a round. {machine}.",
     ]
     return "\n".join(lines)
-
-
-def tell(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

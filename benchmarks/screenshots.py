@@ -11,7 +11,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from urllib.parse import quote
 from PIL import Image
 from playwright.sync_api import Page
 
+from benchmarks import machine
 from sentiflow.names import model_name
 from sentiflow.settings import load_settings, project_root
 from sentiflow.tracking.client import connect, experiment_id, run_url, runs_url
@@ -40,10 +40,9 @@ CLOSED = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 
 
 def train_and_promote(dataset: str) -> None:
     """Run the trainings, and put the last one's version in use."""
-    sentiflow = str(Path(sys.executable).with_name("sentiflow"))
     for recipe in TRAININGS:
-        subprocess.run([sentiflow, "train", "--dataset", dataset, *recipe], check=True)
-    subprocess.run([sentiflow, "promote", str(len(TRAININGS)), "--dataset", dataset], check=True)
+        subprocess.run([machine.SENTIFLOW, "train", "--dataset", dataset, *recipe], check=True)
+    subprocess.run([machine.SENTIFLOW, "promote", str(len(TRAININGS)), "--dataset", dataset], check=True)
 
 
 def addresses(base: str, dataset: str) -> dict[str, str]:

@@ -87,9 +87,9 @@ def main() -> None:
             for contender in contenders(version, store):
                 bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
                 rounds.setdefault(contender.name, []).append(measure(contender, bodies, chosen.seconds))
-                tell(f"round {number + 1}, {contender.name}: {rounds[contender.name][-1]}")
+                machine.tell(f"round {number + 1}, {contender.name}: {rounds[contender.name][-1]}")
     text = render(rounds, machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
-    tell(text)
+    machine.tell(text)
     if chosen.write:
         table.put_into(table.SPEED_PAGE, text, BEGIN, END)
 
@@ -220,10 +220,6 @@ def _median(loads: list[Load]) -> Load:
     figures = ("p50", "p95", "p99", "a_second")
     sums = {name: sum(getattr(one, name) for one in loads) for name in ("requests", "refused", "failed")}
     return Load(**sums, **{name: statistics.median(getattr(one, name) for one in loads) for name in figures})
-
-
-def tell(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

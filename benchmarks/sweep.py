@@ -15,10 +15,9 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from benchmarks import table
+from benchmarks import machine, table
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
-from tests.world import command
 
 BEGIN, END = "<!-- make bench-compare writes the sweep from here -->", "<!-- to here, the sweep -->"
 
@@ -35,19 +34,14 @@ def measure(workers: int, trials: int, recipe: str, changes: list[str]) -> Timed
     """Run the command once, as a user would, with its own temporary Prefect server."""
     with tempfile.TemporaryDirectory(prefix="sweep-bench-") as name:
         folder = Path(name)
-        uri = f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
+        uri = machine.own_store(folder)["SENTIFLOW_TRACKING_URI"]
         connect(Settings(tracking_uri=uri))  # a store that is made is no part of it
-        environment = {
-            **os.environ,
-            "SENTIFLOW_TRACKING_URI": uri,
-            "SENTIFLOW_DATA_DIR": str(folder / "data"),
-            "PREFECT_HOME": str(folder / "prefect"),
-        }
+        environment = os.environ | machine.own_store(folder) | {"SENTIFLOW_DATA_DIR": str(folder / "data")}
         sizes = "--trials", str(trials), "--workers", str(workers)
         options = [option for change in changes for option in ("--set", change)]
         began = time.perf_counter()
         subprocess.run(
-            [command(), "sweep", "--dataset", "sample", "--recipe", recipe, *sizes, *options],
+            [machine.SENTIFLOW, "sweep", "--dataset", "sample", "--recipe", recipe, *sizes, *options],
             env=environment, cwd=folder, check=True, stdout=sys.stderr,
         )  # fmt: skip
         whole = time.perf_counter() - began
@@ -80,7 +74,7 @@ def main() -> None:
     given = parser.parse_args()
     one, two = (measure(workers, given.trials, given.recipe, given.changes) for workers in (1, 2))
     told = line(one, two, given.trials, given.recipe)
-    sys.stdout.write(f"{told}\n")
+    machine.tell(told)
     if given.write:
         table.put_into(table.RECIPES_PAGE, told, BEGIN, END)
 
