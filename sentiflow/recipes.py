@@ -183,10 +183,6 @@ def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -
 
     Raises:
         UsageError: no such recipe or file, an unknown field, or a value out of range.
-
-    Example:
-        >>> load_recipe("tutorial", ["epochs=1"]).epochs
-        1
     """
     return make_recipe(_read_fields(name_or_file), overrides, name_or_file)
 
@@ -216,12 +212,7 @@ _USUAL_NAMES = {
 
 
 def nearest_field(name: str) -> str | None:
-    """The field of a recipe that is most likely meant, also by the name that other libraries give it.
-
-    Example:
-        >>> nearest_field("lr")
-        'learning_rate'
-    """
+    """The field of a recipe most likely meant, also by the name that other libraries give it, such as ``lr``."""
     if name in _USUAL_NAMES:
         return _USUAL_NAMES[name]
     near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)

@@ -37,10 +37,6 @@ def choose(only: Sequence[str]) -> tuple[Name, ...]:
 
     Raises:
         UsageError: there is no such baseline.
-
-    Example:
-        >>> choose(["lstm", "majority"])
-        ('majority', 'lstm')
     """
     unknown = [name for name in only if name not in NAMES]
     if unknown:

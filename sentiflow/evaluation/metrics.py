@@ -80,31 +80,16 @@ class Spread:
     max: float
 
     def as_metrics(self, name: str) -> dict[str, float]:
-        """The four as metrics of a run.
-
-        Example:
-            >>> spread([1.0, 2.0, 6.0]).as_metrics("test/loss")["test/loss_max"]
-            6.0
-        """
+        """The four as metrics of a run."""
         return {f"{name}_{key}": value for key, value in asdict(self).items()}
 
     def text(self) -> str:
-        """Deviation and range of an accuracy.
-
-        Example:
-            >>> spread([0.81, 0.83]).text()
-            'standard deviation 1.41 points, 81.00% to 83.00%'
-        """
+        """Deviation and range of an accuracy, such as ``standard deviation 1.41 points, 81.00% to 83.00%``."""
         return f"standard deviation {100 * self.sd:.2f} points, {self.min:.2%} to {self.max:.2%}"
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Spread of two or more values.
-
-    Example:
-        >>> spread([1.0, 2.0, 6.0])
-        Spread(mean=3.0, sd=2.6457513110645907, min=1.0, max=6.0)
-    """
+    """Spread of two or more values."""
     return Spread(statistics.mean(values), statistics.stdev(values), min(values), max(values))
 
 
@@ -155,12 +140,7 @@ class Reliability:
 
 
 def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Reliability:
-    """Put scores, (n,), into ten bins of equal width; one on an edge belongs to the bin above, 1 to the last.
-
-    Example:
-        >>> reliability(np.array([0, 1], np.int8), np.array([0.25, 0.25])).error
-        0.25
-    """
+    """Put scores, (n,), into ten bins of equal width; one on an edge belongs to the bin above, 1 to the last."""
     number = np.minimum((scores * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(number, minlength=_BINS)
     some = counts > 0

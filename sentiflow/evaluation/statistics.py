@@ -33,12 +33,7 @@ class Comparison:
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95% interval of a proportion by Wilson (1927); it is valid near 0 and 1, too.
-
-    Example:
-        >>> [round(end, 4) for end in wilson(8, 10)]
-        [0.4902, 0.9433]
-    """
+    """The 95% interval of a proportion by Wilson (1927); it is valid near 0 and 1, too."""
     interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -51,11 +46,6 @@ def compare(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Comparison:
     may be above 5% although the interval leaves out 0.
     McNemar (1947); Tango (1998), Statistics in Medicine 17, 891. Each model is given by which reviews it labels
     correctly, shape (n,).
-
-    Example:
-        >>> found = compare(np.array([True] * 9 + [False]), np.array([True] * 4 + [False] * 5 + [True]))
-        >>> print(f"{found.difference:.2f} ({found.low:.2f} to {found.high:.2f}), p = {found.p_value:.3f}")
-        0.40 (-0.09 to 0.72), p = 0.219
     """
     gained, lost, n = int((one & ~other).sum()), int((other & ~one).sum()), len(one)
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
@@ -98,10 +88,6 @@ def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> tup
     Returns:
         Ends of the 95% interval of the difference, and the two-sided p-value; None when a mean has fewer than two
         values, or neither sample varies.
-
-    Example:
-        >>> [round(value, 3) for value in welch((0.89, 0.01, 5), (0.88, 0.01, 5))]
-        [-0.005, 0.025, 0.153]
     """
     if min(one[2], other[2]) < 2:
         return None
@@ -117,22 +103,12 @@ def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> tup
 
 
 def format_p(value: float) -> str:
-    """A p-value.
-
-    Example:
-        >>> [format_p(value) for value in (0.25, 0.00012, 0.0)]
-        ['0.250', '1.2e-04', '< 1e-99']
-    """
+    """A p-value, such as ``0.250``, ``1.2e-04`` or ``< 1e-99``."""
     if value < _SMALLEST_P:
         return f"< {_SMALLEST_P:.0e}"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
 
 
 def format_points(fraction: float, unit: str = " points") -> str:
-    """A difference of two fractions, in percentage points.
-
-    Example:
-        >>> format_points(0.0032)
-        '+0.32 points'
-    """
+    """A difference of two fractions in percentage points, such as ``+0.32 points``."""
     return f"{100 * fraction:+.2f}{unit}"

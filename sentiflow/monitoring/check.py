@@ -253,12 +253,7 @@ def _row(feature: FeatureDrift) -> tuple[str, ...]:
 
 
 def format_feature(name: str, value: float) -> str:
-    """A feature's value as text.
-
-    Example:
-        >>> format_feature("oov", 0.05), format_feature("length", 177.0), format_feature("score", 0.5)
-        ('5.0%', '177', '0.500')
-    """
+    """A feature's value as text, such as ``5.0%``, ``177`` or ``0.500``."""
     return {"oov": f"{value:.1%}", "length": f"{value:.0f}"}.get(name, f"{value:.3f}")
 
 

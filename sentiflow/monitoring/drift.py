@@ -99,12 +99,7 @@ def ks_p_value(reference: Floats, recent: Floats) -> float:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Correct p-values for multiple testing (Holm).
-
-    Example:
-        >>> holm({"a": 0.5, "b": 0.25, "c": 0.125})
-        {'a': 0.5, 'b': 0.5, 'c': 0.375}
-    """
+    """Correct p-values for multiple testing (Holm)."""
     names = sorted(p_values, key=lambda name: p_values[name])
     scaled = [(len(names) - rank) * p_values[name] for rank, name in enumerate(names)]
     corrected = dict(zip(names, np.minimum(np.maximum.accumulate(scaled), 1).tolist(), strict=True))

@@ -213,12 +213,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def address_of(host: str, listener: socket.socket) -> str:
-    """Where it listens, as an address to open.
-
-    Example:
-        >>> address_of("::1", socket.create_server(("::1", 8000), family=socket.AF_INET6))
-        'http://[::1]:8000'
-    """
+    """Where it listens, as an address to open, such as ``http://[::1]:8000``."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
 
