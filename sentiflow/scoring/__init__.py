@@ -6,12 +6,11 @@ standard library only, and itself only relatively.
 
 from .forward import Network
 from .scorer import Attribution, TextScorer, Word, is_positive, label_of
-from .vocabulary import OUT_OF_VOCABULARY, PAD, START, Vocabulary, pad, tokenize
+from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
 __all__ = [
     "OUT_OF_VOCABULARY",
-    "PAD",
     "Network",
     "Attribution",
     "START",
