@@ -112,7 +112,8 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are in no training review, against "
         f"{reference[UNKNOWN].mean():.2%} of a training review in no other one",
     }
-    result = DriftResult(check.model, version.number, digest, features, settings, facts, unusual)
+    limits = settings.monitor_psi, settings.monitor_alpha
+    result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
     get_run_logger().info("%s", result.headline)
     return result
 

@@ -86,7 +86,8 @@ class DriftResult:
     version: int
     digest: str
     features: tuple[FeatureDrift, ...]
-    settings: Settings
+    min_psi: float
+    alpha: float
     facts: Mapping[str, str]
     unusual: Sequence[UnusualText]
 
@@ -110,15 +111,11 @@ class DriftResult:
 
     def metrics(self) -> dict[str, float]:
         """What is logged in MLflow."""
+        fields = {"psi": "psi", "p": "p", "median": "recent", "median_reviews": "reference"}
         return {
-            f"drift/{feature.name}_{name}": value
-            for feature in self.features
-            for name, value in (
-                ("psi", feature.psi),
-                ("p", feature.p),
-                ("median", feature.recent),
-                ("median_reviews", feature.reference),
-            )
+            f"drift/{each.name}_{name}": getattr(each, field)
+            for each in self.features
+            for name, field in fields.items()
         }
 
 
@@ -197,8 +194,7 @@ def table(result: DriftResult) -> Table:
 
 def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
     """The outcome as a page, and as Markdown for Prefect and MLflow."""
-    psi, alpha = result.settings.monitor_psi, result.settings.monitor_alpha
-    rule = f"A feature has drifted when its PSI is at least {psi:g} and its p below {alpha:g}."
+    rule = f"A feature has drifted when its PSI is at least {result.min_psi:g} and its p below {result.alpha:g}."
     pictures = [Picture(figure, FEATURES[name]) for name, figure in figures.items()]
     return Report(
         result.title,

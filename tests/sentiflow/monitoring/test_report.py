@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from sentiflow.monitoring.check import DriftResult, pictures, report, table
 from sentiflow.monitoring.drift import FeatureDrift, UnusualText
-from sentiflow.settings import Settings
 
 MOVED = FeatureDrift("oov", 0.05, 0.25, 1.5, 1e-9, drifted=True)
 SAME = FeatureDrift("length", 177.0, 176.0, 0.01, 0.25, drifted=False)
@@ -21,7 +20,8 @@ RESULT = DriftResult(
     3,
     "d" * 64,
     (MOVED, SAME, SCORE),
-    Settings(monitor_psi=0.2, monitor_alpha=0.001),
+    0.2,
+    0.001,
     {"model": "sample-sentiment version 3 (champion)", "odd <fact>": "a & b"},
     [UnusualText(9.0, {"oov": 0.5, "length": 4, "score": 0.125}, EVIL)],
 )
