@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import random
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Weights
+from sentiflow.scoring.weights import ARRAYS
 
 _OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
@@ -129,21 +131,9 @@ def weights_of(network: keras.Model) -> Weights:
 def _weights_of(member: keras.Sequential) -> Weights:
     embedding, score = member.get_layer("embedding"), member.get_layer("score")
     forward, *backward = directions_of(member)
-    table, kernel, recurrent, bias, dense, dense_bias = _arrays(embedding, forward, score)
-    back_kernel, back_recurrent, back_bias = _arrays(*backward) or (None, None, None)
-    return Weights(
-        table,
-        kernel,
-        recurrent,
-        bias,
-        dense,
-        dense_bias,
-        bool(embedding.mask_zero),
-        back_kernel,
-        back_recurrent,
-        back_bias,
-        pooling="mean" if forward.return_sequences else "last",
-    )
+    arrays: dict[str, Any] = dict(zip(ARRAYS, _arrays(embedding, forward, score, *backward), strict=False))
+    pooling = "mean" if forward.return_sequences else "last"
+    return Weights(**arrays, mask_zero=bool(embedding.mask_zero), pooling=pooling)
 
 
 def _arrays(*layers: keras.Layer) -> list[NDArray[np.float32]]:

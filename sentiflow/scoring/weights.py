@@ -14,7 +14,6 @@ Array = NDArray[np.float32]
 
 LAST, MEAN = "last", "mean"
 
-_NO_ARRAYS = ("mask_zero", "pooling", "others")
 _BACKWARD = ("backward_kernel", "backward_recurrent_kernel", "backward_bias")
 
 
@@ -52,11 +51,11 @@ class Weights:
     others: tuple["Weights", ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(array.dtype.kind == "f" for array in self._arrays()):
+        arrays = self._arrays()
+        if not all(array.dtype.kind == "f" for array in arrays):
             raise ValueError("weights must be floating-point numbers")
         v, d = self.embedding.shape if self.embedding.ndim == 2 else (-1, -1)
         u = self.bias.size
-        arrays = self._arrays()
         recurrence = [(d, u), (u, u), (u,)]
         backward = recurrence if any(getattr(self, name) is not None for name in _BACKWARD) else []
         expected = [(v, d), *recurrence, (2 * u if backward else u, 1), (1,), *backward]
@@ -81,14 +80,12 @@ class Weights:
     def directions(self) -> tuple[Direction, ...]:
         """The recurrence, and the one that reads backwards if there is one."""
         forward = Direction(self.kernel, self.recurrent_kernel, self.bias, backwards=False)
-        if self.backward_kernel is None or self.backward_recurrent_kernel is None or self.backward_bias is None:
+        if self.backward_kernel is None:
             return (forward,)
-        other = Direction(self.backward_kernel, self.backward_recurrent_kernel, self.backward_bias, backwards=True)
-        return forward, other
+        return forward, Direction._make([*(getattr(self, name) for name in _BACKWARD), True])
 
     def _arrays(self) -> list[Array]:
-        values = (getattr(self, field.name) for field in fields(self) if field.name not in _NO_ARRAYS)
-        return [value for value in values if value is not None]
+        return [value for name in ARRAYS if (value := getattr(self, name)) is not None]
 
     def entries(self) -> dict[str, NDArray[Any]]:
         """All arrays and settings by their names in a file; those of further networks after ``2/``, ``3/``, ..."""
@@ -136,5 +133,8 @@ class Weights:
         own["mask_zero"], own["pooling"] = bool(own["mask_zero"]), str(own["pooling"])
         return cls(**own)
 
+
+ARRAYS = [field.name for field in fields(Weights) if field.name not in ("mask_zero", "pooling", "others")]
+"""The arrays' names, in the order in which Keras's layers have them; the backward ones may be missing."""
 
 _REQUIRED = [field.name for field in fields(Weights) if field.name not in (*_BACKWARD, "others")]
