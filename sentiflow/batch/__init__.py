@@ -1,5 +1,4 @@
 """Scoring of whole tables and folders: in chunks, by several processes, resumable.
 
-Memory is bounded by the size of a chunk, whatever the size of the input. Nothing in here knows where a scorer
-comes from.
+Memory is bounded by the size of a chunk, whatever the size of the input.
 """
