@@ -204,7 +204,6 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
         if record is first:
             tested = ("", "", "")
         elif record.digest != first.digest:
-            tested = ("-", "-", "-")
             whys.append(f"{record.name} cannot be compared with {first.name}: {outcome.why_not}.")
         elif outcome.p_value is None:
             whys.append(f"{record.name} and {first.name} have no test: their seeds do not differ.")
