@@ -126,7 +126,7 @@ def score_input(
         with progress("Scoring", source.total) as advance:
             pool = _pool(source, scorer, request.workers, settings)
             try:
-                rows = score_chunks(source, version, scorer, parts, pool, advance, sample, request.with_text)
+                rows = score_chunks(source, version, scorer, parts, pool, advance, schema, sample)
             finally:
                 if log is not None and sample is not None:
                     _log(sample, version, settings, log, say)

@@ -16,10 +16,11 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 import sentiflow
-from sentiflow.batch.output import Parts, output_schema, to_table
+from sentiflow.batch.output import Parts, to_table
 from sentiflow.batch.worker import BulkScorer
 from sentiflow.console import Advance
 from sentiflow.data.rows import Chunk, Input
@@ -285,10 +286,10 @@ def score_chunks(
     parts: Parts,
     pool: Workers | DaskWorkers | None,
     advance: Advance,
+    schema: pa.Schema,
     sample: Sample | None = None,
-    with_text: bool = False,
 ) -> int:
-    """Score every chunk that is not finished yet, and keep it in ``parts``.
+    """Score every chunk that is not finished yet, and keep it in ``parts``, in the columns of the schema.
 
     Without a pool, this process scores. ``advance`` is called with the units of the input that are done; the
     sample gets each chunk and its scores.
@@ -299,7 +300,7 @@ def score_chunks(
     Raises:
         ExternalError: a scoring process ended, or the input is damaged.
     """
-    schema, rows = output_schema(source, with_text), 0
+    rows = 0
     with closing(_scored(_unfinished(source, parts, advance), scorer, pool)) as scored:
         for chunk, scores in scored:
             parts.add(chunk.number, to_table(chunk, scores, version, schema), chunk.rejects)

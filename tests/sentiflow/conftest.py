@@ -54,8 +54,9 @@ def job(scorer: TextScorer) -> Callable[..., Done]:
         parts.begin(Job(str(path), source.identity(), column, False, list(keep), "m", 3, ""))
         steps: list[int] = []
         pool = Workers(scorer, workers) if workers and workers > 1 else None
-        score_chunks(source, Version("m", 3, ""), scorer, parts, pool, steps.append)
-        totals = parts.finish(output_schema(source, with_text=False))
+        schema = output_schema(source, with_text=False)
+        score_chunks(source, Version("m", 3, ""), scorer, parts, pool, steps.append, schema)
+        totals = parts.finish(schema)
         lines = totals.rejects.read_text(encoding="utf-8").splitlines() if totals.rejects else []
         assert sum(steps) == source.total  # a bar ends where its total is
         return Done(

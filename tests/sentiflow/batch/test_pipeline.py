@@ -43,13 +43,14 @@ def test_every_row_is_scored_or_rejected_in_order_whoever_scores(
 def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) -> None:
     source, parts = open_input(path), Parts(path.parent / "out.parquet")
     source.select("text")
+    schema = output_schema(source, with_text=False)
     parts.begin(Job(str(path), {}, "text", False, [], "m", 1, ""))
-    assert score_chunks(source, Version("m", 1, ""), scorer, parts, None, lambda _step: None) == ROWS
+    assert score_chunks(source, Version("m", 1, ""), scorer, parts, None, lambda _step: None, schema) == ROWS
     parts.add(1, pq_rows(parts, 1).slice(0, 1), [])  # as if cut in another way: it is done again
     del parts.rows[2]
     other = Version("other", 1, "")
-    assert score_chunks(source, other, scorer, parts, None, lambda _step: None) == ROWS - 2_048
-    parts.finish(output_schema(source, with_text=False))
+    assert score_chunks(source, other, scorer, parts, None, lambda _step: None, schema) == ROWS - 2_048
+    parts.finish(schema)
     models = pq.read_table(parts.output)["model"].to_pylist()
     scored = 2_048 - len(range(0, 2_048, 10))
     assert models == ["m"] * scored + ["other"] * (ROWS * 9 // 10 - scored)
