@@ -35,7 +35,7 @@ def _log(sample: Sample, version: Version, settings: Settings, log: TextLog, say
     try:
         log.append([Entry(at, SCORED, version.name, version.number, score, text) for _row, text, score in rows])
     except OSError as err:
-        say(f"Of what was scored nothing is kept for monitoring: {err}.")
+        say(f"The scored texts are not logged for monitoring: {err}.")
 
 
 _WORDS = {
@@ -203,7 +203,7 @@ def _resume(parts: Parts, job: Job, left: Job | None, say: Say) -> None:
     """Take what an unfinished run of the same job has done; else start over, and say why."""
     if left == job:
         parts.resume()
-        say(f"Going on where an unfinished run was: {sum(parts.rows.values()):,} rows are done.")
+        say(f"Resuming an unfinished run: {sum(parts.rows.values()):,} rows are done.")
         return
     if left:
         changed = [name for name, value in asdict(left).items() if asdict(job)[name] != value]
@@ -220,5 +220,5 @@ def _check_read(source: Input, job: Job, parts: Parts) -> None:
         raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
     if source.identity() != job.identity:
         raise ExternalError(
-            f"{source.path} changed while it was read.", "Run again when nothing writes to it; that starts over."
+            f"{source.path} changed while it was read.", "Run again when nothing else writes to it."
         )

@@ -144,7 +144,7 @@ class _Worker:
         except (EOFError, OSError) as err:
             raise ExternalError(
                 f"A scoring process ended {self._how()}.",
-                "What is finished is kept: run the same command again. Short of memory, take fewer --workers.",
+                "What is finished is kept: run the same command again. If memory is short, use fewer --workers.",
             ) from err
         return scores
 
@@ -265,8 +265,8 @@ def _result(future: Any) -> Scores:
         scores: Scores = future.result()
     except (KilledWorker, CancelledError, OSError) as err:
         raise ExternalError(
-            f"The Dask cluster lost a part: {first_line(err)}",
-            "What is finished is kept: run the same command again once its workers are well.",
+            f"A part of the Dask cluster failed: {first_line(err)}",
+            "What is finished is kept: run the same command again once its workers run again.",
         ) from err
     return scores
 

@@ -229,11 +229,11 @@ class Keeper:
         except OSError as err:
             self._metrics.not_kept.inc(len(entries))
             if not self._failing:
-                logger.warning("Texts are answered, but not kept for monitoring: %s", err)
+                logger.warning("Texts are answered, but not logged for monitoring: %s", err)
             self._failing = True
             return
         if self._failing:
-            logger.info("Texts are kept for monitoring again.")
+            logger.info("Texts are logged for monitoring again.")
         self._failing = False
         self._metrics.kept.inc(written)
         self._metrics.not_kept.inc(len(entries) - written)

@@ -140,7 +140,7 @@ def choose(
     ]
     if not left:
         raise UsageError(
-            "Nothing new to promote: every version is the champion or was it before.",
+            "Nothing new to promote: every version is the champion or was champion before.",
             f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
         )
 
@@ -175,7 +175,7 @@ def load(name: str, number: int, folder: Path) -> Packaged:
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
         if not package.need_whole(path):
-            other = "%s version %d was packed with other code than this installation's: scored with this one's"
+            other = "%s version %d was packaged with other code; scored with this installation's"
             LOGGER.warning(other, name, number)
         return Packaged(path, TextScorer.load(path / "artifacts"))
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:

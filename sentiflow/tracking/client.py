@@ -337,7 +337,7 @@ class EpochLog:
         try:
             self._flush()
         except ExternalError as err:
-            self._logger.warning("MLflow did not take epoch %d yet: %s", epoch.number, err.args[0])
+            self._logger.warning("Epoch %d is not in MLflow yet: %s", epoch.number, err.args[0])
         self._logger.info(
             f"epoch {epoch.number}/{self._epochs}: train loss {epoch.train_loss:.4f} accuracy "
             f"{epoch.train_accuracy:.2%}, val loss {epoch.val_loss:.4f} accuracy {epoch.val_accuracy:.2%} "

@@ -157,7 +157,7 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
         missing = "champion" if wanted is None else f"version {wanted}"
         raise UsageError(f"{name} has no {missing}.", "See what there is: sentiflow versions")
     if version.run_id is None:
-        raise UsageError(f"{name} version {wanted} was registered without a run.", "Name another.")
+        raise UsageError(f"{name} version {wanted} was registered without a run.", "Choose another.")
     return version.run_id
 
 

@@ -102,9 +102,7 @@ def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
         if folder is None:
             continue
         if goal.exists():
-            raise ExternalError(
-                f"{goal} is there already.", "Is it left of an import that failed? Look, and remove it."
-            )
+            raise ExternalError(f"{goal} exists already.", "If an import that failed left it, remove it.")
         found = [entry.stat(follow_symlinks=False) for entry in _entries(folder)]  # all, before one is copied
         partial = goal.with_name(f".{name}.partial")
         shutil.rmtree(partial, ignore_errors=True)

@@ -144,7 +144,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_what_an_uninterrupted_one_gives
         wait_until_gone(workers)
     done = trained.world.run("score", *arguments)
     assert done.returncode == 5, done.stderr
-    (already,) = re.findall(r"Going on where an unfinished run was: ([\d,]+) rows are done", done.stderr)
+    (already,) = re.findall(r"Resuming an unfinished run: ([\d,]+) rows are done", done.stderr)
     assert 8 * 2_048 <= int(already.replace(",", "")) < MANY
     assert f"; {already} were done before" in done.stdout
     assert f"{MANY - 60:,} scored, 60 rejected, {MANY:,} rows in all" in done.stdout

@@ -59,7 +59,7 @@ def test_a_cluster_writes_the_same_bytes_as_this_machine_also_when_it_goes_on(
         score_input(request, settings, interrupted)
     said: list[str] = []
     there = score_input(request, settings, say=said.append)
-    assert said == ["Going on where an unfinished run was: 6,144 rows are done."]
+    assert said == ["Resuming an unfinished run: 6,144 rows are done."]
     assert there.rows == 20_000 - 6_144
     for one, other in ((here.output, there.output), (here.totals.rejects, there.totals.rejects)):
         assert one is not None and other is not None

@@ -89,7 +89,7 @@ def test_a_run_that_was_ended_goes_on_and_gives_what_one_run_gives(
     interrupted(world, request)
     said: list[str] = []
     done = run(world, request, said)
-    assert said == ["Going on where an unfinished run was: 4,096 rows are done."]
+    assert said == ["Resuming an unfinished run: 4,096 rows are done."]
     assert (done.rows, done.totals.rows) == (ROWS - 4_096, ROWS)
     whole = run(world, Request(path, world.root / f"whole.{ending}", with_text=True))
     assert done.output.read_bytes() == whole.output.read_bytes()
