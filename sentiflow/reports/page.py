@@ -219,10 +219,18 @@ class Report:
 def svg(figure: "Figure") -> str:
     """A figure as SVG whose black is dark on light pages and light on dark ones."""
     content = io.StringIO()
+    lay_out(figure)
     figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
     drawn = _METADATA.sub("", content.getvalue().replace(_BLACK, "currentColor"))
     start = drawn.index(">", drawn.index("<svg")) + 1
     return drawn[drawn.index("<svg") : start] + _INK + drawn[start:]
+
+
+def lay_out(figure: "Figure") -> None:
+    """Place a figure's parts for good; each drawing would place them again, which takes longer than to draw."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def escape_markdown(text: str) -> str:

@@ -15,6 +15,7 @@ from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.network import Epoch
+from sentiflow.reports.page import lay_out
 from sentiflow.scoring import is_positive
 
 # Okabe and Ito (2008): safe for colour-blind readers, visible on light and dark pages.
@@ -59,6 +60,7 @@ def save(figures: Mapping[str, Figure], folder: Path) -> None:
     """Write each plot as ``NAME.png`` in a new folder."""
     folder.mkdir(parents=True)
     for name, figure in figures.items():
+        lay_out(figure)
         figure.savefig(folder / f"{name}.png", dpi=120)
 
 
