@@ -15,7 +15,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network import Epoch, best_epoch
 from sentiflow.network.model import build as build_recipe
-from sentiflow.network.model import summary_of
+from sentiflow.network.model import prepare_to_fit, summary_of
 from sentiflow.network.training import Diverged, Recorder
 from sentiflow.recipes import TrainConfig
 
@@ -126,7 +126,7 @@ def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
     epochs = models.epochs(network.name, config)
     optimizer = keras.optimizers.Adam(params.learning_rate, use_ema=True, ema_momentum=params.ema_momentum)
     # Without XLA, which would compile once per length.
-    network.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+    prepare_to_fit(network, optimizer, jit_compile=False)
     recorder = Recorder(len(given.training), epochs, given.on_epoch, given.progress)
     callbacks = [
         keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # first: the others must see the average

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sentiflow.network.model import directions_of, members_of
+from sentiflow.network.model import directions_of, members_of, prepare_to_fit
 from sentiflow.network.recurrence import Recurrence
 
 
@@ -40,8 +40,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         self._members = [_FastMember(member, vocabulary_dropout, dropout, source) for member in members_of(stock)]
         self.built = True
         # The recurrence is no TensorFlow operation, so that XLA can compile only what stands around it.
-        self.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
-        self.optimizer.build(self.trainable_variables)
+        prepare_to_fit(self, optimizer, jit_compile=False)
 
     def call(self, ids: Any, training: bool = False) -> Any:
         """Score reviews, shape (n, t) -> (n, 1)."""

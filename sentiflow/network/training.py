@@ -19,7 +19,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network import Epoch
 from sentiflow.network.fast import FastNetwork
-from sentiflow.network.model import build, optimizer
+from sentiflow.network.model import build, optimizer, prepare_to_fit
 from sentiflow.recipes import TrainConfig
 
 
@@ -180,7 +180,7 @@ def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> k
     if config.backend == "numba":
         return FastNetwork(network, optimizer(config, steps), config.vocabulary_dropout, config.dropout, seed)
     core = keras.Sequential([network])
-    core.compile(optimizer(config, steps), "binary_crossentropy", metrics=["accuracy"])
+    prepare_to_fit(core, optimizer(config, steps))
     return core
 
 
