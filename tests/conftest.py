@@ -4,18 +4,19 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.testing.utilities import prefect_test_harness
 
-from sentiflow.data import prepare, reviews
-from sentiflow.data.reviews import Reviews
 from sentiflow.recipes import load_recipe
-from sentiflow.scoring import Vocabulary
 from sentiflow.settings import PREFIX, Settings
-from sentiflow.tracking.client import connect
 from tests.world import Trained, World, copy_world, make_world
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from sentiflow.data.reviews import Reviews
+    from sentiflow.scoring import Vocabulary
 
 MIRROR = {name: os.environ.get(name, "") for name in (
     "SENTIFLOW_IMDB_URL", "SENTIFLOW_IMDB_SHA256", "SENTIFLOW_WORD_INDEX_URL", "SENTIFLOW_WORD_INDEX_SHA256",
@@ -65,8 +66,10 @@ def imdb_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def imdb(imdb_settings: Settings) -> tuple[Reviews, Vocabulary]:
+def imdb(imdb_settings: Settings) -> "tuple[Reviews, Vocabulary]":
     """The real reviews, prepared."""
+    from sentiflow.data import prepare, reviews
+
     prepared = prepare.prepare(prepare.fetch("imdb", imdb_settings), imdb_settings)
     return reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
 
@@ -74,6 +77,8 @@ def imdb(imdb_settings: Settings) -> tuple[Reviews, Vocabulary]:
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, migrated once (seconds) and copied for each test (milliseconds)."""
+    from sentiflow.tracking.client import connect
+
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
     connect(Settings(tracking_uri=f"sqlite:///{file}"))
     return file
@@ -90,13 +95,17 @@ def world(tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """One Prefect server with an empty database for all flows that run in this process."""
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=120):
         yield
 
 
 @pytest.fixture
-def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
+def client(prefect_server: None) -> "Iterator[SyncPrefectClient]":
     """A client of that server; the deployments that a test makes go with it."""
+    from prefect.client.orchestration import get_client
+
     with get_client(sync_client=True) as client:
         yield client
         for each in client.read_deployments():

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from prefect.settings import PREFECT_API_URL
 
+from sentiflow.errors import SentiflowError
 from sentiflow.settings import Settings
-from sentiflow.tracking.results import TrainingResult
+
+if TYPE_CHECKING:  # Prefect and MLflow are for the processes that run tests, not for the one that deals them out
+    from sentiflow.tracking.results import TrainingResult
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,6 +57,8 @@ class World:
 
     def environment(self, **variables: str) -> dict[str, str]:
         """The test's own variables for a child process; Prefect's server is the tests', if it runs."""
+        from prefect.settings import PREFECT_API_URL
+
         own = {"PREFECT_HOME": str(self.root / "prefect"), "COLUMNS": "160"}
         if server := PREFECT_API_URL.value():
             own["PREFECT_API_URL"] = server
@@ -70,6 +75,21 @@ def _environment_of(process: Path) -> bytes:
         return (process / "environ").read_bytes()  # empty for one that has ended and was not waited for
     except OSError:
         return b""
+
+
+def refusal(*arguments: str) -> SentiflowError:
+    """The error that a command ends with, run in this process."""
+    from typer.testing import CliRunner
+
+    from flows.cli.app import app
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.cli.console.set_up", lambda **_: None)
+        patch.setattr("flows.cli.console.filter_native_lines", lambda: None)
+        patch.setenv("PREFECT_CLIENT_MAX_RETRIES", "2")  # `train` sets it, for as long as its process lives
+        error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, SentiflowError), repr(error)
+    return error
 
 
 def telling_modules(*arguments: str) -> str:
@@ -100,7 +120,7 @@ class Trained:
     """A finished training of the sample."""
 
     world: World
-    result: TrainingResult
+    result: "TrainingResult"
 
 
 class Registry:
