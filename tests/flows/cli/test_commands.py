@@ -16,10 +16,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from flows.cli.app import app
-from sentiflow.errors import UsageError
 from sentiflow.locks import training_lock
 from sentiflow.tracking.client import connect
-from tests.world import ROOT, Trained, World, telling_modules
+from sentiflow.tracking.store import open_store
+from tests.world import ROOT, Trained, World, refusal, telling_modules
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 SLOW = {"mlflow", "prefect", "tensorflow", "pandas", "sklearn", "scipy", "matplotlib", "numpy", "pyarrow"}
@@ -120,18 +120,17 @@ def test_data_shows_counts_shapes_lengths_balance_and_the_first_review(world: Wo
         assert re.search(wanted, done.stdout, re.MULTILINE), wanted
 
 
-def test_an_unreachable_dataset_ends_with_3_and_never_falls_back(world: World, prefect_server: None) -> None:
-    done = world.run(
-        "train",
-        SENTIFLOW_IMDB_URL="http://127.0.0.1:9/imdb.npz",
-        SENTIFLOW_IMDB_SHA256="0" * 64,
-        SENTIFLOW_DOWNLOAD_RETRIES="0",
-    )
-    assert done.returncode == 3
-    assert "Cannot download http://127.0.0.1:9/imdb.npz" in done.stderr
-    assert "--dataset sample" in done.stderr and "SENTIFLOW_IMDB_URL" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert world.run("runs").stdout.count("failed") == 1
+def test_an_unreachable_dataset_ends_with_3_and_never_falls_back(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_IMDB_URL", "http://127.0.0.1:9/imdb.npz")
+    monkeypatch.setenv("SENTIFLOW_IMDB_SHA256", "0" * 64)
+    monkeypatch.setenv("SENTIFLOW_DOWNLOAD_RETRIES", "0")
+    error = refusal("train")
+    assert error.exit_code == 3
+    assert "Cannot download http://127.0.0.1:9/imdb.npz" in str(error)
+    assert "--dataset sample" in error.hint and "SENTIFLOW_IMDB_URL" in error.hint
+    assert [run.status for run in open_store(world.settings).runs()] == ["FAILED"]
 
 
 @pytest.mark.story
@@ -153,16 +152,15 @@ def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say
     assert sorted(ROOT.iterdir()) == beside_the_code
 
 
-def test_a_wrong_hash_is_no_reason_to_fall_back(world: World, prefect_server: None) -> None:
+def test_a_wrong_hash_is_no_reason_to_fall_back(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (world.root / "imdb.npz").write_bytes(b"something else")
-    done = world.run(
-        "train",
-        "--fallback-sample",
-        SENTIFLOW_IMDB_URL=str(world.root / "imdb.npz"),
-        SENTIFLOW_IMDB_SHA256="0" * 64,
-    )
-    assert done.returncode == 3
-    assert "0" * 64 in done.stderr and sha256(b"something else").hexdigest() in done.stderr
+    monkeypatch.setenv("SENTIFLOW_IMDB_URL", str(world.root / "imdb.npz"))
+    monkeypatch.setenv("SENTIFLOW_IMDB_SHA256", "0" * 64)
+    error = refusal("train", "--fallback-sample")
+    assert error.exit_code == 3
+    assert "0" * 64 in str(error) and sha256(b"something else").hexdigest() in str(error)
     assert not list((world.root / "data").rglob("*.npz"))
 
 
@@ -175,14 +173,9 @@ def test_a_wrong_hash_is_no_reason_to_fall_back(world: World, prefect_server: No
         (["--dataset", "nothing.csv"], "No dataset or table 'nothing.csv'"),
     ],
 )
-def test_wrong_use_is_refused_in_a_sentence(
-    world: World, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
-) -> None:
-    monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
-    monkeypatch.setattr("flows.cli.console.filter_native_lines", lambda: None)
-    refused = CliRunner().invoke(app, ["train", *arguments]).exception
-    assert isinstance(refused, UsageError)
-    assert told in f"{refused} {refused.hint}"
+def test_wrong_use_is_refused_in_a_sentence(world: World, arguments: list[str], told: str) -> None:
+    error = refusal("train", *arguments)
+    assert (error.exit_code, told in str(error)) == (2, True), error
     assert not list((world.root / "data").glob("**/*.parquet"))
 
 
@@ -193,10 +186,10 @@ def test_wrong_use_ends_with_2_without_a_traceback(world: World) -> None:
     assert world.run("train", "--seed", "-1").returncode == 2
 
 
-def test_a_mirror_without_its_hash_is_refused(world: World) -> None:
-    done = world.run("train", SENTIFLOW_IMDB_URL="https://example.org/imdb.npz")
-    assert done.returncode == 2
-    assert "SENTIFLOW_IMDB_SHA256" in done.stderr
+def test_a_mirror_without_its_hash_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIFLOW_IMDB_URL", "https://example.org/imdb.npz")
+    error = refusal("train")
+    assert (error.exit_code, "SENTIFLOW_IMDB_SHA256" in str(error)) == (2, True), error
 
 
 class Harmful:
@@ -249,11 +242,10 @@ def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: Wor
     path.write_text("review,stars\nfine film,good\n,bad\n")
     before = store.read_bytes()
     mapped = ("--text-column", "Review", "--label-column", "stars")
-    done = world.run(command, "--dataset", str(path), *mapped)
+    done, loaded = run_telling_modules(command, "--dataset", str(path), *mapped, world=world)
     assert done.returncode == 2
     assert "2 of 2 rows are rejected" in done.stderr and "line 2 ('good')" in done.stderr
     assert "no text (1 row): line 3" in done.stderr and "Prefect" not in done.stderr
-    _, loaded = run_telling_modules(command, "--dataset", str(path), *mapped, world=world)
     assert not loaded & {"mlflow", "prefect", "tensorflow", "pandera"}
     assert store.read_bytes() == before
 
@@ -270,9 +262,8 @@ def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: Wor
 def test_options_of_a_table_that_cannot_be_read_end_with_2(
     world: World, arguments: tuple[str, ...], message: str
 ) -> None:
-    done = world.run("data", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
+    error = refusal("data", *arguments)
+    assert (error.exit_code, message in str(error)) == (2, True), error
 
 
 @pytest.mark.story
@@ -319,11 +310,13 @@ def test_a_data_folder_that_cannot_be_made_ends_with_3_before_a_server_starts(wo
     assert "temporary server" not in done.stderr
 
 
-def test_a_tracking_server_that_is_down_ends_with_3(world: World) -> None:
-    done = world.run("train", "--dataset", "sample", SENTIFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert done.returncode == 3
-    assert "http://127.0.0.1:9 failed: it does not answer" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_tracking_server_that_is_down_ends_with_3(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    error = refusal("train", "--dataset", "sample")
+    assert error.exit_code == 3
+    assert "http://127.0.0.1:9 failed: it does not answer" in str(error)
 
 
 def test_a_prefect_server_that_is_down_ends_with_3(world: World) -> None:

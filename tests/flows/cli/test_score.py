@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.world import Trained, World, command, telling_modules
+from tests.world import Trained, World, command, refusal, telling_modules
 
 TEXT = "The acting was fine, and the direction touching, but the ending was a mess. "
-MANY = 60_000
+MANY = 40_000
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +118,14 @@ def test_a_run_tells_counts_speed_version_and_places_and_loads_nothing_slow(
     ],
 )
 def test_wrong_use_ends_with_2_and_leaves_nothing(
-    trained: Trained, arguments: tuple[str, ...], message: str
+    trained: Trained, arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = trained.world.root
-    (folder / "in.csv").write_text("id,text\n1,good\n")
-    done = trained.world.run("score", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
-    assert not [path for path in folder.iterdir() if "out." in path.name]
+    trained.world.enter(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("id,text\n1,good\n")
+    error = refusal("score", *arguments)
+    assert (error.exit_code, message in str(error)) == (2, True), error
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
 @pytest.mark.story
@@ -147,7 +147,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_what_an_uninterrupted_one_gives
     (already,) = re.findall(r"Resuming an unfinished run: ([\d,]+) rows are done", done.stderr)
     assert 8 * 2_048 <= int(already.replace(",", "")) < MANY
     assert f"; {already} were done before" in done.stdout
-    assert f"{MANY - 60:,} scored, 60 rejected, {MANY:,} rows in all" in done.stdout
+    assert f"{MANY - 40:,} scored, 40 rejected, {MANY:,} rows in all" in done.stdout
     assert pq.read_table(output).equals(whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "out.parquet.rejects.jsonl"]
 

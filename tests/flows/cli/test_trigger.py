@@ -13,7 +13,7 @@ from sentiflow.orchestration.flow_runs import start
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
 from tests.servers import free_port
-from tests.world import World
+from tests.world import World, refusal
 
 
 def deployed(client: SyncPrefectClient, flow: str) -> Applied:
@@ -101,6 +101,6 @@ def test_without_a_server_it_says_how_to_start_one(world: World) -> None:
 def test_a_schedule_that_cannot_be_is_told_before_a_server_is_started(
     world: World, arguments: tuple[str, ...], told: str
 ) -> None:
-    done = world.run("schedule", *arguments, PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(free_port()))
-    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    error = refusal("schedule", *arguments)
+    assert (error.exit_code, told in str(error)) == (2, True), error
     assert not (world.root / "data").exists()

@@ -183,15 +183,22 @@ def test_a_query_prints_the_same(
     assert printed[0][0] or printed[0][2]
 
 
-def test_a_comparison_is_the_same_and_imports_no_mlflow(filled: World, address: str, local: SqliteStore) -> None:
+def test_a_comparison_is_the_same_and_imports_no_mlflow(
+    filled: World, address: str, local: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
+    filled.enter(monkeypatch)
     scored = [run.run_id for run in local.runs() if "scored" in run.tags][:3]
     repeats = next(run.name for run in local.runs() if run.kind == "repeats")
-    for names in (scored[:2], [one[:8] for one in scored], [repeats]):
-        there = filled.run(
-            "compare", "--json", *names, SENTIFLOW_TRACKING_URI=address, PYTHONPROFILEIMPORTTIME="1"
-        )
-        here = filled.run("compare", "--json", *names)
-        assert there.returncode == here.returncode == 0, there.stderr
-        assert json.loads(there.stdout) == json.loads(here.stdout)
-        imported = {line.rpartition("|")[2].strip() for line in there.stderr.splitlines()}
-        assert "requests" in imported and not imported & {"mlflow", "pandas", "prefect"}
+    for names in ([one[:8] for one in scored], [repeats], scored[:2]):
+        printed = []
+        for uri in (address, filled.settings.tracking_uri):
+            monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
+            result = CliRunner().invoke(app, ["compare", "--json", *names])
+            assert result.exit_code == 0, result.exception
+            printed.append(json.loads(result.stdout))
+        assert printed[0] == printed[1]
+    there = filled.run("compare", "--json", *names, SENTIFLOW_TRACKING_URI=address, PYTHONPROFILEIMPORTTIME="1")
+    assert json.loads(there.stdout) == printed[0]
+    imported = {line.rpartition("|")[2].strip() for line in there.stderr.splitlines()}
+    assert "requests" in imported and not imported & {"mlflow", "pandas", "prefect"}
