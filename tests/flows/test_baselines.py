@@ -23,7 +23,7 @@ from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store, score_table
 from tasks import baselines as tasks
 from tasks.summarize import BaselinesResult
-from tests.world import World, make_world
+from tests.world import World, make_world, refusal
 
 CONFIG = load_recipe(
     "tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4", "learning_rate=0.01"]
@@ -204,7 +204,7 @@ def failing_at(wrong: str, fit: Callable[..., Fitted]) -> Callable[..., Fitted]:
 
 
 def test_a_baseline_that_there_is_not_is_refused_before_anything_is_done(world: World) -> None:
-    done = world.run("baselines", "--dataset", "sample", "--only", "bert")
-    assert done.returncode == 2
-    assert "No baseline is named 'bert'" in done.stderr and "majority, tfidf" in done.stderr
+    error = refusal("baselines", "--dataset", "sample", "--only", "bert")
+    assert error.exit_code == 2
+    assert "No baseline is named 'bert'" in str(error) and "majority, tfidf" in str(error)
     assert not connect(world.settings).search_experiments(filter_string="name = 'sentiflow'")
