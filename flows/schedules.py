@@ -7,10 +7,11 @@ from typing import Any
 import yaml
 from prefect.events import DeploymentEventTrigger
 
+from sentiflow.batch.job import Request, check_request
 from sentiflow.batch.output import check_output
 from sentiflow.data.table import TableOptions, as_options
 from sentiflow.errors import UsageError
-from sentiflow.names import model_name
+from sentiflow.names import located, model_name
 from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import OFF, PREFIX, Settings
@@ -33,11 +34,9 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
     Raises:
         UsageError: a schedule or the recipe is malformed, or a schedule lacks what it needs.
     """
-    dataset = settings.schedule_dataset
     values = {
         "config": load_recipe(settings.schedule_recipe, changes).model_dump(mode="json"),
-        # A table by its whole path: runs need not start in the folder where this was typed.
-        "dataset": str(Path(dataset).expanduser().absolute()) if Path(dataset).suffix else dataset,
+        "dataset": located(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
         "table": settings.schedule_table and scheduled_table(settings).model_dump(),
         "text_column": settings.schedule_table.get("text_column"),
@@ -79,12 +78,16 @@ def _schedule(flow: str, settings: Settings) -> Schedule | None:
     if (schedule := parse_schedule(given, settings.schedule_timezone, PREFIX + name.upper())) is None:
         return None
     if flow == "score":
-        if not (settings.schedule_source and settings.schedule_output):
+        source, output = settings.schedule_source, settings.schedule_output
+        if not (source and output):
             raise UsageError(
                 "Scheduled scoring needs an input and an output.",
-                f"Set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT, or the schedule to off.",
+                f"Give --input and --output, or set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT.",
             )
-        check_output(settings.schedule_output)
+        check_output(output)
+        if source.exists():
+            text = str(settings.schedule_table.get("text_column", "text"))
+            check_request(Request(source, output, text, settings.schedule_with_text, settings.schedule_keep))
     if flow == "monitor" and settings.prediction_log_dir is None:
         raise UsageError(
             "Monitoring needs a log of the texts that were scored or served.",

@@ -1,5 +1,6 @@
 """Names of datasets and of the models trained on them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -17,6 +18,16 @@ def dataset_name(dataset: str) -> str:
         return dataset
     stem = re.sub(r"[^a-z0-9]+", "-", Path(dataset).stem.lower()).strip("-") or "table"
     return f"{stem}-table" if stem in BUILT_IN else stem
+
+
+def located(dataset: str) -> str:
+    """A table by its whole path, which is the same from every folder; other datasets as they are.
+
+    Example:
+        >>> located("imdb"), located("/data/../reviews.csv")
+        ('imdb', '/reviews.csv')
+    """
+    return os.path.abspath(Path(dataset).expanduser()) if Path(dataset).suffix else dataset  # noqa: PTH100
 
 
 def model_name(dataset: str) -> str:

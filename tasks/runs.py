@@ -25,7 +25,7 @@ from sentiflow import children, process
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock
-from sentiflow.names import BUILT_IN, dataset_name, model_name
+from sentiflow.names import BUILT_IN, dataset_name, located, model_name
 from sentiflow.orchestration.repair import reconcile, work_folder
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import redact
@@ -314,7 +314,9 @@ def _log_parameters(run: RunContext, parameters: Mapping[str, object] | None = N
     if parameters is None:
         parameters = {**run.config.model_dump(), "seed": run.seed}
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
-    run.params({**parameters, "dataset": run.dataset, "version.python": platform.python_version(), **versions})
+    run.params(
+        {**parameters, "dataset": located(run.dataset), "version.python": platform.python_version(), **versions}
+    )
 
 
 def _why(err: BaseException) -> str:

@@ -26,7 +26,7 @@ from flows.cli.options import (
 )
 from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.names import BUILT_IN
+from sentiflow.names import BUILT_IN, located
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def schedule(
     from hashlib import sha256
 
     from flows.schedules import deployments, scheduled_table
-    from sentiflow.settings import load_settings
+    from sentiflow.settings import OFF, load_settings
 
     options = {
         "train": train,
@@ -128,6 +128,8 @@ def schedule(
         "with_text": with_text,
         "keep": keep or None,
     }
+    if (source or output) and load_settings().schedule_score == OFF and score is None:
+        raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     own = table_options(text_column, label_column, labels, max_rejects)
     given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
@@ -312,7 +314,7 @@ def trigger(
         given = [*(changes or ()), *([] if seed is None else [f"seed={seed}"])]
         parameters = parameters_of(deployment, dataset, recipe, given, table)
         if server.login:  # it runs on this machine
-            _check_dataset(deployment.parameters | parameters, settings)
+            _check(deployment.parameters | parameters, settings)
         flow_run = flow_runs.start(client, deployment, parameters)
         url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
         CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
@@ -320,8 +322,14 @@ def trigger(
             _follow(client, flow_run)
 
 
-def _check_dataset(parameters: dict[str, Any], settings: "Settings") -> None:
-    """Check the dataset of a training, with all that can be wrong with a table, before there is a run."""
+def _check(parameters: dict[str, Any], settings: "Settings") -> None:
+    """Check the table that a run would read, to train on or to score, before there is a run."""
+    if "source" in parameters and "output" in parameters:
+        from sentiflow.batch.job import Request, check_request
+
+        names = ("text_column", "with_text", "keep")
+        more = {name: parameters[name] for name in names if name in parameters}
+        check_request(Request(Path(parameters["source"]), Path(parameters["output"]), **more))
     if "config" in parameters:
         from sentiflow.data.prepare import check_data
         from sentiflow.data.table import as_options
@@ -348,7 +356,7 @@ def parameters_of(
     known = schema.get("properties", {})
     given = dict(split_change(change) for change in changes)
     if dataset is not None:
-        given["dataset"] = str(Path(dataset).expanduser().absolute()) if Path(dataset).suffix else dataset
+        given["dataset"] = located(dataset)
     mine = {key: _value(value, known[key]) for key, value in given.items() if key in known and key != "config"}
     theirs = deployment.parameters.get("table", {})
     base = {} if mine.get("dataset") in BUILT_IN else theirs  # a table's options are of no other dataset

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlparse
 
 import typer
@@ -126,7 +126,8 @@ def sweep(
             same = "The same command, without --restart," if restart else "The same command"
             CONSOLE.print(f"{same} resumes this sweep; finished trials are kept.", soft_wrap=True)
         raise
-    _show(result, dataset, table, settings)
+    given = config.model_dump(include=set(searched.fields))
+    _show(result, given, dataset, table, settings)
 
 
 def _goes_on(studies: Path, began: float) -> bool:
@@ -134,11 +135,13 @@ def _goes_on(studies: Path, began: float) -> bool:
     return any(journal.stat().st_mtime >= began for journal in studies.glob("*/*/journal.log"))
 
 
-def _show(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> None:
+def _show(
+    result: "SweepResult", given: dict[str, Any], dataset: str, table: "TableOptions", settings: "Settings"
+) -> None:
     stdout = Console()
     stdout.print(f"\n[bold]{result.accuracy_line}[/]", soft_wrap=True)
     following = next_commands(result, settings)
-    for line in [*_trials(result), *following, *_to_use(result, dataset, table, settings)]:
+    for line in [*_trials(result, given), *following, *_to_use(result, dataset, table, settings)]:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
         stdout.print()
@@ -146,7 +149,7 @@ def _show(result: "SweepResult", dataset: str, table: "TableOptions", settings: 
         show_promotion(result.promotion, stdout)
 
 
-def _trials(result: "SweepResult") -> list[str]:
+def _trials(result: "SweepResult", given: dict[str, Any]) -> list[str]:
     from sentiflow.sweeps.results import by_loss, count_of_trials, format_values
 
     best = by_loss(result.trials)
@@ -159,6 +162,7 @@ def _trials(result: "SweepResult") -> list[str]:
         *rows,
         "",
         f"What mattered: {result.importance_text}",
+        *(["No trial was better than the given recipe."] if dict(best[0].values) == given else []),
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}: seed "
         f"{result.best.run.seed} of the best recipe, whose validation loss is lowest",
         f"All of it took {result.seconds:.0f} s",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock, output_schema
 from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, cores, score_chunks
@@ -94,6 +95,19 @@ class Scored:
         return f"{counts}: {self.output}"
 
 
+def check_request(request: Request) -> tuple[Input, pa.Schema]:
+    """The input with its columns chosen, and the columns of the output.
+
+    Raises:
+        UsageError: no such input or column, or an output that cannot be.
+        OSError: the input cannot be read.
+    """
+    source = open_input(request.source)
+    source.select(request.text_column, request.keep)
+    check_output(request.output.resolve(), request.source)
+    return source, output_schema(source, request.with_text)
+
+
 def score_input(
     request: Request, settings: Settings, progress: Progress = no_progress, say: Say = lambda _line: None
 ) -> Scored:
@@ -111,10 +125,7 @@ def score_input(
     """
     began = time.monotonic()
     output = request.output.resolve()  # a link stays one, and what it leads to is written
-    source = open_input(request.source)
-    source.select(request.text_column, request.keep)
-    schema = output_schema(source, request.with_text)
-    check_output(output, request.source)
+    source, schema = check_request(request)
     with output_lock(output):
         parts = Parts(output)
         left = None if request.restart else parts.left()

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -109,7 +110,8 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
     if dataset == "imdb":
         imdb.addresses(settings)
     elif dataset != "sample" and not Path(dataset).expanduser().is_file():
-        near = difflib.get_close_matches(dataset, BUILT_IN, 1)
+        beside = sorted(map(str, Path().glob(f"{dataset}.*"))) if re.fullmatch(r"[\w-]+", dataset) else []
+        near = difflib.get_close_matches(dataset, BUILT_IN, 1) or beside
         raise UsageError(
             f"No dataset or table {dataset!r}.",
             f"Did you mean {near[0]}?"

@@ -302,7 +302,7 @@ def find_columns(
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
         separator = len(found) == 1 and (";" in found[0] or "\t" in found[0])
-        hint = "Give the names of your columns, for example --text-column review."
+        hint = "Give the names of your columns" + ("." if matches[text] else ", for example --text-column review.")
         raise UsageError(
             f"{path}: {'; '.join(problems)}.", "Separate the columns by commas." if separator else hint
         )

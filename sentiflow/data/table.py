@@ -135,7 +135,7 @@ class TableOptions(BaseModel):
     )
     max_rejects: str = Field(
         default="1%",
-        pattern=r"^\d+(\.\d+)?%$|^\d+$",
+        pattern=r"^(\d{1,2}(\.\d+)?|100)%$|^\d+$",
         description="Rows that may be rejected, a number or a percentage; with more of them nothing is trained.",
     )
 
@@ -267,7 +267,10 @@ def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]
         if not names:
             raise
         source.select(names[0], names)
-        return [str(err.args[0]).removeprefix(f"{source.path}: ")], [err.hint]
+        hint = err.hint
+        if match(options.text_column, source.names) and not match(options.label_column, source.names):
+            hint = "Give the name of your column, for example --label-column rating."
+        return [str(err.args[0]).removeprefix(f"{source.path}: ")], [hint]
     return [], []
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sentiflow.scoring import Attribution, Word
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
+_FOLDED = 200  # characters of a long text, shown until it is opened
 
 _UNREAD = {
     "unknown": "not read: no review of the dataset holds this word",
@@ -148,6 +150,11 @@ class Quote:
     text: str
     words: Sequence[MarkedWord] | None = None
     caption: str = ""
+
+    @property
+    def beginning(self) -> str:
+        """What is shown of a long text until it is opened; empty for a short one."""
+        return textwrap.shorten(self.text, _FOLDED, placeholder=" ...") if len(self.text) > 2 * _FOLDED else ""
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,9 @@ def choose(
     best = min(left, key=rank)
     loss = _validation_loss(versions[best])
     why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f}"
-    return best, f"{why}, of {len(left)} versions that were never in use" if len(left) > 1 else why
+    if len(left) > 1:
+        return best, f"{why}, of {len(left)} versions that were never in use"
+    return best, "the only version" if len(versions) == 1 else "the only version that was never in use"
 
 
 def _validation_loss(version: VersionRecord) -> float:

@@ -155,7 +155,8 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         target = previous_champion(events, champion, versions)
         if target is None:
             raise UsageError(
-                f"{name} version {champion} replaced no version that is still there.",
+                f"There is no earlier champion of {name} to return to: version {champion} is the first, or those "
+                "before it were deleted.",
                 f"See: sentiflow versions --history {_of(name)}",
             )
         need_files(name, target)

@@ -147,6 +147,16 @@ def test_an_output_of_no_known_format_is_refused_before_anything_is_scheduled(tm
         table(schedule_score="every 1h", schedule_source=tmp_path / "in.csv", schedule_output=tmp_path / "out.tsv")
 
 
+def test_a_table_to_score_that_lacks_a_column_is_refused_before_anything_is_scheduled(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("text,id\ngood,1\n")
+    with pytest.raises(UsageError, match="no column number; there are: text, id"):
+        table(
+            schedule_score="every 1h", schedule_source=source, schedule_output=tmp_path / "out.csv",
+            schedule_keep=["number"],
+        )  # fmt: skip
+
+
 def test_what_they_need_is_enough(tmp_path: Path) -> None:
     made = table(
         schedule_score="every 1h", schedule_source=tmp_path / "in.csv", schedule_output=tmp_path / "out.parquet",

@@ -282,7 +282,7 @@ def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(
     said: list[str] = []
     scored = score_input(Request(path, tmp_path / "out.parquet"), settings, say=said.append)
     assert scored.totals.scored == ROWS
-    assert [line for line in said if "nothing is kept for monitoring" in line] == said
+    assert [line for line in said if "are not logged for monitoring" in line] == said
 
 
 def test_what_a_version_scores_with_is_known_again_and_told_from_all_else() -> None:

@@ -105,7 +105,7 @@ def test_labels_that_are_mapped_replace_the_usual_ones(tmp_path: Path) -> None:
     "options",
     [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
      {"max_rejects": "-1"}, {"max_rejects": "some"},
-     {"max_rejects": "1.5"}, {"text_column": ""}, {"textcolumn": "a"}],
+     {"max_rejects": "1.5"}, {"max_rejects": "150%"}, {"text_column": ""}, {"textcolumn": "a"}],
 )  # fmt: skip
 def test_options_that_mean_nothing_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -73,7 +73,7 @@ def test_a_log_that_cannot_be_written_fails_no_answer_and_is_told_once(trained: 
                 until(lambda expected=number: figures(http) == (0, expected))
         running.process.terminate()
         running.process.wait(30)
-    assert len([line for line in running.lines if "not kept for monitoring" in line]) == 1
+    assert len([line for line in running.lines if "not logged for monitoring" in line]) == 1
 
 
 def test_a_log_that_can_be_written_again_is_told_and_goes_on(
@@ -111,7 +111,7 @@ def test_a_log_that_another_process_locks_costs_texts_and_no_answer(
     keeper.close()
     assert [entry.text for entry in kept(tmp_path)] == ["earlier", "kept"]
     assert [record.message for record in caplog.records][:1] == [
-        f"Texts are answered, but not kept for monitoring: {log.file}: database is locked"
+        f"Texts are answered, but not logged for monitoring: {log.file}: database is locked"
     ]
 
 

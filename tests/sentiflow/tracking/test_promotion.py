@@ -251,7 +251,7 @@ def test_a_rollback_leads_back_and_again_further_back(registry: World, client: M
         promote(registry, version, force=True, reason="in turn")
     assert promotion.rollback(NAME, "first", registry.settings).version == Registry.GOOD
     assert promotion.rollback(NAME, "second", registry.settings).version == Registry.POOR
-    with pytest.raises(UsageError, match="replaced no version"):
+    with pytest.raises(UsageError, match="no earlier champion"):
         promotion.rollback(NAME, "third", registry.settings)
     events, champion = history_of(NAME, registry.settings)
     assert champion == champion_of(client, NAME) == Registry.POOR
