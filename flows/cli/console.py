@@ -119,7 +119,11 @@ _FORMATS = {
 
 _LOGGED = re.compile(r"\d\d:\d\d:\d\d ")
 # What Prefect's engine says of states and hooks, which the lines around it say better.
-_STATES = re.compile(r" (Finished in state Completed\(\)$|Running hook '|Hook '|Engine execution exited)")
+_STATES = re.compile(
+    r" (Finished in state (Completed\(\)$|Failed\(['\"]Task run )|Running hook '|Hook '|Engine execution exited"
+    r"|Task run failed with exception|Encountered exception during execution)"
+)
+_FAILED = re.compile(r"Finished in state Failed\(['\"]Flow run encountered an exception: (.*)['\"]\)$")
 
 
 @contextmanager
@@ -145,7 +149,8 @@ class _Lines(io.TextIOBase):
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             if self._debug or self._is_wanted(line):
-                shown = printable(redact(line), keep="\t")
+                failure = _FAILED.sub(lambda found: f"Failed: {found[1]}".replace("\\n", " "), line)
+                shown = printable(redact(failure), keep="\t")
                 self._terminal.write(f"{shown}\n")
         self._terminal.flush()
         return len(text)

@@ -63,10 +63,15 @@ def test_lines_come_whole_and_without_the_notes_of_engine_and_native_code(
         sys.stderr.write(
             "ch 1/2\n12:36:40 close killed runs Finished in state Completed()\nI0000 00:00:1795 x.cc:1]\n"
         )
-        sys.stderr.write("12:36:41 train      Finished in state Failed('no')\n")
+        sys.stderr.write("12:36:41 train      Task run failed with exception: UsageError('no.')\n")
+        sys.stderr.write(
+            "12:36:41 train      Finished in state Failed('Task run encountered an exception: no.')\n"
+        )
+        failed = "Flow run encountered an exception: UsageError: no.\\nDo."
+        sys.stderr.write(f"12:36:41 train      Finished in state Failed('{failed}')\n")
     assert (
         capsys.readouterr().err
-        == "12:36:39 train      epoch 1/2\n12:36:41 train      Finished in state Failed('no')\n"
+        == "12:36:39 train      epoch 1/2\n12:36:41 train      Failed: UsageError: no. Do.\n"
     )
 
 

@@ -173,7 +173,7 @@ def test_trigger_ends_with_4_when_the_gate_says_no(home: Home, starts: list[Sche
     assert done.returncode == 4, done.stderr
     assert "The run ended as failed: sample-sentiment version" in done.stderr
     assert "Traceback" not in done.stderr
-    starts[-1].until_says("Finished in state Failed.*checks failed")
+    starts[-1].until_says("Failed: .*checks failed")
 
 
 def test_trigger_of_a_flow_that_is_none_names_those_there_are(home: Home, starts: list[Scheduled]) -> None:
