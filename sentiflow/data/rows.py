@@ -48,6 +48,7 @@ MOST = 32 * 2**20  # bytes or characters of one text: far beyond any review, and
 
 NO_TEXT = "no text"
 NOT_UTF8 = "not UTF-8"
+ROW_INSIDE = "a row inside the text"
 TOO_LONG = f"longer than {MOST:,} characters"
 
 _SHOWN = 200  # characters of a rejected value
@@ -99,6 +100,7 @@ def kind_of(reason: str) -> str:
 
 _HINTS = {
     NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path} > utf8-{name}",
+    ROW_INSIDE: "Close each quote that is opened.",
     "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
     "wrong number of fields": "A text with a comma in it needs quotes around it.",
 }

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,7 +14,8 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.inputs import open_input, to_values
 from sentiflow.data.reviews import SPLITS, Reviews
-from sentiflow.data.rows import NO_TEXT, Chunk, Input, Reject, beginning, hints_for, kind_of, match
+from sentiflow.data.rows import NO_TEXT, ROW_INSIDE, Chunk, Input, Reject, beginning, hints_for, kind_of, match
+from sentiflow.data.text_tables import CsvTable
 from sentiflow.errors import ExternalError, UsageError, plain_reason
 from sentiflow.scoring import START, Vocabulary
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
@@ -224,6 +225,7 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
     source = open_input(path)
     problems, hints = _select(source, options)
     has_columns = not problems
+    place = _label_place(source, options) if has_columns else None
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     try:
@@ -231,7 +233,7 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
             for chunk in source.chunks():
                 rejects += chunk.rejects
                 if has_columns:
-                    good, bad = _labelled(chunk, source.schema.names, options)
+                    good, bad = _labelled(chunk, source.schema.names, options, place)
                     rows += good
                     rejects += bad
                 advance(chunk.units)
@@ -274,12 +276,24 @@ def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]
     return [], []
 
 
-def _labelled(chunk: Chunk, columns: Sequence[str], options: TableOptions) -> tuple[list[Labelled], list[Reject]]:
+def _label_place(source: Input, options: TableOptions) -> int | None:
+    """Place of the label in a line of a CSV: from the start if it is before the text, else from the end."""
+    if not isinstance(source, CsvTable):
+        return None
+    names = list(source.names)
+    place = names.index(source.schema.names[0])
+    return place if place < names.index(match(options.text_column, names)[0]) else place - len(names)
+
+
+def _labelled(
+    chunk: Chunk, columns: Sequence[str], options: TableOptions, place: int | None
+) -> tuple[list[Labelled], list[Reject]]:
     """The rows of a chunk with a text, a label and a split that are known, and the others."""
     known = options.labels or LABELS
     label_column, *split_column = columns
     labels = to_values(chunk.columns[label_column])
     splits = to_values(chunk.columns[split_column[0]]) if split_column else None
+    used = {str(label).lower() for label in labels if _plain(label) in known}
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     for k, (number, line, text) in enumerate(zip(chunk.rows, chunk.lines, chunk.texts, strict=True)):
@@ -287,6 +301,8 @@ def _labelled(chunk: Chunk, columns: Sequence[str], options: TableOptions) -> tu
         split = "" if splits is None else _plain(splits[k])
         if not _WORD.search(text):
             rejects.append(Reject(number, line, "", "no word in the text", beginning(text)))
+        elif place is not None and _holds_a_row(text, used, place):
+            rejects.append(Reject(number, line, "", f"{ROW_INSIDE}: is a quote missing?", beginning(text)))
         elif label not in known:
             reason = "unknown label" if label else "no label"
             rejects.append(Reject(number, line, "", reason, beginning(labels[k]) if label else ""))
@@ -296,6 +312,20 @@ def _labelled(chunk: Chunk, columns: Sequence[str], options: TableOptions) -> tu
         else:
             rows.append(Labelled(number, text, known[label], split))
     return rows, rejects
+
+
+def _holds_a_row(text: str, labels: Collection[str], place: int) -> bool:
+    r"""Whether a line of a text has a label where a row has it. In prose, a space follows a comma.
+
+    A quote that is opened in one row and closed in a later one makes one text of both.
+
+    Example:
+        >>> _holds_a_row("good film,1\nbad film", {"0", "1"}, -1), _holds_a_row("good, 1\nbad", {"0", "1"}, -1)
+        (True, False)
+    """
+    lines = text.lower().splitlines()
+    rows = (line.split(",") for line in (lines[1:] if place >= 0 else lines[:-1]))
+    return any(len(row) > (place + 1 if place >= 0 else -place) and row[place] in labels for row in rows)
 
 
 def _plain(value: Any) -> str:

@@ -125,6 +125,36 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
     assert len(read(path, max_rejects="1.2%").rows) == 247
 
 
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("text,label", ['"good film,1', 'bad film",0']),
+        ("id,text,label,lang", ['7,"good film,1,en', '8,bad film",0,en']),
+        ("label,text", ['1,"good film', '0,bad film"']),
+        ("id,label,text", ['7,1,"good film', '8,0,bad film"']),
+    ],
+)
+def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
+    tmp_path: Path, header: str, rows: list[str]
+) -> None:
+    """Valid CSV: no rule of the format shows it."""
+    first_label = header.index("label") < header.index("text")
+    names = header.split(",")
+    values = {"id": "3", "lang": "en"}
+    sound = [
+        ",".join({**values, "text": f'"the plot, {k}\nsecond line, 1\nand, 0, more"', "label": str(k % 2)}[name]
+                 for name in names)
+        for k in range(120)
+    ]  # fmt: skip
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join([header, *sound, *rows]) + "\n", encoding="utf-8")
+    made = read_table(path, TableOptions())
+    assert len(made.rows) == 120
+    (reject,) = made.rejects
+    assert (reject.row, reject.reason) == (121, "a row inside the text: is a quote missing?")
+    assert first_label or "good film" in reject.value
+
+
 def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> None:
     content = [
         b"text,label,split", b"good film,1,train", b'"two', b'lines",0,train', b"fine,perhaps,train", b",1,train",
