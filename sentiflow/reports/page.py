@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sentiflow.scoring import Attribution, Word
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
-_FOLDED = 200  # characters of a long text, shown until it is opened
+_FOLDED = 80  # characters of a long text, shown until it is opened
 
 _UNREAD = {
     "unknown": "not read: no review of the dataset holds this word",
@@ -154,7 +154,7 @@ class Quote:
     @property
     def beginning(self) -> str:
         """What is shown of a long text until it is opened; empty for a short one."""
-        return textwrap.shorten(self.text, _FOLDED, placeholder=" ...") if len(self.text) > 2 * _FOLDED else ""
+        return textwrap.shorten(self.text, _FOLDED, placeholder=" ...") if len(self.text) > 5 * _FOLDED else ""
 
 
 @dataclass(frozen=True)
