@@ -197,7 +197,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_3_and_the_next_one_goes_on(
     assert process.returncode == 3
     assert "A scoring process ended by signal 9" in errors and "Traceback" not in errors
     done = trained.world.run("score", str(many), "-o", str(output))
-    assert done.returncode == 5 and "Going on where" in done.stderr
+    assert done.returncode == 5 and "Resuming an unfinished run" in done.stderr
 
 
 def test_a_full_disk_ends_with_3_leaves_no_output_and_the_next_run_works(

@@ -106,7 +106,7 @@ def test_a_version_that_another_release_packed_is_judged_and_told(
     files = files_of_own(registry, Registry.GOOD)
     (files / "sentiment_model.py").write_text("# an earlier release's\n")
     assert candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings).version == Registry.GOOD
-    assert "packed with other code" in caplog.text
+    assert "packaged with other code" in caplog.text
 
 
 def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> VersionRecord:
