@@ -197,7 +197,7 @@ def test_a_schedule_whose_server_is_frozen_can_be_ended(world: World, signals: i
     try:
         assert schedule.process.wait(120) == code
         assert time.monotonic() - began < (120 if signals == 1 else 20)
-        assert "Ending;" in schedule.output
+        assert "Ending:" in schedule.output
     finally:
         os.kill(server, signal.SIGCONT)
     until(lambda: world.processes() == [], "the server to end", [], 20)
