@@ -9,8 +9,7 @@ from urllib.parse import unquote, urlparse
 
 import typer
 
-from flows.cli import console
-from flows.cli.options import INSPECT, OPERATE, DebugOption, WhoseOption, command
+from flows.cli.options import INSPECT, OPERATE, WhoseOption, command
 from flows.cli.tables import block_table, print_table
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import ExternalError, UsageError
@@ -26,9 +25,8 @@ app = typer.Typer()
 
 
 @command(app, OPERATE, "sentiflow housekeeping", "SENTIFLOW_KEEP_RUNS_DAYS=90 sentiflow housekeeping")
-def housekeeping(debug: DebugOption = False) -> None:
+def housekeeping() -> None:
     """Mark dead runs as failed; delete old files and runs."""
-    console.set_up(debug=debug)
     from sentiflow.orchestration.server import start_early
     from sentiflow.settings import load_settings
 
@@ -48,13 +46,12 @@ def housekeeping(debug: DebugOption = False) -> None:
 
 
 @command(app, OPERATE, "sentiflow monitor", "sentiflow monitor --dataset sample")
-def monitor(dataset: WhoseOption = None, debug: DebugOption = False) -> None:
+def monitor(dataset: WhoseOption = None) -> None:
     """Check recent texts for drift.
 
     Compares the texts scored and served since the last check with the training reviews. Needs a log of them: the
     setting SENTIFLOW_PREDICTION_LOG_DIR.
     """
-    console.set_up(debug=debug)
     from sentiflow.monitoring.text_log import need_log
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import model_named
@@ -112,13 +109,11 @@ def import_store(
         str,
         typer.Option(envvar="MLFLOW_ARTIFACTS_DESTINATION", help="Artifact folder of the server."),
     ],
-    debug: DebugOption = False,
 ) -> None:
     """Copy a local store into an MLflow server.
 
     Runs, models, versions and aliases keep their ids and times.
     """
-    console.set_up(debug=debug)
     from sentiflow.tracking.transfer import import_store
 
     parts = urlparse(artifacts)
@@ -140,10 +135,8 @@ def ui(
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Port; by default the one of SENTIFLOW_UI_URL.")
     ] = None,
-    debug: DebugOption = False,
 ) -> None:
     """Start the MLflow UI; Ctrl-C ends it."""
-    console.set_up(debug=debug)
     from sentiflow.children import Child
     from sentiflow.settings import load_settings
 

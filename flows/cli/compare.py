@@ -9,8 +9,7 @@ import typer
 from rich.cells import cell_len
 from rich.table import Table
 
-from flows.cli import console
-from flows.cli.options import INSPECT, DebugOption, JsonOption, command
+from flows.cli.options import INSPECT, JsonOption, command
 from flows.cli.tables import (
     GAP,
     Column,
@@ -76,13 +75,11 @@ def compare(
         bool, typer.Option("--log-artifact", help="Store the HTML report as an artifact of the first run.")
     ] = False,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Compare runs with the first one.
 
     Shows the parameters that differ, the metrics, and the difference in accuracy on the same test reviews.
     """
-    console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import find_runs, open_store
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flows.cli import console
-from flows.cli.options import USE, DebugOption, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
+from flows.cli.options import USE, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
@@ -41,13 +40,11 @@ def predict(
     ] = None,
     model_version: VersionOption = None,
     dataset: WhoseOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Classify texts as positive or negative.
 
     The score is the probability of positive, from 0 to 1. A text is positive above 0.5.
     """
-    console.set_up(debug=debug)
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
     if html is not None:
@@ -190,13 +187,11 @@ def score(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over instead of resuming a killed run.")
     ] = False,
-    debug: DebugOption = False,
 ) -> None:
     """Score a table or a folder of texts.
 
     What cannot be scored goes to a file of rejects (exit code 5).
     """
-    console.set_up(debug=debug)
     from sentiflow.batch.job import Request, score_input
     from sentiflow.data.rows import hints_for
     from sentiflow.settings import load_settings
@@ -252,13 +247,11 @@ def serve(
         typer.Option(min=0, max=65_535, help="Port, 0 for a free one; by default SENTIFLOW_SERVE_PORT."),
     ] = None,
     dataset: WhoseOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Serve the champion over HTTP.
 
     Follows the champion when it changes. Runs until Ctrl-C.
     """
-    console.set_up(debug=debug)
     from sentiflow.serving.server import serve
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import open_store

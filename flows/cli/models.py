@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import console
-from flows.cli.options import PROMOTE, DebugOption, ReasonOption, WhoseOption, command
+from flows.cli.options import PROMOTE, ReasonOption, WhoseOption, command
 from flows.cli.tables import Column, print_columns, short_moment, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
@@ -43,13 +42,11 @@ def promote(
     reason: ReasonOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the checks, and change nothing.")] = False,
     dataset: WhoseOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Promote a version if it passes all checks.
 
     Compares it with the champion on the same test reviews, and checks its accuracy, latency and size.
     """
-    console.set_up(debug=debug)
     from sentiflow.evaluation.promotions import check_request
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import model_named
@@ -100,13 +97,11 @@ def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Co
 def rollback(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")],
     dataset: WhoseOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Return to the version that the champion replaced.
 
     Repeated, it goes further back.
     """
-    console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import model_named
 
@@ -139,10 +134,8 @@ def versions(
         ),
     ] = None,
     dataset: WhoseOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """List the registered versions, or delete one."""
-    console.set_up(debug=debug)
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import model_named
 

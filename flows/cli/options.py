@@ -4,13 +4,15 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from flows.cli import console
 from sentiflow.console import Console
 from sentiflow.errors import UsageError, plain_reason
 
@@ -184,7 +186,9 @@ Function = TypeVar("Function", bound=Callable[..., None])
 def command(
     app: typer.Typer, group: str, *examples: str, name: str | None = None, note: str = ""
 ) -> Callable[[Function], Function]:
-    """Register a function as a command.
+    """Register a function as a command, which has ``--debug``, too.
+
+    A parameter ``table`` stands for the options of a user's table; the function is given its ``TableOptions``.
 
     Args:
         app: that gets it.
@@ -194,7 +198,39 @@ def command(
         note: shown above the examples, as Markdown.
     """
     shown = "\n".join((" Examples:", *(f"   {example}" for example in examples)))
-    return app.command(name, cls=Command, rich_help_panel=group, epilog=f"{shown}\n\n{note}".rstrip())
+    register = app.command(name, cls=Command, rich_help_panel=group, epilog=f"{shown}\n\n{note}".rstrip())
+
+    def decorate(function: Function) -> Function:
+        own = signature(function).parameters
+        options = {name: each for name, each in own.items() if name != "debug"} | {"debug": _DEBUG}
+        parameters = [one for each in options.values() for one in (_TABLE if each.name == "table" else [each])]
+
+        @wraps(function)
+        def run(*, debug: bool, **given: Any) -> None:
+            console.set_up(debug=debug)
+            if "table" in own:
+                given["table"] = table_options(*(given.pop(each.name) for each in _TABLE))
+            function(**given, **({"debug": debug} if "debug" in own else {}))
+
+        vars(run)["__signature__"] = Signature(parameters)
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        register(run)
+        return function
+
+    return decorate
+
+
+def _option(name: str, default: Any, kind: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+_DEBUG = _option("debug", False, DebugOption)
+_TABLE = [
+    _option("text_column", None, TextColumnOption),
+    _option("label_column", None, LabelColumnOption),
+    _option("labels", None, LabelsOption),
+    _option("max_rejects", None, MaxRejectsOption),
+]
 
 
 def table_options(

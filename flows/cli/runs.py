@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import console
-from flows.cli.options import INSPECT, DebugOption, JsonOption, command
+from flows.cli.options import INSPECT, JsonOption, command
 from flows.cli.tables import (
     Column,
     accuracy_text,
@@ -91,7 +90,6 @@ def runs(
         bool, typer.Option("--children", help="Include child runs: repeats, trials, baselines.")
     ] = False,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """List runs, newest first; filter and sort them.
 
@@ -103,7 +101,6 @@ def runs(
 
     - the same with metrics., params. or tags. before it, where a name is ambiguous
     """
-    console.set_up(debug=debug)
     from sentiflow.runs.query import Query, select
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import open_store

@@ -13,17 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import console
-from flows.cli.options import (
-    OPERATE,
-    DebugOption,
-    KeepOption,
-    LabelColumnOption,
-    LabelsOption,
-    MaxRejectsOption,
-    TextColumnOption,
-    command,
-    table_options,
-)
+from flows.cli.options import OPERATE, DebugOption, KeepOption, command
 from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.names import BUILT_IN, located
@@ -34,6 +24,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
     from prefect.client.schemas.responses import DeploymentResponse
 
+    from sentiflow.data.table import TableOptions
     from sentiflow.orchestration.deployments import Applied, Deployment
     from sentiflow.orchestration.server import Server
     from sentiflow.settings import Settings
@@ -59,6 +50,7 @@ app = typer.Typer()
     "Options override the settings `SENTIFLOW_SCHEDULE_...`.",
 )
 def schedule(
+    *,
     train: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to train.")] = None,
     promote: Annotated[
         str | None, typer.Option(metavar="SCHEDULE", help="When to compare the best version with the champion.")
@@ -83,10 +75,7 @@ def schedule(
             help="Promote each newly trained version if it passes the promotion checks.",
         ),
     ] = None,
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    labels: LabelsOption = None,
-    max_rejects: MaxRejectsOption = None,
+    table: "TableOptions",
     source: Annotated[
         Path | None, typer.Option("--input", metavar="INPUT", help="Table or folder to score.")
     ] = None,
@@ -107,7 +96,6 @@ def schedule(
 
     Runs until Ctrl-C. Flows that are running then are cancelled and closed.
     """
-    console.set_up(debug=debug)
     from hashlib import sha256
 
     from flows.schedules import deployments, scheduled_table
@@ -130,14 +118,13 @@ def schedule(
     }
     if (source or output) and load_settings().schedule_score == OFF and score is None:
         raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
-    own = table_options(text_column, label_column, labels, max_rejects)
     given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
-    merged = settings.schedule_table | own.model_dump(exclude_unset=True)
+    merged = settings.schedule_table | table.model_dump(exclude_unset=True)
     settings = settings.model_copy(update={"schedule_table": merged})
-    table = deployments(settings, changes or ())
+    specs = deployments(settings, changes or ())
     if pool is not None:
-        _register(table, pool, settings)
+        _register(specs, pool, settings)
         return
     CONSOLE.print("Starting up ...")
     from sentiflow.data.prepare import check_data
@@ -154,7 +141,7 @@ def schedule(
             ),
             console.relayed(debug=debug),
         ):
-            _serve(table, server, settings)
+            _serve(specs, server, settings)
     except KeyboardInterrupt:
         CONSOLE.print("Ended.")
 
@@ -169,7 +156,7 @@ def _alone(folder: Path, what: str) -> Iterator[None]:
         yield
 
 
-def _register(table: "list[Deployment]", pool: str, settings: "Settings") -> None:
+def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
@@ -185,7 +172,7 @@ def _register(table: "list[Deployment]", pool: str, settings: "Settings") -> Non
                 f"This Prefect server has no work pool {pool!r}.",
                 f"Create it: prefect work-pool create {pool} --type process",
             ) from err
-        for spec in table:
+        for spec in specs:
             _print_schedule(apply(client, spec, pool))
     CONSOLE.print(f"Registered with {without_login(server.ui)}; the workers of {pool!r} run them.", soft_wrap=True)
 
@@ -197,7 +184,7 @@ def _home() -> Path:
     return get_current_settings().home
 
 
-def _serve(table: "list[Deployment]", server: "Server", settings: "Settings") -> None:
+def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
 
     from sentiflow.children import mark_children
@@ -207,7 +194,7 @@ def _serve(table: "list[Deployment]", server: "Server", settings: "Settings") ->
 
     began = datetime.now(UTC)
     with get_client(sync_client=True) as client:
-        applied = [apply(client, spec) for spec in table]
+        applied = [apply(client, spec) for spec in specs]
         ids = [each.id for each in applied]
         dead = close_orphaned(client, ids)
         for run in dead:
@@ -264,6 +251,7 @@ def trigger(
         str,
         typer.Argument(metavar="FLOW", help="train, repeat, sweep, promote, score, housekeeping or monitor."),
     ],
+    *,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset of this run.")] = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", "-r", help="Recipe of this run: a name, or a TOML file.")
@@ -275,24 +263,18 @@ def trigger(
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a flow parameter or a recipe field."),
     ] = None,
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    labels: LabelsOption = None,
-    max_rejects: MaxRejectsOption = None,
+    table: "TableOptions",
     wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,
-    debug: DebugOption = False,
 ) -> None:
     """Start a run of a deployment now and follow it.
 
     The deployment's parameters are used unless you override them.
     """
-    console.set_up(debug=debug)
     from sentiflow.recipes import split_change
     from sentiflow.settings import load_settings
 
     for change in changes or ():
         split_change(change)
-    table = table_options(text_column, label_column, labels, max_rejects).model_dump(exclude_unset=True)
     settings = load_settings()
     with working("Connecting to Prefect"):
         from prefect.client.orchestration import get_client
@@ -312,7 +294,7 @@ def trigger(
                 f"There is no deployment of {flow!r}.", f"Did you mean {near[0]}? {hint}" if near else hint
             )
         given = [*(changes or ()), *([] if seed is None else [f"seed={seed}"])]
-        parameters = parameters_of(deployment, dataset, recipe, given, table)
+        parameters = parameters_of(deployment, dataset, recipe, given, table.model_dump(exclude_unset=True))
         if server.login:  # it runs on this machine
             _check(deployment.parameters | parameters, settings)
         flow_run = flow_runs.start(client, deployment, parameters)

@@ -13,17 +13,12 @@ from flows.cli.options import (
     TRAIN,
     DatasetOption,
     DebugOption,
-    LabelColumnOption,
-    LabelsOption,
-    MaxRejectsOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
     SetOption,
-    TextColumnOption,
     command,
     table_arguments,
-    table_options,
 )
 from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion
 from flows.cli.train import next_commands, report_registered, start_up
@@ -55,6 +50,7 @@ app = typer.Typer()
     "workers if SENTIFLOW_TASK_RUNNER says so.",
 )
 def sweep(
+    *,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Number of trials.")] = 20,
     workers: Annotated[
         int | None,
@@ -63,10 +59,7 @@ def sweep(
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    labels: LabelsOption = None,
-    max_rejects: MaxRejectsOption = None,
+    table: "TableOptions",
     space: Annotated[
         Path | None, typer.Option("--space", metavar="FILE", help="TOML file of recipe fields and their ranges.")
     ] = None,
@@ -83,7 +76,6 @@ def sweep(
 
     Values are compared by validation loss; the test split is not used for the choice.
     """
-    console.set_up(debug=debug)
     from sentiflow.recipes import load_recipe
     from sentiflow.settings import load_settings
     from sentiflow.sweeps.space import load_space
@@ -92,7 +84,6 @@ def sweep(
         console.filter_native_lines()
     if len(name) > _NAME_LENGTH:
         raise UsageError(f"--name is longer than {_NAME_LENGTH} characters.", "Give a shorter one.")
-    table = table_options(text_column, label_column, labels, max_rejects)
     config = load_recipe(recipe, changes or ())
     searched = load_space(space, config)
     settings = load_settings()
@@ -201,13 +192,11 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
     "sentiflow baselines --only majority --only tfidf",
 )
 def baselines(
+    *,
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    labels: LabelsOption = None,
-    max_rejects: MaxRejectsOption = None,
+    table: "TableOptions",
     seed: SeedOption = 0,
     only: Annotated[
         list[str] | None,
@@ -219,7 +208,6 @@ def baselines(
 
     Trains each on the same reviews. Nothing is registered.
     """
-    console.set_up(debug=debug)
     from sentiflow.baselines.models import choose
     from sentiflow.recipes import load_recipe
     from sentiflow.settings import load_settings
@@ -227,7 +215,6 @@ def baselines(
     if not debug:
         console.filter_native_lines()
     names = choose(only or ())
-    table = table_options(text_column, label_column, labels, max_rejects)
     config = load_recipe(recipe, changes or ())
     models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"
     message = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"

@@ -13,16 +13,11 @@ from flows.cli.options import (
     TRAIN,
     DatasetOption,
     DebugOption,
-    LabelColumnOption,
-    LabelsOption,
-    MaxRejectsOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
     SetOption,
-    TextColumnOption,
     command,
-    table_options,
 )
 from flows.cli.tables import program, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
@@ -50,13 +45,11 @@ app = typer.Typer()
     "sentiflow train --dataset reviews.csv --labels good=1,bad=0",
 )
 def train(
+    *,
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    labels: LabelsOption = None,
-    max_rejects: MaxRejectsOption = None,
+    table: "TableOptions",
     seed: SeedOption = 0,
     repeats: Annotated[
         int,
@@ -70,7 +63,6 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train a recipe, evaluate it and register the model."""
-    console.set_up(debug=debug)
     from sentiflow.recipes import check_seeds, load_recipe
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import trained_already
@@ -78,7 +70,6 @@ def train(
     if not debug:
         console.filter_native_lines()
     check_seeds(seed, repeats)
-    table = table_options(text_column, label_column, labels, max_rejects)
     config, settings = load_recipe(recipe, changes or ()), load_settings()
     may_skip = repeats == 1 and not force
     if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
@@ -293,24 +284,19 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     "sentiflow data --dataset reviews.csv --text-column review --label-column rating --labels good=1,bad=0",
 )
 def data(
+    *,
     dataset: DatasetOption = "imdb",
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    labels: LabelsOption = None,
-    max_rejects: MaxRejectsOption = None,
+    table: "TableOptions",
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Check and describe a dataset without training."""
-    console.set_up(debug=debug)
     from sentiflow.data.prepare import inspect_dataset
     from sentiflow.recipes import load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
 
     config = load_recipe(recipe, changes or ())
-    table = table_options(text_column, label_column, labels, max_rejects)
     prepared, facts = inspect_dataset(dataset, config, load_settings(), progress_bar, table)
     stdout = Console()
     stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)

@@ -13,7 +13,7 @@ import pytest
 
 from flows.cli import sweep as command
 from sentiflow import process
-from sentiflow.data.table import TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from tests import servers
@@ -72,10 +72,9 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
         monkeypatch.setattr("flows.sweep.sweep", sweep)
         monkeypatch.setattr(command, "start_up", lambda *_: lambda: None)
-        monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
         monkeypatch.setattr(process, "received", [signal.SIGINT])
         with pytest.raises(KeyboardInterrupt):
-            command.sweep(dataset="sample", restart=restart, debug=True)
+            command.sweep(dataset="sample", table=DEFAULT_OPTIONS, restart=restart, debug=True)
         return capsys.readouterr().err
 
     return run
