@@ -291,13 +291,15 @@ def data(
     changes: SetOption = None,
 ) -> None:
     """Check and describe a dataset without training."""
-    from sentiflow.data.prepare import inspect_dataset
+    from sentiflow.data import reviews
+    from sentiflow.data.prepare import fetch, prepare
     from sentiflow.recipes import load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
 
-    config = load_recipe(recipe, changes or ())
-    prepared, facts = inspect_dataset(dataset, config, load_settings(), progress_bar, table)
+    config, settings = load_recipe(recipe, changes or ()), load_settings()
+    prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
+    facts = reviews.describe(reviews.read(prepared.table), reviews.read_vocabulary(prepared.table), config)
     stdout = Console()
     stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
     stdout.print(f"{prepared.table}", soft_wrap=True)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -40,13 +41,13 @@ def fetch_file(
 ) -> bool:
     """Copy ``url`` to ``target`` unless it is there already with the right hash.
 
-    Written to a temporary file beside the target, verified, then renamed, under a lock. The target's folder
-    must be its own: leftovers of killed downloads in it are removed.
+    Written to a temporary file beside the target, verified, then renamed, under a lock. Leftovers of killed
+    downloads in the target's folder are removed.
 
     Args:
         url: http(s) or file URL, or a path.
         sha256: hexadecimal digits.
-        target: the file to make.
+        target: in a folder of its own.
         timeout: seconds without an answer after which an attempt ends.
         retries: further attempts over http(s), some seconds apart.
         progress: shown while the file arrives.
@@ -76,51 +77,49 @@ def fetch_file(
             urls={target.name: url},
             retry_if_failed=0 if local else retries,
         )
-        copy = _Copy(local, progress) if local else _Download(timeout, deadline, progress)
+        if local:
+            copy = partial(_copy, local, progress)
+        else:
+            copy = partial(_download, timeout, deadline, time.monotonic() + deadline, progress)
         # What libraries say of a failure may name the address, and Prefect stores it: it is left out.
         try:
             source.fetch(target.name, downloader=copy)
         except requests.RequestException as err:
             raise UnreachableError(f"Cannot download {redact(url)}: {_reason(err)}.") from None
         except ValueError as err:
+            hashes = " ".join(str(err).split())  # both, on one line
             raise ExternalError(
-                f"{redact(url)} is not the expected file: {_hashes(err)}",
+                f"{redact(url)} is not the expected file: {hashes}",
                 "The download was discarded. Check the address and its hash in the settings.",
             ) from None
         return True
 
 
-class _Download:
+def _download(
+    timeout: float, deadline: float, until: float, progress: Progress, url: str, output_file: str, _pooch: object
+) -> None:
     """Fetch over http(s), with a progress bar that follows the bytes."""
 
-    def __init__(self, timeout: float, deadline: float, progress: Progress) -> None:
-        self.timeout, self.deadline, self.progress = timeout, deadline, progress
-        self.until = time.monotonic() + deadline
-
-    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
-        try:
-            self._fetch(url, Path(output_file))
-            self._check_time(url)  # a connection that was cut may look like one that ended
-        except requests.RequestException as err:
-            self._check_time(url)
-            logger.warning("Download attempt failed: %s.", _reason(err))
-            raise
-
-    def _check_time(self, url: str) -> None:
-        if time.monotonic() >= self.until:
+    def check_time() -> None:
+        if time.monotonic() >= until:
             raise UnreachableError(
-                f"Cannot download {redact(url)}: it took longer than {self.deadline:,.0f} s."
+                f"Cannot download {redact(url)}: it took longer than {deadline:,.0f} s."
             ) from None
 
-    def _fetch(self, url: str, target: Path) -> None:
-        with requests.Session() as session, _Connections(self.until) as connections:
+    try:
+        with requests.Session() as session, _Connections(until) as connections:
             session.mount("http://", connections)
             session.mount("https://", connections)
-            with session.get(url, stream=True, timeout=self.timeout) as response:
+            with session.get(url, stream=True, timeout=timeout) as response:
                 response.raise_for_status()
                 size = int(response.headers.get("content-length", 0))
-                with self.progress(f"downloading {Path(urlparse(url).path).name}", size) as advance:
-                    _write(response.iter_content(_CHUNK), url, target, advance)
+                with progress(f"downloading {Path(urlparse(url).path).name}", size) as advance:
+                    _write(response.iter_content(_CHUNK), url, Path(output_file), advance)
+        check_time()  # a connection that was cut may look like one that ended
+    except requests.RequestException as err:
+        check_time()
+        logger.warning("Download attempt failed: %s.", _reason(err))
+        raise
 
 
 class _Connections(HTTPAdapter):
@@ -164,22 +163,16 @@ class _Connections(HTTPAdapter):
                     socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
-class _Copy:
-    """Copy a local file."""
-
-    def __init__(self, source: Path, progress: Progress) -> None:
-        self.source, self.progress = source, progress
-
-    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
-        if self.source.exists() and not self.source.is_file():  # opening a pipe would wait for ever
-            raise UnreachableError(f"Cannot read {self.source}: it is not a file.")
-        try:
-            reader = self.source.open("rb")
-            size = self.source.stat().st_size
-        except OSError as err:
-            raise UnreachableError(f"Cannot read {self.source}: {err.strerror}.") from err
-        with reader, self.progress(f"copying {self.source.name}", size) as advance:
-            _write(iter(lambda: reader.read(_CHUNK), b""), url, Path(output_file), advance)
+def _copy(source: Path, progress: Progress, url: str, output_file: str, _pooch: object) -> None:
+    if source.exists() and not source.is_file():  # opening a pipe would wait for ever
+        raise UnreachableError(f"Cannot read {source}: it is not a file.")
+    try:
+        reader = source.open("rb")
+        size = source.stat().st_size
+    except OSError as err:
+        raise UnreachableError(f"Cannot read {source}: {err.strerror}.") from err
+    with reader, progress(f"copying {source.name}", size) as advance:
+        _write(iter(lambda: reader.read(_CHUNK), b""), url, Path(output_file), advance)
 
 
 def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance) -> None:
@@ -217,11 +210,6 @@ def _reason(err: requests.RequestException) -> str:
     if isinstance(err, requests.ConnectionError):
         return "no connection (is there a network?)"
     return redact(str(err))
-
-
-def _hashes(err: ValueError) -> str:
-    """Pooch's message, which names both hashes, on one line."""
-    return " ".join(str(err).split())
 
 
 def _remove_leftovers(target: Path) -> None:

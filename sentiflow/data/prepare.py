@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -16,14 +16,13 @@ from filelock import FileLock
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tables
-from sentiflow.data.reviews import DatasetFacts, Reviews
+from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Reject, count_reasons, kind_of, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.names import BUILT_IN, dataset_name
 from sentiflow.output import redact
-from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Vocabulary, vocabulary
 from sentiflow.settings import Settings
 
@@ -33,7 +32,6 @@ class Source:
     """A dataset's source on this machine.
 
     Attributes:
-        name: of the dataset.
         files: what it is made from; none for the sample, which is generated.
         digest: SHA-256 over the contents of the files.
         origin: where it came from, for people.
@@ -76,10 +74,8 @@ class Prepared:
     """A canonical table on this machine.
 
     Attributes:
-        name: of the dataset.
         digest: of the table's content.
         table: the Parquet file.
-        origin: of the source.
         made: whether it was made this time rather than found.
         rejected: rows of a user's table that are left out, if there are any.
         options: how a user's table was read.
@@ -129,7 +125,7 @@ def fetch(
         dataset: ``imdb``, ``sample``, or the path of a table.
         settings: mirrors and the data folder.
         progress: shown while files arrive.
-        options: how a table is read.
+        options: of a table.
 
     Raises:
         UsageError: see ``check_dataset``.
@@ -184,8 +180,11 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
         rejected = None
-        if source.name in _LOADERS:
-            content, words = _LOADERS[source.name](source)
+        if source.name == "imdb":
+            content, words = imdb.load(*source.files)
+        elif source.name == "sample":
+            drawn = enumerate(sample.sample_rows())
+            content, words = table.to_reviews([Labelled(row, *each) for row, each in drawn])
         else:
             content, words, rejected = _load_table(source, folder, progress)
         table.check(source.name, content, words)
@@ -216,20 +215,6 @@ def _has_rejects(found: Prepared, source: Source, folder: Path) -> bool:
         return found.rejected.file == str(file) and found.rejected.digest == _digest([file])
     except OSError:
         return False
-
-
-def _load_imdb(source: Source) -> tuple[Reviews, Vocabulary]:
-    return imdb.load(*source.files)
-
-
-def _load_sample(_source: Source) -> tuple[Reviews, Vocabulary]:
-    return table.to_reviews([Labelled(row, *each) for row, each in enumerate(sample.sample_rows())])
-
-
-_LOADERS: dict[str, Callable[[Source], tuple[Reviews, Vocabulary]]] = {
-    "imdb": _load_imdb,
-    "sample": _load_sample,
-}
 
 
 def _load_table(source: Source, folder: Path, progress: Progress) -> tuple[Reviews, Vocabulary, Rejected | None]:
@@ -301,20 +286,3 @@ def check_data(
         pass
     if dataset not in BUILT_IN:
         prepare(fetch(dataset, settings, progress, options), settings, progress)
-
-
-def inspect_dataset(
-    dataset: str,
-    config: TrainConfig,
-    settings: Settings,
-    progress: Progress = no_progress,
-    options: TableOptions = DEFAULT_OPTIONS,
-) -> tuple[Prepared, DatasetFacts]:
-    """Fetch and prepare a dataset if it is not here yet, and describe it as a recipe would see it.
-
-    Raises:
-        UsageError, ExternalError: as ``fetch`` and ``prepare``.
-    """
-    prepared = prepare(fetch(dataset, settings, progress, options), settings, progress)
-    content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
-    return prepared, reviews.describe(content, words, config)

@@ -209,8 +209,6 @@ class SplitFacts:
     """Figures of one split.
 
     Attributes:
-        name: of the split.
-        reviews: how many.
         positive: fraction.
         quantiles: lengths in ids at ``QUANTILES``.
         mean_length: in ids.
@@ -234,7 +232,7 @@ class DatasetFacts:
     """Figures of a dataset under a recipe.
 
     Attributes:
-        splits: figures of each split that has reviews.
+        splits: those that have reviews.
         in_both: test reviews whose ids stand in the training split, too.
         words: in the whole vocabulary.
         first_ids: of the first training review, rare words replaced.

@@ -10,8 +10,8 @@ import pytest
 from sentiflow.data import prepare as module
 from sentiflow.data import reviews
 from sentiflow.data.prepare import check_dataset, dataset_name, fetch, find_prepared, prepare
-from sentiflow.data.sample import N_TEST, N_TRAIN
-from sentiflow.data.table import TableOptions
+from sentiflow.data.sample import N_TEST, N_TRAIN, sample_rows
+from sentiflow.data.table import Labelled, TableOptions, to_reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 
@@ -242,8 +242,8 @@ def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) 
     """Red if the checks are not asked before a table is published."""
     source = module.Source("imdb", (tmp_path / "a", tmp_path / "b"), "0", "here", fetched=False)
     with pytest.MonkeyPatch.context() as patch:
-        few = module._load_sample(source)
-        patch.setitem(module._LOADERS, "imdb", lambda _source: few)
+        few = to_reviews([Labelled(row, *each) for row, each in enumerate(sample_rows())])
+        patch.setattr(module.imdb, "load", lambda *_: few)
         with pytest.raises(ExternalError, match="expected 25,000 reviews"):
             prepare(source, settings)
     assert left_in(settings.data_dir / "datasets" / "imdb") == set()
