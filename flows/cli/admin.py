@@ -17,7 +17,6 @@ from sentiflow.names import dataset_of
 
 if TYPE_CHECKING:
     from sentiflow.children import Child
-    from sentiflow.settings import Settings
 
 _START_SECONDS = 90  # of MLflow's UI
 
@@ -154,7 +153,14 @@ def ui(
     from sentiflow.tracking.client import connect, experiment_id, runs_url
 
     experiment = experiment_id(connect(settings), settings)
-    server = Child(_server(settings, host, port), _environment())
+    command_line = [
+        *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--uvicorn-opts", "--log-level warning"),
+        *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
+    ]
+    # Running jobs for whoever reaches the page is on by default in MLflow's server; a page needs none.
+    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore", **os.environ}
+    server = Child(command_line, variables)
     try:
         _wait(server, f"http://{host}:{port}")
         pages = runs_url(f"http://{host}:{port}", experiment)
@@ -166,19 +172,6 @@ def ui(
         server.stop()
     if code:
         raise ExternalError(f"The MLflow UI ended with exit code {code}.")
-
-
-def _server(settings: "Settings", host: str, port: int) -> list[str]:
-    return [
-        *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
-        *("--uvicorn-opts", "--log-level warning"),
-        *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
-    ]
-
-
-def _environment() -> dict[str, str]:
-    # Running jobs for whoever reaches the page is on by default in MLflow's server; a page needs none.
-    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore", **os.environ}
 
 
 def _need_free(host: str, port: int) -> None:

@@ -19,10 +19,10 @@ from flows.cli.tables import (
     print_json,
     value_text,
     widen,
+    write_page,
 )
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
-from sentiflow.files import publish
 from sentiflow.runs.record import TRIAL, RunRecord, number
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ def compare(
     if html is not None or artifact:
         page = made.page()
     if html is not None:
-        _write(html, page, notes)
+        write_page(html, page, notes)
     if markdown is not None:
-        _write(markdown, made.markdown(), notes)
+        write_page(markdown, made.markdown(), notes)
     if artifact:
         _log(settings, store, found, page, notes)
 
@@ -145,7 +145,6 @@ class SideBySide:
     """Runs, numbered from 1, and what is printed of them: columns fold into blocks that fit the terminal's width.
 
     Attributes:
-        runs: one or more.
         parameters: those that differ, a value a run.
         figures: of each metric, one a run.
         held: each run but the first against the first.
@@ -369,34 +368,26 @@ def _verdict(run: RunRecord, first: RunRecord, one: "AccuracyDifference") -> str
 
 def _check_files(html: Path | None, markdown: Path | None) -> None:
     """Refuse files that cannot be written, before the work is done that they are for."""
+    from tempfile import TemporaryFile
+
     for path, option in ((html, "--html"), (markdown, "--markdown")):
         if path is not None:
             if not path.name or path.is_dir():
                 raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
-            _check_folder(path.parent, option)
+            folder = path.parent
+            if not folder.is_dir():
+                hint = f"Make it, or name a file elsewhere: {option} FILE"
+                raise UsageError(f"There is no folder {folder}.", hint)
+            try:
+                with TemporaryFile(dir=folder):  # permissions are not enough: a disk may be read-only
+                    pass
+            except OSError as err:
+                raise UsageError(
+                    f"The folder {folder.absolute()} cannot be written to: {err.strerror}.",
+                    f"Name a file elsewhere: {option} FILE",
+                ) from err
     if html is not None and markdown is not None and markdown.resolve() == html.resolve():
         raise UsageError("--html and --markdown name the same file.", "Name two files.")
-
-
-def _check_folder(folder: Path, option: str) -> None:
-    """Refuse a folder that cannot be written to, before the work is done that it is for."""
-    from tempfile import TemporaryFile
-
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.", f"Make it, or name a file elsewhere: {option} FILE")
-    try:
-        with TemporaryFile(dir=folder):  # permissions are not enough: a disk may be read-only
-            pass
-    except OSError as err:
-        raise UsageError(
-            f"The folder {folder.absolute()} cannot be written to: {err.strerror}.",
-            f"Name a file elsewhere: {option} FILE",
-        ) from err
-
-
-def _write(path: Path, text: str, stdout: Console) -> None:
-    publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
-    stdout.print(f"Written: {escape(str(path))}", soft_wrap=True)
 
 
 def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:

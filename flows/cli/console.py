@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TextIO
 
 from sentiflow.console import CONSOLE, LastingFile, escape
-from sentiflow.errors import SentiflowError, first_line, prefect_away, refused_login
+from sentiflow.errors import ExternalError, SentiflowError, first_line, prefect_away, refused_login
 from sentiflow.output import printable, redact
 from sentiflow.process import EXIT_SECONDS
 
@@ -170,14 +170,11 @@ class _Lines(io.TextIOBase):
         return self._terminal.fileno()
 
 
-WORLD_FAILED = 3
-
-
 def exit_code(err: BaseException) -> int:
     """The command's exit code: 2 wrong use, 3 an external failure (network, server, disk), 1 a bug."""
     if isinstance(err, SentiflowError):
         return err.exit_code
-    return WORLD_FAILED if isinstance(err, OSError) or prefect_away(err) or refused_login(err) else 1
+    return ExternalError.exit_code if isinstance(err, OSError) or prefect_away(err) or refused_login(err) else 1
 
 
 def exit_seconds(err: BaseException) -> float:

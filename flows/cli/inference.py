@@ -1,6 +1,7 @@
 """``sentiflow predict``, ``score`` and ``serve``: a registered model in use."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,15 +9,14 @@ import typer
 from rich.text import Text
 
 from flows.cli.options import USE, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
+from flows.cli.tables import write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
-from sentiflow.files import publish
 from sentiflow.names import model_name
 
 if TYPE_CHECKING:
     from sentiflow.batch.job import Scored
     from sentiflow.scoring import Attribution, TextScorer, Word
-    from sentiflow.settings import Settings
     from sentiflow.tracking.types import Version
 
 _SHOWN = 60
@@ -81,17 +81,11 @@ def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer
     from sentiflow.settings import load_settings
 
     settings = load_settings()
-    if settings.sqlite_file is not None:
-        return _find(settings, dataset, number)
-    with working("Loading the model"):
-        return _find(settings, dataset, number)
+    with nullcontext() if settings.sqlite_file is not None else working("Loading the model"):
+        from sentiflow.tracking.versions import find_version, load_scorer
 
-
-def _find(settings: "Settings", dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":
-    from sentiflow.tracking.versions import find_version, load_scorer
-
-    version = find_version(settings, None if dataset is None else model_name(dataset), number)
-    return version, load_scorer(settings, version)
+        version = find_version(settings, None if dataset is None else model_name(dataset), number)
+        return version, load_scorer(settings, version)
 
 
 def _verdict(score: float) -> str:
@@ -127,10 +121,7 @@ def _write_page(html: Path, reading: "Attribution", model: str, stdout: Console)
     from sentiflow.reports.page import explanation_page
     from sentiflow.scoring import label_of
 
-    # bytes that were no text show as ?
-    page = explanation_page(reading, label_of(reading.score), model).encode(errors="replace")
-    publish(html, lambda path: path.write_bytes(page))
-    stdout.print(f"Written: {escape(str(html))}", soft_wrap=True)
+    write_page(html, explanation_page(reading, label_of(reading.score), model), stdout)
 
 
 def _lines(reading: "Attribution", width: int) -> list[Text]:

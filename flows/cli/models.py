@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.options import PROMOTE, ReasonOption, WhoseOption, command
-from flows.cli.tables import Column, print_columns, short_moment, show_judgement, show_promotion
+from flows.cli.tables import Column, percent_interval, print_columns, short_moment, show_judgement, show_promotion
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
@@ -15,7 +15,6 @@ from sentiflow.names import dataset_of
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
     from sentiflow.tracking.candidate import CandidateEvaluation
-    from sentiflow.tracking.versions import VersionRow
 
 app = typer.Typer()
 
@@ -170,7 +169,7 @@ def _show_versions(name: str, settings: "Settings") -> None:
         Column("seed", [row.seed for row in rows], 3),
         Column("last check", [row.gate for row in rows], 2),
         Column("registered", [short_moment(row.registered.astimezone()) for row in rows], 4),
-        Column("95% interval", [_interval(row) for row in rows], 5),
+        Column("95% interval", [percent_interval(row.accuracy_ci_low, row.accuracy_ci_high) for row in rows], 5),
         Column("run", [row.run for row in rows], 6),
     ]
     print_columns(columns, stdout)
@@ -178,11 +177,6 @@ def _show_versions(name: str, settings: "Settings") -> None:
 
 def _percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{fraction:.2%}"
-
-
-def _interval(row: "VersionRow") -> str:
-    low, high = row.accuracy_ci_low, row.accuracy_ci_high
-    return "" if low is None or high is None else f"{100 * low:.2f} to {high:.2%}"
 
 
 def _show_history(name: str, settings: "Settings") -> None:

@@ -3,8 +3,8 @@
 import difflib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -146,14 +146,12 @@ def schedule(
         CONSOLE.print("Ended.")
 
 
-@contextmanager
-def _alone(folder: Path, what: str) -> Iterator[None]:
+def _alone(folder: Path, what: str) -> AbstractContextManager[None]:
     """Refuse a second schedule: both would manage the same runs, or undo each other's deployments."""
     from sentiflow.locks import file_lock
 
     hint = "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT."
-    with file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint):
-        yield
+    return file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint)
 
 
 def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> None:

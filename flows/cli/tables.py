@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.table import Table
 
 from sentiflow.console import Console, escape
+from sentiflow.files import publish
 from sentiflow.runs.record import FIELDS, RunRecord, Value
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ class Column:
     """A column of a table.
 
     Attributes:
-        heading: of it.
-        cells: one a row.
         leaves: how soon it is hidden when the terminal is too narrow; never at 0.
         right: numbers stand right.
         shrinks: its cells may be cut in the middle when the terminal is too narrow.
@@ -168,9 +168,13 @@ def accuracy_text(run: RunRecord) -> str:
 def interval_text(run: RunRecord) -> str:
     """Its 95% interval, of a set of repeats the standard deviation over its seeds."""
     low, high, sd = (run.metrics.get(f"test/accuracy_{end}") for end in ("ci_low", "ci_high", "sd"))
-    if low is not None and high is not None and math.isfinite(low + high):
-        return f"{100 * low:.2f} to {high:.2%}"
-    return "" if sd is None or math.isnan(sd) else f"mean, sd {100 * sd:.2f}"
+    interval = percent_interval(low, high)
+    return interval if interval or sd is None or math.isnan(sd) else f"mean, sd {100 * sd:.2f}"
+
+
+def percent_interval(low: float | None, high: float | None) -> str:
+    """Two fractions as one interval; empty where one is missing or not finite."""
+    return "" if low is None or high is None or not math.isfinite(low + high) else f"{100 * low:.2f} to {high:.2%}"
 
 
 def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
@@ -200,6 +204,12 @@ def show_promotion(outcome: "Outcome", console: Console) -> None:
     """
     outcome.need_promotion()
     console.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
+
+
+def write_page(path: Path, text: str, console: Console) -> None:
+    """Publish a page and say where; bytes that were no text show as ?."""
+    publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
+    console.print(f"Written: {escape(str(path))}", soft_wrap=True)
 
 
 def program() -> str:
