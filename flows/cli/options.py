@@ -189,13 +189,7 @@ def command(
     """Register a function as a command, which has ``--debug``, too.
 
     A parameter ``table`` stands for the options of a user's table; the function is given its ``TableOptions``.
-
-    Args:
-        app: that gets it.
-        group: of ``sentiflow --help``.
-        examples: command lines to show below the options.
-        name: of the command, if it is not the function's.
-        note: shown above the examples, as Markdown.
+    The examples are shown below the options, and after them the note, which is Markdown.
     """
     shown = "\n".join((" Examples:", *(f"   {example}" for example in examples)))
     register = app.command(name, cls=Command, rich_help_panel=group, epilog=f"{shown}\n\n{note}".rstrip())
@@ -208,6 +202,8 @@ def command(
         @wraps(function)
         def run(*, debug: bool, **given: Any) -> None:
             console.set_up(debug=debug)
+            if group == TRAIN and not debug:
+                console.filter_native_lines()
             if "table" in own:
                 given["table"] = table_options(*(given.pop(each.name) for each in _TABLE))
             function(**given, **({"debug": debug} if "debug" in own else {}))

@@ -8,11 +8,9 @@ from urllib.parse import unquote, urlparse
 
 import typer
 
-from flows.cli import console
 from flows.cli.options import (
     TRAIN,
     DatasetOption,
-    DebugOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
@@ -70,7 +68,6 @@ def sweep(
     ] = "",
     restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     promote: PromoteOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Search for a better recipe and register the best model.
 
@@ -80,8 +77,6 @@ def sweep(
     from sentiflow.settings import load_settings
     from sentiflow.sweeps.space import load_space
 
-    if not debug:
-        console.filter_native_lines()
     if len(name) > _NAME_LENGTH:
         raise UsageError(f"--name is longer than {_NAME_LENGTH} characters.", "Give a shorter one.")
     config = load_recipe(recipe, changes or ())
@@ -202,7 +197,6 @@ def baselines(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this one: majority, tfidf, embeddings, gru or lstm; repeatable."),
     ] = None,
-    debug: DebugOption = False,
 ) -> None:
     """Compare a recipe with simpler and other models.
 
@@ -212,8 +206,6 @@ def baselines(
     from sentiflow.recipes import load_recipe
     from sentiflow.settings import load_settings
 
-    if not debug:
-        console.filter_native_lines()
     names = choose(only or ())
     config = load_recipe(recipe, changes or ())
     models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"

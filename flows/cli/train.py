@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from flows.cli import console
 from flows.cli.options import (
     TRAIN,
     DatasetOption,
-    DebugOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
@@ -60,15 +58,12 @@ def train(
     fallback_sample: Annotated[
         bool, typer.Option("--fallback-sample", help="Train on the sample if the dataset cannot be fetched.")
     ] = False,
-    debug: DebugOption = False,
 ) -> None:
     """Train a recipe, evaluate it and register the model."""
     from sentiflow.recipes import check_seeds, load_recipe
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import trained_already
 
-    if not debug:
-        console.filter_native_lines()
     check_seeds(seed, repeats)
     config, settings = load_recipe(recipe, changes or ()), load_settings()
     may_skip = repeats == 1 and not force
@@ -117,13 +112,8 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
 def start_up(message: str, dataset: str, settings: "Settings", table: "TableOptions") -> Callable[[], None]:
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
-    Each import here costs a second or more: what is known to fail is reported before the next one.
-
-    Args:
-        message: what will be done, as markup.
-        dataset: as the user named it.
-        settings: of the store and of Prefect.
-        table: how a table is read.
+    The message, what will be done, is markup. Each import here costs a second or more: what is known to fail is
+    reported before the next one.
 
     Returns:
         A function that waits until Prefect's server answers.

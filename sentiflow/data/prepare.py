@@ -36,7 +36,6 @@ class Source:
         digest: SHA-256 over the contents of the files.
         origin: where it came from, for people.
         fetched: whether anything was copied or downloaded this time.
-        options: how a table of the user's is read.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Rejected:
 
     Attributes:
         rows: of the table; rejected ones are among them.
-        reasons: how often a row was rejected, by kind of reason.
+        reasons: how often each kind of reason.
         file: of the rejected rows, an object a line.
         digest: SHA-256 of that file.
     """
@@ -78,7 +77,6 @@ class Prepared:
         table: the Parquet file.
         made: whether it was made this time rather than found.
         rejected: rows of a user's table that are left out, if there are any.
-        options: how a user's table was read.
     """
 
     name: str
@@ -119,13 +117,7 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
 def fetch(
     dataset: str, settings: Settings, progress: Progress = no_progress, options: TableOptions = DEFAULT_OPTIONS
 ) -> Source:
-    """Bring a dataset's source to this machine.
-
-    Args:
-        dataset: ``imdb``, ``sample``, or the path of a table.
-        settings: mirrors and the data folder.
-        progress: shown while files arrive.
-        options: of a table.
+    """Bring the source of ``imdb``, ``sample`` or a table, named by its path, to this machine.
 
     Raises:
         UsageError: see ``check_dataset``.

@@ -189,7 +189,6 @@ class Chunk:
         number: 0 is the first.
         rows: numbers of the rows that have a text; 1 is the first of the input.
         lines: of the file, where these rows begin; 0 for inputs without lines.
-        texts: of these rows.
         columns: those selected beside the text, a row a text.
         rejects: the other rows.
         units: of the input (bytes, rows or files) that this chunk took.
@@ -211,8 +210,6 @@ class Input(ABC):
     """An input whose rows can be read more than once, each time in the same chunks.
 
     Attributes:
-        path: a file or a folder.
-        names: of its columns.
         total: units of progress: bytes, rows or files.
         size: bytes of the texts, about.
         schema: of the columns selected beside the text.
@@ -286,12 +283,7 @@ def find_columns(
 ) -> tuple[str, list[str]]:
     """The columns of a table that some names mean, as the table writes them; the others each once.
 
-    Args:
-        path: of the table.
-        found: its columns.
-        text: a name, compared as ``match`` does.
-        others: more of them.
-        where: in which part of the table was looked, for the message; by default all of it.
+    Names are compared as ``match`` does. ``where`` says for the message in which part of the table was looked.
 
     Raises:
         UsageError: some are missing or appear twice; the message names all of them, and what there is.

@@ -180,23 +180,14 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A sound table.
-
-    Attributes:
-        rows: to train on, each with its split.
-        rejects: the other rows, in the order of the table.
-    """
+    """A sound table: rows to train on, each with its split, and the others, in the order of the table."""
 
     rows: list[Labelled]
     rejects: list[Reject]
 
 
 class TableError(UsageError):
-    """A table that cannot be trained on.
-
-    Attributes:
-        rejects: the rows that were rejected, in the order of the table.
-    """
+    """A table that cannot be trained on; its rejects stand in the order of the table."""
 
     rejects: Sequence[Reject] = ()
 
@@ -288,17 +279,17 @@ def _labelled(
         label = _plain(labels[k])
         split = "" if splits is None else _plain(splits[k])
         if not _WORD.search(text):
-            rejects.append(Reject(number, line, "", "no word in the text", beginning(text)))
+            reason, value = "no word in the text", text
         elif place is not None and _holds_a_row(text, used, place):
-            rejects.append(Reject(number, line, "", f"{ROW_INSIDE}: is a quote missing?", beginning(text)))
+            reason, value = f"{ROW_INSIDE}: is a quote missing?", text
         elif label not in known:
-            reason = "unknown label" if label else "no label"
-            rejects.append(Reject(number, line, "", reason, beginning(labels[k]) if label else ""))
+            reason, value = ("unknown label", labels[k]) if label else ("no label", "")
         elif splits is not None and split not in SPLITS:
-            reason = "unknown split" if split else "no split"
-            rejects.append(Reject(number, line, "", reason, beginning(splits[k]) if split else ""))
+            reason, value = ("unknown split", splits[k]) if split else ("no split", "")
         else:
             rows.append(Labelled(number, text, known[label], split))
+            continue
+        rejects.append(Reject(number, line, "", reason, beginning(value)))
     return rows, rejects
 
 

@@ -113,7 +113,6 @@ class _Lines(Iterator[str]):
 
     Attributes:
         number: of the last line; 1 is the first.
-        record: lines of the current record so far.
         ended: whether the end was reached; in the middle of a record, when ``csv`` raised an error.
     """
 

@@ -74,7 +74,7 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         monkeypatch.setattr(command, "start_up", lambda *_: lambda: None)
         monkeypatch.setattr(process, "received", [signal.SIGINT])
         with pytest.raises(KeyboardInterrupt):
-            command.sweep(dataset="sample", table=DEFAULT_OPTIONS, restart=restart, debug=True)
+            command.sweep(dataset="sample", table=DEFAULT_OPTIONS, restart=restart)
         return capsys.readouterr().err
 
     return run
