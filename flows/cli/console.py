@@ -83,11 +83,6 @@ _NOISE = re.compile(
 )
 
 
-def is_native_noise(line: str) -> bool:
-    """Whether a line is one of those notes."""
-    return _NOISE.match(line.encode()) is not None
-
-
 def filter_native_lines() -> None:
     """Pass what native code writes to stderr through a filter; Python's own lines go straight to the terminal."""
     sys.stderr.flush()
@@ -161,7 +156,7 @@ class _Lines(io.TextIOBase):
             self._in_traceback = True
         elif _LOGGED.match(line):
             self._in_traceback = False
-        return not (self._in_traceback or _STATES.search(line) or is_native_noise(line))
+        return not (self._in_traceback or _STATES.search(line) or _NOISE.match(line.encode()))
 
     def isatty(self) -> bool:
         return self._terminal.isatty()

@@ -127,6 +127,8 @@ def schedule(
         _register(specs, pool, settings)
         return
     CONSOLE.print("Starting up ...")
+    from prefect.settings import get_current_settings
+
     from sentiflow.data.prepare import check_data
     from sentiflow.orchestration.server import running_server, schedule_folder
 
@@ -135,8 +137,8 @@ def schedule(
         with (
             _alone(schedule_folder(settings), "with this data folder"),
             running_server(settings) as server,
-            _alone(
-                _home() / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12],
+            _alone(  # in the folder that all projects which share a server on this machine have in common
+                get_current_settings().home / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12],
                 f"with {without_login(server.ui)}",
             ),
             console.relayed(debug=debug),
@@ -173,13 +175,6 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
         for spec in specs:
             _print_schedule(apply(client, spec, pool))
     CONSOLE.print(f"Registered with {without_login(server.ui)}; the workers of {pool!r} run them.", soft_wrap=True)
-
-
-def _home() -> Path:
-    """Prefect's folder of this user: what all projects that share a server on this machine have in common."""
-    from prefect.settings import get_current_settings
-
-    return get_current_settings().home
 
 
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:

@@ -108,17 +108,14 @@ def sweep(
                 table=table,
             )
     except BaseException:
-        if process.received and _goes_on(settings.data_dir / "sweeps" / model_name(dataset), began):
+        studies = (settings.data_dir / "sweeps" / model_name(dataset)).glob("*/*/journal.log")
+        # A study that was written meanwhile is still there: of a finished sweep it is gone.
+        if process.received and any(journal.stat().st_mtime >= began for journal in studies):
             same = "The same command, without --restart," if restart else "The same command"
             CONSOLE.print(f"{same} resumes this sweep; finished trials are kept.", soft_wrap=True)
         raise
     given = config.model_dump(include=set(searched.fields))
     _show(result, given, dataset, table, settings)
-
-
-def _goes_on(studies: Path, began: float) -> bool:
-    """Whether a study that was written meanwhile is still there: of a finished sweep it is gone."""
-    return any(journal.stat().st_mtime >= began for journal in studies.glob("*/*/journal.log"))
 
 
 def _show(
