@@ -107,7 +107,7 @@ def file_lock(
     """Hold a file's lock, and the shared one of the same name; the file says who holds it.
 
     Args:
-        path: of the file, which stays afterwards.
+        path: the file stays afterwards.
         what: is going on while another process holds it, for messages.
         purpose: of this process, for those that find it taken; None for who gives it back at once.
         hint: what to do then.
@@ -190,7 +190,6 @@ class _File:
         return None
 
     def release(self) -> None:
-        """Give the lock back, if it was taken."""
         self._lock.release()
 
 

@@ -98,7 +98,6 @@ def _verdict(score: float) -> str:
 
 
 def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
-    """Print the score after each word, the strongest words, and what was not read."""
     from sentiflow.reports.page import strongest_words
 
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")

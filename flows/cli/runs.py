@@ -221,7 +221,6 @@ def _by_dataset(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
 
 
 def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
-    """That nothing was found, and what is found below other runs."""
     from sentiflow.runs.query import select
 
     below = 0 if query.children else len(select(runs, replace(query, children=True), now))
@@ -251,7 +250,6 @@ def _with_below(top: Sequence[RunRecord], found: Sequence[RunRecord]) -> list[Ru
 
 
 def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) -> list[Column]:
-    """The columns that the user added."""
     names = [name.strip() for text in columns for name in text.split(",") if name.strip()]
     made = []
     for name in names:

@@ -181,7 +181,6 @@ def _train(
 
 
 def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings") -> None:
-    """Print the result, its pages and the next commands."""
     from sentiflow.tracking.results import RepeatsResult
 
     stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr

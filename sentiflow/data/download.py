@@ -98,8 +98,6 @@ def fetch_file(
 def _download(
     timeout: float, deadline: float, until: float, progress: Progress, url: str, output_file: str, _pooch: object
 ) -> None:
-    """Fetch over http(s), with a progress bar that follows the bytes."""
-
     def check_time() -> None:
         if time.monotonic() >= until:
             raise UnreachableError(
@@ -176,7 +174,6 @@ def _copy(source: Path, progress: Progress, url: str, output_file: str, _pooch: 
 
 
 def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance) -> None:
-    """Write what arrives, up to the bound."""
     written = 0
     with target.open("wb") as file:
         for chunk in chunks:

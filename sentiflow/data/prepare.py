@@ -63,7 +63,6 @@ class Rejected:
     digest: str
 
     def __str__(self) -> str:
-        """One sentence."""
         count = sum(self.reasons.values())
         return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)}): {self.file}"
 

@@ -146,7 +146,6 @@ def _clauses(rng: random.Random, signs: Sequence[bool]) -> list[str]:
 
 
 def _sentences(rng: random.Random, signs: Sequence[bool]) -> list[str]:
-    """Write the opinions as sentences of one or two clauses."""
     sentences: list[str] = []
     single = False
     for index, clause in enumerate(_clauses(rng, signs)):
