@@ -45,7 +45,9 @@ class ParquetTable(Input):
         try:
             with pq.ParquetFile(path) as file:
                 self._fields, about = file.schema_arrow, file.metadata
-        except pa.ArrowException as err:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
+            if getattr(err, "errno", None) is not None:  # the system's; Arrow's own, of a damaged footer, has none
+                raise
             raise UsageError(f"{path}: cannot be read as Parquet: {first_line(err).rstrip('.')}.") from err
         self.names = self._fields.names
         self.total = about.num_rows

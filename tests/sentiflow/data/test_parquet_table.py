@@ -92,6 +92,18 @@ def test_what_is_no_parquet_is_refused(path: Path) -> None:
         ParquetTable(path)
 
 
+def test_a_damaged_footer_is_no_failure_of_the_disk_and_no_bug(path: Path) -> None:
+    """Red if Arrow's own OSError, which names no file, passes for the system's, or a name must be text."""
+    pq.write_table(pa.table({"text": ["good"]}), path)
+    content = path.read_bytes()
+    length = int.from_bytes(content[-8:-4], "little")
+    footer = content[-8 - length : -8]
+    for damaged in (bytes([255] * length), footer.replace(b"text", b"\x86ext")):
+        path.write_bytes(content[: -8 - length] + damaged + content[-8:])
+        with pytest.raises(UsageError, match="in.parquet: cannot be read as Parquet: "):
+            ParquetTable(path)
+
+
 def test_damage_further_down_names_the_row(path: Path) -> None:
     rng = np.random.default_rng(1)
     texts = pa.array(["".join(map(chr, row)) for row in rng.integers(97, 122, (20_000, 40))])
