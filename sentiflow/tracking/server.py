@@ -300,10 +300,21 @@ class Api:
             token = page.get("next_page_token", "")
 
     def listed(self, path: str) -> list[str]:
-        """Names of the files in a folder that the server itself hands out."""
+        """Names of the files in a folder that the server itself hands out.
+
+        Raises:
+            ExternalError: the server fails, or a name leads to another folder.
+        """
         where = "/api/2.0/mlflow-artifacts/artifacts"
         answer = self._json(where, self._ask("GET", where, params={"path": path.strip("/")}))
-        return [entry["path"] for entry in answer.get("files", ()) if not entry.get("is_dir")]
+        names = [str(entry["path"]) for entry in answer.get("files", ()) if not entry.get("is_dir")]
+        for name in names:
+            if "/" in name or name in ("", ".", ".."):
+                raise ExternalError(
+                    f"The tracking store {redact(self._address)} lists a file outside of the folder: {name!r:.99}",
+                    "Nothing was written. Ask whoever runs the server.",
+                )
+        return names
 
     def download(self, path: str, target: Path) -> None:
         """Fetch an artifact that the server itself keeps into a file, whole or not at all."""

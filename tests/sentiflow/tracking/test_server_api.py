@@ -1,6 +1,7 @@
 """Asking an MLflow server without MLflow's client: logins, and what is no answer."""
 
 import base64
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,9 +41,11 @@ def answering(status: int, body: str) -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,16 @@ def test_what_is_no_answer_is_told_with_a_way_out(status: int, body: str, told: 
     with answering(status, body) as address, pytest.raises(ExternalError, match=told) as caught:
         open_store(Settings(tracking_uri=address)).runs()
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/{root}/evil", "..", "a/../../../../evil"])
+def test_a_file_that_a_server_lists_outside_of_the_folder_is_not_written(tmp_path: Path, name: str) -> None:
+    listed = name.replace("/{root}", str(tmp_path))
+    body = json.dumps({"artifact_uri": "mlflow-artifacts:/1/model", "files": [{"path": listed}]})
+    folder = tmp_path / "one" / "two" / "three"
+    with answering(200, body) as address, pytest.raises(ExternalError, match="lists a file outside of the folder"):
+        open_store(Settings(tracking_uri=address)).version_files("m", 1, folder)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
