@@ -19,7 +19,7 @@ from sentiflow.tracking import package
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 from sentiflow.tracking.types import VALIDATION_LOSS
-from sentiflow.tracking.versions import TRAINING_KEY, training_key
+from sentiflow.tracking.versions import SCORER_DIGEST, TRAINING_KEY, training_key
 
 
 @task(name="register", task_run_name="register", persist_result=False, retries=2, retry_delay_seconds=[2, 10])
@@ -37,7 +37,8 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
         else:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
-            version = _create_version(run, prepared, trained, measured, _log_model(run, prepared, scorer, trained))
+            model_id = _log_model(run, prepared, scorer, trained)
+            version = _create_version(run, prepared, trained, measured, model_id, scorer.digest)
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
@@ -97,7 +98,7 @@ def _card(model: str, dataset: str) -> str:
 
 
 def _create_version(
-    run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured, model_id: str
+    run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured, model_id: str, digest: str
 ) -> Registered:
     try:
         card = _card(run.model_name, prepared.name)
@@ -109,6 +110,7 @@ def _create_version(
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
     tags |= {f"test.{name}": f"{value:.6f}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
+    tags[SCORER_DIGEST] = digest
     tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)
     description = f"Test accuracy {measured.text()}: {run.name}"
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)

@@ -1,13 +1,11 @@
 """One scoring job, from the settings to the finished output."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock, output_schema
@@ -197,17 +195,8 @@ def _job(request: Request, source: Input, version: Version, scorer: TextScorer) 
         source.schema.names,
         version.name,
         version.number,
-        _digest(scorer),
+        scorer.digest,
     )
-
-
-def _digest(scorer: TextScorer) -> str:
-    """SHA-256 of what a version scores with: a name and a number can come to mean another model."""
-    state = hashlib.sha256(f"{scorer.sequence_length}\n".encode())
-    state.update("\n".join(scorer.vocabulary.words).encode())
-    for name, value in scorer.weights.entries().items():
-        state.update(name.encode() + np.ascontiguousarray(value).tobytes())
-    return state.hexdigest()
 
 
 def _resume(parts: Parts, job: Job, left: Job | None, say: Say) -> None:

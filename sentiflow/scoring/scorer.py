@@ -1,5 +1,6 @@
 """From texts to scores, and how the score of one text changes from word to word."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,6 +95,15 @@ class TextScorer:
     def network(self) -> Network:
         """The weights made ready to read with, at the first call."""
         return Network(self.weights)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that a score depends on: weights, words and length."""
+        state = hashlib.sha256(f"{self.sequence_length}\n".encode())
+        state.update("\n".join(self.vocabulary.words).encode())
+        for name, value in self.weights.entries().items():
+            state.update(name.encode() + np.ascontiguousarray(value).tobytes())
+        return state.hexdigest()
 
     def score(self, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
         """Score texts from 0 (negative) to 1 (positive); a text without any known word is read as empty.

@@ -34,7 +34,7 @@ from sentiflow.tracking.types import (
     need_number,
     parse_fraction,
 )
-from sentiflow.tracking.versions import champion_of, history_of, need_versions
+from sentiflow.tracking.versions import champion_of, history_of, load_unchanged, need_versions
 
 LOGGER = logging.getLogger("gate")
 
@@ -179,7 +179,8 @@ def load(name: str, number: int, folder: Path) -> Packaged:
         if not package.need_whole(path):
             other = "%s version %d was packaged with other code; scored with this installation's"
             LOGGER.warning(other, name, number)
-        return Packaged(path, TextScorer.load(path / "artifacts"))
+        tags = MlflowClient().get_model_version(name, str(number)).tags
+        return Packaged(path, load_unchanged(path, tags))
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise ExternalError(
             f"Cannot load {name} version {number}: {err}.", "Are its files still there? Choose another version."

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.recipes import TrainConfig
 
-TRAINING_KEY = "training.key"  # tag of a version
+TRAINING_KEY, SCORER_DIGEST = "training.key", "scorer.digest"  # tags of a version
 # Of the registered model: one a promotion or rollback.
 EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
 
@@ -179,9 +179,11 @@ def load_scorer(settings: Settings, version: Version) -> TextScorer:
         ExternalError: the store or the version's files cannot be read.
     """
     with tempfile.TemporaryDirectory() as copies:
-        folder = open_store(settings).version_files(version.name, version.number, Path(copies))
+        store = open_store(settings)
+        folder = store.version_files(version.name, version.number, Path(copies))
+        found = store.version(version.name, version.number)
         try:
-            return TextScorer.load(folder / "artifacts")
+            return load_unchanged(folder, {} if found is None else found.tags)
         except (OSError, ValueError) as err:
             raise ExternalError(
                 f"Cannot load {version.name} version {version.number}: {err}.",
@@ -206,6 +208,23 @@ def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
         hint = f"Train one first: sentiflow train --dataset {dataset_of(name)}"
         raise UsageError(f"No version is registered as {name}.", hint)
     return versions
+
+
+def load_unchanged(folder: Path, tags: Mapping[str, str]) -> TextScorer:
+    """Load what a version scores with from its files.
+
+    Args:
+        folder: of the version's files.
+        tags: of the version; without the digest that a training writes, nothing is compared.
+
+    Raises:
+        ValueError: the files are damaged, or not those that were registered.
+        OSError: a file is missing.
+    """
+    scorer = TextScorer.load(folder / "artifacts")
+    if tags.get(SCORER_DIGEST, scorer.digest) != scorer.digest:
+        raise ValueError("its weights or words are not those that were registered")
+    return scorer
 
 
 def version_rows(name: str, settings: Settings) -> list[VersionRow]:

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sentiflow.batch import job as module
 from sentiflow.batch.job import Request, Scored, score_input
 from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
@@ -292,7 +291,7 @@ def test_what_a_version_scores_with_is_known_again_and_told_from_all_else() -> N
     both = Weights(*ones, True, *ones[1:4])
 
     def digest(weights: Weights) -> str:
-        return module._digest(TextScorer(weights, Vocabulary(("good",)), 6))
+        return TextScorer(weights, Vocabulary(("good",)), 6).digest
 
     found = {
         digest(both),

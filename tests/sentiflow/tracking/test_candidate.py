@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from sentiflow.evaluation.promotions import Event
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking import candidate
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import VersionRecord
+from sentiflow.tracking.types import Version, VersionRecord
+from sentiflow.tracking.versions import load_scorer
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
@@ -97,6 +99,18 @@ def test_a_version_that_mlflow_could_not_load_never_becomes_champion(
         file.write_text(content)
     with pytest.raises(ExternalError, match=f"Cannot load {NAME} version {Registry.GOOD}"):
         candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+
+
+def test_weights_put_in_place_of_a_versions_own_are_neither_judged_nor_loaded(registry: World) -> None:
+    """Red if they are judged by the scores that the run keeps of the old ones, and so become champion."""
+    artifacts = files_of_own(registry, Registry.GOOD) / "artifacts"
+    scorer = TextScorer.load(artifacts)
+    replace(scorer, weights=replace(scorer.weights, dense_kernel=0 * scorer.weights.dense_kernel)).save(artifacts)
+    why = f"Cannot load {NAME} version {Registry.GOOD}: its weights or words are not those that were registered."
+    with pytest.raises(ExternalError, match=why):
+        candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+    with pytest.raises(ExternalError, match=why):
+        load_scorer(registry.settings, Version(NAME, Registry.GOOD, "asked for"))
 
 
 def test_a_version_that_another_release_packed_is_judged_and_told(
