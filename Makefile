@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test test-stories check format bench bench-use bench-compare results images ui lock clean \
+.PHONY: setup setup-dev run test test-stories test-faults check format bench bench-use bench-compare results images ui lock clean \
 	env up down logs backup restore import
 
 setup: .venv/.installed
@@ -33,6 +33,12 @@ test: setup-dev
 # The long ones: many processes, real servers, kills, whole sweeps, pages in a browser, the guides word by word.
 test-stories: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m story
+
+# What breaks things on purpose: kills, races, damaged files, malformed requests. Adds to the table in
+# docs/reliability.md. CASES="F5 F9" runs some; LONG=1 takes hours, in parts with SEED=20 TRIES=10.
+test-faults: setup-dev
+	$(BIN)/python -m tests.faults $(CASES) --write $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
+		$(if $(TRIES),--tries $(TRIES))
 
 check: setup-dev
 	$(BIN)/ruff check .

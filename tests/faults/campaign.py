@@ -1,0 +1,166 @@
+"""The frame of the fault campaign: a case promises something, a try of it raises when the promise is broken."""
+
+import json
+import platform
+import subprocess
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.machine import describe
+from benchmarks.table import put_into
+from tests.faults.worlds import Worlds
+from tests.world import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
+RESULTS = Path(__file__).with_name("results.jsonl")
+
+
+@dataclass(frozen=True)
+class Red:
+    """A fault put into a copy of the code, which the case must find.
+
+    Attributes:
+        what: the fault, in words.
+        file: of the product, from its root.
+        old: stands there once.
+        new: stands there instead.
+        seed: of a try that finds it.
+        says: stands in the message of the broken promise.
+    """
+
+    what: str
+    file: str
+    old: str
+    new: str
+    says: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and what must hold.
+
+    Attributes:
+        name: for the command line.
+        promise: one plain sentence.
+        how: it is tested.
+        attempt: one try: given worlds, a folder of its own and a seed. It gives what it counted, and raises
+            if the promise is broken.
+        short, long: how many tries in either form.
+        reds: faults that it was seen to find.
+    """
+
+    name: str
+    promise: str
+    how: str
+    attempt: Callable[[Worlds, Path, int], dict[str, int]]
+    short: int
+    long: int
+    reds: tuple[Red, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One try."""
+
+    case: str
+    seed: int
+    passed: bool
+    found: str
+    counted: dict[str, int]
+    seconds: float
+    commit: str
+    at: str
+    machine: str
+
+
+def attempt(case: Case, seed: int, worlds: Worlds) -> Result:
+    """Try a case once, in a folder that goes afterwards."""
+    began, found, counted = time.monotonic(), "", {}
+    with tempfile.TemporaryDirectory(prefix=f"sentiflow-{case.name}-", ignore_cleanup_errors=True) as folder:
+        try:
+            counted = case.attempt(worlds, Path(folder), seed)
+        except Exception as err:  # noqa: BLE001 - whatever it is, the try failed, and the next one follows
+            traceback.print_exc()
+            found = f"{type(err).__name__}: {err}".strip()[:2_000]
+    return Result(
+        case.name, seed, not found, found, counted, round(time.monotonic() - began, 1), commit(),
+        datetime.now(UTC).isoformat(timespec="seconds"), machine(),
+    )  # fmt: skip
+
+
+def commit() -> str:
+    """The commit that is tried; with a + when files differ from it."""
+    tried = ["flows", "tasks", "sentiflow", "tests"]
+    changed = _git("status", "--porcelain", "--", *tried, f":!{RESULTS.relative_to(ROOT)}")
+    return f"{_git('rev-parse', '--short', 'HEAD')}{'+' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def machine() -> str:
+    """The processor, its cores, and the system."""
+    return f"{describe().partition(', Python')[0]}, Python {platform.python_version()}, {platform.system()}"
+
+
+def read_results() -> list[Result]:
+    """All tries that were kept, oldest first."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    return [Result(**json.loads(line)) for line in lines]
+
+
+def keep(result: Result) -> None:
+    """Add a try to the file of results."""
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(result)) + "\n")
+
+
+def write_page(cases: Iterable[Case]) -> None:
+    """Write the table of all kept tries into the page."""
+    results = read_results()
+    put_into(PAGE, render(cases, results), "<!-- tries: begin -->", "<!-- tries: end -->")
+
+
+def render(cases: Iterable[Case], results: list[Result]) -> str:
+    """The table: of each seed the latest try counts; a seed that failed earlier is named."""
+    lines = ["| | promise | how it is tested | tried | found |", "|---|---|---|---|---|"]
+    for case in cases:
+        own = [result for result in results if result.case == case.name]
+        latest = {result.seed: result for result in own}
+        if latest:
+            lines.append(
+                f"| {case.name} | {case.promise} | {case.how} | {_tried(list(latest.values()))} "
+                f"| {_found(own, latest)} |"
+            )
+    machines = sorted({result.machine for result in results})
+    return "\n".join([*lines, "", f"Machine: {'; '.join(machines)}."])
+
+
+def _tried(latest: list[Result]) -> str:
+    counted: Counter[str] = Counter()
+    for result in latest:
+        counted.update(result.counted)
+    what = ", ".join(f"{number:,} {name}" for name, number in counted.items())
+    days = sorted({result.at[:10] for result in latest})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"{len(latest)} {'try' if len(latest) == 1 else 'tries'}: {what} ({when})"
+
+
+def _found(own: list[Result], latest: dict[int, Result]) -> str:
+    """What broke, and whether the same seed passed since."""
+    told = []
+    for result in own:
+        if not result.passed:
+            since = ", passes since" if latest[result.seed].passed else ""
+            reason = " ".join(result.found.split()).replace("|", "/")[:200]
+            told.append(f"seed {result.seed} at {result.commit}{since}: {reason}")
+    return "; ".join(told) or "nothing"

@@ -1,0 +1,303 @@
+"""Faults around the champion: concurrent changes, and bad models."""
+
+import io
+import json
+import multiprocessing
+import pickle
+import random
+import shutil
+import sqlite3
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import BusyError, ExternalError, SentiflowError, UsageError
+from sentiflow.scoring import TextScorer
+from sentiflow.tracking import promotion
+from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.tracking.store import open_store
+from tests.faults.campaign import Case, Red
+from tests.faults.worlds import NAME, Worlds, check_history, files_of, put_in_use, wait_until
+from tests.mlflow_store import champion_of, events_of
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import figure
+from tests.world import Registry, World
+
+PROCESSES, CHANGES = 8, 12
+VERSIONS = (Registry.GOOD, Registry.POOR, Registry.NEWEST)
+
+
+def concurrent_changes(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Eight processes promote and roll back; a reader looks at the champion a hundred times a second."""
+    world = worlds.copy(folder)
+    client = put_in_use(world, Registry.POOR)
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(_change, world.root, seed * PROCESSES + k) for k in range(PROCESSES)]
+        seen = _watch(world, lambda: all(job.done() for job in jobs))
+        came = sum((job.result() for job in jobs), Counter())
+    assert None not in seen, f"{seen.count(None)} of {len(seen)} looks found no champion"
+    events = events_of(client, NAME)
+    assert all(event.done for event in events), "an event is not marked as done"
+    assert check_history(client) == len(events) == came["changes"], (len(events), came)
+    order = iter([Registry.POOR, *(event.version for event in events)])
+    for version in [one for one, before in zip(seen, [None, *seen], strict=False) if one != before]:
+        assert version in order, f"a look found version {version} when the history had another"
+    assert came["changes"] >= PROCESSES and came["lost races"], f"too little happened: {came}"
+    return {**came, "looks": len(seen)}
+
+
+def _change(root: Path, seed: int) -> "Counter[str]":
+    """Promote and roll back at random; counts what came of it."""
+    settings, random_ = World(root).settings, random.Random(seed)
+    came: Counter[str] = Counter({"changes": 0, "lost races": 0, "refused": 0})
+    for _ in range(CHANGES):
+        try:
+            if random_.random() < 0.65:
+                evaluation = evaluate_candidate(NAME, random_.choice(VERSIONS), settings)
+                promotion.carry_out(evaluation, promotion.decide(evaluation, force=True, reason="a try"), settings)
+            else:
+                promotion.rollback(NAME, "a try", settings)
+            came["changes"] += 1
+        except UsageError as err:
+            assert "is the champion already" in str(err) or "no earlier champion" in str(err), err
+            came["refused"] += 1
+        except BusyError:
+            came["refused"] += 1
+        except ExternalError as err:
+            assert "somebody else changed it meanwhile" in str(err), err
+            came["lost races"] += 1
+    return came
+
+
+def _watch(world: World, over: Callable[[], bool]) -> list[int | None]:
+    """What the champion is, a hundred times a second, until all is over."""
+    store, seen, at = open_store(world.settings), [], time.monotonic()
+    while not over():
+        model = store.model(NAME)
+        seen.append(None if model is None else model.champion)
+        at = max(at + 0.01, time.monotonic())
+        time.sleep(max(0.0, at - time.monotonic()))
+    return seen
+
+
+F5 = Case(
+    "F5",
+    "However many promote and roll back at once, there is one champion at every moment, and the history agrees.",
+    f"{PROCESSES} processes, {CHANGES} promotions or rollbacks each; a reader looks 100 times a second",
+    concurrent_changes,
+    short=1,
+    long=9,
+    reds=(
+        Red(
+            "the champion is changed without its lock", "sentiflow/tracking/promotion.py",
+            "with champion_lock(name, settings), tracking_errors(settings.tracking_uri):",
+            "with tracking_errors(settings.tracking_uri):", "",
+        ),
+        Red(
+            "the alias is removed before it is set", "sentiflow/tracking/promotion.py",
+            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))",
+            "    client.delete_registered_model_alias(name, CHAMPION)\n"
+            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))", "found no champion",
+        ),
+    ),
+)  # fmt: skip
+
+
+class _Runs:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self._mark, "ran")
+
+
+def _change_weights(files: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    path = files / "artifacts" / "weights.npz"
+    with np.load(path) as found:
+        arrays = dict(found)
+    np.savez(path, **change(arrays))
+
+
+def _not_a_number(files: Path, random_: random.Random, mark: Path) -> None:
+    def change(arrays: dict[str, Any]) -> dict[str, Any]:
+        numbers = [array for array in arrays.values() if array.dtype.kind == "f"]
+        random_.choice(numbers).flat[0] = random_.choice([np.nan, np.inf, -np.inf])
+        return arrays
+
+    _change_weights(files, change)
+
+
+def _constant(files: Path, random_: random.Random, mark: Path) -> None:
+    scorer = TextScorer.load(files / "artifacts")
+    silent = replace(scorer.weights, dense_kernel=0 * scorer.weights.dense_kernel)
+    replace(scorer, weights=silent).save(files / "artifacts")
+
+
+def _opposite(files: Path, random_: random.Random, mark: Path) -> None:
+    scorer = TextScorer.load(files / "artifacts")
+    turned = replace(
+        scorer.weights, dense_kernel=-scorer.weights.dense_kernel, dense_bias=-scorer.weights.dense_bias
+    )
+    replace(scorer, weights=turned).save(files / "artifacts")
+
+
+def _other_words(files: Path, random_: random.Random, mark: Path) -> None:
+    path = files / "artifacts" / "vocabulary.json"
+    words = json.loads(path.read_text())
+    random_.shuffle(words)
+    path.write_text(json.dumps(words))
+
+
+def _truncated(name: str) -> Callable[[Path, random.Random, Path], None]:
+    def cut(files: Path, random_: random.Random, mark: Path) -> None:
+        path = files / "artifacts" / name
+        content = path.read_bytes()
+        path.write_bytes(content[: random_.randrange(len(content) - 1)])
+
+    return cut
+
+
+def _flipped(files: Path, random_: random.Random, mark: Path) -> None:
+    """A byte of the largest array is another: the archive's checksum no longer fits."""
+    path = files / "artifacts" / "weights.npz"
+    content = bytearray(path.read_bytes())
+    content[random_.randrange(len(content) // 4, len(content) // 2)] ^= 255
+    path.write_bytes(content)
+
+
+def _pickled(files: Path, random_: random.Random, mark: Path) -> None:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|O", "fortran_order": False, "shape": (1,)})
+    stream.write(pickle.dumps(_Runs(mark)))
+    path = files / "artifacts" / "weights.npz"
+    with np.load(path) as found:
+        arrays = dict(found)
+    name = random_.choice(list(arrays))
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, array in arrays.items():
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(f"{each}.npy", stream.getvalue() if each == name else content.getvalue())
+
+
+def _other_scoring_code(files: Path, random_: random.Random, mark: Path) -> None:
+    _plant(random_.choice(sorted(files.glob("code/*/*.py"))), mark)
+
+
+def _other_model_file(files: Path, random_: random.Random, mark: Path) -> None:
+    _plant(files / "sentiment_model.py", mark)
+
+
+def _plant(place: Path, mark: Path) -> None:
+    place.write_text(f"from pathlib import Path\nPath({str(mark)!r}).write_text('ran')\n{place.read_text()}")
+
+
+# Those of the second group can be loaded: they are data, and the gate must refuse them by their scores.
+UNLOADABLE = {
+    "not a number": _not_a_number, "truncated weights": _truncated("weights.npz"), "a flipped byte": _flipped,
+    "truncated words": _truncated("vocabulary.json"), "truncated settings": _truncated("scorer.json"),
+    "a pickle": _pickled,
+}  # fmt: skip
+WORSE = {
+    "a constant": _constant,
+    "the opposite": _opposite,
+    "other words": _other_words,
+    "scoring code": _other_scoring_code,
+}
+# As another release would pack it: promoted with a warning, and never run.
+NOT_RUN = {"a model file": _other_model_file}
+
+
+KINDS = {**UNLOADABLE, **WORSE, **NOT_RUN}
+
+
+def bad_models(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Each kind registered as a new version, then put in place of a good version's files; promoted, and in use."""
+    world, random_ = worlds.copy(folder / "world"), random.Random(seed)
+    client, mark, refused = put_in_use(world, Registry.POOR), folder / "ran", 0
+    good = files_of(client, Registry.GOOD)
+    with service.running(world, *("--dataset", "sample")) as running, running.client() as http:
+        for kind, damage in KINDS.items():
+            for place in ("new", "in place"):
+                files = folder / f"{place} {kind}"
+                shutil.copytree(good, files)
+                damage(files, random_, mark)
+                number = _register(client, files) if place == "new" else _put_in_place(world, files)
+                try:
+                    evaluation = evaluate_candidate(NAME, number, world.settings)
+                    verdict = promotion.decide(evaluation, force=False, reason="")
+                    outcome = promotion.carry_out(evaluation, verdict, world.settings)
+                    assert outcome.event is None or kind in NOT_RUN, (
+                        f"{kind}, {place}: version {number} was promoted"
+                    )
+                except SentiflowError:
+                    pass
+                refused += 1
+                if kind in NOT_RUN:
+                    put_in_use(world, Registry.POOR)
+                assert champion_of(client, NAME) == Registry.POOR, f"{kind}: the champion has changed"
+                assert not mark.exists(), f"{kind}: code in the version has run"
+                if kind in UNLOADABLE:
+                    failures = figure(http, "sentiflow_champion_failures_total", stage="load")
+                    client.set_registered_model_alias(NAME, "champion", str(number))  # by hand, past the gate
+                    wait_until(
+                        lambda before=failures: (
+                            figure(http, "sentiflow_champion_failures_total", stage="load") > before
+                        ),
+                        f"{kind}, {place}: the service to refuse version {number}",
+                    )
+                    assert http.post("/predict", json={"text": "good"}).json()["model"]["version"] == Registry.POOR
+                    put_in_use(world, Registry.POOR)
+    assert not mark.exists(), "code in a version has run in the service"
+    return {"bad versions": refused}
+
+
+def _register(client: MlflowClient, files: Path) -> int:
+    """A version of its own, without a run and its scores, tagged as the good one but for the digest."""
+    tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
+    tags.pop("scorer.digest")
+    return int(client.create_model_version(NAME, files.as_uri(), tags=tags).version)
+
+
+def _put_in_place(world: World, files: Path) -> int:
+    with sqlite3.connect(str(world.settings.sqlite_file)) as database:
+        database.execute(
+            "UPDATE model_versions SET storage_location = ? WHERE version = ?", (files.as_uri(), Registry.GOOD)
+        )
+    return Registry.GOOD
+
+
+F6 = Case(
+    "F6",
+    "A damaged or worse version is not promoted and not served, and code that was put into one never runs.",
+    f"{len(KINDS)} kinds ({', '.join(KINDS)}), each as a new version and "
+    "in place of a good version's files; promoted, and with the alias set by hand under a running service",
+    bad_models,
+    short=1,
+    long=20,
+    reds=(
+        Red(
+            "weights may be pickles", "sentiflow/scoring/weights.py", "allow_pickle=False", "allow_pickle=True",
+            "code in the version has run",
+        ),
+        Red(
+            "nothing holds weights to those that were registered", "sentiflow/tracking/versions.py",
+            "if tags.get(SCORER_DIGEST, scorer.digest) != scorer.digest:", "if False:",
+            "in place: version 1 was promoted",
+        ),
+        Red(
+            "weights may be infinite", "sentiflow/scoring/weights.py",
+            "if not all(np.isfinite(array).all() for array in arrays):", "if False:", "not a number",
+        ),
+    ),
+)  # fmt: skip

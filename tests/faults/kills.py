@@ -1,0 +1,286 @@
+"""SIGKILL: at random moments, at named steps, among first users, and in a sweep that goes on."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect
+from tests.faults.campaign import Case, Red
+from tests.faults.worlds import (
+    NAME,
+    SAMPLE,
+    TRAIN,
+    Worlds,
+    all_runs,
+    check_history,
+    check_whole,
+    kill_at,
+    put_in_use,
+    wait_until,
+)  # fmt: skip
+from tests.mlflow_store import champion_of
+from tests.world import Registry, World
+
+QUICK = ("--set", "epochs=1", "--set", "sequence_length=40")
+SWEEP = ("sweep", *SAMPLE, "--recipe", "tutorial", "--workers", "1", "--repeats", "1", *QUICK)
+
+# The command line, which kills itself right before or after a named step.
+AT_STEP = """
+import os, signal, sys
+from functools import reduce
+from importlib import import_module
+module, _, path = {step!r}.partition(":")
+*owners, name = path.split(".")
+owner = reduce(getattr, owners, import_module(module))
+step = getattr(owner, name)
+def killed(*given, **named):
+    if {after}:
+        step(*given, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, name, killed)
+sys.argv = ["sentiflow", *{arguments!r}]
+from flows.cli import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to kill.
+
+    Attributes:
+        arguments: of ``sentiflow``, for a world.
+        cpu_seconds: of its process alone, from start to end.
+        steps: that it comes by, each to be killed before and after.
+        codes: of its second run, after the kill.
+        check: what must be there after the second run.
+    """
+
+    arguments: Callable[[World], tuple[str, ...]]
+    cpu_seconds: float
+    steps: tuple[str, ...]
+    check: Callable[[World], None]
+    codes: tuple[int, ...] = (0,)
+
+
+_CLIENT = "mlflow.tracking:MlflowClient."
+
+
+def _has_versions(number: int, world: World) -> None:
+    assert check_whole(world, Registry.POOR) == number
+
+
+def _is_promoted(world: World) -> None:
+    check_whole(world, Registry.GOOD)
+    assert check_history(connect(world.settings)) == 1, "the history has another number of promotions"
+
+
+def _is_scored(world: World) -> None:
+    check_whole(world, Registry.POOR)
+    rows = pd.read_csv(world.root / "out.csv")["row"].tolist()
+    assert sorted(rows) == list(range(1, ROWS + 1)), f"{len(rows)} rows, {len(set(rows))} of them different"
+    left = sorted(path.name for path in world.root.glob(".out.csv*"))
+    assert not left, f"files left: {left}"
+
+
+def _is_imported(world: World) -> None:
+    client = connect(Settings(tracking_uri=_target(world), data_dir=world.root / "data"))
+    runs = [run.info.run_id for run in all_runs(client)]
+    versions = client.search_model_versions(f"name = '{NAME}'")
+    assert (len(runs), len(versions)) == (3, 3), f"{len(runs)} runs and {len(versions)} versions"
+
+
+ROWS = 40_000
+
+
+def _score(world: World) -> tuple[str, ...]:
+    table = world.root / "in.csv"
+    if not table.exists():
+        texts = [f"{k} the acting was {'fine' if k % 3 else 'dull'} " * (k % 9 + 1) for k in range(ROWS)]
+        pd.DataFrame({"text": texts}).to_csv(table, index=False)
+    return "score", str(table), "-o", str(world.root / "out.csv"), "--workers", "2"
+
+
+def _target(world: World) -> str:
+    return f"sqlite:///{world.root}/server/mlflow.db"
+
+
+def _import(world: World) -> tuple[str, ...]:
+    connect(Settings(tracking_uri=_target(world), data_dir=world.root / "data"))
+    local = (world.root / "store").read_text()
+    return "import", local, "--database", _target(world), "--artifacts", str(world.root / "server" / "artifacts")
+
+
+COMMANDS = {
+    "train": Command(
+        lambda _: (*TRAIN, "--set", "epochs=1", "--seed", "7"), 10.3,
+        (
+            f"{_CLIENT}create_run", f"{_CLIENT}log_model_artifacts", f"{_CLIENT}finalize_logged_model",
+            f"{_CLIENT}create_model_version", f"{_CLIENT}set_terminated",
+        ),
+        partial(_has_versions, 4),
+    ),
+    "promote": Command(
+        lambda _: ("promote", "1", *SAMPLE), 2.9,
+        (
+            f"{_CLIENT}set_model_version_tag", f"{_CLIENT}set_registered_model_tag",
+            f"{_CLIENT}set_registered_model_alias",
+        ),
+        _is_promoted, (0, 2),
+    ),
+    "score": Command(
+        _score, 0.5, ("sentiflow.batch.output:Parts.finish",), _is_scored,
+    ),
+    "sweep": Command(
+        lambda _: (*SWEEP, "--trials", "2"), 6.3, (f"{_CLIENT}create_model_version", f"{_CLIENT}set_terminated"),
+        partial(_has_versions, 4),
+    ),
+    "repeat": Command(
+        lambda _: (*TRAIN, "--set", "epochs=1", "--seed", "7", "--repeats", "2"), 12.0,
+        (f"{_CLIENT}create_model_version", f"{_CLIENT}set_terminated"), partial(_has_versions, 4),
+    ),
+    "import": Command(
+        _import, 0.5, ("sentiflow.tracking.transfer:copy_all", "sentiflow.tracking.transfer:_copy_rows"),
+        _is_imported,
+    ),
+}  # fmt: skip
+
+
+def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Kill a command, at a random moment or at a named step; the same command then works, and nothing is left."""
+    world, random_ = worlds.copy(folder), random.Random(seed)
+    (folder / "store").write_text(str(worlds.store))
+    put_in_use(world, Registry.POOR)
+    name = list(COMMANDS)[seed % len(COMMANDS)]
+    command, at_step = COMMANDS[name], seed // len(COMMANDS) % 2 == 1
+    arguments = command.arguments(world)
+    if at_step:
+        code = AT_STEP.format(
+            step=random_.choice(command.steps), after=random_.choice([True, False]), arguments=arguments
+        )
+        gone = start(world, sys.executable, "-c", code).wait(600) == -9
+        assert gone, f"{name} never came by {code.splitlines()[3]}"
+    else:
+        gone = kill_at(start(world, "sentiflow", *arguments), random_.uniform(0.2, command.cpu_seconds))
+    wait_until(lambda: not world.processes(), f"what {name} has started to end with it", 60)
+    assert champion_of(connect(world.settings), NAME) in (Registry.POOR, Registry.GOOD), (
+        "no champion after the kill"
+    )
+    again = world.run(*arguments, timeout=900, PREFECT_API_URL="")
+    codes = command.codes if gone else (*command.codes, 2)  # it had finished: nothing is left to import or promote
+    assert again.returncode in codes, f"{name} again ended with {again.returncode}: {again.stderr[-1_500:]}"
+    if "Nothing to train" in again.stderr + again.stdout:  # it was killed after the version was there
+        kept = world.run("housekeeping", timeout=600, PREFECT_API_URL="")
+        assert kept.returncode == 0, kept.stderr
+    command.check(world)
+    return {"kills": int(gone), "of them at a named step": int(at_step)}
+
+
+def start(
+    world: World, program: str, *arguments: str, before: Callable[[], None] | None = None, **variables: str
+) -> "subprocess.Popen[bytes]":
+    """A command with a Prefect server of its own, in the background; its output goes to a file of the world."""
+    with (world.root / "output.txt").open("a") as output:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name(program) if program == "sentiflow" else program, *arguments],
+            env=world.environment(PREFECT_API_URL="", **variables), preexec_fn=before, cwd=world.root,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+
+
+F1 = Case(
+    "F1",
+    "Whenever a command is killed, the same command works the next time, and nothing half-made is left.",
+    f"SIGKILL of {', '.join(COMMANDS)}, in turn at a random moment and right before or after a named step; then "
+    "the same command again, and housekeeping where it says that nothing is left to train. No open run, no "
+    "unfinished model, no second version of a run, every version loads, a champion "
+    "at all times, no process, no lock",
+    killed,
+    short=6,
+    long=200,
+    reds=(
+        Red(
+            "the alias moves before the history is written", "sentiflow/tracking/promotion.py",
+            "    client.set_registered_model_tag(name, key, event.to_json())\n"
+            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n",
+            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n"
+            "    client.set_registered_model_tag(name, key, event.to_json())\n",
+            "another number of promotions", seed=19,
+        ),
+        Red(
+            "a training does not close what killed ones left", "tasks/runs.py",
+            'reconcile(client, experiment, model, settings, "the next run", get_run_logger())', "pass",
+            "runs left open", seed=18,
+        ),
+    ),
+)  # fmt: skip
+
+
+def _being_made(place: Path) -> list[Path]:
+    return [path for path in place.glob("*mlflow.db*") if path.suffix != ".lock"]
+
+
+def first_users(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Commands at once in an empty folder; some of them killed in their first seconds."""
+    world, random_ = World(folder), random.Random(seed)
+    asked = [
+        (*TRAIN, "--set", "epochs=1"),
+        (*TRAIN, "--set", "epochs=1"),
+        ("runs",),
+        ("versions", *SAMPLE),
+        ("data", *SAMPLE),
+    ]
+    store = (
+        "-c",
+        "from sentiflow.tracking.client import connect\n"
+        "from sentiflow.settings import load_settings\nconnect(load_settings())",
+    )
+    kills, place = 0, folder / "mlruns"
+    for _ in range(3):  # of the making of the store alone, in its middle
+        making = start(world, sys.executable, *store)
+        wait_until(lambda made=making: _being_made(place) or made.poll() is not None, "the store to be made")
+        kills += kill_at(making, sum(psutil.Process(making.pid).cpu_times()[:2]) + random_.uniform(0, 0.8))
+    begun = [start(world, "sentiflow", *arguments) for arguments in asked]
+    victim = begun[0] if seed % 2 else None
+    if victim is not None:
+        kills += kill_at(victim, random_.uniform(0.5, 8))
+    codes = [process.wait(900) for process in begun]
+    output = (folder / "output.txt").read_text()
+    trainings = [
+        code for process, code in zip(begun[:2], codes[:2], strict=True) if process is not victim or code != -9
+    ]
+    assert set(trainings) <= {0, 3} and 0 in [*trainings, *([0] if victim else [])], f"{codes}\n{output[-3_000:]}"
+    assert codes[2] == 0 and codes[3] in (0, 2) and codes[4] == 0, f"{codes}\n{output[-3_000:]}"
+    assert "Traceback" not in output, output[output.index("Traceback") - 500 :][:3_000]
+    again = world.run(*TRAIN, "--set", "epochs=1", "--seed", "9", timeout=900, PREFECT_API_URL="")
+    assert again.returncode == 0, again.stderr
+    left = [path.name for path in (folder / "mlruns").glob("*.partial*")]
+    assert not left, f"files left: {left}"
+    check_whole(world)
+    return {"commands": len(begun) + 1, "kills": kills}
+
+
+F13 = Case(
+    "F13",
+    "The first users of an empty folder may come all at once, or be killed in their first seconds.",
+    "the making of the store killed 3 times, then 5 commands at once, 2 of them trainings (every second time one "
+    "is killed), then one more training",
+    first_users,
+    short=1,
+    long=20,
+    reds=(
+        Red(
+            "the store is made in its place", "sentiflow/tracking/client.py",
+            'publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))',
+            'MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)', "",
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,196 @@
+"""One review, one score, whichever way it is asked for; and whatever is no review."""
+
+import json
+import random
+from pathlib import Path
+
+import httpx
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sentiflow.batch.job import Request, score_input
+from sentiflow.data.sample import BLAME, PRAISE
+from sentiflow.errors import SentiflowError
+from sentiflow.scoring.vocabulary import pad
+from tests.faults.campaign import Case, Red
+from tests.faults.worlds import SAMPLE, Worlds, files_of, put_in_use, scorer_of
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import exchange
+from tests.sentiflow.serving.test_malformed import EMOJI, check_refusal, damaged
+from tests.world import Registry, World
+
+LAST_BITS = 1e-14  # how many texts are multiplied together decides on the last bits
+REVIEWS, AT_ONCE = 1_000, 50
+HEADS = [
+    verb + b" /predict HTTP/1." + minor + line
+    for verb in (b"GET", b"POST", b"post", b"P\x00ST")
+    for minor in (b"0\r\n", b"1\r\n", b"7\r\n")
+    for line in (b"Host: x\r\n", b"Host\r\n", b"Content-Length: -1\r\n", b"Content-Length: 9e9\r\n", b"")
+]
+MALFORMED, TABLES, MAX_GROWTH = 2_000, 100, 50e6
+
+
+def reviews(random_: random.Random) -> list[str]:
+    """Texts of 1 to 300 words; some words unknown, some marks, some letters of other languages."""
+    words = [*PRAISE, *BLAME, "the", "film", "was", "not", "and", "zyzzyva", "naïve", "映画", EMOJI, "x" * 500]
+    marks = [" ", " ", " ", ", ", ". ", " <br /> ", "\n", "! "]
+    return [
+        "".join(random_.choice(words) + random_.choice(marks) for _ in range(random_.randrange(1, 300)))
+        for _ in range(REVIEWS)
+    ]
+
+
+def one_score(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """The same reviews by each way; ours compared up to their last bits, Keras by its own rounding."""
+    world = worlds.copy(folder / "world")
+    client = put_in_use(world, Registry.GOOD)
+    texts, files, scorer = (
+        reviews(random.Random(seed)),
+        files_of(client, Registry.GOOD),
+        scorer_of(client, Registry.GOOD),
+    )
+    right = scorer.score(texts)
+    assert len(np.unique(right)) > REVIEWS // 2, "the reviews are too much alike to tell one score from another"
+    ways = {
+        "one at a time": np.array([scorer.score([text])[0] for text in texts]),
+        "pyfunc": mlflow.pyfunc.load_model(str(files)).predict(pd.DataFrame({"text": texts}))["score"].to_numpy(),
+        "HTTP": _over_http(world, texts),
+        "batch": _by_batch(world, folder, texts),
+    }
+    for way, scores in ways.items():
+        worst = float(np.abs(scores - right).max())
+        assert worst <= LAST_BITS, f"{way}: a score differs by {worst:.1e}"
+    import keras  # ten seconds, which no other case needs
+
+    from tests.against_keras import check_scores
+
+    network = keras.models.load_model(next(files.glob("artifacts/*.keras")))
+    ids = pad(
+        [scorer.vocabulary.encode(text) for text in texts],
+        scorer.sequence_length,
+        scorer.weights.embedding.shape[0],
+    )
+    check_scores(right, network, ids)
+    return {"reviews": REVIEWS, "scores": REVIEWS * (len(ways) + 2)}
+
+
+def _over_http(world: World, texts: list[str]) -> np.ndarray:
+    with service.running(world, *SAMPLE) as running, running.client() as http:
+        answers = [
+            http.post("/predict", json={"texts": texts[i : i + AT_ONCE]}) for i in range(0, REVIEWS, AT_ONCE)
+        ]
+    return np.array([each["score"] for answer in answers for each in answer.json()["predictions"]])
+
+
+def _by_batch(world: World, folder: Path, texts: list[str]) -> np.ndarray:
+    pq.write_table(pa.table({"text": texts}), folder / "in.parquet")
+    score_input(Request(folder / "in.parquet", folder / "out.parquet", workers=2), world.settings)
+    return pq.read_table(folder / "out.parquet")["score"].to_numpy()
+
+
+F9 = Case(
+    "F9",
+    "A review has the same score whichever way it is asked for.",
+    "1,000 made reviews one at a time, together, by MLflow's pyfunc, over HTTP and as a table, within 1e-14; "
+    "Keras to its float32 rounding (99% within 1e-6), and within 1e-9 computed in float64",
+    one_score,
+    short=1,
+    long=10,
+    reds=(
+        Red(
+            "the service reads the beginning of each text alone", "sentiflow/serving/batching.py",
+            "texts = [text for job in jobs for text in job.texts]",
+            "texts = [text[:40] for job in jobs for text in job.texts]", "HTTP: a score differs",
+        ),
+    ),
+)  # fmt: skip
+
+
+def malformed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Damaged requests and bytes that are no HTTP to a service; damaged tables to the scoring of tables."""
+    world, random_ = worlds.copy(folder / "world"), random.Random(seed)
+    put_in_use(world, Registry.GOOD)
+    with service.running(world, *SAMPLE) as running, running.client() as http:
+        asked = psutil.Process(running.process.pid)
+        answered = _send(http, random_, MALFORMED // 10)  # what is loaded and cached at first is no growth
+        before = asked.memory_info().rss
+        answered += _send(http, random_, MALFORMED)
+        for _ in range(MALFORMED // 10):
+            sent = bytearray(random_.choice(HEADS) + b"\r\n" + random_.randbytes(random_.randrange(100)))
+            sent[random_.randrange(len(sent))] = random_.randrange(256)
+            sent += b"\r\n\r\n"
+            assert b" 500 " not in exchange(running, bytes(sent))[:20], bytes(sent)
+            assert b" 200 " in exchange(running, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")[:20]
+        grown = asked.memory_info().rss - before
+        assert grown < MAX_GROWTH, f"the service has grown by {grown / 1e6:.0f} MB"
+        assert http.post("/predict", json={"text": "still there"}).status_code == 200
+    assert not [line for line in running.lines if "Traceback" in line], running.lines
+    return {
+        "requests": MALFORMED + MALFORMED // 10, "of them answered": answered, "raw": MALFORMED // 10,
+        **_score_damaged(world, folder, random.Random(f"{seed} tables")),
+    }  # fmt: skip
+
+
+def _send(http: httpx.Client, random_: random.Random, number: int) -> int:
+    """Send damaged bodies; gives how many were good enough to be answered."""
+    answered = 0
+    for _ in range(number):
+        body = damaged(random_)
+        response = http.post(random_.choice(["/predict", "/explain"]), content=body)
+        assert response.status_code in (200, 422), (response.status_code, body)
+        if response.status_code == 422:
+            check_refusal(response)
+        answered += response.status_code == 200
+    return answered
+
+
+def _score_damaged(world: World, folder: Path, random_: random.Random) -> dict[str, int]:
+    """Score tables with damaged bytes: an error that says so, or every row scored or rejected."""
+    texts = reviews(random_)[:30]
+    pq.write_table(pa.table({"text": texts}), folder / "good.parquet")
+    tables = {
+        "csv": pd.DataFrame({"text": texts}).to_csv(index=False).encode(),
+        "jsonl": "\n".join(json.dumps({"text": text}) for text in texts).encode(),
+        "parquet": (folder / "good.parquet").read_bytes(),
+    }
+    came = {"tables": 0, "of them refused": 0}
+    for _ in range(TABLES):
+        kind = random_.choice(list(tables))
+        content, path = bytearray(tables[kind]), folder / f"bad.{kind}"
+        for _ in range(random_.randrange(1, 20)):
+            content[random_.randrange(len(content))] = random_.choice([random_.randrange(256), 34, 0, 10])
+        path.write_bytes(content[: random_.choice([len(content), random_.randrange(len(content))])])
+        came["tables"] += 1
+        try:
+            done = score_input(Request(path, folder / "out.parquet", workers=1, restart=True), world.settings)
+            assert pq.read_table(folder / "out.parquet").num_rows == done.totals.scored <= done.totals.rows
+        except SentiflowError:
+            came["of them refused"] += 1
+    path.write_bytes(tables[kind])
+    assert (
+        score_input(Request(path, folder / "out.parquet", workers=1, restart=True), world.settings).totals.scored
+        == 30
+    )
+    return came
+
+
+F7 = Case(
+    "F7",
+    "Malformed requests and tables are refused or read; nothing crashes, hangs or grows.",
+    f"a try sends {MALFORMED + MALFORMED // 10:,} damaged bodies and {MALFORMED // 10} damaged heads over raw "
+    f"sockets, and scores {TABLES} damaged CSV, JSON Lines and Parquet tables; the service may grow by 50 MB",
+    malformed,
+    short=1,
+    long=5,
+    reds=(
+        Red(
+            "a damaged Parquet file is no error of its own", "sentiflow/data/inputs.py",
+            "except (pa.ArrowException, OSError, UnicodeDecodeError) as err:",
+            "except pa.ArrowException as err:", "", seed=10,
+        ),
+    ),
+)  # fmt: skip

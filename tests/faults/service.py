@@ -1,0 +1,200 @@
+"""The service under load, and strangers."""
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sentiflow.errors import SentiflowError
+from sentiflow.settings import Settings
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.versions import find_version
+from tests.faults.campaign import Case, Red
+from tests.faults.worlds import NAME, SAMPLE, Worlds, put_in_use, scorer_of
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import TEXTS, Running, exchange, figure
+from tests.sentiflow.serving.test_origins import FOREIGN
+from tests.sentiflow.tracking.test_server_api import answering
+from tests.world import Registry, World
+
+CONNECTIONS, SWAPS = (1, 8, 32, 128), 6
+QUEUE, TEXTS_AT_ONCE = 256, 64
+
+
+def under_load(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Requests on 1 to 128 connections while the champion changes; then four times what the queue takes."""
+    world = worlds.copy(folder)
+    client = put_in_use(world, Registry.GOOD)
+    right = {number: scorer_of(client, number).score(TEXTS) for number in (Registry.GOOD, Registry.POOR)}
+    counted = {"requests": 0, "changes of the champion": 0, "of them refused by 429": 0}
+    with service.running(world, *SAMPLE, SENTIFLOW_SERVE_QUEUE=str(QUEUE)) as running:
+        for connections in CONNECTIONS:
+            stop = threading.Event()
+            with ThreadPoolExecutor(connections) as pool:
+                jobs = [pool.submit(_ask, running, right, stop, k) for k in range(connections)]
+                try:
+                    for change in range(SWAPS):
+                        number = Registry.POOR if change % 2 == 0 else Registry.GOOD
+                        put_in_use(world, number)
+                        _until_answered(running, number, jobs)
+                finally:
+                    stop.set()
+            seen = [job.result() for job in jobs]
+            counted["requests"] += sum(map(len, seen))
+            counted["changes of the champion"] += SWAPS
+            assert {number for each in seen for number in each} == set(right), "no change was seen under load"
+        codes = _overload(running, 4 * QUEUE // TEXTS_AT_ONCE)
+        counted["requests"] += len(codes)
+        counted["of them refused by 429"] += codes.count(429)
+        assert set(codes) == {200, 429}, f"under overload: {sorted(set(codes))}"
+    return counted
+
+
+def _ask(running: Running, right: dict[int, np.ndarray], stop: threading.Event, first: int) -> list[int]:
+    """Ask until it is time to stop; the versions that answered. Each answer must be that version's."""
+    seen: list[int] = []
+    with running.client() as http:
+        while not stop.is_set() or not seen:
+            which = (first + len(seen)) % len(TEXTS)
+            answer = http.post("/predict", json={"text": TEXTS[which]})
+            assert answer.status_code == 200, (answer.status_code, answer.text)
+            told = answer.json()
+            number = told["model"]["version"]
+            assert answer.headers["x-model-version"] == str(number)
+            score = told["predictions"][0]["score"]
+            assert abs(score - right[number][which]) < 1e-9, f"version {number} says {score} of text {which}"
+            seen.append(number)
+    return seen
+
+
+def _until_answered(running: Running, number: int, jobs: list) -> None:
+    """Wait until a version answers; a failed request ends the wait."""
+
+    def answers() -> bool:
+        for job in jobs:
+            if job.done():
+                job.result()
+        with running.client() as http:
+            return bool(http.get("/model").json()["version"] == number)
+
+    service.until(answers, 60)
+
+
+def _overload(running: Running, requests: int) -> list[int]:
+    """Codes of requests that come all at once, with more texts than the queue takes."""
+    long = {"texts": ["good film " * 300] * TEXTS_AT_ONCE}
+    together = threading.Barrier(requests)
+
+    def send() -> int:
+        with running.client() as http:
+            together.wait(60)
+            answer = http.post("/predict", json=long)
+        assert answer.status_code != 429 or int(answer.headers["retry-after"]) >= 1
+        return answer.status_code
+
+    with ThreadPoolExecutor(requests) as pool:
+        return [job.result() for job in [pool.submit(send) for _ in range(requests)]]
+
+
+F8 = Case(
+    "F8",
+    "Under load a change of the champion fails no request, and each answer is of one version; too much is told.",
+    f"{', '.join(map(str, CONNECTIONS))} connections, {SWAPS} changes of the champion each; every score "
+    "compared with its version's; then four times the texts that the queue takes, at once",
+    under_load,
+    short=1,
+    long=10,
+    reds=(
+        Red(
+            "the queue takes everything", "sentiflow/serving/batching.py",
+            "self._waiting + len(texts) > self._max", "False", "under overload",
+        ),
+        Red(
+            "the version is read again when the answer is written", "sentiflow/serving/app.py",
+            "scores = await batcher.score(loaded, texts)",
+            "scores = await batcher.score(loaded, texts); loaded = watcher.loaded", "says",
+        ),
+    ),
+)  # fmt: skip
+
+PATHS = (
+    "/../../../../etc/passwd", "/docs/..%2f..%2f..%2fetc%2fpasswd", "//etc/passwd",
+    "/static/%2e%2e/%2e%2e/etc/passwd", "/docs/swagger-ui.css/../../../etc/passwd", "/%00", "/predict/../metrics", "http://evil.example/",
+)  # fmt: skip
+HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:80", "", "[::2]", "a b")
+NAMES = ("../x", "../../data/locks/x", "/etc/passwd", "x/../../y", "a\x00b", "", "%2e%2e", "x' OR '1'='1")
+LISTED = ("../../../evil", "/{root}/evil", "..", "a/../../../../evil")
+
+
+def strangers(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Pages of other sites, wrong hosts, paths and names that lead elsewhere, a server that lists such files."""
+    world = worlds.copy(folder / "world")
+    put_in_use(world, Registry.GOOD)
+    asked = 0
+    with service.running(world, *SAMPLE) as running, running.client() as http:
+        port, scored = running.host_and_port[1], figure(http, "sentiflow_texts_scored_total")
+        for headers in FOREIGN:
+            for path in ("/predict", "/explain"):
+                sent = {name: value.format(port=port) for name, value in headers.items()}
+                assert http.post(path, json={"text": "good"}, headers=sent).status_code == 403, headers
+                asked += 1
+        for host in HOSTS:
+            answer = exchange(running, f"GET /model HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert answer.split(b" ")[1] in (b"400", b"421"), (host, answer)
+            assert NAME.encode() not in answer, host
+            asked += 1
+        for path in PATHS:
+            answer = exchange(running, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert answer.split(b" ")[1] in (b"400", b"403", b"404", b"405", b"421"), (path, answer[:200])
+            assert b"root:" not in answer, path
+            asked += 1
+        assert figure(http, "sentiflow_texts_scored_total") == scored, "a stranger's text was scored"
+    asked += _names(world) + _listed(folder)
+    return {"requests and names": asked}
+
+
+def _need_refusal(call: Callable[[], object]) -> None:
+    try:
+        given = call()
+    except SentiflowError:
+        return
+    raise AssertionError(f"{given} was given to a stranger")
+
+
+def _names(world: World) -> int:
+    for name in NAMES:
+        _need_refusal(partial(find_version, world.settings, name or "/", None))
+    return len(NAMES)
+
+
+def _listed(folder: Path) -> int:
+    """Names of files that a hostile tracking server lists."""
+    for name in LISTED:
+        body = {"artifact_uri": "mlflow-artifacts:/1/m", "files": [{"path": name.replace("/{root}", str(folder))}]}
+        place = folder / "one" / "two" / "three"
+        with answering(200, json.dumps(body)) as address:
+            store = open_store(Settings(tracking_uri=address))
+            _need_refusal(partial(store.version_files, "m", 1, place))
+        assert not list(folder.rglob("evil")), f"a file was written where {name} leads"
+    return len(LISTED)
+
+
+F14 = Case(
+    "F14",
+    "Strangers are refused and learn nothing: other sites' pages, wrong hosts, names that lead elsewhere.",
+    f"{2 * len(FOREIGN)} requests as another site's page sends them, {len(HOSTS)} wrong hosts, "
+    f"{len(PATHS)} paths, {len(NAMES)} names of models, {len(LISTED)} names of files that a tracking server lists",
+    strangers,
+    short=1,
+    long=1,
+    reds=(
+        Red(
+            "file names of a tracking server are taken as they are", "sentiflow/tracking/server.py",
+            'if "/" in name or name in ("", ".", ".."):', "if False:", "",
+        ),
+    ),
+)  # fmt: skip

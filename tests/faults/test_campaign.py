@@ -1,0 +1,35 @@
+"""The table of the campaign."""
+
+from dataclasses import replace
+
+from tests.faults.campaign import Case, Result, render
+
+CASE = Case("F0", "It holds.", "by hand", lambda _worlds, _folder, _seed: {}, 1, 2, ())
+GOOD = Result("F0", 0, True, "", {"kills": 2}, 1.0, "aaa", "2026-11-26T10:00:00+00:00", "a machine")
+BROKEN = replace(GOOD, passed=False, found="AssertionError: a | b\nc", counted={})
+
+
+def row(*results: Result) -> str:
+    return render([CASE], list(results)).splitlines()[2]
+
+
+def test_tries_of_other_seeds_add_up_over_days() -> None:
+    other = replace(GOOD, seed=1, counted={"kills": 1_000}, at="2026-11-27T10:00:00+00:00")
+    assert row(GOOD, other) == (
+        "| F0 | It holds. | by hand | 2 tries: 1,002 kills (2026-11-26 to 2026-11-27) | nothing |"
+    )
+
+
+def test_a_seed_that_is_tried_again_counts_once() -> None:
+    assert "1 try: 2 kills" in row(GOOD, GOOD)
+
+
+def test_a_failure_stays_in_the_table_when_its_seed_passes_later() -> None:
+    assert row(GOOD, BROKEN).endswith("| seed 0 at aaa: AssertionError: a / b c |")
+    assert row(BROKEN, replace(GOOD, commit="bbb")).endswith(
+        "| seed 0 at aaa, passes since: AssertionError: a / b c |"
+    )
+
+
+def test_a_case_that_was_not_tried_has_no_row() -> None:
+    assert "F0" not in render([CASE], [])

@@ -1,0 +1,145 @@
+"""What the tries start from: a store with three versions, made once by the commands themselves."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from sentiflow.evaluation.promotions import took_effect
+from sentiflow.locks import if_free
+from sentiflow.scoring import TextScorer
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.promotion import need_files
+from tests.mlflow_store import champion_of, events_of, versions_of
+from tests.world import World, copy_world
+
+NAME = "sample-sentiment"
+SAMPLE = ("--dataset", "sample")
+TRAIN = ("train", *SAMPLE, "--recipe", "tutorial", "--set", "sequence_length=80")
+_VERSIONS = (
+    (*TRAIN, "--seed", "4"),
+    (*TRAIN, "--seed", "4", "--set", "epochs=1", "--set", "learning_rate=0.0001"),  # a poor one
+    (*TRAIN, "--seed", "5"),
+)
+
+
+class Worlds:
+    """Worlds with three versions of the sample's model (see ``Registry``); nobody is champion."""
+
+    def __init__(self, folder: Path) -> None:
+        self._made = World(folder)
+
+    @property
+    def store(self) -> Path:
+        """The database of the versions, with its artifacts beside it; nothing writes to it."""
+        return self._made.root / "mlruns" / "mlflow.db"
+
+    def copy(self, root: Path) -> World:
+        """A world of a try's own, Prefect's database included; the files of the versions stay where they are."""
+        made = self._made.root / "made.json"
+        if not made.exists():
+            self._make()
+            made.write_text(json.dumps(_VERSIONS))
+        root.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(self._made.root / "prefect", root / "prefect")
+        return copy_world(root, self._made)
+
+    def _make(self) -> None:
+        for command in _VERSIONS:
+            done = self._made.run(*command, timeout=900, PREFECT_API_URL="")
+            assert done.returncode == 0, done.stderr
+        wait_until(lambda: not self._made.processes(), "the Prefect servers to end")
+
+
+def put_in_use(world: World, number: int) -> MlflowClient:
+    """Make a version champion, without the gate."""
+    client = connect(world.settings)
+    client.set_registered_model_alias(NAME, "champion", str(number))
+    return client
+
+
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, f"waited {seconds:.0f} s in vain for {what}"
+        time.sleep(0.02)
+
+
+def kill_at(process: "subprocess.Popen[bytes]", cpu_seconds: float) -> bool:
+    """Kill a process once it has used so much processor time; gives whether it was still there."""
+    asked = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            used = asked.cpu_times()
+        except psutil.NoSuchProcess:
+            break
+        if used.user + used.system >= cpu_seconds:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    return process.wait() == -signal.SIGKILL
+
+
+def all_runs(client: MlflowClient) -> list[Run]:
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    return list(client.search_runs(experiments, max_results=1_000))
+
+
+def check_whole(world: World, champion: int | None = None) -> int:
+    """Assert that nothing half-made is left; gives the number of versions.
+
+    Args:
+        world: to look at.
+        champion: the version that must be in use, if it is known.
+    """
+    wait_until(lambda: not world.processes(), "the processes of this world to end", 30)
+    client = connect(world.settings)
+    running = [run.info.run_name for run in all_runs(client) if run.info.status == "RUNNING"]
+    assert not running, f"runs left open: {running}"
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    pending = [each.model_id for each in client.search_logged_models(experiments) if str(each.status) != "READY"]
+    assert not pending, f"models never finished: {pending}"
+    versions = versions_of(client, NAME)
+    runs = [version.run_id for version in versions.values()]
+    assert len(set(runs)) == len(runs), f"two versions of one run: {runs}"
+    for number in versions:
+        need_files(NAME, number)
+    if champion is not None:
+        assert champion_of(client, NAME) == champion, f"champion is {champion_of(client, NAME)}, not {champion}"
+    check_history(client)
+    for lock in (world.root / "data" / "locks").glob("*.lock"):
+        with if_free(lock) as free:
+            assert free, f"{lock.name} is still held: {lock.read_text()}"
+    files = [path for path in (world.root / "data").rglob("*") if path.is_file()]
+    left = [path for path in files if ".partial" in path.name or path.is_relative_to(world.root / "data" / "work")]
+    assert not left, f"files left: {left}"
+    return len(versions)
+
+
+def check_history(client: MlflowClient) -> int:
+    """Assert that the history has no gap and agrees with the alias; gives the number of its events in effect."""
+    events = events_of(client, NAME)
+    champion = champion_of(client, NAME)
+    effective = [event for event, done in zip(events, took_effect(events, champion), strict=True) if done]
+    for before, after in zip(effective, effective[1:], strict=False):
+        assert after.replaced == before.version, f"{after} does not follow {before}"
+    if effective:
+        assert champion == effective[-1].version, f"champion {champion}, the history says {effective[-1].version}"
+    return len(effective)
+
+
+def scorer_of(client: MlflowClient, number: int) -> TextScorer:
+    """A version's scorer by its files."""
+    return TextScorer.load(files_of(client, number) / "artifacts")
+
+
+def files_of(client: MlflowClient, number: int) -> Path:
+    """The folder of a version's files."""
+    return Path(client.get_model_version_download_uri(NAME, str(number)).removeprefix("file://"))
