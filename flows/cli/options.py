@@ -189,7 +189,7 @@ def command(
     """Register a function as a command, which has ``--debug``, too.
 
     A parameter ``table`` stands for the options of a user's table; the function is given its ``TableOptions``.
-    The examples are shown below the options, and after them the note, which is Markdown.
+    Below the options stand the note, which is Markdown, and the examples.
     """
     shown = "\n".join((" Examples:", *(f"   {example}" for example in examples)))
     register = app.command(name, cls=Command, rich_help_panel=group, epilog=f"{shown}\n\n{note}".rstrip())
