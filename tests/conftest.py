@@ -65,6 +65,14 @@ def imdb_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(data_dir=tmp_path_factory.mktemp("imdb"), **fields)
 
 
+@pytest.fixture
+def unreachable_imdb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings name a mirror at which nobody answers."""
+    monkeypatch.setenv("SENTIFLOW_IMDB_URL", "http://127.0.0.1:9/imdb.npz")
+    monkeypatch.setenv("SENTIFLOW_IMDB_SHA256", "0" * 64)
+    monkeypatch.setenv("SENTIFLOW_DOWNLOAD_RETRIES", "0")
+
+
 @pytest.fixture(scope="session")
 def imdb(imdb_settings: Settings) -> "tuple[Reviews, Vocabulary]":
     """The real reviews, prepared."""

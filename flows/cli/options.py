@@ -114,9 +114,7 @@ class Group(TyperGroup):
             context = getattr(err, "ctx", None)
             if context is None or not err.format_message():  # help, in place of a command
                 raise
-            message = plain_reason(err.format_message())
-            for words, plain in _WORDS.items():
-                message = re.sub(words, plain, message)
+            message = plain_reason(err.format_message(), _WORDS)
             usage = " ".join(context.command.collect_usage_pieces(context))
             path = context.command_path
             hint = f"Usage: {path} {usage}\nAll options: {path} --help"

@@ -116,10 +116,10 @@ def schedule(
         "with_text": with_text,
         "keep": keep or None,
     }
-    if (source or output) and load_settings().schedule_score == OFF and score is None:
-        raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
+    if (source or output) and score is None and settings.schedule_score == OFF:
+        raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     merged = settings.schedule_table | table.model_dump(exclude_unset=True)
     settings = settings.model_copy(update={"schedule_table": merged})
     specs = deployments(settings, changes or ())

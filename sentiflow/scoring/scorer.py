@@ -96,7 +96,7 @@ class TextScorer:
         """The weights made ready to read with, at the first call."""
         return Network(self.weights)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all that a score depends on: weights, words and length."""
         state = hashlib.sha256(f"{self.sequence_length}\n".encode())

@@ -222,7 +222,8 @@ def load_unchanged(folder: Path, tags: Mapping[str, str]) -> TextScorer:
         OSError: a file is missing.
     """
     scorer = TextScorer.load(folder / "artifacts")
-    if tags.get(SCORER_DIGEST, scorer.digest) != scorer.digest:
+    registered = tags.get(SCORER_DIGEST)
+    if registered is not None and registered != scorer.digest:
         raise ValueError("its weights or words are not those that were registered")
     return scorer
 

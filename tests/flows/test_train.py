@@ -114,12 +114,7 @@ def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
     assert train(QUICK, "sample", 0).model.version == "1"
 
 
-def test_no_network_fails_naming_both_ways_out(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SENTIFLOW_IMDB_URL", "http://127.0.0.1:9/imdb.npz")
-    monkeypatch.setenv("SENTIFLOW_IMDB_SHA256", "0" * 64)
-    monkeypatch.setenv("SENTIFLOW_DOWNLOAD_RETRIES", "0")
+def test_no_network_fails_naming_both_ways_out(world: World, prefect_server: None, unreachable_imdb: None) -> None:
     with pytest.raises(UnreachableError, match="SENTIFLOW_IMDB_URL") as caught:
         train(QUICK, "imdb", 0)
     assert "--dataset sample" in caught.value.hint

@@ -121,11 +121,8 @@ def test_data_shows_counts_shapes_lengths_balance_and_the_first_review(world: Wo
 
 
 def test_an_unreachable_dataset_ends_with_3_and_never_falls_back(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    world: World, prefect_server: None, unreachable_imdb: None
 ) -> None:
-    monkeypatch.setenv("SENTIFLOW_IMDB_URL", "http://127.0.0.1:9/imdb.npz")
-    monkeypatch.setenv("SENTIFLOW_IMDB_SHA256", "0" * 64)
-    monkeypatch.setenv("SENTIFLOW_DOWNLOAD_RETRIES", "0")
     error = refusal("train")
     assert error.exit_code == 3
     assert "Cannot download http://127.0.0.1:9/imdb.npz" in str(error)
