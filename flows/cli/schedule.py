@@ -289,7 +289,7 @@ def trigger(
         given = [*(changes or ()), *([] if seed is None else [f"seed={seed}"])]
         parameters = parameters_of(deployment, dataset, recipe, given, table.model_dump(exclude_unset=True))
         if server.login:  # it runs on this machine
-            _check(deployment.parameters | parameters, settings)
+            check_tables(deployment.parameters | parameters, settings)
         flow_run = flow_runs.start(client, deployment, parameters)
         url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
         CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
@@ -297,8 +297,12 @@ def trigger(
             _follow(client, flow_run)
 
 
-def _check(parameters: dict[str, Any], settings: "Settings") -> None:
-    """Check the table that a run would read, to train on or to score, before there is a run."""
+def check_tables(parameters: dict[str, Any], settings: "Settings") -> None:
+    """Check the table that a run with these parameters would read, to train on or to score.
+
+    Raises:
+        UsageError: it cannot be read so.
+    """
     if "source" in parameters and "output" in parameters:
         from sentiflow.batch.job import Request, check_request
 

@@ -1,11 +1,12 @@
 """What ``trigger`` makes of its options, and what it says without a server to ask."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.cli.schedule import parameters_of
+from flows.cli.schedule import check_tables, parameters_of
 from flows.schedules import deployments
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import Applied, apply
@@ -81,6 +82,24 @@ def test_what_cannot_be_is_refused_and_what_there_is_is_named(
     with pytest.raises(UsageError) as err:
         start(client, deployment, parameters_of(deployment, dataset, None, changes))
     assert told in str(err.value)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"source": "in.csv", "output": "out.csv", "keep": ["number"]}, "no column number; there are: text, id"),
+        ({"source": "in.csv", "output": "gone/out.csv"}, "There is no folder"),
+        ({"config": {}, "dataset": "nope.csv", "table": {}}, "No dataset or table 'nope.csv'"),
+        ({"config": {}, "dataset": "in.csv", "table": {"text": "id"}}, "The parameter table cannot be read: text"),
+    ],
+)
+def test_a_table_that_a_run_could_not_read_is_refused_before_there_is_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("text,id\ngood,1\n")
+    with pytest.raises(UsageError, match=told):
+        check_tables(parameters, Settings(_env_file=None, data_dir=tmp_path / "data"))
 
 
 def test_without_a_server_it_says_how_to_start_one(world: World) -> None:
