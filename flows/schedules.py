@@ -73,9 +73,8 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
 
 
 def _schedule(flow: str, settings: Settings) -> Schedule | None:
-    name = f"schedule_{flow}"
-    given = getattr(settings, name, OFF)
-    if (schedule := parse_schedule(given, settings.schedule_timezone, PREFIX + name.upper())) is None:
+    given = getattr(settings, f"schedule_{flow}", OFF)
+    if (schedule := parse_schedule(given, settings.schedule_timezone, f"The schedule of {flow}")) is None:
         return None
     if flow == "score":
         source, output = settings.schedule_source, settings.schedule_output

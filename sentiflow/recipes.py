@@ -130,10 +130,11 @@ class TrainConfig(BaseModel):
         return steps if self.ema_momentum and steps * (1 - self.ema_momentum) < _AVERAGES else None
 
     def changes(self) -> dict[str, Any]:
-        """Fields that differ from the recipe of the same name, or from ``tutorial`` for one's own recipe."""
-        base = RECIPES.get(self.recipe, TUTORIAL)
-        mine, theirs = self.model_dump(exclude={"recipe"}), base.model_dump()
-        return {key: value for key, value in mine.items() if value != theirs[key]}
+        """Fields that differ from the recipe of the same name; for one's own, from the most similar of them."""
+        mine = self.model_dump(exclude={"recipe"})
+        bases = [RECIPES[self.recipe]] if self.recipe in RECIPES else RECIPES.values()
+        changed = [{key: value for key, value in mine.items() if value != getattr(base, key)} for base in bases]
+        return min(changed, key=len)
 
 
 TUTORIAL = TrainConfig()
@@ -193,11 +194,15 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
     Raises:
         UsageError: an unknown field, or a value out of range.
     """
-    changes = dict(split_change(override) for override in overrides)
+    changes, problems = _split(overrides)
     try:
-        return TrainConfig(**{**fields, **changes})
+        made = TrainConfig(**{**fields, **changes})
     except ValidationError as err:
-        raise UsageError(*_explain(err, name)) from err
+        problems += map(_problem, err.errors())
+    if problems:
+        found, hints = zip(*problems, strict=True)
+        raise UsageError(f"Recipe {name!r}: {'; '.join(found)}.", "\n".join(dict.fromkeys(hints)))
+    return made
 
 
 # What other libraries call fields.
@@ -219,16 +224,27 @@ def nearest_field(name: str) -> str | None:
     return near[0] if near else None
 
 
-def split_change(override: str) -> tuple[str, str]:
-    """Key and value of a ``key=value``.
+def split_changes(overrides: Sequence[str]) -> dict[str, str]:
+    """Keys and values of texts ``key=value``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: some are none.
     """
-    key, separator, value = override.partition("=")
-    if not separator or not key.strip():
-        raise UsageError(f"--set expects key=value, got {override!r}.", "For example: --set epochs=3")
-    return key.strip(), value.strip()
+    changes, problems = _split(overrides)
+    if problems:
+        raise UsageError(f"{'; '.join(problem for problem, _ in problems)}.", problems[0][1])
+    return changes
+
+
+def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Keys and values, and the problems of those that have none, each with its hint."""
+    pairs = [(override, *override.partition("=")) for override in overrides]
+    changes = {key.strip(): value.strip() for _, key, separator, value in pairs if separator and key.strip()}
+    return changes, [
+        (f"--set expects key=value, got {override!r}", "For example: --set epochs=3")
+        for override, key, separator, _ in pairs
+        if not separator or not key.strip()
+    ]
 
 
 def _read_fields(name_or_file: str) -> dict[str, Any]:
@@ -258,13 +274,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise UsageError(f"The {what} {path} is not valid TOML: {err}.") from err
 
 
-def _explain(err: ValidationError, source: str) -> tuple[str, str]:
-    """One line that says which fields are wrong and why, and what to do, a line for each."""
-    problems, hints = zip(*(_problem(each) for each in err.errors()), strict=True)
-    return f"Recipe {source!r}: {'; '.join(problems)}.", "\n".join(dict.fromkeys(hints))
-
-
 def _problem(found: ErrorDetails) -> tuple[str, str]:
+    """What is wrong with a field, and what to do."""
     field = ".".join(str(part) for part in found["loc"])
     if not field:
         return str(found["ctx"]["error"]), "Fields that do not go together; change one of them."

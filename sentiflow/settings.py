@@ -305,9 +305,12 @@ def load_settings(**options: Any) -> Settings:
         field = str(first["loc"][0])
         secret = SecretStr in get_args(Settings.model_fields[field].annotation)
         got = "" if secret else f", got {redact(str(first['input']))!r}"
+        if field in options:
+            name, hint = f"--{field.removeprefix('schedule_').replace('_', '-')}", ""
+        else:
+            name, hint = PREFIX + field.upper(), "Correct it in the environment or in .env."
         raise UsageError(
-            f"{PREFIX}{field.upper()}: {plain_reason(first['msg'])}{got}.",
-            "Correct it in the environment or in .env.",
+            f"{name}: {plain_reason(first['msg'])}{got}.", hint
         ) from None  # pydantic's own error shows the value, which may hold a password
 
 

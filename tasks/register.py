@@ -108,7 +108,7 @@ def _create_version(
             raise
     metrics = {name: getattr(measured, name) for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")}
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
-    tags |= {f"test.{name}": f"{value:.6f}" for name, value in metrics.items()}
+    tags |= {f"test.{name}": f"{value:.10g}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
     tags[SCORER_DIGEST] = digest
     tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)

@@ -67,11 +67,14 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     config = run.config
     with run.timed("load"):
         # In this order: TensorFlow's import goes on in the background meanwhile.
-        train_split, validation = reviews.read(prepared.table).learning_splits(config.validation_fraction)
+        table = reviews.read(prepared.table)
+        train_split, validation = table.learning_splits(config.validation_fraction)
         from sentiflow.network import model, training  # TensorFlow: only here
 
     epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
+    if warning := reviews.unread_warning(table):
+        logger.warning("%s", warning)
     if run.dataset != "sample" and (steps := config.few_steps(len(train_split))):
         logger.warning(
             "%d steps on so few reviews are not enough for recipe %s; what often helps: "

@@ -370,10 +370,13 @@ def _check_files(html: Path | None, markdown: Path | None) -> None:
     """Refuse files that cannot be written, before the work is done that they are for."""
     from tempfile import TemporaryFile
 
-    for path, option in ((html, "--html"), (markdown, "--markdown")):
+    for path, option, ending in ((html, "--html", ".html"), (markdown, "--markdown", ".md")):
         if path is not None:
             if not path.name or path.is_dir():
                 raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
+            if path.suffix.lower() != ending:
+                hint = f"For example: {option} {path.with_suffix(ending)}"
+                raise UsageError(f"{option} {path}: a page of this format ends in {ending}.", hint)
             folder = path.parent
             if not folder.is_dir():
                 hint = f"Make it, or name a file elsewhere: {option} FILE"
@@ -386,8 +389,6 @@ def _check_files(html: Path | None, markdown: Path | None) -> None:
                     f"The folder {folder.absolute()} cannot be written to: {err.strerror}.",
                     f"Name a file elsewhere: {option} FILE",
                 ) from err
-    if html is not None and markdown is not None and markdown.resolve() == html.resolve():
-        raise UsageError("--html and --markdown name the same file.", "Name two files.")
 
 
 def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:

@@ -115,7 +115,8 @@ _FORMATS = {
 _LOGGED = re.compile(r"\d\d:\d\d:\d\d ")
 # What Prefect's engine says of states and hooks, which the lines around it say better.
 _STATES = re.compile(
-    r" (Finished in state (Completed\(\)$|Failed\(['\"]Task run )|Running hook '|Hook '|Engine execution exited"
+    r" (Finished in state (Completed\(\)$|Running\(\)$|Crashed\(|Failed\(['\"]Task run )|Running hook '|Hook '"
+    r"|Engine execution exited|Execution of flow run '[^']*' was terminated"
     r"|Task run failed with exception|Encountered exception during execution)"
 )
 _FAILED = re.compile(r"Finished in state Failed\(['\"]Flow run encountered an exception: (.*)['\"]\)$")

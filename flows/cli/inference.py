@@ -215,7 +215,7 @@ def _counts(scored: "Scored") -> list[str]:
     rejected = totals.rows - totals.scored
     earlier = totals.rows - scored.rows
     lines = [
-        f"[bold]{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all[/]",
+        f"[bold]{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all[/]{totals.note}",
         f"{scored.rows / scored.seconds:,.0f} reviews a second: {scored.rows:,} in {scored.seconds:.1f} s"
         + (f"; {earlier:,} were done before" if earlier else ""),
         f"Scored by {version.name} version {version.number} ({version.why})",

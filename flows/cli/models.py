@@ -11,6 +11,7 @@ from flows.cli.tables import Column, percent_interval, print_columns, short_mome
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
+from sentiflow.runs.record import short_name
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
@@ -165,12 +166,10 @@ def _show_versions(name: str, settings: "Settings") -> None:
         Column("version", [str(row.number) for row in rows]),
         Column("alias", [", ".join(row.aliases) or "-" for row in rows]),
         Column("accuracy", [_percent(row.accuracy) for row in rows]),
-        Column("recipe", [row.recipe for row in rows], 1),
-        Column("seed", [row.seed for row in rows], 3),
+        Column("run", [short_name(row.run, dataset_of(name)) for row in rows], 1, shrinks=True),
         Column("last check", [row.gate for row in rows], 2),
         Column("registered", [short_moment(row.registered.astimezone()) for row in rows], 4),
         Column("95% interval", [percent_interval(row.accuracy_ci_low, row.accuracy_ci_high) for row in rows], 5),
-        Column("run", [row.run for row in rows], 6),
     ]
     print_columns(columns, stdout)
 

@@ -24,7 +24,7 @@ from flows.cli.tables import (
 from sentiflow.console import Console
 from sentiflow.errors import UsageError
 from sentiflow.output import redact
-from sentiflow.runs.record import FIELDS, Fields, RunRecord, Value
+from sentiflow.runs.record import FIELDS, TRIAL, Fields, RunRecord, Value
 
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
@@ -155,6 +155,7 @@ class Listed:
             Column("name", self._names(), shrinks=True),
             Column("dataset", [cut_in_the_middle(one.dataset, _DATASET) for one in rows], 2),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
+            Column("val loss", [_loss(one) for one in rows], 2, right=True),
             Column("version", [self._version(one) for one in rows], 1),
             Column("started", [short_moment(one.started.astimezone()) for one in rows], 3),
             Column("95% interval", [interval_text(one) for one in rows], 4),
@@ -202,6 +203,11 @@ class Listed:
             }
             for one in self.rows
         ]
+
+
+def _loss(one: RunRecord) -> str:
+    """Of a trial its validation loss: it sees no test review."""
+    return value_text(one.metrics.get("val/loss")) if one.kind == TRIAL else ""
 
 
 def _is_metric(sort: str) -> bool:

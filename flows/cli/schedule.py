@@ -263,11 +263,10 @@ def trigger(
 
     The deployment's parameters are used unless you override them.
     """
-    from sentiflow.recipes import split_change
+    from sentiflow.recipes import split_changes
     from sentiflow.settings import load_settings
 
-    for change in changes or ():
-        split_change(change)
+    split_changes(changes or ())
     settings = load_settings()
     with working("Connecting to Prefect"):
         from prefect.client.orchestration import get_client
@@ -329,11 +328,11 @@ def parameters_of(
     Raises:
         UsageError: an unknown one, or a malformed value.
     """
-    from sentiflow.recipes import TrainConfig, load_recipe, make_recipe, split_change
+    from sentiflow.recipes import TrainConfig, load_recipe, make_recipe, split_changes
 
     schema = deployment.parameter_openapi_schema or {}
     known = schema.get("properties", {})
-    given = dict(split_change(change) for change in changes)
+    given = split_changes(changes)
     if dataset is not None:
         given["dataset"] = located(dataset)
     mine = {key: _value(value, known[key]) for key, value in given.items() if key in known and key != "config"}

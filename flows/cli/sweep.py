@@ -123,8 +123,8 @@ def _show(
 ) -> None:
     stdout = Console()
     stdout.print(f"\n[bold]{result.accuracy_line}[/]", soft_wrap=True)
-    following = next_commands(result, settings)
-    for line in [*_trials(result, given), *following, *_to_use(result, dataset, table, settings)]:
+    _show_trials(result, given, stdout)
+    for line in [*next_commands(result, settings), *_to_use(result, dataset, table, settings)]:
         stdout.print(line, soft_wrap=True)
     if result.promotion is not None:
         stdout.print()
@@ -132,24 +132,28 @@ def _show(
         show_promotion(result.promotion, stdout)
 
 
-def _trials(result: "SweepResult", given: dict[str, Any]) -> list[str]:
+def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
     from sentiflow.sweeps.results import by_loss, count_of_trials, format_values
 
     best = by_loss(result.trials)
-    rows = (f"  {row.number:>5}  {row.loss:>15.4f}  {format_values(row.values)}" for row in best[:_SHOWN])
-    return [
-        "",
-        f"{count_of_trials(len(best))} complete, {len(result.trials) - len(best)} pruned",
-        "",
-        f"  {'trial':>5}  {'validation loss':>15}  tried",
-        *rows,
+    pruned = len(result.trials) - len(best)
+    stdout.print(f"\n{count_of_trials(len(best))} complete, {pruned} pruned\n", soft_wrap=True)
+    shown = best[:_SHOWN]
+    columns = [
+        Column("trial", [str(row.number) for row in shown], right=True),
+        Column("validation loss", [f"{row.loss:.4f}" for row in shown], right=True),
+        Column("tried", [format_values(row.values) for row in shown]),
+    ]
+    print_columns(columns, stdout)
+    for line in (
         "",
         f"What mattered: {result.importance_text}",
         *(["No trial was better than the given recipe."] if dict(best[0].values) == given else []),
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}: seed "
         f"{result.best.run.seed} of the best recipe, whose validation loss is lowest",
         f"All of it took {result.seconds:.0f} s",
-    ]
+    ):
+        stdout.print(line, soft_wrap=True)
 
 
 def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> list[str]:

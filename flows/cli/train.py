@@ -288,12 +288,15 @@ def data(
 
     config, settings = load_recipe(recipe, changes or ()), load_settings()
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
-    facts = reviews.describe(reviews.read(prepared.table), reviews.read_vocabulary(prepared.table), config)
+    rows = reviews.read(prepared.table)
+    facts = reviews.describe(rows, reviews.read_vocabulary(prepared.table), config)
     stdout = Console()
     stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
     stdout.print(f"{prepared.table}", soft_wrap=True)
     if prepared.rejected:
         stdout.print(f"[yellow]{escape(str(prepared.rejected))}[/]", soft_wrap=True)
+    if warning := reviews.unread_warning(rows):
+        stdout.print(f"[yellow]{warning}[/]", soft_wrap=True)
     stdout.print()
     stdout.print(_splits(facts, config))
     kept = min(facts.words, config.vocabulary_size - FIRST_WORD)

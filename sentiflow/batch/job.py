@@ -90,7 +90,7 @@ class Scored:
         """The counts and the file."""
         rejected = self.totals.rows - self.totals.scored
         counts = f"{self.totals.scored:,} scored, {rejected:,} rejected, {self.totals.rows:,} rows in all"
-        return f"{counts}: {self.output}"
+        return f"{counts}{self.totals.note}: {self.output}"
 
 
 def check_request(request: Request) -> tuple[Input, pa.Schema]:
@@ -140,7 +140,7 @@ def score_input(
                 if log is not None and sample is not None:
                     _log(sample, version, settings, log, say)
         _check_read(source, job, parts)
-        totals = parts.finish(schema)
+        totals = parts.finish(schema, float(scorer.score([""])[0]))
     return Scored(output, version, totals, rows, time.monotonic() - began)
 
 

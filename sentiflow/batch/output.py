@@ -155,6 +155,7 @@ FORMAT = 2  # of parts; raise it when chunks are cut or rows judged in another w
 
 _JOB = "job.json"
 _ROWS, _REJECTS = b"rows", b"rejects"
+_EQUAL = 1e-12  # two scores of the same ids, from batches of different sizes
 _GROUP_ROWS, _GROUP_SIZE = 65_536, 16_000_000  # rows and bytes gathered for a row group of the output
 
 
@@ -189,12 +190,20 @@ class Totals:
         rows: of the input; each is scored or rejected.
         reasons: how often a row was rejected, by kind of reason.
         rejects: the file of the rejects, if there are any.
+        blank: how many texts were scored without a word that the model knows.
     """
 
     rows: int
     scored: int
+    blank: int
     reasons: dict[str, int]
     rejects: Path | None
+
+    @property
+    def note(self) -> str:
+        """What follows the counts, if there is anything more to say."""
+        texts = "1 text holds" if self.blank == 1 else f"{self.blank:,} texts hold"
+        return f"; {texts} no word that the model knows" if self.blank else ""
 
 
 class Parts:
@@ -249,8 +258,10 @@ class Parts:
         publish(self._part(number), lambda path: _write(whole, path))
         self.rows[number] = rows
 
-    def finish(self, schema: pa.Schema) -> Totals:
+    def finish(self, schema: pa.Schema, blank_score: float) -> Totals:
         """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
+
+        Texts with the score of an empty text are counted: the model knows no word of them.
 
         Raises:
             ExternalError: a part is gone or damaged.
@@ -258,7 +269,7 @@ class Parts:
         """
         table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"
         reasons: Counter[str] = Counter()
-        scored = 0
+        scored = blank = 0
         with (
             create_private(lines) as stream,
             create_private(table) as file,
@@ -267,15 +278,18 @@ class Parts:
             for group in _grouped(self._read(stream, reasons)):
                 write(group)
                 scored += len(group)
+                for part in group["score"].chunks:
+                    scores = np.asarray(np.from_dlpack(part), np.float64)
+                    blank += int((abs(scores - blank_score) < _EQUAL).sum())
         rejects = rejects_of(self.output)
         if reasons:
             lines.replace(rejects)
         else:
             rejects.unlink(missing_ok=True)  # an earlier run's
         table.replace(self.output)
-        totals = Totals(sum(self.rows.values()), scored, dict(reasons.most_common()), rejects if reasons else None)
+        rows = sum(self.rows.values())
         self.remove()
-        return totals
+        return Totals(rows, scored, blank, dict(reasons.most_common()), rejects if reasons else None)
 
     def _read(self, rejects: BinaryIO, reasons: Counter[str]) -> Iterator[pa.Table]:
         """The scored rows part by part; the rejected ones are written and counted."""

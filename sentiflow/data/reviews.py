@@ -268,6 +268,18 @@ def in_both_splits(reviews: Reviews) -> int:
     return sum(ids.tobytes() in seen for ids in reviews.of("test").tokens)
 
 
+_UNREAD = 0.2  # of the test reviews
+
+
+def unread_warning(reviews: Reviews) -> str | None:
+    """What to say if many test reviews hold no word of the training split, as ids or numbers would."""
+    test = reviews.of("test")
+    share = float((test.n_tokens == 1).mean())  # the start marker alone
+    if share <= _UNREAD:
+        return None
+    return f"{share:.0%} of the test reviews share no word with any training review. Is the column of texts right?"
+
+
 def _split(name: str, split: Reviews, config: TrainConfig) -> SplitFacts:
     lengths = split.n_tokens
     flat = limit(np.concatenate(split.tokens), config.vocabulary_size)

@@ -179,6 +179,8 @@ async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int | None], end
         if polling.done():
             await polling  # it fails if the server is away
         await _cancel(running)
+        if all(task.done() for task in running):
+            await asyncio.to_thread(_close_cancelled, client, list(limits))
     finally:
         for task in running:
             task.cancel()
@@ -219,3 +221,13 @@ async def _cancel(running: _Running) -> None:
         # Once more after a second: one whose process was about to start could not be cancelled.
         await asyncio.gather(*(running[task][1].cancel_all() for task in left if running[task][1].started))
         _, left = await asyncio.wait(left, timeout=1)
+
+
+def _close_cancelled(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> None:
+    """Mark the runs that were just cancelled: a runner ends with its run, before it could say so."""
+    cancelled: Any = Cancelled(message="It was cancelled, as its schedule ended.")
+    try:
+        for run in flow_runs.of_deployments(client, deployment_ids):
+            flow_runs.close(client, run, cancelled, logger)
+    except httpx.HTTPError as err:
+        logger.warning("The next start marks the cancelled runs; the Prefect server does not answer: %s", err)

@@ -114,21 +114,25 @@ def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -
 
 
 def crash(prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger) -> None:
-    """Mark a flow run whose process is gone, and its tasks, as crashed, and notify.
+    """Mark a flow run whose process was killed, and its tasks, as crashed."""
+    close(prefect, flow_run, Crashed(message=message), logger)
 
-    One that is marked already keeps its state; its tasks, which Prefect leaves running, are marked all the same.
+
+def close(prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", logger: Logger) -> None:
+    """Give a flow run whose process is gone, and its tasks, their final state, and notify if that is a crash.
+
+    One that has a final state keeps it; its tasks, which Prefect leaves running, are closed all the same.
     """
-    crashed: State[Any] = Crashed(message=message)
     state = flow_run.state
     if state is None or not state.is_final():
-        prefect.set_flow_run_state(flow_run.id, crashed, force=True)
-        state = crashed
+        prefect.set_flow_run_state(flow_run.id, end, force=True)
+        state = end
     unfinished = [each for each in StateType if each not in TERMINAL_STATES]
     for task_run in prefect.read_task_runs(
         flow_run_filter=filters.FlowRunFilter(id={"any_": [flow_run.id]}),
         task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}}),
     ):
-        prefect.set_task_run_state(task_run.id, Crashed(message=message), force=True)
+        prefect.set_task_run_state(task_run.id, end, force=True)
     if state.is_crashed():
         notify(flow_name(prefect, flow_run), flow_run, state, logger)
 

@@ -11,6 +11,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
+from sentiflow.recipes import RECIPES
 from sentiflow.reports.plots import Curves
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive, label_of
@@ -113,7 +114,7 @@ class RunSummary:
         if not recipe:
             return self.record.name
         changes = self.record.tags.get("recipe.changes", "none")
-        count = 0 if changes == "none" else len(changes.split(", "))
+        count = 0 if changes == "none" or recipe not in RECIPES else len(changes.split(", "))
         changed = f" with {count} change{'s' * (count > 1)}" if count else ""
         return f"{recipe}{changed}" + ("" if seed is None else f", seed {seed}")
 

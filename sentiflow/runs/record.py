@@ -75,7 +75,7 @@ class RunRecord:
     @property
     def short_name(self) -> str:
         """Its name without its dataset and the moment at its end."""
-        return re.sub(rf"-{re.escape(self.dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", self.name)
+        return short_name(self.name, self.dataset)
 
     @property
     def trial(self) -> str:
@@ -103,6 +103,16 @@ class RunRecord:
     def digest(self) -> str | None:
         """Content digest of the dataset; None before it is prepared."""
         return self.tags.get("dataset.digest")
+
+
+def short_name(name: str, dataset: str) -> str:
+    """A run's name without its dataset and the moment at its end.
+
+    Example:
+        >>> short_name("tuned+epochs=2-imdb-seed0-261126-085713", "imdb")
+        'tuned+epochs=2-seed0'
+    """
+    return re.sub(rf"-{re.escape(dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", name)
 
 
 def called(runs: Sequence[tuple[str, str]], name: str, beginning: str) -> list[tuple[str, str]]:

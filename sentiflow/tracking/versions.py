@@ -60,8 +60,6 @@ class VersionRow:
     number: int
     aliases: tuple[str, ...]
     registered: datetime
-    recipe: str
-    seed: str
     accuracy: float | None
     accuracy_ci_low: float | None
     accuracy_ci_high: float | None
@@ -254,8 +252,6 @@ def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str
         number=version.number,
         aliases=tuple(sorted(aliases)),
         registered=version.registered,
-        recipe=tags.get("recipe", "-"),
-        seed=tags.get("seed", "-"),
         accuracy=parse_fraction(at),
         accuracy_ci_low=parse_fraction(low),
         accuracy_ci_high=parse_fraction(high),

@@ -56,7 +56,7 @@ def job(scorer: TextScorer) -> Callable[..., Done]:
         pool = Workers(scorer, workers) if workers and workers > 1 else None
         schema = output_schema(source, with_text=False)
         score_chunks(source, Version("m", 3, ""), scorer, parts, pool, steps.append, schema)
-        totals = parts.finish(schema)
+        totals = parts.finish(schema, -1.0)
         lines = totals.rejects.read_text(encoding="utf-8").splitlines() if totals.rejects else []
         assert sum(steps) == source.total  # a bar ends where its total is
         return Done(

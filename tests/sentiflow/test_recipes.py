@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sentiflow.errors import UsageError
-from sentiflow.recipes import RECIPES, TrainConfig, load_recipe
+from sentiflow.recipes import RECIPES, TUNED, TrainConfig, load_recipe
 
 
 def write(folder: Path, content: str, name: str = "mine.toml") -> str:
@@ -75,8 +75,10 @@ def test_changes_name_what_was_overridden() -> None:
     assert load_recipe("tutorial", ["epochs=1", "units=32"]).changes() == {"epochs": 1}
 
 
-def test_changes_of_ones_own_recipe_are_against_seed(tmp_path: Path) -> None:
+def test_changes_of_ones_own_recipe_are_against_the_most_similar_one(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, "units = 8\n")).changes() == {"units": 8}
+    near_tuned = TUNED.model_copy(update={"recipe": "mine", "epochs": 20})
+    assert near_tuned.changes() == {"epochs": 20}
 
 
 def refused(name: str = "tutorial", overrides: tuple[str, ...] = ()) -> UsageError:
@@ -98,6 +100,8 @@ def test_an_unknown_recipe_is_answered_with_how_to_make_one() -> None:
 @pytest.mark.parametrize("override", ["epochs", "=3", " =3", ""])
 def test_an_override_that_is_no_pair_is_shown(override: str) -> None:
     assert f"expects key=value, got {override!r}" in str(refused("tutorial", (override,)))
+    told = str(refused("tutorial", (override, "units=", "lr=1"))).splitlines()[0]
+    assert told.count("; ") == 2, "all mistakes at once"
 
 
 def test_an_unknown_field_is_answered_with_the_near_one() -> None:

@@ -148,10 +148,11 @@ def test_several_runs_are_compared_and_stored_beside_the_first_ones_own_report(
         (("nothing-of-that-name",), "There is no run 'nothing-of-that-name'"),
         (("sample-sentiment/1", "sample-sentiment/1"), "is named twice"),
         (("sample-sentiment/1", "--html", "."), "--html . names no file"),
+        (("sample-sentiment/1", "--html", "x.txt"), "x.txt: a page of this format ends in .html"),
+        (("sample-sentiment/1", "--markdown", "x.html"), "x.html: a page of this format ends in .md"),
         (("sample-sentiment/1", "--markdown", "."), "--markdown . names no file"),
         (("sample-sentiment/1", "--html", "none/page.html"), "There is no folder none."),
         (("sample-sentiment/1", "--markdown", "none/page.md"), "There is no folder none."),
-        (("sample-sentiment/1", "--html", "a.html", "--markdown", "./a.html"), "name the same file"),
     ],
 )
 def test_wrong_use_ends_with_what_is_wrong(
@@ -164,11 +165,11 @@ def test_wrong_use_ends_with_what_is_wrong(
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
-@pytest.mark.parametrize("option", ["--html", "--markdown"])
+@pytest.mark.parametrize(("option", "page"), [("--html", "page.html"), ("--markdown", "page.md")])
 def test_a_folder_that_cannot_be_written_to_is_told_before_a_run_is_looked_for(
-    tmp_path: Path, option: str
+    tmp_path: Path, option: str, page: str
 ) -> None:
-    done = World(tmp_path).run("compare", "no-such-run", option, "/proc/page")
+    done = World(tmp_path).run("compare", "no-such-run", option, f"/proc/{page}")
     assert done.returncode == 2
     assert "The folder /proc cannot be written to" in done.stderr and option in done.stderr
 

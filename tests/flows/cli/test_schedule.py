@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -183,8 +185,17 @@ def test_trigger_of_a_flow_that_is_none_names_those_there_are(home: Home, starts
     )
 
 
-def test_a_service_manager_ends_it_likewise(home: Home, starts: list[Scheduled]) -> None:
+def test_a_service_manager_ends_it_likewise_and_what_runs_is_cancelled(
+    home: Home, starts: list[Scheduled]
+) -> None:
+    done = home.run("trigger", "train", "--no-wait", "--set", "epochs=1000", "--set", "seed=12")
+    assert done.returncode == 0, done.stderr
+    starts[-1].until_says("epoch 2/1000")
     assert starts[-1].ends(signal.SIGTERM) == 0
     assert starts[-1].lines[-1] == "Ended."
-    assert not re.search(r"Traceback|  File |Finished in state Completed\(\)", starts[-1].output)
+    assert not re.search(r"Traceback|  File |Finished in state (Completed|Running|Crashed)", starts[-1].output)
     assert home.world.processes() == []
+    assert statuses(home)[-1] == "KILLED"
+    with closing(sqlite3.connect(home.world.root / "prefect" / "prefect.db")) as database:
+        ended = database.execute("SELECT state_type FROM flow_run WHERE name LIKE '%seed12%'").fetchall()
+    assert ended == [("CANCELLED",)]

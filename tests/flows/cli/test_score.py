@@ -93,13 +93,20 @@ def test_a_run_tells_counts_speed_version_and_places_and_loads_nothing_slow(
     trained: Trained, tmp_path: Path
 ) -> None:
     path, output = tmp_path / "in.jsonl", tmp_path / "out.csv"
-    lines = ['{"text": "The acting was dull."}', '{"text": null}', '{"text": 7}', "{", '{"text": null}']
+    lines = [
+        '{"text": "The acting was dull."}',
+        '{"text": "xyzzy"}',
+        '{"text": null}',
+        '{"text": 7}',
+        "{",
+        '{"text": null}',
+    ]
     path.write_text("\n".join(lines))
     done = trained.world.run("score", str(path), "-o", str(output))
     assert (done.returncode, done.stderr) == (5, "")
     told = done.stdout.splitlines()
-    assert told[0] == "1 scored, 4 rejected, 5 rows in all"
-    assert re.fullmatch(r"\d+ reviews a second: 5 in \d\.\d s", told[1])
+    assert told[0] == "2 scored, 4 rejected, 6 rows in all; 1 text holds no word that the model knows"
+    assert re.fullmatch(r"\d+ reviews a second: 6 in \d\.\d s", told[1])
     assert told[2] == "Scored by sample-sentiment version 1 (newest, no champion yet)"
     assert told[3] == f"Scores:  {output}"
     assert told[4] == f"Rejects: {output.parent / 'out.csv.rejects.jsonl'} (2 no text, 1 not text, 1 not JSON)"

@@ -90,7 +90,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         for chunk in source.chunks():
             table = to_table(chunk, np.array([0.25, 0.75, 0.1 + 0.2]), Version("m", 3, ""), schema)
             parts.add(chunk.number, table, [Reject(4, 8, "", "no text", "")])
-        parts.finish(schema)
+        parts.finish(schema, -1.0)
         return output
 
     return write
@@ -117,8 +117,8 @@ def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str]
 def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
     """Red if Parquet, which does not check its texts, could end a CSV in a traceback."""
     broken = pa.array([b"caf\xe9", None], pa.binary()).view(pa.string())
-    parts, schema = Parts(tmp_path / "out.csv"), pa.schema([("id", pa.string())])
+    parts, schema = Parts(tmp_path / "out.csv"), pa.schema([("id", pa.string()), ("score", pa.float64())])
     parts.begin(Job("", {}, "text", False, ["id"], "m", 3, ""))
-    parts.add(0, pa.table([broken], schema=schema), [])
-    parts.finish(schema)
-    assert (tmp_path / "out.csv").read_bytes() == b'id\ncaf\\xe9\n""\n'
+    parts.add(0, pa.table([broken, [0.5, 0.5]], schema=schema), [])
+    parts.finish(schema, -1.0)
+    assert (tmp_path / "out.csv").read_bytes() == b"id,score\ncaf\\xe9,0.5\n,0.5\n"

@@ -13,11 +13,12 @@ from sentiflow.data.rows import Reject
 from sentiflow.errors import ExternalError
 
 JOB = Job("/in.csv", {"size": 7}, "text", False, ["id"], "m", 3, "abc")
-SCHEMA = pa.schema([("row", pa.int64())])
+SCHEMA = pa.schema([("row", pa.int64()), ("score", pa.float64())])
 
 
 def table(*rows: int) -> pa.Table:
-    return pa.table({"row": pa.array(rows, pa.int64())}, schema=SCHEMA)
+    """Row n has the score n / 10."""
+    return pa.table({"row": rows, "score": [row / 10 for row in rows]}, schema=SCHEMA)
 
 
 @pytest.fixture
@@ -60,9 +61,10 @@ def test_a_damaged_part_and_one_half_written_are_none(parts: Parts, size: int) -
 
 def test_the_output_holds_the_parts_in_order_whatever_order_they_were_done_in(parts: Parts) -> None:
     parts.add(1, table(2, 3), [])
-    totals = parts.finish(SCHEMA)
-    assert pq.read_table(parts.output).to_pydict() == {"row": [0, 1, 2, 3, 5]}
+    totals = parts.finish(SCHEMA, 0.3)
+    assert pq.read_table(parts.output)["row"].to_pylist() == [0, 1, 2, 3, 5]
     assert (totals.rows, totals.scored, totals.reasons) == (7, 5, {"no text": 1, "not text": 1})
+    assert totals.blank == 1, "row 3 has the score of a text without a known word"
     lines = (parts.output.parent / "out.parquet.rejects.jsonl").read_text().splitlines()
     assert [json.loads(line)["row"] for line in lines] == [4, 6]
     assert sorted(path.name for path in parts.output.parent.iterdir()) == [
@@ -87,16 +89,16 @@ def test_nobody_else_can_read_what_is_written(parts: Parts, monkeypatch: pytest.
     monkeypatch.setattr(
         Path, "replace", lambda self, to: (before.append(self.stat().st_mode & 0o777), replace_(self, to))[1]
     )
-    parts.finish(SCHEMA)
+    parts.finish(SCHEMA, -1.0)
     assert before == [0o600, 0o600]
     assert modes(output.parent) == {"out.parquet": 0o600, "out.parquet.rejects.jsonl": 0o600}
 
 
 def test_rejects_of_an_earlier_run_go_when_there_are_none(parts: Parts) -> None:
-    parts.finish(SCHEMA)
+    parts.finish(SCHEMA, -1.0)
     parts.begin(JOB)
     parts.add(0, table(0), [])
-    assert parts.finish(SCHEMA).rejects is None
+    assert parts.finish(SCHEMA, -1.0).rejects is None
     assert [path.name for path in parts.output.parent.iterdir()] == ["out.parquet"]
 
 
@@ -110,7 +112,7 @@ def test_a_job_begun_anew_finds_nothing_done(parts: Parts) -> None:
 def test_a_part_that_vanished_is_told_and_no_output_appears(parts: Parts) -> None:
     (parts.folder / "00000000.arrow").unlink()
     with pytest.raises(ExternalError, match="gone or damaged"):
-        parts.finish(SCHEMA)
+        parts.finish(SCHEMA, -1.0)
     assert not parts.output.exists()
 
 
@@ -119,6 +121,6 @@ def test_small_parts_become_few_row_groups(parts: Parts, monkeypatch: pytest.Mon
     parts.begin(JOB)
     for number in range(25):
         parts.add(number, table(number), [])
-    parts.finish(SCHEMA)
+    parts.finish(SCHEMA, -1.0)
     about = pq.read_metadata(parts.output)
     assert [about.row_group(k).num_rows for k in range(about.num_row_groups)] == [10, 10, 5]

@@ -50,7 +50,7 @@ def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) ->
     del parts.rows[2]
     other = Version("other", 1, "")
     assert score_chunks(source, other, scorer, parts, None, lambda _step: None, schema) == ROWS - 2_048
-    parts.finish(schema)
+    parts.finish(schema, -1.0)
     models = pq.read_table(parts.output)["model"].to_pylist()
     scored = 2_048 - len(range(0, 2_048, 10))
     assert models == ["m"] * scored + ["other"] * (ROWS * 9 // 10 - scored)

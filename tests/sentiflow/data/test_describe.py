@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sentiflow.data.reviews import DatasetFacts, Reviews, describe, in_both_splits
+from sentiflow.data.reviews import DatasetFacts, Reviews, describe, in_both_splits, unread_warning
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Vocabulary
 
@@ -72,3 +72,12 @@ def test_in_both_splits_compares_whole_ids_before_rare_words_are_replaced() -> N
 def test_in_both_splits_counts_each_test_review() -> None:
     twice = REVIEWS.take(np.array([2, 1, 5, 5, 4]))
     assert in_both_splits(twice) == 2
+
+
+@pytest.mark.parametrize(("unread", "warns"), [(1, False), (2, True)])
+def test_many_test_reviews_without_a_known_word_are_told(unread: int, warns: bool) -> None:
+    tokens = [[1, 4], *[[1]] * unread, *[[1, 5]] * (5 - unread)]  # a training review and five of the test split
+    split, label = np.array(["train"] + ["test"] * 5), np.ones(6, np.int8)
+    reviews = Reviews(split, split, label, [np.array(ids, np.int32) for ids in tokens])
+    expected = "40% of the test reviews share no word with any training review. Is the column of texts right?"
+    assert unread_warning(reviews) == (expected if warns else None)
