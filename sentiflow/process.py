@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sentiflow.errors import ExternalError
 
@@ -123,6 +123,20 @@ def stop_if_asked() -> None:
         raise ExternalError("It was asked to end.")
 
 
+def raise_ignored() -> None:
+    """Raise what a signal raised where that was ignored.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: as ``listen`` does; the first one also where nobody listens.
+        TerminationSignal: within a flow, whose handler of SIGTERM is Prefect's and keeps no record.
+    """
+    if received:
+        _raise(received[0])
+    if callable(handler := signal.getsignal(signal.SIGTERM)):
+        handler(signal.SIGTERM, None)
+    raise KeyboardInterrupt
+
+
 def _end(number: int, _frame: FrameType | None) -> None:
     global _first_at
     if received:
@@ -133,6 +147,10 @@ def _end(number: int, _frame: FrameType | None) -> None:
     _first_at = time.monotonic()
     if _outcome is not None:
         return
+    _raise(number)
+
+
+def _raise(number: int) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from sentiflow import process
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
@@ -52,7 +53,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Move the bar a batch on."""
+        _check_converted(logs)
         self._advance(1)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """A batch of the validation reviews was measured."""
+        _check_converted(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record the epoch and report it.
@@ -60,6 +66,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         Raises:
             Diverged: the epoch's last step spoilt the weights, which no batch after it could show.
         """
+        _check_converted(logs)
         self.close()
         seconds = time.perf_counter() - self._started
         values = logs or {}
@@ -81,6 +88,16 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def close(self) -> None:
         """End the bar of the current epoch, if one is open."""
         self._bar.close()
+
+
+def _check_converted(logs: dict[str, float] | None) -> None:
+    """Raise what a signal raised while Keras converted these values: its bare ``except`` ignored that.
+
+    Keras leaves a value as it is where its conversion was interrupted (``pythonify_logs``); about one signal in a
+    hundred comes just then, and the training would go on to its end.
+    """
+    if not all(isinstance(value, float) for value in (logs or {}).values()):
+        process.raise_ignored()
 
 
 # TensorFlow's seed is the whole process's: trainings side by side in threads take turns until it is taken up.

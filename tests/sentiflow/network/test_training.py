@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -387,3 +388,25 @@ def test_an_open_progress_bar_is_closed_when_the_training_fails() -> None:
 def test_an_empty_split_is_refused_by_name(training: Reviews, validation: Reviews, name: str) -> None:
     with pytest.raises(UsageError, match=f"The {name} split is empty"):
         train(training, validation, TINY, 5)
+
+
+@pytest.mark.parametrize("conversion", [*range(8), 10, 11])  # three batches, a validation batch, the epoch
+def test_an_interrupt_that_keras_ignores_ends_the_training_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, conversion: int
+) -> None:
+    """Keras converts the values of a batch and of an epoch within a bare ``except``."""
+    convert, calls = keras.src.backend.convert_to_numpy, []
+
+    def interrupt(value: object) -> object:
+        if (
+            sys._getframe(1).f_code.co_name == "pythonify_logs"
+            and threading.current_thread() is threading.main_thread()
+        ):
+            calls.append(value)
+            if len(calls) == conversion + 1:
+                raise KeyboardInterrupt
+        return convert(value)
+
+    monkeypatch.setattr(keras.src.backend, "convert_to_numpy", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(LEARNT, HELD_BACK, TINY, 0)
