@@ -35,6 +35,11 @@ def lock_file(model_name: str, settings: Settings) -> Path:
     return settings.data_dir / "locks" / f"{model_name}.lock"
 
 
+def work_folder(model_name: str, settings: Settings) -> Path:
+    """Where trainings of a model, which hold its lock, keep files while they run, a folder a run."""
+    return settings.data_dir / "work" / model_name
+
+
 def lock_tag(model_name: str, settings: Settings) -> str:
     """Which lock protects a run: whoever can take that one knows that the run's process is gone."""
     return f"shared:{model_name}" if settings.lock_url else own_lock_tag(model_name, settings)

@@ -24,9 +24,9 @@ from prefect.exceptions import TerminationSignal
 from sentiflow import children, process
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import first_line, prefect_away
-from sentiflow.locks import lock_tag, training_lock
+from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import BUILT_IN, dataset_name, located, model_name
-from sentiflow.orchestration.repair import reconcile, work_folder
+from sentiflow.orchestration.repair import reconcile
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user

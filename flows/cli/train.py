@@ -18,8 +18,8 @@ from flows.cli.options import (
     command,
 )
 from flows.cli.tables import program, show_judgement, show_promotion
-from sentiflow.console import CONSOLE, Console, escape, progress_bar
-from sentiflow.errors import UnreachableError
+from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
+from sentiflow.errors import BusyError, UnreachableError
 from sentiflow.names import dataset_of, model_name
 from sentiflow.output import redact
 
@@ -96,6 +96,7 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
     """Say that there is nothing to train, and what to do with the equal version."""
     from sentiflow.tracking.versions import find_champion, nothing_to_train
 
+    _close_killed(equal.name, settings)
     champion = find_champion(settings, equal.name)
     in_use = champion is not None and champion.version.number == equal.number
     me, dataset = program(), dataset_of(equal.name)
@@ -107,6 +108,28 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
         from flows.cli.models import promote as promote_version
 
         promote_version(equal.number, dataset=dataset)
+
+
+def _close_killed(name: str, settings: "Settings") -> None:
+    """Close a training that was killed after it had registered its version: none follows that would."""
+    from sentiflow.locks import check_free, work_folder
+
+    if not any(work_folder(name, settings).glob("*")):
+        return
+    try:
+        check_free(name, settings)
+    except BusyError:  # a training that runs
+        return
+    with working("Closing a training that was killed"):
+        from datetime import UTC, datetime
+        from logging import getLogger
+
+        from sentiflow.orchestration.repair import close_killed
+        from sentiflow.orchestration.server import start_early
+
+        wait_for_server, _ = start_early(settings)
+        wait_for_server()
+        close_killed(settings, getLogger(__name__), datetime.now(UTC))
 
 
 def start_up(message: str, dataset: str, settings: "Settings", table: "TableOptions") -> Callable[[], None]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 from mlflow.entities import LoggedModelStatus, Run
@@ -17,7 +16,7 @@ from prefect.exceptions import PrefectException
 
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, SentiflowError, first_line
-from sentiflow.locks import HOUSEKEEPING, lock_tag, own_lock_tag, training_lock
+from sentiflow.locks import HOUSEKEEPING, lock_tag, own_lock_tag, training_lock, work_folder
 from sentiflow.names import is_model_name
 from sentiflow.orchestration import flow_runs
 from sentiflow.settings import Settings
@@ -85,11 +84,6 @@ class CleanupReport:
     def markdown(self) -> str:
         """The same as a list for Prefect's page."""
         return "\n".join(f"- {line}" for line in self.lines())
-
-
-def work_folder(name: str, settings: Settings) -> Path:
-    """Where trainings of a model keep files while they run, a folder a run."""
-    return settings.data_dir / "work" / name
 
 
 def reconcile(

@@ -14,11 +14,13 @@ from prefect.client.orchestration import get_client
 from flows.train import train
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
+from sentiflow.locks import lock_tag, work_folder
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking import versions
 from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.promotion import carry_out, decide
+from sentiflow.tracking.types import LOCK
 from sentiflow.tracking.versions import trained_already, training_key
 from tests.mlflow_store import champion_of
 from tests.store import check_run
@@ -225,22 +227,27 @@ def test_other_data_code_or_packages_make_another_training(
     assert key != training_key(SAME, "d", 4)
 
 
+AGAIN = ("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=80", "--seed", "4")
+
+
 def test_the_command_says_in_a_moment_that_there_is_nothing_to_train(registry: World) -> None:
-    arguments = (
-        "train",
-        "--dataset",
-        "sample",
-        "--recipe",
-        "tutorial",
-        "--set",
-        "sequence_length=80",
-        "--seed",
-        "4",
-    )
-    done = registry.run(*arguments)
+    done = registry.run(*AGAIN)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith(
         f"Nothing to train: sample-sentiment version {Registry.GOOD} has the same recipe"
     )
     assert "To train anyway: --force." in done.stderr
     assert "Store:" not in done.stderr  # no server, no run
+
+
+@pytest.mark.story
+def test_a_training_killed_after_its_registration_is_closed_by_the_same_command(registry: World) -> None:
+    """Red if the command only said that there is nothing to train."""
+    client, work = connect(registry.settings), work_folder("sample-sentiment", registry.settings)
+    run_id = str(client.get_model_version("sample-sentiment", str(Registry.GOOD)).run_id)
+    client.set_tag(run_id, LOCK, lock_tag("sample-sentiment", registry.settings))
+    client.update_run(run_id, status="RUNNING")
+    (work / run_id).mkdir(parents=True)
+    done = registry.run(*AGAIN)
+    assert (done.returncode, "Nothing to train" in done.stderr) == (0, True)
+    assert (client.get_run(run_id).info.status, work.exists()) == ("KILLED", False)
