@@ -16,7 +16,10 @@ from tests.world import ROOT
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-_CODE = ("flows", "tasks", "sentiflow", "tests", "benchmarks", "pyproject.toml")
+_CODE = (
+    "flows", "tasks", "sentiflow", "tests", "benchmarks", "pyproject.toml",
+    "stack", "docker-compose.yml", "Dockerfile", "Makefile",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -188,7 +188,7 @@ def start(
     with (world.root / "output.txt").open("a") as output:
         return subprocess.Popen(
             [Path(sys.executable).with_name(program) if program == "sentiflow" else program, *arguments],
-            env=world.environment(PREFECT_API_URL="", **variables), preexec_fn=before, cwd=world.root,
+            env=world.environment(**{"PREFECT_API_URL": "", **variables}), preexec_fn=before, cwd=world.root,
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 
@@ -279,4 +279,56 @@ F13 = Case(
             'MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)', "",
         ),
     ),
+)  # fmt: skip
+
+
+TRIALS = 6
+
+
+def resumed_sweep(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """A sweep is killed twice and resumed; its trials are those of one that was left alone."""
+    arguments = (*SWEEP, "--trials", str(TRIALS), "--seed", str(seed))
+    alone, world, random_ = worlds.copy(folder / "alone"), worlds.copy(folder / "killed"), random.Random(seed)
+    done = alone.run(*arguments, timeout=900, PREFECT_API_URL="")
+    assert done.returncode == 0, done.stderr
+    journals = world.root / "data" / "sweeps"
+    kills = 0
+    for number in sorted(random_.sample(range(1, TRIALS), 2)):  # while this trial trains
+        process = start(world, "sentiflow", *arguments)
+        wait_until(lambda: _begun(journals) > number or process.poll() is not None, f"trial {number}", 300)  # noqa: B023
+        used = sum(psutil.Process(process.pid).cpu_times()[:2]) if process.poll() is None else 0.0
+        kills += kill_at(process, used + random_.uniform(0, 1.5))
+        wait_until(lambda: not world.processes(), "what the sweep has started to end with it", 60)
+    again = world.run(*arguments, timeout=900, PREFECT_API_URL="")
+    assert again.returncode == 0, again.stderr
+    expected, found = _trials_of(alone), _trials_of(world)
+    assert found == expected, f"{found}\ninstead of\n{expected}"
+    check_whole(world)
+    return {"kills": kills, "trials": len(found)}
+
+
+def _begun(journals: Path) -> int:
+    """How many trials a sweep has begun, by its study."""
+    return sum(journal.read_text().count('"op_code":4,') for journal in journals.rglob("journal.log"))
+
+
+def _trials_of(world: World) -> list[dict[str, object]]:
+    """The trials of the newest sweep, but for what no two runs share."""
+    client = connect(world.settings)
+    newest = max(
+        (run for run in all_runs(client) if run.data.tags["kind"] == "sweep"), key=lambda run: run.info.start_time
+    )
+    table = pd.read_parquet(client.download_artifacts(newest.info.run_id, "trials.parquet", str(world.root)))
+    return table.drop(columns=["seconds", "run_id"]).to_dict("records")
+
+
+F3 = Case(
+    "F3",
+    "A sweep that was killed and resumed tries the same values and finds the same losses as one left alone.",
+    f"two sweeps of {TRIALS} trials and the same seed, one of them killed twice in a trial; numbers, states, "
+    "values and validation losses compared to the last bit",
+    resumed_sweep,
+    short=1,
+    long=20,
+    reds=(),
 )  # fmt: skip

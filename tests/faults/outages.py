@@ -1,7 +1,13 @@
 """A store that is locked, a disk that is full, a folder that cannot be written to."""
 
+import os
+import random
 import resource
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -9,11 +15,16 @@ from pathlib import Path
 
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import COMMANDS, start
-from tests.faults.worlds import NAME, Worlds, check_whole, put_in_use, wait_until
+from tests.faults.worlds import NAME, TRAIN, Worlds, check_whole, put_in_use, wait_until
 from tests.mlflow_store import versions_of
+from tests.servers import free_port, wait_for
 from tests.world import Registry, World
 
-FAULTS = ("locked promote", "locked train", "full score", "full train", "unwritable train")
+FAULTS = (
+    "locked promote", "locked train", "full score", "full train", "unwritable train", "mlflow away", "prefect away"
+)  # fmt: skip
+AWAY = 5.0  # seconds that a server is away
+STEPS = ("training on", "epoch 1/", "epoch 2/", "test accuracy", "registered ")
 ROOM = 200_000  # bytes that a file may have on the full disk
 
 
@@ -22,6 +33,8 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     world = worlds.copy(folder / "world")
     client, output = put_in_use(world, Registry.POOR), world.root / "output.txt"
     fault, name = FAULTS[seed % len(FAULTS)].split()
+    if name == "away":
+        return _away(world, fault, random.Random(seed))
     arguments = COMMANDS[name].arguments(world)
     if fault == "locked":
         sign = "epoch 1/" if name == "train" else ""
@@ -46,6 +59,63 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     return {f"{fault} {name}": 1}
 
 
+def _away(world: World, which: str, random_: random.Random) -> dict[str, int]:
+    """A training whose server is killed at a step and comes back; it finishes, or fails and works again."""
+    step, output = random_.choice(STEPS), world.root / "output.txt"
+    arguments = (*TRAIN, "--set", "epochs=3", "--seed", "7")
+    with Server(which, world) as server:
+        process = start(world, "sentiflow", *arguments, **server.variables)
+        wait_until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
+        server.kill()
+        time.sleep(AWAY)
+        server.start()
+        code, told = process.wait(600), output.read_text()
+        assert code in (0, 3), f"{step!r}: {code}\n{told[-3_000:]}"
+        assert "Traceback" not in told and (code == 0 or "Error: " in told), told[-3_000:]
+        again = world.run(*arguments, timeout=600, **{"PREFECT_API_URL": "", **server.variables})
+        assert again.returncode == 0, again.stderr
+    assert check_whole(world, Registry.POOR) == 4
+    return {f"{which} away": 1, "finished all the same": int(code == 0)}
+
+
+class Server:
+    """A server of MLflow or Prefect, killed and started again on the same port."""
+
+    def __init__(self, which: str, world: World) -> None:
+        self._world, port = world, free_port()
+        address = f"http://127.0.0.1:{port}"
+        store = ["--backend-store-uri", world.settings.tracking_uri, "--workers", "1"]
+        self._command, path, self.variables = {
+            "mlflow": (["mlflow", "server", *store], "/health", {"SENTIFLOW_TRACKING_URI": address}),
+            "prefect": (
+                ["prefect", "--no-prompt", "server", "start"], "/api/health", {"PREFECT_API_URL": f"{address}/api"}
+            ),
+        }[which]  # fmt: skip
+        self._command += ["--port", str(port)]
+        self._health = f"{address}{path}"
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        log = self._world.root / "server.txt"
+        program, *arguments = self._command
+        with log.open("a") as output:
+            self._process = subprocess.Popen(
+                [Path(sys.executable).with_name(program), *arguments], cwd=self._world.root, stdout=output,
+                env=self._world.environment(PREFECT_API_URL=""), stderr=output, start_new_session=True,
+            )  # fmt: skip
+        wait_for(self._health, self._process, log, 180)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
 @contextmanager
 def _locked(world: World) -> Iterator[None]:
     with closing(sqlite3.connect(str(world.settings.sqlite_file), isolation_level=None, timeout=60)) as database:
@@ -56,13 +126,14 @@ def _locked(world: World) -> Iterator[None]:
 
 F11 = Case(
     "F11",
-    "A locked store is waited for; where a disk is full or a folder cannot be written to, a command ends with one "
-    "message, and works again with room.",
+    "A locked store is waited for. Where a disk is full, a folder cannot be written to or a server is away, a "
+    "command finishes or ends with one message, publishes nothing by halves, and works again afterwards.",
     f"{', '.join(FAULTS)}: SQLite locked by another connection until the command says that it waits; no file "
-    f"larger than {ROOM:,} bytes; a file where the folder should be",
+    f"larger than {ROOM:,} bytes; a file where the folder should be; the server of a training killed at a step "
+    f"of it, and back after {AWAY:.0f} s",
     outage,
-    short=5,
-    long=50,
+    short=7,
+    long=56,
     reds=(
         Red(
             "a locked store is not waited for", "sentiflow/tracking/sqlite.py", "PATIENCE = 60.0",

@@ -52,6 +52,7 @@ class Worlds:
         return copy_world(root, self._made)
 
     def _make(self) -> None:
+        self._made.root.mkdir(parents=True, exist_ok=True)
         for command in _VERSIONS:
             done = self._made.run(*command, timeout=900, PREFECT_API_URL="")
             assert done.returncode == 0, done.stderr
