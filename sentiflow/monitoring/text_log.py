@@ -13,7 +13,7 @@ from sentiflow.settings import PREFIX, Settings
 SERVED, SCORED = "served", "scored"
 MEGABYTE = 1_000_000
 
-_TIMEOUT = 5.0  # seconds to wait for other processes, many times what a write takes
+_TIMEOUT = 15.0  # seconds to wait for other processes; SQLite serves those that wait in no order
 _OWNER_ONLY = 0o600  # texts are whatever people wrote
 _BATCH = 2_048  # texts read at a time
 _CHUNKS = 32  # texts are written in transactions of at most this part of the log
