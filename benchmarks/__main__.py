@@ -64,7 +64,7 @@ def main() -> None:
         measure_fits(seconds, chosen.rounds, Path(folder))
         measure_jobs(seconds, chosen.rounds, Path(folder))
     text = table.render(seconds, limits(), machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
-    machine.tell(text)
+    machine.log(text)
     if chosen.write:
         table.put_into(table.SPEED_PAGE, text)
 
@@ -109,14 +109,14 @@ def limits() -> tuple[float, float]:
     learnt, _ = content.learning_splits(TUTORIAL.validation_fraction)
     words = int(learnt.n_tokens.clip(max=TUTORIAL.sequence_length).sum())
     rate = machine.product_rate()
-    machine.tell(f"matrix products: {rate / 1e9:.0f} billion operations a second")
+    machine.log(f"matrix products: {rate / 1e9:.0f} billion operations a second")
     all_steps = len(learnt) * TUTORIAL.sequence_length
     return tuple(machine.recurrence_operations(steps, TUTORIAL.units) / rate for steps in (words, all_steps))
 
 
 def note(seconds: Seconds, name: str, value: float) -> None:
     seconds[name].append(value)
-    machine.tell(f"{name}: {value:.2f} s")
+    machine.log(f"{name}: {value:.2f} s")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ def main() -> None:
         own = machine.own_store(folder)
         command = [machine.SENTIFLOW, "baselines"]
         subprocess.run(command, env={**os.environ, **own}, cwd=project_root(), check=True)
-        told, seconds = measured(MlflowClient(own["SENTIFLOW_TRACKING_URI"]))
+        reported, seconds = measured(MlflowClient(own["SENTIFLOW_TRACKING_URI"]))
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     note = f"One run of each, seed 0, {seconds:.0f} s in all, on {date}. {machine.describe()}."
-    table.put_into(table.RECIPES_PAGE, f"{told}\n\n{note}", BEGIN, END)
+    table.put_into(table.RECIPES_PAGE, f"{reported}\n\n{note}", BEGIN, END)
 
 
 def measured(client: MlflowClient) -> tuple[str, float]:

@@ -31,7 +31,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for count in COUNTS:
         right = sum(first(seed, count) == "learning_rate" for seed in range(searches))
-        machine.tell(f"{count:>3} complete trials: first in {right} of {searches}")
+        machine.log(f"{count:>3} complete trials: first in {right} of {searches}")
 
 
 def first(seed: int, count: int) -> str:

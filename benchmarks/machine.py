@@ -20,7 +20,7 @@ def own_store(folder: str | Path) -> dict[str, str]:
     return {"SENTIFLOW_TRACKING_URI": store, "PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": ""}
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 

@@ -44,10 +44,10 @@ def main() -> None:
         measure_commands(settings.tracking_uri, scored, chosen.rounds)
         arguments = ["server", "--workers", WORKERS, "--backend-store-uri", settings.tracking_uri]
         with servers.mlflow(arguments, place, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
-            machine.tell(f"on a server with {WORKERS} workers:")
+            machine.log(f"on a server with {WORKERS} workers:")
             measure_commands(address, scored, chosen.rounds)
-        machine.tell(f"{'MLflow, the table':<40} {seconds_to_table(settings, chosen.rounds)}")
-    machine.tell(machine.describe())
+        machine.log(f"{'MLflow, the table':<40} {seconds_to_table(settings, chosen.rounds)}")
+    machine.log(machine.describe())
 
 
 def measure_commands(uri: str, scored: list[str], rounds: int) -> None:
@@ -63,7 +63,7 @@ def measure_commands(uri: str, scored: list[str], rounds: int) -> None:
     took = {name: [measure(arguments, uri) for _ in range(rounds)] for name, arguments in commands.items()}
     for name, rows in took.items():
         wall, user = (statistics.median(column) for column in zip(*rows, strict=True))
-        machine.tell(f"{name:<40} {wall:.2f} s, {user:.2f} s of it user time")
+        machine.log(f"{name:<40} {wall:.2f} s, {user:.2f} s of it user time")
 
 
 def measure(arguments: tuple[str, ...], uri: str) -> tuple[float, float]:

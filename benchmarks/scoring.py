@@ -43,14 +43,14 @@ class Round:
 
     Attributes:
         whole: seconds of `sentiflow score`, from the start of its process to its end.
-        told: reviews a second as it says itself: from the end of its imports on.
+        reported: reviews a second as it says itself: from the end of its imports on.
         many: reviews a second of the whole process when it scores them all so many times over.
         megabytes: most memory of all its processes together.
         plain: reviews a second of the plain pyfunc, loaded and warm.
     """
 
     whole: float
-    told: float
+    reported: float
     many: float
     megabytes: float
     plain: float
@@ -75,7 +75,7 @@ def main() -> None:
         check_agreement(model, folder, version, texts)
         rounds = [one_round(model, folder, version, texts) for _ in range(chosen.rounds)]
     text = render(rounds, len(texts), machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
-    machine.tell(text)
+    machine.log(text)
     if chosen.write:
         table.put_into(table.SPEED_PAGE, text, BEGIN, END)
 
@@ -106,18 +106,18 @@ def check_agreement(model: "mlflow.pyfunc.PyFuncModel", folder: Path, version: V
     difference = float(np.abs(ours - theirs).max())
     if difference > 1e-4:
         raise SystemExit(f"the two do not score alike: they differ by up to {difference}")
-    machine.tell(f"largest difference of scores: {difference:.1e}")
+    machine.log(f"largest difference of scores: {difference:.1e}")
 
 
 def one_round(model: "mlflow.pyfunc.PyFuncModel", folder: Path, version: Version, texts: list[str]) -> Round:
-    whole, told, _ = score(folder / "reviews.csv", version)
+    whole, reported, _ = score(folder / "reviews.csv", version)
     longer, _, megabytes = score(folder / "many.csv", version)
     frame = pd.DataFrame({"text": texts[:PLAIN]})
     started = time.perf_counter()
     model.predict(frame)
     plain = PLAIN / (time.perf_counter() - started)
-    done = Round(whole, told, MANY * len(texts) / longer, megabytes, plain)
-    machine.tell(str(done))
+    done = Round(whole, reported, MANY * len(texts) / longer, megabytes, plain)
+    machine.log(str(done))
     return done
 
 
@@ -133,10 +133,10 @@ def score(path: Path, version: Version) -> tuple[float, float, float]:
             most = max(most, megabytes_of(process.pid))
             time.sleep(0.05)
         seconds = time.perf_counter() - started
-        told = process.communicate()[0]
+        reported = process.communicate()[0]
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    rate = re.search(r"([\d,]+) reviews a second", told)
+    rate = re.search(r"([\d,]+) reviews a second", reported)
     return seconds, float(rate[1].replace(",", "")), most
 
 
@@ -155,16 +155,18 @@ def megabytes_of(pid: int) -> float:
 def render(rounds: Sequence[Round], reviews_scored: int, machine: str, date: str) -> str:
     """Markdown of the medians and the ratio."""
     whole = statistics.median(each.whole for each in rounds)
-    told, many, most, plain = (
+    reported, many, most, plain = (
         statistics.median(values)
-        for values in zip(*((each.told, each.many, each.megabytes, each.plain) for each in rounds), strict=True)
+        for values in zip(
+            *((each.reported, each.many, each.megabytes, each.plain) for each in rounds), strict=True
+        )
     )
     rate = reviews_scored / whole
     lines = [
         f"| {reviews_scored:,} reviews, from a CSV of raw text | reviews a second | |",
         "|---|---:|---:|",
         f"| `sentiflow score`, its whole process | {rate:,.0f} | {rate / plain:.1f} times |",
-        f"| the same, once its imports are done | {told:,.0f} | {told / plain:.1f} times |",
+        f"| the same, once its imports are done | {reported:,.0f} | {reported / plain:.1f} times |",
         f"| its whole process, all of them {MANY} times over | {many:,.0f} | {many / plain:.1f} times |",
         f"| a pyfunc around Keras's `predict`, loaded and warm, without reading and writing | {plain:,.0f} | |",
         "",

@@ -87,9 +87,9 @@ def main() -> None:
             for contender in contenders(version, store):
                 bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
                 rounds.setdefault(contender.name, []).append(measure(contender, bodies, chosen.seconds))
-                machine.tell(f"round {number + 1}, {contender.name}: {rounds[contender.name][-1]}")
+                machine.log(f"round {number + 1}, {contender.name}: {rounds[contender.name][-1]}")
     text = render(rounds, machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
-    machine.tell(text)
+    machine.log(text)
     if chosen.write:
         table.put_into(table.SPEED_PAGE, text, BEGIN, END)
 
@@ -210,9 +210,9 @@ def render(rounds: dict[str, list[Round]], of: str, date: str) -> str:
         f"{statistics.median(one.megabytes for one in each):.0f} MB at most"
         for name, each in rounds.items()
     )
-    told = f"With {most} connections {ratio:.1f} times as many requests a second. {'; '.join(starts)}."
+    text = f"With {most} connections {ratio:.1f} times as many requests a second. {'; '.join(starts)}."
     note = f"Medians of {len(rounds[ours])} rounds, in turns, one test review a request, on {date}. {of}."
-    return "\n".join([*lines, "", told, "", note])
+    return "\n".join([*lines, "", text, "", note])
 
 
 def _median(loads: list[Load]) -> Load:

@@ -73,10 +73,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     one, two = (measure(workers, given.trials, given.recipe, given.changes) for workers in (1, 2))
-    told = line(one, two, given.trials, given.recipe)
-    machine.tell(told)
+    reported = line(one, two, given.trials, given.recipe)
+    machine.log(reported)
     if given.write:
-        table.put_into(table.RECIPES_PAGE, told, BEGIN, END)
+        table.put_into(table.RECIPES_PAGE, reported, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from sentiflow.console import progress_bar
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.settings import load_settings
 
-# What each is for stands in the flow's docstring: Prefect's form shows that, and not a field's description.
+# What each is for is in the flow's docstring: Prefect's form shows that, and not a field's description.
 Column = Annotated[str, Field(min_length=1)]
 Number = Annotated[int | None, Field(ge=1)]
 Workers = Annotated[int | None, Field(ge=1, le=64)]
@@ -57,7 +57,7 @@ def score(
 
 @task(name="score", task_run_name="score", persist_result=False)
 def score_task(request: Request) -> Scored:
-    """Score an input with a registered version, or go on where an earlier run of the same job was killed.
+    """Score an input with a registered version, or resume an earlier run of the same job that was killed.
 
     Written: the output and its rejects; a markdown summary in Prefect.
     """

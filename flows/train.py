@@ -24,7 +24,7 @@ from tasks.summarize import summarize
 from tasks.train import fetch, prepare
 from tasks.train import train as train_network
 
-# What each parameter is for stands in a flow's docstring: Prefect's form shows that, not a field's description.
+# What each parameter is for is in a flow's docstring: Prefect's form shows that, not a field's description.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 

@@ -119,7 +119,7 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
     """Delete MLflow runs that ended long ago, with their models and files.
 
     A set of repeats is judged as a whole, parent and seeds. Whatever has a registered version stays. So does a run
-    whose files are not in its own folder below the experiment's: whoever can write to the store could name any
+    whose files are not in its own folder below the experiment's: anyone who can write to the store could name any
     folder there. Without ``SENTIFLOW_KEEP_RUNS_DAYS`` all stay.
     """
     if settings.keep_runs_days is None:
@@ -171,7 +171,7 @@ def _all_runs(client: MlflowClient, experiment: str) -> list[Run]:
 
 
 def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, report: CleanupReport) -> None:
-    """Delete files first: a round that is killed in between finds the run again, and goes on."""
+    """Delete files first: a round that is killed in between finds the run again, and continues."""
     run_id = run.info.run_id
     models = list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"))
     folders: dict[str, tuple[str, ...]] = {run.info.artifact_uri: (run_id, "artifacts")}

@@ -64,7 +64,7 @@ def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained:
 def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -> None:
     """Check that the store holds the packed model, and that this scores as it should.
 
-    What was packed here is loaded, never the store's copy: whoever can write to the store could have put other
+    What was packed here is loaded, never the store's copy: anyone who can write to the store could have put other
     code there. The two are compared instead, byte by byte.
 
     Raises:

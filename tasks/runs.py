@@ -85,7 +85,7 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-_DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest stands in the run's tags
+_DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest is in the run's tags
 
 _SCHEMA = Schema(
     [
@@ -215,7 +215,7 @@ def child_run(
     """Keep an MLflow run open below another, which holds the lock.
 
     Recipe and seed are the parent's by default. Parameters are logged in place of the recipe's fields and the
-    seed; tags are added to the usual ones, or stand in their place.
+    seed; tags are added to the usual ones, or replace them.
 
     Written: the run with its tags, parameters and dataset; its work folder stays until the parent ends.
     """

@@ -170,7 +170,7 @@ class SideBySide:
         }
 
     def print(self, stdout: Console) -> None:
-        """Print the runs, the parameters that differ, the metrics, and each run held against the first."""
+        """Print the runs, the parameters that differ, the metrics, and each run compared with the first."""
         widen(stdout)
         self._list(stdout)
         alone = len(self.runs) == 1
@@ -205,7 +205,7 @@ class SideBySide:
         return [f"{number}: {one.trial}" if one.trial else number for number, one in numbered]
 
     def _blocks(self, title: str, rows: Sequence[Row], stdout: Console) -> None:
-        """Print rows with a column a run, in blocks; the first run stands in each."""
+        """Print rows with a column a run, in blocks; the first run is in each."""
         heads = self._heads()
         widths = [max(cell_len(text) for text in (head, *(cells[at] for _, cells in rows)))
                   for at, head in enumerate(heads)]  # fmt: skip
@@ -280,7 +280,7 @@ def side_by_side(
 
 
 def _fold(widths: Sequence[int], room: int) -> Iterator[list[int]]:
-    """Columns in groups that fit the room, at least two each; the first one stands in every group."""
+    """Columns in groups that fit the room, at least two each; the first one is in every group."""
     block, used = [0], GAP + widths[0]
     for at in range(1, len(widths)):
         if used + GAP + widths[at] > room and len(block) > 1:

@@ -100,7 +100,7 @@ _WORDS = {
 
 
 class Group(TyperGroup):
-    """All commands; its own help has the same types, and wrong use is told as every other error."""
+    """All commands; its own help has the same types, and wrong use is reported as every other error."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command.

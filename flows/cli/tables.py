@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sentiflow.tracking.promotion import Outcome
 
 GAP = 2  # between two columns
-_CUT = ".."  # stands where a name was cut
+_CUT = ".."  # marks where a name was cut
 _NARROWEST = 16  # of names that are cut
 _PIPE = 200
 
@@ -56,7 +56,7 @@ class Column:
 
     Attributes:
         leaves: how soon it is hidden when the terminal is too narrow; never at 0.
-        right: numbers stand right.
+        right: align to the right, as numbers do.
         shrinks: its cells may be cut in the middle when the terminal is too narrow.
     """
 

@@ -167,7 +167,7 @@ def start_up(message: str, dataset: str, settings: "Settings", table: "TableOpti
 
 @contextmanager
 def report_registered() -> Iterator[None]:
-    """Say of a flow that fails, or is interrupted, after it registered a version that the version is there."""
+    """If a flow fails or is interrupted after it registered a version, say so."""
     from sentiflow.tracking.results import registered_here
 
     before = len(registered_here)
