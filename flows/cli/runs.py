@@ -207,7 +207,7 @@ class Listed:
 
 def _loss(one: RunRecord) -> str:
     """Of a trial its validation loss: it sees no test review."""
-    return value_text(one.metrics.get("val/loss")) if one.kind == TRIAL else ""
+    return value_text(one.metrics.get("val/loss"), 4) if one.kind == TRIAL else ""
 
 
 def _is_metric(sort: str) -> bool:

@@ -145,6 +145,13 @@ def test_children_stand_below_their_parent_and_are_counted(
     assert [line[:8] for line in typed("runs", "--children", "--sort", "started").stdout.splitlines()[1:]] == [
         run_ids[number][:8] for number in (1, 2, 3)
     ]
+    client.set_tag(
+        run_ids[1], "kind", "trial"
+    )  # it has no test accuracy in a sweep, and shows what it is chosen by
+    heading, _, trial, other = typed("runs", "--children").stdout.splitlines()
+    assert "val loss" in heading
+    losses = [client.get_run(run_ids[number]).data.metrics["val/loss"] for number in (1, 2)]
+    assert [f" {loss:.4f} " in line for loss, line in zip(losses, (trial, other), strict=True)] == [True, False]
 
 
 def test_what_is_below_runs_that_are_themselves_below_others_is_listed_too(
