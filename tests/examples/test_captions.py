@@ -39,6 +39,7 @@ def test_a_caption_names_the_colour_that_the_picture_has_on_its_left() -> None:
         assert np.allclose(lit.mean(axis=0), captions.COLOURS[colour], atol=0.1)
 
 
+@pytest.mark.story
 def test_the_same_seed_trains_the_same_network() -> None:
     pictures, _ = captions.examples(10, 1)
     first, second = (captions.train(count=128, epochs=1)[0].predict(pictures, verbose=0) for _ in range(2))

@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from examples import order
+
+pytestmark = pytest.mark.story
 
 
 def test_the_same_words_in_another_order_have_the_other_label() -> None:

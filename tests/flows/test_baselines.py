@@ -25,6 +25,8 @@ from tasks import baselines as tasks
 from tasks.summarize import BaselinesResult
 from tests.world import World, make_world, refusal
 
+pytestmark = pytest.mark.story
+
 CONFIG = load_recipe(
     "tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4", "learning_rate=0.01"]
 )

@@ -17,6 +17,8 @@ from sentiflow.tracking.results import RepeatsResult
 from tasks.runs import seeds_label
 from tests.world import World, make_world
 
+pytestmark = pytest.mark.story
+
 # Two epochs of three: which epoch is kept shows.
 CONFIG = load_recipe(
     "tutorial", ["epochs=3", "sequence_length=30", "units=8", "learning_rate=0.01", "early_stopping_patience=1"]

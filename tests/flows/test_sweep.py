@@ -19,6 +19,8 @@ from tasks.sweep import SweepResult
 from tests.store import PNG
 from tests.world import World, make_world
 
+pytestmark = pytest.mark.story
+
 CONFIG = load_recipe("tutorial", ["epochs=2", "sequence_length=20", "units=4", "embedding_size=4"])
 SPACE = "[learning_rate]\nlow = 0.0005\nhigh = 0.02\nlog = true\n[batch_size]\nchoices = [64, 128]\n"
 
@@ -135,7 +137,6 @@ def test_a_finished_sweep_leaves_no_study(result: SweepResult, swept: World) -> 
     assert not list((swept.root / "data" / "sweeps").glob("*/*"))
 
 
-@pytest.mark.story
 def test_a_sweep_that_failed_goes_on_with_what_it_has(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from tests.postgres import Postgres
 from tests.servers import free_port
 from tests.world import ROOT
 
+pytestmark = pytest.mark.story
+
 DATABASES = ("mlflow", "prefect")
 STEPS = ("mkdir", "tar", "chown", "psql", "pg_restore", "mv", "sync", "rm")
 BEFORE, AFTER = "before the backup", "after the backup"
@@ -130,7 +132,6 @@ def test_a_backup_takes_the_place_of_what_is_there(stack: Stack) -> None:
     assert owners == "mlflow"
 
 
-@pytest.mark.story
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_restore_that_is_killed_loses_nothing_whenever_it_is(when: str, stack: Stack, tmp_path: Path) -> None:
     """Killed at each program that it runs, in turn, until it gets through."""

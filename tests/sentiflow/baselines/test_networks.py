@@ -14,6 +14,8 @@ from sentiflow.recipes import TUNED, TrainConfig
 
 from .conftest import CONFIG, generated_reviews
 
+pytestmark = pytest.mark.story
+
 LEARNT, HELD_BACK, OTHERS = generated_reviews(64, 1), generated_reviews(24, 2), generated_reviews(20, 3)
 NETWORKS = ("embeddings", "gru", "lstm")
 

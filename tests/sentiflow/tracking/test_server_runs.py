@@ -23,6 +23,8 @@ from tests import servers
 from tests.mlflow_store import MlflowStore
 from tests.world import World, make_world
 
+pytestmark = pytest.mark.story
+
 MADE = 60  # more than are asked for before the rest is asked for in parts
 ODD = """it's an "odd" name"""
 
