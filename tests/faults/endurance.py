@@ -1,0 +1,143 @@
+"""Many trainings on a schedule, and a service beside it: what grows with each of them, and what must not."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from signal import SIGINT
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import psutil
+
+from sentiflow.tracking.client import connect
+from tests.faults.campaign import Case, Red
+from tests.faults.kills import start
+from tests.faults.worlds import NAME, SAMPLE, Worlds, check_whole, put_in_use, wait_until
+from tests.mlflow_store import versions_of
+from tests.scheduled import Home, Scheduled
+from tests.servers import free_port
+from tests.world import Registry, World
+
+QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
+RUNS = {0: 6}  # trainings of a try; of the others as many as an hour holds, one every 30 s
+HOUR = 120
+MEGABYTES = 60  # that all processes together may grow by after the first third
+ROWS = 0.1  # by which the rows of a training in the last third may differ from those in the second
+
+
+def flat(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Train by a schedule again and again; memory, processes, files and rows of a training stay what they were."""
+    world, runs = worlds.copy(folder), RUNS.get(seed, HOUR)
+    put_in_use(world, Registry.GOOD)
+    home = Home(world, free_port())
+    schedule = Scheduled(home, *SAMPLE, "--recipe", "tutorial", *QUICK, "--train", "off", "--housekeeping", "off")
+    try:
+        schedule.until_says("Prefect UI")
+        with _asked(world) as answers:
+            measured = []
+            for number in range(1, runs + 1):
+                done = home.run("trigger", "train", "--set", f"seed={1_000 + number}")
+                assert done.returncode == 0, done.stderr
+                if number % (runs // 3) == 0:
+                    wait_until(lambda: not _trains(schedule), "the training's process to end")  # noqa: B023
+                    measured.append(_measure(world, schedule))
+    finally:
+        code = schedule.ends(SIGINT)
+    assert code == 0, schedule.output[-2_000:]
+    first, second, last = measured
+    for name in ("processes", "files open", "files left"):
+        assert last[name] <= first[name] + 2, f"{name}: {[each[name] for each in measured]}"
+    assert last["megabytes"] <= first["megabytes"] + MEGABYTES, f"{[each['megabytes'] for each in measured]} MB"
+    for name in ("rows of MLflow", "rows of Prefect"):
+        before, after = second[name] - first[name], last[name] - second[name]
+        assert abs(after - before) <= ROWS * before, f"{name}: {before}, then {after} in as many trainings"
+    assert len(versions_of(connect(world.settings), NAME)) == 3 + runs
+    assert answers and set(answers) == {200}, f"the service answered {sorted(set(answers))}"
+    check_whole(world, Registry.GOOD)
+    return {"trainings": runs, "answers": len(answers), "MB more": last["megabytes"] - first["megabytes"]}
+
+
+def _processes(schedule: Scheduled) -> list[dict[str, Any]]:
+    """Command, memory and open files of the schedule and of all below it that have not ended."""
+    found = []
+    for each in [top := psutil.Process(schedule.process.pid), *top.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            found.append(each.as_dict(["cmdline", "memory_info", "num_fds"]))
+    return [each for each in found if each["cmdline"]]
+
+
+def _trains(schedule: Scheduled) -> bool:
+    return any("prefect.engine" in each["cmdline"] for each in _processes(schedule))
+
+
+def _measure(world: World, schedule: Scheduled) -> dict[str, int]:
+    """What the schedule and its server use, and what lies in the folders and databases."""
+    processes = _processes(schedule)
+    return {
+        "processes": len(processes),
+        "megabytes": sum(each["memory_info"].rss for each in processes) // 1_000_000,
+        "files open": sum(each["num_fds"] for each in processes),
+        "files left": sum(path.is_file() for path in (world.root / "data").rglob("*")),
+        "rows of MLflow": _rows(Path(str(world.settings.sqlite_file))),
+        "rows of Prefect": _rows(world.root / "prefect" / "prefect.db"),
+    }
+
+
+def _rows(file: Path) -> int:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return sum(database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables)
+
+
+@contextmanager
+def _asked(world: World) -> Iterator[list[int]]:
+    """Serve the champion and ask it ten times a second; gives the statuses of its answers."""
+    port, answers, enough = free_port(), [], Event()
+    process = start(world, "sentiflow", "serve", *SAMPLE, "--port", str(port))
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            while not enough.wait(0.1):
+                answers.append(client.post("/predict", json={"text": "The acting was dull."}).status_code)
+
+    try:
+        wait_until(lambda: _ready(port), "the service to answer")
+        asking = Thread(target=ask)
+        asking.start()
+        yield answers
+        enough.set()
+        asking.join()
+    finally:
+        process.send_signal(SIGINT)
+        process.wait()
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+F15 = Case(
+    "F15",
+    "A schedule that trains again and again, with a service beside it, grows only by what a training leaves.",
+    f"{RUNS[0]} trainings by a schedule one after another (a try of the long form: {HOUR}), a request to the "
+    "service every tenth of a second; after each third the memory, processes and open files of the schedule and "
+    f"its server, files in the data folder, and rows of both databases: at most {MEGABYTES} MB more, no process "
+    f"and no file more, rows of a training within {ROWS:.0%}",
+    flat,
+    short=1,
+    long=2,
+    reds=(
+        Red(
+            "a training leaves a file", "tasks/runs.py",
+            "            shutil.rmtree(run.work, ignore_errors=True)\n\n\n@contextmanager\ndef child_run(",
+            "            shutil.rmtree(run.work, ignore_errors=True)\n"
+            "            (run.settings.data_dir / run.run_id).touch()\n\n\n@contextmanager\ndef child_run(",
+            "files left",
+        ),
+    ),
+)  # fmt: skip
