@@ -32,7 +32,7 @@ def steps_of(page: str) -> list[tuple[str, str]]:
 
 
 def shown_in(rest: str) -> list[str]:
-    """The lines that a page shows as printed."""
+    """The lines that a page shows as printed after a block."""
     return "".join(re.findall(r"^```text\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL)).splitlines()
 
 
@@ -50,6 +50,7 @@ def run_block(block: str, world: World, **variables: str) -> str:
 
 def test_compare_and_promote(world: World, prefect_server: None) -> None:
     page = (GUIDES / "compare-and-promote.md").read_text(encoding="utf-8")
+    assert len(shown_in(page)) > 20
     for block, rest in steps_of(page):
         printed = plain(run_block(f"exec 2>&1\n{block}", world), figures=True)
         for line in shown_in(rest):
@@ -73,6 +74,7 @@ def test_schedule(world: World) -> None:
 def test_own_reviews(world: World, prefect_server: None) -> None:
     (world.root / "examples").symlink_to(ROOT / "examples")
     page = (GUIDES / "own-reviews.md").read_text(encoding="utf-8")
+    assert len(shown_in(page)) > 10
     for block, rest in steps_of(page):
         if "serve" in block:
             (code,) = re.findall(r"^```python\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL)

@@ -82,7 +82,9 @@ def test_the_first_trial_is_the_recipe_as_it_is(result: SweepResult) -> None:
 
 
 def test_no_trial_touches_the_test_split(result: SweepResult, client: MlflowClient) -> None:
-    for run in children(client, result.run_id, "trial"):
+    trials = children(client, result.run_id, "trial")
+    assert len(trials) == 4
+    for run in trials:
         assert not [name for name in run.data.metrics if name.startswith("test/")]
         assert not client.list_artifacts(run.info.run_id)
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.batch.output import Job, Parts, output_schema
-from sentiflow.batch.pipeline import score_chunks
+from sentiflow.batch.pipeline import Workers, score_chunks
 from sentiflow.data.inputs import open_input
+from sentiflow.data.rows import Chunk
 from sentiflow.scoring import TextScorer
 from sentiflow.tracking.types import Version
 
@@ -54,6 +55,30 @@ def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) ->
     models = pq.read_table(parts.output)["model"].to_pylist()
     scored = 2_048 - len(range(0, 2_048, 10))
     assert models == ["m"] * scored + ["other"] * (ROWS * 9 // 10 - scored)
+
+
+def test_no_more_chunks_are_read_ahead_than_the_workers_need(path: Path, scorer: TextScorer) -> None:
+    """Two for each worker, however long the table is: memory must not grow with it."""
+    path.write_text("text\n" + "good\n" * 2_048 * 9)
+    source, parts = open_input(path), Parts(path.parent / "out.parquet")
+    source.select("text")
+    parts.begin(Job(str(path), {}, "text", False, [], "m", 1, ""))
+    read, ahead = 0, []
+
+    class Counted:
+        def chunks(self) -> Iterator[Chunk]:
+            nonlocal read
+            for chunk in source.chunks():
+                read += 1
+                yield chunk
+
+    def done(_step: int) -> None:
+        ahead.append(read - len(ahead))
+
+    version, schema = Version("m", 1, ""), output_schema(source, with_text=False)
+    pool = Workers(scorer, 2)
+    assert score_chunks(Counted(), version, scorer, parts, pool, done, schema) == 2_048 * 9  # type: ignore[arg-type]
+    assert ahead == [4, 4, 4, 4, 4, 4, 3, 2, 1]
 
 
 def pq_rows(parts: Parts, number: int):  # noqa: ANN201

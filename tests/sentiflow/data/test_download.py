@@ -196,9 +196,13 @@ def test_a_connection_that_drops_in_the_middle_is_told(server: Server, target: P
         fetch(server.url("dropping"), target)
 
 
-def test_a_server_that_fails_once_is_asked_again(server: Server, target: Path) -> None:
+def test_a_server_that_fails_once_is_asked_again_and_the_log_tells(
+    server: Server, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     fetch(server.url("limping"), target, retries=1)
     assert (server.asked, target.read_bytes()) == (["/limping", "/limping"], CONTENT)
+    (warning,) = [each.getMessage() for each in caplog.records if each.name.startswith("sentiflow")]
+    assert warning.startswith("Download attempt failed: ") and "503" in warning
 
 
 def test_without_retries_a_server_is_asked_once(server: Server, target: Path) -> None:

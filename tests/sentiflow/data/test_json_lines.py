@@ -69,6 +69,10 @@ def test_any_unicode_arrives_escaped_or_not(path: Path) -> None:
 def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
     assert outcomes(path, GOOD, b'{"text": "' + b"x" * 170 + b'"}', GOOD) == ["good", TOO_LONG, "good"]
+    table = JsonLines(path)
+    table.select("text")
+    values = [(row.line, row.value) for row in table.rows()]
+    assert values == [(1, ""), (2, '{"text": "' + "x" * 41), (3, "")]  # as much as was held: 51 bytes
 
 
 def test_kept_values_are_text_or_json(path: Path, job: Callable) -> None:

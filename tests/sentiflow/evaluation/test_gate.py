@@ -40,6 +40,7 @@ def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
     assert rules(decision) == {"minimum accuracy": True, "latency": True, "size": True}
     assert decision.passed and decision.comparison is None
     assert (decision.accuracy, decision.champion_accuracy) == (0.8, None)
+    assert decision.notes == ("First model: checked against the minimum accuracy, latency and size only.",)
 
 
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:
@@ -181,6 +182,12 @@ def test_a_table_with_a_review_twice_or_none_is_refused() -> None:
         replace(table([True] * 2), review_id=np.array(["a", "a"]))
     with pytest.raises(ValueError, match="at least one"):
         table([])
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_table_with_a_column_shorter_or_longer_than_the_others_is_refused(rows: int) -> None:
+    with pytest.raises(ValueError, match="columns of one length"):
+        replace(table([True] * 2), n_tokens=np.full(rows, 100, np.int32))
 
 
 def test_the_record_holds_every_rule_with_number_and_limit() -> None:

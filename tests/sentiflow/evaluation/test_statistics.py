@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from sentiflow.evaluation.statistics import compare, tango
+from sentiflow.evaluation.statistics import beyond_chance, compare, format_p, format_points, tango, welch
 
 Z = 1.959963984540054
 
@@ -64,3 +64,41 @@ def test_of_far_models_nineteen_intervals_in_twenty_hold_the_truth() -> None:
     ends = np.array([tango(int(gained), int(lost), 200) for gained, lost, _ in drawn])
     held = ((ends[:, 0] <= 0.38) & (ends[:, 1] >= 0.38)).mean()
     assert 0.93 < held < 0.97
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "beyond"),
+    [(-0.2, -0.1, True), (0.1, 0.2, True), (-0.1, 0.1, False), (0.0, 0.1, False), (-0.1, 0.0, False)],
+)
+def test_a_difference_is_beyond_chance_when_its_interval_leaves_out_zero(
+    low: float, high: float, beyond: bool
+) -> None:
+    assert beyond_chance(low, high) is beyond
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        # Variances of the means 1 and 1: error sqrt(2), freedom 2**2 / (1/8 + 1/8) = 16, t = 2.1199 (table).
+        ((5.0, 3.0, 9), (2.0, 3.0, 9), (3 - 2.9980, 3 + 2.9980, 0.0498)),
+        # Variances 0 and 0.25: error 0.5, freedom 0.25**2 / (0.25**2 / 3) = 3, t = 3.1824 (table).
+        ((1.0, 0.0, 5), (2.0, 1.0, 4), (-1 - 1.5912, -1 + 1.5912, 0.1393)),
+    ],
+)
+def test_welchs_interval_and_p_value_worked_by_hand(one: tuple, other: tuple, expected: tuple) -> None:
+    assert welch(one, other) == pytest.approx(expected, abs=1e-4)
+
+
+def test_two_values_of_a_mean_are_enough_for_welch_and_one_is_not() -> None:
+    # Variances 0.5 and 0.5: error 1, freedom 1 / (0.25 + 0.25) = 2, t = 4.3027 (table).
+    assert welch((3.0, 1.0, 2), (1.0, 1.0, 2)) == pytest.approx((2 - 4.3027, 2 + 4.3027, 0.1835), abs=1e-4)
+    assert welch((3.0, 1.0, 2), (1.0, 1.0, 1)) is None
+    assert welch((3.0, 1.0, 1), (1.0, 1.0, 2)) is None
+    assert welch((3.0, 0.0, 2), (1.0, 0.0, 2)) is None  # neither varies
+
+
+def test_p_values_and_points_are_written_in_one_way() -> None:
+    assert [format_p(p) for p in (0.25, 0.001, 0.00099, 1e-99, 9e-100)] == [
+        "0.250", "0.001", "9.9e-04", "1.0e-99", "< 1e-99",
+    ]  # fmt: skip
+    assert (format_points(0.0032), format_points(-0.5, "%")) == ("+0.32 points", "-50.00%")

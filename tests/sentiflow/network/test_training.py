@@ -410,3 +410,24 @@ def test_an_interrupt_that_keras_ignores_ends_the_training_all_the_same(
     monkeypatch.setattr(keras.src.backend, "convert_to_numpy", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(LEARNT, HELD_BACK, TINY, 0)
+
+
+def test_a_network_alone_learns_the_reviews_in_another_order_each_epoch() -> None:
+    plain, mixed = module.batches(LEARNT, TINY), module.batches(LEARNT, TINY, mixed=5)
+    labels = np.concatenate([label for _, label in plain.as_numpy_iterator()])
+    np.testing.assert_array_equal(labels, LEARNT.label)
+    ids = np.concatenate([batch for batch, _ in plain.as_numpy_iterator()])
+    epochs = [np.concatenate([batch for batch, _ in mixed.as_numpy_iterator()]) for _ in range(2)]
+    assert not np.array_equal(epochs[0], ids) and not np.array_equal(epochs[0], epochs[1])
+    for epoch in epochs:
+        assert sorted(map(tuple, epoch)) == sorted(map(tuple, ids))
+
+
+@pytest.mark.parametrize("backend", ["numba", "keras"])
+def test_a_training_mixes_the_reviews_by_its_seed(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    """Without it the same training on the reviews as they come would end in the same weights."""
+    config = TINY.model_copy(update={"backend": backend})
+    mixed = train(LEARNT, HELD_BACK, config, 5)
+    batches = module.batches
+    monkeypatch.setattr(module, "batches", lambda reviews, config, **_: batches(reviews, config))
+    assert not same(mixed, train(LEARNT, HELD_BACK, config, 5))

@@ -48,6 +48,14 @@ def test_an_accuracy_that_is_no_number_comes_last(order: str) -> None:
     assert [found.name for found in select(runs, Query(sort=order), NOW)][-2:] in (["x", "a"], ["a", "x"])
 
 
+def test_a_value_of_zero_is_sorted_between_the_negative_and_the_positive() -> None:
+    runs = [
+        run(name, 1, "training", metrics={"gain": gain}) for name, gain in (("p", 0.5), ("z", 0.0), ("n", -0.5))
+    ]
+    assert "".join(found.name for found in select(runs, Query(sort="gain"), NOW)) == "nzp"
+    assert "".join(found.name for found in select(runs, Query(sort="-gain"), NOW)) == "pzn"
+
+
 def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
     assert names() == "eba"
 

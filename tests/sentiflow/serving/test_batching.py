@@ -20,11 +20,14 @@ def loaded(scorer: TextScorer) -> Loaded:
     return Loaded(Champion(Version("sample-sentiment", 1, CHAMPION), None, None), scorer)
 
 
+def figure(metrics: Metrics, name: str) -> float:
+    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
+    return {s.name: s.value for family in families for s in family.samples if not s.labels}[name]
+
+
 def batches(metrics: Metrics) -> tuple[float, float]:
     """How many calls there were, and texts in all of them."""
-    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
-    values = {s.name: s.value for family in families for s in family.samples if not s.labels}
-    return values["sentiflow_batch_texts_count"], values["sentiflow_batch_texts_sum"]
+    return figure(metrics, "sentiflow_batch_texts_count"), figure(metrics, "sentiflow_batch_texts_sum")
 
 
 def test_what_waits_is_scored_in_one_call_and_everybody_gets_their_own(loaded: Loaded) -> None:
@@ -63,17 +66,24 @@ def test_champions_are_never_mixed_in_a_call(loaded: Loaded, scorer: TextScorer)
 
 
 def test_a_queue_takes_what_it_was_given_and_no_text_more(loaded: Loaded) -> None:
-    batcher = Batcher(3, Metrics())
+    metrics = Metrics()
+    batcher = Batcher(3, metrics)
+
+    def waiting() -> float:
+        return figure(metrics, "sentiflow_queue_texts")
 
     async def fill() -> None:
         first = asyncio.ensure_future(batcher.score(loaded, ["a", "b"]))
         await asyncio.sleep(0)
+        assert waiting() == 2
         with pytest.raises(QueueFullError):
             await batcher.score(loaded, ["c", "d"])
         last = asyncio.ensure_future(batcher.score(loaded, ["c"]))
         await asyncio.sleep(0)
+        assert waiting() == 3
         batcher.start()
         assert len(await first) == 2 and len(await last) == 1
+        assert waiting() == 0
         assert len(await batcher.score(loaded, ["c", "d", "e"])) == 3  # the places are free again
 
     asyncio.run(fill())

@@ -109,10 +109,9 @@ def test_markup_in_a_review_stays_text(page: Page) -> None:
 def test_no_word_is_told_by_its_colour_alone(page: Page) -> None:
     send(page, REVIEW)
     expect(page.locator(".up, .down").first).to_be_visible()
-    for word in page.locator(".up").all():
-        assert word.locator("small").inner_text().startswith("+")
-    for word in page.locator(".down").all():
-        assert word.locator("small").inner_text().startswith("\N{MINUS SIGN}")
+    for kind, sign in (("up", "+"), ("down", "\N{MINUS SIGN}")):
+        changes = page.locator(f".{kind} small").all_inner_texts()
+        assert changes and all(change.startswith(sign) for change in changes), (kind, changes)
 
 
 @pytest.mark.parametrize("text", ["", "   "])

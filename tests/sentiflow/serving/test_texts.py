@@ -125,6 +125,8 @@ def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(
     keeper.keep(VERSION, ["12"], [0.5])
     keeper.keep(VERSION, ["1"], [0.5])
     keeper.start()
+    until(lambda: len(kept(tmp_path)) == 3)
+    keeper.keep(VERSION, ["1234567890"], [0.5])  # all room is free again
     keeper.close()
-    assert [entry.text for entry in kept(tmp_path)] == ["12345", "1234", "1"]
+    assert [entry.text for entry in kept(tmp_path)] == ["12345", "1234", "1", "1234567890"]
     assert b"sentiflow_texts_not_kept_total 1.0" in generate_latest(metrics.registry)

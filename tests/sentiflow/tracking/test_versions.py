@@ -10,7 +10,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.versions import find_champion, find_version, load_scorer
+from sentiflow.tracking.versions import find_champion, find_version, load_scorer, need_versions
 from tests.mlflow_store import MlflowStore
 from tests.world import World
 
@@ -80,6 +80,12 @@ def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="sentiflow train"):
         find_version(nothing, None, None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_versions_says_how_to_train_one(world: World) -> None:
+    with pytest.raises(UsageError, match="No version is registered as mine-sentiment") as caught:
+        need_versions(open_store(world.settings), "mine-sentiment")
+    assert caught.value.hint == "Train one first: sentiflow train --dataset mine"
 
 
 def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
