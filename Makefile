@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test test-stories test-faults check format bench bench-use bench-compare results images ui lock clean \
+.PHONY: setup setup-dev run test test-stories test-faults mutants check format bench bench-use bench-compare results images ui lock clean \
 	env up down logs backup restore import
 
 setup: .venv/.installed
@@ -39,6 +39,10 @@ test-stories: setup-dev
 test-faults: setup-dev
 	$(BIN)/python -m tests.faults $(CASES) --write $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
 		$(if $(TRIES),--tries $(TRIES))
+
+# Mutation testing: which changes of the code no test notices. MODULE=sentiflow/locks.py SAMPLE=20 SEED=1.
+mutants: setup-dev
+	$(BIN)/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 check: setup-dev
 	$(BIN)/ruff check .

@@ -170,6 +170,24 @@ def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
     assert candidate.choose({each.number: each for each in versions}, events, champion, "sample")[0] == chosen
 
 
+@pytest.mark.parametrize(
+    ("versions", "events", "champion", "why"),
+    [
+        ([version(1)], [], None, "the only version"),
+        ([version(1), version(2)], [event(1, None)], 1, "the only version that was never in use"),
+        (
+            [version(1), version(2, "0.25"), version(3)], [event(1, None)], 1,
+            "lowest validation loss, 0.2500, of 2 versions that were never in use",
+        ),
+        ([version(1, "unknown"), version(2, "unknown")], [], None, "newest, of 2 versions that were never in use"),
+    ],
+)  # fmt: skip
+def test_the_choice_of_a_candidate_is_told_with_its_reason(
+    versions: list[VersionRecord], events: list[Event], champion: int | None, why: str
+) -> None:
+    assert candidate.choose({each.number: each for each in versions}, events, champion, "sample")[1] == why
+
+
 def test_without_a_version_that_was_never_in_use_none_is_chosen() -> None:
     with pytest.raises(UsageError, match="Nothing new to promote"):
         candidate.choose({1: version(1), 2: version(2)}, [event(1, None), event(2, 1)], 2, "sample")

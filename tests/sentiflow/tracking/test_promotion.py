@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def test_the_first_version_needs_no_more_than_the_minimum_accuracy_and_the_limit
     outcome = promote(registry, Registry.GOOD)
     assert [rule.name for rule in outcome.evaluation.decision.rules] == ["minimum accuracy", "latency", "size"]
     assert champion_of(client, NAME) == Registry.GOOD
+    assert outcome.need_promotion() == events_of(client, NAME)[-1]
 
 
 def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, client: MlflowClient) -> None:
@@ -69,6 +71,12 @@ def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: M
     ) as refused:
         outcome.need_promotion()
     assert refused.value.exit_code == 4
+    override = f'sentiflow promote {Registry.POOR} --dataset sample --force --reason "..."'
+    assert refused.value.hint == f"Promote it anyway with: {override}"
+    declined = replace(outcome, verdict=promotion.Verdict("declined", "", "somebody"))
+    with pytest.raises(RejectedError) as final:  # a person's answer is not to be overridden
+        declined.need_promotion()
+    assert final.value.hint == ""
     assert client.get_model_version(NAME, str(Registry.POOR)).tags["gate.outcome"] == "refused"
     assert len(events_of(client, NAME)) == 1
 
