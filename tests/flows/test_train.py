@@ -1,6 +1,5 @@
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -16,12 +15,11 @@ from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.locks import lock_tag, work_folder
 from sentiflow.recipes import load_recipe
-from sentiflow.tracking import versions
 from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.types import LOCK
-from sentiflow.tracking.versions import trained_already, training_key
+from sentiflow.tracking.versions import trained_already
 from tests.mlflow_store import champion_of
 from tests.store import check_run
 from tests.world import ROOT, Registry, Trained, World, command
@@ -207,24 +205,6 @@ def test_a_deleted_version_is_trained_again(registry: World) -> None:
     assert trained_already(SAME.model_copy(update={"epochs": 4}), "sample", 4, settings, DEFAULT_OPTIONS) is None
     connect(settings).delete_model_version("sample-sentiment", str(Registry.GOOD))
     assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS) is None
-
-
-def test_other_data_code_or_packages_make_another_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = training_key(SAME, "d", 4)
-    assert key == training_key(SAME, "d", 4)
-    assert key != training_key(SAME, "e", 4)
-    (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
-    monkeypatch.syspath_prepend(tmp_path / "packages")
-    assert key != training_key(SAME, "d", 4)
-    monkeypatch.undo()
-    for folder in ("flows", "tasks", "sentiflow"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(versions, "__file__", str(tmp_path / "sentiflow" / "tracking" / "versions.py"))
-    assert key == training_key(SAME, "d", 4)
-    (tmp_path / "sentiflow" / "network" / "kernels.py").write_text("pass\n", encoding="utf-8")
-    assert key != training_key(SAME, "d", 4)
 
 
 AGAIN = ("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=80", "--seed", "4")

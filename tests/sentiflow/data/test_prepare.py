@@ -9,7 +9,7 @@ import pytest
 
 from sentiflow.data import prepare as module
 from sentiflow.data import reviews
-from sentiflow.data.prepare import check_dataset, dataset_name, fetch, find_prepared, prepare
+from sentiflow.data.prepare import check_data, check_dataset, dataset_name, fetch, find_prepared, prepare
 from sentiflow.data.sample import N_TEST, N_TRAIN, sample_rows
 from sentiflow.data.table import Labelled, TableOptions, to_reviews
 from sentiflow.errors import ExternalError, UsageError
@@ -163,7 +163,16 @@ def test_rejected_rows_are_counted_and_written_beside_the_table(settings: Settin
     assert str(rejected) == f"1 of 101 rows rejected (1 unknown label): {file}"
     assert json.loads(file.read_text()) == {"row": 101, "line": 102, "reason": "unknown label", "value": "perhaps"}
     assert file.stat().st_mode & 0o777 == 0o600
-    assert run(table, settings).rejected == rejected
+    again = run(table, settings)
+    assert (again.made, again.rejected) == (False, rejected)
+
+
+def test_the_check_makes_the_data_folder_with_those_above_it_and_leaves_nothing_in_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    deep = settings.model_copy(update={"data_dir": tmp_path / "a" / "b"})
+    check_data("sample", deep)
+    assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_rejects_that_were_lost_or_are_of_another_state_are_written_again(
