@@ -210,7 +210,9 @@ class Runs:
         """The seconds of each test and the lines that it executes; the tests must pass."""
         state, _ = self._run(modules, tests, {}, 1_800, Path(tempfile.mkdtemp(dir=self.root)))
         if state != 0:
-            sys.exit(f"The tests fail without any change:\n{(self.folder / 'output').read_text()[-3000:]}")
+            raise RuntimeError(
+                f"The tests fail without any change:\n{(self.folder / 'output').read_text()[-3000:]}"
+            )
         return dict(json.loads((self.folder / "result.json").read_text())["executed"])
 
     def kills(self, mutant: Mutant, tests: list[str], baseline: dict[str, Any]) -> str:
