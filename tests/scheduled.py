@@ -7,8 +7,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Home:
-    """A world, and the port of its Prefect server."""
+    """A world, the port of its Prefect server, and further variables of its commands."""
 
     world: World
     port: int
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -34,6 +35,7 @@ class Home:
             "SENTIFLOW_GATE_MIN_ACCURACY": "0.999",
             # How long a run waits before it looks again whether the one before it has ended; 30 s by default.
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+            **self.more,
         }
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":

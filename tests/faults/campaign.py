@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from benchmarks.machine import describe
 from benchmarks.table import put_into
 from tests.faults.worlds import Worlds
@@ -86,7 +88,7 @@ def attempt(case: Case, seed: int, worlds: Worlds) -> Result:
     with tempfile.TemporaryDirectory(prefix=f"sentiflow-{case.name}-", ignore_cleanup_errors=True) as folder:
         try:
             counted = case.attempt(worlds, Path(folder), seed)
-        except Exception as err:  # noqa: BLE001 - whatever it is, the try failed, and the next one follows
+        except (Exception, pytest.skip.Exception) as err:  # noqa: BLE001 - whatever it is, the next try follows
             traceback.print_exc()
             found = f"{type(err).__name__}: {err}".strip()[:2_000]
     return Result(

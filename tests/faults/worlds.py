@@ -6,7 +6,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from mlflow.entities import Run
@@ -28,6 +30,9 @@ _VERSIONS = (
     (*TRAIN, "--seed", "4", "--set", "epochs=1", "--set", "learning_rate=0.0001"),  # a poor one
     (*TRAIN, "--seed", "5"),
 )
+
+
+T = TypeVar("T")
 
 
 class Worlds:
@@ -66,25 +71,27 @@ def put_in_use(world: World, number: int) -> MlflowClient:
     return client
 
 
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 60) -> None:
+def wait_until(holds: Callable[[], T | None], what: str, seconds: float = 60) -> T:
+    """Ask until the answer is true; gives it."""
     until = time.monotonic() + seconds
-    while not holds():
+    while not (answer := holds()):
         assert time.monotonic() < until, f"waited {seconds:.0f} s in vain for {what}"
         time.sleep(0.02)
+    return answer
+
+
+def until_used(pid: int, cpu_seconds: float) -> None:
+    """Wait until a process has used so much processor time, or has ended."""
+    with suppress(psutil.NoSuchProcess):  # a zombie counts as none
+        process = psutil.Process(pid)
+        while process.status() != psutil.STATUS_ZOMBIE and sum(process.cpu_times()[:2]) < cpu_seconds:
+            time.sleep(0.01)
 
 
 def kill_at(process: "subprocess.Popen[bytes]", cpu_seconds: float) -> bool:
     """Kill a process once it has used so much processor time; gives whether it was still there."""
-    asked = psutil.Process(process.pid)
-    while process.poll() is None:
-        try:
-            used = asked.cpu_times()
-        except psutil.NoSuchProcess:
-            break
-        if used.user + used.system >= cpu_seconds:
-            process.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.01)
+    until_used(process.pid, cpu_seconds)
+    process.kill()
     return process.wait() == -signal.SIGKILL
 
 

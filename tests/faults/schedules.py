@@ -1,0 +1,348 @@
+"""Schedules that are killed, stopped for a while, asked often, and in competition with others."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from sentiflow.tracking.client import connect
+from tests.faults.campaign import Case, Red
+from tests.faults.kills import start
+from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, until_used, wait_until
+from tests.mlflow_store import versions_of
+from tests.postgres import postgres
+from tests.scheduled import Home, Scheduled
+from tests.servers import free_port
+from tests.world import World
+
+TRAINING = ("--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=40", "--train", "off")
+IDLE = (*TRAINING, "--housekeeping", "off")
+LONG = ("--set", "epochs=1000")
+QUICK = ("--set", "epochs=1")
+_OPEN = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
+_SKIPPED = ("COMPLETED", "Skipped")
+
+# `sentiflow trigger`, several times in one process.
+TRIGGERS = """
+from flows.cli.app import app
+for each in {commands!r}:
+    try:
+        app(["trigger", *each, "--no-wait"])
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+@contextmanager
+def at_home(world: World, **more: str) -> Iterator[Home]:
+    """A world with a port for a schedule's server; all of its processes are gone afterwards."""
+    try:
+        yield Home(world, free_port(), more)
+    finally:
+        _kill_all(world)
+
+
+def _kill_all(world: World) -> None:
+    """Stop all processes of a world, so that none answers another's death, and kill them."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in world.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+    wait_until(lambda: not world.processes(), "killed processes to end")
+
+
+def _trigger(home: Home, *commands: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRIGGERS.format(commands=commands)], cwd=home.world.root, capture_output=True,
+        env=home.world.environment(**home.variables), text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def _process_of(world: World, flow_run_id: object) -> psutil.Process | None:
+    """The process of a flow run."""
+    for pid in world.processes():
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if (
+                process.environ().get("PREFECT__FLOW_RUN_ID") == flow_run_id
+                and "prefect.engine" in process.cmdline()
+            ):
+                return process
+    return None
+
+
+def begin_training(home: Home, seed: int, *more: str) -> tuple[dict[str, Any], psutil.Process]:
+    """Trigger a training; gives its flow run and its process, which has just begun."""
+    _trigger(home, ("train", "--seed", str(seed), *more))
+    flow_run: dict[str, Any] = home.flow_runs("train")[-1]
+    process = wait_until(lambda: _process_of(home.world, flow_run["id"]), "the process of a flow run", 120)
+    return flow_run, process
+
+
+def _state(home: Home, flow_run: dict[str, Any]) -> str:
+    found = next(each for each in home.flow_runs("train") if each["id"] == flow_run["id"])
+    return str(found["state_type"])
+
+
+def _left_open(home: Home) -> list[object]:
+    """Runs of MLflow, flow runs and task runs that say that they run."""
+    wanted = {"state": {"type": {"any_": _OPEN}}}
+    with home.api() as api:
+        tasks = api.post("/task_runs/filter", json={"task_runs": wanted}).raise_for_status().json()
+        flows = api.post("/flow_runs/filter", json={"flow_runs": wanted}).raise_for_status().json()
+    runs = [run.info.run_name for run in all_runs(connect(home.world.settings)) if run.info.status == "RUNNING"]
+    return [*runs, *(each["name"] for each in [*flows, *tasks])]
+
+
+SECONDS_DOWN = 5
+
+
+def all_killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Kill schedule, server and training together; the next start tells the truth and trains."""
+    random_, quick = random.Random(seed), seed % 2 == 1
+    with at_home(worlds.copy(folder)) as home:
+        Scheduled(home, *IDLE).until_says("Prefect UI")
+        flow_run, process = begin_training(home, 100, *(QUICK if quick else LONG))
+        until_used(process.pid, random_.uniform(0.5, 13))
+        _kill_all(home.world)
+        time.sleep(SECONDS_DOWN)
+        restarted = time.monotonic()
+        again = Scheduled(home, *IDLE)
+        again.until_says("Prefect UI")
+        wait_until(lambda: not _left_open(home), "true states", 60 - time.monotonic() + restarted)
+        state = _state(home, flow_run)
+        assert state == "CRASHED" or (quick and state == "COMPLETED"), f"the killed flow run is {state}"
+        following, _ = begin_training(home, 101, *QUICK)
+        wait_until(lambda: _state(home, following) == "RUNNING", "a next training: is a slot kept?", 60)
+        wait_until(lambda: _state(home, following) not in (*_OPEN, "SCHEDULED"), "its end", 300)
+        assert _state(home, following) == "COMPLETED", again.output[-2_000:]
+        assert again.ends(signal.SIGTERM) == 0, again.output[-2_000:]
+        check_whole(home.world)
+    return {"kills": 1, "of them in a training": int(state == "CRASHED")}
+
+
+F2 = Case(
+    "F2",
+    "When the schedule, its Prefect server and a training are killed together, the next start says within 60 s "
+    "what became of it, in Prefect and in MLflow, and trains.",
+    f"SIGKILL of the whole tree at a random moment of a training that a deployment runs; {SECONDS_DOWN} s later "
+    "`sentiflow schedule` again. No flow run, task run or run of MLflow stays open, and a next training begins "
+    "within 60 s and completes",
+    all_killed,
+    short=2,
+    long=20,
+    reds=(
+        Red(
+            "a start does not close what the killed one left", "flows/cli/schedule.py",
+            "dead = close_orphaned(client, ids)", "dead = close_orphaned(client, [])", "in vain for true states",
+        ),
+        Red(
+            "a start does not look after MLflow's runs", "flows/cli/schedule.py", "if dead:", "if not dead:",
+            "in vain for true states",
+        ),
+    ),
+)  # fmt: skip
+
+ROUNDS = 4
+
+
+def one_at_a_time(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Two schedules and a command want to train one model; whoever does is killed, again and again."""
+    random_, seeds = random.Random(seed), map(str, count(100))
+    first, second = worlds.copy(folder / "first"), worlds.copy(folder / "second")
+    client = connect(first.settings)
+    seen = {run.info.run_id for run in all_runs(client)}
+    killed: set[str] = set()
+    commands: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
+        shared = {
+            "SENTIFLOW_LOCK_URL": stack.enter_context(postgres(folder)),
+            "SENTIFLOW_TRACKING_URI": first.variables["SENTIFLOW_TRACKING_URI"],
+        }
+        homes = [stack.enter_context(at_home(world, **shared)) for world in (first, second)]
+        schedules = [Scheduled(home, *IDLE) for home in homes]
+        for home, schedule in zip(homes, schedules, strict=True):
+            schedule.until_says("Prefect UI")
+            _trigger(home, *[("train", "--seed", next(seeds), *LONG) for _ in range(ROUNDS)])
+        for _ in range(ROUNDS):
+            if not commands or commands[-1].poll() is not None:
+                commands.append(start(first, "sentiflow", *TRAIN, *LONG, "--seed", next(seeds), **shared))
+            training = _next_training(client, seen | killed, random_.randint(1, 12))
+            _kill_holder(training, homes, commands[-1])
+            killed.add(training.info.run_id)
+        assert [each.ends(signal.SIGTERM) for each in schedules] == [0, 0], schedules[0].output[-2_000:]
+        commands[-1].terminate()
+        codes = Counter(command.wait(60) for command in commands)
+        assert set(codes) <= {3, -signal.SIGKILL, 128 + signal.SIGTERM}, codes
+        assert not codes[3] or "Another training of" in (first.root / "output.txt").read_text()
+    _check_apart(client, seen)
+    for world in (first, second):
+        check_whole(world)
+    return {"rounds": ROUNDS, "commands killed": codes[-signal.SIGKILL], "commands refused": codes[3]}
+
+
+def new_runs(client: MlflowClient, seen: set[str]) -> list[Run]:
+    return [run for run in all_runs(client) if run.info.run_id not in seen]
+
+
+def _epochs(client: MlflowClient, run: Run) -> list[int]:
+    """When each epoch was logged (ms since 1970), which only a living process does."""
+    return sorted(each.timestamp for each in client.get_metric_history(run.info.run_id, "train/loss"))
+
+
+def _next_training(client: MlflowClient, seen: set[str], epochs: int) -> Run:
+    """The training that goes on, once it has logged so many epochs."""
+
+    def found() -> list[Run]:
+        running = [run for run in new_runs(client, seen) if run.info.status == "RUNNING"]
+        return [run for run in running if len(_epochs(client, run)) >= epochs]
+
+    return wait_until(found, "a training", 180)[-1]
+
+
+def _kill_holder(run: Run, homes: list[Home], command: "subprocess.Popen[bytes]") -> None:
+    flow_run = run.data.tags["prefect.flow_run_id"]
+    for home in homes:
+        if process := _process_of(home.world, flow_run):
+            process.kill()
+            return
+    assert command.poll() is None, f"{run.info.run_name} is running, and has no process"
+    command.kill()
+    command.wait()
+
+
+def _check_apart(client: MlflowClient, seen: set[str]) -> None:
+    """Assert that no training logged an epoch after the next one had begun."""
+    spans = sorted((run.info.start_time, max(_epochs(client, run), default=0)) for run in new_runs(client, seen))
+    assert len(spans) >= ROUNDS, f"{len(spans)} trainings"
+    for (_, ended), (began, _) in pairwise(spans):
+        assert ended <= began, f"two trainings at once: one began {ended - began} ms before the other's last epoch"
+
+
+F4 = Case(
+    "F4",
+    "However many schedules and commands want to train a model, one at a time does, and when its process is "
+    "killed the next one goes on.",
+    "two schedules in two data folders, with one store and PostgreSQL for the lock, and `sentiflow train` in the "
+    f"first folder; a try kills {ROUNDS} times whoever trains, after 1 to 12 epochs. No training logs an epoch "
+    "after the next one began; at the end as in F1",
+    one_at_a_time,
+    short=1,
+    long=13,
+    reds=(
+        Red(
+            "trainings take no lock", "tasks/runs.py",
+            "    with training_lock(model, settings, patience, get_run_logger()):\n", "    if True:\n",
+            "two trainings at once",
+        ),
+        Red(
+            "the lock is one of the data folder alone", "sentiflow/locks.py", "if shared is not None:",
+            "if not shared and shared:", "two trainings at once",
+        ),
+    ),
+)  # fmt: skip
+
+INTERVAL = 6  # seconds
+TIMES = 20
+
+
+def due_again(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """A schedule that was down for three intervals, or a training that was asked for twenty times."""
+    with at_home(worlds.copy(folder)) as home:
+        return _asked_often(home) if seed % 2 else _missed(home, killed=seed % 4 == 0)
+
+
+def _states(home: Home, flow: str) -> list[str]:
+    return [str(run["state_type"]) for run in home.flow_runs(flow)]
+
+
+def _missed(home: Home, *, killed: bool) -> dict[str, int]:
+    often = (*TRAINING, "--housekeeping", f"every {INTERVAL}s")
+    before = Scheduled(home, *often)
+    before.until_says("Prefect UI")
+    wait_until(lambda: "COMPLETED" in _states(home, "housekeeping"), "a first run", 120)
+    _kill_all(home.world) if killed else before.ends(signal.SIGTERM)
+    time.sleep(3 * INTERVAL + 1)
+    restarted = datetime.now(UTC)
+    after = Scheduled(home, *often)
+    after.until_says("Prefect UI")
+
+    moment = datetime.fromisoformat
+
+    def missed() -> Counter[str]:
+        """The states of runs that came due before the start, and were not seen to before it."""
+        runs: list[dict[str, Any]] = home.flow_runs("housekeeping")
+        return Counter(
+            run["state_name"]
+            for run in runs
+            if moment(run["expected_start_time"]) < restarted <= moment(run["state"]["timestamp"])
+        )
+
+    wait_until(
+        lambda: set(missed()) <= {"Completed", "Skipped", "Crashed"} and missed()["Completed"], "catch-up", 120
+    )
+    found = missed()
+    assert found["Completed"] == 1, f"{found['Completed']} runs for what was missed"
+    assert found["Skipped"] >= 2, found
+    assert after.ends(signal.SIGTERM) == 0, after.output[-2_000:]
+    check_whole(home.world)
+    return {"times down": 1, "missed slots": found["Completed"] + found["Skipped"]}
+
+
+def _asked_often(home: Home) -> dict[str, int]:
+    schedule = Scheduled(home, *IDLE)
+    schedule.until_says("Prefect UI")
+    _trigger(home, *[("train", "--seed", "100", *QUICK)] * TIMES)
+    client = connect(home.world.settings)
+
+    def all_ended() -> bool:
+        states = _states(home, "train")[-TIMES:]
+        assert sum(state in ("RUNNING", "CANCELLING") for state in states) <= 1, states
+        assert len(versions_of(client, NAME)) <= 4, "the same training was registered twice"
+        return len(states) == TIMES and not {"SCHEDULED", *_OPEN} & set(states)
+
+    wait_until(all_ended, "the end of all of them", 1_200)
+    names = Counter(run["state_name"] for run in home.flow_runs("train")[-TIMES:])
+    assert names == {"Completed": 1, "Skipped": TIMES - 1}, names
+    assert schedule.ends(signal.SIGTERM) == 0, schedule.output[-2_000:]
+    assert check_whole(home.world) == 4
+    return {"triggers": TIMES}
+
+
+F12 = Case(
+    "F12",
+    "A schedule that was down runs once for all that it missed, and a training that is asked for many times is "
+    "trained once.",
+    f"in turn: a schedule every {INTERVAL} s, killed or stopped for three intervals and started again: one run "
+    f"completes, the other slots are skipped; `sentiflow trigger train` with the same recipe and seed {TIMES} "
+    "times: one at a time runs, one trains, the others end as skipped, one version",
+    due_again,
+    short=2,
+    long=20,
+    reds=(
+        Red(
+            "every missed slot runs", "sentiflow/orchestration/due_runs.py",
+            "elif (run.deployment_id, parameters) in kept:", "elif (run.deployment_id, parameters) in ():",
+            "runs for what was missed",
+        ),
+        Red(
+            "a training does not look for an equal version", "flows/train.py", "if not force and (equal :=",
+            "if force and (equal :=", "the same training was registered twice", seed=1,
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,121 @@
+"""SIGTERM and SIGINT: to a training, and to the schedule that runs one."""
+
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from sentiflow.tracking.client import connect
+from tests.faults.campaign import Case, Red
+from tests.faults.kills import start
+from tests.faults.schedules import IDLE, LONG, QUICK, at_home, begin_training, new_runs
+from tests.faults.worlds import TRAIN, Worlds, all_runs, check_whole, until_used, wait_until
+from tests.scheduled import Scheduled
+from tests.world import World
+
+END_SECONDS = 20
+
+# The command line, which sends itself a signal while Keras converts a value, within a bare `except`.
+AT_CONVERSION = """
+import os, sys
+import keras
+convert, calls = keras.src.backend.convert_to_numpy, []
+def interrupted(value):
+    if sys._getframe(1).f_code.co_name == "pythonify_logs":
+        calls.append(value)
+        if len(calls) == {conversion}:
+            print("at a conversion", flush=True)
+            os.kill(os.getpid(), {number})
+    return convert(value)
+keras.src.backend.convert_to_numpy = interrupted
+sys.argv = ["sentiflow", *{arguments!r}]
+from flows.cli import main
+main()
+"""
+
+
+def signalled(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Send SIGTERM or SIGINT to a training, at a random moment or while Keras ignores it, or to its schedule."""
+    world, random_ = worlds.copy(folder), random.Random(seed)
+    number = random_.choice([signal.SIGTERM, signal.SIGINT])
+    before = {run.info.run_id for run in all_runs(connect(world.settings))}
+    kind = ("command", "conversion", "schedule")[seed % 3]
+    quick = kind != "conversion" and random_.random() < 0.5  # it may be over before the signal comes
+    moment = random_.uniform(0.3, 13)
+    ended = _end_schedule if kind == "schedule" else partial(_end_command, at_conversion=kind == "conversion")
+    finished = ended(world, number, QUICK if quick else LONG, moment)
+    statuses = {run.info.status for run in new_runs(connect(world.settings), before)}
+    wanted = {"KILLED", "FINISHED"} if quick else {"KILLED"}
+    assert statuses <= ({"FINISHED"} if finished else wanted), f"{kind}: the run is {statuses}"
+    check_whole(world)
+    return {f"{number.name} {kind}": 1, "of them with a run open": int(statuses == {"KILLED"})}
+
+
+def _end_command(
+    world: World, number: signal.Signals, more: tuple[str, ...], moment: float, *, at_conversion: bool
+) -> bool:
+    """Gives whether it had finished before."""
+    arguments, default = (*TRAIN, *more, "--seed", "100"), partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    if at_conversion:
+        code = AT_CONVERSION.format(conversion=int(moment * 40), number=int(number), arguments=arguments)
+        process = start(world, sys.executable, "-c", code, before=default)
+        wait_until(lambda: "at a conversion" in (world.root / "output.txt").read_text(), "the conversion", 300)
+    else:
+        process = start(world, "sentiflow", *arguments, before=default)
+        until_used(process.pid, moment)
+        if process.poll() is None:  # Ctrl-C reaches the whole group
+            (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
+    try:
+        code = process.wait(END_SECONDS)
+    finally:
+        process.kill()
+    output = (world.root / "output.txt").read_text()
+    assert code in ((0, 128 + number) if more == QUICK else (128 + number,)), f"code {code}: {output[-2_000:]}"
+    assert "Traceback" not in output, output[-3_000:]
+    return code == 0
+
+
+def _end_schedule(world: World, number: signal.Signals, more: tuple[str, ...], moment: float) -> bool:
+    with at_home(world) as home:
+        schedule = Scheduled(home, *IDLE)
+        schedule.until_says("Prefect UI")
+        flow_run, process = begin_training(home, 100, *more)
+        until_used(process.pid, moment)
+        began = time.monotonic()
+        code, seconds = schedule.ends(number), time.monotonic() - began
+        assert code == 0, f"code {code}: {schedule.output[-2_000:]}"
+        assert seconds <= END_SECONDS, f"the schedule needed {seconds:.0f} s to end"
+        assert "Traceback" not in schedule.output, schedule.output[-3_000:]
+    with closing(sqlite3.connect(world.root / "prefect" / "prefect.db")) as database:
+        id_ = flow_run["id"]
+        (state,) = database.execute("SELECT state_type FROM flow_run WHERE id = ?", [id_]).fetchone()
+    assert state == "CANCELLED" or (more == QUICK and state == "COMPLETED"), f"the flow run is {state}"
+    return state == "COMPLETED"
+
+
+F1S = Case(
+    "F1s",
+    f"A training that is asked to end does so within {END_SECONDS} s and says so; nothing is left open.",
+    "SIGTERM or SIGINT (to the whole group), in turn to `sentiflow train` at a random moment, to it while Keras "
+    "converts a value and ignores all exceptions, and to `sentiflow schedule` at a random moment of its training. "
+    "The command ends with 143 or 130, the schedule with 0 and its flow run as cancelled, the run as killed; at "
+    "the end as in F1",
+    signalled,
+    short=3,
+    long=60,
+    reds=(
+        Red(
+            "a signal that Keras ignores is lost", "sentiflow/network/training.py",
+            "        process.raise_ignored()\n", "        pass\n", "timed out after", seed=1,
+        ),
+        Red(
+            "a schedule does not cancel what runs", "sentiflow/orchestration/due_runs.py",
+            "        await _cancel(running)\n", "", "the flow run is", seed=2,
+        ),
+    ),
+)  # fmt: skip
