@@ -285,12 +285,13 @@ def _missed(home: Home, *, killed: bool) -> dict[str, int]:
     moment = datetime.fromisoformat
 
     def missed() -> Counter[str]:
-        """The states of runs that came due before the start, and were not seen to before it."""
+        """The states of runs that came due before the start, and were not seen to before it, or wait still."""
         runs: list[dict[str, Any]] = home.flow_runs("housekeeping")
         return Counter(
             run["state_name"]
             for run in runs
-            if moment(run["expected_start_time"]) < restarted <= moment(run["state"]["timestamp"])
+            if moment(run["expected_start_time"]) < restarted
+            and (run["state_type"] == "SCHEDULED" or restarted <= moment(run["state"]["timestamp"]))
         )
 
     wait_until(
