@@ -99,7 +99,7 @@ F10 = Case(
     reds=(
         Red(
             "the artifacts are left out", "stack/backup.sh",
-            'dump mlflow "$MLFLOW_DB_PASSWORD"\n', 'dump mlflow "$MLFLOW_DB_PASSWORD"\nstore=/nowhere\n', "files:",
+            'then what=artifacts;', 'then what=--files-from=/dev/null;', "it never came to hold",
         ),
     ),
 )  # fmt: skip
