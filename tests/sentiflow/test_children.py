@@ -45,6 +45,7 @@ def ended(process: int, seconds: float = 20) -> bool:
     return True
 
 
+@pytest.mark.story  # five seconds each
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_process_takes_along_what_it_started_and_what_that_started(
     environment: dict[str, str], number: signal.Signals

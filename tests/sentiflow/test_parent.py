@@ -32,6 +32,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.story  # it has ten seconds to end
 @pytest.mark.parametrize(("answer", "said"), [("end", "True"), ("signal.SIG_IGN", "")])
 def test_a_flow_run_is_asked_to_end_and_killed_if_it_does_not(answer: str, said: str) -> None:
     schedule = subprocess.Popen(
