@@ -74,7 +74,8 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
 
 def _schedule(flow: str, settings: Settings) -> Schedule | None:
     given = getattr(settings, f"schedule_{flow}", OFF)
-    if (schedule := parse_schedule(given, settings.schedule_timezone, f"The schedule of {flow}")) is None:
+    what = f"The schedule of {flow} (--{flow} or {PREFIX}SCHEDULE_{flow.upper()})"
+    if (schedule := parse_schedule(given, settings.schedule_timezone, what)) is None:
         return None
     if flow == "score":
         source, output = settings.schedule_source, settings.schedule_output

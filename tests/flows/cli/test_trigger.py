@@ -111,7 +111,10 @@ def test_without_a_server_it_says_how_to_start_one(world: World) -> None:
     ("arguments", "told"),
     [
         (("--train", "61 * * * *"), "expected a cron line"),
-        (("--train", "every day"), "The schedule of train: expected a cron line"),
+        (
+            ("--train", "every day"),
+            "The schedule of train (--train or SENTIFLOW_SCHEDULE_TRAIN): expected a cron line",
+        ),
         (("--timezone", "Mars/Olympus"), "--timezone: expected the name of a time zone"),
         (("--score", "every 1h"), "Scheduled scoring needs an input and an output."),
         (("--input", "in.csv"), "--input and --output are for scoring."),
