@@ -1,16 +1,14 @@
 """A team's backup, made while a training runs and the API answers, and restored in another place."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 from mlflow.entities import LoggedModelStatus
 
 from tests.faults.campaign import Case, Red
-from tests.faults.worlds import Worlds
+from tests.faults.worlds import Worlds, repeated
 from tests.stack import snapshot
 from tests.stack.team import Team, team, until
 
@@ -32,7 +30,7 @@ def restored_elsewhere(_worlds: Worlds, _folder: Path, seed: int) -> dict[str, i
                 lambda: (run := first.training_of(training)) and "train/loss" in run.data.metrics, 120, first.log
             )
             before = _kept(first)
-            with _asked(first) as answers:
+            with repeated(lambda: first.answer("/predict", {"texts": TEXTS})) as answers:  # None for a failure
                 first.run("make", "backup")
             assert first.training_of(training).info.status == "RUNNING", "the training ended before the backup did"
         (backup,) = (first.project / "backups").iterdir()
@@ -53,25 +51,6 @@ def restored_elsewhere(_worlds: Worlds, _folder: Path, seed: int) -> dict[str, i
 def _ends(given: Team, flow: str, **parameters: Any) -> None:
     done = given.ended(given.start(flow, **parameters))
     assert done.state_name == "Completed", done.state and done.state.message
-
-
-@contextmanager
-def _asked(given: Team) -> Iterator[list[Any]]:
-    """Ask the API all the while; gives its answers, None for one that failed."""
-    answers: list[Any] = []
-    enough = Event()
-
-    def ask() -> None:
-        while not enough.is_set():
-            answers.append(given.answer("/predict", {"texts": TEXTS}))
-
-    asking = Thread(target=ask)
-    asking.start()
-    try:
-        yield answers
-    finally:
-        enough.set()
-        asking.join()
 
 
 def _kept(given: Team) -> dict[str, Any]:

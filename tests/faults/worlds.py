@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import TypeVar
 
 import psutil
@@ -69,6 +71,25 @@ def put_in_use(world: World, number: int) -> MlflowClient:
     client = connect(world.settings)
     client.set_registered_model_alias(NAME, "champion", str(number))
     return client
+
+
+@contextmanager
+def repeated(ask: Callable[[], T], pause: float = 0.0) -> Iterator[list[T]]:
+    """Ask in a thread until the block ends, with a pause in seconds before each time; gives the answers."""
+    answers: list[T] = []
+    enough = Event()
+
+    def run() -> None:
+        while not enough.wait(pause):
+            answers.append(ask())
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(run)
+        try:
+            yield answers
+        finally:
+            enough.set()
+        asking.result()  # what failed in the thread fails here
 
 
 def wait_until(holds: Callable[[], T | None], what: str, seconds: float = 60) -> T:
