@@ -14,6 +14,7 @@ from flows.cli.tables import (
     GAP,
     Column,
     accuracy_text,
+    check_page,
     plain,
     print_columns,
     print_json,
@@ -22,7 +23,6 @@ from flows.cli.tables import (
     write_page,
 )
 from sentiflow.console import CONSOLE, Console, escape, working
-from sentiflow.errors import UsageError
 from sentiflow.runs.record import TRIAL, RunRecord, number
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def compare(
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import find_runs, open_store
 
-    _check_files(html, markdown)
+    check_page("--html", html)
+    check_page("--markdown", markdown, ".md")
     settings = load_settings()
     store = open_store(settings)
     found = find_runs(store, names)
@@ -364,31 +365,6 @@ def _verdict(run: RunRecord, first: RunRecord, one: "AccuracyDifference") -> str
     if not beyond_chance(one.low, one.high):
         return "within chance"
     return "better" if one.difference > 0 else "worse"
-
-
-def _check_files(html: Path | None, markdown: Path | None) -> None:
-    """Refuse files that cannot be written, before the work is done that they are for."""
-    from tempfile import TemporaryFile
-
-    for path, option, ending in ((html, "--html", ".html"), (markdown, "--markdown", ".md")):
-        if path is not None:
-            if not path.name or path.is_dir():
-                raise UsageError(f"{option} {path} names no file.", f"For example: {option} report.html")
-            if path.suffix.lower() != ending:
-                hint = f"For example: {option} {path.with_suffix(ending)}"
-                raise UsageError(f"{option} {path}: a page of this format ends in {ending}.", hint)
-            folder = path.parent
-            if not folder.is_dir():
-                hint = f"Make it, or name a file elsewhere: {option} FILE"
-                raise UsageError(f"There is no folder {folder}.", hint)
-            try:
-                with TemporaryFile(dir=folder):  # permissions are not enough: a disk may be read-only
-                    pass
-            except OSError as err:
-                raise UsageError(
-                    f"The folder {folder.absolute()} cannot be written to: {err.strerror}.",
-                    f"Name a file elsewhere: {option} FILE",
-                ) from err
 
 
 def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from flows.cli.options import USE, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
-from flows.cli.tables import write_page
+from flows.cli.tables import check_page, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
 from sentiflow.names import model_name
@@ -47,8 +47,11 @@ def predict(
     """
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
-    if html is not None:
-        _check_page(html, texts, explain=explain)
+    if html is not None and not explain:
+        raise UsageError("--html writes an explanation.", "Add --explain.")
+    if html is not None and len(texts) > 1:
+        raise UsageError("--html takes one text.", "Put quotes around the text, or leave --html out.")
+    check_page("--html", html)
     found, scorer = _load(dataset, model_version)
     stdout = Console()
     model = f"[dim]{found.name} version {found.number} ({found.why})[/]"
@@ -66,15 +69,6 @@ def predict(
         note = "" if read else "  [dim](no word of it is known)[/]"
         stdout.print(f"{_verdict(score)}  {escape(beginning)}{note}", soft_wrap=True)
     stdout.print(model)
-
-
-def _check_page(html: Path, texts: list[str], *, explain: bool) -> None:
-    if not explain:
-        raise UsageError("--html writes an explanation.", "Add --explain.")
-    if len(texts) > 1:
-        raise UsageError("--html takes one text.", "Put quotes around the text, or leave --html out.")
-    if not html.name or html.is_dir():
-        raise UsageError(f"--html {html} names no file.", "For example: --html explanation.html")
 
 
 def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from sentiflow.console import Console, escape
+from sentiflow.errors import UsageError
 from sentiflow.files import publish
 from sentiflow.runs.record import FIELDS, RunRecord, Value
 
@@ -204,6 +205,31 @@ def show_promotion(outcome: "Outcome", console: Console) -> None:
     """
     outcome.need_promotion()
     console.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
+
+
+def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
+    """Check, before the work is done, that a page can be written where an option says.
+
+    Raises:
+        UsageError: it names no file, has another ending, or its folder is missing or cannot be written to.
+    """
+    from tempfile import TemporaryFile
+
+    if path is None:
+        return
+    example = f"For example: {option} report{ending}"
+    if not path.name or path.is_dir():
+        raise UsageError(f"{option} {path} names no file.", example)
+    if path.suffix.lower() != ending:
+        raise UsageError(f"{option} {path} does not end in {ending}.", example)
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent}.", f"Make it, or name a file elsewhere: {option} FILE")
+    try:
+        with TemporaryFile(dir=path.parent):  # permissions are not enough: a disk may be read-only
+            pass
+    except OSError as err:
+        problem = f"The folder {path.parent.absolute()} cannot be written to: {err.strerror}."
+        raise UsageError(problem, f"Name a file elsewhere: {option} FILE") from err
 
 
 def write_page(path: Path, text: str, console: Console) -> None:

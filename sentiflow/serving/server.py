@@ -203,7 +203,7 @@ def open_socket(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (socket.gaierror, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
-        raise ExternalError(f"There is no host {host!r} here.", "For example: --host 127.0.0.1") from err
+        raise ExternalError(f"This machine has no address {host!r}.", "For example: --host 127.0.0.1") from err
     except OSError as err:
         raise ExternalError(
             f"Cannot listen on port {port} of {host}: {err.strerror}.",

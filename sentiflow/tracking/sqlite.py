@@ -96,7 +96,7 @@ def is_locked(err: BaseException) -> bool:
 def locked_error(store: str) -> ExternalError:
     """The error for a database that stayed locked."""
     return ExternalError(
-        f"The store {store}: database is locked by another process, for more than {PATIENCE:.0f} s.",
+        f"Another process has held the store {store} locked for more than {PATIENCE:.0f} s.",
         "Wait for that process to end, or stop it, and run again.",
     )
 

@@ -137,7 +137,7 @@ F11 = Case(
     reds=(
         Red(
             "a locked store is not waited for", "sentiflow/tracking/sqlite.py", "PATIENCE = 60.0",
-            "PATIENCE = 0.0", "database is locked",
+            "PATIENCE = 0.0", "held the store",
         ),
     ),
 )  # fmt: skip

@@ -117,7 +117,7 @@ def test_what_stays_locked_is_named(
 ) -> None:
     monkeypatch.setattr(sqlite, "PATIENCE", 2.0)
     monkeypatch.setattr("sentiflow.tracking.client._clients", {})  # as in a new process
-    with locked(file), pytest.raises(ExternalError, match="database is locked by another process") as caught:
+    with locked(file), pytest.raises(ExternalError, match="Another process has held the store") as caught:
         if what == "query":
             query(file, COUNT)
         elif what == "connect":
