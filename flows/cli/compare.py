@@ -15,6 +15,7 @@ from flows.cli.tables import (
     Column,
     accuracy_text,
     check_page,
+    percent_interval,
     plain,
     print_columns,
     print_json,
@@ -331,10 +332,10 @@ def _figure(name: str, found: "Figure | None") -> str:
 def _uncertainty(name: str, found: "Figure | None") -> str:
     if found is None:
         return ""
-    times = 100 if "accuracy" in name else 1
+    accuracy = "accuracy" in name
     if found.low is not None and found.high is not None:
-        return f"{times * found.low:.4g} to {times * found.high:.4g}"
-    return "" if found.sd is None else f"sd {times * found.sd:.2g}"
+        return percent_interval(found.low, found.high) if accuracy else f"{found.low:.4g} to {found.high:.4g}"
+    return "" if found.sd is None else f"sd {found.sd * (100 if accuracy else 1):.2g}"
 
 
 def _plain(found: "Figure | None") -> dict[str, Any] | None:

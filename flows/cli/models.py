@@ -199,7 +199,7 @@ def _show_history(name: str, settings: "Settings") -> None:
         Column("what", [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),
         Column("version", [str(event.version) for event, _ in rows]),
         Column("replaced", ["-" if event.replaced is None else str(event.replaced) for event, _ in rows]),
-        Column("decision", [event.decision for event, _ in rows], 2),
+        Column("decision", ["-" if event.decision == event.kind else event.decision for event, _ in rows], 2),
         Column("reason", [event.reason for event, _ in rows], 1),
         Column("accuracy", [_percent(event.accuracy) for event, _ in rows], 4),
         Column("who", [event.by for event, _ in rows], 3),
