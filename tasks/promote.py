@@ -33,7 +33,7 @@ def evaluate_candidate(name: str, version: int | None) -> CandidateEvaluation:
     """
     logger = get_run_logger()
     evaluation = candidate.evaluate_candidate(name, version, load_settings(), logger)
-    logger.info("version %d (%s): %s", evaluation.version, evaluation.why, evaluation.against)
+    logger.info("%s", evaluation.title)
     for rule in evaluation.decision.rules:
         logger.info("%s, %s: %s", "yes" if rule.passed else "NO", rule.name, rule.text)
     if evaluation.warning:
@@ -109,7 +109,7 @@ def markdown(evaluation: CandidateEvaluation) -> str:
         f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {rule.text}\n" for rule in decision.rules
     )
     notes = "".join(f"- {note}\n" for note in (*decision.notes, evaluation.warning) if note)
-    return f"""**{evaluation.name} version {evaluation.version}** ({evaluation.why}): {evaluation.against}; \
+    return f"""**{evaluation.title}**; \
 {"all checks passed" if decision.passed else f"**{decision.refusal}**"}
 
 {rules}{notes}"""

@@ -90,7 +90,8 @@ def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Co
     done = "wait for a person's answer" if settings.promotion_approval else "be promoted"
     stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
-        raise RejectedError(f"{evaluation.name} version {evaluation.version}: {evaluation.decision.refusal}")
+        refusal = f"{evaluation.name} version {evaluation.version}: {evaluation.decision.refusal}"
+        raise RejectedError(refusal, evaluation.way_out)
 
 
 @command(app, PROMOTE, 'sentiflow rollback --reason "complaints about version 5"')

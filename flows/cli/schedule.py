@@ -96,8 +96,6 @@ def schedule(
 
     Runs until Ctrl-C. Flows that are running then are cancelled and closed.
     """
-    from hashlib import sha256
-
     from flows.schedules import deployments, scheduled_table
     from sentiflow.settings import OFF, load_settings
 
@@ -127,8 +125,6 @@ def schedule(
         _register(specs, pool, settings)
         return
     CONSOLE.print("Starting up ...")
-    from prefect.settings import get_current_settings
-
     from sentiflow.data.prepare import check_data
     from sentiflow.orchestration.server import running_server, schedule_folder
 
@@ -137,10 +133,7 @@ def schedule(
         with (
             _alone(schedule_folder(settings), "with this data folder"),
             running_server(settings) as server,
-            _alone(  # in the folder that all projects which share a server on this machine have in common
-                get_current_settings().home / "sentiflow" / sha256(server.ui.encode()).hexdigest()[:12],
-                f"with {without_login(server.ui)}",
-            ),
+            _alone_on(server),
             console.relayed(debug=debug),
         ):
             _serve(specs, server, settings)
@@ -148,12 +141,28 @@ def schedule(
         CONSOLE.print("Ended.")
 
 
-def _alone(folder: Path, what: str) -> AbstractContextManager[None]:
+def _alone(folder: Path, what: str, hint: str = "") -> AbstractContextManager[None]:
     """Refuse a second schedule: both would manage the same runs, or undo each other's deployments."""
     from sentiflow.locks import file_lock
 
-    hint = "End that one first, or give this one a server of its own: SENTIFLOW_PREFECT_PORT."
+    hint = f"End that one first{hint}."
     return file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint)
+
+
+def _alone_on(server: "Server") -> AbstractContextManager[None]:
+    """Refuse a second schedule of any project on a server, or on the database of a server of our own."""
+    from hashlib import sha256
+
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
+
+    if server.login:
+        shared, what = PREFECT_API_DATABASE_CONNECTION_URL.value(), "with the same Prefect database"
+        hint = ", or unset PREFECT_HOME: each data folder then has a database of its own"
+    else:
+        shared, what = server.ui, f"with {without_login(server.ui)}"
+        hint = ", or unset PREFECT_API_URL: this one then starts a server of its own"
+    folder = get_current_settings().home / "sentiflow" / sha256(shared.encode()).hexdigest()[:12]
+    return _alone(folder, what, hint)
 
 
 def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> None:

@@ -181,8 +181,7 @@ def percent_interval(low: float | None, high: float | None) -> str:
 def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
     """Print each rule with its number and its limit, and what was not judged."""
     decision = evaluation.decision
-    name = f"{escape(evaluation.name)} version {evaluation.version}"
-    console.print(f"[bold]{name}[/] ({evaluation.why}): {evaluation.against}\n", soft_wrap=True)
+    console.print(f"[bold]{escape(evaluation.title)}[/]\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()

@@ -281,7 +281,7 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
         f"Look at it:  {me} ui   then {result.run_url}",
         f'Use it:      {me} predict --dataset {of}{chosen} "A quiet film that stays with you."',
     ]
-    if champion != number:
+    if champion != number and result.promotion is None:
         lines.append(f"Promote it:  {me} promote {number} --dataset {of}")
     if champion not in (None, number):
         lines.append(f"Compare it:  {me} compare {model.name}@champion {model.name}/{number}")

@@ -150,7 +150,8 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, settin
         rules.append(_better(comparison, settings))
         for name, rows in slices(candidate, champion).items():
             if (count := int(rows.sum())) < settings.gate_min_slice_size:
-                notes.append(f"Not checked: {count} {name} reviews (minimum {settings.gate_min_slice_size}).")
+                least = settings.gate_min_slice_size
+                notes.append(f"Slice {name} not checked: {count} reviews, at least {least} are needed.")
             else:
                 rules.append(_slice(name, candidate.right[rows], champion.right[rows], settings))
     rules += [
@@ -197,9 +198,7 @@ def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_],
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
     least = 0.0 - settings.gate_slice_margin
-    text = (
-        f"{name} reviews ({len(candidate):,}): accuracy {format_points(change)}, at least {format_points(least)}"
-    )
+    text = f"{format_points(change)} on its {len(candidate):,} reviews, at least {format_points(least)}"
     return Rule(f"slice {name}", change >= least, change, least, text)
 
 

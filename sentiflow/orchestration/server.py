@@ -17,7 +17,7 @@ from typing import IO
 
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
@@ -62,6 +62,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     if url := get_current_settings().api.url:
         return lambda: None, f"the server at {redact(url)}"
     log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
+    _choose_database(settings)
     own = _OwnServer(0, log, {"PREFECT_UI_ENABLED": "false"})
     _temporary.add(f"{own.base}/api")
     # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
@@ -87,6 +88,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
         yield server
         return
     with (schedule_folder(settings) / f"server-{settings.prefect_port}.log").open("w+b") as log:
+        _choose_database(settings)
         own = _OwnServer(settings.prefect_port, log, {})
 
         def end_this_process(code: int) -> None:
@@ -232,6 +234,20 @@ def _use(base: str, login: str, pages: str = "") -> None:
     refresh_global_settings_context()
 
 
+def _choose_database(settings: Settings) -> None:
+    """Let a server of our own keep its database in the data folder, unless Prefect's settings name a place.
+
+    Prefect's default is one for all projects of a user: they would overwrite each other's deployments there, and
+    a schedule would run the other's flows.
+    """
+    shared = Path("~/.prefect/prefect.db").expanduser()
+    if PREFECT_API_DATABASE_CONNECTION_URL.value() == f"sqlite+aiosqlite:///{shared}":
+        folder = settings.data_dir.resolve() / "prefect"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)  # blocks hold secrets
+        os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
+
+
 def _login() -> str:
     """Prefect's own setting for it, else a random one."""
     settings = get_current_settings()
@@ -288,8 +304,7 @@ def _pages(api_url: str) -> str:
 def flow_run_url(flow_run_id: str) -> str:
     """Address of a flow run in Prefect's UI.
 
-    Under Prefect's temporary server the address works once ``prefect server start`` runs: it shares the
-    temporary one's database.
+    Under a temporary server the address works once ``sentiflow schedule`` runs, which has the same database.
     """
     settings = get_current_settings()
     base = _pages(settings.server.ui.api_url or settings.ui_url or settings.api.url or "")

@@ -64,11 +64,19 @@ class CandidateEvaluation:
     warning: str
 
     @property
-    def against(self) -> str:
-        """What the candidate was compared with, in words."""
-        return (
+    def title(self) -> str:
+        """The candidate, why it was chosen, and what it was compared with."""
+        chosen = f" ({self.why})" if self.why else ""
+        against = (
             "no champion yet" if self.champion is None else f"compared with version {self.champion}, the champion"
         )
+        return f"{self.name} version {self.version}{chosen}: {against}"
+
+    @property
+    def way_out(self) -> str:
+        """What can be done about a refusal by the gate."""
+        command = f"sentiflow promote {self.version} --dataset {dataset_of(self.name)}"
+        return f'Change a limit (SENTIFLOW_GATE_*, docs/settings.md), or: {command} --force --reason "..."'
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ def evaluate_candidate(
         if number is None:
             number, why = choose(versions, history_of(name, settings)[0], current, dataset_of(name))
         else:
-            why = "asked for"
+            why = ""
         candidate = versions[need_number(versions, name, number)]
         if current == number:
             raise UsageError(
@@ -144,17 +152,18 @@ def choose(
             f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
         )
 
-    def rank(number: int) -> tuple[bool, float, int]:
+    def refused(number: int) -> bool:
         tags = versions[number].tags
-        refused = tags.get("gate.outcome") == "refused" and tags.get("gate.against") == compared_with(champion)
-        return refused, _validation_loss(versions[number]), -number
+        return tags.get("gate.outcome") == "refused" and tags.get("gate.against") == compared_with(champion)
 
-    best = min(left, key=rank)
+    candidates = [number for number in left if not refused(number)] or left
+    best = min(candidates, key=lambda number: (_validation_loss(versions[number]), -number))
     loss = _validation_loss(versions[best])
-    why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f}"
-    if len(left) > 1:
-        return best, f"{why}, of {len(left)} versions that were never in use"
-    return best, "the only version" if len(versions) == 1 else "the only version that was never in use"
+    kind = "" if len(candidates) == len(left) else " not refused before"
+    if len(candidates) == 1:
+        return best, "the only version" if len(versions) == 1 else f"the only candidate{kind}"
+    why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f},"
+    return best, f"{why} of {len(candidates)} candidates{kind}"
 
 
 def _validation_loss(version: VersionRecord) -> float:

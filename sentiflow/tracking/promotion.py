@@ -63,10 +63,8 @@ class Outcome:
             RejectedError: the gate or a person refused the candidate.
         """
         if self.event is None:
-            # How to override the gate; a person's refusal is final.
-            command = f"sentiflow promote {self.evaluation.version} {_of(self.evaluation.name)}"
-            override = f'Promote it anyway with: {command} --force --reason "..."'
-            raise RejectedError(self.summary, override if self.verdict.answer == "refused" else "")
+            # A person's refusal is final.
+            raise RejectedError(self.summary, self.evaluation.way_out if self.verdict.answer == "refused" else "")
         return self.event
 
     @property

@@ -102,6 +102,17 @@ def test_a_second_schedule_of_another_project_does_not_take_the_server_over(
         assert api.get("/health").json() is True, "it is the first one's"
 
 
+def test_a_second_schedule_on_the_same_prefect_database_is_refused(
+    home: Home, starts: list[Scheduled], tmp_path: Path
+) -> None:
+    """It would overwrite the deployments of the first, whose schedules would then run in the second's project."""
+    own = {"SENTIFLOW_DATA_DIR": str(tmp_path / "data"), "SENTIFLOW_PREFECT_PORT": str(free_port())}
+    done = home.world.run("schedule", **home.variables | own)
+    assert done.returncode == 3
+    assert "Another `sentiflow schedule` with the same Prefect database is running" in done.stderr
+    assert "unset PREFECT_HOME" in done.stderr
+
+
 def test_ctrl_c_ends_it_quietly_with_0_and_leaves_nothing_running(home: Home, starts: list[Scheduled]) -> None:
     pause(home, "train")
     assert starts[-1].ends(signal.SIGINT) == 0
@@ -199,3 +210,22 @@ def test_a_service_manager_ends_it_likewise_and_what_runs_is_cancelled(
     with closing(sqlite3.connect(home.world.root / "prefect" / "prefect.db")) as database:
         ended = database.execute("SELECT state_type FROM flow_run WHERE name LIKE '%seed12%'").fetchall()
     assert ended == [("CANCELLED",)]
+
+
+def test_two_projects_of_a_user_have_their_own_deployments(migrated_store: Path, tmp_path: Path) -> None:
+    """With Prefect's default, a database a user, the second start took the first project's deployments over."""
+    user = {"HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path / ".prefect")}  # as it is where nothing is set
+    homes, begun = [], []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        homes.append(Home(make_world(tmp_path / name, migrated_store), free_port(), user))
+        begun.append(Scheduled(homes[-1], "--dataset", "sample", "--set", f"epochs={len(homes)}"))
+    try:
+        for epochs, (each, running) in enumerate(zip(homes, begun, strict=True), start=1):
+            running.until_says("Ctrl-C ends it")
+            assert f"'epochs': {epochs}," in str(each.deployment("train"))
+            assert (each.world.root / "data" / "prefect" / "prefect.db").exists()
+        assert not (tmp_path / ".prefect" / "prefect.db").exists()
+    finally:
+        for running in begun:
+            running.ends(signal.SIGKILL)

@@ -145,7 +145,7 @@ def test_a_slice_of_few_reviews_is_told_and_not_judged() -> None:
     candidate = table([True] * 99 + [False], [10] * 99 + [600])
     champion = table([False] * 30 + [True] * 70, [10] * 99 + [600])
     decision = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=2))
-    assert "Not checked: 1 truncated reviews (minimum 2)." in decision.notes
+    assert "Slice truncated not checked: 1 reviews, at least 2 are needed." in decision.notes
     assert decision.passed
     strict = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=1))
     assert [rule.name for rule in strict.failures] == ["slice truncated"]

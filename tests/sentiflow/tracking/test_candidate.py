@@ -174,12 +174,17 @@ def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
     ("versions", "events", "champion", "why"),
     [
         ([version(1)], [], None, "the only version"),
-        ([version(1), version(2)], [event(1, None)], 1, "the only version that was never in use"),
+        ([version(1), version(2)], [event(1, None)], 1, "the only candidate"),
         (
             [version(1), version(2, "0.25"), version(3)], [event(1, None)], 1,
-            "lowest validation loss, 0.2500, of 2 versions that were never in use",
+            "lowest validation loss, 0.2500, of 2 candidates",
         ),
-        ([version(1, "unknown"), version(2, "unknown")], [], None, "newest, of 2 versions that were never in use"),
+        ([version(1, "unknown"), version(2, "unknown")], [], None, "newest of 2 candidates"),
+        # Version 2 has the lower loss, and is not what version 3 was chosen from.
+        (
+            [version(1), version(2, "0.2", outcome="refused", against="version 1"), version(3, "0.3")],
+            [event(1, None)], 1, "the only candidate not refused before",
+        ),
     ],
 )  # fmt: skip
 def test_the_choice_of_a_candidate_is_told_with_its_reason(
