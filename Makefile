@@ -22,9 +22,11 @@ endif
 	env up down logs backup restore import
 
 setup: .venv/.installed
+	@echo 'Ready. Next: export PATH="$(CURDIR)/$(BIN):$$PATH", then sentiflow --help'
+
 setup-dev: .venv/.installed-dev
 
-run: setup
+run: .venv/.installed
 	$(BIN)/sentiflow train --fallback-sample
 
 test: setup-dev
@@ -80,7 +82,7 @@ results: setup-dev
 images: setup-dev
 	$(BIN)/python -m benchmarks.screenshots
 
-ui: setup
+ui: .venv/.installed
 	$(BIN)/sentiflow ui
 
 # The stack of docker-compose.yml. PROFILES="redis dask" adds a second Prefect server and a Dask cluster.
