@@ -17,13 +17,15 @@ from tests.faults.campaign import Case, Red
 from tests.faults.kills import COMMANDS, start
 from tests.faults.worlds import NAME, TRAIN, Worlds, check_whole, put_in_use, wait_until
 from tests.mlflow_store import versions_of
+from tests.postgres import Postgres
 from tests.servers import free_port, wait_for
 from tests.world import Registry, World
 
 FAULTS = (
-    "locked promote", "locked train", "full score", "full train", "unwritable train", "mlflow away", "prefect away"
+    "locked promote", "locked train", "full score", "full train", "unwritable train", "mlflow away",
+    "prefect away", "lock away",
 )  # fmt: skip
-AWAY = 5.0  # seconds that a server is away
+AWAY, LONG_AWAY = 5, 60  # seconds that a server is away
 STEPS = ("training on", "epoch 1/", "epoch 2/", "test accuracy", "registered ")
 ROOM = 200_000  # bytes that a file may have on the full disk
 
@@ -34,7 +36,7 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     client, output = put_in_use(world, Registry.POOR), world.root / "output.txt"
     fault, name = FAULTS[seed % len(FAULTS)].split()
     if name == "away":
-        return _away(world, fault, random.Random(seed))
+        return _away(world, fault, random.Random(seed), LONG_AWAY if seed // len(FAULTS) % 2 else AWAY)
     arguments = COMMANDS[name].arguments(world)
     if fault == "locked":
         sign = "epoch 1/" if name == "train" else ""
@@ -59,15 +61,15 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     return {f"{fault} {name}": 1}
 
 
-def _away(world: World, which: str, random_: random.Random) -> dict[str, int]:
+def _away(world: World, which: str, random_: random.Random, seconds: int) -> dict[str, int]:
     """A training whose server is killed at a step and comes back; it finishes, or fails and works again."""
     step, output = random_.choice(STEPS), world.root / "output.txt"
     arguments = (*TRAIN, "--set", "epochs=3", "--seed", "7")
-    with Server(which, world) as server:
+    with LockServer(world) if which == "lock" else Server(which, world) as server:
         process = start(world, "sentiflow", *arguments, **server.variables)
         wait_until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
         server.kill()
-        time.sleep(AWAY)
+        time.sleep(seconds)
         server.start()
         code, told = process.wait(600), output.read_text()
         assert code in (0, 3), f"{step!r}: {code}\n{told[-3_000:]}"
@@ -75,7 +77,7 @@ def _away(world: World, which: str, random_: random.Random) -> dict[str, int]:
         again = world.run(*arguments, timeout=600, **{"PREFECT_API_URL": "", **server.variables})
         assert again.returncode == 0, again.stderr
     assert check_whole(world, Registry.POOR) == 4
-    return {f"{which} away": 1, "finished all the same": int(code == 0)}
+    return {f"{which} away": 1, "seconds": seconds, "finished all the same": int(code == 0)}
 
 
 class Server:
@@ -116,6 +118,22 @@ class Server:
         self._process.wait()
 
 
+class LockServer(Postgres):
+    """PostgreSQL for the shared lock."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.root, free_port())
+        self.variables = {"SENTIFLOW_LOCK_URL": self.address}
+        self.kill = self.stop
+
+    def __enter__(self) -> "LockServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
 @contextmanager
 def _locked(world: World) -> Iterator[None]:
     with closing(sqlite3.connect(str(world.settings.sqlite_file), isolation_level=None, timeout=60)) as database:
@@ -130,10 +148,11 @@ F11 = Case(
     "command finishes or ends with one message, publishes nothing by halves, and works again afterwards.",
     f"{', '.join(FAULTS)}: SQLite locked by another connection until the command says that it waits; no file "
     f"larger than {ROOM:,} bytes; a file where the folder should be; the server of a training killed at a step "
-    f"of it, and back after {AWAY:.0f} s",
+    f"of it, MLflow's, Prefect's or PostgreSQL with the shared lock, and back after {AWAY} s, in every second "
+    f"round after {LONG_AWAY} s",
     outage,
-    short=7,
-    long=56,
+    short=8,
+    long=64,
     reds=(
         Red(
             "a locked store is not waited for", "sentiflow/tracking/sqlite.py", "PATIENCE = 60.0",

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
@@ -109,18 +109,19 @@ def _left_open(home: Home) -> list[object]:
     return [*runs, *(each["name"] for each in [*flows, *tasks])]
 
 
-SECONDS_DOWN = 5
+DOWN, LONG_DOWN = 5, 240  # seconds between the kill and the next start
 
 
 def all_killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     """Kill schedule, server and training together; the next start tells the truth and trains."""
     random_, quick = random.Random(seed), seed % 2 == 1
+    down = LONG_DOWN if seed % 10 in (3, 6, 9) else DOWN
     with at_home(worlds.copy(folder)) as home:
         Scheduled(home, *IDLE).until_says("Prefect UI")
         flow_run, process = begin_training(home, 100, *(QUICK if quick else LONG))
         until_used(process.pid, random_.uniform(0.5, 13))
         _kill_all(home.world)
-        time.sleep(SECONDS_DOWN)
+        time.sleep(down)
         restarted = time.monotonic()
         again = Scheduled(home, *IDLE)
         again.until_says("Prefect UI")
@@ -133,16 +134,16 @@ def all_killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         assert _state(home, following) == "COMPLETED", again.output[-2_000:]
         assert again.ends(signal.SIGTERM) == 0, again.output[-2_000:]
         check_whole(home.world)
-    return {"kills": 1, "of them in a training": int(state == "CRASHED")}
+    return {"kills": 1, "of them in a training": int(state == "CRASHED"), "seconds down": down}
 
 
 F2 = Case(
     "F2",
     "When the schedule, its Prefect server and a training are killed together, the next start says within 60 s "
     "what became of it, in Prefect and in MLflow, and trains.",
-    f"SIGKILL of the whole tree at a random moment of a training that a deployment runs; {SECONDS_DOWN} s later "
-    "`sentiflow schedule` again. No flow run, task run or run of MLflow stays open, and a next training begins "
-    "within 60 s and completes",
+    f"SIGKILL of the whole tree at a random moment of a training that a deployment runs; {DOWN} s later, in three "
+    f"tries of ten {LONG_DOWN} s, `sentiflow schedule` again. No flow run, task run or run of MLflow stays open, "
+    "and a next training begins within 60 s and completes",
     all_killed,
     short=2,
     long=20,
@@ -179,7 +180,9 @@ def one_at_a_time(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         for home, schedule in zip(homes, schedules, strict=True):
             schedule.until_says("Prefect UI")
             _trigger(home, *[("train", "--seed", next(seeds), *LONG) for _ in range(ROUNDS)])
-        for _ in range(ROUNDS):
+        for done in range(ROUNDS):
+            if done == ROUNDS // 2:
+                schedules[0] = _without_server(homes[0], schedules[0])
             if not commands or commands[-1].poll() is not None:
                 commands.append(start(first, "sentiflow", *TRAIN, *LONG, "--seed", next(seeds), **shared))
             training = _next_training(client, seen | killed, random_.randint(1, 12))
@@ -194,6 +197,20 @@ def one_at_a_time(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     for world in (first, second):
         check_whole(world)
     return {"rounds": ROUNDS, "commands killed": codes[-signal.SIGKILL], "commands refused": codes[3]}
+
+
+def _without_server(home: Home, schedule: Scheduled) -> Scheduled:
+    """Kill a schedule's Prefect server, which ends the schedule, and start both again."""
+    (server,) = [
+        process
+        for process in map(psutil.Process, home.world.processes())
+        if "sentiflow.orchestration.server_process" in process.cmdline()
+    ]
+    server.kill()
+    assert schedule.process.wait(60) == 3, schedule.output[-2_000:]
+    again = Scheduled(home, *IDLE)
+    again.until_says("Prefect UI")
+    return again
 
 
 def new_runs(client: MlflowClient, seen: set[str]) -> list[Run]:
@@ -239,8 +256,8 @@ F4 = Case(
     "However many schedules and commands want to train a model, one at a time does, and when its process is "
     "killed the next one goes on.",
     "two schedules in two data folders, with one store and PostgreSQL for the lock, and `sentiflow train` in the "
-    f"first folder; a try kills {ROUNDS} times whoever trains, after 1 to 12 epochs. No training logs an epoch "
-    "after the next one began; at the end as in F1",
+    f"first folder; a try kills {ROUNDS} times whoever trains, after 1 to 12 epochs, and once the Prefect server "
+    "of a schedule, which starts again. No training logs an epoch after the next one began; at the end as in F1",
     one_at_a_time,
     short=1,
     long=13,
@@ -257,14 +274,23 @@ F4 = Case(
     ),
 )  # fmt: skip
 
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"  # Debian's package faketime
 INTERVAL = 6  # seconds
 TIMES = 20
 
 
 def due_again(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
-    """A schedule that was down for three intervals, or a training that was asked for twenty times."""
-    with at_home(worlds.copy(folder)) as home:
-        return _asked_often(home) if seed % 2 else _missed(home, killed=seed % 4 == 0)
+    """A schedule that was down, a training that is asked for twenty times, or a clock that is set by an hour."""
+    clock = folder / "clock"
+    faked = {
+        "LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+    kind = seed % 4
+    with at_home(worlds.copy(folder), **(faked if kind == 3 else {})) as home:
+        if kind == 3:
+            return _clock_set(home, clock, 3_600 if seed % 8 == 3 else -3_600)
+        return _asked_often(home) if kind == 1 else _missed(home, killed=kind == 0)
 
 
 def _states(home: Home, flow: str) -> list[str]:
@@ -305,6 +331,33 @@ def _missed(home: Home, *, killed: bool) -> dict[str, int]:
     return {"times down": 1, "missed slots": found["Completed"] + found["Skipped"]}
 
 
+def _clock_set(home: Home, clock: Path, seconds: int) -> dict[str, int]:
+    """Set the clock while a schedule runs; it goes on, with one run for what the hour held."""
+    clock.write_text("+0")
+    schedule = Scheduled(home, *TRAINING, "--housekeeping", f"every {INTERVAL}s")
+    schedule.until_says("Prefect UI")
+
+    def ended(name: str) -> list[datetime]:
+        """When the runs that ended in a state were due."""
+        runs: list[dict[str, Any]] = home.flow_runs("housekeeping")
+        return [datetime.fromisoformat(run["expected_start_time"]) for run in runs if run["state_name"] == name]
+
+    wait_until(lambda: ended("Completed"), "a first run", 120)
+    known, set_at = len(ended("Completed")), datetime.now(UTC)
+    clock.write_text(f"{seconds:+d}")
+    wait_until(lambda: len(ended("Completed")) >= known + 3, "three more runs", 600)
+    assert not ended("Crashed") and not ended("Failed"), schedule.output[-2_000:]
+    due = ended("Completed")
+    assert len(set(due)) == len(due), "two runs of one slot"
+    if seconds > 0:
+        hour = timedelta(seconds=seconds - 2 * INTERVAL)
+        held = [each for each in due if set_at + timedelta(seconds=INTERVAL) < each < set_at + hour]
+        assert len(held) <= 1, f"{len(held)} runs for the hour that was left out"
+    assert schedule.ends(signal.SIGTERM) == 0, schedule.output[-2_000:]
+    check_whole(home.world)
+    return {"clocks set": 1}
+
+
 def _asked_often(home: Home) -> dict[str, int]:
     schedule = Scheduled(home, *IDLE)
     schedule.until_says("Prefect UI")
@@ -331,7 +384,8 @@ F12 = Case(
     "trained once.",
     f"in turn: a schedule every {INTERVAL} s, killed or stopped for three intervals and started again: one run "
     f"completes, the other slots are skipped; `sentiflow trigger train` with the same recipe and seed {TIMES} "
-    "times: one at a time runs, one trains, the others end as skipped, one version",
+    "times: one at a time runs, one trains, the others end as skipped, one version; the clock of a schedule set "
+    "on or back by an hour: no slot runs twice, one at most of the hour left out, and it goes on",
     due_again,
     short=2,
     long=20,

@@ -16,6 +16,8 @@ from sentiflow.batch.job import Request, score_input
 from sentiflow.data.sample import BLAME, PRAISE
 from sentiflow.errors import SentiflowError
 from sentiflow.scoring.vocabulary import pad
+from sentiflow.settings import Settings
+from tests.dask_cluster import cluster
 from tests.faults.campaign import Case, Red
 from tests.faults.worlds import SAMPLE, Worlds, files_of, put_in_use, scorer_of
 from tests.sentiflow.serving import service
@@ -59,8 +61,11 @@ def one_score(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         "one at a time": np.array([scorer.score([text])[0] for text in texts]),
         "pyfunc": mlflow.pyfunc.load_model(str(files)).predict(pd.DataFrame({"text": texts}))["score"].to_numpy(),
         "HTTP": _over_http(world, texts),
-        "batch": _by_batch(world, folder, texts),
+        "batch": _by_batch(folder, texts, world.settings),
     }
+    with cluster(folder) as address:
+        by_dask = world.settings.model_copy(update={"task_runner": "dask", "dask_address": address})
+        ways["Dask"] = _by_batch(folder, texts, by_dask)
     for way, scores in ways.items():
         worst = float(np.abs(scores - right).max())
         assert worst <= LAST_BITS, f"{way}: a score differs by {worst:.1e}"
@@ -86,16 +91,17 @@ def _over_http(world: World, texts: list[str]) -> np.ndarray:
     return np.array([each["score"] for answer in answers for each in answer.json()["predictions"]])
 
 
-def _by_batch(world: World, folder: Path, texts: list[str]) -> np.ndarray:
+def _by_batch(folder: Path, texts: list[str], settings: Settings) -> np.ndarray:
     pq.write_table(pa.table({"text": texts}), folder / "in.parquet")
-    score_input(Request(folder / "in.parquet", folder / "out.parquet", workers=2), world.settings)
+    score_input(Request(folder / "in.parquet", folder / "out.parquet", workers=2), settings)
     return pq.read_table(folder / "out.parquet")["score"].to_numpy()
 
 
 F9 = Case(
     "F9",
     "A review has the same score whichever way it is asked for.",
-    "1,000 made reviews one at a time, together, by MLflow's pyfunc, over HTTP and as a table, within 1e-14; "
+    "1,000 made reviews one at a time, together, by MLflow's pyfunc, over HTTP and as a table, here and by two "
+    "Dask workers, within 1e-14; "
     "Keras to its float32 rounding (99% within 1e-6), and within 1e-9 computed in float64",
     one_score,
     short=1,

@@ -1,20 +1,28 @@
 """The service under load, and strangers."""
 
+import gzip
 import json
+import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import httpx
 import numpy as np
+import psutil
 
 from sentiflow.errors import SentiflowError
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.versions import find_version
 from tests.faults.campaign import Case, Red
+from tests.faults.schedules import IDLE, at_home
+from tests.faults.scoring import MAX_GROWTH
 from tests.faults.worlds import NAME, SAMPLE, Worlds, put_in_use, scorer_of
+from tests.scheduled import Scheduled
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import TEXTS, Running, exchange, figure
 from tests.sentiflow.serving.test_origins import FOREIGN
@@ -22,6 +30,7 @@ from tests.sentiflow.tracking.test_server_api import answering
 from tests.world import Registry, World
 
 CONNECTIONS, SWAPS = (1, 8, 32, 128), 6
+LEVEL_SECONDS = 60  # of a level of connections at least, in all tries but the first
 QUEUE, TEXTS_AT_ONCE = 256, 64
 
 
@@ -37,15 +46,17 @@ def under_load(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
             with ThreadPoolExecutor(connections) as pool:
                 jobs = [pool.submit(_ask, running, right, stop, k) for k in range(connections)]
                 try:
-                    for change in range(SWAPS):
-                        number = Registry.POOR if change % 2 == 0 else Registry.GOOD
+                    until, changes = time.monotonic() + (LEVEL_SECONDS if seed else 0), 0
+                    while changes < SWAPS or time.monotonic() < until:
+                        number = Registry.POOR if changes % 2 == 0 else Registry.GOOD
                         put_in_use(world, number)
                         _until_answered(running, number, jobs)
+                        changes += 1
                 finally:
                     stop.set()
             seen = [job.result() for job in jobs]
             counted["requests"] += sum(map(len, seen))
-            counted["changes of the champion"] += SWAPS
+            counted["changes of the champion"] += changes
             assert {number for each in seen for number in each} == set(right), "no change was seen under load"
         codes = _overload(running, 4 * QUEUE // TEXTS_AT_ONCE)
         counted["requests"] += len(codes)
@@ -103,8 +114,9 @@ def _overload(running: Running, requests: int) -> list[int]:
 F8 = Case(
     "F8",
     "Under load a change of the champion fails no request, and each answer is of one version; too much is told.",
-    f"{', '.join(map(str, CONNECTIONS))} connections, {SWAPS} changes of the champion each; every score "
-    "compared with its version's; then four times the texts that the queue takes, at once",
+    f"{', '.join(map(str, CONNECTIONS))} connections, {SWAPS} changes of the champion each (all tries but the "
+    f"first: as many as {LEVEL_SECONDS} s allow); every score compared with its version's; then four times the "
+    "texts that the queue takes, at once",
     under_load,
     short=1,
     long=10,
@@ -127,6 +139,14 @@ PATHS = (
 )  # fmt: skip
 HOSTS = ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:80", "", "[::2]", "a b")
 NAMES = ("../x", "../../data/locks/x", "/etc/passwd", "x/../../y", "a\x00b", "", "%2e%2e", "x' OR '1'='1")
+BOMBS = (  # a body, and the header of its coding
+    (gzip.compress(b" " * 50_000_000), {"content-encoding": "gzip"}),
+    (gzip.compress(b'{"text": "good"}'), {"content-encoding": "gzip"}),
+    (b'{"text": ' + b"[" * 1_000_000, {}),
+    (b'{"texts": [' + b'["a"], ' * 400_000 + b'"a"]}', {}),
+    (b'{"text": ' + b"9" * 1_000_000 + b"}", {}),
+    (b" " * 50_000_000, {}),
+)  # fmt: skip
 LISTED = ("../../../evil", "/{root}/evil", "..", "a/../../../../evil")
 
 
@@ -152,9 +172,32 @@ def strangers(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
             assert answer.split(b" ")[1] in (b"400", b"403", b"404", b"405", b"421"), (path, answer[:200])
             assert b"root:" not in answer, path
             asked += 1
+        before = psutil.Process(running.process.pid).memory_info().rss
+        for body, headers in BOMBS:
+            answer = http.post("/predict", content=body, headers=headers)
+            assert answer.status_code in (413, 415, 422), (body[:40], answer.status_code)
+            asked += 1
+        grown = psutil.Process(running.process.pid).memory_info().rss - before
+        assert grown < MAX_GROWTH, f"the service has grown by {grown / 1e6:.0f} MB"
         assert figure(http, "sentiflow_texts_scored_total") == scored, "a stranger's text was scored"
-    asked += _names(world) + _listed(folder)
+    asked += _names(world) + _listed(folder) + _logins(worlds.copy(folder / "scheduled"))
     return {"requests and names": asked}
+
+
+def _logins(world: World) -> int:
+    """Requests to the Prefect server of a schedule without its login, or with a wrong one."""
+    asked = 0
+    with at_home(world) as home:
+        schedule = Scheduled(home, *IDLE)
+        schedule.until_says("Prefect UI")
+        for login in (None, ("sentiflow", ""), ("sentiflow", "wrong"), ("", ""), ("admin", "admin")):
+            with httpx.Client(base_url=f"http://127.0.0.1:{home.port}/api", auth=login, trust_env=False) as http:
+                for path in ("/deployments/filter", "/flow_runs/filter", "/block_documents/filter"):
+                    assert (answer := http.post(path, json={})).status_code == 401, (login, path)
+                    assert "sentiflow" not in answer.text and "deployment" not in answer.text, answer.text
+                    asked += 1
+        assert schedule.ends(signal.SIGTERM) == 0, schedule.output[-2_000:]
+    return asked
 
 
 def _need_refusal(call: Callable[[], object]) -> None:
@@ -185,9 +228,12 @@ def _listed(folder: Path) -> int:
 
 F14 = Case(
     "F14",
-    "Strangers are refused and learn nothing: other sites' pages, wrong hosts, names that lead elsewhere.",
+    "Strangers are refused and learn nothing: other sites' pages, wrong hosts, wrong logins, names that lead "
+    "elsewhere, bodies that grow when they are read.",
     f"{2 * len(FOREIGN)} requests as another site's page sends them, {len(HOSTS)} wrong hosts, "
-    f"{len(PATHS)} paths, {len(NAMES)} names of models, {len(LISTED)} names of files that a tracking server lists",
+    f"{len(PATHS)} paths, {len(NAMES)} names of models, {len(LISTED)} names of files that a tracking server "
+    f"lists, {len(BOMBS)} bodies, compressed or nested; 15 requests to a schedule's Prefect server with no login "
+    "or a wrong one",
     strangers,
     short=1,
     long=1,
