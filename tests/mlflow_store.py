@@ -113,7 +113,7 @@ class MlflowStore:
 
     def versions_by_run(self) -> dict[str, str]:
         return {
-            str(version.run_id): f"{name} v{number}"
+            str(version.run_id): f"{name}/{number}"
             for name in self.models()
             for number, version in versions_of(self._client, name).items() if version.run_id
         }  # fmt: skip

@@ -20,6 +20,7 @@ from flows.cli.tables import (
     print_columns,
     print_json,
     value_text,
+    version_text,
     widen,
     write_page,
 )
@@ -121,7 +122,7 @@ def _compare(
         tables = [score_table(store, one, Path(folder)) for one in runs]
     metrics = metric_names(runs)
     shown = [name for name in metrics if everything or as_json or name.startswith(_MAIN)]
-    comparison = side_by_side(runs, tables, shown)
+    comparison = side_by_side(runs, store.versions_by_run(), tables, shown)
     if as_json:
         print_json(stdout, comparison.record())
         return
@@ -147,12 +148,14 @@ class SideBySide:
     """Runs, numbered from 1, and what is printed of them: columns fold into blocks that fit the terminal's width.
 
     Attributes:
+        versions: the registered version that each made, such as ``imdb-sentiment/3``, or None.
         parameters: those that differ, a value a run.
         figures: of each metric, one a run.
         held: each run but the first against the first.
     """
 
     runs: Sequence[RunRecord]
+    versions: Sequence[str | None]
     parameters: "Mapping[str, Sequence[str | None]]"
     figures: "Mapping[str, Sequence[Figure | None]]"
     held: "Sequence[AccuracyDifference]"
@@ -161,7 +164,8 @@ class SideBySide:
         """The comparison for scripts."""
         return {
             "runs": [
-                {"id": one.run_id, "name": one.name, "kind": one.kind, "status": one.status} for one in self.runs
+                {"id": one.run_id, "name": one.name, "kind": one.kind, "status": one.status, "version": version}
+                for one, version in zip(self.runs, self.versions, strict=True)
             ],
             "parameters": {name: list(values) for name, values in self.parameters.items()},
             "metrics": {name: list(map(_plain, figures)) for name, figures in self.figures.items()},
@@ -193,8 +197,9 @@ class SideBySide:
             Column("id", [one.run_id[:8] for one in self.runs]),
             Column("name", [one.short_name for one in self.runs], shrinks=True),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
-            Column("kind", [one.trial or one.kind for one in self.runs], 1),
-            Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 2),
+            Column("version", [version_text(each or "") for each in self.versions], 1),
+            Column("kind", [one.trial or one.kind for one in self.runs], 2),
+            Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 3),
         ]
         print_columns(columns, stdout, note=False)
 
@@ -212,14 +217,14 @@ class SideBySide:
         widths = [max(cell_len(text) for text in (head, *(cells[at] for _, cells in rows)))
                   for at, head in enumerate(heads)]  # fmt: skip
         label = max((cell_len(name) for name, _ in rows), default=0)
-        for block in _fold([min(width, _WIDEST) for width in widths], stdout.width - label):
+        for place, block in enumerate(_fold([min(width, _WIDEST) for width in widths], stdout.width - label)):
             table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
             table.add_column("", overflow="fold")
             for at in block:
                 table.add_column(heads[at], justify="right", overflow="fold", max_width=_WIDEST)
             for name, cells in rows:
                 table.add_row(escape(name), *(escape(cells[at]) for at in block))
-            stdout.print(f"\n[bold]{title}[/]")
+            stdout.print(f"\n[bold]{title}{', continued' if place else ''}[/]")
             stdout.print(table)
 
     def _differences(self, stdout: Console) -> None:
@@ -267,14 +272,18 @@ class SideBySide:
 
 
 def side_by_side(
-    runs: Sequence[RunRecord], tables: "Sequence[ScoreTable | None]", metrics: Sequence[str]
+    runs: Sequence[RunRecord],
+    versions: Mapping[str, str],
+    tables: "Sequence[ScoreTable | None]",
+    metrics: Sequence[str],
 ) -> SideBySide:
-    """Compare runs, of which each has a table of its scores, or none, by these metrics."""
+    """Compare runs, of which each has a table of its scores, or none, by these metrics; versions by run."""
     from sentiflow.runs.comparison import accuracy_difference, differing, figure
 
     (first, first_table), *others = zip(runs, tables, strict=True)
     return SideBySide(
         runs,
+        [versions.get(one.run_id) for one in runs],
         differing(runs),
         {name: [figure(one, name) for one in runs] for name in metrics},
         [accuracy_difference(one, table, first, first_table) for one, table in others],

@@ -20,6 +20,7 @@ from flows.cli.tables import (
     print_json,
     short_moment,
     value_text,
+    version_text,
 )
 from sentiflow.console import Console
 from sentiflow.errors import UsageError
@@ -185,7 +186,7 @@ class Listed:
     def _version(self, one: RunRecord) -> str:
         """The registered version (the dataset names its model), else the state of a run that has not finished."""
         if one.run_id in self.versions:
-            return self.versions[one.run_id].rpartition(" ")[2]
+            return version_text(self.versions[one.run_id])
         return "-" if one.status == "FINISHED" else one.status.lower()
 
     def records(self) -> list[dict[str, Any]]:

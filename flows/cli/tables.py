@@ -166,6 +166,11 @@ def accuracy_text(run: RunRecord) -> str:
     return f"{value:.2%}" if isinstance(value, float) else ""
 
 
+def version_text(version: str) -> str:
+    """The number of a registered version, where its dataset names its model: ``v3`` of ``imdb-sentiment/3``."""
+    return f"v{version.rpartition('/')[2]}" if version else ""
+
+
 def interval_text(run: RunRecord) -> str:
     """Its 95% interval, of a set of repeats the standard deviation over its seeds."""
     low, high, sd = (run.metrics.get(f"test/accuracy_{end}") for end in ("ci_low", "ci_high", "sd"))

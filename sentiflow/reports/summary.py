@@ -85,7 +85,7 @@ class RunSummary:
         traits: of the reviews in ``table``.
         test_data: the dataset, if it is on this machine.
         scorer: explains scores word by word, or None.
-        version: the registered version that the run made, like ``imdb-sentiment v3``, or None.
+        version: the registered version that the run made, like ``imdb-sentiment/3``, or None.
         missing: what is not available, one sentence each.
         facts: more rows of the report's table of the run.
     """

@@ -106,7 +106,7 @@ class _Loader:
         if self.version is None:
             self.missing.append("No version of it is registered: no word-by-word explanations.")
             return None
-        name, _, number = self.version.rpartition(" v")
+        name, _, number = self.version.rpartition("/")
         try:
             return load_scorer(self.settings, Version(name, int(number), "asked for"))
         except ExternalError as err:

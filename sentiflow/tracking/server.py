@@ -150,7 +150,7 @@ class ServerStore:
 
     def versions_by_run(self) -> Mapping[str, str]:
         found = sorted(self._versions(""), key=lambda version: (version["name"], int(version["version"])))
-        return {one["run_id"]: f"{one['name']} v{one['version']}" for one in found if one.get("run_id")}
+        return {one["run_id"]: f"{one['name']}/{one['version']}" for one in found if one.get("run_id")}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
         location = self._api.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"]

@@ -194,7 +194,7 @@ class SqliteStore:
 
     def versions_by_run(self) -> Mapping[str, str]:
         sql = "SELECT run_id, name, version FROM model_versions WHERE current_stage != ? ORDER BY name, version"
-        return {run: f"{name} v{number}" for run, name, number in self._query(sql, _DELETED) if run}
+        return {run: f"{name}/{number}" for run, name, number in self._query(sql, _DELETED) if run}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
         sql = "SELECT storage_location FROM model_versions WHERE name = ? AND version = ?"

@@ -106,7 +106,7 @@ class Store(Protocol):
         """A version, or None."""
 
     def versions_by_run(self) -> Mapping[str, str]:
-        """Registered versions by the id of their run, like ``imdb-sentiment v3``; the newest of several."""
+        """Registered versions by the id of their run, like ``imdb-sentiment/3``; the newest of several."""
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
         """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``.

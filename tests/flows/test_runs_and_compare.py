@@ -127,7 +127,7 @@ def test_json_holds_what_the_store_holds(typed: Type, registry: World, run_ids: 
     oldest, data = told[-1], client.get_run(run_ids[1]).data
     assert oldest["metrics"] == {**data.metrics, "odd/figure": None}
     assert oldest["params"] == data.params
-    assert (oldest["version"], oldest["kind"], oldest["children"]) == ("sample-sentiment v1", "training", 0)
+    assert (oldest["version"], oldest["kind"], oldest["children"]) == ("sample-sentiment/1", "training", 0)
     assert json.loads(typed("runs", "--json", "--since", "2999-01-01").stdout) == []
 
 

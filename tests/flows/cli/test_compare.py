@@ -33,9 +33,9 @@ def trial(letter: str, number: int, **params: str) -> RunRecord:
     return run(letter, "trial", params, {"val/loss": 0.5}, **{"trial.number": str(number)})
 
 
-def printed(*runs: RunRecord, width: int = 120) -> list[str]:
+def printed(*runs: RunRecord, width: int = 120, versions: Mapping[str, str] | None = None) -> list[str]:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
-    side_by_side(runs, [None] * len(runs), metric_names(runs)).print(console)
+    side_by_side(runs, versions or {}, [None] * len(runs), metric_names(runs)).print(console)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -69,6 +69,20 @@ def test_long_fractions_are_shortened_but_never_until_they_look_the_same(
 ) -> None:
     lines = printed(run("a", "training", {"rate": given[0]}), run("b", "training", {"rate": given[1]}))
     assert row(lines, "rate") == told
+
+
+def test_a_run_that_made_a_version_names_it_beside_its_number() -> None:
+    made = {"a" * 32: "sample-sentiment/5", "c" * 32: "sample-sentiment/1"}
+    lines = printed(*(run(letter, "training", metrics={"test/accuracy": 0.8}) for letter in "abc"), versions=made)
+    assert lines[0].split() == ["id", "name", "accuracy", "version", "kind", "started"]
+    assert [line.split()[4] for line in lines[1:4]] == ["v5", "training", "v1"]
+
+
+def test_metrics_that_do_not_fit_beside_each_other_go_on_in_a_table_that_says_so() -> None:
+    measured = {"test/accuracy": 0.8, "test/accuracy_ci_low": 0.7812, "test/accuracy_ci_high": 0.8187}
+    lines = printed(*(run(letter, "training", metrics=measured) for letter in "abcde"), width=80)
+    at = [lines.index(title) for title in ("Metrics", "Metrics, continued")]
+    assert [lines[place + 1].split() for place in at] == [["1", "2", "3"], ["1", "4", "5"]]
 
 
 def test_trials_are_called_by_their_numbers_and_no_test_accuracy_is_looked_for() -> None:
