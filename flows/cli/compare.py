@@ -229,6 +229,7 @@ class SideBySide:
 
     def _differences(self, stdout: Console) -> None:
         from sentiflow.evaluation.statistics import format_p, format_points
+        from sentiflow.runs.comparison import verdict
         from sentiflow.tracking.store import PARENTS
 
         if all(one.kind == TRIAL for one in self.runs):
@@ -251,7 +252,7 @@ class SideBySide:
             Column(
                 "only in 1", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True
             ),
-            Column("", [_verdict(run, self.runs[0], one) for run, one in zip(self.runs[1:], held, strict=True)]),
+            Column("", [verdict(run, self.runs[0], one) for run, one in zip(self.runs[1:], held, strict=True)]),
         ]
         print_columns(columns, stdout, note=False)
         for place, one in zip(numbers, held, strict=True):
@@ -359,22 +360,6 @@ def _interval(one: "AccuracyDifference") -> str:
         if one.low is None or one.high is None
         else f"{format_points(one.low, '')} to {format_points(one.high, '')}"
     )
-
-
-def _verdict(run: RunRecord, first: RunRecord, one: "AccuracyDifference") -> str:
-    """What the row says, or why it says little."""
-    from sentiflow.evaluation.statistics import beyond_chance
-    from sentiflow.runs.comparison import ACCURACY, figure
-
-    if figure(run, ACCURACY) is None:
-        return "no test accuracy"
-    if figure(first, ACCURACY) is None:
-        return "1 has no test accuracy"
-    if one.difference is None or one.low is None or one.high is None:
-        return "not paired"
-    if not beyond_chance(one.low, one.high):
-        return "within chance"
-    return "better" if one.difference > 0 else "worse"
 
 
 def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:

@@ -12,9 +12,9 @@ from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.statistics import beyond_chance, format_p, format_points
 from sentiflow.reports import plots
 from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
-from sentiflow.reports.run import STRIP, costs, quote, side_by_side
+from sentiflow.reports.run import costs, quote, side_by_side
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, figure
+from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, figure, verdict
 from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive, label_of
 
@@ -100,8 +100,8 @@ def _best(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -> str:
     if best.summary.measured is not None:
         sentence += f": test accuracy {best.summary.measured.accuracy:.2%}"
     if best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
-        verdict = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
-        sentence += f", {format_points(paired.difference)} against {runs[0].name}, {verdict}"
+        chance = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
+        sentence += f", {format_points(paired.difference)} against {runs[0].name}, {chance}"
     return f"{sentence}."
 
 
@@ -128,7 +128,7 @@ def _overview(runs: Sequence[_Run]) -> list[Block]:
     heading = ("run", "test accuracy", "95% interval", "validation loss", "total seconds")
     return [
         Table(heading, [_overview_row(run) for run in runs], intervals=intervals),
-        Text(f"{STRIP} The best run is chosen on validation data, never on test data."),
+        Text("The best run is chosen on validation data, never on test data."),
         Table(("run", "id", "version", "name"), names, words=4),
     ]
 
@@ -171,12 +171,13 @@ def _differences(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -
     )
     if len(scored) > 1:
         explained += f" No p-value is corrected for there being {len(scored)} comparisons."
-    heading = ("run", "difference", "95% interval", "p", "only here", "only in 1")
+    heading = ("run", "difference", "95% interval", "p", "only here", "only in 1", "verdict")
     rows = []
     for run, outcome in scored:
         paired = outcome.paired
         only = (f"{paired.gained:,}", f"{paired.lost:,}") if paired else ("-", "-")
-        rows.append((run.label, *_tested(outcome), *only))
+        said = verdict(run.summary.record, runs[0].summary.record, outcome)
+        rows.append((run.label, *_tested(outcome), *only, said))
     return [Table(heading, rows), Text(explained), *notes]
 
 
@@ -237,7 +238,7 @@ def _slices(runs: Sequence[_Run]) -> list[Block]:
     ]
     note = (
         "Accuracy of each run on slices of its own test reviews. For runs of another length or vocabulary, "
-        "truncated and out-of-vocabulary slices hold other reviews."
+        "slices by truncation and by rare words hold other reviews."
     )
     drawn = plots.slices(by_label, [run.number - 1 for run in runs], names)
     return [

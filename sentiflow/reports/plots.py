@@ -1,5 +1,6 @@
 """Plots of one run, and of several runs in one plot."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ BLUE, ORANGE, *_, GREY = COLOURS
 _DARK = "#111111"
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vPX"
+_LINE = 60  # characters of a label in a legend; longer ones fold
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
@@ -171,7 +173,7 @@ def style(number: int) -> dict[str, Any]:
 
 def learning_curves_of_runs(runs: Mapping[str, Curves], numbers: Sequence[int]) -> Figure:
     """Loss and accuracy on the validation split over the epochs, a line per run; its number sets its ``style``."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for number, (label, curves) in zip(numbers, runs.items(), strict=True):
             draw_line(axes, curves.get(f"val/{name}", ()), label=_literally(label), markersize=4, **style(number))
@@ -182,7 +184,7 @@ def learning_curves_of_runs(runs: Mapping[str, Curves], numbers: Sequence[int]) 
 
 def reliability_of_runs(runs: Mapping[str, Reliability], numbers: Sequence[int]) -> Figure:
     """Share of positive reviews by score, a line per run."""
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
     for number, (label, bins) in zip(numbers, runs.items(), strict=True):
@@ -195,7 +197,7 @@ def reliability_of_runs(runs: Mapping[str, Reliability], numbers: Sequence[int])
 def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: Mapping[str, str]) -> Figure:
     """Accuracy on each slice to show, by name with its label, and its interval, a dot per run."""
     lines = len(labels) * (len(runs) + 1)
-    figure = Figure(figsize=(9, 1.4 + 0.16 * lines), layout="constrained")
+    figure = Figure(figsize=(9, 1.0 + 0.16 * lines), layout="constrained")
     axes = figure.subplots()
     rows = {name: row for row, name in enumerate(labels)}
     for place, (number, (label, found)) in enumerate(zip(numbers, runs.items(), strict=True)):
@@ -218,5 +220,12 @@ def _literally(text: str) -> str:
 
 
 def _legend(figure: Figure) -> None:
+    """A legend below the plots, in as many columns as fit the figure, which grows by its rows."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
+    labels = [textwrap.fill(label, _LINE) for label in labels]
+    for columns in range(min(len(labels), 3), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+        if columns == 1 or legend.get_window_extent().width < 0.95 * figure.bbox.width:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + legend.get_window_extent().height / figure.dpi)

@@ -30,11 +30,6 @@ from sentiflow.scoring import Attribution, label_of
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
 
-STRIP = (
-    "On the right, a line shows the 95% interval and a mark the accuracy; the heading names the ends of the scale."
-)
-"""Explains the drawn intervals of a table."""
-
 _MAX_CHARACTERS = 1_200  # of a text without an explanation
 _MEANINGS = {
     "accuracy": "fraction of correct labels",
@@ -224,7 +219,7 @@ def _slices(run: RunSummary) -> list[Block]:
         return []
     intervals = [(each.low, each.accuracy, each.high) for each in run.slices]
     heading = ("slice", "reviews", "accuracy", "95% interval")
-    note = f"{STRIP} Quarters are of the test split, by length in ids or by share of unknown words."
+    note = "Quarters are of the test split, by length in ids or by share of rare words (out of vocabulary)."
     return [Table(heading, [_slice_row(each) for each in run.slices], intervals=intervals), Text(note)]
 
 

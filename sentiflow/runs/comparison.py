@@ -99,6 +99,17 @@ def accuracy_difference(
     return AccuracyDifference(found.difference, found.low, found.high, found.p_value, found)
 
 
+def verdict(run: RunRecord, first: RunRecord, outcome: AccuracyDifference) -> str:
+    """What a difference to the first run says: ``better``, ``worse`` or ``within chance``; else why nothing."""
+    if outcome.difference is None or outcome.low is None or outcome.high is None:
+        if figure(run, ACCURACY) is None:
+            return "no test accuracy"
+        return "not paired" if figure(first, ACCURACY) else "1 has no test accuracy"
+    if not statistics.beyond_chance(outcome.low, outcome.high):
+        return "within chance"
+    return "better" if outcome.difference > 0 else "worse"
+
+
 def _why_not(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None) -> str:
     if run.digest != first.digest:
         return f"tested on other reviews ({_reviews(run)} and {_reviews(first)})"

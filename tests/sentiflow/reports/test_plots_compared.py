@@ -1,9 +1,11 @@
 """Tests of the pictures of several runs: what is drawn, not how it looks."""
 
 import numpy as np
+import pytest
 
 from sentiflow.evaluation.metrics import Slice, reliability
 from sentiflow.reports import plots
+from sentiflow.reports.page import lay_out
 
 CURVES = {"val/loss": [(1, 0.6), (2, 0.5)], "val/accuracy": [(1, 0.7), (2, 0.8)]}
 
@@ -38,3 +40,16 @@ def test_slices_are_drawn_with_their_intervals_run_beside_run() -> None:
     assert ends == [(0.3, 0.8), (0.4, 0.7)]
     assert heights[0] < 0 < heights[1]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["short ones"]
+
+
+@pytest.mark.parametrize("label", ["tutorial with 2 changes, seed 0", "a" * 100])
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_a_legend_of_long_labels_is_whole_and_leaves_room_for_the_plot(count: int, label: str) -> None:
+    bins = reliability(np.array([0, 1], np.int8), np.array([0.2, 0.9]))
+    figure = plots.reliability_of_runs({f"{n} {label}": bins for n in range(count)}, range(count))
+    lay_out(figure)
+    (legend,), (axes,) = figure.legends, figure.axes
+    drawn, plot = legend.get_window_extent(), axes.get_window_extent()
+    assert drawn.x0 >= 0 and drawn.x1 <= figure.bbox.x1
+    assert drawn.y0 >= 0 and drawn.y1 <= plot.y0
+    assert plot.height > 250  # of the 420 of a picture without a legend

@@ -101,7 +101,7 @@ def test_a_comparison_counts_what_the_score_tables_hold(registry: World, good: R
     gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
     page = Page(report_on(registry.settings, [good.run_id, poor.run_id]).page())
     (row,) = next(table for table in page.cells if table[0][:2] == ["run", "difference"])[1:]
-    assert row[4:] == [str(gained), str(lost)]
+    assert row[4:] == [str(gained), str(lost), "better" if gained > lost else "worse"]
     assert row[1] == f"{100 * (right[1].mean() - right[0].mean()):+.2f} points"
 
 
