@@ -25,8 +25,8 @@ SLICES = {
     "long": "long: the longest quarter",
     "whole": "read whole",
     "truncated": "truncated: longer than what is read",
-    "oov_low": "few words out of vocabulary: the lowest quarter",
-    "oov_high": "many words out of vocabulary: the highest quarter",
+    "oov_low": "fewest rare words: a quarter",
+    "oov_high": "most rare words: a quarter",
     "negation": "with a negation (not, n't, never, no, ...)",
     "no_negation": "without a negation",
 }
