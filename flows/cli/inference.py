@@ -104,7 +104,7 @@ def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
         if words:
             changes = ", ".join(f"{_shown(word)} {word.change:+.2f}" for word in words)
             stdout.print(f"{way} it most: {escape(changes)}", soft_wrap=True)
-    for status, why in (("unknown", "no review holds them"), ("cut", "only the last words are read")):
+    for status, why in (("unknown", "no training review has them"), ("cut", "only the last words are read")):
         if left := sum(word.status == status for word in reading.words):
             stdout.print(f"[dim]words not read, as {why}: {left}[/]")
     stdout.print(f"{_verdict(reading.score)}  {model}", soft_wrap=True)

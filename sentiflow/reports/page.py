@@ -19,7 +19,7 @@ SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened
 
 _UNREAD = {
-    "unknown": "not read: no review of the dataset holds this word",
+    "unknown": "not read: no training review has it",
     "cut": "not read: only the last words of a long text are",
 }
 

@@ -207,7 +207,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     except OSError as err:
         raise ExternalError(
             f"Cannot listen on port {port} of {host}: {err.strerror}.",
-            "Choose another: sentiflow serve --port 0 takes a free one.",
+            "Take a free one: sentiflow serve --port 0",
         ) from err
     return listener
 
