@@ -167,8 +167,8 @@ def _show_versions(name: str, settings: "Settings") -> None:
         Column("version", [str(row.number) for row in rows]),
         Column("alias", [", ".join(row.aliases) or "-" for row in rows]),
         Column("accuracy", [_percent(row.accuracy) for row in rows]),
-        Column("run", [short_name(row.run, dataset_of(name)) for row in rows], 1, shrinks=True),
-        Column("last check", [row.gate for row in rows], 2),
+        Column("run", [short_name(row.run, dataset_of(name)) for row in rows], 2, shrinks=True),
+        Column("last check", [row.gate for row in rows], 1),
         Column("registered", [short_moment(row.registered.astimezone()) for row in rows], 4),
         Column("95% interval", [percent_interval(row.accuracy_ci_low, row.accuracy_ci_high) for row in rows], 5),
     ]
@@ -200,10 +200,10 @@ def _show_history(name: str, settings: "Settings") -> None:
         Column("what", [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),
         Column("version", [str(event.version) for event, _ in rows]),
         Column("replaced", ["-" if event.replaced is None else str(event.replaced) for event, _ in rows]),
-        Column("decision", ["-" if event.decision == event.kind else event.decision for event, _ in rows], 2),
+        Column("accuracy", [_percent(event.accuracy) for event, _ in rows], 2),
         Column("reason", [event.reason for event, _ in rows], 1),
-        Column("accuracy", [_percent(event.accuracy) for event, _ in rows], 4),
-        Column("who", [event.by for event, _ in rows], 3),
+        Column("decision", ["-" if event.decision == event.kind else event.decision for event, _ in rows], 3),
+        Column("who", [event.by for event, _ in rows], 4),
         Column("run", [event.run_id[:8] for event, _ in rows], 5),
     ]
     print_columns(columns, stdout)

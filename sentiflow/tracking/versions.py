@@ -255,9 +255,14 @@ def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str
         accuracy=parse_fraction(at),
         accuracy_ci_low=parse_fraction(low),
         accuracy_ci_high=parse_fraction(high),
-        gate=f"{outcome} against {tags.get('gate.against', '-')}" if outcome else "-",
+        gate=f"{outcome}{_against(tags.get('gate.against', '-'))}" if outcome else "-",
         run=run_names.get(version.run_id or "") or (version.run_id or "-")[:8],
     )
+
+
+def _against(champion: str) -> str:
+    """The tag ``gate.against`` behind an outcome: ``, no champion`` or `` against v4``."""
+    return f", {champion}" if champion == compared_with(None) else f" against {champion.replace('version ', 'v')}"
 
 
 def events_in(tags: Mapping[str, str], name: str) -> list[Event]:
