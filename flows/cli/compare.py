@@ -15,6 +15,7 @@ from flows.cli.tables import (
     Column,
     accuracy_text,
     check_page,
+    kind_cells,
     percent_interval,
     plain,
     print_columns,
@@ -198,7 +199,7 @@ class SideBySide:
             Column("name", [one.short_name for one in self.runs], shrinks=True),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("version", [version_text(each or "") for each in self.versions], 1),
-            Column("kind", [one.trial or one.kind for one in self.runs], 2),
+            Column("kind", kind_cells([one.trial or one.kind for one in self.runs]), 2),
             Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 3),
         ]
         print_columns(columns, stdout, note=False)

@@ -15,6 +15,7 @@ from flows.cli.tables import (
     accuracy_text,
     cut_in_the_middle,
     interval_text,
+    kind_cells,
     plain,
     print_columns,
     print_json,
@@ -160,7 +161,7 @@ class Listed:
             Column("version", [self._version(one) for one in rows], 1),
             Column("started", [short_moment(one.started.astimezone()) for one in rows], 3),
             Column("95% interval", [interval_text(one) for one in rows], 4),
-            Column("kind", [self._kind(one) for one in rows], 5),
+            Column("kind", kind_cells([self._kind(one) for one in rows]), 5),
             Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 6, right=True),
         ]
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from sentiflow.console import Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
-from sentiflow.runs.record import FIELDS, RunRecord, Value
+from sentiflow.runs.record import FIELDS, TRAINING, RunRecord, Value
 
 if TYPE_CHECKING:
     from sentiflow.reports import page
@@ -169,6 +169,11 @@ def accuracy_text(run: RunRecord) -> str:
 def version_text(version: str) -> str:
     """The number of a registered version, where its dataset names its model: ``v3`` of ``imdb-sentiment/3``."""
     return f"v{version.rpartition('/')[2]}" if version else ""
+
+
+def kind_cells(kinds: Sequence[str]) -> Sequence[str]:
+    """Kinds of runs; empty cells where all are plain trainings, so that the column is left out."""
+    return kinds if set(kinds) - {TRAINING} else [""] * len(kinds)
 
 
 def interval_text(run: RunRecord) -> str:

@@ -49,7 +49,7 @@ def test_the_table_names_each_run_its_accuracy_and_its_version(
 ) -> None:
     lines = typed("runs").stdout.splitlines()
     assert lines[0].split() == [
-        "id", "name", "dataset", "accuracy", "version", "started", "95%", "interval", "kind", "seconds",
+        "id", "name", "dataset", "accuracy", "version", "started", "95%", "interval", "seconds",
     ]  # fmt: skip
     data = connect(registry.settings).get_run(run_ids[Registry.NEWEST]).data
     assert lines[1].startswith(run_ids[Registry.NEWEST][:8])

@@ -73,9 +73,12 @@ def test_long_fractions_are_shortened_but_never_until_they_look_the_same(
 
 def test_a_run_that_made_a_version_names_it_beside_its_number() -> None:
     made = {"a" * 32: "sample-sentiment/5", "c" * 32: "sample-sentiment/1"}
-    lines = printed(*(run(letter, "training", metrics={"test/accuracy": 0.8}) for letter in "abc"), versions=made)
+    kinds = {"a": "training", "b": "repeat", "c": "training"}
+    runs = [run(letter, kind, metrics={"test/accuracy": 0.8}) for letter, kind in kinds.items()]
+    lines = printed(*runs, versions=made)
     assert lines[0].split() == ["id", "name", "accuracy", "version", "kind", "started"]
-    assert [line.split()[4] for line in lines[1:4]] == ["v5", "training", "v1"]
+    assert [line.split()[4] for line in lines[1:4]] == ["v5", "repeat", "v1"]
+    assert printed(runs[0], runs[2], versions=made)[0].split() == ["id", "name", "accuracy", "version", "started"]
 
 
 def test_metrics_that_do_not_fit_beside_each_other_go_on_in_a_table_that_says_so() -> None:
