@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import model_name
 from sentiflow.output import redact
 from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.settings import Settings
@@ -97,7 +98,7 @@ def find_run(store: Store, text: str) -> RunRecord:
     if short:
         told = _told([(run.run_id, run.name) for run in short])
         raise UsageError(f"{text!r} means {len(short)} runs: {told}.", "Type the beginning of an id.")
-    raise UsageError(f"There is no run {text!r}.", _nearest(store.names(), text))
+    raise UsageError(f"There is no run {text!r}.", _nearest(store, text))
 
 
 def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
@@ -148,9 +149,7 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
     """Id of the run that made a version, by default the champion."""
     model = store.model(name)
     if model is None:
-        names = store.models()
-        there = f"There are: {', '.join(names)}." if names else "Train one first: sentiflow train"
-        raise UsageError(f"No model is registered as {name}.", there)
+        raise UsageError(f"No model is registered as {name}.", _models_like(store, name, number))
     wanted = model.champion if number is None else int(number)
     version = None if wanted is None else store.version(name, wanted)
     if wanted is None or version is None:
@@ -161,13 +160,29 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
     return version.run_id
 
 
-def _nearest(runs: Sequence[tuple[str, str]], text: str) -> str:
+def _models_like(store: Store, dataset: str, number: str | None) -> str:
+    """The version of a dataset's model, if the dataset was named in place of it; else which models there are."""
+    meant = model_name(dataset)
+    if (model := store.model(meant)) is not None:
+        if number is None and model.champion is not None:
+            return f"Did you mean {meant}@{CHAMPION}?"
+        if number is not None and store.version(meant, int(number)) is not None:
+            return f"Did you mean {meant}/{number}?"
+    names = store.models()
+    return f"There are: {', '.join(names)}." if names else "Train one first: sentiflow train"
+
+
+def _nearest(store: Store, text: str) -> str:
+    runs = store.names()
     if not runs:
         return "There are no runs yet. Make one: sentiflow train"
     if re.fullmatch(f"[0-9a-f]{{1,{_MIN_DIGITS - 1}}}", text.lower()):
         begun = [run for run in runs if run[0].startswith(text.lower())]
         so_far = f" It begins {_told(begun)}." if begun else ""
-        return f"The beginning of an id needs {_MIN_DIGITS} digits at least, and this has {len(text)}.{so_far}"
+        models = store.models() if text.isdecimal() else []
+        version = f" A version is named like {models[0]}/{text}." if models else ""
+        needed = f"The beginning of an id needs {_MIN_DIGITS} digits at least, and this has {len(text)}."
+        return f"{needed}{so_far}{version}"
     close = difflib.get_close_matches(text, [name for _, name in runs], n=3, cutoff=0.5)
     near = [run for run in runs if run[1] in close or (text and text in run[1])]
     if not near:

@@ -196,6 +196,25 @@ def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experime
     assert find_run(open_store(world.settings), "m-sentiment@champion").name == "first"
 
 
+def test_who_names_a_version_by_its_dataset_or_its_number_alone_is_told_its_name(
+    world: World, client: MlflowClient, experiment: str
+) -> None:
+    client.create_registered_model("m-sentiment")
+    add_version(client, experiment, "m-sentiment", add(client, experiment, "run"))
+    store = open_store(world.settings)
+
+    def hint(text: str) -> str:
+        with pytest.raises(UsageError) as caught:
+            find_run(store, text)
+        return caught.value.hint
+
+    assert hint("m/1") == "Did you mean m-sentiment/1?"
+    assert hint("m/2") == hint("m@champion") == hint("n/1") == "There are: m-sentiment."
+    assert " A version is named like m-sentiment/" in hint("1")
+    client.set_registered_model_alias("m-sentiment", "champion", "1")
+    assert hint("m@champion") == "Did you mean m-sentiment@champion?"
+
+
 def scores() -> pd.DataFrame:
     return pd.DataFrame({"review_id": ["a", "b"], "label": [0, 1], "score": [0.25, 0.5], "n_tokens": [9, 7]})
 
