@@ -11,6 +11,7 @@ from sentiflow.runs.record import TIME, RunRecord
 
 ACCURACY = "test/accuracy"
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
+_FOUND = ("dataset.in_both_splits", "dataset.truncated", "model.parameters")
 _GROUPS = ("test", "val", "train")
 _INTERVAL = ("_ci_low", "_ci_high")
 _SPREAD = ("_mean", "_sd", "_min", "_max")
@@ -51,11 +52,16 @@ class AccuracyDifference:
 def differing(runs: Sequence[RunRecord]) -> dict[str, tuple[str | None, ...]]:
     """Parameters that are not the same in all runs, one value per run; None for a run without the parameter.
 
-    Numbers are compared by value: 0.001 equals 1e-3. Versions of libraries come last.
+    Numbers are compared by value: 0.001 equals 1e-3. Versions of libraries come last. What a training finds out
+    differs only where all have it: a parent run has none of it.
     """
     names = sorted({name for run in runs for name in run.params}, key=_place_of_parameter)
     values = {name: tuple(run.params.get(name) for run in runs) for name in names}
-    return {name: row for name, row in values.items() if len(set(map(_normalized, row))) > 1}
+    return {
+        name: row
+        for name, row in values.items()
+        if len(set(map(_normalized, row))) > 1 and not (name in _FOUND and None in row)
+    }
 
 
 def metric_names(runs: Iterable[RunRecord]) -> list[str]:

@@ -36,6 +36,14 @@ def test_parameters_that_differ_are_those_of_any_run_and_in_a_reading_order() ->
     ]  # fmt: skip
 
 
+def test_what_a_training_finds_out_is_no_difference_to_a_parent_run() -> None:
+    parent = run(params={"repeats": 2})
+    found = {"model.parameters": 643137, "dataset.truncated": 0, "dataset.in_both_splits": 0}
+    assert differing([parent, run(params=found)]) == {"repeats": ("2", None)}
+    other = run(params={**found, "dataset.truncated": 0.5})
+    assert differing([run(params=found), other]) == {"dataset.truncated": ("0", "0.5")}
+
+
 def test_a_parameter_that_is_nan_in_both_does_not_differ() -> None:
     assert differing([run(params={"rate": "nan"}), run(params={"rate": "nan"})]) == {}
 
