@@ -147,7 +147,7 @@ def _overview_row(run: _Run) -> tuple[str, ...]:
 def _fold(blocks: Sequence[Block]) -> list[Block]:
     """Tables of many runs with one row per run."""
     return [
-        block.transposed() if isinstance(block, Table) and len(block.heading) > _MAX_COLUMNS + 1 else block
+        block.transposed("run") if isinstance(block, Table) and len(block.heading) > _MAX_COLUMNS + 1 else block
         for block in blocks
     ]
 
@@ -166,12 +166,12 @@ def _differences(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -
     if not scored:
         return notes
     explained = (
-        f"Difference in accuracy to {runs[0].name} on the same reviews, with its 95% interval and McNemar's exact "
-        "test. Only here: right here and wrong in run 1. Only in 1: wrong here and right in run 1."
+        f"Points: difference in accuracy to {runs[0].name} on the same reviews, with its 95% interval and "
+        "McNemar's exact test. Only here: right here and wrong in run 1. Only in 1: wrong here and right in run 1."
     )
     if len(scored) > 1:
         explained += f" No p-value is corrected for there being {len(scored)} comparisons."
-    heading = ("run", "difference", "95% interval", "p", "only here", "only in 1", "verdict")
+    heading = ("run", "points", "95% interval", "p", "only here", "only in 1", "verdict")
     rows = []
     for run, outcome in scored:
         paired = outcome.paired
@@ -185,7 +185,7 @@ def _tested(outcome: AccuracyDifference) -> tuple[str, str, str]:
     """Difference, interval and p-value as cells."""
     ends = [format_points(end, "") for end in (outcome.low, outcome.high) if end is not None]
     return (
-        "-" if outcome.difference is None else format_points(outcome.difference),
+        "-" if outcome.difference is None else format_points(outcome.difference, ""),
         " to ".join(ends) or "-",
         "-" if outcome.p_value is None else format_p(outcome.p_value),
     )
@@ -198,7 +198,7 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
         return []
     first, _ = sets[0]
     outcomes = [accuracy_difference(record, None, first, None) for record, _ in sets]
-    heading = ("set of seeds", "mean test accuracy", "standard deviation", "difference", "95% interval", "p")
+    heading = ("set of seeds", "mean test accuracy", "standard deviation", "points", "95% interval", "p")
     rows, whys = [], list[str]()
     for (record, mean), outcome in zip(sets, outcomes, strict=True):
         tested = _tested(outcome)
@@ -210,8 +210,8 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
             whys.append(f"{record.name} and {first.name} have no test: their seeds do not differ.")
         rows.append((record.name, f"{mean.value:.2%}", f"{100 * (mean.sd or 0):.2f} points", *tested))
     note = (
-        f"Less the mean of {first.name}, with the 95% interval and p-value of Welch's t-test over the seeds. This "
-        "compares the recipes; the paired differences below compare single networks."
+        f"Points: the mean less that of {first.name}, with the 95% interval and p-value of Welch's t-test over "
+        "the seeds. This compares the recipes; the paired differences below compare single networks."
     )
     return [Table(heading, rows), Text(note), *map(Text, whys)]
 

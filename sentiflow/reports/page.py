@@ -84,10 +84,10 @@ class Table:
         scale = 100 / max(right - left, 1e-9)
         return [each and [round((end - left) * scale, 1) for end in each] for each in self.intervals]
 
-    def transposed(self) -> "Table":
-        """Rows as columns, columns as rows."""
+    def transposed(self, first: str) -> "Table":
+        """Rows as columns, columns as rows; with the heading of the first column."""
         columns = list(zip(self.heading, *self.rows, strict=True))
-        return Table(columns[0], columns[1:])
+        return Table((first, *columns[0][1:]), columns[1:])
 
     def markdown(self) -> str:
         """As Markdown; of a long table only the first rows."""

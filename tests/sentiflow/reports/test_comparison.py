@@ -59,8 +59,8 @@ def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
 
 def test_paired_differences_are_mcnemars(page: Page) -> None:
     # wins 3 of 3: two-sided p = 2 / 8; the interval is tango(3, 0, 6)
-    assert rows(page, "run", "difference") == [
-        ["2 tuned, seed 3", "+50.00 points", "-8.55 to +81.24", "0.250", "3", "0", "within chance"]
+    assert rows(page, "run", "points") == [
+        ["2 tuned, seed 3", "+50.00", "-8.55 to +81.24", "0.250", "3", "0", "within chance"]
     ]
 
 
@@ -116,7 +116,7 @@ def test_runs_on_other_reviews_are_not_paired_and_it_says_so(other: RunSummary, 
     made = comparison.report([summary(), other])
     page = Page(made.page())
     assert told in page.words
-    assert rows(page, "run", "difference")[0][2:6] == ["-"] * 4
+    assert rows(page, "run", "points")[0][2:6] == ["-"] * 4
     assert "largest-disagreements" not in page.ids
 
 
@@ -125,7 +125,7 @@ def test_a_run_without_scores_stands_beside_the_others() -> None:
     made = comparison.report([summary(), bare, summary(BETTER, of=OTHER)])
     page = Page(made.page())
     assert "2 gone, seed 0: Its scores are gone." in page.words
-    assert [row[0] for row in rows(page, "run", "difference")] == ["3 tuned, seed 3"]
+    assert [row[0] for row in rows(page, "run", "points")] == ["3 tuned, seed 3"]
     assert "Not scored on the test split, and left out here: 1 of the runs." in page.words
     assert "2 gone, seed 0" not in {row[0] for row in rows(page, "run", "expected calibration error")}
     assert "largest-disagreements" in page.ids
@@ -138,7 +138,7 @@ def test_the_review_order_of_a_table_does_not_matter() -> None:
         made, **{name: getattr(made, name)[order] for name in ("review_id", "label", "score", "n_tokens")}
     )
     found = comparison.report([summary(), replace(summary(of=OTHER), table=mixed, traits=None)])
-    assert rows(Page(found.page()), "run", "difference")[0][4:6] == ["3", "0"]
+    assert rows(Page(found.page()), "run", "points")[0][4:6] == ["3", "0"]
     assert mixed.review_id.tolist() == [IDS[i] for i in order]
 
 
@@ -165,7 +165,7 @@ def test_seeds_of_one_set_are_summed_up_first() -> None:
 def test_of_many_runs_pictures_show_the_first_and_the_best_by_validation() -> None:
     made = comparison.report([replace(each, test_data=None, scorer=None) for each in seeds(MAX_RUNS + 3)])
     page = Page(made.page())
-    slices = rows(page, "slice")
+    slices = rows(page, "run", "short: the shortest quarter")
     assert [row[0].split(" ")[0] for row in slices] == ["1", *(str(i) for i in range(5, 16))]
     assert f"Of {MAX_RUNS + 3} runs the first and those of the lowest validation loss." in page.words
     assert len(rows(page, "run", "test accuracy")) == MAX_RUNS + 3
@@ -197,7 +197,7 @@ def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:
     reach = t.ppf(0.975, 2.0711) * 0.0017474
     assert rows(page, "set of seeds") == [
         ["tuned-3seeds", "88.00%", "0.30 points", "", "", ""],
-        ["large-3seeds", "89.00%", "0.04 points", "+1.00 points",
+        ["large-3seeds", "89.00%", "0.04 points", "+1.00",
          f"{100 * (0.01 - reach):+.2f} to {100 * (0.01 + reach):+.2f}", f"{welch.pvalue:.3f}"],
     ]  # fmt: skip
     assert page.ids[0] == "sets-of-seeds"

@@ -79,9 +79,9 @@ def test_numbers_stand_at_the_right_in_both_forms() -> None:
 
 
 def test_a_transposed_table_has_a_row_a_column() -> None:
-    transposed = Table(("what", "1 a", "2 b"), [("x", "1", "2"), ("y", "3", "4")]).transposed()
+    transposed = Table(("what", "1 a", "2 b"), [("x", "1", "2"), ("y", "3", "4")]).transposed("run")
     assert (tuple(transposed.heading), [tuple(row) for row in transposed.rows]) == (
-        ("what", "x", "y"), [("1 a", "1", "3"), ("2 b", "2", "4")],
+        ("run", "x", "y"), [("1 a", "1", "3"), ("2 b", "2", "4")],
     )  # fmt: skip
 
 

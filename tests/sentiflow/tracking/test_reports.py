@@ -100,9 +100,9 @@ def test_a_comparison_counts_what_the_score_tables_hold(registry: World, good: R
     right = [(table["score"] > 0.5) == (table["label"] == 1) for table in (scores_of(good), scores_of(poor))]
     gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
     page = Page(report_on(registry.settings, [good.run_id, poor.run_id]).page())
-    (row,) = next(table for table in page.cells if table[0][:2] == ["run", "difference"])[1:]
+    (row,) = next(table for table in page.cells if table[0][:2] == ["run", "points"])[1:]
     assert row[4:] == [str(gained), str(lost), "better" if gained > lost else "worse"]
-    assert row[1] == f"{100 * (right[1].mean() - right[0].mean()):+.2f} points"
+    assert row[1] == f"{100 * (right[1].mean() - right[0].mean()):+.2f}"
 
 
 def test_a_run_whose_files_are_gone_is_told_by_its_metrics(
