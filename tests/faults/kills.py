@@ -330,5 +330,15 @@ F3 = Case(
     resumed_sweep,
     short=1,
     long=20,
-    reds=(),
+    reds=(
+        Red(
+            "what a process draws does not depend on the trial's place", "sentiflow/sweeps/study.py",
+            'f"{sweep.seed} {place}".encode()', 'f"{sweep.seed} {id(sweep)}".encode()', "instead of",
+        ),
+        Red(
+            "the values of a killed trial are lost", "sentiflow/sweeps/study.py",
+            "    trials = study.get_trials(deepcopy=False)\n    retried",
+            "    trials = study.get_trials(deepcopy=False, states=FINISHED)\n    retried", "instead of",
+        ),
+    ),
 )  # fmt: skip
