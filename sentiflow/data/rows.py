@@ -102,7 +102,7 @@ _HINTS = {
     NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path} > utf8-{name}",
     ROW_INSIDE: "Close each quote that is opened.",
     "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
-    "wrong number of fields": "A text with a comma in it needs quotes around it.",
+    "wrong number of fields": "A text that contains the separator of the columns needs quotes around it.",
 }
 
 
@@ -295,11 +295,8 @@ def find_columns(
         problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
-        separator = len(found) == 1 and (";" in found[0] or "\t" in found[0])
         hint = "Give the names of your columns" + ("." if matches[text] else ", for example --text-column review.")
-        raise UsageError(
-            f"{path}: {'; '.join(problems)}.", "Separate the columns by commas." if separator else hint
-        )
+        raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
 
 

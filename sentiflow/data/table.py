@@ -255,17 +255,18 @@ def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]
     return [], []
 
 
-def _label_place(source: Input, options: TableOptions) -> int | None:
-    """Place of the label in a line of a CSV: from the start if it is before the text, else from the end."""
+def _label_place(source: Input, options: TableOptions) -> tuple[str, int] | None:
+    """Separator and place of the label in a line of a CSV: from the end if it is after the text."""
     if not isinstance(source, CsvTable):
         return None
     names = list(source.names)
     place = names.index(source.schema.names[0])
-    return place if place < names.index(match(options.text_column, names)[0]) else place - len(names)
+    before = place < names.index(match(options.text_column, names)[0])
+    return source.separator, place if before else place - len(names)
 
 
 def _labelled(
-    chunk: Chunk, columns: Sequence[str], options: TableOptions, place: int | None
+    chunk: Chunk, columns: Sequence[str], options: TableOptions, place: tuple[str, int] | None
 ) -> tuple[list[Labelled], list[Reject]]:
     """The rows of a chunk with a text, a label and a split that are known, and the others."""
     known = options.labels or LABELS
@@ -280,7 +281,7 @@ def _labelled(
         split = "" if splits is None else _plain(splits[k])
         if not _WORD.search(text):
             reason, value = "no word in the text", text
-        elif place is not None and _holds_a_row(text, used, place):
+        elif place is not None and _holds_a_row(text, used, *place):
             reason, value = f"{ROW_INSIDE}: is a quote missing?", text
         elif label not in known:
             reason, value = ("unknown label", labels[k]) if label else ("no label", "")
@@ -293,17 +294,17 @@ def _labelled(
     return rows, rejects
 
 
-def _holds_a_row(text: str, labels: Collection[str], place: int) -> bool:
-    r"""Whether a line of a text has a label where a row has it. In prose, a space follows a comma.
+def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int) -> bool:
+    r"""Whether a line of a text has a label where a row has it. In prose, a space follows a separator.
 
     A quote that is opened in one row and closed in a later one makes one text of both.
 
     Example:
-        >>> _holds_a_row("good film,1\nbad film", {"0", "1"}, -1), _holds_a_row("good, 1\nbad", {"0", "1"}, -1)
-        (True, False)
+        >>> [_holds_a_row(text, {"0", "1"}, ",", -1) for text in ("good film,1\nbad film", "good, 1\nbad")]
+        [True, False]
     """
     lines = text.lower().splitlines()
-    rows = (line.split(",") for line in (lines[1:] if place >= 0 else lines[:-1]))
+    rows = (line.split(separator) for line in (lines[1:] if place >= 0 else lines[:-1]))
     return any(len(row) > (place + 1 if place >= 0 else -place) and row[place] in labels for row in rows)
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -24,16 +25,23 @@ from sentiflow.data.rows import (
 )
 from sentiflow.errors import UsageError
 
-_STRAY_QUOTE = "',' expected after '\"'"  # an error of csv: a quoted text ends before its field does
+_STRAY_QUOTE = "expected after '\"'"  # in an error of csv: a quoted text ends before its field does
+_HEAD_SIZE = 2**16  # bytes that are enough for a header
+_BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class CsvTable(RowInput):
-    """A CSV table with a header."""
+    """A CSV table with a header.
+
+    Attributes:
+        separator: between columns: a comma, or a semicolon or tab if the header has these and no comma.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.total = self.size = path.stat().st_size
+        self.separator = self._separator()
         self.names = self._header()
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:
@@ -50,7 +58,7 @@ class CsvTable(RowInput):
         for fields, wrong, line, done in records:
             reason = wrong or self._why_not(fields)
             if reason:
-                value = fields[self._text] if len(fields) == len(self.names) else ",".join(fields)
+                value = fields[self._text] if len(fields) == len(self.names) else self.separator.join(fields)
                 yield Row("", reason, beginning(value), done, line)
             else:
                 yield Row(fields[self._text], "", "", done, line, tuple(fields[k] for k in self._kept))
@@ -62,13 +70,19 @@ class CsvTable(RowInput):
             return NOT_UTF8
         return why_not(fields[self._text])
 
-    def _header(self) -> list[str]:
+    def _separator(self) -> str:
         with self.path.open("rb") as stream:
-            if stream.read(2) in _UTF16:
-                raise UsageError(
-                    f"{self.path}: not UTF-8, but UTF-16.",
-                    f"Convert it: iconv -f utf-16 -t utf-8 {self.path.name} > utf8.csv",
-                )
+            head = stream.read(_HEAD_SIZE)
+        if head[:2] in _UTF16:
+            raise UsageError(
+                f"{self.path}: not UTF-8, but UTF-16.",
+                f"Convert it: iconv -f utf-16 -t utf-8 {self.path.name} > utf8.csv",
+            )
+        unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(_BOM + b"\r\n"))
+        header = re.split(rb"[\r\n]", unquoted, maxsplit=1)[0].decode(errors="replace")
+        return "," if "," in header else max(",;\t", key=header.count)
+
+    def _header(self) -> list[str]:
         with closing(self._records()) as records:
             fields, wrong, _, _ = next(records, ([], "", 0, 0))
         if wrong:
@@ -86,7 +100,7 @@ class CsvTable(RowInput):
         csv.field_size_limit(MOST)  # the default, 131,072 characters, is less than a long text
         with self.path.open("rb") as stream:
             lines = _Lines(stream)
-            reader = csv.reader(lines, strict=True)
+            reader = csv.reader(lines, delimiter=self.separator, strict=True)
             while True:
                 first = lines.start()
                 try:
@@ -95,7 +109,7 @@ class CsvTable(RowInput):
                     return
                 except csv.Error as err:
                     fields, wrong = [beginning(lines.record[0].rstrip("\r\n"))], str(err)
-                if wrong == _STRAY_QUOTE:
+                if wrong.endswith(_STRAY_QUOTE):
                     wrong = f"quotes do not match: line {lines.number:,} goes on after a closing quote"
                     lines.take_back()
                 # A record takes more lines than one only while a quote is open.
@@ -146,7 +160,6 @@ class _Lines(Iterator[str]):
         return line
 
 
-_BOM = b"\xef\xbb\xbf"
 _HEAD = 1_000  # lines whose keys are the columns that a message names
 
 

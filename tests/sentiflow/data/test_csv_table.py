@@ -43,6 +43,40 @@ def test_rows_are_read_as_written(path: Path, content: bytes, expected: list[str
 
 
 @pytest.mark.parametrize(
+    ("header", "separator"),
+    [
+        (b"text;n", ";"),
+        (b"text\tn", "\t"),
+        (b"\xef\xbb\xbf\r\ntext;n", ";"),
+        (b'text;"n, and\nmore"', ";"),  # a comma in quotes separates nothing
+        (b"text\tn\tm;o", "\t"),
+        (b"text,n;m;o", ","),
+        (b'"text;n"', ","),
+        (b"text", ","),
+    ],
+)
+def test_the_header_says_what_separates_the_columns(path: Path, header: bytes, separator: str) -> None:
+    path.write_bytes(header + b"\ngood,\tbad;\n")
+    assert CsvTable(path).separator == separator
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_change_nothing_else(path: Path, separator: str) -> None:
+    content = 'n,text\n1,"two\nlines; a\ttab"\n2,"good film\n3,nice\n4,"so, so"\n5,a,b\n\n6,end\n'
+    path.write_text(content.replace(",", separator), encoding="utf-8")
+    table = CsvTable(path)
+    table.select("text", ["n"])
+    assert [(row.text, row.reason, row.value, row.line, row.columns) for row in table.rows()] == [
+        ("two\nlines; a\ttab", "", "", 2, ("1",)),
+        ("", "quotes do not match: line 6 goes on after a closing quote", f'2{separator}"good film', 4, ()),
+        ("nice", "", "", 5, ("3",)),
+        (f"so{separator} so", "", "", 6, ("4",)),
+        ("", "wrong number of fields: 3 instead of 2", f"5{separator}a{separator}b", 7, ()),
+        ("end", "", "", 9, ("6",)),
+    ]
+
+
+@pytest.mark.parametrize(
     ("row", "reason"),
     [
         (b",1", NO_TEXT),
@@ -134,7 +168,8 @@ def test_columns_are_found_by_name_and_kept_as_text(path: Path, job: Callable, s
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (b"review;stars", r"no column text; there are: review;stars"),
+        (b"review;stars", r"no column text; there are: review, stars"),
+        (b"review|stars", r"no column text; there are: review\|stars"),
         (b"review,stars", r"no column text; there are: review, stars"),
         (b"text,n,text", r"the column text appears twice"),
         (b"Text,n, TEXT", r"the column Text appears twice"),

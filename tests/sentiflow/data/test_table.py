@@ -125,6 +125,7 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
     assert len(read(path, max_rejects="1.2%").rows) == 247
 
 
+@pytest.mark.parametrize("separator", [",", ";"])
 @pytest.mark.parametrize(
     ("header", "rows"),
     [
@@ -135,7 +136,7 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
     ],
 )
 def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
-    tmp_path: Path, header: str, rows: list[str]
+    tmp_path: Path, header: str, rows: list[str], separator: str
 ) -> None:
     """Valid CSV: no rule of the format shows it."""
     first_label = header.index("label") < header.index("text")
@@ -147,7 +148,8 @@ def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
         for k in range(120)
     ]  # fmt: skip
     path = tmp_path / "mine.csv"
-    path.write_text("\n".join([header, *sound, *rows]) + "\n", encoding="utf-8")
+    content = "\n".join([header, *sound, *rows]) + "\n"
+    path.write_text(content.replace(",", separator), encoding="utf-8")
     made = read_table(path, TableOptions())
     assert len(made.rows) == 120
     (reject,) = made.rejects
@@ -177,7 +179,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     ]
     assert error.hint.splitlines() == [
         f"Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path} > utf8-mine.csv",
-        "A text with a comma in it needs quotes around it.",
+        "A text that contains the separator of the columns needs quotes around it.",
         "Known labels: 0, 1, negative, positive, neg, pos, false, true. "
         "Give others a meaning: --labels good=1,bad=0",
         "Correct the rows, or allow more of them with --max-rejects.",
@@ -274,7 +276,6 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
         (["text,label", "good,1"], {"encoding": "utf-16"}, "iconv -f utf-16"),
         (["text,label", '"good,1', "bad,0"], {}, "the row that begins in line 2 opens a quote"),
         (["text,label", '"good,1', "bad,0"], {}, "Close it, or double it"),
-        (["text;label", "good;1"], {}, "Separate the columns by commas"),
     ],
 )
 def test_what_is_no_table_is_refused(
