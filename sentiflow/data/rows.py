@@ -99,7 +99,7 @@ def kind_of(reason: str) -> str:
 
 
 _HINTS = {
-    NOT_UTF8: "Save it as UTF-8, for example: iconv -f latin1 -t utf-8 {path} > utf8-{name}",
+    NOT_UTF8: "Save it as UTF-8, for example: iconv -f cp1252 -t utf-8 {path} > utf8-{name}",
     ROW_INSIDE: "Close each quote that is opened.",
     "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
     "wrong number of fields": "A text that contains the separator of the columns needs quotes around it.",
