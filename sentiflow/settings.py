@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     """Dataset of scheduled trainings, and whose model is promoted, scores and is monitored."""
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
-    schedule_table: dict[str, str | dict[str, int]] = {}
+    schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}
     """How that dataset is read if it is a table of your own, as JSON: text_column, label_column, labels,
     max_rejects; what is left out is as in `sentiflow train`."""
     schedule_source: Path | None = None

@@ -104,7 +104,8 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
     params = {digest: prepared.digest}
     if prepared.name not in BUILT_IN:
         rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
-        read = {**prepared.options.model_dump(), "rejected": rejected}
+        left_out = sum(prepared.left_out.values())
+        read = {**prepared.options.model_dump(), "rejected": rejected, "left_out": left_out}
         params |= {f"table.{name}": str(value) for name, value in read.items()}
     run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
     with run.errors():

@@ -8,6 +8,7 @@ from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
@@ -53,6 +54,8 @@ def prepare(run: RunContext, source: Source) -> Prepared:
     logger.info("%s, digest %s", done, prepared.digest[:12])
     if prepared.rejected:
         logger.warning("%s", prepared.rejected)
+    if prepared.left_out:
+        logger.info("%s", count_left_out(prepared.left_out))
     return prepared
 
 

@@ -37,7 +37,11 @@ LabelColumnOption = Annotated[
 ]
 LabelsOption = Annotated[
     str | None,
-    typer.Option("--labels", metavar="NAME=0|1,...", help="What the labels of your table mean: good=1,bad=0"),
+    typer.Option(
+        "--labels",
+        metavar="NAME=0|1|skip,...",
+        help="What the labels of your table mean, or skip to leave their rows out: good=1,bad=0,none=skip",
+    ),
 ]
 MaxRejectsOption = Annotated[
     str | None,
@@ -243,7 +247,8 @@ def table_options(
     given["max_rejects"] = max_rejects and max_rejects.strip()
     if labels is not None:
         pairs = (part.rpartition("=") for part in labels.split(",") if part.strip())
-        given["labels"] = {name.strip(): {"0": 0, "1": 1}.get(value.strip(), value) for name, _, value in pairs}
+        known = {"0": 0, "1": 1, "skip": "skip"}
+        given["labels"] = {name.strip(): known.get(value.strip(), value) for name, _, value in pairs}
     try:
         return TableOptions(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as err:
@@ -264,6 +269,6 @@ def table_arguments(table: "TableOptions") -> list[str]:
 
 
 _FORMS = {
-    "--labels": "Give each label a meaning, 0 or 1, and each of these a label: --labels good=1,bad=0",
+    "--labels": "Give each label a meaning, 0, 1 or skip, and 0 and 1 a label: --labels good=1,bad=0,none=skip",
     "--max-rejects": "Give a number or a percentage: --max-rejects 20 or --max-rejects 0.5%",
 }

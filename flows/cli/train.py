@@ -305,6 +305,7 @@ def data(
     """Check and describe a dataset without training."""
     from sentiflow.data import reviews
     from sentiflow.data.prepare import fetch, prepare
+    from sentiflow.data.rows import count_left_out
     from sentiflow.recipes import load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
@@ -318,6 +319,8 @@ def data(
     stdout.print(f"{prepared.table}", soft_wrap=True)
     if prepared.rejected:
         stdout.print(f"[yellow]{escape(str(prepared.rejected))}[/]", soft_wrap=True)
+    if prepared.left_out:
+        stdout.print(escape(count_left_out(prepared.left_out)), soft_wrap=True)
     if warning := reviews.unread_warning(rows):
         stdout.print(f"[yellow]{warning}[/]", soft_wrap=True)
     stdout.print()

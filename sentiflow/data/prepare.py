@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -16,14 +16,13 @@ from filelock import FileLock
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tables
-from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Reject, count_reasons, kind_of, rejects_of
-from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, TableError, TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.names import BUILT_IN, dataset_name
 from sentiflow.output import redact
-from sentiflow.scoring import Vocabulary, vocabulary
+from sentiflow.scoring import vocabulary
 from sentiflow.settings import Settings
 
 
@@ -51,7 +50,7 @@ class Rejected:
     """The rows of a user's table that are not trained on.
 
     Attributes:
-        rows: of the table; rejected ones are among them.
+        rows: of the table, those left out not counted; rejected ones are among them.
         reasons: how often each kind of reason.
         file: of the rejected rows, an object a line.
         digest: SHA-256 of that file.
@@ -75,7 +74,8 @@ class Prepared:
         digest: of the table's content.
         table: the Parquet file.
         made: whether it was made this time rather than found.
-        rejected: rows of a user's table that are left out, if there are any.
+        rejected: rows of a user's table that cannot be used, if there are any.
+        left_out: how many rows of a user's table have each of the labels to skip.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Prepared:
     origin: str
     made: bool
     rejected: Rejected | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
     options: TableOptions = DEFAULT_OPTIONS
 
 
@@ -170,63 +171,65 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             return found
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
-        rejected = None
+        rejected: Rejected | None = None
+        left_out: dict[str, int] = {}
         if source.name == "imdb":
             content, words = imdb.load(*source.files)
         elif source.name == "sample":
             drawn = enumerate(sample.sample_rows())
             content, words = table.to_reviews([Labelled(row, *each) for row, each in drawn])
         else:
-            content, words, rejected = _load_table(source, folder, progress)
+            read, rejected = _read_table(source, folder, progress)
+            content, words = table.to_reviews(read.rows)
+            left_out = read.left_out
         table.check(source.name, content, words)
         made = reviews.write(content, words, folder)
-        noted = json.dumps({"digest": made.stem, "rejected": rejected and asdict(rejected)})
+        noted = json.dumps({"digest": made.stem, "rejected": rejected and asdict(rejected), "left_out": left_out})
         publish(note, lambda path: path.write_text(noted, encoding="utf-8"))
-    return Prepared(source.name, made.stem, made, source.origin, True, rejected, source.options)
+    return Prepared(source.name, made.stem, made, source.origin, True, rejected, left_out, source.options)
 
 
 def _find(note: Path, folder: Path, source: Source) -> Prepared | None:
     try:
         noted = json.loads(note.read_text(encoding="utf-8"))
         found = folder / f"{noted['digest']}.parquet"
-        rejected = noted["rejected"] and Rejected(**noted["rejected"])
+        rejected, left_out = noted["rejected"] and Rejected(**noted["rejected"]), noted["left_out"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     if not reviews.is_whole(found):
         return None
-    return Prepared(source.name, found.stem, found, source.origin, False, rejected, source.options)
+    return Prepared(source.name, found.stem, found, source.origin, False, rejected, left_out, source.options)
 
 
 def _has_rejects(found: Prepared, source: Source, folder: Path) -> bool:
-    """Whether the file of the rejected rows, if there are any, is there and is that of this table."""
-    if found.rejected is None:
+    """Whether the file of rejected rows is that of this table; without such rows, that there is none."""
+    if source.name in BUILT_IN:
         return True
     file = _rejects_file(source, folder)
+    if found.rejected is None:
+        return not file.exists()
     try:
         return found.rejected.file == str(file) and found.rejected.digest == _digest([file])
     except OSError:
         return False
 
 
-def _load_table(source: Source, folder: Path, progress: Progress) -> tuple[Reviews, Vocabulary, Rejected | None]:
-    """The reviews of a user's table; its rejected rows are written, or those of an earlier state removed."""
+def _read_table(source: Source, folder: Path, progress: Progress) -> tuple[Table, Rejected | None]:
+    """A user's table; its rejected rows are written, or those of an earlier reading removed."""
     file = _rejects_file(source, folder)
     try:
         read = table.read_table(source.files[0], source.options, progress)
     except TableError as err:
+        _write_rejects(err.rejects, file)
         if err.rejects:
-            _write_rejects(err.rejects, file)
             err.args = (f"{err.args[0]}\n  All rejected rows: {file}",)
         raise
-    rejected = None
-    if read.rejects:
-        _write_rejects(read.rejects, file)
-        reasons = Counter(kind_of(reject.reason) for reject in read.rejects)
-        total = len(read.rows) + len(read.rejects)
-        rejected = Rejected(total, dict(reasons.most_common()), str(file), _digest([file]))
-    else:
-        file.unlink(missing_ok=True)
-    return *table.to_reviews(read.rows), rejected
+    _write_rejects(read.rejects, file)
+    if not read.rejects:
+        return read, None
+    reasons = Counter(kind_of(reject.reason) for reject in read.rejects)
+    total = len(read.rows) + len(read.rejects)
+    return read, Rejected(total, dict(reasons.most_common()), str(file), _digest([file]))
 
 
 def _rejects_file(source: Source, folder: Path) -> Path:
@@ -235,11 +238,16 @@ def _rejects_file(source: Source, folder: Path) -> Path:
 
 
 def _write_rejects(rejects: Sequence[Reject], file: Path) -> None:
+    """Write the file of rejects; without any, remove an earlier one."""
+
     def write(path: Path) -> None:
         with create_private(path) as stream:
             stream.writelines(f"{reject.to_json()}\n".encode() for reject in rejects)
 
-    publish(file, write)
+    if rejects:
+        publish(file, write)
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _digest(files: list[Path]) -> str:

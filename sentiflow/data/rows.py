@@ -131,6 +131,17 @@ def count_reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
+def count_left_out(labels: Mapping[str, int]) -> str:
+    """Labels whose rows are left out, and how many rows these are.
+
+    Example:
+        >>> count_left_out({"3": 600, "so-so": 8})
+        '608 rows left out (label 3, so-so)'
+    """
+    count = sum(labels.values())
+    return f"{count:,} {'row' if count == 1 else 'rows'} left out (label {', '.join(labels)})"
+
+
 def why_not(value: object) -> str:
     """Why a value, a text or whatever stands in its place, is no text to use; empty when it is one.
 

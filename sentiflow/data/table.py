@@ -97,7 +97,7 @@ def _check_counts(name: str, reviews: Reviews) -> None:
             )
 
 
-Label = Literal[0, 1]
+Label = Literal[0, 1, "skip"]
 
 LABELS: dict[str, Label] = {
     "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
@@ -119,7 +119,7 @@ class TableOptions(BaseModel):
     label_column: str = Field(default="label", min_length=1, description="The column of labels.")
     labels: dict[str, Label] = Field(
         default={},
-        description="What each label means, 0 (negative) or 1 (positive); empty for "
+        description="What each label means, 0 (negative), 1 (positive) or skip (its rows are left out); empty for "
         f"{', '.join(LABELS)}. Case does not matter.",
     )
     max_rejects: str = Field(
@@ -131,7 +131,7 @@ class TableOptions(BaseModel):
     @field_validator("labels")
     @classmethod
     def _mean_both(cls, labels: dict[str, Label]) -> dict[str, Label]:
-        if labels and set(labels.values()) != {0, 1}:
+        if labels and set(labels.values()) - {"skip"} != {0, 1}:
             raise ValueError("labels must give 0 and 1 a meaning each, such as good=1,bad=0")
         plain = {_plain(name): value for name, value in labels.items()}
         if len(plain) < len(labels):
@@ -180,10 +180,15 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A sound table: rows to train on, each with its split, and the others, in the order of the table."""
+    """A sound table: rows to train on, each with its split, and rejects, in the order of the table.
+
+    Attributes:
+        left_out: how many rows have each of the labels to skip.
+    """
 
     rows: list[Labelled]
     rejects: list[Reject]
+    left_out: dict[str, int]
 
 
 class TableError(UsageError):
@@ -207,14 +212,16 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
     place = _label_place(source, options) if has_columns else None
     rows: list[Labelled] = []
     rejects: list[Reject] = []
+    left_out: Counter[str] = Counter()
     try:
         with progress(f"Reading {path.name}", source.total) as advance:
             for chunk in source.chunks():
                 rejects += chunk.rejects
                 if has_columns:
-                    good, bad = _labelled(chunk, source.schema.names, options, place)
+                    good, bad, skipped = _labelled(chunk, source.schema.names, options, place)
                     rows += good
                     rejects += bad
+                    left_out.update(skipped)
                 advance(chunk.units)
     except UsageError as err:
         problems.append(str(err.args[0]).removeprefix(f"{path}: "))
@@ -235,7 +242,7 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         problems += more
     if problems:
         raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path, options), *hints], rejects)
-    return Table(rows, rejects)
+    return Table(rows, rejects, dict(left_out.most_common()))
 
 
 def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]:
@@ -267,8 +274,8 @@ def _label_place(source: Input, options: TableOptions) -> tuple[str, int] | None
 
 def _labelled(
     chunk: Chunk, columns: Sequence[str], options: TableOptions, place: tuple[str, int] | None
-) -> tuple[list[Labelled], list[Reject]]:
-    """The rows of a chunk with a text, a label and a split that are known, and the others."""
+) -> tuple[list[Labelled], list[Reject], list[str]]:
+    """The rows of a chunk with a text, a label and a split that are known, the rejects, and labels to skip."""
     known = options.labels or LABELS
     label_column, *split_column = columns
     labels = to_values(chunk.columns[label_column])
@@ -276,22 +283,27 @@ def _labelled(
     used = {str(label).lower() for label in labels if _plain(label) in known}
     rows: list[Labelled] = []
     rejects: list[Reject] = []
+    skipped: list[str] = []
     for k, (number, line, text) in enumerate(zip(chunk.rows, chunk.lines, chunk.texts, strict=True)):
         label = _plain(labels[k])
         split = "" if splits is None else _plain(splits[k])
-        if not _WORD.search(text):
-            reason, value = "no word in the text", text
-        elif place is not None and _holds_a_row(text, used, *place):
+        meaning = known.get(label)
+        if place is not None and _holds_a_row(text, used, *place):
             reason, value = f"{ROW_INSIDE}: is a quote missing?", text
-        elif label not in known:
+        elif meaning == "skip":
+            skipped.append(label)
+            continue
+        elif not _WORD.search(text):
+            reason, value = "no word in the text", text
+        elif meaning is None:
             reason, value = ("unknown label", labels[k]) if label else ("no label", "")
         elif splits is not None and split not in SPLITS:
             reason, value = ("unknown split", splits[k]) if split else ("no split", "")
         else:
-            rows.append(Labelled(number, text, known[label], split))
+            rows.append(Labelled(number, text, meaning, split))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
-    return rows, rejects
+    return rows, rejects, skipped
 
 
 def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int) -> bool:
@@ -364,11 +376,13 @@ def _kinds(rejects: Sequence[Reject]) -> list[str]:
 
 
 def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list[str]:
-    kinds = sorted({kind_of(reject.reason) for reject in rejects})
-    hints = hints_for(kinds, path)
-    if "unknown label" in kinds:
-        known = ", ".join(options.labels or LABELS)
-        hints.append(f"Known labels: {known}. Give others a meaning: --labels good=1,bad=0")
+    hints = hints_for(sorted({kind_of(reject.reason) for reject in rejects}), path)
+    unknown = next((reject.value for reject in rejects if reject.reason == "unknown label"), None)
+    if unknown is not None and options.labels:
+        name = f"{_plain(unknown)!r:.40}".strip("'")
+        hints.append(f"{name} has no meaning yet: add {name}=1, {name}=0 or {name}=skip to --labels.")
+    elif unknown is not None:
+        hints.append(f"Known labels: {', '.join(LABELS)}. Give others a meaning: --labels good=1,bad=0")
     return hints
 
 

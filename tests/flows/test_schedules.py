@@ -1,5 +1,6 @@
 """prefect.yaml against the flows and the settings."""
 
+import json
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,9 @@ def test_a_table_of_ones_own_is_named_by_its_whole_path(tmp_path: Path, monkeypa
 
 
 def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SENTIFLOW_SCHEDULE_TABLE", '{"text_column": "review", "labels": {"good": 1, "bad": 0}}')
-    read = {"text_column": "review", "label_column": "label", "labels": {"good": 1, "bad": 0}, "max_rejects": "1%"}
+    given = {"text_column": "review", "labels": {"good": 1, "bad": 0, "none": "skip"}}
+    monkeypatch.setenv("SENTIFLOW_SCHEDULE_TABLE", json.dumps(given))
+    read = given | {"label_column": "label", "max_rejects": "1%"}
     made = table(schedule_dataset="reviews.csv")
     told = {flow for flow, each in made.items() if each.parameters.get("table") == read}
     assert told == {"train", "repeat", "sweep"}

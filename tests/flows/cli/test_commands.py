@@ -268,17 +268,19 @@ def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: N
     words = np.array(["plot", "music", "cast", "ending"])
     labels = {"great": "up", "poor": "down"}
     rows = [f'"the {words[i % 4]} number {i} was {w}",{y}' for i in range(40) for w, y in labels.items()]
+    rows += ["the end,so-so", "the start,so-so"]
     (world.root / "my reviews.csv").write_text("review,label\n" + "\n".join([*rows, ",up"]))
-    read = ("--text-column", "review", "--labels", "up=1,down=0", "--max-rejects", "2%")
+    read = ("--text-column", "review", "--labels", "up=1,down=0,so-so=skip", "--max-rejects", "2%")
     done = world.run("train", "--dataset", "my reviews.csv", *read, *QUICK)
     assert done.returncode == 0, done.stderr
     rejects = world.root / "my reviews.csv.rejects.jsonl"
     assert f"1 of 81 rows rejected (1 no text): {rejects}" in done.stderr and rejects.exists()
+    assert "2 rows left out (label so-so)" in done.stderr
     (run,) = connect(world.settings).search_runs(["1"])
     told = {name: value for name, value in run.data.params.items() if name.startswith("table.")}
     assert told == {
-        "table.text_column": "review", "table.label_column": "label", "table.labels": "{'up': 1, 'down': 0}",
-        "table.max_rejects": "2%", "table.rejected": "1",
+        "table.text_column": "review", "table.label_column": "label", "table.max_rejects": "2%",
+        "table.labels": "{'up': 1, 'down': 0, 'so-so': 'skip'}", "table.rejected": "1", "table.left_out": "2",
     }  # fmt: skip
     assert "Registered as my-reviews-sentiment version 1" in done.stdout
     assert world.run("predict", "--dataset", "my reviews.csv", "great music").returncode == 0

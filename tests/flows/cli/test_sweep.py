@@ -22,9 +22,8 @@ from tests.world import World
 
 def told(recipe: str, run_id: str, dataset: str, settings: Settings) -> list[str]:
     result: Any = SimpleNamespace(recipe=recipe, run_id=run_id)
-    table = (
-        TableOptions(text_column="my review", labels={"good": 1, "bad": 0}) if "." in dataset else TableOptions()
-    )
+    own = TableOptions(text_column="my review", labels={"good": 1, "bad": 0, "none": "skip"})
+    table = own if "." in dataset else TableOptions()
     return [line.partition(":")[2].strip() for line in command._to_use(result, dataset, table, settings)]
 
 
@@ -34,7 +33,7 @@ def test_of_a_local_store_the_recipe_is_a_plain_path_and_the_command_is_whole(wo
     path.touch()
     place, use = told(path.as_uri(), "a" * 32, "my reviews.csv", world.settings)
     assert place == str(path)
-    read = ["--text-column", "my review", "--labels", "good=1,bad=0"]
+    read = ["--text-column", "my review", "--labels", "good=1,bad=0,none=skip"]
     assert shlex.split(use)[1:] == ["train", "--recipe", str(path), "--dataset", "my reviews.csv", *read]
 
 

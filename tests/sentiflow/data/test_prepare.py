@@ -201,6 +201,27 @@ def test_rejects_go_when_the_table_is_corrected(settings: Settings, tmp_path: Pa
     assert not (tmp_path / "mine.csv.rejects.jsonl").exists()
 
 
+def test_rejects_of_another_reading_go_when_the_table_is_found_again(settings: Settings, tmp_path: Path) -> None:
+    table, file = write(tmp_path / "mine.csv"), tmp_path / "mine.csv.rejects.jsonl"
+    run(table, settings)
+    with pytest.raises(UsageError):
+        prepare(fetch(table, settings, options=TableOptions(label_column="text")), settings)
+    assert file.exists()
+    run(table, settings)
+    assert not file.exists() and not run(table, settings).made
+
+
+def test_rows_that_are_left_out_are_counted_when_the_table_is_found_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    table = rejecting(tmp_path / "mine.csv")
+    options = TableOptions(labels={"0": 0, "1": 1, "perhaps": "skip"})
+    for made in (True, False):
+        done = prepare(fetch(table, settings, options=options), settings)
+        assert (done.made, done.rejected, done.left_out) == (made, None, {"perhaps": 1})
+    assert not (tmp_path / "mine.csv.rejects.jsonl").exists()
+
+
 def test_rejects_of_a_folder_that_cannot_be_written_to_go_to_the_data_folder(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,9 +101,31 @@ def test_labels_that_are_mapped_replace_the_usual_ones(tmp_path: Path) -> None:
     assert labels(path, labels={"1": 0, "5": 1}) == [0, 1] * 5
 
 
+def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_path: Path) -> None:
+    """4 of 14 rows are skipped; of the other 10 one is rejected, 10%."""
+    stars = {"5": 1, "4": 1, "1": 0, "3": "skip", "unsure": "skip"}
+    skipped = [("fair film", "3"), ("?!", "3"), ("fine film", "3"), ("film", "Unsure")]
+    path = table(tmp_path, [*((text, "15"[i % 2]) for i, text in enumerate(texts(9))), *skipped, ("film", "2")])
+    made = read(path, labels=stars, max_rejects="10%")
+    assert [row.label for row in made.rows] == [0, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert (made.left_out, [reject.row for reject in made.rejects]) == ({"3": 3, "unsure": 1}, [14])
+    error = refused(path, labels=stars)
+    assert "1 of 10 rows are rejected, 0 may be (--max-rejects 1%)" in str(error)
+    assert "2 has no meaning yet: add 2=1, 2=0 or 2=skip to --labels." in error.hint
+
+
+def test_a_row_inside_a_text_is_found_whatever_the_label_of_both(tmp_path: Path) -> None:
+    """Red if a quote that is missing in a row to skip hid the row after it, or the other way round."""
+    lines = [*(f"{text},{i % 2}" for i, text in enumerate(texts(10))), '"fair film,3', 'good film",1']
+    lines += ['"bad film,0', 'so so",3']
+    made = read(csv(tmp_path, ["text,label", *lines]), labels={"1": 1, "0": 0, "3": "skip"}, max_rejects="2")
+    assert [reject.row for reject in made.rejects] == [11, 12] and not made.left_out
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
+    [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": "skip"}},
+     {"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
      {"max_rejects": "-1"}, {"max_rejects": "some"},
      {"max_rejects": "1.5"}, {"max_rejects": "150%"}, {"text_column": ""}, {"textcolumn": "a"}],
 )  # fmt: skip
