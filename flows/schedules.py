@@ -9,9 +9,9 @@ from prefect.events import DeploymentEventTrigger
 
 from sentiflow.batch.job import Request, check_request
 from sentiflow.batch.output import check_output
-from sentiflow.data.table import TableOptions, as_options
+from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
 from sentiflow.errors import UsageError
-from sentiflow.names import located, model_name
+from sentiflow.names import BUILT_IN, located, model_name
 from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import OFF, PREFIX, Settings
@@ -34,11 +34,12 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
     Raises:
         UsageError: a schedule or the recipe is malformed, or a schedule lacks what it needs.
     """
+    table = scheduled_table(settings)
     values = {
         "config": load_recipe(settings.schedule_recipe, changes).model_dump(mode="json"),
         "dataset": located(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
-        "table": settings.schedule_table and scheduled_table(settings).model_dump(),
+        "table": {} if table == DEFAULT_OPTIONS else table.model_dump(),
         "text_column": settings.schedule_table.get("text_column"),
         "source": settings.schedule_source and str(settings.schedule_source),
         "output": settings.schedule_output and str(settings.schedule_output),
@@ -50,12 +51,14 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
 
 
 def scheduled_table(settings: Settings) -> TableOptions:
-    """How the dataset of scheduled trainings is read.
+    """How the dataset of scheduled trainings is read; beside a built-in one, the text column is of scoring alone.
 
     Raises:
         UsageError: the setting is malformed.
     """
-    return as_options(settings.schedule_table, f"{PREFIX}SCHEDULE_TABLE")
+    options = as_options(settings.schedule_table, f"{PREFIX}SCHEDULE_TABLE")
+    built_in = settings.schedule_dataset in BUILT_IN
+    return options.model_copy(update={"text_column": DEFAULT_OPTIONS.text_column}) if built_in else options
 
 
 def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings) -> Deployment:

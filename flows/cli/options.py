@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a name, or a TOML file.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
@@ -48,7 +49,8 @@ MaxRejectsOption = Annotated[
     typer.Option("--max-rejects", metavar="N|N%", help="Rows of your table that may be rejected; by default 1%."),
 ]
 KeepOption = Annotated[
-    list[str] | None, typer.Option("--keep", "-k", metavar="COLUMN", help="A column to copy to the output.")
+    list[str] | None,
+    typer.Option("--keep", "-k", metavar="COLUMN", help="A column to copy to the output; repeatable."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show all log lines and tracebacks.")]
 WhoseOption = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import console
-from flows.cli.options import OPERATE, DebugOption, KeepOption, command
+from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
 from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.names import BUILT_IN, located
@@ -65,9 +65,7 @@ def schedule(
     recipe: Annotated[
         str | None, typer.Option("--recipe", "-r", help="Recipe to train: a name, or a TOML file.")
     ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe.")
-    ] = None,
+    changes: SetOption = None,
     promote_after_train: Annotated[
         bool | None,
         typer.Option(
@@ -128,7 +126,8 @@ def schedule(
     from sentiflow.data.prepare import check_data
     from sentiflow.orchestration.server import running_server, schedule_folder
 
-    check_data(settings.schedule_dataset, settings, scheduled_table(settings))
+    if any(spec.flow == "train" and spec.schedule for spec in specs):
+        check_data(settings.schedule_dataset, settings, scheduled_table(settings))
     try:
         with (
             _alone(schedule_folder(settings), "with this data folder"),
@@ -263,7 +262,12 @@ def trigger(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a flow parameter or a recipe field."),
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="Change a flow parameter or a recipe field; repeatable.",
+        ),
     ] = None,
     table: "TableOptions",
     wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,

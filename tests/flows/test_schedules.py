@@ -116,6 +116,12 @@ def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.Mon
         table(schedule_table={"label": "stars"})
 
 
+def test_beside_a_built_in_dataset_the_text_column_is_that_of_scored_tables_alone() -> None:
+    made = table(schedule_dataset="sample", schedule_table={"text_column": "review"})
+    assert made["score"].parameters["text_column"] == "review"
+    assert not {flow for flow, each in made.items() if "table" in each.parameters}
+
+
 def test_scheduled_scoring_copies_what_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENTIFLOW_SCHEDULE_KEEP", "id, stars")
     monkeypatch.setenv("SENTIFLOW_SCHEDULE_WITH_TEXT", "true")

@@ -16,7 +16,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from flows.cli.app import app
-from sentiflow.locks import training_lock
+from sentiflow.locks import file_lock, training_lock
+from sentiflow.orchestration.server import schedule_folder
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
 from tests.world import ROOT, Trained, World, refusal, telling_modules
@@ -261,6 +262,15 @@ def test_options_of_a_table_that_cannot_be_read_end_with_2(
 ) -> None:
     error = refusal("data", *arguments)
     assert (error.exit_code, message in str(error)) == (2, True), error
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--dataset", "gone.csv", "--train", "off"), ("--dataset", "sample", "--text-column", "review")]
+)
+def test_a_schedule_that_trains_on_no_table_checks_none(world: World, arguments: tuple[str, ...]) -> None:
+    """The next obstacle, a second schedule, is what it ends with."""
+    with file_lock(schedule_folder(world.settings) / "lock", "Another", "schedule"):
+        assert "Another `sentiflow schedule`" in str(refusal("schedule", *arguments))
 
 
 @pytest.mark.story
