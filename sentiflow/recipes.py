@@ -39,7 +39,7 @@ class TrainConfig(BaseModel):
 
     recipe: str = Field("tutorial", min_length=1, max_length=60, description="Name of the recipe.")
     vocabulary_size: int = Field(
-        10_000, ge=4, le=200_000, description="Ids kept, the 3 reserved ones included; rarer words become 2."
+        10_000, ge=4, le=200_000, description="Ids kept, the 4 reserved ones included; rarer words become 2."
     )
     sequence_length: int = Field(
         500, ge=1, le=5_000, description="Ids per review: shorter ones are padded in front, longer ones cut."

@@ -10,6 +10,7 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
+from sentiflow.names import BUILT_IN
 from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import epoch_tags
@@ -32,6 +33,8 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
     logger = get_run_logger()
     if source.fetched:
         logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
+    elif source.files and source.name not in BUILT_IN:
+        logger.info("skipped: %s is on this machine", source.files[0].name)
     elif source.files:
         logger.info("skipped: %s already here", ", ".join(file.name for file in source.files))
     else:

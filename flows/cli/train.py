@@ -329,6 +329,8 @@ def data(
     words = f"All {kept:,} words are kept."
     if kept < facts.words:
         words = f"Of {facts.words:,} words the {kept:,} commonest are kept; others become the id 2, shown as ?."
+    if prepared.name != "imdb":  # its vocabulary is that of both splits
+        words += " Words in no training review are left out."
     stdout.print(f"\n{words}", soft_wrap=True)
     stdout.print(
         f"{facts.in_both:,} test reviews are also in the training split, word for word.\n", soft_wrap=True

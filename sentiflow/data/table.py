@@ -238,7 +238,7 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         problems.append(f"{len(rejects):,} of {total:,} rows are rejected, {limit}")
         hints.append("Correct the rows, or allow more of them with --max-rejects.")
     if rows or not problems:
-        rows, more = _split(rows)
+        rows, more = _split(rows, options.text_column)
         problems += more
     if problems:
         raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path, options), *hints], rejects)
@@ -325,7 +325,7 @@ def _plain(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip().lower().removesuffix(".0")
 
 
-def _split(rows: list[Labelled]) -> tuple[list[Labelled], list[str]]:
+def _split(rows: list[Labelled], text_column: str) -> tuple[list[Labelled], list[str]]:
     """The rows with a split each, and what keeps them from being trained on and tested."""
     if not rows:
         return rows, ["there are no rows to train on"]
@@ -341,7 +341,8 @@ def _split(rows: list[Labelled]) -> tuple[list[Labelled], list[str]]:
         distinct = [text for text, its in reversed(texts.items()) if its == label]
         if len(distinct) < _FEWEST:
             few = f"{len(distinct)} of label {label}, at least {_FEWEST} are needed"
-            return rows, [f"too few different texts to set some aside for a test: {few}"]
+            why = f"too few different texts to set some aside for a test: {few}"
+            return rows, [f"{why}; is {text_column} the column of the texts?"]
         test |= {distinct[k] for k in mixed.permutation(len(distinct))[: round(TEST_SHARE * len(distinct))]}
     return [row._replace(split="test" if row.text in test else "train") for row in rows], []
 
