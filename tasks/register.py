@@ -1,13 +1,15 @@
 """Put the trained model into the registry, once and whole."""
 
+import json
 from pathlib import Path
 
 import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from prefect import get_run_logger, task
 
 from sentiflow.data import reviews
@@ -16,10 +18,12 @@ from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.tracking import package
+from sentiflow.tracking.candidate import Packaged, cost_of
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 from sentiflow.tracking.types import VALIDATION_LOSS
 from sentiflow.tracking.versions import SCORER_DIGEST, TRAINING_KEY, training_key
+from tasks.runs import dataset_key
 
 
 @task(name="register", task_run_name="register", persist_result=False, retries=2, retry_delay_seconds=[2, 10])
@@ -56,9 +60,26 @@ def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained:
     package.save(folder / "model", scorer, trained.keras, folder, description)
     client.log_model_artifacts(model_id, str(folder / "model"))
     _check_stored(model_id, folder / "model", run.work / f"{model_id}-stored", scorer)
+    _log_figures(run, prepared, model_id, Packaged(folder / "model", scorer))
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     client.log_outputs(run.run_id, [LoggedModelOutput(model_id, step=trained.kept.number)])
     return model_id
+
+
+def _log_figures(run: RunContext, prepared: Prepared, model_id: str, packaged: Packaged) -> None:
+    """Log the run's figures for the model, too, each with its dataset; MLflow lists and sorts models by these."""
+    cost = cost_of(packaged)
+    run.log({"test/latency_ms": cost.latency_ms, "test/size_mb": cost.size_mb})
+    datasets = {"test": dataset_key(prepared, "test"), "val": dataset_key(prepared, "train")}
+    logged = run.client.get_run(run.run_id).data.to_proto().metrics
+    # With the times of the run's own: a second point of the same time is none.
+    run.write(
+        metrics=[
+            Metric(each.key, each.value, each.timestamp, each.step, model_id, *datasets[group])
+            for each in logged
+            if (group := each.key.partition("/")[0]) in datasets
+        ]
+    )
 
 
 def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -> None:
@@ -89,10 +110,10 @@ def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
 def _card(model: str, dataset: str) -> str:
     return f"""Sentiment of a text, trained on {dataset}.
 
-- in: a column `text`
+- in: a list or Series of texts, or a DataFrame or dict with `text`
 - out: `label` (`positive` or `negative`) and `score`, the probability of `positive`; above 0.5 the label is that
 - in use: the version with the alias `champion`; a version's description has its test accuracy
-- load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`
+- load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`; the Keras network: `mlflow.keras.load_model`
 - who promoted what, and why: `sentiflow versions --history`
 """
 
@@ -114,4 +135,6 @@ def _create_version(
     tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)
     description = f"Test accuracy {measured.text()}: {run.name}"
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
+    known = json.dumps([{"name": run.model_name, "version": str(version.version)}])
+    run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})  # MLflow's list of models shows it
     return Registered(run.model_name, str(version.version))

@@ -112,6 +112,11 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
         run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
 
 
+def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
+    """Name and digest of a split, as MLflow has them."""
+    return f"{prepared.name}-{split}", prepared.digest[:_DIGEST_LENGTH]
+
+
 def _inputs(prepared: Prepared) -> list[DatasetInput]:
     """Each split of a prepared dataset, as an input of a run."""
     table = pq.read_table(prepared.table, columns=["split", "label"]).to_pandas()
@@ -122,9 +127,10 @@ def _inputs(prepared: Prepared) -> list[DatasetInput]:
         if labels.empty:
             continue
         profile = {"split": split, "reviews": len(labels), "positive": int(labels.sum())}
+        name, digest = dataset_key(prepared, split)
         dataset = Dataset(
-            name=f"{prepared.name}-{split}",
-            digest=prepared.digest[:_DIGEST_LENGTH],
+            name=name,
+            digest=digest,
             source_type="local",
             source=json.dumps({"uri": prepared.table.as_uri(), "origin": prepared.origin}),
             schema=json.dumps({"mlflow_colspec": _SCHEMA.to_dict()}),

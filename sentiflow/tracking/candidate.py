@@ -114,7 +114,7 @@ def evaluate_candidate(
             )
         champion = None if current is None else versions[need_number(versions, name, current)]
         packaged = load(name, number, Path(folder) / "candidate")
-        cost = _cost(packaged)
+        cost = cost_of(packaged)
         scores = _Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, packaged.scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
@@ -196,7 +196,8 @@ def load(name: str, number: int, folder: Path) -> Packaged:
         ) from err
 
 
-def _cost(packaged: Packaged) -> Cost:
+def cost_of(packaged: Packaged) -> Cost:
+    """Measure the size of a packaged model, and the time of a text of full length that is scored alone."""
     size = sum(file.stat().st_size for file in packaged.path.rglob("*") if file.is_file())
     known = cycle(packaged.scorer.vocabulary.words[:_COMMON])
     text = " ".join(islice(known, packaged.scorer.sequence_length))  # of full length

@@ -15,10 +15,8 @@ from mlflow.types import ColSpec, Schema
 import sentiflow.scoring
 from sentiflow.scoring import TextScorer
 
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec("string", "text")]),
-    outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
-)
+# Without a schema of the input: MLflow would refuse a list or a Series of texts. The model checks it.
+SIGNATURE = ModelSignature(outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]))
 EXAMPLE = pd.DataFrame({"text": ["A quiet film that stays with you.", "Two hours I will never get back."]})
 REQUIREMENTS = ("mlflow", "numpy", "pandas")
 
@@ -35,6 +33,9 @@ def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: 
     ``work`` is an existing folder for what is packed, ``model`` MLflow's description, to be completed.
     """
     artifacts = {name: str(path) for name, path in scorer.save(work).items()}
+    # `mlflow.keras.load_model` reads model.keras, the name of `keras_file`, in this folder of the artifacts.
+    keras = {"keras_version": version("keras"), "keras_backend": "tensorflow", "save_exported_model": False}
+    model.add_flavor("keras", data="artifacts", **keras)
     package = work / _name(_SCORING)
     package.mkdir()
     for file in _SCORING.glob("*.py"):

@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import keras
+import mlflow.keras
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
 from sentiflow.data import prepare, reviews
@@ -75,15 +75,65 @@ def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw
     assert ((answer["label"] == "positive") == (answer["score"] > 0.5)).all()
 
 
-def test_a_table_without_the_column_text_is_refused(model_dir: Path, raw_texts: list[str]) -> None:
-    with pytest.raises(MlflowException, match="missing inputs \\['text'\\]"):
-        mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"title": raw_texts[:3]}))
+def test_a_list_a_series_an_array_and_a_dict_get_the_scores_of_a_table(
+    model_dir: Path, raw_texts: list[str]
+) -> None:
+    model, texts = mlflow.pyfunc.load_model(str(model_dir)), raw_texts[:3]
+    answer = model.predict(pd.DataFrame({"id": [1, 2, 3], "text": texts}))
+    for same in (texts, tuple(texts), np.array(texts), {"text": texts}, {"text": np.array(texts)}):
+        pd.testing.assert_frame_equal(model.predict(same), answer)
+    of_series = model.predict(pd.Series(texts, index=["a", "b", "c"], name="review"))
+    pd.testing.assert_frame_equal(of_series, answer.set_axis(["a", "b", "c"]))
+    pd.testing.assert_frame_equal(model.predict({"text": texts[0]}), model.predict(texts[:1]))
 
 
-@pytest.mark.parametrize("wrong", [None, 3.5])
-def test_a_missing_or_numeric_text_is_refused(model_dir: Path, wrong: object) -> None:
-    with pytest.raises((TypeError, MlflowException)):
-        mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": ["fine", wrong]}))
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (pd.DataFrame({"title": ["good"]}), "got DataFrame with the columns title"),
+        ({"texts": ["good"]}, "got dict with the columns texts"),
+        ("good", "got str"),
+        (5, "got int"),
+        (np.array([["good"]]), "got ndarray"),
+        ([["good"]], "expected texts, got list"),
+        (["fine", None], "expected texts, got NoneType"),
+        (pd.DataFrame({"text": ["fine", 3.5]}), "expected texts, got float"),
+    ],
+)
+def test_what_holds_no_texts_is_refused_with_a_line(model_dir: Path, wrong: object, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        mlflow.pyfunc.load_model(str(model_dir)).predict(wrong)
+
+
+def test_mlflow_loads_the_keras_network_of_a_version(
+    trained: Trained, sample: tuple[Reviews, Vocabulary], model_dir: Path
+) -> None:
+    connect(trained.world.settings)
+    model = trained.result.model
+    network = mlflow.keras.load_model(f"models:/{model.name}/{model.version}")
+    ids = sample[0].of("test").padded(80, 10_000)[:64]
+    stored = keras.models.load_model(model_dir / "artifacts" / "model.keras")
+    np.testing.assert_array_equal(network.predict(ids, verbose=0), stored.predict(ids, verbose=0))
+
+
+def test_the_logged_model_has_the_figures_of_its_run_once(trained: Trained) -> None:
+    client = connect(trained.world.settings)
+    run = client.get_run(trained.result.run_id)
+    (model,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    figures = {each.key: each for each in model.metrics or []}
+    assert {name: each.value for name, each in figures.items()} == {
+        name: value for name, value in run.data.metrics.items() if name.startswith(("test/", "val/"))
+    }
+    assert {"test/accuracy", "test/accuracy_ci_low", "test/latency_ms", "test/size_mb", "val/loss"} <= set(figures)
+    assert figures["test/accuracy"].dataset_name == "sample-test"
+    digest = run.data.tags["dataset.digest"]
+    assert digest.startswith(str(figures["val/loss"].dataset_digest))
+    for name in ("test/accuracy", "test/size_mb"):
+        assert len(client.get_metric_history(run.info.run_id, name)) == 1
+    best = client.search_logged_models(
+        [run.info.experiment_id], order_by=[{"field_name": "metrics.test/accuracy", "ascending": False}]
+    )[0]
+    assert best.model_id == model.model_id
 
 
 def test_the_model_holds_no_pickle(model_dir: Path) -> None:
