@@ -1,10 +1,12 @@
 import json
 import os
+import re
 import subprocess
 import sysconfig
 import venv
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import keras
 import mlflow.keras
@@ -19,7 +21,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import Vocabulary
 from sentiflow.tracking.client import connect
 from tests.against_keras import check_scores
-from tests.world import Trained
+from tests.world import ROOT, Trained
 
 SITE = Path(sysconfig.get_paths()["purelib"])
 
@@ -134,6 +136,19 @@ def test_the_logged_model_has_the_figures_of_its_run_once(trained: Trained) -> N
         [run.info.experiment_id], order_by=[{"field_name": "metrics.test/accuracy", "ascending": False}]
     )[0]
     assert best.model_id == model.model_id
+
+
+def test_the_examples_of_the_docs_run(trained: Trained) -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    section = page.partition("## The registered model")[2].partition("\n## ")[0]
+    code = "\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    code = code.replace("imdb-sentiment", trained.result.model.name)
+    code = code.replace("sqlite:///mlruns/mlflow.db", trained.world.settings.tracking_uri)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 - the docs' own
+    assert names["network"].name == "sentiment"
+    assert names["result"].metrics["example_count"] == 2
+    assert names["models"]["source_run_id"].tolist() == [trained.result.run_id]
 
 
 def test_the_model_holds_no_pickle(model_dir: Path) -> None:
