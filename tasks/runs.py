@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import pyarrow.parquet as pq
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
 from prefect import get_run_logger, runtime
@@ -23,7 +24,7 @@ from prefect.exceptions import TerminationSignal
 
 from sentiflow import children, process
 from sentiflow.data.prepare import Prepared
-from sentiflow.errors import first_line, prefect_away
+from sentiflow.errors import UsageError, first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import BUILT_IN, dataset_name, located, model_name
 from sentiflow.orchestration.repair import reconcile
@@ -286,7 +287,8 @@ def _closing(run: RunContext) -> Iterator[None]:
     """Close the run as what it was: finished, failed, or killed by an interrupt."""
     try:
         run.work.mkdir(parents=True)
-        yield
+        with _system_metrics(run):
+            yield
     except BaseException as err:
         failed = isinstance(err, Exception) and not process.received
         _close(run, Ending("FAILED" if failed else "KILLED", _why(err)))
@@ -296,6 +298,30 @@ def _closing(run: RunContext) -> Iterator[None]:
     except BaseException as err:
         _keep(run, run.run_id, Ending("FINISHED", f"it finished, but could not be closed: {_why(err)}"))
         raise
+
+
+@contextmanager
+def _system_metrics(run: RunContext) -> Iterator[None]:
+    """Let MLflow's own monitor log the machine's load, if it is asked to, as ``mlflow.start_run`` would.
+
+    Raises:
+        UsageError: it needs psutil, which is not installed.
+    """
+    if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
+        yield
+        return
+    try:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    except ImportError as err:
+        raise UsageError(
+            f"{MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.name} needs psutil: {err}.", "Install it: pip install psutil"
+        ) from err
+    monitor = SystemMetricsMonitor(run.run_id, tracking_uri=run.settings.tracking_uri)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        monitor.finish()  # type: ignore[no-untyped-call]
 
 
 def _close(run: RunContext, ending: Ending) -> None:

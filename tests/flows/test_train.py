@@ -98,6 +98,17 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(world: Worl
     assert losses[0] == losses[1] != losses[2]
 
 
+@pytest.mark.story
+def test_mlflows_monitor_logs_the_load_of_the_machine_if_it_is_asked_to(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's client starts it with ``mlflow.start_run`` alone, which no flow calls."""
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    run_id = train(QUICK, "sample", 0, force=True).run_id
+    assert connect(world.settings).get_run(run_id).data.metrics["system/system_memory_usage_megabytes"] > 0
+
+
 def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
     world: World, prefect_server: None, tmp_path: Path
 ) -> None:
