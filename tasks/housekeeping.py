@@ -241,7 +241,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
     for folder in _folders(data / "work"):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free:
-                _remove(folder, "work files of a run that has ended", report)
+                _remove(folder, "only the work files of a run that has ended", report)
     for folder in _folders(data / "datasets"):
         lock = lock_file(model_name(folder.name), settings)
         with report.attempt(f"clean {folder}"), if_free(lock, HOUSEKEEPING) as free:

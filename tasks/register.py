@@ -111,7 +111,7 @@ def _card(model: str, dataset: str) -> str:
     return f"""Sentiment of a text, trained on {dataset}.
 
 - in: a list or Series of texts, or a DataFrame or dict with `text`
-- out: `label` (`positive` or `negative`) and `score`, the probability of `positive`; above 0.5 the label is that
+- out: `score`, the probability of `positive`, and `label`: `positive` above 0.5, else `negative`
 - in use: the version with the alias `champion`; a version's description has its test accuracy
 - load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`; the Keras network: `mlflow.keras.load_model`
 - who promoted what, and why: `sentiflow versions --history`

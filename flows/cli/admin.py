@@ -182,7 +182,7 @@ def _need_free(host: str, port: int) -> None:
         except OSError as err:
             raise ExternalError(
                 f"Port {port} on {host} is taken: {err.strerror}.",
-                f"Choose another: sentiflow ui --port {port + 1}",
+                "Choose another: sentiflow ui --port NUMBER",
             ) from err
 
 

@@ -205,7 +205,7 @@ def _sentences(err: BaseException) -> tuple[str, str]:
     if away := prefect_away(err):
         return (
             away,
-            "Start it (prefect server start), or unset PREFECT_API_URL to use a temporary one.",
+            "Start it (sentiflow schedule, or prefect server start), or unset PREFECT_API_URL if that names it.",
         )
     if refused_login(err):
         return (

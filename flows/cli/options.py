@@ -41,7 +41,7 @@ LabelsOption = Annotated[
     typer.Option(
         "--labels",
         metavar="NAME=0|1|skip,...",
-        help="What the labels of your table mean, or skip to leave their rows out: good=1,bad=0,none=skip",
+        help="What the labels of your table mean, or skip to leave their rows out: good=1,bad=0,so-so=skip",
     ),
 ]
 MaxRejectsOption = Annotated[
@@ -118,8 +118,10 @@ class Group(TyperGroup):
             code = super().main(*args, **options | {"standalone_mode": False})
         except typer.TyperException as err:
             context = getattr(err, "ctx", None)
-            if context is None or not err.format_message():  # help, in place of a command
+            if context is None:
                 raise
+            if not err.format_message():  # without a command, the help was printed
+                sys.exit(UsageError.exit_code)
             message = plain_reason(err.format_message(), _WORDS)
             usage = " ".join(context.command.collect_usage_pieces(context))
             path = context.command_path
@@ -168,10 +170,12 @@ class Command(TyperCommand):
 
         known = [name for param in self.params for name in (*param.opts, *param.secondary_opts)]
         field = nearest_field(name := option.lstrip("-").replace("-", "_")) if "--set" in known else None
-        close = difflib.get_close_matches(option, [name for name in known if name.startswith("--")], n=1)
+        # Without the dashes, which would make all of them alike.
+        long = [name.removeprefix("--") for name in known if name.startswith("--")]
+        close = difflib.get_close_matches(option.lstrip("-"), long, n=1)
         if field and (field == name or not close):
             return f"Set a recipe field with: --set {field}={_value_of(option, given)}"
-        return f"Did you mean {close[0]}?" if close else f"All options: sentiflow {self.name} --help"
+        return f"Did you mean --{close[0]}?" if close else f"All options: sentiflow {self.name} --help"
 
 
 def _value_of(option: str, given: Sequence[str]) -> str:
@@ -271,6 +275,6 @@ def table_arguments(table: "TableOptions") -> list[str]:
 
 
 _FORMS = {
-    "--labels": "Give each label a meaning, 0, 1 or skip, and 0 and 1 a label: --labels good=1,bad=0,none=skip",
+    "--labels": "Each label needs =1, =0 or =skip; both 1 and 0 must occur: --labels good=1,bad=0,so-so=skip",
     "--max-rejects": "Give a number or a percentage: --max-rejects 20 or --max-rejects 0.5%",
 }

@@ -244,12 +244,12 @@ def open_input(path: Path) -> Input:
     if path.is_dir():
         return Folder(path)
     if not path.exists():
-        raise UsageError(f"{path}: no such file or folder.", "Give a table, or to score a folder of .txt files.")
+        raise UsageError(f"{path}: no such file or folder.", "Give a table or a folder of .txt files.")
     kind = _KINDS.get(path.suffix.lower())
     if kind is None or not path.is_file():
         raise UsageError(
             f"{path}: not a supported table.",
-            f"Give a file that ends in {', '.join(_KINDS)}, or to score a folder of .txt files.",
+            f"Give a file that ends in {', '.join(_KINDS)}, or a folder of .txt files.",
         )
     if path.stat().st_size == 0:
         raise UsageError(f"{path} is empty.", "A table needs column names and rows.")

@@ -110,7 +110,7 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
             f"No dataset or table {dataset!r}.",
             f"Did you mean {near[0]}?"
             if near
-            else "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table.",
+            else "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table: each training reads it.",
         )
 
 

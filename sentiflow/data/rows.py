@@ -1,5 +1,6 @@
 """Rows of tables and folders of texts, and what every kind of such an input has in common."""
 
+import difflib
 import hashlib
 import json
 import math
@@ -132,14 +133,15 @@ def count_reasons(reasons: Mapping[str, int]) -> str:
 
 
 def count_left_out(labels: Mapping[str, int]) -> str:
-    """Labels whose rows are left out, and how many rows these are.
+    """Labels whose rows are left out, and how many rows these are; the empty label is none.
 
     Example:
-        >>> count_left_out({"3": 600, "so-so": 8})
-        '608 rows left out (label 3, so-so)'
+        >>> count_left_out({"3": 600, "": 8})
+        '608 rows left out (label 3, none)'
     """
     count = sum(labels.values())
-    return f"{count:,} {'row' if count == 1 else 'rows'} left out (label {', '.join(labels)})"
+    names = ", ".join(label or "none" for label in labels)
+    return f"{count:,} {'row' if count == 1 else 'rows'} left out (label {names})"
 
 
 def why_not(value: object) -> str:
@@ -306,7 +308,9 @@ def find_columns(
         problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
-        hint = "Give the names of your columns" + ("." if matches[text] else ", for example --text-column review.")
+        near = difflib.get_close_matches(text, found, n=1, cutoff=0.5)
+        example = f"for example --text-column {near[0]}." if near else "--text-column NAME, --label-column NAME."
+        hint = "Give the names of your columns" + ("." if matches[text] else f": {example}")
         raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
 

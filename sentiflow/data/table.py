@@ -384,6 +384,8 @@ def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list
         hints.append(f"{name} has no meaning yet: add {name}=1, {name}=0 or {name}=skip to --labels.")
     elif unknown is not None:
         hints.append(f"Known labels: {', '.join(LABELS)}. Give others a meaning: --labels good=1,bad=0")
+    if any(reject.reason == "no label" for reject in rejects):
+        hints.append("Rows without a label are left out by =skip: --labels good=1,bad=0,=skip")
     return hints
 
 
@@ -395,7 +397,7 @@ def _place(reject: Reject) -> str:
         "line 6 ('goood')"
     """
     where = f"line {reject.line:,}" if reject.line else f"row {reject.row:,}"
-    detail = _detail(reject)
+    detail = "" if reject.reason == NO_TEXT else _detail(reject)  # the value is then the whole line
     return f"{where} ({detail})" if detail else where
 
 

@@ -76,7 +76,10 @@ class CandidateEvaluation:
     def way_out(self) -> str:
         """What can be done about a refusal by the gate."""
         command = f"sentiflow promote {self.version} --dataset {dataset_of(self.name)}"
-        return f'Change a limit (SENTIFLOW_GATE_*, docs/settings.md), or: {command} --force --reason "..."'
+        return (
+            "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
+            f'Promote it all the same: {command} --force --reason "..."'
+        )
 
 
 @dataclass(frozen=True)

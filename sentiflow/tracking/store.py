@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import model_name
+from sentiflow.names import dataset_of, model_name
 from sentiflow.output import redact
 from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.settings import Settings
@@ -154,7 +154,8 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
     version = None if wanted is None else store.version(name, wanted)
     if wanted is None or version is None:
         missing = "champion" if wanted is None else f"version {wanted}"
-        raise UsageError(f"{name} has no {missing}.", "See what there is: sentiflow versions")
+        there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
+        raise UsageError(f"{name} has no {missing}.", there)
     if version.run_id is None:
         raise UsageError(f"{name} version {wanted} was registered without a run.", "Choose another.")
     return version.run_id

@@ -177,6 +177,12 @@ def test_wrong_use_is_refused_in_a_sentence(world: World, arguments: list[str], 
     assert not list((world.root / "data").glob("**/*.parquet"))
 
 
+def test_without_a_command_the_help_is_all_that_is_printed(world: World) -> None:
+    done = world.run()
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "Usage: sentiflow" in done.stdout
+
+
 def test_wrong_use_ends_with_2_without_a_traceback(world: World) -> None:
     done = world.run("train", "--set", "epoch=3")
     assert (done.returncode, "Did you mean epochs?" in done.stderr) == (2, True)

@@ -204,6 +204,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
         "A text that contains the separator of the columns needs quotes around it.",
         "Known labels: 0, 1, negative, positive, neg, pos, false, true. "
         "Give others a meaning: --labels good=1,bad=0",
+        "Rows without a label are left out by =skip: --labels good=1,bad=0,=skip",
         "Correct the rows, or allow more of them with --max-rejects.",
     ]
     assert isinstance(error, TableError) and [reject.line for reject in error.rejects] == [

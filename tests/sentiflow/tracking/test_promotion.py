@@ -71,7 +71,9 @@ def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: M
     ) as refused:
         outcome.need_promotion()
     assert refused.value.exit_code == 4
-    override = f'or: sentiflow promote {Registry.POOR} --dataset sample --force --reason "..."'
+    override = (
+        f'Promote it all the same: sentiflow promote {Registry.POOR} --dataset sample --force --reason "..."'
+    )
     assert override in refused.value.hint and "SENTIFLOW_GATE_" in refused.value.hint
     declined = replace(outcome, verdict=promotion.Verdict("declined", "", "somebody"))
     with pytest.raises(RejectedError) as final:  # a person's answer is not to be overridden
