@@ -142,7 +142,8 @@ def test_a_runs_page_tells_how_it_went_on_which_data_and_what_it_made(page: Page
     expect(page.get_by_text(f"Test accuracy {run.data.metrics['test/accuracy']:.2%}").first).to_be_visible()
     expect(page.get_by_text("sample-train").first).to_be_visible()
     expect(page.get_by_role("link", name="sample-sentiment").first).to_be_visible()
-    expect(page.get_by_text("test/accuracy", exact=True)).to_be_attached()
+    expect(page.get_by_role("link", name="test/accuracy", exact=True)).to_be_attached()
+    expect(page.get_by_role("grid").get_by_text("test/accuracy")).to_be_attached()  # of the logged model
     expect(page.get_by_text("learning_rate", exact=True)).to_be_attached()
     tags = page.locator("span").filter(has_text="kind: training")
     expect(tags.first).to_be_visible()
