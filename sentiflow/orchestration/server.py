@@ -62,8 +62,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     if url := get_current_settings().api.url:
         return lambda: None, f"the server at {redact(url)}"
     log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
-    _choose_database(settings)
-    own = _OwnServer(0, log, {"PREFECT_UI_ENABLED": "false"})
+    own = _OwnServer(settings, 0, log, {"PREFECT_UI_ENABLED": "false"})
     _temporary.add(f"{own.base}/api")
     # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
     _use(own.base, own.login, f"http://{_HOST}:{settings.prefect_port}")
@@ -88,8 +87,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
         yield server
         return
     with (schedule_folder(settings) / f"server-{settings.prefect_port}.log").open("w+b") as log:
-        _choose_database(settings)
-        own = _OwnServer(settings.prefect_port, log, {})
+        own = _OwnServer(settings, settings.prefect_port, log, {})
 
         def end_this_process(code: int) -> None:
             note.unlink(missing_ok=True)
@@ -153,7 +151,8 @@ class _OwnServer:
     while the server starts or after it failed.
     """
 
-    def __init__(self, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
+    def __init__(self, settings: Settings, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
+        _choose_database(settings)
         try:
             self._listener = socket.create_server((_HOST, port), backlog=2048)
         except OSError as err:

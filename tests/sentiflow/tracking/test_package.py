@@ -14,6 +14,7 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.tracking import fluent
 from packaging.requirements import Requirement
 
 from sentiflow.data import prepare, reviews
@@ -138,7 +139,10 @@ def test_the_logged_model_has_the_figures_of_its_run_once(trained: Trained) -> N
     assert best.model_id == model.model_id
 
 
-def test_the_examples_of_the_docs_run(trained: Trained) -> None:
+def test_the_examples_of_the_docs_run(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Their experiment is that of this test alone.
+    monkeypatch.setattr(fluent, "_active_experiment_id", None)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "")
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     section = page.partition("## The registered model")[2].partition("\n## ")[0]
     code = "\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
