@@ -30,8 +30,9 @@ from tasks.runs import dataset_key
 def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured) -> Registered:
     """Pack the model, store it, load it back, and register a version of it.
 
-    A retry takes up what an earlier attempt finished: one run never gives two versions. The version appears
-    last: whatever the registry lists can be loaded.
+    A retry takes up what an earlier attempt finished: one run never gives two versions. Of repeats and sweeps
+    that run again, such as after a kill, an equal version stays the only one. The version appears last: whatever
+    the registry lists can be loaded.
 
     Written: a logged model and a registered version in MLflow; ``time.register`` on the run.
     """
@@ -41,11 +42,30 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
         else:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
-            model_id = _log_model(run, prepared, scorer, trained)
-            version = _create_version(run, prepared, trained, measured, model_id, scorer.digest)
+            version = _equal(run, prepared, scorer) or _create(run, prepared, trained, measured, scorer)
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
+
+
+def _equal(run: RunContext, prepared: Prepared, scorer: TextScorer) -> Registered | None:
+    """Find the newest version of the same training, to the last bit, for repeats and sweeps.
+
+    A single training looks for one before it begins, and is told by ``--force`` not to mind.
+    """
+    if run.parent is None:
+        return None
+    tags = {TRAINING_KEY: training_key(run.config, prepared.digest, run.seed), SCORER_DIGEST: scorer.digest}
+    equal = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    found = run.client.search_model_versions(f"name = '{run.model_name}' and {equal}", max_results=1)
+    return Registered(run.model_name, str(found[0].version)) if found else None
+
+
+def _create(
+    run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured, scorer: TextScorer
+) -> Registered:
+    model_id = _log_model(run, prepared, scorer, trained)
+    return _create_version(run, prepared, trained, measured, model_id, scorer.digest)
 
 
 def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained: TrainedFiles) -> str:

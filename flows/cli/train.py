@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -112,7 +112,7 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
 
 def _close_killed(name: str, settings: "Settings") -> None:
     """Close a training that was killed after it had registered its version: none follows that would."""
-    from sentiflow.locks import check_free, work_folder
+    from sentiflow.locks import check_free, training_lock, work_folder
 
     if not any(work_folder(name, settings).glob("*")):
         return
@@ -120,16 +120,18 @@ def _close_killed(name: str, settings: "Settings") -> None:
         check_free(name, settings)
     except BusyError:  # a training that runs
         return
-    with working("Closing a training that was killed"):
-        from datetime import UTC, datetime
+    with working("Closing a training that was killed"), suppress(BusyError):
         from logging import getLogger
 
-        from sentiflow.orchestration.repair import close_killed
+        from sentiflow.orchestration.repair import reconcile
         from sentiflow.orchestration.server import start_early
+        from sentiflow.tracking.client import connect, experiment_id
 
         wait_for_server, _ = start_early(settings)
         wait_for_server()
-        close_killed(settings, getLogger(__name__), datetime.now(UTC))
+        client, logger = connect(settings), getLogger(__name__)
+        with training_lock(name, settings):
+            reconcile(client, experiment_id(client, settings), name, settings, "the next command", logger)
 
 
 def start_up(message: str, dataset: str, settings: "Settings", table: "TableOptions") -> Callable[[], None]:

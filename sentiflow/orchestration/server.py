@@ -28,7 +28,12 @@ from sentiflow.output import redact, without_login
 from sentiflow.settings import Settings, load_settings
 
 _HOST = "127.0.0.1"
-_ENVIRONMENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
+_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    # It marks many due runs at once, as after an hour of sleep: SQLite is then locked for minutes.
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+}
 _START_SECONDS = 120
 OUR_USER = "sentiflow:"
 """How a login begins that was made here."""

@@ -75,7 +75,8 @@ _CLIENT = "mlflow.tracking:MlflowClient."
 
 
 def _has_versions(number: int, world: World) -> None:
-    assert check_whole(world, Registry.POOR) == number
+    found = check_whole(world, Registry.POOR)
+    assert found == number, f"{found} versions instead of {number}"
 
 
 def _is_promoted(world: World) -> None:

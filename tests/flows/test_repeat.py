@@ -127,6 +127,16 @@ def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: Repeat
     assert "repeats (3)" in line
 
 
+def test_the_same_repeats_again_register_no_second_version(
+    result: RepeatsResult, repeated: World, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeated.enter(monkeypatch)
+    again = repeat(CONFIG, "sample", 7, 3)
+    assert again.run_id != result.run_id
+    assert again.model == result.model
+    assert len(client.search_model_versions("name = 'sample-sentiment'")) == 1
+
+
 def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(
     world: World, prefect_server: None
 ) -> None:
