@@ -113,20 +113,27 @@ def some_reviews() -> list[str]:
     return [vocabulary.decode(ids, unknown="") for ids in test.tokens[:: len(test) // REVIEWS]]
 
 
-def contenders(version: Version, store: str) -> tuple[Contender, Contender]:
+def contenders(version: Version, store: str) -> tuple[Contender, ...]:
     own = {"SENTIFLOW_TRACKING_URI": store}
     theirs = {"MLFLOW_TRACKING_URI": store, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     sentiflow = [str(BIN / "sentiflow"), "serve", "--dataset", version.name.removesuffix("-sentiment"), "--port"]
     uri = f"models:/{version.name}/{version.number}"
     mlflow = [str(BIN / "mlflow"), "models", "serve", "--env-manager", "local", "--model-uri", uri, "--port"]
+
+    def table_of(text: str) -> dict[str, object]:
+        return {"dataframe_split": {"columns": ["text"], "data": [[text]]}}
+
     return (
         Contender(
             "`sentiflow serve`", lambda port: [*sentiflow, str(port)], own, "/readyz", "/predict",
             lambda text: {"text": text},
         ),
         Contender(
-            "`mlflow models serve`", lambda port: [*mlflow, str(port)], theirs, "/ping", "/invocations",
-            lambda text: {"dataframe_split": {"columns": ["text"], "data": [[text]]}},
+            "the same, `/invocations`", lambda port: [*sentiflow, str(port)], own, "/readyz", "/invocations",
+            table_of,
+        ),
+        Contender(
+            "`mlflow models serve`", lambda port: [*mlflow, str(port)], theirs, "/ping", "/invocations", table_of
         ),
     )  # fmt: skip
 
@@ -202,13 +209,14 @@ def render(rounds: dict[str, list[Round]], of: str, date: str) -> str:
             f"| {name} | {connections} | {at.a_second:,.0f} | {at.p50:.1f} ms | {at.p95:.1f} ms | {at.p99:.1f} ms "
             f"| {at.refused + at.failed} of {at.requests:,} |"
         )
-    ours, theirs = rounds
+    ours, *_, theirs = rounds
     most = CONNECTIONS[-1]
     ratio = middle[ours, most].a_second / middle[theirs, most].a_second
     starts = (
         f"{name} answers after {statistics.median(one.ready for one in each):.1f} s and takes "
         f"{statistics.median(one.megabytes for one in each):.0f} MB at most"
         for name, each in rounds.items()
+        if name in (ours, theirs)
     )
     text = f"With {most} connections {ratio:.1f} times as many requests a second. {'; '.join(starts)}."
     note = f"Medians of {len(rounds[ours])} rounds, in turns, one test review a request, on {date}. {of}."

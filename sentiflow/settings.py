@@ -23,6 +23,8 @@ OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+
 
 def project_root() -> Path:
     """The checkout that this code runs from, or the current folder when it was installed elsewhere."""
@@ -90,6 +92,13 @@ class Settings(BaseSettings):
     serve_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names that requests may call this service by, with commas between them: those under which a
     proxy or another container asks. Others get 421, as web pages can invent names."""
+    serve_token: SecretStr | None = None
+    """Bearer token that requests must carry, but for pages and health checks; without it anybody who reaches the
+    service may ask."""
+    serve_token_file: Path | None = None
+    """File with that token instead, such as a container's secret."""
+    serve_metrics_open: bool = False
+    """/metrics asks for no token."""
     serve_max_body: int = Field(4_000_000, ge=1_000)
     """Maximum bytes of a request; larger ones get 413."""
     serve_max_text: int = Field(100_000, ge=1)
@@ -208,6 +217,13 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
+    @field_validator("serve_token")
+    @classmethod
+    def _is_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("expected letters, digits and -._~+/= alone")
+        return value
+
     @field_validator("serve_hosts")
     @classmethod
     def _are_host_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -225,7 +241,9 @@ class Settings(BaseSettings):
             raise ValueError("expected 64 hexadecimal digits")
         return value
 
-    @field_validator("data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir")
+    @field_validator(
+        "data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir", "serve_token_file"
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -248,6 +266,24 @@ class Settings(BaseSettings):
         _need_http(value)
         _check_login(value)
         return value.rstrip("/")
+
+    def read_serve_token(self) -> str | None:
+        """The service's token, from its setting or its file; None if it asks for none.
+
+        Raises:
+            UsageError: both are set, or the file cannot be read or holds no token.
+        """
+        if self.serve_token_file is None:
+            return None if self.serve_token is None else self.serve_token.get_secret_value()
+        if self.serve_token is not None:
+            raise UsageError("SENTIFLOW_SERVE_TOKEN and SENTIFLOW_SERVE_TOKEN_FILE are both set.", "Unset one.")
+        try:
+            token = self.serve_token_file.read_text(encoding="ascii", errors="replace").strip()
+        except OSError as err:
+            raise UsageError(f"SENTIFLOW_SERVE_TOKEN_FILE cannot be read: {err.strerror}.") from err
+        if not _TOKEN.fullmatch(token):
+            raise UsageError("SENTIFLOW_SERVE_TOKEN_FILE: expected letters, digits and -._~+/= alone.")
+        return token
 
     @property
     def sqlite_file(self) -> Path | None:

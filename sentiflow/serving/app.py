@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterError
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sentiflow.scoring import label_of
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
+from sentiflow.serving.invocations import PROTOCOL, texts_of
 from sentiflow.serving.middleware import GONE, Metrics, Uploads
 from sentiflow.serving.schemas import BodyParser, ModelVersion
 
@@ -46,6 +49,20 @@ def build(
     _add_health(app, watcher, metrics.registry)
     _add_pages(app)
     return app
+
+
+def public_paths(app: FastAPI) -> list[str]:
+    """The paths of the pages, which show nothing of the model or of texts."""
+    return [route.path for route in app.routes if isinstance(route, Route) and not route.include_in_schema]
+
+
+def describe_token(app: FastAPI, open_paths: Collection[str]) -> None:
+    """Say in the schema that all but the open paths ask for a bearer token."""
+    schema = app.openapi()
+    schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [] if path in open_paths else [{"token": []}]
 
 
 def _add_refusals(app: FastAPI) -> None:
@@ -81,6 +98,11 @@ def _add_predictions(
         **{status: {"model": schemas.Error} for status in (408, 413, 429, 503)},
     }
 
+    async def predictions_of(loaded: Loaded, texts: list[str]) -> list[schemas.Prediction]:
+        scores = await batcher.score(loaded, texts) if texts else []
+        keeper.keep(loaded.champion.version, texts, scores)
+        return [schemas.Prediction(label=label_of(score), score=score) for score in scores]
+
     @app.post(
         "/predict",
         summary="Classify texts",
@@ -94,10 +116,29 @@ def _add_predictions(
         async with uploads.body(request) as body:
             loaded = watcher.loaded
             texts = await parser.texts(parser.predict, body)
-            scores = await batcher.score(loaded, texts)
-            keeper.keep(loaded.champion.version, texts, scores)
-            predictions = [schemas.Prediction(label=label_of(score), score=score) for score in scores]
+            predictions = await predictions_of(loaded, texts)
             return _answer(schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded)
+
+    @app.post(
+        "/invocations",
+        summary="Classify texts, as MLflow's clients ask",
+        tags=["Prediction"],
+        response_model=schemas.Invocations,
+        responses={status: {"model": schemas.Error} for status in (400, 408, 413, 415, 429, 503)},
+        openapi_extra=schemas.INVOCATIONS_BODY,
+    )
+    async def invoke(request: Request) -> Response:
+        """What `mlflow models serve` answers, to JSON or CSV with texts in the column `text`, or to a list."""
+        async with uploads.body(request) as body:
+            loaded = watcher.loaded
+            kind = request.headers.get("content-type", "")
+            texts = await parser.read(
+                partial(
+                    texts_of, content_type=kind, max_characters=parser.max_characters, max_texts=parser.max_texts
+                ),
+                body,
+            )
+            return _answer(schemas.Invocations(predictions=await predictions_of(loaded, texts)), loaded)
 
     @app.post(
         "/explain",
@@ -165,6 +206,18 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> 
             model=_model(state.loaded) if state.loaded else None,
             problem=state.problem,
         )
+
+    async def ping() -> Response:
+        """As MLflow's scoring server: 200 while texts can be scored, else 503."""
+        return Response("\n", 503 if watcher.state.loaded is None else 200, media_type="application/json")
+
+    for path in ("/ping", "/health"):
+        app.get(path, summary="Readiness, as MLflow's clients ask", tags=["Health"])(ping)
+
+    @app.get("/version", summary="The MLflow that /invocations speaks as", tags=["Health"])
+    async def version() -> Response:
+        """MLflow's version."""
+        return Response(PROTOCOL, media_type="application/json")
 
     @app.get(
         "/metrics",

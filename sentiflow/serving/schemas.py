@@ -1,7 +1,9 @@
 """Bodies of requests, read as strict JSON, and models of the answers."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import HTTPException
@@ -31,6 +33,7 @@ class BodyParser:
     Attributes:
         predict: schema of a body with one text or several.
         explain: schema of a body with one text.
+        max_characters, max_texts: the most that a text and a body may have.
     """
 
     def __init__(self, max_characters: int, max_texts: int) -> None:
@@ -52,7 +55,7 @@ class BodyParser:
 
         self.predict: type[BaseModel] = Predict
         self.explain: type[BaseModel] = Explain
-        self._max_texts = max_texts
+        self.max_characters, self.max_texts = max_characters, max_texts
         self._thread = ThreadPoolExecutor(1, "parser")
 
     async def texts(self, model: type[BaseModel], body: bytearray) -> list[str]:
@@ -61,16 +64,20 @@ class BodyParser:
         Raises:
             HTTPException: 422.
         """
+        return await self.read(partial(self._texts, model), body)
+
+    async def read(self, texts_of: Callable[[bytearray], list[str]], body: bytearray) -> list[str]:
+        """Read a body by a function, in the thread if it is large."""
         if len(body) <= SMALL:
-            return self._texts(model, body)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._texts, model, body)
+            return texts_of(body)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, texts_of, body)
 
     def _texts(self, model: type[BaseModel], body: bytearray) -> list[str]:
         names = " or ".join(f'"{name}"' for name in model.model_fields)
         # A valid body holds little besides its texts; any other is refused before it becomes millions of objects.
-        outside = _outside_strings(body, 2 * self._max_texts + 64)
+        outside = outside_strings(body, 2 * self.max_texts + 64)
         if outside is None:
-            message = f"Expected an object with {names}; at most {self._max_texts} texts"
+            message = f"Expected an object with {names}; at most {self.max_texts} texts"
             raise _invalid({"type": "too_complex", "msg": message})
         try:
             read = model.model_validate_json(body)
@@ -83,7 +90,7 @@ class BodyParser:
         return [value] if isinstance(value, str) else value
 
 
-def _outside_strings(body: bytearray, limit: int) -> bytes | None:
+def outside_strings(body: bytearray, limit: int) -> bytes | None:
     """What stands outside of a JSON body's strings, without white space; None for more bytes or strings than that.
 
     Of a body that is no JSON, it holds at least what stands before the first fault, where the parser stops, too.
@@ -116,6 +123,19 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
+_TABLE = {"columns": ["text"], "data": [[_EXAMPLE["text"]]]}
+INVOCATIONS_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "object", "example": {"dataframe_split": _TABLE}}},
+            "text/csv": {"schema": {"type": "string", "example": f"text\n{_EXAMPLE['text']}\n"}},
+        },
+    }
+}
+"""OpenAPI of what ``/invocations`` takes."""
+
+
 class _Response(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -139,6 +159,12 @@ class Predictions(_Response):
 
     predictions: list[Prediction]
     model: ModelVersion
+
+
+class Invocations(_Response):
+    """A prediction for each text, in their order, as MLflow's scoring server gives them."""
+
+    predictions: list[Prediction]
 
 
 class Explanation(_Response):

@@ -16,10 +16,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
-from sentiflow.serving.app import build
+from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
+from sentiflow.serving.middleware import HEALTH, Access, Edge, Metrics, Origins, Uploads
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
 
@@ -228,10 +228,10 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
     one. ``ready`` is called with the service's address once it answers.
 
     Raises:
-        UsageError: no model was named, and there are several.
+        UsageError: no model was named, and there are several; or the token's file holds none.
         ExternalError: the port is taken.
     """
-    metrics = Metrics()
+    token, metrics = settings.read_serve_token(), Metrics()
     watcher = Watcher(settings, name, metrics)
     if settings.sqlite_file is not None:
         with suppress(ExternalError):  # the watcher checks again, and logs it
@@ -242,7 +242,10 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
     batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(configured_log(settings), metrics)
     app = build(watcher, batcher, keeper, metrics, Uploads(settings.serve_max_body), parser)
-    edge = Edge(app, origins, metrics, lambda: server.should_exit)
+    open_paths = [*HEALTH, *public_paths(app), *(["/metrics"] if settings.serve_metrics_open else [])]
+    if token is not None:
+        describe_token(app, open_paths)
+    edge = Edge(app, origins, Access(token, open_paths), metrics, lambda: server.should_exit)
     server = _HttpServer(edge, lambda: ready(address_of(host, listener)))
     watcher.start()
     batcher.start()

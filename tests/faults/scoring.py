@@ -22,7 +22,7 @@ from tests.faults.campaign import Case, Red
 from tests.faults.worlds import SAMPLE, Worlds, files_of, put_in_use, scorer_of
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import exchange
-from tests.sentiflow.serving.test_malformed import EMOJI, check_refusal, damaged
+from tests.sentiflow.serving.test_malformed import EMOJI, ask_damaged
 from tests.world import Registry, World
 
 LAST_BITS = 1e-14  # how many texts are multiplied together decides on the last bits
@@ -143,15 +143,7 @@ def malformed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
 
 def _send(http: httpx.Client, random_: random.Random, number: int) -> int:
     """Send damaged bodies; gives how many were good enough to be answered."""
-    answered = 0
-    for _ in range(number):
-        body = damaged(random_)
-        response = http.post(random_.choice(["/predict", "/explain"]), content=body)
-        assert response.status_code in (200, 422), (response.status_code, body)
-        if response.status_code == 422:
-            check_refusal(response)
-        answered += response.status_code == 200
-    return answered
+    return sum(ask_damaged(http, random_) for _ in range(number))
 
 
 def _score_damaged(world: World, folder: Path, random_: random.Random) -> dict[str, int]:
