@@ -85,7 +85,7 @@ images: setup-dev
 ui: .venv/.installed
 	$(BIN)/sentiflow ui
 
-# The stack of docker-compose.yml. PROFILES="redis dask" adds a second Prefect server and a Dask cluster.
+# The stack of docker-compose.yml. PROFILES="redis dask metrics" adds a second Prefect server, a Dask cluster, and Grafana.
 PROFILES ?=
 COMPOSE := docker compose --env-file .env $(if $(filter redis,$(PROFILES)),--env-file stack/redis.env) \
 	$(addprefix --profile ,$(PROFILES))

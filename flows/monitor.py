@@ -33,5 +33,5 @@ def monitor(dataset: str = "imdb") -> CheckOutcome:
         result = compare(check, texts)
         run = report(check, texts, result)
         emit_event(check, texts, result, run)
-        mark_checked(check, texts)
+        mark_checked(check, texts, result)
     return CheckOutcome(check.model, texts.distinct, f"{result.headline}.", result, run.url)

@@ -209,9 +209,9 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
 
 
 @task(name="mark checked", task_run_name="mark checked", persist_result=False)
-def mark_checked(check: DriftCheck, texts: RecentTexts) -> None:
+def mark_checked(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> None:
     """Note up to where the texts have been checked; a check that was killed before is repeated.
 
-    Written: the id of the last text, in the text log.
+    Written: the id of the last text, and the PSI of each feature, in the text log; the service shows the latter.
     """
-    check.log.mark_checked(check.model, texts.last_id)
+    check.log.mark_checked(check.model, texts.last_id, {each.name: each.psi for each in result.features})

@@ -1,8 +1,9 @@
 """The log of scored texts: one SQLite file that the service and scoring write, and the monitor reads."""
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ CREATE TABLE IF NOT EXISTS texts (
     score REAL NOT NULL,
     text TEXT NOT NULL
 )"""
-_CHECKED = "CREATE TABLE IF NOT EXISTS checked (model TEXT PRIMARY KEY, id INTEGER NOT NULL)"
+_CHECKED = "CREATE TABLE IF NOT EXISTS checked (model TEXT PRIMARY KEY, id INTEGER NOT NULL, psi TEXT NOT NULL)"
 _INSERT = "INSERT INTO texts (at, source, model, version, score, text) VALUES (?, ?, ?, ?, ?, ?)"
 _SELECT = """
 SELECT at, source, model, version, score, text, id FROM texts
@@ -103,10 +104,17 @@ class TextLog:
                 yield [Entry(*row) for row in rows]
                 last = rows[-1][-1]
 
-    def mark_checked(self, model: str, last: int) -> None:
-        """Note the id up to which the texts of a model have been checked."""
+    def mark_checked(self, model: str, last: int, psi: Mapping[str, float]) -> None:
+        """Note the id up to which the texts of a model have been checked, and the PSI of each feature."""
         with self._open() as db:
-            db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (model, last))
+            db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", (model, last, json.dumps(psi)))
+
+    def last_psi(self) -> dict[str, dict[str, float]]:
+        """By model, the PSI of each feature at the last check."""
+        if not self.file.is_file() or not self.file.stat().st_size:
+            return {}
+        with self._open() as db:
+            return {model: json.loads(psi) for model, psi in db.execute("SELECT model, psi FROM checked")}
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

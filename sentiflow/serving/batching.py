@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import threading
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 from fastapi import HTTPException
 
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
+from sentiflow.scoring import label_of
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.middleware import SOON, Metrics
 from sentiflow.tracking.types import Version
@@ -171,6 +174,7 @@ def _deliver(jobs: Sequence[_Pending], results: Sequence[Any]) -> None:
 
 
 _WRITE_SECONDS = 0.5  # between two writes
+_DRIFT_SECONDS = 10.0  # between two looks for the outcome of a drift check
 _MAX_UNWRITTEN = 16_000_000  # that may wait; a disk that is slower than this must not fill the memory
 
 
@@ -199,7 +203,9 @@ class Keeper:
             self._thread.join(10)
 
     def keep(self, version: Version, texts: Sequence[str], scores: Sequence[float]) -> None:
-        """Hand over texts and the scores that a version gave them."""
+        """Count labels, and hand over texts and the scores that a version gave them."""
+        for label, count in Counter(map(label_of, scores)).items():
+            self._metrics.labels.labels(label).inc(count)
         if self._log is None:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -215,8 +221,12 @@ class Keeper:
             self._metrics.not_kept.inc(len(texts))
 
     def _run(self, log: TextLog) -> None:
-        closed = False
+        closed, shown_at = False, -_DRIFT_SECONDS
         while not closed:
+            if time.monotonic() >= shown_at + _DRIFT_SECONDS:
+                shown_at = time.monotonic()
+                with suppress(OSError, ValueError):  # the next write says so
+                    self._metrics.show_drift(log.last_psi())
             closed = self._closed.wait(_WRITE_SECONDS)
             with self._lock:
                 entries, self._waiting, self._characters = self._waiting, [], 0

@@ -44,12 +44,19 @@ class Metrics:
         self.not_kept = Counter(
             "sentiflow_texts_not_kept", "Texts that the log for monitoring did not take.", registry=own
         )
+        self.labels = Counter("sentiflow_predictions", "Texts by the label they got.", ("label",), registry=own)
+        self._drift = Gauge(
+            "sentiflow_drift_psi", "Population stability index at the last drift check.", ("model", "feature"),
+            registry=own,
+        )  # fmt: skip
         self.loads = Counter("sentiflow_champion_loads", "Champions loaded.", registry=own)
         self.failures = Counter(
             "sentiflow_champion_failures", "Failed checks of the registry, or loads.", ("stage",), registry=own
         )
         for stage in ("find", "load"):
             self.failures.labels(stage)  # shown as 0 before the first failure
+        for label in ("positive", "negative"):
+            self.labels.labels(label)
         self._model = Gauge("sentiflow_model_info", "1 for the version in use.", ("name", "version"), registry=own)
         self._ready = Gauge("sentiflow_ready", "1 while a champion answers, else 0.", registry=own)
 
@@ -59,6 +66,12 @@ class Metrics:
         self._ready.set(version is not None)
         if version is not None:
             self._model.labels(version.name, str(version.number)).set(1)
+
+    def show_drift(self, psi: Mapping[str, Mapping[str, float]]) -> None:
+        """Show the outcome of the last drift check of each model, by feature."""
+        for model, features in psi.items():
+            for feature, value in features.items():
+                self._drift.labels(model, feature).set(value)
 
 
 class Origins:

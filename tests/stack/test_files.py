@@ -84,7 +84,7 @@ def test_a_file_of_settings_that_others_could_read_is_closed_before_anything_is_
 def test_only_what_a_browser_needs_is_published_and_to_this_machine_alone(services: dict[str, Any]) -> None:
     ports = {name: service["ports"] for name, service in services.items() if service.get("ports")}
     assert {name: [port["target"] for port in given] for name, given in ports.items()} == {
-        "mlflow": [5000], "prefect": [4200], "api": [8000],
+        "mlflow": [5000], "prefect": [4200], "api": [8000], "grafana": [3000],
     }  # fmt: skip
     assert {port["host_ip"] for given in ports.values() for port in given} == {"127.0.0.1"}
 
@@ -92,7 +92,7 @@ def test_only_what_a_browser_needs_is_published_and_to_this_machine_alone(servic
 def test_images_are_pinned_and_what_serves_is_checked_and_restarts(services: dict[str, Any]) -> None:
     for name, service in services.items():
         digest = "" if service.get("build") else "@sha256:[0-9a-f]{64}"
-        assert re.fullmatch(rf"[a-z-]+:\d+\.\d+[.\w-]*{digest}", service["image"]), name
+        assert re.fullmatch(rf"[a-z-]+(/[a-z]+)?:v?\d+\.\d+[.\w-]*{digest}", service["image"]), name
         if service.get("restart"):
             built = service.get("build")
             health = service.get("healthcheck") or read_image(ROOT / "Dockerfile", built["target"]).health
@@ -119,7 +119,8 @@ def test_a_service_shares_a_network_with_whom_it_asks_and_with_few_others(servic
         name: {other for other in services if other != name and networks(services[other]) & networks(service)}
         for name, service in services.items()
     }
-    assert near["api"] == {"mlflow"}
+    assert near["api"] == {"mlflow", "prometheus"}
+    assert near["grafana"] == {"prometheus"}
     assert not near["dask-certificate"]
     assert near["postgres"] == {
         "mlflow", "mlflow-migrate", "import", "prefect", "prefect-2", "prefect-migrate",
@@ -140,7 +141,7 @@ def test_only_networks_that_need_it_lead_to_other_machines(passwords: Path) -> N
     need_programs()
     config = read_config(ROOT, [f"--env-file={passwords}", "--profile=*"])
     outward = {name for name, network in config["networks"].items() if not network.get("internal")}
-    assert outward == {"serving", "orchestration"}
+    assert outward == {"serving", "orchestration", "dashboards"}
 
 
 def test_no_password_stands_in_a_file_or_in_what_a_container_is_made_of(passwords: Path) -> None:

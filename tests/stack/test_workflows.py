@@ -35,19 +35,21 @@ def test_every_lock_is_audited_each_week() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "digest", "status"),
+    ("image", "tags", "digest", "status"),
     [
-        (("17.9-bookworm", "17.10-bookworm", "17.11-trixie", "18.1-bookworm"), "a" * 64, 0),
-        (("17.10-bookworm", "17.12-bookworm"), "a" * 64, 1),
-        (("17.10-bookworm",), "b" * 64, 1),
+        ("postgres:17.10-bookworm", "17.9-bookworm 17.10-bookworm 17.11-trixie 18.1-bookworm", "a" * 64, 0),
+        ("postgres:17.10-bookworm", "17.10-bookworm 17.12-bookworm", "a" * 64, 1),
+        ("postgres:17.10-bookworm", "17.10-bookworm", "b" * 64, 1),
+        ("prom/prometheus:v3.5.0", "v3.4.9 v3.5.0 v3.6.1 latest", "a" * 64, 0),
+        ("prom/prometheus:v3.5.0", "v3.5.0 v3.5.1", "a" * 64, 1),
     ],
 )
 def test_newer_patch_releases_and_newer_builds_of_an_image_are_named(
-    tags: tuple[str, ...], digest: str, status: int, tmp_path: Path
+    image: str, tags: str, digest: str, status: int, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    (tmp_path / "docker-compose.yml").write_text(f"    image: postgres:17.10-bookworm@sha256:{'a' * 64}\n")
-    listed = " ".join(f'\\"{tag}\\",' for tag in tags)
+    (tmp_path / "docker-compose.yml").write_text(f"    image: {image}@sha256:{'a' * 64}\n")
+    listed = " ".join(f'\\"{tag}\\",' for tag in tags.split())
     registry = tmp_path / "skopeo"
     registry.write_text(f'#!/bin/sh\n[ "$1" = list-tags ] && echo "{listed}" || echo sha256:{digest}\n')
     registry.chmod(0o755)

@@ -55,7 +55,7 @@ def check(folder: Path, model: str = MODEL) -> list[str]:
     """Every text that no check has seen; now it has."""
     entries = unchecked(folder, model)
     if entries:
-        TextLog(folder, LARGE).mark_checked(model, entries[-1].id)
+        TextLog(folder, LARGE).mark_checked(model, entries[-1].id, {})
     return [one.text for one in entries]
 
 
@@ -184,7 +184,7 @@ def test_a_smaller_bound_shrinks_the_file(tmp_path: Path) -> None:
 def test_ids_are_not_used_again(tmp_path: Path) -> None:
     log = TextLog(tmp_path, 200_000)
     log.append([entry("x" * 1_000)] * 100)
-    log.mark_checked(MODEL, 100)
+    log.mark_checked(MODEL, 100, {})
     log.append([entry("y" * 90_000)])  # needs all of the log
     (only,) = unchecked(tmp_path)
     assert (only.id, only.text[0]) == (101, "y")

@@ -1,0 +1,84 @@
+"""The shipped configuration of Prometheus, against a real service; every query of the dashboard has an answer."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from sentiflow.monitoring.text_log import TextLog
+from tests.sentiflow.serving import service
+from tests.servers import free_port, wait_for
+from tests.world import ROOT, Trained
+
+METRICS = ROOT / "stack" / "metrics"
+DASHBOARD: dict[str, Any] = json.loads((METRICS / "dashboards" / "service.json").read_text())
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: Path) -> None:
+    if shutil.which("prometheus") is None:
+        pytest.skip("needs Debian's package prometheus; CI installs it")
+    world, client = service.copied(trained, tmp_path / "world")
+    service.promote(client, 1)
+    texts = tmp_path / "texts"
+    with service.running(world, SENTIFLOW_PREDICTION_LOG_DIR=str(texts)) as running, running.client() as http:
+        http.post("/predict", json={"texts": service.TEXTS})
+        service.until(lambda: service.figure(http, "sentiflow_texts_kept_total") == len(service.TEXTS))
+        TextLog(texts, 10**7).mark_checked(service.MODEL, 3, {"oov": 0.3, "length": 0.01, "score": 0.1})
+        config = (METRICS / "prometheus.yml").read_text().replace("15s", "200ms")
+        config = config.replace('"api:8000"', f'"{running.address.removeprefix("http://")}"')
+        (tmp_path / "prometheus.yml").write_text(config)
+        port = free_port()
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(
+                ["prometheus", "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}",
+                 "--storage.tsdb.path=data"],
+                cwd=tmp_path, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            wait_for(f"http://127.0.0.1:{port}/-/ready", process, tmp_path / "log")
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as prometheus:
+                _wait_for_answers(prometheus, http)
+                drift = prometheus.get("/api/v1/query", params={"query": "sentiflow_drift_psi"}).json()
+                found = {each["metric"]["feature"]: float(each["value"][1]) for each in drift["data"]["result"]}
+                assert found == {"oov": 0.3, "length": 0.01, "score": 0.1}
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_answers(prometheus: httpx.Client, http: httpx.Client) -> None:
+    """Ask the service, and Prometheus each query, until all have an answer."""
+    left, until = set(QUERIES), time.monotonic() + 60
+    while left:
+        assert time.monotonic() < until, f"no answer to {sorted(left)}"
+        http.post("/predict", json={"texts": service.TEXTS})
+        for query in sorted(left):
+            plain = re.sub(r"\$__rate_interval", "5s", query)
+            answer = prometheus.get("/api/v1/query", params={"query": plain}).json()
+            assert answer["status"] == "success", (query, answer)
+            figures = [float(each["value"][1]) for each in answer["data"]["result"]]
+            if figures and all(figure == figure for figure in figures):  # NaN: nothing came in that time
+                left.discard(query)
+
+
+def test_the_dashboard_asks_the_source_that_is_provisioned_and_its_titles_differ() -> None:
+    source = yaml.safe_load((METRICS / "provisioning" / "datasources" / "prometheus.yml").read_text())
+    uids = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]}
+    assert uids == {each["uid"] for each in source["datasources"]}
+    titles = [panel["title"] for panel in DASHBOARD["panels"]]
+    assert len(set(titles)) == len(titles)
+    places = {(x, y) for panel in DASHBOARD["panels"] for x, y in _cells(panel["gridPos"])}
+    assert len(places) == sum(panel["gridPos"]["w"] * panel["gridPos"]["h"] for panel in DASHBOARD["panels"])
+    assert max(x for x, _ in places) == 23
+
+
+def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
+    return [(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])]
