@@ -23,6 +23,7 @@ OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
+Notification = Literal["failed", "crashed", "approval", "promoted", "refused", "rolled-back", "drifted", "success"]
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -158,9 +159,14 @@ class Settings(BaseSettings):
     """PostgreSQL that keeps trainings on several machines apart; without it files in the data folder do, which
     is enough for one machine."""
     notify_url: SecretStr | None = None
-    """Webhook to notify of failed and crashed flow runs; a secret, as such addresses are."""
+    """Where to send messages, with spaces between several: a webhook that takes JSON (http, https), or an address
+    of Apprise, such as slack://, msteams://, discord:// and mailto://. A secret, as such addresses are."""
+    notify_on: Annotated[tuple[Notification, ...], NoDecode] = tuple(
+        each for each in get_args(Notification) if each != "success"
+    )
+    """What messages are sent of, with commas between."""
     notify_timeout: float = Field(10.0, gt=0, le=120)
-    """Seconds to wait for that webhook."""
+    """Seconds to wait for each of these addresses."""
 
     # Housekeeping
     keep_files_days: float = Field(30.0, ge=0)
@@ -200,9 +206,12 @@ class Settings(BaseSettings):
 
     @field_validator("notify_url")
     @classmethod
-    def _is_webhook(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            _need_http(value.get_secret_value())
+    def _are_addresses(cls, value: SecretStr | None) -> SecretStr | None:
+        for address in value.get_secret_value().split() if value is not None else []:
+            if address.startswith("http"):
+                _need_http(address)
+            elif not re.match(r"[a-z][a-z0-9]*://.", address):
+                raise ValueError("expected addresses with :// in each, and spaces between")
         return value
 
     @field_validator("lock_url")
@@ -212,7 +221,7 @@ class Settings(BaseSettings):
             raise ValueError("expected a PostgreSQL address, postgresql://user:password@host/database")
         return value
 
-    @field_validator("serve_hosts", "schedule_keep", mode="before")
+    @field_validator("serve_hosts", "schedule_keep", "notify_on", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value

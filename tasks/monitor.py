@@ -22,6 +22,7 @@ from sentiflow.monitoring.check import report as drift_report
 from sentiflow.monitoring.drift import UNKNOWN, Floats
 from sentiflow.monitoring.text_log import need_log
 from sentiflow.names import BUILT_IN, dataset_name, model_name
+from sentiflow.notifications import announce
 from sentiflow.orchestration.repair import RUNNING, close
 from sentiflow.reports import plots
 from sentiflow.runs.record import KIND, MONITOR
@@ -206,6 +207,9 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
     with get_client(sync_client=True) as client:  # returns once the server has it, unlike emit_event
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
     get_run_logger().info("Emitted %s for %s", EVENT, result.model)
+    text = f"{result.model}: {result.headline[0].lower()}{result.headline[1:]}. {run.url}"
+    fields = {"model": result.model, "version": str(result.version), "mlflow_run_url": run.url}
+    announce(check.settings, get_run_logger(), "drifted", text, **fields)
 
 
 @task(name="mark checked", task_run_name="mark checked", persist_result=False)

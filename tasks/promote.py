@@ -8,6 +8,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from sentiflow.errors import UsageError
+from sentiflow.notifications import announce
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import candidate, promotion
@@ -81,6 +82,9 @@ def _ask(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) 
     need_server(settings)
     url = flow_run_url(str(runtime.flow_run.id))
     get_run_logger().info("waiting for a person's answer: %s", url)
+    text = f"{evaluation.name} version {evaluation.version} waits for an answer: promote it, or not? {url}"
+    fields = {"model": evaluation.name, "version": str(evaluation.version), "flow_run_url": url}
+    announce(settings, get_run_logger(), "approval", text, **fields)
     description = f"Asked for by {verdict.by}: {verdict.reason}.\n\n{markdown(evaluation)}"
     question = Approval.with_initial_data(description=description)
     try:

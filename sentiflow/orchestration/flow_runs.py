@@ -21,7 +21,7 @@ from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.orchestration.deployments import TAG
-from sentiflow.orchestration.notify import NOTIFIED, notify, notify_failure
+from sentiflow.orchestration.notify import NOTIFIED, notify, notify_end
 
 FLOWS = ("train", "repeat", "sweep", "baselines", "promote", "score", "housekeeping", "monitor")
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
@@ -34,12 +34,12 @@ R = TypeVar("R")
 def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Prefect's ``flow``, with what all our flows share.
 
-    They end with the schedule, failures are notified, and the ``summary`` of the result becomes the message of the
-    flow run's final state.
+    They end with the schedule, their ends are notified, and the ``summary`` of the result becomes the message of
+    the flow run's final state.
     """
     registered = flow(
         name=name, flow_run_name=flow_run_name, persist_result=False, on_running=[end_with_schedule],
-        on_failure=[notify_failure], on_crashed=[notify_failure],
+        on_completion=[notify_end], on_failure=[notify_end], on_crashed=[notify_end],
     )  # fmt: skip
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:

@@ -18,6 +18,7 @@ from sentiflow.console import Logger
 from sentiflow.errors import BusyError, SentiflowError, first_line
 from sentiflow.locks import HOUSEKEEPING, lock_tag, own_lock_tag, training_lock, work_folder
 from sentiflow.names import is_model_name
+from sentiflow.notifications import wanted
 from sentiflow.orchestration import flow_runs
 from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
@@ -171,7 +172,7 @@ def close_killed(settings: Settings, logger: Logger, now: datetime) -> CleanupRe
             closing.runs(experiment.experiment_id)
         with closing.report.attempt("close flow runs"):
             closing.flow_runs()
-        if settings.notify_url is not None:
+        if wanted(settings, "crashed"):
             with closing.report.attempt("notify of crashed flow runs"):
                 flow_runs.notify_missed(prefect, now - _NOTIFY_BACK, logger)
     return closing.report

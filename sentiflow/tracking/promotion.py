@@ -1,6 +1,7 @@
 """Promotion and rollback: evaluate, decide, move the champion's alias, write the history."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,16 @@ from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event, check_reason, check_request, previous_champion
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
+from sentiflow.notifications import announce
 from sentiflow.process import person
-from sentiflow.settings import Settings
+from sentiflow.settings import Notification, Settings
 from sentiflow.tracking.candidate import CandidateEvaluation, load
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, Store, compared_with, need_number, parse_fraction
 from sentiflow.tracking.versions import EVENT_TAG, champion_of, history_of, need_versions
 
+_LOGGER = logging.getLogger(__name__)
 NO_REASON = "all checks passed"
 _HISTORY = f"{HIDDEN}history."  # tags of the registered model: they outlive each version
 
@@ -104,6 +107,13 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
         ExternalError: the champion has changed since the evaluation, or the candidate or its files are gone;
             nothing was written.
     """
+    outcome = _carry_out(evaluation, verdict, settings)
+    what: Notification = "refused" if outcome.event is None else "promoted"
+    announce(settings, _LOGGER, what, outcome.summary, model=evaluation.name, version=str(evaluation.version))
+    return outcome
+
+
+def _carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) -> Outcome:
     name, number = evaluation.name, evaluation.version
     with changing(name, settings) as (client, store):
         if store.version(name, number) is None:
@@ -170,6 +180,10 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
             at=now(),
         )
         move(client, store, name, event)
+    text = (
+        f"{name} version {target} is the champion again, version {champion} is not, by {event.by}: {event.reason}"
+    )
+    announce(settings, _LOGGER, "rolled-back", text, model=name, version=str(target))
     return event
 
 

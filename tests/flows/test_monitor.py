@@ -23,6 +23,7 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
 from tasks.monitor import monitoring_run
+from tests.receiver import receiver
 from tests.world import Trained, World, copy_world
 
 MODEL = "sample-sentiment"
@@ -102,9 +103,15 @@ def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: Worl
     assert events(run_id) == [[]]
 
 
-def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(watched: World) -> None:
+def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(
+    watched: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log(watched, swapped(held_out(7, 300)))
-    outcome = monitor("sample")
+    with receiver() as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        outcome = monitor("sample")
+    assert [each["event"] for each in got.messages] == ["drifted"]
+    assert "out-of-vocabulary share moved beyond the limits" in got.messages[0]["text"]
     assert "out-of-vocabulary share" in outcome.drifted
     (run_id,) = monitoring_runs(watched)
     ((event,),) = events(run_id)

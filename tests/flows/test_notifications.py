@@ -55,6 +55,18 @@ def test_a_failed_flow_run_is_told_with_links_to_both_sides(
     assert message["text"].endswith(message["flow_run_url"]) and "\n" not in message["text"]
 
 
+def test_success_is_told_where_it_is_asked_for(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        housekeeping()
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_ON", "failed,success")
+        housekeeping()
+    (message,) = got.messages
+    assert (message["event"], message["flow"], message["state"]) == ("success", "housekeeping", "COMPLETED")
+
+
 def test_who_is_refused_at_a_terminal_since_another_trains_needs_no_webhook(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

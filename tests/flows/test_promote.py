@@ -14,8 +14,11 @@ from flows.train import train
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.process import person
 from sentiflow.recipes import load_recipe
+from sentiflow.settings import load_settings
 from sentiflow.tracking.client import connect
+from sentiflow.tracking.promotion import rollback
 from tests.mlflow_store import champion_of, events_of
+from tests.receiver import receiver
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
@@ -116,6 +119,29 @@ def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server:
     event = events_of(client, NAME)[-1]
     assert (event.decision, event.reason) == ("approved", "looks right")
     assert event.by == f"Ada, asked by {person()}"
+
+
+def test_people_are_told_who_is_asked_for_promoted_refused_and_rolled_back(
+    registry: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        promote("sample", Registry.POOR, force=True, reason="the first")
+        monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
+        answered(registry, {"promote": True, "name": "Ada"}, version=Registry.GOOD)
+        with pytest.raises(RejectedError):
+            promote("sample", Registry.POOR)
+        rollback(NAME, "complaints", load_settings())
+    told = [(each["event"], each["version"]) for each in got.messages]
+    good, poor = str(Registry.GOOD), str(Registry.POOR)
+    assert told == [
+        ("promoted", poor), ("approval", good), ("promoted", good), ("refused", poor), ("rolled-back", poor),
+    ]  # fmt: skip
+    first, asked, promoted, _, back = (each["text"] for each in got.messages)
+    assert f"Sentiflow: {NAME} version {poor} is now the champion, the first one (forced)." in first
+    assert asked.endswith(got.messages[1]["flow_run_url"]) and "/runs/flow-run/" in asked
+    assert promoted.endswith(f"replacing version {poor} (approved).")
+    assert f"version {poor} is the champion again, version {good} is not, by {person()}: complaints" in back
 
 
 def test_a_persons_no_ends_the_flow_and_moves_nothing(
