@@ -9,8 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import FlowRunResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
+from prefect.runner.storage import LocalStorage
 from prefect.states import Cancelled
 
 from sentiflow.orchestration import flow_runs
@@ -104,11 +106,16 @@ _OF_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # Ctrl-C, and the terminal's own 
 
 @dataclass(frozen=True)
 class _Known:
-    """A deployment that is on the server already, for a runner to watch."""
+    """A deployment that is on the server already, for a runner to watch.
+
+    Attributes:
+        storage: the folder of our code, where its runs start. Prefect imports from the folder where a run starts:
+            in the user's own, that could be another ``flows`` or ``tasks``.
+    """
 
     id: UUID
     name: str = TAG
-    storage: None = None
+    storage: LocalStorage = field(default_factory=lambda: LocalStorage(str(Path(__file__).parents[2])))
 
     async def aapply(self) -> UUID:
         return self.id
@@ -143,6 +150,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
         httpx.HTTPError: the server is away.
     """
     limits = {each.id: each.spec.concurrency_limit for each in applied}
+    os.environ[flow_runs.FOLDER] = str(Path.cwd())
     with get_client(sync_client=True) as client:
         asyncio.run(_run(client, limits, ending))
 

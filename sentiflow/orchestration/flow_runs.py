@@ -1,5 +1,6 @@
 """Prefect's flow runs: started, found, followed, marked as crashed, deleted."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
-from prefect import Flow, flow
+from prefect import Flow, flow, runtime
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, Log, State, StateType
@@ -24,6 +25,8 @@ from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.notify import NOTIFIED, notify, notify_end
 
 FLOWS = ("train", "repeat", "sweep", "baselines", "promote", "score", "housekeeping", "monitor")
+FOLDER = "_SENTIFLOW_FOLDER"
+"""Variable with the folder of `sentiflow schedule`, to which its runs return once they are loaded."""
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 _PAGE = 200  # the most that Prefect's server gives at a time
 
@@ -45,6 +48,8 @@ def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
+            if runtime.deployment.id and FOLDER in os.environ:
+                os.chdir(os.environ[FOLDER])
             result = function(*args, **kwargs)
             summary = getattr(result, "summary", None)
             # Called by hand, a flow that returns a state gives the state's data.

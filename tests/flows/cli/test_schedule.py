@@ -26,7 +26,13 @@ BOTH = (*TRAINING, "--housekeeping", "every 6s")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Home:
-    return Home(make_world(tmp_path_factory.mktemp("schedule"), migrated_store), free_port())
+    made = Home(make_world(tmp_path_factory.mktemp("schedule"), migrated_store), free_port())
+    # What a user may have in the current folder, and no run may import in place of ours.
+    for name in ("flows/__init__.py", "tasks.py", "sentiflow.py"):
+        file = made.world.root / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("raise ImportError('this is a module of the user')\n")
+    return made
 
 
 @pytest.fixture(scope="module")
