@@ -6,6 +6,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -93,7 +94,7 @@ def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
 
     Raises:
         UsageError: among the files is a link, or something else that is neither file nor folder.
-        ExternalError: a folder of that name is there already.
+        ExternalError: a folder of that name is there already, with other files.
         OSError: a file cannot be read or written.
     """
     files = size = 0
@@ -101,16 +102,23 @@ def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
         folder, goal = moves.folder(location), artifacts / name
         if folder is None:
             continue
-        if goal.exists():
-            raise ExternalError(f"{goal} exists already.", "If an import that failed left it, remove it.")
         found = [entry.stat(follow_symlinks=False) for entry in _entries(folder)]  # all, before one is copied
-        partial = goal.with_name(f".{name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(folder, partial, symlinks=True)
-        partial.rename(goal)
+        if not goal.exists():
+            partial = goal.with_name(f".{name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(folder, partial, symlinks=True)
+            partial.rename(goal)
+        elif not _equal(folder, goal):  # else an import copied it, and was killed before it wrote the rows
+            raise ExternalError(f"{goal} exists already, with other files.", "Remove it, if nothing needs it.")
         sizes = [each.st_size for each in found if stat.S_ISREG(each.st_mode)]
         files, size = files + len(sizes), size + sum(sizes)
     return files, size
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files."""
+    names = [{path.relative_to(root) for path in root.rglob("*") if path.is_file()} for root in (one, other)]
+    return names[0] == names[1] and all(cmp(one / name, other / name, shallow=False) for name in names[0])
 
 
 def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:

@@ -13,7 +13,7 @@ import pytest
 from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.tracking.transfer import import_store
 from tests.postgres import postgres
 from tests.servers import mlflow
@@ -181,6 +181,20 @@ class Store:
 def test_files_of_the_store_itself_are_imported(store: Store, target: str, tmp_path: Path) -> None:
     moved = import_store(store.file, target, tmp_path / "served")
     assert (moved.files, moved.rows["runs"], moved.rows["model_versions"]) == (1, 1, 1)
+
+
+def test_files_that_are_there_already_are_taken_if_they_are_equal(
+    store: Store, target: str, tmp_path: Path
+) -> None:
+    served = tmp_path / "served" / "1"
+    shutil.copytree(store.artifacts, served)  # as an import that was killed before the rows leaves them
+    (note,) = served.rglob("note.txt")
+    for other in ("as it is", "as it waS"):
+        note.write_text(other)
+        with pytest.raises(ExternalError, match="exists already, with other files"):
+            import_store(store.file, target, tmp_path / "served")
+    note.write_text("as it was")
+    assert import_store(store.file, target, tmp_path / "served").rows["runs"] == 1
 
 
 PLACES = [("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "source")]
