@@ -23,7 +23,6 @@ app = typer.Typer(
     name="sentiflow",
     cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Train, track, register and use a sentiment model of film reviews.",

@@ -1,0 +1,91 @@
+"""The wheel, installed into an environment of its own and used in an empty folder."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers import free_port
+from tests.world import ROOT
+
+pytestmark = pytest.mark.story
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+    source = folder / "source"  # setuptools writes beside the code
+    subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
+    subprocess.run([*build, "--wheel-dir", folder, source], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the wheel and, by a link, the libraries of this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))  # its own .pth files are not read
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([*pip, wheel], check=True)
+    return folder / "bin"
+
+
+def test_the_wheel_holds_what_is_typed_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {f"{package}/py.typed" for package in ("flows", "tasks", "sentiflow")} <= set(names)
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"flows", "tasks", "sentiflow"}
+    (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    told = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert "Classifier: Typing :: Typed" in told and "Keywords: " in told and "\nAuthor: " in told
+
+
+def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> None:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SENTIFLOW_", "PREFECT_", "PYTHON"))
+    } | {"HOME": str(tmp_path / "home"), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    home = tmp_path / "mine"
+    home.mkdir()
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            ["sentiflow", *arguments], cwd=home, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert run("--version").startswith("sentiflow ")
+    told = run("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=2")
+    assert f"Store: sqlite:///{home}/mlruns/mlflow.db" in "\n".join(told.splitlines()[:2])
+    assert "tutorial" in run("runs")
+    assert "champion" in run("promote", "--dataset", "sample")
+    assert re.search(r"(positive|negative) +0\.\d+", run("predict", "--dataset", "sample", "A wonderful film."))
+    assert {path.name for path in home.iterdir()} == {"mlruns", "data"}
+    port = free_port()
+    served = subprocess.Popen(["sentiflow", "serve", "--port", str(port)], cwd=home, env=environment)
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and served.poll() is None:
+            try:
+                answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"}, trust_env=False)
+            except httpx.ConnectError:
+                time.sleep(0.2)
+                continue
+            break
+        assert answer.status_code == 200
+    finally:
+        served.terminate()
+        assert served.wait(30) == 0
