@@ -65,7 +65,7 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
             ["sentiflow", *arguments], cwd=home, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        return done.stderr + done.stdout
 
     assert run("--version").startswith("sentiflow ")
     told = run("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=2")
