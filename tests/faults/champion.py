@@ -284,7 +284,7 @@ F6 = Case(
     "in place of a good version's files; promoted, and with the alias set by hand under a running service",
     bad_models,
     short=1,
-    long=20,
+    long=2,
     reds=(
         Red(
             "weights may be pickles", "sentiflow/scoring/weights.py", "allow_pickle=False", "allow_pickle=True",

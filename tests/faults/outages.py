@@ -152,7 +152,7 @@ F11 = Case(
     f"round after {LONG_AWAY} s",
     outage,
     short=8,
-    long=64,
+    long=16,
     reds=(
         Red(
             "a locked store is not waited for", "sentiflow/tracking/sqlite.py", "PATIENCE = 60.0",

@@ -390,7 +390,7 @@ F12 = Case(
     "goes on; set back, it runs what is triggered, and its slots once the clock comes to them",
     due_again,
     short=2,
-    long=20,
+    long=8,
     reds=(
         Red(
             "every missed slot runs", "sentiflow/orchestration/due_runs.py",

@@ -105,7 +105,7 @@ F9 = Case(
     "Keras to its float32 rounding (99% within 1e-6), and within 1e-9 computed in float64",
     one_score,
     short=1,
-    long=10,
+    long=2,
     reds=(
         Red(
             "the service reads the beginning of each text alone", "sentiflow/serving/batching.py",

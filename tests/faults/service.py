@@ -119,7 +119,7 @@ F8 = Case(
     "texts that the queue takes, at once",
     under_load,
     short=1,
-    long=10,
+    long=2,
     reds=(
         Red(
             "the queue takes everything", "sentiflow/serving/batching.py",

@@ -107,7 +107,7 @@ F1S = Case(
     "the end as in F1",
     signalled,
     short=3,
-    long=60,
+    long=20,
     reds=(
         Red(
             "a signal that Keras ignores is lost", "sentiflow/network/training.py",
