@@ -20,23 +20,25 @@ from sentiflow.settings import Notification, Settings
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds before the second attempt; each further one waits twice as long
 _TRY_AGAIN = 429
-_CHECK = "Check SENTIFLOW_NOTIFY_URL."
 
 
 def wanted(settings: Settings, what: Notification) -> bool:
     """Whether the settings name an address, and ask for messages of this kind."""
-    return settings.notify_url is not None and what in settings.notify_on
+    return bool(addresses(settings)) and what in settings.notify_on
+
+
+def addresses(settings: Settings) -> list[str]:
+    """Where messages go; secrets."""
+    return settings.notify_url.get_secret_value().split() if settings.notify_url else []
 
 
 def announce(settings: Settings, logger: Logger, what: Notification, text: str, **more: str) -> None:
     """Send a message, if it is wanted; what goes wrong is a warning in the log and changes nothing."""
-    try:
-        send(settings, what, text, **more)
-    except ExternalError as err:
-        logger.warning("The message %r was not sent: %s", text, err.args[0])
+    for problem in send(settings, what, text, **more):
+        logger.warning("The message %r was not sent: %s", text, problem)
 
 
-def send(settings: Settings, what: Notification, text: str, **more: str) -> None:
+def send(settings: Settings, what: Notification, text: str, **more: str) -> list[str]:
     """Send a message to each address of the settings, if it is wanted.
 
     Args:
@@ -45,25 +47,24 @@ def send(settings: Settings, what: Notification, text: str, **more: str) -> None
         text: for people, in one line.
         more: further fields, for programs.
 
-    Raises:
-        ExternalError: an address did not take it; all have been tried, and the reason names none.
+    Returns:
+        Of each address that did not take it the reason, which does not name the address.
     """
-    if settings.notify_url is None or not wanted(settings, what):
-        return
+    if not wanted(settings, what):
+        return []
     message = {
         "text": f"Sentiflow: {text}", "event": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **more
     }  # fmt: skip
     problems = []
-    for address in settings.notify_url.get_secret_value().split():
+    for address in addresses(settings):
         try:
             if address.startswith(("http://", "https://")):
                 _post(address, message, settings.notify_timeout)
             else:
                 _send_by_apprise(address, message["text"], settings.notify_timeout)
         except ExternalError as err:
-            problems.append(str(err.args[0]))
-    if problems:
-        raise ExternalError(" ".join(problems), _CHECK)
+            problems.append(f"{err.args[0]} Check SENTIFLOW_NOTIFY_URL.")
+    return problems
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -88,10 +89,10 @@ def _post(address: str, message: dict[str, str], timeout: float) -> None:
         except urllib.error.HTTPError as err:
             err.close()
             if last or (err.code < 500 and err.code != _TRY_AGAIN):
-                raise ExternalError(f"The webhook answered {err.code}.", _CHECK) from None
+                raise ExternalError(f"The webhook answered {err.code}.") from None
         except (OSError, http.client.HTTPException, ValueError) as err:
             if last:
-                raise ExternalError(f"The webhook does not answer ({_reason(err)}).", _CHECK) from None
+                raise ExternalError(f"The webhook does not answer ({_reason(err)}).") from None
         time.sleep(_PAUSE * 2**attempt)
 
 
@@ -120,13 +121,13 @@ def _send_by_apprise(address: str, text: str, timeout: float) -> None:
     with _silenced("apprise", "urllib3"):
         target = apprise.Apprise.instantiate(address + limits)
         if target is None:
-            raise ExternalError(f"An address of {scheme} is not one that Apprise can use.", _CHECK)
+            raise ExternalError(f"An address of {scheme} is not one that Apprise can use.")
         for attempt in range(_ATTEMPTS):
             if target.notify(body=text, title="Sentiflow"):
                 return
             if attempt < _ATTEMPTS - 1:
                 time.sleep(_PAUSE * 2**attempt)
-    raise ExternalError(f"The address of {scheme} did not take it.", _CHECK)
+    raise ExternalError(f"The address of {scheme} did not take it.")
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from prefect.logging.loggers import flow_run_logger
 from sentiflow import process
 from sentiflow.console import Logger
 from sentiflow.errors import SentiflowError, first_line
-from sentiflow.notifications import send, wanted
+from sentiflow.notifications import addresses, send, wanted
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Notification, Settings, load_settings
 from sentiflow.tracking.client import connect, run_url, tracking_errors
 
 NOTIFIED = "sentiflow.notified"  # label of flow runs of which a notification was sent
+_NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 500
 _ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
@@ -38,16 +39,15 @@ def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
 def _is_known(flow_run: FlowRun, state: State[Any]) -> bool:
     """Whether nothing is to be told.
 
-    A skipped run did nothing, somebody at a terminal was refused because another process is at work, or the
-    refusal of a promotion was told already.
+    A skipped run did nothing, and who is refused at a terminal because another process is at work knows it.
     """
+    return state.name == "Skipped" or (_error_of(state) == "BusyError" and flow_run.deployment_id is None)
+
+
+def _error_of(state: State[Any]) -> str:
+    """The class of the exception that ended a flow run; empty without one."""
     found = _ENCOUNTERED.match(state.message or "")
-    error = found[1] if found else ""
-    return (
-        state.name == "Skipped"
-        or error == "RejectedError"
-        or (error == "BusyError" and flow_run.deployment_id is None)
-    )
+    return found[1] if found else ""
 
 
 def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, known: bool = False) -> None:
@@ -65,12 +65,17 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
             if NOTIFIED in flow_run.labels:
                 return
-            if not known:
+            told = _error_of(state) == "RejectedError" and wanted(settings, "refused")  # when it was refused
+            problems: list[str] = []
+            if not known and not told:
                 text, fields = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))
-                send(settings, what, text, **fields)
-            prefect.update_flow_run_labels(flow_run.id, {NOTIFIED: state.type.value})
+                problems = send(settings, what, text, **fields)
+            for problem in problems:
+                logger.warning(_NOT_SENT, flow, flow_run.name, problem)
+            if len(problems) < len(addresses(settings)):  # else the next housekeeping tries again
+                prefect.update_flow_run_labels(flow_run.id, {NOTIFIED: state.type.value})
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
-        logger.warning("The notification of %s %s was not sent: %s", flow, flow_run.name, first_line(err))
+        logger.warning(_NOT_SENT, flow, flow_run.name, first_line(err))
 
 
 def _message(

@@ -129,15 +129,18 @@ def test_people_are_told_who_is_asked_for_promoted_refused_and_rolled_back(
         promote("sample", Registry.POOR, force=True, reason="the first")
         monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
         answered(registry, {"promote": True, "name": "Ada"}, version=Registry.GOOD)
-        with pytest.raises(RejectedError):
-            promote("sample", Registry.POOR)
+        for wanted in ("refused,failed", "failed"):  # who wants no `refused` hears of the run that failed
+            with pytest.raises(RejectedError), monkeypatch.context() as patch:
+                patch.setenv("SENTIFLOW_NOTIFY_ON", wanted)
+                promote("sample", Registry.POOR)
         rollback(NAME, "complaints", load_settings())
-    told = [(each["event"], each["version"]) for each in got.messages]
+    told = [(each["event"], each.get("version")) for each in got.messages]
     good, poor = str(Registry.GOOD), str(Registry.POOR)
     assert told == [
-        ("promoted", poor), ("approval", good), ("promoted", good), ("refused", poor), ("rolled-back", poor),
+        ("promoted", poor), ("approval", good), ("promoted", good), ("refused", poor), ("failed", None),
+        ("rolled-back", poor),
     ]  # fmt: skip
-    first, asked, promoted, _, back = (each["text"] for each in got.messages)
+    first, asked, promoted, _, _, back = (each["text"] for each in got.messages)
     assert f"Sentiflow: {NAME} version {poor} is now the champion, the first one (forced)." in first
     assert asked.endswith(got.messages[1]["flow_run_url"]) and "/runs/flow-run/" in asked
     assert promoted.endswith(f"replacing version {poor} (approved).")
