@@ -158,8 +158,9 @@ def ui(
         *("--uvicorn-opts", "--log-level warning"),
         *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
     ]
-    # Running jobs for whoever reaches the page is on by default in MLflow's server; a page needs none.
-    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore", **os.environ}
+    # By default the server also runs jobs that it is sent, and keeps other services' keys and calls them.
+    off = dict.fromkeys(("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ENABLE_AI_GATEWAY"), "false")
+    variables = {**off, "PYTHONWARNINGS": "ignore", **os.environ}
     server = Child(command_line, variables)
     try:
         _wait(server, f"http://{host}:{port}")

@@ -121,6 +121,7 @@ def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server:
     assert event.by == f"Ada, asked by {person()}"
 
 
+@pytest.mark.story
 def test_people_are_told_who_is_asked_for_promoted_refused_and_rolled_back(
     registry: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ PASSWORD = "hush-hush"
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "_PAUSE", 0.0)
+    monkeypatch.setattr("apprise.NotifyBase.request_rate_per_sec", 0)
 
 
 def to(*addresses: str, **more: Any) -> Settings:

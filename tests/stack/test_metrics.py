@@ -22,6 +22,7 @@ DASHBOARD: dict[str, Any] = json.loads((METRICS / "dashboards" / "service.json")
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 
+@pytest.mark.story
 def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: Path) -> None:
     if shutil.which("prometheus") is None:
         pytest.skip("needs Debian's package prometheus; CI installs it")
