@@ -90,7 +90,7 @@ def attempt(case: Case, seed: int, worlds: Worlds) -> Result:
             counted = case.attempt(worlds, Path(folder), seed)
         except (Exception, pytest.skip.Exception) as err:  # noqa: BLE001 - whatever it is, the next try follows
             traceback.print_exc()
-            found = f"{type(err).__name__}: {err}".strip()[:2_000]
+            found = f"{type(err).__name__}: {err}".strip().replace(f"{folder}/", "")[:2_000]
     return Result(
         case.name, seed, not found, found, counted, round(time.monotonic() - began, 1), commit(),
         datetime.now(UTC).isoformat(timespec="seconds"), machine(),
