@@ -37,35 +37,33 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     Written: a logged model and a registered version in MLflow; ``time.register`` on the run.
     """
     with run.timed("register"), run.errors():
-        if found := versions_of_run(run.client, run.model_name, run.run_id):
-            version = Registered(run.model_name, str(found[0].version))
+        if own := versions_of_run(run.client, run.model_name, run.run_id):
+            version = Registered(run.model_name, str(own[0].version))
         else:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
-            version = _equal(run, prepared, scorer) or _create(run, prepared, trained, measured, scorer)
+            key = training_key(run.config, prepared.digest, run.seed)
+            identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
+            if found := _equal(run, identity):
+                version = found
+            else:
+                model_id = _log_model(run, prepared, scorer, trained)
+                version = _create_version(run, prepared, trained, measured, model_id, identity)
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
 
 
-def _equal(run: RunContext, prepared: Prepared, scorer: TextScorer) -> Registered | None:
+def _equal(run: RunContext, identity: dict[str, str]) -> Registered | None:
     """Find the newest version of the same training, to the last bit, for repeats and sweeps.
 
     A single training looks for one before it begins, and is told by ``--force`` not to mind.
     """
     if run.parent is None:
         return None
-    tags = {TRAINING_KEY: training_key(run.config, prepared.digest, run.seed), SCORER_DIGEST: scorer.digest}
-    equal = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    equal = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
     found = run.client.search_model_versions(f"name = '{run.model_name}' and {equal}", max_results=1)
     return Registered(run.model_name, str(found[0].version)) if found else None
-
-
-def _create(
-    run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured, scorer: TextScorer
-) -> Registered:
-    model_id = _log_model(run, prepared, scorer, trained)
-    return _create_version(run, prepared, trained, measured, model_id, scorer.digest)
 
 
 def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained: TrainedFiles) -> str:
@@ -139,7 +137,12 @@ def _card(model: str, dataset: str) -> str:
 
 
 def _create_version(
-    run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured, model_id: str, digest: str
+    run: RunContext,
+    prepared: Prepared,
+    trained: TrainedFiles,
+    measured: Measured,
+    model_id: str,
+    identity: dict[str, str],
 ) -> Registered:
     try:
         card = _card(run.model_name, prepared.name)
@@ -151,8 +154,7 @@ def _create_version(
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
     tags |= {f"test.{name}": f"{value:.10g}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
-    tags[SCORER_DIGEST] = digest
-    tags[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed)
+    tags |= identity
     description = f"Test accuracy {measured.text()}: {run.name}"
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
     known = json.dumps([{"name": run.model_name, "version": str(version.version)}])

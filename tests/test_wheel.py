@@ -5,14 +5,13 @@ import re
 import subprocess
 import sys
 import sysconfig
-import time
 import zipfile
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.servers import free_port
+from tests.servers import free_port, wait_for
 from tests.world import ROOT
 
 pytestmark = pytest.mark.story
@@ -75,16 +74,13 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
     assert re.search(r"(positive|negative) +0\.\d+", run("predict", "--dataset", "sample", "A wonderful film."))
     assert {path.name for path in home.iterdir()} == {"mlruns", "data"}
     port = free_port()
-    served = subprocess.Popen(["sentiflow", "serve", "--port", str(port)], cwd=home, env=environment)
+    with (tmp_path / "log").open("wb") as log:
+        served = subprocess.Popen(
+            ["sentiflow", "serve", "--port", str(port)], cwd=home, env=environment, stderr=log
+        )
     try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until and served.poll() is None:
-            try:
-                answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"}, trust_env=False)
-            except httpx.ConnectError:
-                time.sleep(0.2)
-                continue
-            break
+        wait_for(f"http://127.0.0.1:{port}/readyz", served, tmp_path / "log")
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"}, trust_env=False)
         assert answer.status_code == 200
     finally:
         served.terminate()

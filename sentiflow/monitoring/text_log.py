@@ -95,7 +95,7 @@ class TextLog:
 
         Writers are not blocked between two batches.
         """
-        if not self.file.is_file() or not self.file.stat().st_size:  # empty: whoever made it was killed at once
+        if not self._begun:
             return
         with self._open() as db:
             (last,) = db.execute("SELECT coalesce(max(id), 0) FROM checked WHERE model = ?", (model,)).fetchone()
@@ -111,10 +111,15 @@ class TextLog:
 
     def last_psi(self) -> dict[str, dict[str, float]]:
         """By model, the PSI of each feature at the last check."""
-        if not self.file.is_file() or not self.file.stat().st_size:
+        if not self._begun:
             return {}
         with self._open() as db:
             return {model: json.loads(psi) for model, psi in db.execute("SELECT model, psi FROM checked")}
+
+    @property
+    def _begun(self) -> bool:
+        """Whether there is a log; a file that is empty is of somebody who was killed at once."""
+        return self.file.is_file() and self.file.stat().st_size > 0
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
