@@ -34,7 +34,7 @@ test: setup-dev
 
 # The long ones: many processes, real servers, kills, whole sweeps, pages in a browser, the guides word by word.
 test-stories: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m story
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m story
 
 # What breaks things on purpose: kills, races, damaged files, malformed requests. Adds to the table in
 # docs/reliability.md. CASES="F5 F9" runs some; LONG=1 takes hours, in parts with SEED=20 TRIES=10.

@@ -98,8 +98,8 @@ def _parameters(client: SyncPrefectClient, deployment_id: UUID) -> dict[UUID, di
 _POLL_SECONDS = 2.0  # a run that somebody asks for begins soon
 # With a server that does not answer; Prefect's client repeats each poll as long by itself.
 _PATIENCE_SECONDS = 60.0
-_END_SECONDS = 60.0  # Prefect gives a run 30 s to end, then kills it
-_LAST_SECONDS = 90.0  # the most that the end may take, with a server that does not answer
+_END_SECONDS = 45.0  # Prefect gives a run 30 s to end, then kills it
+_LAST_SECONDS = 60.0  # the most that the end may take, with a server that does not answer
 _REPEAT_SECONDS = 1.0  # two signals closer than this are one
 _OF_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # Ctrl-C, and the terminal's own end
 

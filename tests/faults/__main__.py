@@ -34,7 +34,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if unknown := set(chosen.cases) - set(CASES):
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    cases = [CASES[name] for name in chosen.cases or CASES]
+    cases = [CASES[name] for name in chosen.cases] or [
+        case for case in CASES.values() if case.short or chosen.long or chosen.tries
+    ]
     for name in [name for name in os.environ if name.startswith("SENTIFLOW_")]:
         del os.environ[name]  # of whoever runs this
     with ExitStack() as stack:
@@ -54,7 +56,9 @@ def _run(case: Case, chosen: argparse.Namespace, worlds: Worlds) -> int:
     """Try a case as often as was asked for; gives the number of failures."""
     failures = 0
     _say(f"{case.name}: {case.promise}")
-    for seed in range(chosen.seed, chosen.seed + (chosen.tries or (case.long if chosen.long else case.short))):
+    for seed in range(
+        chosen.seed, chosen.seed + (chosen.tries or (case.long if chosen.long else case.short or 1))
+    ):
         result = attempt(case, seed, worlds)
         counted = ", ".join(f"{number:,} {name}" for name, number in result.counted.items())
         state = "ok" if result.passed else "BROKEN"

@@ -73,7 +73,7 @@ F10 = Case(
     "the team's stack, backed up in mid training and restored as another stack: ended runs with all values, "
     "models, versions, aliases, the digest of every file, and scores",
     restored_elsewhere,
-    short=1,
+    short=0,
     long=5,
     reds=(
         Red(

@@ -54,7 +54,7 @@ class Case:
         how: it is tested.
         attempt: one try: given worlds, a folder of its own and a seed. It gives what it counted, and raises
             if the promise is broken.
-        short, long: how many tries in either form.
+        short, long: how many tries in either form; what a story tests as well has none in the short one.
         reds: faults that it was seen to find.
     """
 

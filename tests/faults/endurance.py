@@ -122,7 +122,7 @@ F15 = Case(
     f"its server, files in the data folder, and rows of both databases: at most {MEGABYTES} MB and {SPARE} "
     f"processes or files more, rows of a training within {ROWS:.0%}",
     flat,
-    short=1,
+    short=0,
     long=2,
     reds=(
         Red(

@@ -201,7 +201,7 @@ F1 = Case(
     "the same command again. No open run, no unfinished model, no second version of a run, every version loads, "
     "a champion at all times, no process, no lock",
     killed,
-    short=6,
+    short=4,
     long=200,
     reds=(
         Red(

@@ -151,7 +151,7 @@ F11 = Case(
     f"of it, MLflow's, Prefect's or PostgreSQL with the shared lock, and back after {AWAY} s, in every second "
     f"round after {LONG_AWAY} s",
     outage,
-    short=8,
+    short=5,
     long=16,
     reds=(
         Red(

@@ -145,7 +145,7 @@ F2 = Case(
     f"tries of ten {LONG_DOWN} s, `sentiflow schedule` again. No flow run, task run or run of MLflow stays open, "
     "and a next training begins within 60 s and completes",
     all_killed,
-    short=2,
+    short=1,
     long=20,
     reds=(
         Red(
@@ -256,7 +256,7 @@ F4 = Case(
     f"first folder; a try kills {ROUNDS} times whoever trains, after 1 to 12 epochs, and once the Prefect server "
     "of a schedule, which starts again. No training logs an epoch after the next one began; at the end as in F1",
     one_at_a_time,
-    short=1,
+    short=0,
     long=13,
     reds=(
         Red(
@@ -389,7 +389,7 @@ F12 = Case(
     f"{LONG_INTERVAL} s set on or back by an hour: no slot runs twice, one at most of the hour left out, and it "
     "goes on; set back, it runs what is triggered, and its slots once the clock comes to them",
     due_again,
-    short=2,
+    short=1,
     long=8,
     reds=(
         Red(

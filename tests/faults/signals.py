@@ -106,7 +106,7 @@ F1S = Case(
     "The command ends with 143 or 130, the schedule with 0 and its flow run as cancelled, the run as killed; at "
     "the end as in F1",
     signalled,
-    short=3,
+    short=2,
     long=20,
     reds=(
         Red(

@@ -61,10 +61,10 @@ def test_while_a_run_takes_longer_than_its_interval_one_waits(home: Home, schedu
     assert "AwaitingConcurrencySlot" not in [name for _, name in states]
 
 
-def processes(schedule: Scheduled, *, all_of_them: bool) -> list[psutil.Process]:
-    """The schedule's, or with all that it started: the server, and what runs."""
+def processes(schedule: Scheduled) -> list[psutil.Process]:
+    """The schedule's, with all that it started: the server, and what runs."""
     parent = psutil.Process(schedule.process.pid)
-    return [parent, *(parent.children(recursive=True) if all_of_them else [])]
+    return [parent, *parent.children(recursive=True)]
 
 
 def send(found: Sequence[psutil.Process], number: signal.Signals) -> None:
@@ -73,9 +73,8 @@ def send(found: Sequence[psutil.Process], number: signal.Signals) -> None:
             os.kill(each.pid, number)
 
 
-@pytest.mark.parametrize("all_of_them", [False, True], ids=["the schedule alone", "the server, too"])
-def test_after_standing_still_one_run_catches_up(home: Home, schedule: Scheduled, all_of_them: bool) -> None:
-    frozen = processes(schedule, all_of_them=all_of_them)
+def test_after_standing_still_one_run_catches_up(home: Home, schedule: Scheduled) -> None:
+    frozen = processes(schedule)
     send(frozen, signal.SIGSTOP)
     time.sleep(STOPPED_SECONDS)
     thawed = datetime.now(UTC)

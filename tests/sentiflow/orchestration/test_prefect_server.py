@@ -182,8 +182,8 @@ def test_a_schedule_ends_when_its_server_does(world: World) -> None:
 
 
 @pytest.mark.story
-@pytest.mark.parametrize(("signals", "code"), [(1, 130), (2, 130)])
-def test_a_schedule_whose_server_is_frozen_can_be_ended(world: World, signals: int, code: int) -> None:
+@pytest.mark.parametrize(("signals", "seconds"), [(1, 90), (2, 20)])
+def test_a_schedule_whose_server_is_frozen_can_be_ended(world: World, signals: int, seconds: int) -> None:
     home = Home(world, free_port())
     schedule = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
     schedule.until_says("Prefect UI")
@@ -195,8 +195,8 @@ def test_a_schedule_whose_server_is_frozen_can_be_ended(world: World, signals: i
         os.kill(schedule.process.pid, signal.SIGINT)
         time.sleep(2)
     try:
-        assert schedule.process.wait(120) == code
-        assert time.monotonic() - began < (120 if signals == 1 else 20)
+        assert schedule.process.wait(120) == 130
+        assert time.monotonic() - began < seconds
         assert "Ending:" in schedule.output
     finally:
         os.kill(server, signal.SIGCONT)

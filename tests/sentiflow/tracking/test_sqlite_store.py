@@ -21,7 +21,7 @@ from sentiflow.tracking import sqlite
 from sentiflow.tracking.client import connect, experiment_id, tracking_errors
 from sentiflow.tracking.sqlite import query
 from sentiflow.tracking.store import open_store
-from tests.world import World, command
+from tests.world import World
 
 SECONDS = 3.0  # more than the second after which it is told
 COUNT = "SELECT count(*) FROM experiments"
@@ -147,24 +147,6 @@ def test_an_interrupt_ends_the_wait(world: World, file: Path) -> None:
         process.communicate(timeout=30)
     assert process.returncode != 0
     assert time.monotonic() - began < 20
-
-
-@pytest.mark.story
-def test_a_training_survives_a_lock_of_half_a_minute(world: World, file: Path) -> None:
-    """Red if a step waits less than the lock lasts: the training was lost."""
-    words = ["train", "--dataset", "sample", "--set", "epochs=3", "--set", "sequence_length=40"]
-    with subprocess.Popen(
-        [command(), *words], env=world.environment(), cwd=world.root, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if "epoch 1/3" in line:
-                with locked(file):
-                    time.sleep(30)
-    assert process.returncode == 0, "".join(lines)
-    assert any("waiting for" in line for line in lines)
 
 
 @pytest.fixture(autouse=True)
