@@ -18,8 +18,8 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test test-stories test-faults mutants check format bench bench-use bench-compare results images ui lock clean \
-	env up down logs backup restore import
+.PHONY: setup setup-dev run test test-stories test-faults mutants check format docs bench bench-use bench-compare results images ui \
+	lock clean env up down logs backup restore import
 
 setup: .venv/.installed
 	@echo 'Ready. Next: export PATH="$(CURDIR)/$(BIN):$$PATH", then sentiflow --help'
@@ -55,6 +55,12 @@ check: setup-dev
 format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Writes the tables of docs/settings.md, and the docs as a site into site/; a dead link, or a page outside the menu,
+# ends it (not so with --quiet, which does not count warnings).
+docs: setup-dev
+	$(BIN)/python -m docs.pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # Compares with PyTorch, too. Writes the table in docs/speed.md.
 bench: setup-dev
@@ -145,4 +151,4 @@ lock:
 	uv pip compile --group pyproject.toml:serve $(LOCKED) --constraints requirements.lock --output-file requirements-serve.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache site *.egg-info

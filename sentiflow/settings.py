@@ -51,17 +51,17 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: project_root() / "data")
     """Downloads, prepared datasets, locks and work files; outside git, safe to delete while nothing trains."""
     imdb_url: str | None = None
-    """Mirror of imdb.npz (http(s) or file URL, or a path); needs SENTIFLOW_IMDB_SHA256."""
+    """Mirror of imdb.npz (http(s) or file URL, or a path), for Keras's address; needs SENTIFLOW_IMDB_SHA256."""
     imdb_sha256: str | None = None
     """SHA-256 of the mirror's imdb.npz."""
     word_index_url: str | None = None
-    """Mirror of imdb_word_index.json; needs SENTIFLOW_WORD_INDEX_SHA256."""
+    """Mirror of imdb_word_index.json, for Keras's address; needs SENTIFLOW_WORD_INDEX_SHA256."""
     word_index_sha256: str | None = None
     """SHA-256 of the mirror's imdb_word_index.json."""
     download_timeout: float = Field(30.0, gt=0)
     """Seconds without an answer after which a download attempt ends."""
     download_retries: int = Field(3, ge=0, le=10)
-    """Further attempts after a failed download, some seconds apart."""
+    """Further attempts after a failed download, some seconds apart; all together end after 30 minutes a file."""
     ui_url: str = "http://127.0.0.1:5000"
     """Where `sentiflow ui` listens and links to MLflow runs lead; if not set, they lead to the server of
     SENTIFLOW_TRACKING_URI, if it is one."""
@@ -139,8 +139,9 @@ class Settings(BaseSettings):
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
     schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}
-    """How that dataset is read if it is a table of your own, as JSON: text_column, label_column, labels,
-    max_rejects; what is left out is as in `sentiflow train`."""
+    """How that dataset is read if it is a table of your own, as JSON, as by the options of `sentiflow train`:
+    `{"text_column": "review", "label_column": "rating", "labels": {"good": 1, "bad": 0}, "max_rejects": "2%"}`.
+    The text column is that of scheduled scoring, too."""
     schedule_source: Path | None = None
     """What scheduled scoring reads: a table or folder."""
     schedule_output: Path | None = None
@@ -160,11 +161,11 @@ class Settings(BaseSettings):
     is enough for one machine."""
     notify_url: SecretStr | None = None
     """Where to send messages, with spaces between several: a webhook that takes JSON (http, https), or an address
-    of Apprise, such as slack://, msteams://, discord:// and mailto://. A secret, as such addresses are."""
+    of Apprise, such as slack://, msteams://, discord:// and mailto://."""
     notify_on: Annotated[tuple[Notification, ...], NoDecode] = tuple(
         each for each in get_args(Notification) if each != "success"
     )
-    """What messages are sent of, with commas between."""
+    """What messages are sent of, with commas between: these, or also `success`."""
     notify_timeout: float = Field(10.0, gt=0, le=120)
     """Seconds to wait for each of these addresses."""
 

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 from typer.main import get_command
+from typer.testing import CliRunner
 
+from docs.pages import all_options, with_settings
 from flows.cli.app import app
 from sentiflow.recipes import RECIPES, TrainConfig
 from sentiflow.settings import PREFIX, Settings
@@ -17,9 +19,23 @@ DOCUMENTS = {
 RECIPES_PAGE = DOCUMENTS["docs/recipes.md"]
 
 
-def test_the_settings_table_names_every_setting_and_no_other() -> None:
-    told = re.findall(rf"^\| `({PREFIX}\w+)` \|", DOCUMENTS["docs/settings.md"], re.MULTILINE)
+def test_the_page_of_the_settings_has_each_as_the_code_has_it() -> None:
+    page = DOCUMENTS["docs/settings.md"]
+    assert page == with_settings(page), "`make docs` writes it again"
+    told = re.findall(rf"^\| `({PREFIX}\w+)` \|", page, re.MULTILINE)
     assert sorted(told) == sorted(PREFIX + field.upper() for field in Settings.model_fields)
+
+
+def test_the_site_has_each_command_with_the_options_of_its_help() -> None:
+    site = dict(re.findall(r"^### (\w+)$(.*?)(?=^##|\Z)", all_options(), re.MULTILINE | re.DOTALL))
+    assert set(site) == set(get_command(app).commands)  # type: ignore[attr-defined]
+    for name, text in site.items():
+        shown = CliRunner().invoke(app, [name, "--help"]).stdout.partition("Examples:")[0]
+        assert (
+            {"--debug", "--help"}
+            <= set(re.findall(r"(?<= )--[\w-]+", shown))
+            <= set(re.findall(r"--[\w-]+", text))
+        )
 
 
 def test_the_recipes_table_gives_every_field_its_value_in_each_recipe() -> None:
