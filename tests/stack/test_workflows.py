@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,52 @@ def test_every_lock_is_audited_each_week() -> None:
     steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
     assert any("pip-audit" in step and "requirements*.lock" in step for step in steps)
     assert any("outdated-images.sh" in step for step in steps)
+
+
+def test_only_the_job_that_attaches_a_release_may_write_and_it_runs_no_code_of_the_repository() -> None:
+    workflows = {file.name: yaml.safe_load(file.read_text()) for file in WORKFLOWS}
+    own = {
+        (name, title): job
+        for name, workflow in workflows.items()
+        for title, job in workflow["jobs"].items()
+        if "permissions" in job
+    }
+    assert {place: job["permissions"] for place, job in own.items()} == {
+        ("release.yml", "attach"): {"contents": "write"}
+    }
+    steps = own["release.yml", "attach"]["steps"]
+    assert not any(re.search(r"checkout|\bsh |python", step.get("uses", step.get("run", ""))) for step in steps)
+    assert workflows["release.yml"][True] == {"push": {"tags": ["v*"]}}
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [
+        ("v1.2.4", "The tag v1.2.4 is not that of the version in pyproject.toml, v1.2.3."),
+        ("1.2.3", "The tag 1.2.3 is not that of the version in pyproject.toml, v1.2.3."),
+        ("v1.2.3", "CHANGELOG.md says nothing under '## [1.2.3]'."),
+    ],
+)
+def test_a_tag_that_version_or_changelog_do_not_know_is_not_released(tag: str, told: str, tmp_path: Path) -> None:
+    done = begin_release(tag, "## [Unreleased]\n\n- Next.\n\n## [1.2.3]\n\n## [1.2.2]\n\n- Old.\n", tmp_path)
+    assert (done.returncode, done.stderr.strip()) == (1, told)
+
+
+def test_a_release_is_described_by_its_part_of_the_changelog(tmp_path: Path) -> None:
+    begin_release("v1.2.3", "## [1.2.3] - 2026-01-02\n\n### Added\n\n- This.\n\n## [1.2.2]\n\n- Old.\n", tmp_path)
+    assert (tmp_path / "dist" / "notes.md").read_text().strip() == "### Added\n\n- This."
+
+
+def begin_release(tag: str, changelog: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the script of a release as far as the build, which fails."""
+    (folder / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
+    (folder / "CHANGELOG.md").write_text(changelog)
+    (folder / "python").write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} "$@"\n')
+    (folder / "python").chmod(0o755)
+    return subprocess.run(
+        ["sh", ROOT / ".github" / "release.sh", tag], cwd=folder, capture_output=True, text=True, check=False,
+        env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
