@@ -1,16 +1,18 @@
 """The guides and the tutorial, run word by word: each block of shell, in order, in one world."""
 
+import json
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sentiflow.settings import Settings
-from tests.scheduled import Home, Scheduled
+from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import ROOT, World, command
 
@@ -58,7 +60,7 @@ def test_compare_and_promote(world: World, prefect_server: None) -> None:
 
 
 def test_schedule(world: World) -> None:
-    first, second = blocks("schedule.md")
+    first, second, prefects_own, _ = blocks("schedule.md")
     home = Home(world, free_port())
     running = Scheduled(home, *shlex.split(first)[2:])
     try:
@@ -67,8 +69,36 @@ def test_schedule(world: World) -> None:
         assert re.search(r"housekeeping +0 5 \* \* \*.*, next .* 05:00:00 UTC", running.output)
         told = run_block(second, world, **home.variables)
         assert re.search(r" tutorial\+sequence_length=80-seed7 +sample +9\d\.\d\d% +v\d ", told)
+        note = json.loads((world.root / "data" / "schedule" / "server.json").read_text())
+        typed = prefects_own.replace("<the login that it printed>", note["login"]).replace("4200", str(home.port))
+        run_block(typed, world, **home.variables)
+        assert "-seed8 " in home.run("runs").stdout
     finally:
         assert running.ends(signal.SIGINT) == 0
+
+
+def test_prefects_own_commands(world: World, prefect_server: None) -> None:
+    """Red if Prefect found the flows of prefect.yaml only from our own commands."""
+    (world.root / "prefect.yaml").symlink_to(ROOT / "flows" / "prefect.yaml")
+    *_, deploying = blocks("schedule.md")
+    deploy, _, worker = deploying.strip().rpartition("\n")
+    (serving,) = re.findall(r"^```python\n(.*?)^```$", (GUIDES / "schedule.md").read_text(), re.M | re.S)
+    run_block(deploy, world)
+    path = Path(sys.executable).parent
+    started = [
+        subprocess.Popen(
+            [path / program, *words], env=world.environment(), cwd=world.root, stdout=subprocess.DEVNULL
+        )
+        for program, *words in (shlex.split(worker), ("python", "-c", serving))
+    ]
+    try:
+        run_block("prefect deployment run housekeeping/housekeeping --watch", world)
+        there = partial(run_block, "prefect deployment ls", world)
+        until(lambda: {"train/train", "train/nightly"} <= set(re.findall(r"\w+/\w+", there())), "both", [])
+    finally:
+        for each in started:
+            each.terminate()
+            each.wait(60)
 
 
 def test_own_reviews(world: World, prefect_server: None) -> None:
