@@ -45,14 +45,14 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
     return outcome
 
 
-def after_training(name: str, version: str) -> Outcome:
+def after_training(name: str, version: int) -> Outcome:
     """The three steps for a version that was trained just now; a failed check does not fail the flow run.
 
     Raises:
         SentiflowError: a step failed; the message says that the version is registered.
     """
     try:
-        return steps(name, int(version))
+        return steps(name, version)
     except SentiflowError as err:
         message = f"{name} version {version} is registered, but could not be promoted: {err.args[0]}"
         raise type(err)(message, err.hint) from err

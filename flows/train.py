@@ -77,6 +77,6 @@ def train(
 def _skip(equal: Version, settings: Settings, *, promote: bool) -> State[None]:
     """End a flow run that has nothing to train; the equal version is judged instead, unless it was."""
     if promote and not judged_already(settings, equal):
-        after_training(equal.name, str(equal.number))
+        after_training(equal.name, equal.number)
     get_run_logger().info(nothing_to_train(equal))
     return Completed(message=nothing_to_train(equal), name="Skipped")

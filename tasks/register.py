@@ -38,7 +38,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     """
     with run.timed("register"), run.errors():
         if own := versions_of_run(run.client, run.model_name, run.run_id):
-            version = Registered(run.model_name, str(own[0].version))
+            version = Registered(run.model_name, int(own[0].version))
         else:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
@@ -63,7 +63,7 @@ def _equal(run: RunContext, identity: dict[str, str]) -> Registered | None:
         return None
     equal = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
     found = run.client.search_model_versions(f"name = '{run.model_name}' and {equal}", max_results=1)
-    return Registered(run.model_name, str(found[0].version)) if found else None
+    return Registered(run.model_name, int(found[0].version)) if found else None
 
 
 def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained: TrainedFiles) -> str:
@@ -159,4 +159,4 @@ def _create_version(
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
     known = json.dumps([{"name": run.model_name, "version": str(version.version)}])
     run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})  # MLflow's list of models shows it
-    return Registered(run.model_name, str(version.version))
+    return Registered(run.model_name, int(version.version))

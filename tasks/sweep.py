@@ -4,7 +4,7 @@ import contextlib
 import gc
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -266,7 +266,7 @@ class SweepResult(ModelResult):
     Attributes:
         trials: the finished ones, in their order.
         config: the best recipe.
-        recipe: URI of the best recipe as a file in the store.
+        recipe: URI of the best recipe as a file in the store; not shown, as it may hold a login.
         importance: share of the variance that each field explains; empty with too few complete trials.
         importance_text: the same in words, or why there are none.
         best: the seed whose validation loss is lowest; it is registered.
@@ -276,7 +276,7 @@ class SweepResult(ModelResult):
 
     trials: tuple[results.TrialRow, ...]
     config: TrainConfig
-    recipe: str
+    recipe: str = field(repr=False)
     importance: Mapping[str, float]
     importance_text: str
     seeds: tuple[SeedResult, ...]

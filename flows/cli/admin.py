@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlparse
 
 import typer
 
-from flows.cli.options import INSPECT, OPERATE, WhoseOption, command
-from flows.cli.tables import block_table, print_table
-from sentiflow.console import CONSOLE, Console, escape
+from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
+from flows.cli.tables import block_table, print_table, stdout_for
+from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of
 
@@ -24,7 +24,7 @@ app = typer.Typer()
 
 
 @command(app, OPERATE, "sentiflow housekeeping", "SENTIFLOW_KEEP_RUNS_DAYS=90 sentiflow housekeeping")
-def housekeeping() -> None:
+def housekeeping(as_json: JsonOption = False) -> None:
     """Mark dead runs as failed; delete old files and runs."""
     from sentiflow.orchestration.server import start_early
     from sentiflow.settings import load_settings
@@ -39,13 +39,13 @@ def housekeeping() -> None:
 
     wait_for_server()
     report = housekeeping()
-    stdout = Console()
+    stdout = stdout_for(report, as_json=as_json)
     for line in report.lines():
         stdout.print(escape(line), soft_wrap=True)
 
 
 @command(app, OPERATE, "sentiflow monitor", "sentiflow monitor --dataset sample")
-def monitor(dataset: WhoseOption = None) -> None:
+def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     """Check recent texts for drift.
 
     Compares the texts scored and served since the last check with the training reviews. Needs a log of them: the
@@ -67,7 +67,7 @@ def monitor(dataset: WhoseOption = None) -> None:
         wait_for_server, _ = start_early(settings)
         wait_for_server()
     outcome = monitor(model)
-    stdout = Console()
+    stdout = stdout_for(vars(outcome) | {"drifted": outcome.drifted}, as_json=as_json)
     if outcome.result is not None:
         from sentiflow.monitoring import check
 
@@ -108,6 +108,7 @@ def import_store(
         str,
         typer.Option(envvar="MLFLOW_ARTIFACTS_DESTINATION", help="Artifact folder of the server."),
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Copy a local store into an MLflow server.
 
@@ -123,7 +124,7 @@ def import_store(
     moved = import_store(store.absolute(), database, Path(unquote(parts.path)))
     names = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
     counts = ", ".join(f"{moved.rows[table]} {name}" for table, name in names.items())
-    stdout = Console()
+    stdout = stdout_for(moved, as_json=as_json)
     stdout.print(f"Imported {counts}; {moved.files:,} files, {moved.megabytes:,.1f} MB.", soft_wrap=True)
     for table, rows in moved.left.items():
         stdout.print(f"Not imported: {rows} rows of {table}.", soft_wrap=True)

@@ -17,7 +17,6 @@ from flows.cli.tables import (
     check_page,
     kind_cells,
     percent_interval,
-    plain,
     print_columns,
     print_json,
     value_text,
@@ -168,8 +167,8 @@ class SideBySide:
                 {"id": one.run_id, "name": one.name, "kind": one.kind, "status": one.status, "version": version}
                 for one, version in zip(self.runs, self.versions, strict=True)
             ],
-            "parameters": {name: list(values) for name, values in self.parameters.items()},
-            "metrics": {name: list(map(_plain, figures)) for name, figures in self.figures.items()},
+            "parameters": self.parameters,
+            "metrics": self.figures,
             "against_the_first": [
                 {"id": one.run_id, **asdict(outcome)}
                 for one, outcome in zip(self.runs[1:], self.held, strict=True)
@@ -347,10 +346,6 @@ def _uncertainty(name: str, found: "Figure | None") -> str:
     if found.low is not None and found.high is not None:
         return percent_interval(found.low, found.high) if accuracy else f"{found.low:.4g} to {found.high:.4g}"
     return "" if found.sd is None else f"sd {found.sd * (100 if accuracy else 1):.2g}"
-
-
-def _plain(found: "Figure | None") -> dict[str, Any] | None:
-    return None if found is None else {key: plain(value) for key, value in asdict(found).items()}
 
 
 def _interval(one: "AccuracyDifference") -> str:

@@ -3,13 +3,13 @@
 import logging
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from flows.cli.options import USE, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
-from flows.cli.tables import check_page, write_page
+from flows.cli.options import USE, JsonOption, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
+from flows.cli.tables import check_page, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
 from sentiflow.names import model_name
@@ -40,6 +40,7 @@ def predict(
     ] = None,
     model_version: VersionOption = None,
     dataset: WhoseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Classify texts as positive or negative.
 
@@ -53,22 +54,38 @@ def predict(
         raise UsageError("--html takes one text.", "Put quotes around the text, or leave --html out.")
     check_page("--html", html)
     found, scorer = _load(dataset, model_version)
-    stdout = Console()
+    readings = [scorer.explain(text) for text in texts] if explain else []
+    scores = [reading.score for reading in readings] or scorer.score(texts).tolist()
+    facts = [vars(reading) for reading in readings] or [{"score": score} for score in scores]
+    stdout = stdout_for(_record(found, texts, facts), as_json=as_json)
     model = f"[dim]{found.name} version {found.number} ({found.why})[/]"
     if explain:
-        for text in texts:
-            reading = scorer.explain(text)
+        for reading in readings:
             _explain(reading, model, stdout)
             if html is not None:  # of a single text
-                _write_page(html, reading, f"{found.name} version {found.number}", stdout)
+                _write_page(html, reading, f"{found.name} version {found.number}", CONSOLE if as_json else stdout)
         return
-    for text, score in zip(texts, scorer.score(texts).tolist(), strict=True):
+    for text, score in zip(texts, scores, strict=True):
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         read = len(scorer.vocabulary.encode(text)) > 1  # the first id marks the start
         note = "" if read else "  [dim](no word of it is known)[/]"
         stdout.print(f"{_verdict(score)}  {escape(beginning)}{note}", soft_wrap=True)
     stdout.print(model)
+
+
+def _record(found: "Version", texts: list[str], facts: list[dict[str, Any]]) -> dict[str, object]:
+    """The answers for scripts: of each text its score, or its whole explanation."""
+    from sentiflow.scoring import label_of
+
+    answers = [
+        {"text": text, "label": label_of(each["score"]), **each} for text, each in zip(texts, facts, strict=True)
+    ]
+    return {"model": _model(found), "answers": answers}
+
+
+def _model(version: "Version") -> dict[str, object]:
+    return {"name": version.name, "version": version.number, "why": version.why}
 
 
 def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":
@@ -174,6 +191,7 @@ def score(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over instead of resuming a killed run.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a table or a folder of texts.
 
@@ -192,7 +210,8 @@ def score(
     except (KeyboardInterrupt, SystemExit):
         _say("The same command resumes it.")
         raise
-    stdout = Console()
+    counts = {"output": scored.output, "totals": scored.totals, "rows": scored.rows, "seconds": scored.seconds}
+    stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)
     for line in _counts(scored):
         stdout.print(line, soft_wrap=True)
     for hint in hints_for(scored.totals.reasons, request.source):

@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import PROMOTE, ReasonOption, WhoseOption, command
-from flows.cli.tables import Column, percent_interval, print_columns, short_moment, show_judgement, show_promotion
+from flows.cli.options import PROMOTE, JsonOption, ReasonOption, WhoseOption, command
+from flows.cli.tables import (
+    Column,
+    percent_interval,
+    print_columns,
+    short_moment,
+    show_judgement,
+    show_promotion,
+    stdout_for,
+)
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
@@ -16,6 +24,7 @@ from sentiflow.runs.record import short_name
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
     from sentiflow.tracking.candidate import CandidateEvaluation
+    from sentiflow.tracking.promotion import Outcome
 
 app = typer.Typer()
 
@@ -42,6 +51,7 @@ def promote(
     reason: ReasonOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the checks, and change nothing.")] = False,
     dataset: WhoseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Promote a version if it passes all checks.
 
@@ -55,7 +65,8 @@ def promote(
     settings = load_settings()
     name = model_named(settings, dataset)
     if settings.promotion_approval and not dry_run:
-        _with_approval(name, version, reason, settings, force=force)
+        outcome = _with_approval(name, version, reason, settings, force=force)
+        show_promotion(outcome, stdout_for(_record(outcome.evaluation, outcome), as_json=as_json))
         return
     with working("Checking the candidate"):
         from sentiflow.tracking import promotion
@@ -63,30 +74,35 @@ def promote(
 
         LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
         evaluation = evaluate_candidate(name, version, settings)
-    stdout = Console()
+    stdout = Console(quiet=as_json)
     show_judgement(evaluation, stdout)
     if dry_run:
-        _end_dry(evaluation, settings, stdout, force=force)
+        _end_dry(evaluation, settings, force=force, as_json=as_json)
         return
     with working("Writing the decision"):
         verdict = promotion.decide(evaluation, force=force, reason=reason)
         outcome = promotion.carry_out(evaluation, verdict, settings)
-    show_promotion(outcome, stdout)
+    show_promotion(outcome, stdout_for(_record(evaluation, outcome), as_json=as_json))
 
 
-def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> None:
+def _record(evaluation: "CandidateEvaluation", promotion: object) -> dict[str, object]:
+    """What stands in the JSON: the model as after a training."""
+    return {"model": {"name": evaluation.name, "version": evaluation.version}, "promotion": promotion}
+
+
+def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> "Outcome":
     """Run the flow: it pauses in the Prefect UI, and a person answers there."""
     from flows.promote import promote
     from tasks.promote import need_server
 
     need_server(settings)
     CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
-    outcome = promote(dataset_of(name), version, force=force, reason=reason)
-    show_promotion(outcome, Console())
+    return promote(dataset_of(name), version, force=force, reason=reason)
 
 
-def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Console, *, force: bool) -> None:
+def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", *, force: bool, as_json: bool) -> None:
     would = evaluation.decision.passed or force
+    stdout = stdout_for(_record(evaluation, {"evaluation": evaluation, "would_promote": would}), as_json=as_json)
     done = "wait for a person's answer" if settings.promotion_approval else "be promoted"
     stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
@@ -98,6 +114,7 @@ def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", stdout: Co
 def rollback(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")],
     dataset: WhoseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Return to the version that the champion replaced.
 
@@ -111,7 +128,7 @@ def rollback(
         from sentiflow.tracking import promotion
 
         event = promotion.rollback(name := model_named(settings, dataset), reason, settings)
-    Console().print(
+    stdout_for({"model": {"name": name, "version": event.version}, "event": event}, as_json=as_json).print(
         f"[bold]{escape(name)} version {event.version} is the champion again[/], version {event.replaced} is not.",
         soft_wrap=True,
     )
@@ -135,6 +152,7 @@ def versions(
         ),
     ] = None,
     dataset: WhoseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the registered versions, or delete one."""
     from sentiflow.settings import load_settings
@@ -149,19 +167,20 @@ def versions(
             from sentiflow.tracking import promotion
 
             promotion.delete(name, delete, settings)
-        Console().print(f"{escape(name)} version {delete} is deleted; its run is kept.", soft_wrap=True)
+        stdout = stdout_for({"model": {"name": name, "version": delete}, "deleted": True}, as_json=as_json)
+        stdout.print(f"{escape(name)} version {delete} is deleted; its run is kept.", soft_wrap=True)
     elif history:
-        _show_history(name, settings)
+        _show_history(name, settings, as_json=as_json)
     else:
-        _show_versions(name, settings)
+        _show_versions(name, settings, as_json=as_json)
 
 
-def _show_versions(name: str, settings: "Settings") -> None:
+def _show_versions(name: str, settings: "Settings", *, as_json: bool) -> None:
     from sentiflow.tracking.versions import version_rows
 
     with working("Reading the versions"):
         rows = version_rows(name, settings)
-    stdout = Console()
+    stdout = stdout_for({"name": name, "versions": rows}, as_json=as_json)
     stdout.print(f"[bold]{escape(name)}[/]")
     columns = [
         Column("version", [str(row.number) for row in rows]),
@@ -179,13 +198,16 @@ def _percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{fraction:.2%}"
 
 
-def _show_history(name: str, settings: "Settings") -> None:
+def _show_history(name: str, settings: "Settings", *, as_json: bool) -> None:
     from sentiflow.evaluation.promotions import took_effect
     from sentiflow.tracking.versions import history_of
 
     with working("Reading the history"):
         events, champion = history_of(name, settings)
-    stdout = Console()
+    effects = took_effect(events, champion)
+    rows = [*zip(events, effects, strict=True)][::-1]
+    listed = [vars(event) | {"in_effect": done} for event, done in rows]
+    stdout = stdout_for({"name": name, "champion": champion, "events": listed}, as_json=as_json)
     stdout.print(
         f"[bold]{escape(name)}[/]: "
         + ("no champion" if champion is None else f"version {champion} is the champion")
@@ -193,8 +215,6 @@ def _show_history(name: str, settings: "Settings") -> None:
     if not events:
         stdout.print("No promotion yet. Make one: sentiflow promote")
         return
-    effects = took_effect(events, champion)
-    rows = [*zip(events, effects, strict=True)][::-1]
     columns = [
         Column("when", [short_moment(datetime.fromisoformat(event.at).astimezone()) for event, _ in rows]),
         Column("what", [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +16,6 @@ from flows.cli.tables import (
     cut_in_the_middle,
     interval_text,
     kind_cells,
-    plain,
     print_columns,
     print_json,
     short_moment,
@@ -193,13 +192,13 @@ class Listed:
     def records(self) -> list[dict[str, Any]]:
         """Everything that is known of each run, but for its description."""
         return [
-            {name: plain(get(one)) for name, get in FIELDS.items()}
+            {name: get(one) for name, get in FIELDS.items()}
             | {
-                "started": one.started.astimezone(UTC).isoformat(),
+                "started": one.started,
                 "version": self.versions.get(one.run_id),
                 "parent": one.parent,
                 "children": self.children.get(one.run_id, 0),
-                "metrics": {name: plain(value) for name, value in sorted(one.metrics.items())},
+                "metrics": dict(sorted(one.metrics.items())),
                 "params": dict(sorted(one.params.items())),
                 "tags": {key: one.tags[key] for key in sorted(one.tags) if key != "mlflow.note.content"},
             }

@@ -11,6 +11,7 @@ import typer
 from flows.cli.options import (
     TRAIN,
     DatasetOption,
+    JsonOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
@@ -18,7 +19,7 @@ from flows.cli.options import (
     command,
     table_arguments,
 )
-from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion
+from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion, stdout_for
 from flows.cli.train import next_commands, report_registered, start_up
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
@@ -68,6 +69,7 @@ def sweep(
     ] = "",
     restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     promote: PromoteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Search for a better recipe and register the best model.
 
@@ -115,13 +117,17 @@ def sweep(
             CONSOLE.print(f"{same} resumes this sweep; finished trials are kept.", soft_wrap=True)
         raise
     given = config.model_dump(include=set(searched.fields))
-    _show(result, given, dataset, table, settings)
+    _show(result, given, dataset, table, settings, stdout_for(result, as_json=as_json))
 
 
 def _show(
-    result: "SweepResult", given: dict[str, Any], dataset: str, table: "TableOptions", settings: "Settings"
+    result: "SweepResult",
+    given: dict[str, Any],
+    dataset: str,
+    table: "TableOptions",
+    settings: "Settings",
+    stdout: Console,
 ) -> None:
-    stdout = Console()
     stdout.print(f"\n[bold]{result.accuracy_line}[/]", soft_wrap=True)
     _show_trials(result, given, stdout)
     for line in [*next_commands(result, settings), *_to_use(result, dataset, table, settings)]:
@@ -198,6 +204,7 @@ def baselines(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this one: majority, tfidf, embeddings, gru or lstm; repeatable."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare a recipe with simpler and other models.
 
@@ -216,19 +223,19 @@ def baselines(
 
     process.preload()
     wait_for_server()
-    _show_baselines(baselines(config, dataset, seed, list(names), table))
+    result = baselines(config, dataset, seed, list(names), table)
+    _show_baselines(result, stdout_for(result, as_json=as_json))
 
 
 # How soon a column is left out of a narrow terminal, in the order of the table's headings.
 _LEAVES = (0, 0, 1, 3, 5, 4, 2, 6)
 
 
-def _show_baselines(result: "BaselinesResult") -> None:
+def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
     from shlex import quote
 
     from sentiflow.baselines import HEADINGS
 
-    stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr
     stdout.print()
     columns = zip(*(row.cells for row in result.rows), strict=True)
     print_columns(

@@ -4,11 +4,11 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -130,17 +130,43 @@ def print_columns(columns: Sequence[Column], console: Console, *, note: bool = T
         console.print(f"[dim]Hidden columns (terminal too narrow): {escape(hidden)}[/]")
 
 
+def stdout_for(result: object, *, as_json: bool) -> Console:
+    """The console for the words about a result; silent if JSON is wanted, which is printed here."""
+    if as_json:
+        print_json(Console(), result)
+    return Console(quiet=as_json)
+
+
 def print_json(console: Console, value: object) -> None:
     """Print for scripts: whole, at any width."""
     import json
 
-    text = json.dumps(value, indent=2, allow_nan=False)  # printable ASCII: a terminal obeys nothing of it
+    text = json.dumps(
+        _as_json(value), indent=2, allow_nan=False
+    )  # printable ASCII: a terminal obeys nothing of it
     console.file.write(f"{text}\n")  # rich would take a second for a thousand runs
 
 
-def plain(value: Value) -> Value:
-    """A value that JSON has; not so NaN and the infinities."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _as_json(value: Any) -> Any:
+    """What JSON has of a value; of a dataclass the fields that its repr shows, which settings are not among."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(each) for each in value]
+    if is_dataclass(value):
+        return {each.name: _as_json(getattr(value, each.name)) for each in fields(value) if each.repr}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    from sentiflow.data.table import TableOptions
+    from sentiflow.recipes import TrainConfig
+
+    return value.model_dump(mode="json") if isinstance(value, (TrainConfig, TableOptions)) else value
 
 
 def value_text(value: Value, digits: int | None = None) -> str:

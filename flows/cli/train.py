@@ -11,14 +11,15 @@ from rich.table import Table
 from flows.cli.options import (
     TRAIN,
     DatasetOption,
+    JsonOption,
     PromoteOption,
     RecipeOption,
     SeedOption,
     SetOption,
     command,
 )
-from flows.cli.tables import program, show_judgement, show_promotion
-from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
+from flows.cli.tables import program, show_judgement, show_promotion, stdout_for
+from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import BusyError, UnreachableError
 from sentiflow.names import dataset_of, model_name
 from sentiflow.output import redact
@@ -58,6 +59,7 @@ def train(
     fallback_sample: Annotated[
         bool, typer.Option("--fallback-sample", help="Train on the sample if the dataset cannot be fetched.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a recipe, evaluate it and register the model."""
     from sentiflow.recipes import check_seeds, load_recipe
@@ -68,7 +70,7 @@ def train(
     config, settings = load_recipe(recipe, changes or ()), load_settings()
     may_skip = repeats == 1 and not force
     if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
-        _skip(equal, settings, promote=promote)
+        _skip(equal, settings, promote=promote, as_json=as_json)
         return
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
@@ -86,13 +88,13 @@ def train(
         )
         dataset = "sample"
         if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
-            _skip(equal, settings, promote=promote)
+            _skip(equal, settings, promote=promote, as_json=as_json)
             return
         result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
-    _show(result, dataset, settings)
+    _show(result, dataset, settings, as_json=as_json)
 
 
-def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
+def _skip(equal: "Version", settings: "Settings", *, promote: bool, as_json: bool) -> None:
     """Say that there is nothing to train, and what to do with the equal version."""
     from sentiflow.tracking.versions import find_champion, nothing_to_train
 
@@ -107,7 +109,9 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool) -> None:
     if promote and not in_use:
         from flows.cli.models import promote as promote_version
 
-        promote_version(equal.number, dataset=dataset)
+        promote_version(equal.number, dataset=dataset, as_json=as_json)
+    else:
+        stdout_for({"model": {"name": equal.name, "version": equal.number}, "promotion": None}, as_json=as_json)
 
 
 def _close_killed(name: str, settings: "Settings") -> None:
@@ -205,10 +209,10 @@ def _train(
         return repeat(config, dataset, seed, repeats, promote, table)
 
 
-def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings") -> None:
+def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings", *, as_json: bool) -> None:
     from sentiflow.tracking.results import RepeatsResult
 
-    stdout = Console()  # the result goes to stdout, what happened meanwhile went to stderr
+    stdout = stdout_for(result, as_json=as_json)  # what happened meanwhile went to stderr
     lines = _repeats(result) if isinstance(result, RepeatsResult) else _single(result)
     for line in lines:
         stdout.print(line, soft_wrap=True)
@@ -303,6 +307,7 @@ def data(
     table: "TableOptions",
     recipe: RecipeOption = "tuned",
     changes: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check and describe a dataset without training."""
     from sentiflow.data import reviews
@@ -316,7 +321,7 @@ def data(
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
     rows = reviews.read(prepared.table)
     facts = reviews.describe(rows, reviews.read_vocabulary(prepared.table), config)
-    stdout = Console()
+    stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
     stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
     stdout.print(f"{prepared.table}", soft_wrap=True)
     if prepared.rejected:

@@ -28,9 +28,9 @@ class RunContext(OpenRun):
     dataset_name: str
     seed: int
     model_name: str
-    work: Path
-    began: float
-    parent: "RunContext | None" = None
+    work: Path = field(repr=False)
+    began: float = field(repr=False)
+    parent: "RunContext | None" = field(default=None, repr=False)
 
     @property
     def seconds(self) -> float:
@@ -42,8 +42,8 @@ class RunContext(OpenRun):
 class TrainedFiles:
     """A training's files in the run's work folder, and the epoch of their weights."""
 
-    keras: Path
-    weights: Path
+    keras: Path = field(repr=False)
+    weights: Path = field(repr=False)
     history: tuple[Epoch, ...]
     kept: Epoch
 
@@ -53,7 +53,7 @@ class Registered:
     """A registered version."""
 
     name: str
-    version: str
+    version: int
 
 
 registered_here: list[Registered] = []

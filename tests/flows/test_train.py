@@ -84,7 +84,7 @@ def test_a_second_run_skips_fetch_and_prepare_and_says_so(
     assert made[0].stat().st_mtime_ns == before
     digests = {client.get_run(run.run_id).data.params["dataset.digest"] for run in (first, second)}
     assert digests == {made[0].stem}
-    assert (first.model.version, second.model.version) == ("1", "2")
+    assert (first.model.version, second.model.version) == (1, 2)
     assert first.model.name == "mine-sentiment"
 
 
@@ -122,7 +122,7 @@ def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
     assert "1 of 2 rows are rejected" in run.data.tags["end"]
     assert not client.search_model_versions("name = 'mine-sentiment'")
     assert list((world.root / "data" / "work").glob("*/*")) == []
-    assert train(QUICK, "sample", 0).model.version == "1"
+    assert train(QUICK, "sample", 0).model.version == 1
 
 
 def test_no_network_fails_naming_both_ways_out(world: World, prefect_server: None, unreachable_imdb: None) -> None:

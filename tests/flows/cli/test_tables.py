@@ -2,11 +2,18 @@
 
 import io
 import json
+import math
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows.cli.tables import Column, cut_in_the_middle, fitting, print_columns, print_json, value_text
 from sentiflow.console import Console
+from sentiflow.data.table import TableOptions
+from sentiflow.settings import Settings
 
 NAME = "sweep-seed+4changes-sample-seed0-261125-184954"  # 46 characters
 
@@ -86,6 +93,27 @@ def test_json_holds_any_name_and_steers_no_terminal() -> None:
     print_json(Console(file=file), [{"name": name}])
     assert json.loads(file.getvalue()) == [{"name": name}]
     assert all(" " <= char <= "~" or char == "\n" for char in file.getvalue())
+
+
+def test_json_has_whole_numbers_times_with_zone_and_no_settings() -> None:
+    @dataclass
+    class Result:
+        loss: float
+        at: datetime
+        path: Path
+        table: TableOptions
+        settings: Settings = field(repr=False)
+
+    def printed(value: object) -> Any:
+        print_json(Console(file=(file := io.StringIO())), value)
+        return json.loads(file.getvalue())
+
+    table, at = TableOptions(text_column="review"), datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=1)))
+    result = Result(1 / 3, at, Path("a/b"), table, Settings())
+    told = {"loss": 1 / 3, "at": "2026-01-02T02:00:00+00:00", "path": "a/b", "table": table.model_dump()}
+    assert printed({1: (result, math.nan, None)}) == {"1": [told, None, None]}
+    with pytest.raises(TypeError, match="Settings"):
+        print_json(Console(file=io.StringIO()), {"all": Settings()})
 
 
 def test_a_name_in_a_table_is_one_line_and_steers_no_terminal() -> None:

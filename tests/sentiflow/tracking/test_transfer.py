@@ -1,6 +1,7 @@
 """A local store moved into a server: the same by every question that MLflow answers."""
 
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -47,8 +48,16 @@ def test_a_local_store_is_the_same_on_the_server(registry: World, database: str,
     with mlflow(
         [*server, "--workers", "1"], tmp_path, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
     ) as at:
-        moved = import_store(registry.settings.sqlite_file, database, artifacts)
-        assert (moved.rows["runs"], moved.rows["model_versions"], moved.left) == (3, 3, {})
+        typed = (
+            "import",
+            str(registry.settings.sqlite_file),
+            "--database",
+            database,
+            "--artifacts",
+            str(artifacts),
+        )
+        moved = json.loads(registry.run(*typed, "--json").stdout)
+        assert (moved["rows"]["runs"], moved["rows"]["model_versions"], moved["left"]) == (3, 3, {})
         there = MlflowClient(at, at)
         assert _told(there, tmp_path / "after") == before
         assert registry.run("predict", "A wonderful film.", SENTIFLOW_TRACKING_URI=at).stdout == asked

@@ -1,0 +1,97 @@
+"""What commands print with ``--json``: one JSON document on stdout, with the exit code that they have without."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from flows.cli.app import app
+from sentiflow.data import sample
+from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
+from tests.world import World
+
+QUICK = ("--dataset", "sample", "--recipe", "tutorial", *("--set", "epochs=1"), *("--set", "sequence_length=20"))
+EQUAL = ("--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=80", "--seed", "4")
+FORCE = ("--force", "--reason", "to have two")
+# A command, what is typed before it, its exit code, and what its JSON has at least.
+CASES: list[tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int, set[str]]] = [
+    (("train", *EQUAL), (), 0, {"model", "promotion"}),
+    (("train", *EQUAL, "--promote"), (), 0, {"model", "promotion"}),
+    (("data", "--dataset", "sample"), (), 0, {"dataset", "facts"}),
+    (("promote", "1"), (), 0, {"model", "promotion"}),
+    (("promote", "1", "--dry-run"), (), 0, {"model", "promotion"}),
+    (("promote", "2", "--dry-run"), (("promote", "1"),), 4, {"model", "promotion"}),
+    (("promote", "2"), (("promote", "1"),), 4, {"model", "promotion"}),
+    (("rollback", "--reason", "back"), (("promote", "1"), ("promote", "2", *FORCE)), 0, {"model", "event"}),
+    (("versions",), (), 0, {"name", "versions"}),
+    (("versions", "--history"), (), 0, {"name", "champion", "events"}),
+    (("versions", "--history"), (("promote", "1"),), 0, {"name", "champion", "events"}),
+    (("versions", "--delete", "2"), (), 0, {"model", "deleted"}),
+    (("predict", "A touching film.", "xyzzy"), (), 0, {"model", "answers"}),
+    (("predict", "--explain", "A touching film."), (), 0, {"model", "answers"}),
+    (("score", "in.csv", "-o", "out.csv"), (), 5, {"model", "output", "totals", "rows", "seconds"}),
+]
+SLOW: list[tuple[tuple[str, ...], int, set[str]]] = [
+    (("train", *QUICK, "--promote"), 4, {"model", "promotion", "run_id", "run_url", "measured", "seconds"}),
+    (("train", *QUICK, "--repeats", "2"), 0, {"model", "run_id", "seeds", "best", "accuracy", "seconds"}),
+    (("sweep", *QUICK, "--trials", "1", "--repeats", "1"), 0, {"model", "run_id", "trials", "config", "best"}),
+    (("baselines", *QUICK, "--only", "tfidf"), 0, {"run_id", "rows", "seconds"}),
+    (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
+    (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
+]
+ELSEWHERE = {
+    "runs",
+    "compare",
+    "import",
+}  # tests/flows/test_runs_and_compare.py, tests/sentiflow/tracking/test_transfer.py
+
+
+def keys_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {key for each in value.values() for key in keys_of(each)}
+    return {key for each in value for key in keys_of(each)} if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize(("typed", "before", "code", "keys"), CASES, ids=[" ".join(typed) for typed, *_ in CASES])
+def test_a_result_is_one_json_document(
+    typed: tuple[str, ...], before: tuple[tuple[str, ...], ...], code: int, keys: set[str],
+    registry: World, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.console.filter_native_lines", lambda: None)
+    monkeypatch.chdir(registry.root)
+    (registry.root / "in.csv").write_text("text\nA touching film.\n\xe9\n,\n")
+    for earlier in before:
+        assert CliRunner().invoke(app, earlier).exit_code == 0
+    done = CliRunner().invoke(app, [*typed, "--json"])
+    assert getattr(done.exception, "exit_code", done.exit_code) == code, done.output
+    told = json.loads(done.stdout)
+    assert set(told) >= keys and "settings" not in keys_of(told)
+
+
+@pytest.mark.story
+@pytest.mark.parametrize(("typed", "code", "keys"), SLOW, ids=[" ".join(typed) for typed, *_ in SLOW])
+def test_all_else_goes_to_stderr(
+    typed: tuple[str, ...], code: int, keys: set[str], registry: World, prefect_server: None
+) -> None:
+    """In a process of its own, as native code and child processes write, too."""
+    log = registry.root / "log"
+    texts = [text for text, _label, split in sample.sample_rows(2, 300, 7) if split == "test"]
+    at = datetime.now(UTC).isoformat()
+    TextLog(log, 10_000_000).append([Entry(at, SERVED, "sample-sentiment", 1, 0.5, text) for text in texts])
+    registry.run("promote", "1")
+    done = registry.run(*typed, "--json", SENTIFLOW_PREDICTION_LOG_DIR=str(log))
+    assert done.returncode == code, done.stderr
+    told = json.loads(done.stdout)
+    assert set(told) >= keys and "settings" not in keys_of(told)
+    assert "Starting up" in done.stderr or "starting up" in done.stderr
+
+
+def test_every_command_that_prints_a_result_has_json() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    have = {name for name, each in commands.items() if any("--json" in param.opts for param in each.params)}
+    assert have == {typed[0] for typed, *_ in [*CASES, *SLOW]} | ELSEWHERE
+    assert set(commands) - have == {"ui", "serve", "schedule", "trigger"}  # they run, and have no result
