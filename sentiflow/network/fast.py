@@ -4,7 +4,9 @@ import random
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from sentiflow.network.model import directions_of, members_of, prepare_to_fit
 from sentiflow.network.recurrence import Recurrence
@@ -32,15 +34,30 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         optimizer: keras.optimizers.Optimizer,
         vocabulary_dropout: float = 0.0,
         dropout: float = 0.0,
-        seed: int = 0,
     ) -> None:
         super().__init__(name="fast_network")
         self.stock = stock
-        source = random.Random(f"dropout {seed}")
-        self._members = [_FastMember(member, vocabulary_dropout, dropout, source) for member in members_of(stock)]
+        self._members = [_FastMember(member, vocabulary_dropout, dropout) for member in members_of(stock)]
         self.built = True
         # The recurrence is no TensorFlow operation, so that XLA can compile only what stands around it.
         prepare_to_fit(self, optimizer, jit_compile=False)
+        self.begin(stock.get_weights(), 0)
+
+    def begin(self, weights: list[NDArray[np.float32]], seed: int) -> None:
+        """Be as new, whatever was trained before: nothing has to be compiled again.
+
+        Args:
+            weights: the first ones, as the stock network's ``get_weights`` gives them.
+            seed: of what dropout leaves out.
+        """
+        self.stock.set_weights(weights)
+        rate = self.optimizer.learning_rate
+        for variable in self.optimizer.variables:
+            if variable is not rate:  # all others start as zeros
+                variable.assign(keras.ops.zeros_like(variable))
+        source = random.Random(f"dropout {seed}")
+        for member in self._members:
+            member.begin(source)
 
     def call(self, ids: Any, training: bool = False) -> Any:
         """Score reviews, shape (n, t) -> (n, 1)."""
@@ -68,11 +85,9 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
 
 
 class _FastMember(keras.layers.Layer):  # type: ignore[misc]
-    """One member; ``source`` gives the seeds of what it drops."""
+    """One member."""
 
-    def __init__(
-        self, stock: keras.Sequential, vocabulary_dropout: float, dropout: float, source: random.Random
-    ) -> None:
+    def __init__(self, stock: keras.Sequential, vocabulary_dropout: float, dropout: float) -> None:
         super().__init__(name=f"fast_{stock.name}")
         self._embedding, self._score = stock.get_layer("embedding"), stock.get_layer("score")
         masked = self._embedding.mask_zero
@@ -80,11 +95,16 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
             (layer.cell, Recurrence(masked=masked, mean=layer.return_sequences, backwards=layer.go_backwards))
             for layer in directions_of(stock)
         ]
-        self._vocabulary_dropout = keras.layers.Dropout(
-            vocabulary_dropout, seed=source.getrandbits(31), name="vocabulary_dropout"
-        )
-        self._dropout = keras.layers.Dropout(dropout, seed=source.getrandbits(31), name="dropout")
+        self._vocabulary_dropout = keras.layers.Dropout(vocabulary_dropout, seed=0, name="vocabulary_dropout")
+        self._dropout = keras.layers.Dropout(dropout, seed=1, name="dropout")
         self.built = True
+
+    def begin(self, source: random.Random) -> None:
+        """Take the seeds of what is dropped from a source."""
+        for layer in (self._vocabulary_dropout, self._dropout):
+            seed = source.getrandbits(31)
+            if layer.rate:
+                layer.seed_generator.state.assign([seed, 0])
 
     def call(self, ids: Any, training: bool = False) -> Any:
         kept = None

@@ -147,8 +147,7 @@ def train(
     with _SEEDING:
         tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
         mixed = batches(training, config, mixed=seed)
-    network = build(config, seed)
-    core = _core(network, config, config.epochs * math.ceil(len(training) / config.batch_size), seed)
+    network, steps = build(config, seed), config.epochs * math.ceil(len(training) / config.batch_size)
     recorder = Recorder(len(training), config.epochs, on_epoch, progress)
     stopper = keras.callbacks.EarlyStopping(
         "val_loss", patience=config.early_stopping_patience, restore_best_weights=True
@@ -162,7 +161,11 @@ def train(
     ]
     started = time.perf_counter()
     # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
-    with _divergence_told(network, recorder, config), threadpool_limits(1, user_api="blas"):
+    with (
+        _core(network, config, steps, seed) as core,
+        _divergence_told(core, recorder, config),
+        threadpool_limits(1, user_api="blas"),
+    ):
         core.fit(
             mixed,
             validation_data=batches(validation, config),
@@ -176,29 +179,44 @@ def train(
 
 
 @contextmanager
-def _divergence_told(network: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
+def _divergence_told(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
     """Close the recorder, and turn whatever comes of a loss that is no number into an error that says so."""
     try:
         yield
     except (RuntimeError, tf.errors.InvalidArgumentError) as err:
         # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
-        diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(network)
+        diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(core)
         if not diverged:
             raise
         raise _divergence(recorder.epoch, config) from err
     finally:
         recorder.close()
-    if not _is_finite(network):  # in a word, say, that no validation review holds
+    if not _is_finite(core):  # in a word, say, that no validation review holds
         raise _divergence(recorder.epoch, config)
 
 
-def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> keras.Model:
-    """What trains the network's variables, compiled for so many steps."""
-    if config.backend == "numba":
-        return FastNetwork(network, optimizer(config, steps), config.vocabulary_dropout, config.dropout, seed)
-    core = keras.Sequential([network])
-    prepare_to_fit(core, optimizer(config, steps))
-    return core
+# Compiled for a recipe and a number of steps, and not in use: the next training of the same goes on with it.
+_IDLE: dict[tuple[TrainConfig, int], FastNetwork] = {}
+_MAX_IDLE = 2  # each keeps the weights and the optimizer's memory of a training
+
+
+@contextmanager
+def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> Iterator[keras.Model]:
+    """What trains the network in so many steps; compiled once a process, as TensorFlow keeps what it compiles."""
+    if config.backend == "keras":
+        core = keras.Sequential([network])
+        prepare_to_fit(core, optimizer(config, steps))
+        yield core
+        return
+    core = _IDLE.pop((config, steps), None) or FastNetwork(
+        build(config, seed), optimizer(config, steps), config.vocabulary_dropout, config.dropout
+    )
+    core.begin(network.get_weights(), seed)
+    yield core  # one that fails is not used again
+    network.set_weights(core.stock.get_weights())
+    _IDLE[config, steps] = core
+    for other in list(_IDLE)[:-_MAX_IDLE]:
+        _IDLE.pop(other, None)
 
 
 def batches(reviews: Reviews, config: TrainConfig, *, mixed: int | None = None) -> tf.data.Dataset:
@@ -240,5 +258,5 @@ def _divergence(epoch: int, config: TrainConfig) -> UsageError:
     )
 
 
-def _is_finite(network: keras.Model) -> bool:
-    return all(np.isfinite(array).all() for array in network.get_weights())
+def _is_finite(core: keras.Model) -> bool:
+    return all(np.isfinite(array).all() for array in core.get_weights())

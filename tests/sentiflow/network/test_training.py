@@ -18,6 +18,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network import Epoch
 from sentiflow.network import training as module
+from sentiflow.network.fast import FastNetwork
 from sentiflow.network.model import build, weights_of
 from sentiflow.network.training import Trained, train
 from sentiflow.recipes import TUNED, TUTORIAL, TrainConfig
@@ -157,6 +158,56 @@ def test_seeds_do_not_depend_on_the_process_s_global_random_numbers() -> None:
     first = trained_once(FULL)
     keras.utils.set_random_seed(99)
     assert same(first, train(LEARNT, HELD_BACK, FULL, 5))
+
+
+def test_a_recipe_is_compiled_once_and_nothing_of_a_training_reaches_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Red if weights, the optimizer's memory, its count of steps or what dropout draws were those of the last."""
+    config, compiled = FULL.model_copy(update={"units": 5}), []
+    step = FastNetwork.train_step
+
+    def counted(self: FastNetwork, data: object) -> object:
+        compiled.append(self)  # called while it is compiled alone
+        return step(self, data)
+
+    monkeypatch.setattr(FastNetwork, "train_step", counted)
+    first, other, again = (train(LEARNT, HELD_BACK, config, seed) for seed in (5, 6, 5))
+    assert len(set(compiled)) == 1
+    assert same(first, again) and not same(first, other)
+    assert without_times(first.history) == without_times(again.history)
+
+
+def test_a_training_that_was_interrupted_leaves_nothing_to_the_next() -> None:
+    def interrupt(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(HELD_BACK, LEARNT, FULL, 5, interrupt)
+    assert same(trained_once(FULL), train(LEARNT, HELD_BACK, FULL, 5))
+
+
+THIRTY = """
+import psutil
+from sentiflow.network.training import train
+from sentiflow.recipes import RECIPES
+from tests.sentiflow.network.test_training import toy_reviews
+config = RECIPES["{recipe}"].model_copy(update={{"epochs": 1, "sequence_length": 40}})
+reviews = toy_reviews(200, 1, words=9_000, longest=60), toy_reviews(100, 2, words=9_000, longest=60)
+for seed in range(31):
+    train(*reviews, config, seed)
+    if not seed:
+        first = psutil.Process().memory_info().rss
+print((psutil.Process().memory_info().rss - first) // 1_000_000)
+"""
+
+
+@pytest.mark.story
+@pytest.mark.parametrize("recipe", ["tutorial", "tuned"])
+def test_thirty_trainings_of_a_recipe_grow_by_less_than_100_megabytes(recipe: str) -> None:
+    code = THIRTY.format(recipe=recipe)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100
 
 
 def without_times(history: tuple[Epoch, ...]) -> list[Epoch]:
