@@ -9,8 +9,7 @@ from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import BASELINE, BASELINES
 from sentiflow.tracking.results import RunContext
-from tasks.baselines import measure_baseline
-from tasks.evaluate import evaluate
+from tasks.evaluate import evaluate, measure_baseline
 from tasks.runs import child_run, planned_name, run_name, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines
 from tasks.train import fetch, prepare

@@ -1,7 +1,4 @@
-"""Measure a trained model on the test split, and log metrics, files and the report.
-
-``record_evaluation`` does so for any model, networks and baselines alike.
-"""
+"""Measure a model on the test split, a trained network or a baseline; log metrics, files and the report."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Sized
@@ -14,13 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
+from sentiflow.baselines import fit
+from sentiflow.baselines.models import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs
+from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, reliability
-from sentiflow.network import Epoch
+from sentiflow.network import Epoch, best_epoch
 from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown
@@ -32,7 +32,9 @@ from sentiflow.reports.summary import (
     TestData,
     worst_errors_text,
 )
+from sentiflow.runs.record import epoch_tags
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.store import SCORES
@@ -124,6 +126,48 @@ def record_evaluation(
         _log_report(run, summary, pd.DataFrame(columns))
     get_run_logger().info("test accuracy %s", measured.text())
     return measured
+
+
+@task(name="baseline", persist_result=False)
+def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
+    """Fit one baseline on the training split, and score the test split once.
+
+    Written: times, ``val/loss``, ``val/accuracy``, metrics of each
+    epoch of a network, settings that were found, ``model_summary.txt``, and what ``record_evaluation`` writes.
+    """
+    with run.timed("load"):
+        content = reviews.read(prepared.table)
+        words = reviews.read_vocabulary(prepared.table)
+    fitted = _fit(run, name, content)
+    _log_fitted(run, fitted)
+    with run.timed("evaluate"):
+        scores, speed = timed_scores(fitted.score, content.of("test"))
+    record_evaluation(
+        run, prepared, content, words, scores,
+        parameters=fitted.parameters, speed=speed, history=fitted.history or None,
+        facts={"baseline": ABOUT[name], **fitted.found},
+    )  # fmt: skip
+
+
+def _fit(run: RunContext, name: Name, content: reviews.Reviews) -> Fitted:
+    logger = get_run_logger()
+    training, validation = content.learning_splits(run.config.validation_fraction)
+    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], len(training), len(validation))
+    log = EpochLog(run, epochs(name, run.config) if name in TRAINING_PARAMS else 0, logger)
+    with run.timed("train"):
+        fitted = fit(name, FitInput(training, validation, run.config, run.seed, log.add, progress_bar))
+    log.end(best_epoch(fitted.history) if fitted.history else None)
+    return fitted
+
+
+def _log_fitted(run: RunContext, fitted: Fitted) -> None:
+    """Log what is known before the test split is scored."""
+    run.params(fitted.found)
+    run.text(fitted.summary, "model_summary.txt")
+    if fitted.history:
+        run.tag(epoch_tags(len(fitted.history), best_epoch(fitted.history).number))
+    else:
+        run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
 
 
 def _log_report(run: RunContext, summary: RunSummary, scores: pd.DataFrame) -> None:

@@ -22,9 +22,8 @@ from sentiflow.scoring import label_of
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
-from sentiflow.serving.invocations import PROTOCOL, texts_of
 from sentiflow.serving.middleware import GONE, Metrics, Uploads
-from sentiflow.serving.schemas import BodyParser, ModelVersion
+from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
 
 _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)

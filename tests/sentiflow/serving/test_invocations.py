@@ -12,7 +12,7 @@ from fastapi import HTTPException
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.invocations import PROTOCOL, texts_of
+from sentiflow.serving.schemas import PROTOCOL, texts_of
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import TEXTS, Running
 from tests.world import World
