@@ -38,18 +38,19 @@ from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.store import SCORES
-from sentiflow.tracking.types import NOTE
+from sentiflow.tracking.types import NOTE, SCORER_DIGEST
 
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
 def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Measured:
     """Score the test split once, with the scorer of the registered model.
 
-    Written: ``time.evaluate``, and all that ``record_evaluation`` writes.
+    Written: ``time.evaluate``, the digest of weights and words, and all that ``record_evaluation`` writes.
     """
     content = reviews.read(prepared.table)
     words = reviews.read_vocabulary(prepared.table)
     scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
+    run.tag({SCORER_DIGEST: scorer.digest})
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         scores, speed = timed_scores(scorer.network.score, ids)

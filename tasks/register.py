@@ -20,9 +20,10 @@ from sentiflow.scoring import TextScorer, Weights
 from sentiflow.tracking import package
 from sentiflow.tracking.candidate import Packaged, cost_of
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
+from sentiflow.tracking.provenance import training_key
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
-from sentiflow.tracking.types import VALIDATION_LOSS
-from sentiflow.tracking.versions import SCORER_DIGEST, TRAINING_KEY, training_key
+from sentiflow.tracking.types import SCORER_DIGEST, VALIDATION_LOSS
+from sentiflow.tracking.versions import TRAINING_KEY
 from tasks.runs import dataset_key
 
 

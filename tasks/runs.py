@@ -5,7 +5,6 @@ import platform
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,31 +32,19 @@ from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import KIND, TRAINING
-from sentiflow.settings import load_settings, project_root
+from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
+from sentiflow.tracking.provenance import provenance_tags, write_files
 from sentiflow.tracking.results import RunContext
 from sentiflow.tracking.types import LOCK, NOTE
 
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
 
 
-def git_tags() -> dict[str, str]:
-    """The commit of the code, and whether the working tree differs from it; ``unknown`` without git."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return {"git.commit": "unknown", "git.dirty": "unknown"}
-    dirty = _git("status", "--porcelain")
-    return {
-        "git.commit": commit,
-        "git.dirty": "unknown" if dirty is None else str(bool(dirty)).lower(),
-        "mlflow.source.git.commit": commit,
-    }
-
-
 def provenance() -> dict[str, str]:
-    """Tags of a new run: its flow run, its code, who started it, and the token of its creation.
+    """Tags of a new run: its flow run, its code and machine, who started it, and the token of its creation.
 
     The flow run's address is left out if Prefect's server is temporary.
     """
@@ -65,7 +52,7 @@ def provenance() -> dict[str, str]:
     return {
         "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
         "mlflow.source.type": "LOCAL",
-        **git_tags(),
+        **provenance_tags(),
         "prefect.flow_run_id": flow_run_id,
         "prefect.flow_run_name": str(runtime.flow_run.name),
         **({"prefect.flow_run_url": flow_run_url(flow_run_id)} if lasting_api_url() else {}),
@@ -74,16 +61,6 @@ def provenance() -> dict[str, str]:
         "mlflow.user": name,
         CREATION: token(),
     }
-
-
-def _git(*arguments: str) -> str | None:
-    git = shutil.which("git")
-    if git is None:
-        return None
-    done = subprocess.run(
-        [git, "-C", str(project_root()), *arguments], capture_output=True, text=True, check=False, timeout=30
-    )
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 _DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest is in the run's tags
@@ -287,6 +264,8 @@ def _closing(run: RunContext) -> Iterator[None]:
     """Close the run as what it was: finished, failed, or killed by an interrupt."""
     try:
         run.work.mkdir(parents=True)
+        write_files(kept := run.work / "provenance")
+        run.upload(kept)
         with _system_metrics(run):
             yield
     except BaseException as err:

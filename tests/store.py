@@ -28,11 +28,13 @@ TAGS = {
     "git.commit", "git.dirty", "prefect.flow_run_id", "time.train", "time.total", "slice_reviews",
     "dataset.digest", "recipe",
     "started_by", "dataset", "epochs_trained", "mlflow.note.content",
+    "code.digest", "lock.digest", "packages.digest", "processor", "threads", "scorer.digest",
 }  # fmt: skip
 ARTIFACTS = {
     "plots/learning_curves.png", "plots/confusion_matrix.png", "plots/roc_curve.png",
     "plots/reliability_curve.png", "plots/review_lengths.png",
     "model_summary.txt", "test_scores.parquet", "worst_errors.txt", "report.html",
+    "sources.txt", "packages.txt",
 }  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -149,6 +149,7 @@ def _facts(run: RunSummary) -> Table:
         "registered as": run.version or "-",
         "git commit": record.tags.get("git.commit", "-"),
         "tree dirty": record.tags.get("git.dirty", "-"),
+        "processor": f"{record.tags.get('processor', '-')}, threads: {record.tags.get('threads', '-')}",
         "started by": record.tags.get("started_by", "-"),
         "weights of epoch": "-" if record.kept_epoch is None else str(record.kept_epoch),
     }

@@ -15,6 +15,7 @@ from sentiflow.runs.record import RunRecord
 CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # likewise
+SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of all that their scores depend on
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
 HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds

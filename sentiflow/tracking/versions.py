@@ -1,9 +1,6 @@
 """Registered versions: which one answers, what scores with it, and the list of all."""
 
-import hashlib
-import json
 import re
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from sentiflow.tracking.types import (
     ACCURACY,
     CHAMPION,
     HIDDEN,
+    SCORER_DIGEST,
     Store,
     Version,
     VersionRecord,
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.recipes import TrainConfig
 
-TRAINING_KEY, SCORER_DIGEST = "training.key", "scorer.digest"  # tags of a version
+TRAINING_KEY = "training.key"  # tag of a version
 # Of the registered model: one a promotion or rollback.
 EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
 
@@ -118,21 +116,6 @@ def model_named(settings: Settings, dataset: str | None) -> str:
     return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
 
 
-def training_key(config: "TrainConfig", digest: str, seed: int) -> str:
-    """SHA-256 of all that decides what a training gives.
-
-    That is the recipe's fields, the seed, the dataset, the product's own code, and the names and versions of all
-    installed packages. ``digest`` is that of the prepared dataset.
-    """
-    folder = Path(__file__).parents[2]
-    sources = [*folder.glob("flows/*.py"), *folder.glob("tasks/*.py"), *folder.glob("sentiflow/**/*.py")]
-    packages = {each.name for place in sys.path for each in Path(place).glob("*.dist-info")}
-    state = hashlib.sha256(json.dumps([config.model_dump(), digest, seed, sorted(packages)]).encode())
-    for source in sorted(sources):
-        state.update(source.read_bytes())
-    return state.hexdigest()
-
-
 def trained_already(
     config: "TrainConfig", dataset: str, seed: int, settings: Settings, table: "TableOptions"
 ) -> Version | None:
@@ -142,6 +125,7 @@ def trained_already(
         UsageError, ExternalError: the dataset or the store cannot be read.
     """
     from sentiflow.data.prepare import find_prepared  # pyarrow, which predict does without
+    from sentiflow.tracking.provenance import training_key
 
     if (prepared := find_prepared(dataset, settings, table)) is None:
         return None

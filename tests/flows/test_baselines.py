@@ -21,7 +21,7 @@ from sentiflow.evaluation.statistics import compare, tango
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store, score_table
-from tasks import baselines as tasks
+from tasks import evaluate as tasks
 from tasks.summarize import BaselinesResult
 from tests.world import World, make_world, refusal
 

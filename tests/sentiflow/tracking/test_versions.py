@@ -7,9 +7,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
-from sentiflow.tracking import versions
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.versions import (
@@ -18,10 +16,9 @@ from sentiflow.tracking.versions import (
     load_scorer,
     model_named,
     need_versions,
-    training_key,
 )
 from tests.mlflow_store import MlflowStore
-from tests.world import ROOT, World
+from tests.world import World
 
 
 @pytest.fixture
@@ -173,25 +170,6 @@ def test_several_models_of_which_none_was_named_are_told(world: World, registry:
     registry.rename_registered_model("imdb-sentiment", "mine-sentiment")
     with pytest.raises(UsageError, match="mine-sentiment, sample-sentiment"):
         find_champion(world.settings, None)
-
-
-def test_other_data_code_or_packages_make_another_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = load_recipe("tutorial")
-    key = training_key(config, "d", 4)
-    assert key == training_key(config, "d", 4)
-    assert key != training_key(config, "e", 4)
-    (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
-    monkeypatch.syspath_prepend(tmp_path / "packages")
-    assert key != training_key(config, "d", 4)
-    monkeypatch.undo()
-    for folder in ("flows", "tasks", "sentiflow"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(versions, "__file__", str(tmp_path / "sentiflow" / "tracking" / "versions.py"))
-    assert key == training_key(config, "d", 4)
-    (tmp_path / "sentiflow" / "network" / "kernels.py").write_text("pass\n", encoding="utf-8")
-    assert key != training_key(config, "d", 4)
 
 
 def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:

@@ -1,0 +1,360 @@
+"""What a run keeps to be trained again: code, packages and machine; and what differs from them here and now."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from ast import literal_eval
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sentiflow.data.table import TableOptions
+from sentiflow.errors import UsageError
+from sentiflow.output import redact
+from sentiflow.recipes import RECIPES, TrainConfig
+from sentiflow.runs.record import RunRecord
+from sentiflow.settings import Settings
+from sentiflow.tracking.store import PARENTS, SCORES, find_run, open_store
+from sentiflow.tracking.types import SCORER_DIGEST, local_path
+
+# Files of a run. The first two are in the forms of `sha256sum --check` and `pip install -r`.
+SOURCES, PACKAGES, PATCH = "sources.txt", "packages.txt", "uncommitted.patch"
+MAX_PATCH = 1_000_000  # bytes: code, and no data that somebody put among it
+
+_ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, or where they are installed
+_DECIDING = ("flows/*.py", "tasks/*.py", "sentiflow/**/*.py")  # the command line decides nothing
+_OURS = ("flows", "tasks", "sentiflow", "pyproject.toml", "requirements*.lock")
+_LOCK = "requirements.lock"
+_SHOWN = 6  # names of files or packages that a line shows
+_NUMERIC = ("tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit_learn")  # shown first
+
+
+@cache
+def sources() -> str:
+    """SHA-256 of each file of code that decides what a training gives, as this process found them first."""
+    files = sorted(file for pattern in _DECIDING for file in _ROOT.glob(pattern))
+    return "".join(
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(_ROOT).as_posix()}\n"
+        for file in files
+    )
+
+
+@cache
+def packages() -> str:
+    """Names and versions of all installed packages but this one."""
+    found = {each.stem for place in sys.path for each in Path(place).glob("*.dist-info")}
+    names = (name.rpartition("-") for name in found if not name.startswith("sentiflow-"))
+    return "".join(f"{name}=={number}\n" for name, _, number in sorted(names))
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def training_key(config: TrainConfig, digest: str, seed: int) -> str:
+    """SHA-256 of all that decides what a training gives.
+
+    That is the recipe's fields, the seed, the dataset, the product's own code, and the names and versions of all
+    installed packages. ``digest`` is that of the prepared dataset.
+    """
+    return digest_of(json.dumps([config.model_dump(), digest, seed, sources(), packages()]))
+
+
+@cache
+def git_tags() -> dict[str, str]:
+    """The commit of the code, and whether the working tree differs from it; ``unknown`` without git."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"git.commit": "unknown", "git.dirty": "unknown"}
+    dirty = _git("status", "--porcelain")
+    return {
+        "git.commit": commit.decode().strip(),
+        "git.dirty": "unknown" if dirty is None else str(bool(dirty)).lower(),
+        "mlflow.source.git.commit": commit.decode().strip(),
+    }
+
+
+def provenance_tags() -> dict[str, str]:
+    """Tags of a run: its code, its packages and the machine."""
+    patch = uncommitted()
+    too_large = {"git.patch": f"left out: {len(patch):,} bytes, at most {MAX_PATCH:,} are kept"}
+    lock = _ROOT / _LOCK if _checkout() else None
+    return {
+        **git_tags(),
+        **(too_large if len(patch) > MAX_PATCH else {}),
+        "code.digest": digest_of(sources()),
+        "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
+        "packages.digest": digest_of(packages()),
+        "processor": processor(),
+        "threads": str(threads()),
+    }
+
+
+def write_files(folder: Path) -> None:
+    """Write what a run keeps beside these tags into a new folder."""
+    folder.mkdir()
+    (folder / SOURCES).write_text(sources(), encoding="utf-8")
+    (folder / PACKAGES).write_text(packages(), encoding="utf-8")
+    if 0 < len(uncommitted()) <= MAX_PATCH:
+        (folder / PATCH).write_bytes(uncommitted())
+
+
+def processor() -> str:
+    """The model of the processor, as Linux calls it; elsewhere its architecture."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def threads() -> int:
+    """How many threads of the processor this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def uncommitted() -> bytes:
+    """What the product's own files hold beyond the commit, as a patch for ``git apply``; empty without git.
+
+    New files are in it, but none that git ignores. Neither the user's index nor the repository is written to.
+    """
+    objects = _git("rev-parse", "--git-path", "objects")
+    if objects is None or git_tags()["git.dirty"] != "true":
+        return b""
+    with tempfile.TemporaryDirectory() as folder:
+        own = {
+            "GIT_INDEX_FILE": f"{folder}/index",
+            "GIT_OBJECT_DIRECTORY": folder,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((_ROOT / objects.decode().strip()).absolute()),
+        }
+        _need_git("read-tree", "HEAD", **own)
+        _need_git("add", "--all", "--", *_OURS, **own)
+        # The plumbing, which no setting of the user's changes: `git apply` reads what it writes.
+        return _need_git("diff-index", "--cached", "--patch", "--binary", "--full-index", "HEAD", **own)
+
+
+def _checkout() -> bool:
+    """Whether this code runs from a checkout; where it is installed, a repository around it is another's."""
+    return (_ROOT / "pyproject.toml").is_file()
+
+
+def _git(*arguments: str, **variables: str) -> bytes | None:
+    """What git says of the checkout; None without git, or if it fails."""
+    git = shutil.which("git")
+    if git is None or not _checkout():
+        return None
+    done = subprocess.run(
+        [git, "--no-optional-locks", "-C", str(_ROOT), *arguments],
+        env={**os.environ, **variables}, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.stdout if done.returncode == 0 else None
+
+
+def _need_git(*arguments: str, **variables: str) -> bytes:
+    done = _git(*arguments, **variables)
+    if done is None:
+        raise RuntimeError(f"git {arguments[0]} failed in {_ROOT}")
+    return done
+
+
+@dataclass(frozen=True)
+class Original:
+    """A run that is to be trained again.
+
+    Attributes:
+        called: as the user named it.
+        dataset: as its training was given it, a table by its path.
+        table: how that table was read.
+        data: digest of the prepared dataset.
+        weights: digest of all that its scores depend on.
+        version: the registered version that it made, like ``imdb-sentiment/3``, or None.
+        sources, packages: of the run, as ``sources`` and ``packages`` give them; None if it keeps none.
+    """
+
+    called: str
+    record: RunRecord
+    config: TrainConfig
+    seed: int
+    dataset: str
+    table: TableOptions
+    data: str
+    weights: str
+    version: str | None
+    sources: str | None
+    packages: str | None
+
+
+def find_original(called: str, settings: Settings) -> Original:
+    """Find the run that a user means, with all that it needs to be trained again and compared.
+
+    Raises:
+        UsageError: there is no such run, it did not finish, or it keeps no scores or weights to compare with.
+        ExternalError: the store cannot be read.
+    """
+    store = open_store(settings)
+    record = find_run(store, called)
+    with tempfile.TemporaryDirectory() as folder:
+        scores, *kept = (store.file(record, name, Path(folder)) for name in (SCORES, SOURCES, PACKAGES))
+        files = [None if path is None else path.read_text(encoding="utf-8") for path in kept]
+    if problem := _not_comparable(record, has_scores=scores is not None):
+        hint = (
+            "See its runs: sentiflow runs --children" if record.kind in PARENTS else "See others: sentiflow runs"
+        )
+        raise UsageError(f"{record.name} cannot be reproduced: {problem}.", hint)
+    params = record.params
+    try:
+        config = TrainConfig(**{name: params[name] for name in TrainConfig.model_fields if name in params})
+    except ValidationError as err:
+        field = ".".join(map(str, err.errors()[0]["loc"]))
+        problem = f"Today's code does not train the recipe of {record.name}: {field} = {params.get(field)}."
+        raise UsageError(problem, "\n".join(["Bring its code back:", *old_code(record, settings)])) from err
+    return Original(
+        called, record, config, int(params["seed"]), params["dataset"], _table_options(params), str(record.digest),
+        record.tags[SCORER_DIGEST], store.versions_by_run().get(record.run_id), *files,
+    )  # fmt: skip
+
+
+def _not_comparable(record: RunRecord, *, has_scores: bool) -> str:
+    if record.kind in PARENTS:
+        return f"it is the parent of several ({record.kind}), each of which can be"
+    if record.status != "FINISHED":
+        return f"it did not finish ({record.status.lower()}), so there is nothing to compare with"
+    if not has_scores or SCORER_DIGEST not in record.tags:
+        return f"it keeps no test scores or weights to compare with ({record.kind})"
+    return ""
+
+
+def _table_options(params: Mapping[str, str]) -> TableOptions:
+    """How a user's table was read, by the parameters of its run; as usual for a built-in dataset."""
+    given = {name: params[f"table.{name}"] for name in TableOptions.model_fields if f"table.{name}" in params}
+    if "labels" in given:
+        return TableOptions(**given | {"labels": literal_eval(given["labels"])})
+    return TableOptions(**given)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that decides a training, then and now; ``text`` is for people."""
+
+    what: str
+    same: bool
+    text: str
+
+
+def checks(original: Original, data: str) -> list[Check]:
+    """What decided a run's training, compared with here and now.
+
+    Args:
+        original: the run.
+        data: digest of what its dataset gives now, or why it gives nothing.
+    """
+    then, now = original.record.tags, provenance_tags()
+    return [
+        _code(original, now),
+        _check("lock", then, now, "lock.digest", f"{_LOCK} is another"),
+        _packages(original),
+        Check("data", data == original.data, "same" if data == original.data else _then_now(original.data, data)),
+        _recipe(original),
+        _check("processor", then, now, "processor"),
+        _check("threads", then, now, "threads"),
+    ]
+
+
+def old_code(record: RunRecord, settings: Settings) -> list[str]:
+    """The commands that bring a run's code and packages back into a folder of its own, and train it there."""
+    commit, folder = record.tags.get("git.commit", "unknown"), f"../sentiflow-{record.run_id[:8]}"
+    if commit == "unknown":
+        return ["Its commit is not known: install the code and the packages that it was trained with."]
+    store = redact(settings.tracking_uri)
+    lines = [f"git worktree add {folder} {commit}"]
+    if record.tags.get("git.dirty") == "true" and "git.patch" not in record.tags:
+        place = local_path(record.artifact_uri)
+        if place is None:
+            kept = f"--run-id {record.run_id} --artifact-path {PATCH} --dst-path {folder}"
+            lines.append(f"MLFLOW_TRACKING_URI={store} mlflow artifacts download {kept}")
+        lines.append(f"git -C {folder} apply {PATCH if place is None else place / PATCH}")
+    return [
+        *lines,
+        f"make -C {folder} setup",
+        f"export SENTIFLOW_TRACKING_URI={store} SENTIFLOW_DATA_DIR={settings.data_dir}",
+        f"{folder}/.venv/bin/sentiflow reproduce {record.run_id}",
+    ]
+
+
+def _check(what: str, then: Mapping[str, str], now: Mapping[str, str], tag: str, text: str = "") -> Check:
+    before, after = then.get(tag, "unknown"), now[tag]
+    if before == after:
+        return Check(what, True, "same")
+    return Check(what, False, text if text and "unknown" not in (before, after) else _then_now(before, after))
+
+
+def _then_now(then: str, now: str) -> str:
+    def short(text: str) -> str:
+        return text[:12] if re.fullmatch("[0-9a-f]{40,64}", text) else text
+
+    return f"{short(then)} then, {short(now)} now"
+
+
+def _code(original: Original, now: Mapping[str, str]) -> Check:
+    then = original.record.tags
+    commits = [
+        f"{tags.get('git.commit', 'unknown')[:7]}{' with changes' * (tags.get('git.dirty') == 'true')}"
+        for tags in (then, now)
+    ]
+    commit = f"commit {commits[0]}" if commits[0] == commits[1] else f"commit {commits[0]} then, {commits[1]} now"
+    if then.get("code.digest") == now["code.digest"]:
+        return Check("code", True, f"same ({commit})")
+    changed = _changed(_by_name(original.sources, "  ", -1), _by_name(sources(), "  ", -1))
+    return Check("code", False, f"{_listed(changed, 'file')} ({commit})")
+
+
+def _packages(original: Original) -> Check:
+    if original.record.tags.get("packages.digest") == digest_of(packages()):
+        return Check("packages", True, "same")
+    then, now = _by_name(original.packages, "==", 0), _by_name(packages(), "==", 0)
+    names = sorted(_changed(then, now), key=lambda name: (name not in _NUMERIC, name))
+    told = [f"{name} {then.get(name, 'missing')}, now {now.get(name, 'missing')}" for name in names]
+    return Check("packages", False, _listed(told, "package", "; "))
+
+
+def _recipe(original: Original) -> Check:
+    """Whether today's recipe of that name, with the run's own changes, is what the run was trained with."""
+    config, tags = original.config, original.record.tags
+    own = {each.partition("=")[0] for each in tags.get("recipe.changes", "none").split(", ")}
+    today = RECIPES.get(config.recipe)
+    told = [
+        f"{name} {value}, today's {config.recipe} has {getattr(today, name)}"
+        for name, value in config.changes().items()
+        if today is not None and name not in own
+    ]
+    new = [name for name in TrainConfig.model_fields if name not in original.record.params]
+    told += [f"{name} is new, taken as {getattr(config, name)}" for name in new]
+    return Check("recipe", not told, "; ".join(told) or "same")
+
+
+def _by_name(text: str | None, separator: str, name: int) -> dict[str, str]:
+    """Lines of two parts as a mapping from the part that is the name."""
+    parts = [line.split(separator) for line in (text or "").splitlines()]
+    return {each[name]: each[name - 1] for each in parts}
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def _listed(names: Iterable[str], what: str, separator: str = ", ") -> str:
+    every = list(names)
+    more = f"{separator}and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    count = f"{len(every)} {what}{'s' * (len(every) != 1)} differ{'s' * (len(every) == 1)}: "
+    return count + separator.join(every[:_SHOWN]) + more

@@ -1,0 +1,164 @@
+"""What a run keeps of its code, packages and machine."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking import provenance
+from tests.world import ROOT
+
+CODE, SETTING = Path("sentiflow/network/kernels.py"), Path("sentiflow/sweeps/search_space.toml")
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    for each in (provenance.sources, provenance.packages, provenance.git_tags, provenance.uncommitted):
+        each.cache_clear()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone of the project that the code seems to run from."""
+    return clone(tmp_path / "checkout", monkeypatch)
+
+
+def clone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, folder], check=True)
+    monkeypatch.setattr(provenance, "_ROOT", folder)
+    forget()
+    return folder
+
+
+def change(checkout: Path) -> None:
+    """What somebody at work leaves: changes, one staged, a new file, a removed one, and what git ignores."""
+    (checkout / CODE).write_text((checkout / CODE).read_text() + "# caf\xe9\n", encoding="latin-1")
+    (checkout / "tasks" / "new.py").write_bytes(b"# new, without a line's end")
+    (checkout / "tasks" / "monitor.py").unlink()
+    (checkout / SETTING).write_bytes(bytes(range(256)))
+    git(checkout, "add", str(SETTING))
+    (checkout / "docs" / "mine.md").write_text("notes\n")
+    (checkout / ".env").write_text("PASSWORD=S3CRET\n")
+    (checkout / "sentiflow" / "__pycache__").mkdir()
+    (checkout / "sentiflow" / "__pycache__" / "x.pyc").write_text("S3CRET")
+
+
+def test_the_patch_applied_to_the_commit_gives_the_same_code(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a new, a removed or a binary file were missing in it, or the user's settings of git spoilt it."""
+    for name, value in (("diff.noprefix", "true"), ("color.ui", "always"), ("diff.external", "false")):
+        git(checkout, "config", name, value)
+    change(checkout)
+    tags = provenance.provenance_tags()
+    provenance.write_files(tmp_path / "kept")
+    other = clone(tmp_path / "other", monkeypatch)
+    assert provenance.provenance_tags()["code.digest"] != tags["code.digest"]
+    git(other, "checkout", "--quiet", tags["git.commit"])
+    git(other, "apply", str(tmp_path / "kept" / "uncommitted.patch"))
+    forget()
+    assert provenance.provenance_tags()["code.digest"] == tags["code.digest"]
+    assert (other / SETTING).read_bytes() == bytes(range(256))
+    assert provenance.git_tags()["git.dirty"] == tags["git.dirty"] == "true"
+
+
+def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(checkout: Path) -> None:
+    """Red if a secret or a note came into the store, or a user's staged changes were others afterwards."""
+    change(checkout)
+    before, objects = git(checkout, "status", "--porcelain"), list((checkout / ".git").rglob("objects/*/*"))
+    patch = provenance.uncommitted()
+    assert b"S3CRET" not in patch and b"mine.md" not in patch
+    assert {line.split()[-1] for line in patch.splitlines() if line.startswith(b"diff --git ")} == {
+        f"b/{name}".encode() for name in (CODE, SETTING, "tasks/new.py", "tasks/monitor.py")
+    }
+    assert git(checkout, "status", "--porcelain") == before
+    assert list((checkout / ".git").rglob("objects/*/*")) == objects
+
+
+def test_a_change_of_the_docs_alone_is_dirty_and_keeps_no_patch(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "README.md").write_text("other\n")
+    provenance.write_files(tmp_path / "kept")
+    assert provenance.git_tags()["git.dirty"] == "true"
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sources.txt", "packages.txt"}
+
+
+def test_a_patch_that_is_too_large_is_left_out_and_a_tag_says_so(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "sentiflow" / "table.csv").write_bytes(os.urandom(900_000))
+    provenance.write_files(tmp_path / "kept")
+    assert not (tmp_path / "kept" / "uncommitted.patch").exists()
+    assert provenance.provenance_tags()["git.patch"].endswith("at most 1,000,000 are kept")
+
+
+def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a wheel in a project of the user's gave the run that project's commit, patch and lock."""
+    packages = checkout / "site-packages"
+    for name in ("flows", "tasks", "sentiflow"):
+        shutil.copytree(checkout / name, packages / name)
+    digest = provenance.provenance_tags()["code.digest"]
+    monkeypatch.setattr(provenance, "_ROOT", packages)
+    forget()
+    tags = provenance.provenance_tags()
+    assert (tags["git.commit"], tags["git.dirty"], tags["lock.digest"]) == ("unknown", "unknown", "unknown")
+    assert tags["code.digest"] == digest and provenance.uncommitted() == b""
+
+
+def test_the_files_are_in_the_forms_of_other_tools(checkout: Path, tmp_path: Path) -> None:
+    """Red if `sha256sum --check` or `pip install -r` could not read them."""
+    provenance.write_files(kept := tmp_path / "kept")
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", kept / "sources.txt"], cwd=checkout, check=False)
+    assert checked.returncode == 0
+    lines = (kept / "packages.txt").read_text().splitlines()
+    import numpy
+
+    assert f"numpy=={numpy.__version__}" in lines
+    assert not [line for line in lines if line.startswith("sentiflow")]
+
+
+def test_the_lock_is_hashed_as_sha256sum_does(checkout: Path) -> None:
+    done = subprocess.run(
+        ["sha256sum", checkout / "requirements.lock"], check=True, capture_output=True, text=True
+    )
+    assert provenance.provenance_tags()["lock.digest"] == done.stdout.split()[0]
+
+
+def test_the_processor_and_its_threads_are_those_that_this_process_may_use() -> None:
+    done = subprocess.run(["nproc"], check=True, capture_output=True, text=True)
+    assert provenance.provenance_tags()["threads"] == done.stdout.strip()
+    assert provenance.processor() in Path("/proc/cpuinfo").read_text()
+
+
+def test_other_data_code_or_packages_make_another_training(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(data: str = "d") -> str:
+        forget()
+        return provenance.training_key(load_recipe("tutorial"), data, 4)
+
+    first = key()
+    assert first == key()
+    assert first != key("e")
+    (checkout / "flows" / "cli" / "tables.py").write_text("pass\n")  # how results look decides none
+    assert first == key()
+    (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path / "packages")
+        assert first != key()
+    (checkout / CODE).write_text("pass\n")
+    assert first != key()
