@@ -23,7 +23,9 @@ OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
-Notification = Literal["failed", "crashed", "approval", "promoted", "refused", "rolled-back", "drifted", "success"]
+Notification = Literal[
+    "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "success"
+]
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 

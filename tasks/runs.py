@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TypeVar
 
 import pyarrow.parquet as pq
@@ -40,6 +41,7 @@ from sentiflow.tracking.provenance import provenance_tags, write_files
 from sentiflow.tracking.results import RunContext
 from sentiflow.tracking.types import LOCK, NOTE
 
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
 
 
@@ -151,8 +153,12 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 
 @contextmanager
-def training_run(config: TrainConfig, dataset: str, seed: int, kind: str = TRAINING) -> Iterator[RunContext]:
+def training_run(
+    config: TrainConfig, dataset: str, seed: int, kind: str = TRAINING, tags: Mapping[str, str] = NO_TAGS
+) -> Iterator[RunContext]:
     """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
+
+    Tags are added to the usual ones.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
@@ -175,7 +181,7 @@ def training_run(config: TrainConfig, dataset: str, seed: int, kind: str = TRAIN
             "", str(runtime.flow_run.name), experiment, settings,
             config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began,
         )  # fmt: skip
-        run = _open(planned, {KIND: kind})
+        run = _open(planned, {KIND: kind, **tags})
         try:
             with _closing(run):
                 _log_parameters(run)
@@ -195,7 +201,7 @@ def child_run(
     config: TrainConfig | None = None,
     seed: int | None = None,
     parameters: Mapping[str, object] | None = None,
-    tags: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> Iterator[RunContext]:
     """Keep an MLflow run open below another, which holds the lock.
 
@@ -206,7 +212,7 @@ def child_run(
     """
     seed, config = parent.seed if seed is None else seed, config or parent.config
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
-    run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **(tags or {})})
+    run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
     with _closing(run):
         _log_parameters(run, parameters)
         log_dataset(run, prepared)

@@ -15,6 +15,7 @@ from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import epoch_tags
 from sentiflow.tracking.client import EpochLog
+from sentiflow.tracking.provenance import Original, need_data
 from sentiflow.tracking.results import RunContext, TrainedFiles
 from tasks.runs import log_dataset
 
@@ -59,6 +60,18 @@ def prepare(run: RunContext, source: Source) -> Prepared:
         logger.warning("%s", prepared.rejected)
     if prepared.left_out:
         logger.info("%s", count_left_out(prepared.left_out))
+    return prepared
+
+
+@task(name="prepare", task_run_name="prepare", persist_result=False)
+def prepare_again(run: RunContext, original: Original) -> Prepared:
+    """Find the table that another run was trained on.
+
+    Written: digest, dataset and ``time.prepare`` on the run, and of a user's table how it was read.
+    """
+    with run.timed("prepare"):
+        prepared, _ = need_data(original, run.settings)
+    log_dataset(run, prepared)
     return prepared
 
 

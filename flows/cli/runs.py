@@ -1,15 +1,15 @@
-"""``sentiflow runs``."""
+"""``sentiflow runs`` and ``sentiflow reproduce``: runs, listed and trained again."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.options import INSPECT, JsonOption, command
+from flows.cli.options import INSPECT, TRAIN, JsonOption, command
 from flows.cli.tables import (
     Column,
     accuracy_text,
@@ -22,13 +22,17 @@ from flows.cli.tables import (
     value_text,
     version_text,
 )
-from sentiflow.console import Console
-from sentiflow.errors import UsageError
+from flows.cli.train import begin
+from sentiflow.console import Console, escape, progress_bar, working
+from sentiflow.errors import RejectedError, UsageError
+from sentiflow.names import model_name
 from sentiflow.output import redact
 from sentiflow.runs.record import FIELDS, TRIAL, Fields, RunRecord, Value
 
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
+    from sentiflow.tracking.provenance import Check
+    from sentiflow.tracking.results import Reproduction
 
 _SEEDS = re.compile(r"-seeds?\d+(to\d+)?$")  # at the end of a short name
 _DATASET = 10  # characters of a dataset's name; longer ones are cut
@@ -54,7 +58,9 @@ def runs(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", "-k", help="Kind: training, repeats, repeat, sweep, trial, baselines, baseline or monitor."
+            "--kind",
+            "-k",
+            help="Kind: training, repeats, repeat, sweep, trial, baselines, baseline, reproduction or monitor.",
         ),
     ] = None,
     recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="Recipe.")] = None,
@@ -264,3 +270,78 @@ def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) ->
         numbers = all(isinstance(value, float) or value is None for value in values)
         made.append(Column(name, [value_text(value) for value in values], right=numbers))
     return made
+
+
+@command(
+    app,
+    TRAIN,
+    "sentiflow reproduce imdb-sentiment@champion",
+    "sentiflow reproduce imdb-sentiment/3 --json",
+    "sentiflow reproduce 1a2b3c4d",
+)
+def reproduce(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="Id, its beginning, name, NAME@champion or NAME/VERSION."),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Train a run again, and say whether the same comes out.
+
+    Checks its code, packages, data, recipe and machine against now; compares weights, scores and accuracy.
+    """
+    from sentiflow.settings import load_settings
+    from sentiflow.tracking.provenance import checks, find_original, need_data, old_code
+
+    settings = load_settings()
+    with working("Reading the run"):
+        original = find_original(run, settings)
+    _, data = need_data(original, settings, progress_bar)
+    stdout, found, record = Console(), checks(original, data), original.record
+    message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
+    wait_for_server = begin(message, model_name(original.dataset), settings)
+    if not as_json:
+        for each in found:
+            stdout.print(f"  {each.what:<11}{escape(each.text)}", soft_wrap=True)
+        if not all(each.same for each in found if each.what in ("code", "lock", "packages")):
+            stdout.print("To train it with its own code and packages instead:")
+            for line in old_code(record, settings):
+                stdout.print(f"  {escape(line)}", soft_wrap=True)
+    result = _reproduce(run, wait_for_server)
+    if as_json:
+        print_json(stdout, _outcome(result, found))
+    elif result.identical:
+        stdout.print(f"[bold]{escape(result.summary)}[/]", soft_wrap=True)
+    result.need_identical()
+
+
+def _reproduce(run: str, wait_for_server: Callable[[], None]) -> "Reproduction":
+    """Run the flow; gives the outcome also where the flow run fails for it."""
+    from flows.reproduce import reproduce
+    from sentiflow.process import preload
+    from sentiflow.tracking.results import reproduced_here
+
+    preload()
+    wait_for_server()
+    try:
+        return reproduce(run)
+    except RejectedError:
+        return reproduced_here[-1]
+
+
+def _outcome(result: "Reproduction", found: "Sequence[Check]") -> dict[str, Any]:
+    """The outcome for scripts."""
+    return {
+        "identical": result.identical,
+        "summary": result.summary,
+        "run": result.original,
+        "called": result.called,
+        "reproduction": result.run_id,
+        "same_weights": result.same_weights,
+        "weight_change": result.weight_change,
+        "score_change": result.score_change,
+        "accuracy": result.accuracy,
+        "accuracy_then": result.accuracy_then,
+        "comparison": asdict(result.comparison),
+        "checks": [asdict(each) for each in found],
+    }

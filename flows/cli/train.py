@@ -153,10 +153,16 @@ def start_up(message: str, dataset: str, settings: "Settings", table: "TableOpti
         OSError: the data folder cannot be written.
     """
     from sentiflow.data.prepare import check_data
-    from sentiflow.locks import check_free
 
     check_data(dataset, settings, table, progress_bar)
-    check_free(model_name(dataset), settings)
+    return begin(message, model_name(dataset), settings)
+
+
+def begin(message: str, model: str, settings: "Settings") -> Callable[[], None]:
+    """The second half of ``start_up``, for the training of a registered model whose data was checked."""
+    from sentiflow.locks import check_free
+
+    check_free(model, settings)
     CONSOLE.print(message, soft_wrap=True)
     CONSOLE.print(f"Store: {escape(redact(settings.tracking_uri))}", soft_wrap=True)
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.

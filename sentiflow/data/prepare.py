@@ -20,7 +20,7 @@ from sentiflow.data.rows import Reject, count_reasons, kind_of, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, publish
-from sentiflow.names import BUILT_IN, dataset_name
+from sentiflow.names import BUILT_IN, dataset_name, located
 from sentiflow.output import redact
 from sentiflow.scoring import vocabulary
 from sentiflow.settings import Settings
@@ -148,6 +148,14 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
     source = fetch(dataset, settings, options=options)
     folder = settings.data_dir / "datasets" / source.name
     return _find(folder / f".{_key(source)}.json", folder, source)
+
+
+def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptions) -> Prepared | None:
+    """The table of this digest that was made of a dataset once, whatever its source holds now; or None."""
+    source = Source(dataset_name(dataset), (), "", located(dataset), fetched=False, options=options)
+    folder = settings.data_dir / "datasets" / source.name
+    found = (_find(note, folder, source) for note in sorted(folder.glob(".*.json")))
+    return next((kept for kept in found if kept is not None and kept.digest == digest), None)
 
 
 def prepare(source: Source, settings: Settings, progress: Progress = no_progress) -> Prepared:

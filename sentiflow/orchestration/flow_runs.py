@@ -24,7 +24,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.notify import NOTIFIED, notify, notify_end
 
-FLOWS = ("train", "repeat", "sweep", "baselines", "promote", "score", "housekeeping", "monitor")
+FLOWS = ("train", "repeat", "sweep", "baselines", "reproduce", "promote", "score", "housekeeping", "monitor")
 FOLDER = "_SENTIFLOW_FOLDER"
 """Variable with the folder of `sentiflow schedule`, to which its runs return once they are loaded."""
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)

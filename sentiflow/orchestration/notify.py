@@ -65,7 +65,8 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
             if NOTIFIED in flow_run.labels:
                 return
-            told = _error_of(state) == "RejectedError" and wanted(settings, "refused")  # when it was refused
+            refusal: Notification = "not-reproduced" if flow == "reproduce" else "refused"
+            told = _error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
             problems: list[str] = []
             if not known and not told:
                 text, fields = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))

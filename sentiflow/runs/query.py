@@ -13,7 +13,7 @@ from sentiflow.runs.record import Fields, RunRecord, Value, number
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 KINDS = (
     record.TRAINING, record.REPEATS, record.REPEAT, record.SWEEP, record.TRIAL,
-    record.BASELINES, record.BASELINE, record.MONITOR,
+    record.BASELINES, record.BASELINE, record.REPRODUCTION, record.MONITOR,
 )  # fmt: skip
 _KNOWN_VALUES = {"status": STATUSES, "kind": KINDS}
 CHILD_KINDS = (record.REPEAT, record.TRIAL, record.BASELINE)

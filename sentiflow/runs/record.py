@@ -18,6 +18,7 @@ SWEEP = "sweep"  # the parent of a search
 TRIAL = "trial"  # a child of a sweep
 BASELINES = "baselines"  # the parent of baselines
 BASELINE = "baseline"  # a child of baselines
+REPRODUCTION = "reproduction"  # another run's training again, to compare with it
 MONITOR = "monitor"  # a check for drift; no training
 
 TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``time.total``

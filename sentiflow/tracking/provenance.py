@@ -17,8 +17,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from sentiflow.console import Progress, no_progress
+from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact
 from sentiflow.recipes import RECIPES, TrainConfig
 from sentiflow.runs.record import RunRecord
@@ -241,6 +243,29 @@ def _table_options(params: Mapping[str, str]) -> TableOptions:
     if "labels" in given:
         return TableOptions(**given | {"labels": literal_eval(given["labels"])})
     return TableOptions(**given)
+
+
+def need_data(original: Original, settings: Settings, progress: Progress = no_progress) -> tuple[Prepared, str]:
+    """The data that a run was trained on, and the digest of what its dataset gives now, or why it gives nothing.
+
+    A table that was prepared of it once is enough, whatever became of its source.
+
+    Raises:
+        ExternalError: there is none with the run's digest.
+    """
+    try:
+        source = fetch(original.dataset, settings, progress, original.table)
+        now = prepare(source, settings, progress).digest
+    except (UsageError, ExternalError) as err:
+        now = first_line(err)
+    kept = find_kept(original.dataset, original.data, settings, original.table)
+    if kept is None:
+        raise ExternalError(
+            f"The data of {original.record.name} cannot be had: its digest is {original.data[:12]}, and "
+            f"{original.dataset} gives {now[:12] if re.fullmatch('[0-9a-f]{64}', now) else f'nothing: {now}'}",
+            "Put back what it was read from, or reproduce it with the data folder (SENTIFLOW_DATA_DIR) it used.",
+        )
+    return kept, now
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
+from sentiflow.evaluation.statistics import Comparison, format_p, format_points
 from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.tracking.client import OpenRun
@@ -129,3 +131,63 @@ class RepeatsResult(ModelResult):
     def accuracy_line(self) -> str:
         """The mean test accuracy over the seeds."""
         return f"Test accuracy {self.accuracy.mean:.2%} on average over {len(self.seeds)} seeds."
+
+
+@dataclass(frozen=True)
+class Reproduction(RunResult):
+    """The outcome of a run that was trained again.
+
+    Attributes:
+        original: id of that run.
+        called: its registered version, like ``imdb-sentiment/3``, else its name.
+        same_weights: whether weights and words are the same, bit for bit.
+        weight_change: largest change of a weight; None if the original's are not kept, or have other shapes.
+        score_change: largest change of the score of a test review.
+        accuracy: on the test split, now; ``accuracy_then`` is the original's.
+        comparison: of now and then, review by review.
+    """
+
+    original: str
+    called: str
+    same_weights: bool
+    weight_change: float | None
+    score_change: float
+    accuracy: float
+    accuracy_then: float
+    comparison: Comparison
+
+    @property
+    def identical(self) -> bool:
+        """Whether weights and scores are the same, bit for bit."""
+        return self.same_weights and self.score_change == 0
+
+    @property
+    def summary(self) -> str:
+        """The outcome in a sentence."""
+        if self.identical:
+            return f"{self.called} reproduces: identical, bit for bit (test accuracy {self.accuracy:.2%})."
+        of_weight = "" if self.weight_change is None else f" (largest change {self.weight_change:.1e})"
+        weights = "the same weights" if self.same_weights else f"other weights{of_weight}"
+        scores = f"largest change {self.score_change:.1e}" if self.score_change else "the same"
+        found, p = self.comparison, format_p(self.comparison.p_value)
+        low, high = format_points(found.low, ""), format_points(found.high, "")
+        return (
+            f"{self.called} does not reproduce: {weights}; scores: {scores}; accuracy {self.accuracy_then:.2%} "
+            f"then, {self.accuracy:.2%} now, {format_points(found.difference)} (95% interval {low} to {high}, "
+            f"McNemar's p {p if p.startswith('<') else f'= {p}'}), {found.gained + found.lost:,} reviews "
+            "labelled otherwise."
+        )
+
+    def need_identical(self) -> None:
+        """Check that it is.
+
+        Raises:
+            RejectedError: it is not.
+        """
+        if not self.identical:
+            both = f"{self.original[:8]} {self.run_id[:8]}"
+            raise RejectedError(self.summary, f"Look at both: sentiflow compare {both}")
+
+
+reproduced_here: list[Reproduction] = []
+"""What this process compared; a command that fails for it prints it."""

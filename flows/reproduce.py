@@ -1,0 +1,48 @@
+"""A run trained again, to see whether the same comes out."""
+
+from typing import Annotated
+
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from sentiflow.orchestration.flow_runs import job
+from sentiflow.process import preload
+from sentiflow.runs.record import REPRODUCTION
+from sentiflow.tracking.results import Reproduction
+from tasks.evaluate import evaluate
+from tasks.runs import training_run
+from tasks.summarize import check_original, summarize_reproduction
+from tasks.train import prepare_again, train
+
+Run = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+def _run_name() -> str:
+    return f"reproduction:{flow_run.parameters['run']}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
+
+
+@job(name="reproduce", flow_run_name=_run_name)
+def reproduce(run: Run = "imdb-sentiment@champion") -> Reproduction:
+    """Train a run again and compare.
+
+    1. check: find the run and its data; what differs between then and now
+    2. prepare: the very table that it was trained on
+    3. train: its recipe and seed, with the code and the packages that are here
+    4. evaluate: score the test split
+    5. compare: weights, scores and accuracy; the outcome on the version
+
+    Nothing is registered. If weights or scores are not identical, bit for bit, the flow run fails.
+
+    Args:
+        run: Its id, the beginning of it, its name, or the version that it made, like imdb-sentiment/3.
+    """
+    original, checked = check_original(run)
+    preload()
+    tags = {"reproduces": original.record.run_id}
+    with training_run(original.config, original.dataset, original.seed, REPRODUCTION, tags) as again:
+        prepared = prepare_again(again, original)
+        trained = train(again, prepared)
+        evaluate(again, prepared, trained)
+        result = summarize_reproduction(again, prepared, trained, original, checked)
+    result.need_identical()
+    return result
