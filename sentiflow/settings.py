@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     """Maximum milliseconds for one text of full length, the median."""
     gate_size_mb: float = Field(100.0, gt=0)
     """Maximum megabytes of the packaged model: it is copied to every machine that serves it."""
+    gate_reproduced: bool = False
+    """A candidate must have been trained again with the same outcome, bit for bit; it costs a second training."""
     promotion_approval: bool = False
     """Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server."""
     approval_timeout: int = Field(86_400, ge=1)

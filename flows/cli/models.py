@@ -188,6 +188,7 @@ def _show_versions(name: str, settings: "Settings", *, as_json: bool) -> None:
         Column("accuracy", [_percent(row.accuracy) for row in rows]),
         Column("run", [short_name(row.run, dataset_of(name)) for row in rows], 2, shrinks=True),
         Column("last check", [row.gate for row in rows], 1),
+        Column("reproduced", [row.reproduced for row in rows], 3),
         Column("registered", [short_moment(row.registered.astimezone()) for row in rows], 4),
         Column("95% interval", [percent_interval(row.accuracy_ci_low, row.accuracy_ci_high) for row in rows], 5),
     ]

@@ -250,7 +250,9 @@ def _when(applied: "Applied") -> str:
 def trigger(
     flow: Annotated[
         str,
-        typer.Argument(metavar="FLOW", help="train, repeat, sweep, promote, score, housekeeping or monitor."),
+        typer.Argument(
+            metavar="FLOW", help="train, repeat, sweep, reproduce, promote, score, housekeeping or monitor."
+        ),
     ],
     *,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset of this run.")] = None,

@@ -15,6 +15,8 @@ from sentiflow.evaluation.statistics import Comparison, compare, format_p, forma
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 
+REPRODUCED = "reproduced"  # name of a rule
+
 
 @dataclass(frozen=True)
 class ScoreTable:
@@ -127,10 +129,13 @@ class Decision:
         return {"passed": self.passed, **asdict(self)}
 
 
-def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, settings: Settings) -> Decision:
+def judge(
+    candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, settings: Settings, reproduced: str = ""
+) -> Decision:
     """Compare a candidate with the gate's limits in the settings, and with the champion, if there is one.
 
-    Both have scored the same test reviews, in any order.
+    Both have scored the same test reviews, in any order. ``reproduced`` is how the candidate's training came out
+    again, ``identical`` or ``different``; empty if it was not trained again.
 
     Raises:
         ValueError: the tables do not hold the same reviews.
@@ -158,6 +163,8 @@ def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, settin
         _at_most("latency", cost.latency_ms, settings.gate_latency_ms, lambda ms: f"{ms:.3g} ms a text"),
         _at_most("size", cost.size_mb, settings.gate_size_mb, lambda mb: f"{mb:.3g} MB"),
     ]
+    if settings.gate_reproduced:
+        rules.append(_reproduced(reproduced))
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes))
 
 
@@ -192,6 +199,12 @@ def against_champion(comparison: Comparison) -> str:
         f"{100 * abs(comparison.difference):.2f} points {word} than the champion "
         f"(95% interval {low} to {high}, p {p if p.startswith('<') else f'= {p}'})"
     )
+
+
+def _reproduced(outcome: str) -> Rule:
+    identical = outcome == "identical"
+    text = f"{outcome or 'not trained again'}, must be identical"
+    return Rule(REPRODUCED, identical, float(identical), 1.0, text)
 
 
 def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], settings: Settings) -> Rule:

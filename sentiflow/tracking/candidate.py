@@ -34,7 +34,7 @@ from sentiflow.tracking.types import (
     need_number,
     parse_fraction,
 )
-from sentiflow.tracking.versions import champion_of, history_of, load_unchanged, need_versions
+from sentiflow.tracking.versions import champion_of, history_of, load_unchanged, need_versions, reproduction_of
 
 LOGGER = logging.getLogger("gate")
 
@@ -76,7 +76,10 @@ class CandidateEvaluation:
     def way_out(self) -> str:
         """What can be done about a refusal by the gate."""
         command = f"sentiflow promote {self.version} --dataset {dataset_of(self.name)}"
+        missing = gate.REPRODUCED in (rule.name for rule in self.decision.failures)
+        again = f"Train it again: sentiflow reproduce {self.name}/{self.version}\n" if missing else ""
         return (
+            f"{again}"
             "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
             f'Promote it all the same: {command} --force --reason "..."'
         )
@@ -122,7 +125,7 @@ def evaluate_candidate(
         table = scores.stored(candidate) or scores.score(candidate, candidate, packaged.scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
-    decision = gate.judge(table, champion_table, cost, settings)
+    decision = gate.judge(table, champion_table, cost, settings, reproduction_of(candidate.tags))
     return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
 
 

@@ -18,6 +18,8 @@ from sentiflow.tracking.types import (
     ACCURACY,
     CHAMPION,
     HIDDEN,
+    REPRODUCED,
+    REPRODUCED_DIGEST,
     SCORER_DIGEST,
     Store,
     Version,
@@ -62,6 +64,7 @@ class VersionRow:
     accuracy_ci_low: float | None
     accuracy_ci_high: float | None
     gate: str
+    reproduced: str
     run: str
 
 
@@ -210,6 +213,18 @@ def load_unchanged(folder: Path, tags: Mapping[str, str]) -> TextScorer:
     return scorer
 
 
+def reproduction_of(tags: Mapping[str, str]) -> str:
+    """How a version's training came out again, ``identical`` or ``different``.
+
+    Args:
+        tags: of the version.
+
+    Returns:
+        An empty text if it was not trained again, or was with other weights than it has now.
+    """
+    return tags.get(REPRODUCED, "") if tags.get(REPRODUCED_DIGEST) == tags.get(SCORER_DIGEST) else ""
+
+
 def version_rows(name: str, settings: Settings) -> list[VersionRow]:
     """All versions of a registered model, newest first.
 
@@ -240,6 +255,7 @@ def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str
         accuracy_ci_low=parse_fraction(low),
         accuracy_ci_high=parse_fraction(high),
         gate=f"{outcome}{_against(tags.get('gate.against', '-'))}" if outcome else "-",
+        reproduced=reproduction_of(tags),
         run=run_names.get(version.run_id or "") or (version.run_id or "-")[:8],
     )
 

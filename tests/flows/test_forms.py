@@ -9,12 +9,13 @@ from flows.housekeeping import housekeeping
 from flows.monitor import monitor
 from flows.promote import promote
 from flows.repeat import repeat
+from flows.reproduce import reproduce
 from flows.score import score
 from flows.train import train
 
 
 @pytest.mark.parametrize(
-    "flow", [train, repeat, promote, score, housekeeping, monitor], ids=lambda flow: flow.name
+    "flow", [train, repeat, reproduce, promote, score, housekeeping, monitor], ids=lambda flow: flow.name
 )
 def test_every_parameter_of_a_form_has_its_help(flow: Flow[..., Any]) -> None:
     schema = flow.parameters.model_dump()

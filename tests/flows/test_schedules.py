@@ -129,9 +129,15 @@ def test_scheduled_scoring_copies_what_the_settings_name(monkeypatch: pytest.Mon
     assert (parameters["keep"], parameters["with_text"]) == (["id", "stars"], True)
 
 
+def test_the_champion_of_the_scheduled_dataset_is_reproduced() -> None:
+    assert table(schedule_dataset="/data/my Reviews.csv")["reproduce"].parameters == {
+        "run": "my-reviews-sentiment@champion"
+    }
+
+
 def test_only_trainings_are_one_at_a_time() -> None:
     assert {flow for flow, each in table().items() if each.concurrency_limit} == {
-        "train", "repeat", "sweep", "housekeeping", "monitor",
+        "train", "repeat", "sweep", "reproduce", "housekeeping", "monitor",
     }  # fmt: skip
 
 

@@ -53,6 +53,24 @@ def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> Non
     assert [rule.name for rule in against.failures] == ["minimum accuracy"]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "passed", "text"),
+    [
+        ("identical", True, "identical, must be identical"),
+        ("different", False, "different, must be identical"),
+        ("", False, "not trained again, must be identical"),
+    ],
+)
+def test_where_it_is_asked_for_only_a_training_that_came_out_the_same_passes(
+    outcome: str, passed: bool, text: str
+) -> None:
+    right = table([True] * 4)
+    decision = judge(right, None, CHEAP, limits(reproduced=True), outcome)
+    assert (decision.passed, decision.rules[-1].text) == (passed, text)
+    assert [rule.name for rule in decision.failures] == ([] if passed else ["reproduced"])
+    assert judge(right, None, CHEAP, limits(), outcome).passed
+
+
 def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allowed() -> None:
     tight = limits(min_accuracy=0, latency_ms=5.0, size_mb=10.0)
     right = table([True] * 4)
