@@ -1,6 +1,7 @@
 """Put the trained model into the registry, once and whole."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow.artifacts
@@ -16,6 +17,9 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Measured
+from sentiflow.reports import run as run_report
+from sentiflow.reports.page import escape_markdown, join
+from sentiflow.reports.summary import RunSummary
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.tracking import package
 from sentiflow.tracking.candidate import Packaged, cost_of
@@ -25,6 +29,8 @@ from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, reg
 from sentiflow.tracking.types import SCORER_DIGEST, VALIDATION_LOSS
 from sentiflow.tracking.versions import TRAINING_KEY
 from tasks.runs import dataset_key
+
+_DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000
 
 
 @task(name="register", task_run_name="register", persist_result=False, retries=2, retry_delay_seconds=[2, 10])
@@ -48,8 +54,9 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
             if found := _equal(run, identity):
                 version = found
             else:
-                model_id = _log_model(run, prepared, scorer, trained)
-                version = _create_version(run, prepared, trained, measured, model_id, identity)
+                card = run_report.card(RunSummary(run.record(), {}))
+                model_id = _log_model(run, prepared, scorer, trained, card)
+                version = _create_version(run, prepared, trained, measured, model_id, identity, card)
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
@@ -67,7 +74,9 @@ def _equal(run: RunContext, identity: dict[str, str]) -> Registered | None:
     return Registered(run.model_name, int(found[0].version)) if found else None
 
 
-def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained: TrainedFiles) -> str:
+def _log_model(
+    run: RunContext, prepared: Prepared, scorer: TextScorer, trained: TrainedFiles, card: Sequence[str]
+) -> str:
     """Store the packed model; READY only once it has been loaded back and scores as it should."""
     client, tags = run.client, _tags(run, prepared)
     params = {key: str(value) for key, value in run.config.model_dump().items()}
@@ -76,7 +85,8 @@ def _log_model(run: RunContext, prepared: Prepared, scorer: TextScorer, trained:
     description = Model(logged.artifact_location, run.run_id, model_uuid=model_id, model_id=model_id)
     folder = run.work / model_id
     folder.mkdir()
-    package.save(folder / "model", scorer, trained.keras, folder, description)
+    whole = "\n\n".join([f"# {escape_markdown(run.model_name)}", *card])
+    package.save(folder / "model", scorer, trained.keras, folder, description, f"{whole}\n")
     client.log_model_artifacts(model_id, str(folder / "model"))
     _check_stored(model_id, folder / "model", run.work / f"{model_id}-stored", scorer)
     _log_figures(run, prepared, model_id, Packaged(folder / "model", scorer))
@@ -126,7 +136,7 @@ def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
     return {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
 
 
-def _card(model: str, dataset: str) -> str:
+def _about(model: str, dataset: str) -> str:
     return f"""Sentiment of a text, trained on {dataset}.
 
 - in: a list or Series of texts, or a DataFrame or dict with `text`
@@ -144,10 +154,11 @@ def _create_version(
     measured: Measured,
     model_id: str,
     identity: dict[str, str],
+    card: Sequence[str],
 ) -> Registered:
     try:
-        card = _card(run.model_name, prepared.name)
-        run.client.create_registered_model(run.model_name, description=card)
+        about = _about(run.model_name, prepared.name)
+        run.client.create_registered_model(run.model_name, description=about)
     except MlflowException:  # it is there already, perhaps by this very request, whose answer did not come
         if not run.client.search_registered_models(f"name = '{run.model_name}'"):
             raise
@@ -156,7 +167,7 @@ def _create_version(
     tags |= {f"test.{name}": f"{value:.10g}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
     tags |= identity
-    description = f"Test accuracy {measured.text()}: {run.name}"
+    description = join(card, _DESCRIPTION, f"More is in {package.CARD}, among the files of the model.")
     version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
     known = json.dumps([{"name": run.model_name, "version": str(version.version)}])
     run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})  # MLflow's list of models shows it

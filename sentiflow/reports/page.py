@@ -220,7 +220,8 @@ class Report:
         parts = ["\n\n".join(text.markdown() for text in self.lead), first]
         parts += [section.markdown() for section in self.sections]
         last = "\n".join(lines)
-        return _join([*filter(None, parts)], len(last)) + (f"\n{last}\n" if last else "")
+        whole = join([*filter(None, parts)], _MAX_CHARACTERS - len(last), "More stands in report.html.")
+        return whole + (f"\n{last}\n" if last else "")
 
 
 def svg(figure: "Figure") -> str:
@@ -269,12 +270,12 @@ def _template() -> "Template":
     return environment.get_template("page.html")
 
 
-def _join(parts: Sequence[str], reserved: int) -> str:
-    """The parts that fit beside so many characters, with a note if some do not."""
+def join(parts: Sequence[str], characters: int, note: str) -> str:
+    """The first parts that fit into so many characters, beside 200 more, with the note if some do not."""
     taken: list[str] = []
     for part in parts:
-        if sum(map(len, taken)) + len(part) + reserved > _MAX_CHARACTERS:
-            taken.append("More stands in report.html.")
+        if sum(map(len, taken)) + len(part) > characters:
+            taken.append(note)
             break
         taken.append(part)
     return "\n\n".join(taken) + "\n"

@@ -19,6 +19,7 @@ from sentiflow.reports.page import (
     SideBySide,
     Table,
     Text,
+    escape_markdown,
     format_cell,
     marked_words,
 )
@@ -40,6 +41,16 @@ _MEANINGS = {
     "auc": "area under the ROC curve",
     "brier": "mean squared difference of score and label",
 }
+_DATA = {
+    "imdb": "film reviews in English, Maas et al. (2011)",
+    "sample": "short reviews that Sentiflow generates, to try things out; they say nothing about real ones",
+}
+_LICENCE = {
+    "imdb": "Code: Apache-2.0. The reviews (Large Movie Review Dataset, Maas et al., ACL 2011) come without a "
+    "licence; their collectors ask to be cited. Check what you may do with a model of them before you pass it on.",
+    "sample": "Code, reviews and model: Apache-2.0.",
+}
+_OWN_LICENCE = "Code: Apache-2.0. The model: as the owner of the reviews allows."
 _ENDED = {"RUNNING": "is still running", "FAILED": "failed", "KILLED": "was killed", "FINISHED": "trained nothing"}
 _EPOCHS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 _ALT = {
@@ -67,6 +78,47 @@ def report(run: RunSummary, figures: Mapping[str, Figure] | None = None) -> Repo
         Section("Not available", [Text(sentence) for sentence in run.missing]),
     ]
     return Report(run.record.name, [Text(lead(run), strong=True)], [s for s in sections if s.blocks])
+
+
+def card(run: RunSummary) -> list[str]:
+    """The model card of a run's model, as parts in Markdown, the most important ones first."""
+    record, params = run.record, run.record.params
+    fields = ", ".join(f"{name}={params[name]}" for name in TrainConfig.model_fields if name in params)
+    data = {
+        "dataset": f"{record.dataset}: {_DATA.get(record.dataset, 'a table of reviews')}",
+        "digest": record.digest or "-",
+        "reviews longer than what is read": f"{float(params['dataset.truncated']):.1%}",
+        "test reviews that are training reviews, too": params["dataset.in_both_splits"],
+    }
+    sections = [
+        Section("Intended use and limits", [Text(each) for each in _use(record)]),
+        Section("Test split", _metrics(run)),
+        Section("Slices", _slices(run)),
+        Section("Calibration", _calibration(run, {})),
+        Section("Data", [Table(("data", "value"), list(data.items()), words=2)]),
+        Section("Recipe", [Text(f"{fields}; seed={params['seed']}")]),
+        Section("Origin", [Table(("origin", "value"), list(_origin(record).items()), words=2)]),
+        Section("Licence", [Text(_LICENCE.get(record.dataset, _OWN_LICENCE))]),
+    ]
+    # Not bold: MLflow's list of versions shows the beginning of the first line as it is.
+    return [escape_markdown(f"{lead(run)} {record.name}"), *(each.markdown() for each in sections)]
+
+
+def _use(record: RunRecord) -> list[str]:
+    length, words = record.params["sequence_length"], record.params["vocabulary_size"]
+    return [
+        f"For texts like those of the dataset {record.dataset}. The score is the probability of positive, the "
+        "label is positive above 0.5, else negative: there is no third, whatever the text and its language.",
+        f"It reads the last {length} words of a text, by a vocabulary of {words}: rarer words are all one, and "
+        "words that no training review has are left out. Where it errs more often: see the slices. A score does "
+        "not say how strong a sentiment is, and is no basis for decisions about people.",
+    ]
+
+
+def _origin(record: RunRecord) -> dict[str, str]:
+    names = ("git.commit", "git.dirty", "code.digest", "lock.digest", "packages.digest", "processor", "threads")
+    facts = {"run id": record.run_id} | {name: record.tags.get(name, "-") for name in names}
+    return facts | {"train it again": f"sentiflow reproduce {record.run_id}"}
 
 
 def lead(run: RunSummary) -> str:

@@ -18,6 +18,7 @@ from sentiflow.scoring import TextScorer
 # Without a schema of the input: MLflow would refuse a list or a Series of texts. The model checks it.
 SIGNATURE = ModelSignature(outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]))
 EXAMPLE = pd.DataFrame({"text": ["A quiet film that stays with you.", "Two hours I will never get back."]})
+CARD = "README.md"
 REQUIREMENTS = ("mlflow", "numpy", "pandas")
 
 _SCORING = Path(str(sentiflow.scoring.__file__)).parent
@@ -25,12 +26,13 @@ _PACKAGE = re.compile(r"sentiflow_scoring_[0-9a-f]{12}")
 _MODEL_FILE = Path(__file__).with_name("sentiment_model.py")
 
 
-def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: Model) -> None:
+def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: Model, card: str) -> None:
     """Write the pyfunc to ``folder``, which must not exist.
 
     Inside: the model's code, the scoring package under a name made from its content (so that versions with
-    different code can be loaded into one process), the scorer's files, and the Keras model as it was trained.
-    ``work`` is an existing folder for what is packed, ``model`` MLflow's description, to be completed.
+    different code can be loaded into one process), the scorer's files, the Keras model as it was trained, and the
+    model card as ``README.md``. ``work`` is an existing folder for what is packed, ``model`` MLflow's description,
+    to be completed.
     """
     artifacts = {name: str(path) for name, path in scorer.save(work).items()}
     # `mlflow.keras.load_model` reads model.keras, the name of `keras_file`, in this folder of the artifacts.
@@ -52,6 +54,7 @@ def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: 
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
         mlflow_model=model,
     )
+    (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def need_whole(folder: Path) -> bool:

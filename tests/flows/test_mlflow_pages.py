@@ -154,6 +154,13 @@ def test_a_seeds_page_leads_to_its_set(page: Page, pages: Pages) -> None:
     expect(page.get_by_role("link", name=pages.repeats.run_name).first).to_be_visible()
 
 
+def test_a_versions_page_shows_its_model_card(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.root}/#/models/sample-sentiment/versions/1")
+    expect(page.get_by_role("heading", name="Intended use and limits")).to_be_visible()
+    slices = page.get_by_role("row").filter(has=page.get_by_role("cell", name="short: the shortest quarter"))
+    expect(slices.get_by_role("cell").last).to_have_text(re.compile(r"\d\d\.\d\d% to \d\d\.\d\d%"))
+
+
 def test_the_models_page_names_the_champion_and_what_each_version_is(page: Page, pages: Pages) -> None:
     page.goto(f"{pages.root}/#/models/sample-sentiment")
     expect(page.get_by_text("Sentiment of a text, trained on sample")).to_be_visible()

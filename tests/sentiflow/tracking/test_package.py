@@ -78,6 +78,20 @@ def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw
     assert ((answer["label"] == "positive") == (answer["score"] > 0.5)).all()
 
 
+def test_the_model_card_is_its_readme_and_the_description_of_the_version(
+    trained: Trained, model_dir: Path
+) -> None:
+    """Red if one of the two were missing, or held another run's figures."""
+    model = trained.result.model
+    description = connect(trained.world.settings).get_model_version(model.name, model.version).description
+    card = (model_dir / "README.md").read_text()
+    assert card == f"# {model.name}\n\n{description}"
+    assert description.startswith(f"Test accuracy {trained.result.measured.text()}. {trained.result.run_name}\n")
+    for each in ("Intended use and limits", "Slices", "Calibration", "Data", "Recipe", "Origin", "Licence"):
+        assert f"\n### {each}\n" in card
+    assert "| expected calibration error | mean distance of score and share, over ten bins | 0." in card
+
+
 def test_a_list_a_series_an_array_and_a_dict_get_the_scores_of_a_table(
     model_dir: Path, raw_texts: list[str]
 ) -> None:

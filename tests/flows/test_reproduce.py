@@ -1,0 +1,262 @@
+"""A run trained again: identical, or what differs and by how much."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from flows.reproduce import reproduce
+from flows.train import train
+from sentiflow.data.table import TableOptions
+from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.recipes import TrainConfig, load_recipe
+from sentiflow.settings import Settings
+from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.provenance import checks, digest_of, find_original, need_data, old_code, packages, sources
+from sentiflow.tracking.results import reproduced_here
+from tests.receiver import receiver
+from tests.world import ROOT, Trained, World, copy_world
+
+NAME = "sample-sentiment"
+QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
+
+
+@pytest.fixture
+def copied(tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A copy of the store with one version of the sample's model."""
+    made = copy_world(tmp_path, trained.world)
+    made.enter(monkeypatch)
+    return made
+
+
+def edit(world: World, sql: str, *values: str) -> None:
+    with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
+        database.execute(sql, values)
+
+
+def told(world: World, called: str = f"{NAME}/1") -> dict[str, str]:
+    """What differs between a run and now."""
+    original = find_original(called, world.settings)
+    _, data = need_data(original, world.settings)
+    return {each.what: each.text for each in checks(original, data) if not each.same}
+
+
+def test_the_same_again_is_identical_and_the_version_and_the_run_say_so(copied: World) -> None:
+    client = connect(copied.settings)
+    client.set_registered_model_alias(NAME, "champion", "1")
+    result = reproduce(f"{NAME}@champion")
+    assert result.identical and (result.weight_change, result.score_change) == (0, 0)
+    version = client.get_model_version(NAME, "1")
+    run = client.get_run(result.run_id)
+    assert (version.tags["reproduced"], version.tags["reproduced.run"]) == ("identical", result.run_id)
+    assert version.tags["reproduced.digest"] == version.tags["scorer.digest"] == run.data.tags["scorer.digest"]
+    assert (run.data.tags["kind"], run.data.tags["reproduces"]) == ("reproduction", version.run_id)
+    assert run.data.tags["reproduction"] == "identical" and run.info.status == "FINISHED"
+    assert "identical, bit for bit" in run.data.tags["mlflow.note.content"]
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
+    listed = copied.run("versions", "--dataset", "sample").stdout
+    assert [line for line in listed.splitlines() if " champion " in line and " identical " in line]
+    assert "reproduction:sample-sentiment@champion" in copied.run("runs").stdout
+
+
+def test_another_recipe_is_told_with_the_size_of_each_change_and_a_message(
+    copied: World, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = trained.result.run_id
+    edit(copied, "UPDATE params SET value = '0.002' WHERE key = 'learning_rate' AND run_uuid = ?", run_id)
+    assert told(copied) == {"recipe": "learning_rate 0.002, today's tutorial has 0.001"}
+    with receiver() as got, pytest.raises(RejectedError, match="does not reproduce: other weights") as caught:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        reproduce(run_id)
+    result = reproduced_here[-1]
+    before, after = (scores(connect(copied.settings), each, copied.root) for each in (run_id, result.run_id))
+    assert result.score_change == np.abs(before["score"] - after["score"]).max() > 0
+    right = [(each["score"] > 0.5) == (each["label"] == 1) for each in (before, after)]
+    assert (result.accuracy_then, result.accuracy) == (right[0].mean(), right[1].mean())
+    assert result.comparison.gained == (right[1] & ~right[0]).sum()
+    assert result.comparison.lost == (right[0] & ~right[1]).sum()
+    assert result.weight_change is not None and 0 < result.weight_change < 1
+    assert f"{result.accuracy_then:.2%} then, {result.accuracy:.2%} now" in str(caught.value)
+    assert connect(copied.settings).get_model_version(NAME, "1").tags["reproduced"] == "different"
+    (message,) = got.messages
+    assert (message["event"], message["run"]) == ("not-reproduced", run_id)
+
+
+def scores(client: MlflowClient, run_id: str, folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(client.download_artifacts(run_id, "test_scores.parquet", str(folder)))
+
+
+def test_a_table_that_was_changed_is_told_and_the_one_of_then_is_trained_on(
+    world: World, prefect_server: None
+) -> None:
+    options = TableOptions(text_column="review", labels={"good": 1, "bad": 0, "so-so": "skip"})
+    file = world.root / "mine.csv"
+    rows = "".join(f"good {i} film,good\nbad {i} film,bad\n" for i in range(30)) + "some film,so-so\n"
+    file.write_text("review,label\n" + rows)
+    trained = train(QUICK, str(file), 0, table=options)
+    file.write_text("review,label\n" + rows + "another good film,good\n")
+    client = connect(world.settings)
+    digest = client.get_run(trained.run_id).data.params["dataset.digest"]
+    change = told(world, trained.run_id[:8])["data"]
+    assert change.startswith(f"{digest[:12]} then, ") and digest[:12] not in change.partition("then")[2]
+    assert reproduce(trained.run_id[:8]).identical
+    file.unlink()
+    assert "No dataset or table" in told(world, trained.run_id)["data"]
+    for kept in (world.root / "data" / "datasets").rglob("*.parquet"):
+        kept.unlink()
+    before = len(client.search_runs(["1"]))
+    with pytest.raises(ExternalError, match="cannot be had: its digest is") as caught:
+        reproduce(trained.run_id)
+    assert str(file) in str(caught.value) and "SENTIFLOW_DATA_DIR" in caught.value.hint
+    assert len(client.search_runs(["1"])) == before
+
+
+def test_a_version_that_was_not_reproduced_with_its_weights_is_refused_where_that_is_asked_for(
+    copied: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, settings = connect(copied.settings), copied.settings.model_copy(update={"gate_reproduced": True})
+
+    def failures() -> list[str]:
+        return [rule.name for rule in evaluate_candidate(NAME, 1, settings).decision.failures]
+
+    refused = evaluate_candidate(NAME, 1, settings)
+    assert failures() == ["reproduced"] and f"sentiflow reproduce {NAME}/1" in refused.way_out
+    digest = client.get_model_version(NAME, "1").tags["scorer.digest"]
+    for name, value in (("reproduced.digest", digest), ("reproduced", "identical")):
+        client.set_model_version_tag(NAME, "1", name, value)
+    assert failures() == []
+    client.set_model_version_tag(NAME, "1", "reproduced", "different")
+    assert failures() == ["reproduced"]
+    client.set_model_version_tag(NAME, "1", "reproduced", "identical")
+    client.set_model_version_tag(NAME, "1", "reproduced.digest", "of other weights")
+    assert failures() == ["reproduced"]
+
+
+def test_code_packages_lock_and_machine_are_compared_with_now(copied: World, trained: Trained) -> None:
+    """Red if a run of other code, packages or machine was told to be of the same."""
+    run_id = trained.result.run_id
+    assert told(copied) == {}
+    folder = Path(connect(copied.settings).get_run(run_id).info.artifact_uri.removeprefix("file://"))
+    own = copied.root / "own"
+    own.mkdir()
+    old = sources().replace("sentiflow/recipes.py", "sentiflow/old.py")
+    (own / "sources.txt").write_text(old)
+    numpy = f"numpy=={np.__version__}\n"
+    (own / "packages.txt").write_text(packages().replace(numpy, "numpy==1.0\nzlib_old==3\n"))
+    (own / "test_scores.parquet").symlink_to(folder / "test_scores.parquet")
+    edit(copied, "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", own.as_uri(), run_id)
+    for tag, value in {
+        "git.commit": "c" * 40, "git.dirty": "false", "code.digest": digest_of(old), "packages.digest": "p" * 64,
+        "lock.digest": "1" * 64, "processor": "Abacus", "threads": "77",
+    }.items():  # fmt: skip
+        edit(copied, "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", value, tag, run_id)
+    found = told(copied)
+    changed = "2 files differ: sentiflow/old.py, sentiflow/recipes.py (commit ccccccc then, "
+    assert found["code"].startswith(changed)
+    assert found["packages"] == f"2 packages differ: numpy 1.0, now {np.__version__}; zlib_old 3, now missing"
+    assert found["lock"] == "requirements.lock is another"
+    assert found["processor"].startswith("Abacus then, ") and found["threads"].startswith("77 then, ")
+    assert set(found) == {"code", "packages", "lock", "processor", "threads"}
+    lines = old_code(find_original(run_id, copied.settings).record, copied.settings)
+    assert lines[0] == f"git worktree add ../sentiflow-{run_id[:8]} {'c' * 40}"
+    assert not [line for line in lines if "apply" in line]
+
+
+def test_the_patch_of_a_dirty_run_is_named_and_of_a_server_the_way_to_get_it(trained: Trained) -> None:
+    record = find_original(f"{NAME}/1", trained.world.settings).record
+    tags = {**record.tags, "git.commit": "c" * 40, "git.dirty": "true"}
+    mine = type(record)(**{**vars(record), "tags": tags})
+    place = record.artifact_uri.removeprefix("file://")
+    assert f"git -C ../sentiflow-{record.run_id[:8]} apply {place}/uncommitted.patch" in old_code(mine, Settings())
+    served = type(record)(**{**vars(mine), "artifact_uri": "mlflow-artifacts:/1/2/artifacts"})
+    lines = old_code(served, Settings(tracking_uri="http://me:S3CRET@host:5000"))
+    assert any(f"mlflow artifacts download --run-id {record.run_id}" in line for line in lines)
+    assert "S3CRET" not in "".join(lines)
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_started(world: World) -> None:
+    client = connect(world.settings)
+    experiment = client.create_experiment("sentiflow")
+
+    def made(status: str, **tags: str) -> str:
+        run = client.create_run(experiment, tags=tags)
+        client.set_terminated(run.info.run_id, status)
+        return run.info.run_id
+
+    for run_id, problem in (
+        (made("FAILED", kind="training"), "did not finish"),
+        (made("FINISHED", kind="repeats"), "the parent of several"),
+        (made("FINISHED", kind="sweep"), "the parent of several"),
+        (made("FINISHED", kind="trial"), "keeps no test scores or weights"),
+        ("nobody", "There is no run"),
+        (f"{NAME}@champion", "No model is registered"),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            find_original(run_id, world.settings)
+
+
+def test_a_recipe_that_todays_code_does_not_train_is_told_with_the_way_back(
+    copied: World, trained: Trained
+) -> None:
+    edit(copied, "UPDATE params SET value = 'magic' WHERE key = 'optimizer'")
+    with pytest.raises(UsageError, match="optimizer = magic") as caught:
+        find_original(f"{NAME}/1", copied.settings)
+    assert "Bring its code back" in caught.value.hint
+
+
+def test_the_recipe_of_a_run_is_read_back_as_it_was(copied: World) -> None:
+    original = find_original(f"{NAME}/1", copied.settings)
+    assert original.config == load_recipe("tutorial", ["sequence_length=80"])
+    assert isinstance(original.config, TrainConfig) and original.seed == 4 and original.dataset == "sample"
+
+
+@pytest.mark.story
+def test_a_dirty_tree_reproduces_from_its_patch(world: World, prefect_server: None, tmp_path: Path) -> None:
+    """The commands that the page of reproduction gives, on clones of this project."""
+    dirty, clean = tmp_path / "dirty", tmp_path / "clean"
+    for folder in (dirty, clean):
+        subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, folder], check=True)
+    recurrence = dirty / "sentiflow" / "network" / "model.py"
+    recurrence.write_text(recurrence.read_text() + "\nfrom sentiflow.network import tuned_by_me  # noqa\n")
+    (dirty / "sentiflow" / "network" / "tuned_by_me.py").write_text(
+        "import keras\n\n"
+        "_init = keras.optimizers.RMSprop.__init__\n\n\n"
+        "def other(self, *args, **kwargs):\n    _init(self, *args, **kwargs, epsilon=1e-5)\n\n\n"
+        "keras.optimizers.RMSprop.__init__ = other\n"
+    )
+    quick = [f"--set={each}" for each in ("epochs=1", "sequence_length=20", "units=4", "embedding_size=4")]
+    done = run(dirty, world, "train", "--dataset", "sample", "--recipe", "tutorial", *quick)
+    assert done.returncode == 0, done.stderr
+    (version,) = connect(world.settings).search_model_versions(f"name = '{NAME}'")
+    without = run(clean, world, "reproduce", f"{NAME}/1")
+    assert without.returncode == 4, without.stderr
+    assert "2 files differ: sentiflow/network/model.py, sentiflow/network/tuned_by_me.py" in without.stdout
+    assert "does not reproduce: other weights" in without.stderr
+    (apply,) = [line.strip() for line in without.stdout.splitlines() if " apply " in line]
+    patch = apply.split()[-1]
+    subprocess.run(["git", "-C", clean, "apply", patch], check=True)
+    again = run(clean, world, "reproduce", str(version.run_id), "--json")
+    outcome = json.loads(again.stdout)
+    assert (again.returncode, outcome["identical"], outcome["called"]) == (0, True, f"{NAME}/1"), again.stderr
+    assert {each["what"]: each["same"] for each in outcome["checks"]}["code"] is True
+
+
+def run(checkout: Path, world: World, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The command line of a checkout."""
+    code = [sys.executable, "-c", "from flows.cli import main; main()"]
+    return subprocess.run(
+        [*code, *arguments],
+        env=world.environment(PYTHONPATH=str(checkout)),
+        cwd=world.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
