@@ -154,8 +154,11 @@ def check_original(called: str) -> tuple[Original, list[Check]]:
     original = find_original(called, settings)
     _, data = need_data(original, settings)
     found = checks(original, data)
+    if same := ", ".join(each.what for each in found if each.same):
+        logger.info("as then: %s", same)
     for each in found:
-        (logger.info if each.same else logger.warning)("%s: %s", each.what, each.text)
+        if not each.same:
+            logger.warning("%s: %s", each.what, each.text)
     return original, found
 
 

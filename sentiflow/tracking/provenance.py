@@ -88,12 +88,11 @@ def git_tags() -> dict[str, str]:
 
 def provenance_tags() -> dict[str, str]:
     """Tags of a run: its code, its packages and the machine."""
-    patch = uncommitted()
-    too_large = {"git.patch": f"left out: {len(patch):,} bytes, at most {MAX_PATCH:,} are kept"}
+    patch = PATCH if _keeps_patch() else f"left out: {len(uncommitted()):,} bytes, at most {MAX_PATCH:,} are kept"
     lock = _ROOT / _LOCK if _checkout() else None
     return {
         **git_tags(),
-        **(too_large if len(patch) > MAX_PATCH else {}),
+        **({"git.patch": patch} if uncommitted() else {}),
         "code.digest": digest_of(sources()),
         "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
         "packages.digest": digest_of(packages()),
@@ -107,8 +106,12 @@ def write_files(folder: Path) -> None:
     folder.mkdir()
     (folder / SOURCES).write_text(sources(), encoding="utf-8")
     (folder / PACKAGES).write_text(packages(), encoding="utf-8")
-    if 0 < len(uncommitted()) <= MAX_PATCH:
+    if _keeps_patch():
         (folder / PATCH).write_bytes(uncommitted())
+
+
+def _keeps_patch() -> bool:
+    return 0 < len(uncommitted()) <= MAX_PATCH
 
 
 def processor() -> str:
@@ -303,12 +306,15 @@ def old_code(record: RunRecord, settings: Settings) -> list[str]:
         return ["Its commit is not known: install the code and the packages that it was trained with."]
     store = redact(settings.tracking_uri)
     lines = [f"git worktree add {folder} {commit}"]
-    if record.tags.get("git.dirty") == "true" and "git.patch" not in record.tags:
+    patch = record.tags.get("git.patch", "")
+    if patch == PATCH:
         place = local_path(record.artifact_uri)
         if place is None:
             kept = f"--run-id {record.run_id} --artifact-path {PATCH} --dst-path {folder}"
             lines.append(f"MLFLOW_TRACKING_URI={store} mlflow artifacts download {kept}")
         lines.append(f"git -C {folder} apply {PATCH if place is None else place / PATCH}")
+    elif patch:
+        lines.append(f"# its uncommitted changes were {patch}")
     return [
         *lines,
         f"make -C {folder} setup",

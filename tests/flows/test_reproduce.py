@@ -154,8 +154,8 @@ def test_code_packages_lock_and_machine_are_compared_with_now(copied: World, tra
     (own / "test_scores.parquet").symlink_to(folder / "test_scores.parquet")
     edit(copied, "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", own.as_uri(), run_id)
     for tag, value in {
-        "git.commit": "c" * 40, "git.dirty": "false", "code.digest": digest_of(old), "packages.digest": "p" * 64,
-        "lock.digest": "1" * 64, "processor": "Abacus", "threads": "77",
+        "git.commit": "c" * 40, "git.dirty": "false", "git.patch": "", "code.digest": digest_of(old),
+        "packages.digest": "p" * 64, "lock.digest": "1" * 64, "processor": "Abacus", "threads": "77",
     }.items():  # fmt: skip
         edit(copied, "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", value, tag, run_id)
     found = told(copied)
@@ -172,7 +172,7 @@ def test_code_packages_lock_and_machine_are_compared_with_now(copied: World, tra
 
 def test_the_patch_of_a_dirty_run_is_named_and_of_a_server_the_way_to_get_it(trained: Trained) -> None:
     record = find_original(f"{NAME}/1", trained.world.settings).record
-    tags = {**record.tags, "git.commit": "c" * 40, "git.dirty": "true"}
+    tags = {**record.tags, "git.commit": "c" * 40, "git.patch": "uncommitted.patch"}
     mine = type(record)(**{**vars(record), "tags": tags})
     place = record.artifact_uri.removeprefix("file://")
     assert f"git -C ../sentiflow-{record.run_id[:8]} apply {place}/uncommitted.patch" in old_code(mine, Settings())
@@ -180,6 +180,8 @@ def test_the_patch_of_a_dirty_run_is_named_and_of_a_server_the_way_to_get_it(tra
     lines = old_code(served, Settings(tracking_uri="http://me:S3CRET@host:5000"))
     assert any(f"mlflow artifacts download --run-id {record.run_id}" in line for line in lines)
     assert "S3CRET" not in "".join(lines)
+    clean = type(record)(**{**vars(mine), "tags": {**tags, "git.patch": ""}})
+    assert not [line for line in old_code(clean, Settings()) if "apply" in line]
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_started(world: World) -> None:

@@ -75,6 +75,7 @@ def test_the_patch_applied_to_the_commit_gives_the_same_code(
     assert provenance.provenance_tags()["code.digest"] == tags["code.digest"]
     assert (other / SETTING).read_bytes() == bytes(range(256))
     assert provenance.git_tags()["git.dirty"] == tags["git.dirty"] == "true"
+    assert tags["git.patch"] == "uncommitted.patch"
 
 
 def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(checkout: Path) -> None:
@@ -93,7 +94,8 @@ def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(check
 def test_a_change_of_the_docs_alone_is_dirty_and_keeps_no_patch(checkout: Path, tmp_path: Path) -> None:
     (checkout / "README.md").write_text("other\n")
     provenance.write_files(tmp_path / "kept")
-    assert provenance.git_tags()["git.dirty"] == "true"
+    tags = provenance.provenance_tags()
+    assert tags["git.dirty"] == "true" and "git.patch" not in tags
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sources.txt", "packages.txt"}
 
 
