@@ -26,6 +26,7 @@ from sentiflow.reports.run import STAGES
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
+from sentiflow.tracking.client import run_url
 from sentiflow.tracking.provenance import Check, Original, checks, find_original, need_data
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.results import (
@@ -178,7 +179,9 @@ def summarize_reproduction(
         run.tag_seconds({"total": run.seconds})
         _tag_versions(run, original, verdict)
     table = Table(("what", "then and now"), [(each.what, each.text) for each in checked], words=2)
-    text = f"**{escape_markdown(result.summary)}**\n\n{table.markdown()}\n"
+    name, url = original.record.name, run_url(run.settings, run.experiment, original.record.run_id)
+    repeats = f"Repeats [{escape_markdown(name)}]({url})."
+    text = f"**{escape_markdown(result.summary)}**\n\n{table.markdown()}\n\n{repeats}\n"
     publish_summary(run, text, "reproduction")
     if not result.identical:
         fields = {"run": original.record.run_id, "mlflow_run_url": run.url}

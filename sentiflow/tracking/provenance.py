@@ -213,9 +213,8 @@ def find_original(called: str, settings: Settings) -> Original:
         scores, *kept = (store.file(record, name, Path(folder)) for name in (SCORES, SOURCES, PACKAGES))
         files = [None if path is None else path.read_text(encoding="utf-8") for path in kept]
     if problem := _not_comparable(record, has_scores=scores is not None):
-        hint = (
-            "See its runs: sentiflow runs --children" if record.kind in PARENTS else "See others: sentiflow runs"
-        )
+        below = "Name one of those below it: sentiflow runs --children"
+        hint = below if record.kind in PARENTS else "See what there is: sentiflow runs"
         raise UsageError(f"{record.name} cannot be reproduced: {problem}.", hint)
     params = record.params
     try:
@@ -232,7 +231,7 @@ def find_original(called: str, settings: Settings) -> Original:
 
 def _not_comparable(record: RunRecord, *, has_scores: bool) -> str:
     if record.kind in PARENTS:
-        return f"it is the parent of several ({record.kind}), each of which can be"
+        return f"it is the parent of several ({record.kind})"
     if record.status != "FINISHED":
         return f"it did not finish ({record.status.lower()}), so there is nothing to compare with"
     if not has_scores or SCORER_DIGEST not in record.tags:
@@ -263,9 +262,10 @@ def need_data(original: Original, settings: Settings, progress: Progress = no_pr
         now = first_line(err)
     kept = find_kept(original.dataset, original.data, settings, original.table)
     if kept is None:
+        gives = now[:12] if _is_digest(now) else f"nothing ({now.removesuffix('.')})"
         raise ExternalError(
             f"The data of {original.record.name} cannot be had: its digest is {original.data[:12]}, and "
-            f"{original.dataset} gives {now[:12] if re.fullmatch('[0-9a-f]{64}', now) else f'nothing: {now}'}",
+            f"{original.dataset} gives {gives}.",
             "Put back what it was read from, or reproduce it with the data folder (SENTIFLOW_DATA_DIR) it used.",
         )
     return kept, now
@@ -332,9 +332,13 @@ def _check(what: str, then: Mapping[str, str], now: Mapping[str, str], tag: str,
 
 def _then_now(then: str, now: str) -> str:
     def short(text: str) -> str:
-        return text[:12] if re.fullmatch("[0-9a-f]{40,64}", text) else text
+        return text[:12] if _is_digest(text) else text.removesuffix(".")
 
-    return f"{short(then)} then, {short(now)} now"
+    return f"{short(then)} then, now {short(now)}"
+
+
+def _is_digest(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def _code(original: Original, now: Mapping[str, str]) -> Check:
@@ -343,7 +347,7 @@ def _code(original: Original, now: Mapping[str, str]) -> Check:
         f"{tags.get('git.commit', 'unknown')[:7]}{' with changes' * (tags.get('git.dirty') == 'true')}"
         for tags in (then, now)
     ]
-    commit = f"commit {commits[0]}" if commits[0] == commits[1] else f"commit {commits[0]} then, {commits[1]} now"
+    commit = f"commit {commits[0]}" if commits[0] == commits[1] else f"commit {commits[0]} then, now {commits[1]}"
     if then.get("code.digest") == now["code.digest"]:
         return Check("code", True, f"same ({commit})")
     changed = _changed(_by_name(original.sources, "  ", -1), _by_name(sources(), "  ", -1))

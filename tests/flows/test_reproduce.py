@@ -106,7 +106,7 @@ def test_a_table_that_was_changed_is_told_and_the_one_of_then_is_trained_on(
     client = connect(world.settings)
     digest = client.get_run(trained.run_id).data.params["dataset.digest"]
     change = told(world, trained.run_id[:8])["data"]
-    assert change.startswith(f"{digest[:12]} then, ") and digest[:12] not in change.partition("then")[2]
+    assert change.startswith(f"{digest[:12]} then, now ") and digest[:12] not in change.partition("then")[2]
     assert reproduce(trained.run_id[:8]).identical
     file.unlink()
     assert "No dataset or table" in told(world, trained.run_id)["data"]
@@ -159,7 +159,7 @@ def test_code_packages_lock_and_machine_are_compared_with_now(copied: World, tra
     }.items():  # fmt: skip
         edit(copied, "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", value, tag, run_id)
     found = told(copied)
-    changed = "2 files differ: sentiflow/old.py, sentiflow/recipes.py (commit ccccccc then, "
+    changed = "2 files differ: sentiflow/old.py, sentiflow/recipes.py (commit ccccccc then, now "
     assert found["code"].startswith(changed)
     assert found["packages"] == f"2 packages differ: numpy 1.0, now {np.__version__}; zlib_old 3, now missing"
     assert found["lock"] == "requirements.lock is another"
