@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from flows.cli.tables import (
     print_columns,
     print_json,
     short_moment,
+    stdout_for,
     value_text,
     version_text,
 )
@@ -31,7 +32,6 @@ from sentiflow.runs.record import FIELDS, TRIAL, Fields, RunRecord, Value
 
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
-    from sentiflow.tracking.provenance import Check
     from sentiflow.tracking.results import Reproduction
 
 _SEEDS = re.compile(r"-seeds?\d+(to\d+)?$")  # at the end of a short name
@@ -297,22 +297,20 @@ def reproduce(
     with working("Reading the run"):
         original = find_original(run, settings)
     _, data = need_data(original, settings, progress_bar)
-    stdout, found, record = Console(), checks(original, data), original.record
+    stdout, found, record = Console(quiet=as_json), checks(original, data), original.record
     message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
     wait_for_server = begin(message, model_name(original.dataset), settings)
-    if not as_json:
-        for each in found:
-            stdout.print(f"  {each.what:<11}{escape(each.text)}", soft_wrap=True)
-        if not all(each.same for each in found if each.what in ("code", "lock", "packages")):
-            stdout.print("To train it with its own code and packages instead:")
-            for line in old_code(record, settings):
-                stdout.print(f"  {escape(line)}", soft_wrap=True)
+    for each in found:
+        stdout.print(f"  {each.what:<11}{escape(each.text)}", soft_wrap=True)
+    if not all(each.same for each in found if each.what in ("code", "lock", "packages")):
+        stdout.print("To train it with its own code and packages instead:")
+        for line in old_code(record, settings):
+            stdout.print(f"  {escape(line)}", soft_wrap=True)
     result = _reproduce(run, wait_for_server)
-    if as_json:
-        print_json(stdout, _outcome(result, found))
-    elif result.identical:
-        stdout.print(f"[bold]{escape(result.summary)}[/]", soft_wrap=True)
+    told = {"identical": result.identical, "summary": result.summary, **vars(result), "checks": found}
+    stdout = stdout_for(told, as_json=as_json)
     result.need_identical()
+    stdout.print(f"[bold]{escape(result.summary)}[/]", soft_wrap=True)
 
 
 def _reproduce(run: str, wait_for_server: Callable[[], None]) -> "Reproduction":
@@ -327,21 +325,3 @@ def _reproduce(run: str, wait_for_server: Callable[[], None]) -> "Reproduction":
         return reproduce(run)
     except RejectedError:
         return reproduced_here[-1]
-
-
-def _outcome(result: "Reproduction", found: "Sequence[Check]") -> dict[str, Any]:
-    """The outcome for scripts."""
-    return {
-        "identical": result.identical,
-        "summary": result.summary,
-        "run": result.original,
-        "called": result.called,
-        "reproduction": result.run_id,
-        "same_weights": result.same_weights,
-        "weight_change": result.weight_change,
-        "score_change": result.score_change,
-        "accuracy": result.accuracy,
-        "accuracy_then": result.accuracy_then,
-        "comparison": asdict(result.comparison),
-        "checks": [asdict(each) for each in found],
-    }

@@ -42,11 +42,8 @@ SLOW: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
     (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
 ]
-ELSEWHERE = {
-    "runs",
-    "compare",
-    "import",
-}  # tests/flows/test_runs_and_compare.py, tests/sentiflow/tracking/test_transfer.py
+# tests/flows/test_runs_and_compare.py, test_reproduce.py, tests/sentiflow/tracking/test_transfer.py
+ELSEWHERE = {"runs", "compare", "reproduce", "import"}
 
 
 def keys_of(value: Any) -> set[str]:
