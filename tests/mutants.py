@@ -44,7 +44,7 @@ GROUPS = {
     ],
     "sentiflow/locks.py": [f"{TESTS}/test_locks.py", f"{TESTS}/test_shared_lock.py"],
     "sentiflow/orchestration/repair.py": [
-        f"{TESTS}/tracking/test_endings.py", "tests/tasks/test_old_runs.py", "tests/tasks/test_old_files.py",
+        f"{TESTS}/tracking/test_endings.py", "tests/tasks/test_old_runs.py", "tests/flows/test_housekeeping.py",
     ],
     "sentiflow/batch/*.py": [f"{TESTS}/batch/"],
     "sentiflow/serving/*.py": [f"{TESTS}/serving/"],
