@@ -18,6 +18,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking.client import connect
+from tests.sentiflow.batch.test_workers import children
 from tests.world import Trained, World
 
 ROWS = 7_000  # four chunks
@@ -256,6 +257,26 @@ def test_an_even_sample_of_what_is_scored_goes_to_the_text_log(
     table = pq.read_table(tmp_path / "out.parquet").to_pydict()
     said = dict(zip(TEXTS, table["score"], strict=True))
     assert [entry.score for entry in entries] == pytest.approx([said[entry.text] for entry in entries], abs=1e-12)
+
+
+def test_one_scoring_fills_an_eighth_of_the_text_log_at_most(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path
+) -> None:
+    settings = world.settings.model_copy(update={"prediction_log_dir": tmp_path / "log", "prediction_log_mb": 0.1})
+    score_input(Request(path, tmp_path / "out.parquet"), settings)
+    assert 12_400 < sum(len(entry.text) for entry in logged(tmp_path / "log")) <= 12_500
+
+
+def test_as_many_processes_score_as_are_asked_for(world: World, registry: MlflowClient, path: Path) -> None:
+    before, seen = children(), set()
+
+    @contextmanager
+    def progress(_what: str, _total: int) -> Iterator[Advance]:
+        yield lambda _step: seen.add(len(children() - before))
+
+    done = score_input(Request(path, world.root / "out.parquet", workers=2), world.settings, progress)
+    assert seen == {2}
+    assert done.summary == f"7,000 scored, 0 rejected, 7,000 rows in all: {done.output}"
 
 
 def test_an_interrupted_scoring_and_its_rest_log_each_row_once(

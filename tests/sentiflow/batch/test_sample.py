@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sentiflow.batch.pipeline import Sample
+from sentiflow.batch.pipeline import Sample, _hash
 from sentiflow.data.rows import Chunk
 
 
@@ -54,3 +54,9 @@ def test_a_chunk_of_rejects_alone_adds_nothing() -> None:
     sample = Sample()
     sample.add(Chunk(0, [], [], [], pa.table({}), [], 0), np.empty(0))
     assert sample.rows(100) == []
+
+
+def test_rows_are_mixed_as_splitmix64_does() -> None:
+    """Its first numbers from seed 0, as its reference implementation prints them (prng.di.unimi.it)."""
+    known = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert _hash(np.arange(3, dtype=np.uint64)).tolist() == known

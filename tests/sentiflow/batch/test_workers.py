@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,14 @@ def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer)
             os.kill(pid, signal.SIGKILL)
         pool.score(TEXTS)()
     assert children() <= before
+
+
+def test_what_waits_is_dropped_when_the_scoring_is_left(scorer: TextScorer) -> None:
+    with Workers(scorer, 1) as pool:
+        results = [pool.score(TEXTS) for _ in range(200)]
+    with pytest.raises(CancelledError):
+        results[-1]()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("scoring")]
 
 
 def test_processes_end_with_a_starter_that_is_killed() -> None:
