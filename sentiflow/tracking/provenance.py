@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from pydantic import ValidationError
 
@@ -300,11 +301,14 @@ def checks(original: Original, data: str) -> list[Check]:
 
 
 def old_code(record: RunRecord, settings: Settings) -> list[str]:
-    """The commands that bring a run's code and packages back into a folder of its own, and train it there."""
-    commit, folder = record.tags.get("git.commit", "unknown"), f"../sentiflow-{record.run_id[:8]}"
-    if commit == "unknown":
+    """The commands that bring a run's code and packages back into a folder of its own, and train it there.
+
+    A user pastes them into a shell: what the store gives, which others may write, stays one word of them.
+    """
+    commit, folder = record.tags.get("git.commit", ""), f"../sentiflow-{record.run_id[:8]}"
+    if not re.fullmatch("[0-9a-f]{40,64}", commit):
         return ["Its commit is not known: install the code and the packages that it was trained with."]
-    store = redact(settings.tracking_uri)
+    store = quote(redact(settings.tracking_uri))
     lines = [f"git worktree add {folder} {commit}"]
     patch = record.tags.get("git.patch", "")
     if patch == PATCH:
@@ -312,13 +316,13 @@ def old_code(record: RunRecord, settings: Settings) -> list[str]:
         if place is None:
             kept = f"--run-id {record.run_id} --artifact-path {PATCH} --dst-path {folder}"
             lines.append(f"MLFLOW_TRACKING_URI={store} mlflow artifacts download {kept}")
-        lines.append(f"git -C {folder} apply {PATCH if place is None else place / PATCH}")
+        lines.append(f"git -C {folder} apply {PATCH if place is None else quote(str(place / PATCH))}")
     elif patch:
-        lines.append(f"# its uncommitted changes were {patch}")
+        lines.append(f"# its uncommitted changes were {' '.join(patch.split())}")
     return [
         *lines,
         f"make -C {folder} setup",
-        f"export SENTIFLOW_TRACKING_URI={store} SENTIFLOW_DATA_DIR={settings.data_dir}",
+        f"export SENTIFLOW_TRACKING_URI={store} SENTIFLOW_DATA_DIR={quote(str(settings.data_dir))}",
         f"{folder}/.venv/bin/sentiflow reproduce {record.run_id}",
     ]
 

@@ -262,3 +262,29 @@ def run(checkout: Path, world: World, *arguments: str) -> "subprocess.CompletedP
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"git.commit": "c" * 40 + "; touch hacked"},
+        {"git.patch": "left out\ntouch hacked"},
+        {"artifact_uri": "file:///runs/$(touch hacked)/; touch hacked"},
+    ],
+    ids=["commit", "patch", "artifacts"],
+)
+def test_what_others_write_into_the_store_is_no_command(
+    changed: dict[str, str], trained: Trained, tmp_path: Path
+) -> None:
+    """The lines are for a user's shell: here it finds a program of ours under each name that they call."""
+    record = find_original(f"{NAME}/1", trained.world.settings).record
+    tags = {**record.tags, "git.commit": "c" * 40, "git.patch": "uncommitted.patch"}
+    tags |= {key: value for key, value in changed.items() if key in tags}
+    uri = changed.get("artifact_uri", record.artifact_uri)
+    lines = old_code(type(record)(**{**vars(record), "tags": tags, "artifact_uri": uri}), Settings())
+    for name in ("git", "make"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", "\n".join(lines)], cwd=tmp_path, env=path, capture_output=True, check=False)
+    assert not list(tmp_path.glob("hacked*"))
