@@ -8,6 +8,7 @@ import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
@@ -44,25 +45,27 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     Written: a logged model and a registered version in MLflow; ``time.register`` on the run.
     """
     with run.timed("register"), run.errors():
-        if own := versions_of_run(run.client, run.model_name, run.run_id):
-            version = Registered(run.model_name, int(own[0].version))
-        else:
+        found = next(iter(versions_of_run(run.client, run.model_name, run.run_id)), None)
+        if found is None:
             words = reviews.read_vocabulary(prepared.table)
             scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
             key = training_key(run.config, prepared.digest, run.seed)
             identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
-            if found := _equal(run, identity):
-                version = found
-            else:
-                card = run_report.card(RunSummary(run.record(), {}))
-                model_id = _log_model(run, prepared, scorer, trained, card)
-                version = _create_version(run, prepared, trained, measured, model_id, identity, card)
+            found = _equal(run, identity)
+        if found is None:
+            card = run_report.card(RunSummary(run.record(), {}))
+            model_id = _log_model(run, prepared, scorer, trained, card)
+            found = _create_version(run, prepared, trained, measured, model_id, identity, card)
+        known = json.dumps([{"name": run.model_name, "version": str(found.version)}])
+        model_id = str(found.source).removeprefix("models:/")
+        run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})  # for MLflow's list of models
+    version = Registered(run.model_name, int(found.version))
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
 
 
-def _equal(run: RunContext, identity: dict[str, str]) -> Registered | None:
+def _equal(run: RunContext, identity: dict[str, str]) -> ModelVersion | None:
     """Find the newest version of the same training, to the last bit, for repeats and sweeps.
 
     A single training looks for one before it begins, and is told by ``--force`` not to mind.
@@ -71,7 +74,7 @@ def _equal(run: RunContext, identity: dict[str, str]) -> Registered | None:
         return None
     equal = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
     found = run.client.search_model_versions(f"name = '{run.model_name}' and {equal}", max_results=1)
-    return Registered(run.model_name, int(found[0].version)) if found else None
+    return found[0] if found else None
 
 
 def _log_model(
@@ -155,7 +158,7 @@ def _create_version(
     model_id: str,
     identity: dict[str, str],
     card: Sequence[str],
-) -> Registered:
+) -> ModelVersion:
     try:
         about = _about(run.model_name, prepared.name)
         run.client.create_registered_model(run.model_name, description=about)
@@ -168,7 +171,4 @@ def _create_version(
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
     tags |= identity
     description = join(card, _DESCRIPTION, f"More is in {package.CARD}, among the files of the model.")
-    version = create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
-    known = json.dumps([{"name": run.model_name, "version": str(version.version)}])
-    run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})  # MLflow's list of models shows it
-    return Registered(run.model_name, int(version.version))
+    return create_version(run.client, run.model_name, run.run_id, model_id, tags, description)

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import signal
@@ -7,7 +8,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from prefect.client.orchestration import get_client
 
 from flows.train import train
@@ -123,6 +126,25 @@ def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
     assert not client.search_model_versions("name = 'mine-sentiment'")
     assert list((world.root / "data" / "work").glob("*/*")) == []
     assert train(QUICK, "sample", 0).model.version == 1
+
+
+def test_a_registration_whose_last_request_failed_is_completed_by_its_retry(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a retry that finds the version does no more: MLflow's list of models then shows none."""
+    set_tags, failed = MlflowClient.set_logged_model_tags, []
+
+    def fail_once(self: MlflowClient, model_id: str, tags: dict[str, str]) -> None:
+        if MLFLOW_MODEL_VERSIONS in tags and not failed:
+            failed.append(model_id)
+            raise MlflowException("the server restarts")
+        set_tags(self, model_id, tags)
+
+    monkeypatch.setattr(MlflowClient, "set_logged_model_tags", fail_once)
+    assert train(QUICK, "sample", 0).model.version == 1
+    (model,) = connect(world.settings).search_logged_models(["1"])
+    assert [model.model_id] == failed
+    assert json.loads(model.tags[MLFLOW_MODEL_VERSIONS]) == [{"name": "sample-sentiment", "version": "1"}]
 
 
 def test_no_network_fails_naming_both_ways_out(world: World, prefect_server: None, unreachable_imdb: None) -> None:
