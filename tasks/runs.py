@@ -184,7 +184,7 @@ def training_run(
         run = _open(planned, {KIND: kind, **tags})
         try:
             with _closing(run):
-                _log_parameters(run)
+                _describe(run)
                 run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
         finally:
@@ -214,7 +214,7 @@ def child_run(
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
     with _closing(run):
-        _log_parameters(run, parameters)
+        _describe(run, parameters)
         log_dataset(run, prepared)
         yield run
         run.tag_seconds({"total": run.seconds})
@@ -270,8 +270,6 @@ def _closing(run: RunContext) -> Iterator[None]:
     """Close the run as what it was: finished, failed, or killed by an interrupt."""
     try:
         run.work.mkdir(parents=True)
-        write_files(kept := run.work / "provenance")
-        run.upload(kept)
         with _system_metrics(run):
             yield
     except BaseException as err:
@@ -328,13 +326,16 @@ def _keep(run: RunContext, key: str, ending: Ending) -> None:
         get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
 
 
-def _log_parameters(run: RunContext, parameters: Mapping[str, object] | None = None) -> None:
+def _describe(run: RunContext, parameters: Mapping[str, object] | None = None) -> None:
+    """Log the parameters, and the files that say what the run was trained with."""
     if parameters is None:
         parameters = {**run.config.model_dump(), "seed": run.seed}
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
     run.params(
         {**parameters, "dataset": located(run.dataset), "version.python": platform.python_version(), **versions}
     )
+    write_files(kept := run.work / "provenance")
+    run.upload(kept)
 
 
 def _why(err: BaseException) -> str:
