@@ -97,8 +97,8 @@ def test_prefects_own_commands(world: World, prefect_server: None) -> None:
         until(lambda: {"train/train", "train/nightly"} <= set(re.findall(r"\w+/\w+", there())), "both", [])
     finally:
         for each in started:
-            each.terminate()
-            each.wait(60)
+            each.kill()  # Prefect's worker may take minutes to end by itself
+            each.wait()
 
 
 def test_own_reviews(world: World, prefect_server: None) -> None:

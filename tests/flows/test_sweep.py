@@ -86,7 +86,8 @@ def test_no_trial_touches_the_test_split(result: SweepResult, client: MlflowClie
     assert len(trials) == 4
     for run in trials:
         assert not [name for name in run.data.metrics if name.startswith("test/")]
-        assert not client.list_artifacts(run.info.run_id)
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert files - {"uncommitted.patch"} == {"packages.txt", "sources.txt"}
 
 
 def test_the_best_by_validation_is_trained_with_each_seed_and_its_best_is_registered(
