@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from prefect.client.orchestration import get_client
 
 from flows.baselines import baselines
 from sentiflow.baselines import TOP
@@ -23,6 +21,7 @@ from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store, score_table
 from tasks import evaluate as tasks
 from tasks.summarize import BaselinesResult
+from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world, refusal
 
 pytestmark = pytest.mark.story
@@ -171,10 +170,9 @@ def test_the_description_has_a_line_a_model_and_prefect_shows_it(
     low, high = tango(int((mine & ~network).sum()), int((network & ~mine).sum()), len(mine))
     assert f"({100 * low:+.2f} to {100 * high:+.2f})" in rows[1]
     assert "report.html" in {entry.path for entry in client.list_artifacts(result.run_id)}
-    with get_client(sync_client=True) as prefect:
-        assert any(a.key == "baselines-summary" and a.data == note for a in prefect.read_artifacts())
-        flow_run = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
-        names = {task.name for task in prefect.read_task_runs() if task.flow_run_id == UUID(flow_run)}
+    flow_run = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
+    assert any(a.key == "baselines-summary" and a.data == note for a in artifacts_of(flow_run))
+    names = {task.name for task in tasks_of(flow_run)}
     assert {"train network", "evaluate network", *(f"baseline {name}" for name in NAMES)} <= names
 
 

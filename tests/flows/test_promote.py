@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
-from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.promote import promote
 from flows.train import train
@@ -18,6 +18,7 @@ from sentiflow.settings import load_settings
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.promotion import rollback
 from tests.mlflow_store import champion_of, events_of
+from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
 from tests.world import Registry, World
 
@@ -28,7 +29,8 @@ SAMPLE = load_recipe("tutorial", ["sequence_length=80"])
 def flow_runs(flow: str) -> list[FlowRun]:
     with get_client(sync_client=True) as client:
         flows = {found.id for found in client.read_flows() if found.name == flow}
-        runs = [run for run in client.read_flow_runs() if run.flow_id in flows]
+        newest = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC)
+        runs = [run for run in newest if run.flow_id in flows]
     return sorted(runs, key=lambda run: run.created)
 
 
@@ -85,12 +87,8 @@ def test_the_flow_promotes_in_three_named_steps_and_shows_the_comparison(
     client = connect(registry.settings)
     assert champion_of(client, NAME) == Registry.GOOD == outcome.need_promotion().version
     run = flow_runs("promote")[-1]
-    with get_client(sync_client=True) as prefect:
-        tasks = sorted(
-            (t for t in prefect.read_task_runs() if t.flow_run_id == run.id), key=lambda t: t.start_time
-        )
-        shown = [a.data for a in prefect.read_artifacts() if a.flow_run_id == run.id]
-    assert [task.name for task in tasks] == ["gate", "decide", "switch"]
+    shown = [artifact.data for artifact in artifacts_of(run.id)]
+    assert [task.name for task in tasks_of(run.id)] == ["gate", "decide", "switch"]
     assert run.name == f"{NAME}-version-{Registry.GOOD}"
     assert run.state is not None
     assert run.state.message == f"{NAME} version {Registry.GOOD} is now the champion, the first one (passed)."
@@ -200,9 +198,7 @@ def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, p
     assert result.promotion is not None and result.promotion.event is not None
     assert champion_of(client, NAME) == result.model.version
     run = client.get_run(result.run_id)
-    with get_client(sync_client=True) as prefect:
-        flow_run = UUID(run.data.tags["prefect.flow_run_id"])
-        names = [task.name for task in prefect.read_task_runs() if task.flow_run_id == flow_run]
+    names = [task.name for task in tasks_of(run.data.tags["prefect.flow_run_id"])]
     assert {"register", "gate", "decide", "switch"} <= set(names)
 
 

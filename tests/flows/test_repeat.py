@@ -2,12 +2,10 @@
 
 import statistics
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from prefect.client.orchestration import get_client
 
 from flows.repeat import repeat
 from sentiflow.errors import UsageError
@@ -15,6 +13,7 @@ from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.results import RepeatsResult
 from tasks.runs import seeds_label
+from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.story
@@ -112,13 +111,12 @@ def test_prefect_names_the_tasks_by_seed_and_shows_the_summary(
     result: RepeatsResult, client: MlflowClient
 ) -> None:
     flow_run_id = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
-    with get_client(sync_client=True) as prefect:
-        tasks = [task for task in prefect.read_task_runs() if task.flow_run_id == UUID(flow_run_id)]
-        artifacts = prefect.read_artifacts()
-    names = [task.name for task in sorted(tasks, key=lambda task: task.start_time)]
+    names = [task.name for task in tasks_of(flow_run_id)]
     seeds = [f"{what} seed {seed}" for seed in (7, 8, 9) for what in ("train", "evaluate")]
     assert names == ["fetch", "prepare", *seeds, "register", "summarize"]
-    assert any(a.key == "repeats-summary" and f"{result.accuracy.mean:.2%}" in a.data for a in artifacts)
+    assert any(
+        a.key == "repeats-summary" and f"{result.accuracy.mean:.2%}" in a.data for a in artifacts_of(flow_run_id)
+    )
 
 
 def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: RepeatsResult, repeated: World) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from prefect.exceptions import ParameterTypeError
 
 from flows.score import score
@@ -34,8 +35,12 @@ def test_the_flow_scores_logs_its_counts_and_leaves_a_summary(
     (line,) = [line for line in (record.getMessage() for record in caplog.records) if " rows: " in line]
     assert line.startswith("3 rows: 2 scored, 1 rejected; ") and line.endswith("by sample-sentiment version 1")
     with get_client(sync_client=True) as client:
-        found = [artifact.data for artifact in client.read_artifacts() if str(output) in str(artifact.data)]
-        names = {run.name for run in client.read_flow_runs()}
+        found = [
+            artifact.data
+            for artifact in client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
+            if str(output) in str(artifact.data)
+        ]
+        names = {run.name for run in client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC)}
     assert len(found) == 1 and "**2 of 3 rows scored.**" in found[0] and "| rejected: no text | 1 |" in found[0]
     assert any(name.startswith("in.csv-") for name in names)
 

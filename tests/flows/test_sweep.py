@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from prefect.client.orchestration import get_client
 
 from flows.sweep import sweep
 from sentiflow.errors import ExternalError, UsageError
@@ -16,6 +15,7 @@ from sentiflow.sweeps.results import by_loss
 from sentiflow.tracking.client import connect
 from tasks import sweep as sweep_tasks
 from tasks.sweep import SweepResult
+from tests.prefect_store import artifacts_of, tasks_of
 from tests.store import PNG
 from tests.world import World, make_world
 
@@ -128,12 +128,10 @@ def test_the_parent_tells_the_whole(result: SweepResult, client: MlflowClient, t
 
 def test_prefect_has_a_task_a_trial_and_the_summary(result: SweepResult, client: MlflowClient) -> None:
     flow_run_id = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
-    with get_client(sync_client=True) as prefect:
-        names = [task.name for task in prefect.read_task_runs() if str(task.flow_run_id) == flow_run_id]
-        artifacts = prefect.read_artifacts()
+    names = [task.name for task in tasks_of(flow_run_id)]
     assert sum(name.startswith("trial at place") for name in names) == 4
     assert sum(name.startswith("train the best") for name in names) == 2
-    assert any(artifact.key == "sweep-summary" and result.run_url for artifact in artifacts)
+    assert any(artifact.key == "sweep-summary" and result.run_url for artifact in artifacts_of(flow_run_id))
 
 
 def test_a_finished_sweep_leaves_no_study(result: SweepResult, swept: World) -> None:

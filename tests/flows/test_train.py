@@ -24,6 +24,7 @@ from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.types import LOCK
 from sentiflow.tracking.versions import trained_already
 from tests.mlflow_store import champion_of
+from tests.prefect_store import artifacts_of, tasks_of
 from tests.store import check_run
 from tests.world import ROOT, Registry, Trained, World, command
 
@@ -55,17 +56,21 @@ def test_the_flow_run_has_named_tasks_and_a_telling_name(trained: Trained) -> No
     with get_client(sync_client=True) as client:
         tags = connect(trained.world.settings).get_run(trained.result.run_id).data.tags
         flow_run = client.read_flow_run(UUID(tags["prefect.flow_run_id"]))
-        tasks = client.read_task_runs()
     assert flow_run.name.startswith("tutorial+sequence_length=80-sample-seed4-")
     assert flow_run.name == tags["mlflow.runName"]
-    names = [task.name for task in sorted(tasks, key=lambda t: t.start_time) if task.flow_run_id == flow_run.id]
-    assert names == ["fetch", "prepare", "train", "evaluate", "register", "summarize"]
+    assert [task.name for task in tasks_of(flow_run.id)] == [
+        "fetch",
+        "prepare",
+        "train",
+        "evaluate",
+        "register",
+        "summarize",
+    ]
 
 
 def test_prefect_shows_a_summary_and_a_link_to_the_mlflow_run(trained: Trained) -> None:
-    with get_client(sync_client=True) as client:
-        artifacts = client.read_artifacts()
-    by_key = {artifact.key: artifact for artifact in artifacts if trained.result.run_id in str(artifact.data)}
+    tags = connect(trained.world.settings).get_run(trained.result.run_id).data.tags
+    by_key = {artifact.key: artifact for artifact in artifacts_of(tags["prefect.flow_run_id"])}
     assert f"{trained.result.measured.accuracy:.2%}" in by_key["training-summary"].data
     assert trained.result.run_url in by_key["mlflow-run"].data
 
