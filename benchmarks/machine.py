@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sentiflow.process import processor
+
 SENTIFLOW = str(Path(sys.executable).with_name("sentiflow"))
 LIBRARIES = ("tensorflow", "keras", "torch", "numba", "numpy")
 
@@ -27,18 +29,11 @@ def log(text: str) -> None:
 def describe() -> str:
     """Processor, cores and versions, in one line."""
     libraries = ", ".join(f"{library} {version(library)}" for library in LIBRARIES if _is_installed(library))
-    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {libraries}"
+    return f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {libraries}"
 
 
 def _is_installed(library: str) -> bool:
     return find_spec(library) is not None  # torch comes with the extra `bench` only
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def product_rate(size: int = 2_048, rounds: int = 5) -> float:

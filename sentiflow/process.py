@@ -1,9 +1,11 @@
-"""This process: who runs it, how signals end it, what it imports in the background."""
+"""This process: who runs it, on what, how signals end it, what it imports in the background."""
 
 import atexit
 import getpass
 import importlib
 import os
+import platform
+import re
 import select
 import signal
 import socket
@@ -12,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from contextvars import ContextVar
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -42,6 +45,20 @@ def user() -> str:
 def person() -> str:
     """User and machine."""
     return f"{user()} on {socket.gethostname()}"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The model of the processor, as Linux calls it; elsewhere its architecture."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 EXIT_SECONDS = 20.0  # the most that the exit itself may take, with all that libraries still have to send

@@ -33,12 +33,13 @@ from sentiflow.reports.summary import (
     worst_errors_text,
 )
 from sentiflow.runs.record import epoch_tags
-from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.store import SCORES
 from sentiflow.tracking.types import NOTE, SCORER_DIGEST
+from tasks.runs import scorer_of
 
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
@@ -48,14 +49,13 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
     Written: ``time.evaluate``, the digest of weights and words, and all that ``record_evaluation`` writes.
     """
     content = reviews.read(prepared.table)
-    words = reviews.read_vocabulary(prepared.table)
-    scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
+    scorer = scorer_of(run, prepared, trained)
     run.tag({SCORER_DIGEST: scorer.digest})
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         scores, speed = timed_scores(scorer.network.score, ids)
     return record_evaluation(
-        run, prepared, content, words, scores,
+        run, prepared, content, scorer.vocabulary, scores,
         parameters=_parameters(trained.weights), speed=speed,
         history=trained.history, scorer=scorer,
     )  # fmt: skip

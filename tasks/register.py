@@ -14,14 +14,13 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from prefect import get_run_logger, task
 
-from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown, join
 from sentiflow.reports.summary import RunSummary
-from sentiflow.scoring import TextScorer, Weights
+from sentiflow.scoring import TextScorer
 from sentiflow.tracking import package
 from sentiflow.tracking.candidate import Packaged, cost_of
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
@@ -29,7 +28,7 @@ from sentiflow.tracking.provenance import training_key
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 from sentiflow.tracking.types import SCORER_DIGEST, VALIDATION_LOSS
 from sentiflow.tracking.versions import TRAINING_KEY
-from tasks.runs import dataset_key
+from tasks.runs import dataset_key, scorer_of
 
 _DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000
 
@@ -47,8 +46,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     with run.timed("register"), run.errors():
         found = next(iter(versions_of_run(run.client, run.model_name, run.run_id)), None)
         if found is None:
-            words = reviews.read_vocabulary(prepared.table)
-            scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
+            scorer = scorer_of(run, prepared, trained)
             key = training_key(run.config, prepared.digest, run.seed)
             identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
             found = _equal(run, identity)

@@ -23,6 +23,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 
 from sentiflow import children, process
+from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import UsageError, first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock, work_folder
@@ -33,12 +34,13 @@ from sentiflow.output import redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import KIND, TRAINING
+from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import provenance_tags, write_files
-from sentiflow.tracking.results import RunContext
+from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.types import LOCK, NOTE
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -95,6 +97,12 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
 def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
     """Name and digest of a split, as MLflow has them."""
     return f"{prepared.name}-{split}", prepared.digest[:_DIGEST_LENGTH]
+
+
+def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> TextScorer:
+    """What scores with the weights that a training left: the scorer that a version of it holds."""
+    words = reviews.read_vocabulary(prepared.table)
+    return TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
 
 
 def _inputs(prepared: Prepared) -> list[DatasetInput]:

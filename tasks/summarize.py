@@ -13,7 +13,6 @@ from prefect import get_run_logger, task
 
 from sentiflow.baselines import Row, markdown
 from sentiflow.baselines.models import ABOUT
-from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError, first_line
 from sentiflow.evaluation.gate import ScoreTable
@@ -42,7 +41,7 @@ from sentiflow.tracking.results import (
 )
 from sentiflow.tracking.store import open_store, score_table
 from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, Store
-from tasks.runs import changed_fields, publish_summary
+from tasks.runs import changed_fields, publish_summary, scorer_of
 
 NETWORK = "network"  # in names of metrics
 
@@ -200,8 +199,7 @@ def _compared(
             f"The test scores of {original.record.name} are gone.", "There is nothing to compare with."
         )
     then = then.in_order_of(now)
-    words = reviews.read_vocabulary(prepared.table)
-    scorer = TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
+    scorer = scorer_of(run, prepared, trained)
     same = scorer.digest == original.weights
     return Reproduction(
         run.run_id, run.name, run.url,

@@ -9,13 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock, output_schema
-from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, cores, score_chunks
+from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, score_chunks
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Input
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
+from sentiflow.process import cores
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import Version

@@ -274,11 +274,6 @@ def _result(future: Any) -> Scores:
 _WAITING = 2  # chunks a worker has before it: one to score, one to score next
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def score_chunks(
     source: Input,
     version: Version,

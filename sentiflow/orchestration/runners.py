@@ -19,7 +19,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from prefect.tasks import Task
 
 from sentiflow import process as interrupts
-from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, cores, dask_client, threads_of
+from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
 from sentiflow.console import CONSOLE
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
@@ -93,7 +93,7 @@ def _one_of(pending: "set[PrefectFuture[Any]]") -> "PrefectFuture[Any]":
 def workers_of(settings: Settings, wanted: int | None) -> int:
     """How many calls run side by side: as many as are wanted, else a core each, or all that Dask has."""
     if wanted is not None or settings.task_runner != "dask":
-        return wanted or cores()
+        return wanted or interrupts.cores()
     with dask_client(settings) as client:
         return threads_of(client)
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact
+from sentiflow.process import cores, processor
 from sentiflow.recipes import RECIPES, TrainConfig
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
@@ -98,7 +98,7 @@ def provenance_tags() -> dict[str, str]:
         "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
         "packages.digest": digest_of(packages()),
         "processor": processor(),
-        "threads": str(threads()),
+        "threads": str(cores()),
     }
 
 
@@ -113,20 +113,6 @@ def write_files(folder: Path) -> None:
 
 def _keeps_patch() -> bool:
     return 0 < len(uncommitted()) <= MAX_PATCH
-
-
-def processor() -> str:
-    """The model of the processor, as Linux calls it; elsewhere its architecture."""
-    try:
-        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def threads() -> int:
-    """How many threads of the processor this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -30,6 +30,7 @@ from sentiflow.settings import load_settings
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.types import LOCK
 from tasks.housekeeping import retire_flow_runs
+from tests.prefect_store import tasks_of
 from tests.receiver import Receiver, receiver
 from tests.world import ROOT, World, command
 
@@ -96,7 +97,7 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
         flow_run = prefect.read_flow_run(UUID(run.data.tags["prefect.flow_run_id"]))
         assert flow_run.state is not None and flow_run.state.is_crashed()
         assert flow_run.state.message == "Its process was killed; closed by housekeeping."
-        assert states_of_tasks(prefect, flow_run) == {
+        assert states_of_tasks(flow_run) == {
             "fetch": "Completed",
             "prepare": "Completed",
             "train": "Crashed",
@@ -127,9 +128,8 @@ def test_a_crash_that_no_hook_spoke_of_is_told_once(
     assert (message["state"], message["message"]) == ("CRASHED", "its container was killed")
 
 
-def states_of_tasks(prefect: SyncPrefectClient, flow_run: FlowRun) -> dict[str, str | None]:
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
-    return {task.name: task.state_name for task in prefect.read_task_runs(flow_run_filter=mine)}
+def states_of_tasks(flow_run: FlowRun) -> dict[str, str | None]:
+    return {task.name: task.state_name for task in tasks_of(flow_run.id)}
 
 
 @flow(name="train")
