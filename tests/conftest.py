@@ -111,13 +111,16 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture
 def client(prefect_server: None) -> "Iterator[SyncPrefectClient]":
-    """A client of that server; the deployments that a test makes go with it."""
+    """A client of that server; the deployments and work pools that a test makes go with it."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         yield client
         for each in client.read_deployments():
+            client.delete_resource_owned_automations(f"prefect.deployment.{each.id}")
             client.delete_deployment(each.id)
+        for pool in client.read_work_pools():
+            client.delete_work_pool(pool.name)
 
 
 @pytest.fixture(scope="session")

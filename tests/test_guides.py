@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
 from sentiflow.settings import Settings
 from tests.scheduled import Home, Scheduled, until
@@ -77,7 +78,7 @@ def test_schedule(world: World) -> None:
         assert running.ends(signal.SIGINT) == 0
 
 
-def test_prefects_own_commands(world: World, prefect_server: None) -> None:
+def test_prefects_own_commands(world: World, client: SyncPrefectClient) -> None:
     """Red if Prefect found the flows of prefect.yaml only from our own commands."""
     (world.root / "prefect.yaml").symlink_to(ROOT / "flows" / "prefect.yaml")
     *_, deploying = blocks("schedule.md")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.actions import RunDeployment
@@ -44,46 +44,44 @@ def read(client: SyncPrefectClient, entry: dict[str, Any]) -> DeploymentResponse
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_prefect_deploys_the_file_to_a_pool_of_each_type(kind: str, prefect_server: None, tmp_path: Path) -> None:
+def test_prefect_deploys_the_file_to_a_pool_of_each_type(
+    kind: str, client: SyncPrefectClient, tmp_path: Path
+) -> None:
     run(tmp_path, "prefect", "--no-prompt", "work-pool", "create", "sentiflow", *POOLS[kind])
     told = run(tmp_path, "prefect", "--no-prompt", "deploy", "--all")
     assert "Unable to" not in told and "not found" not in told, told
-    with get_client(sync_client=True) as client:
-        for entry in ENTRIES:
-            made = read(client, entry)
-            assert (made.work_pool_name, made.entrypoint) == ("sentiflow", entry["entrypoint"])
-            assert made.parameters == entry.get("parameters", {})
-            assert (made.description, made.tags) == (entry["description"], ["sentiflow"])
-            assert (made.pull_steps or [], made.job_variables) == ([], {})
-            assert not made.paused and made.enforce_parameter_schema
-            assert [(each.slug, each.schedule) for each in made.schedules if each.active] == [
-                ("sentiflow", CronSchedule(cron=each["cron"], timezone=each["timezone"]))
-                for each in entry.get("schedules", [])
-            ]
-            limit = made.global_concurrency_limit and made.global_concurrency_limit.limit
-            assert limit == entry.get("concurrency_limit")
-            automations = client.read_resource_related_automations(f"prefect.deployment.{made.id}")
-            assert [_starts_on(each) for each in automations] == [
-                (set(trigger["expect"]), trigger["match"], [trigger["parameters"]])
-                for trigger in entry.get("triggers", [])
-            ]
-            client.delete_deployment(made.id)
-        client.delete_work_pool("sentiflow")
+    for entry in ENTRIES:
+        made = read(client, entry)
+        assert (made.work_pool_name, made.entrypoint) == ("sentiflow", entry["entrypoint"])
+        assert made.parameters == entry.get("parameters", {})
+        assert (made.description, made.tags) == (entry["description"], ["sentiflow"])
+        assert (made.pull_steps or [], made.job_variables) == ([], {})
+        assert not made.paused and made.enforce_parameter_schema
+        assert [(each.slug, each.schedule) for each in made.schedules if each.active] == [
+            ("sentiflow", CronSchedule(cron=each["cron"], timezone=each["timezone"]))
+            for each in entry.get("schedules", [])
+        ]
+        limit = made.global_concurrency_limit and made.global_concurrency_limit.limit
+        assert limit == entry.get("concurrency_limit")
+        automations = client.read_resource_related_automations(f"prefect.deployment.{made.id}")
+        assert [_starts_on(each) for each in automations] == [
+            (set(trigger["expect"]), trigger["match"], [trigger["parameters"]])
+            for trigger in entry.get("triggers", [])
+        ]
 
 
-def test_the_stack_registers_them_with_the_schedules_of_the_settings(prefect_server: None, tmp_path: Path) -> None:
+def test_the_stack_registers_them_with_the_schedules_of_the_settings(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
     given = {"SENTIFLOW_SCHEDULE_TRAIN": "every 6h", "SENTIFLOW_SCHEDULE_DATASET": "sample"}
     assert "no work pool 'team'" in run(tmp_path, "sentiflow", "schedule", "--pool", "team", code=2)
     run(tmp_path, "prefect", "--no-prompt", "work-pool", "create", "team", *POOLS["docker"])
     told = run(tmp_path, "sentiflow", "schedule", "--pool", "team", **given)
     assert "every 6h, next" in told
-    with get_client(sync_client=True) as client:
-        for spec in deployments(Settings(_env_file=None, schedule_train="every 6h", schedule_dataset="sample")):
-            made = client.read_deployment_by_name(spec.full_name)
-            assert (made.work_pool_name, made.parameters, made.path) == ("team", spec.parameters, None)
-            assert [each.schedule for each in made.schedules] == ([spec.schedule] if spec.schedule else [])
-            client.delete_deployment(made.id)
-        client.delete_work_pool("team")
+    for spec in deployments(Settings(_env_file=None, schedule_train="every 6h", schedule_dataset="sample")):
+        made = client.read_deployment_by_name(spec.full_name)
+        assert (made.work_pool_name, made.parameters, made.path) == ("team", spec.parameters, None)
+        assert [each.schedule for each in made.schedules] == ([spec.schedule] if spec.schedule else [])
 
 
 def test_a_wrong_setting_is_told_before_anything_is_registered(prefect_server: None, tmp_path: Path) -> None:

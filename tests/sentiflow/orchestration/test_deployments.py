@@ -1,12 +1,11 @@
 """What a deployment on the server keeps when it is written again."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
@@ -19,17 +18,6 @@ from sentiflow.orchestration.deployments import Applied, Deployment, Schedule, a
 
 HOURLY = IntervalSchedule(interval=timedelta(hours=1))
 DAILY = IntervalSchedule(interval=timedelta(days=1))
-
-
-@pytest.fixture
-def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-        for each in client.read_deployments():
-            client.delete_resource_owned_automations(f"prefect.deployment.{each.id}")
-            client.delete_deployment(each.id)
-        for pool in client.read_work_pools():
-            client.delete_work_pool(pool.name)
 
 
 def spec(schedule: Schedule | None, **more: Any) -> Deployment:
