@@ -108,7 +108,10 @@ def test_links_lead_to_files_and_headings_that_exist() -> None:
         for target in targets:
             if re.match(r"\w+:", target):
                 continue
-            path, _, anchor = target.partition("#")
+            on_github = re.sub(
+                r"^(?:\.\./){2}actions/workflows/(\w+\.yml)(/badge\.svg)?$", r".github/workflows/\1", target
+            )
+            path, _, anchor = on_github.partition("#")
             file = (folder / path).resolve() if path else ROOT / name
             assert file.exists(), f"{name}: {target}"
             assert not anchor or anchor in _anchors(file), f"{name}: {target}"

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,19 @@ def test_a_release_is_described_by_its_part_of_the_changelog(tmp_path: Path) -> 
     assert (tmp_path / "dist" / "notes.md").read_text().strip() == "### Added\n\n- This."
 
 
-def begin_release(tag: str, changelog: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+def test_a_release_names_the_repository_that_made_it(tmp_path: Path) -> None:
+    host, project = "https://example.org", "a/b"
+    begin_release("v1.2.3", "## [1.2.3]\n\n- X.\n", tmp_path, GITHUB_SERVER_URL=host, GITHUB_REPOSITORY=project)
+    at = f"{host}/{project}"
+    assert tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["urls"] == {
+        "Source": at,
+        "Documentation": f"{at}/tree/v1.2.3/docs",
+        "Changelog": f"{at}/blob/v1.2.3/CHANGELOG.md",
+        "Issues": f"{at}/issues",
+    }
+
+
+def begin_release(tag: str, changelog: str, folder: Path, **github: str) -> "subprocess.CompletedProcess[str]":
     """Run the script of a release as far as the build, which fails."""
     (folder / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
     (folder / "CHANGELOG.md").write_text(changelog)
@@ -77,7 +90,7 @@ def begin_release(tag: str, changelog: str, folder: Path) -> "subprocess.Complet
     (folder / "python").chmod(0o755)
     return subprocess.run(
         ["sh", ROOT / ".github" / "release.sh", tag], cwd=folder, capture_output=True, text=True, check=False,
-        env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
+        env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", **github},
     )  # fmt: skip
 
 
