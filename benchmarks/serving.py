@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from mlflow.tracking import MlflowClient
 
 from benchmarks import machine, table
@@ -129,6 +130,10 @@ def contenders(version: Version, store: str) -> tuple[Contender, ...]:
             lambda text: {"text": text},
         ),
         Contender(
+            "the same, `--workers 2`", lambda port: [*sentiflow, str(port), "--workers", "2"], own, "/readyz",
+            "/predict", lambda text: {"text": text},
+        ),
+        Contender(
             "the same, `/invocations`", lambda port: [*sentiflow, str(port)], own, "/readyz", "/invocations",
             table_of,
         ),
@@ -182,16 +187,12 @@ def load(address: str, bodies: Path, connections: int, seconds: int) -> Load:
     return Load(requests, requests / microseconds * 1e6, refused, failed, *(value / 1000 for value in percentiles))
 
 
-def megabytes(leader: int) -> float:
-    """Peak memory of all processes of a session, added up."""
+def megabytes(starter: int) -> float:
+    """Peak memory of a process and of all that it has started, added up."""
     peaks = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(process.name)) == leader:
-                status = (process / "status").read_text(encoding="utf-8")
-                peaks += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-        except (ProcessLookupError, FileNotFoundError):
-            continue  # it has ended
+    for process in (one := psutil.Process(starter), *one.children(recursive=True)):
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+        peaks += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     return peaks / 1000
 
 
@@ -216,7 +217,7 @@ def render(rounds: dict[str, list[Round]], of: str, date: str) -> str:
         f"{name} answers after {statistics.median(one.ready for one in each):.1f} s and takes "
         f"{statistics.median(one.megabytes for one in each):.0f} MB at most"
         for name, each in rounds.items()
-        if name in (ours, theirs)
+        if "/invocations" not in name
     )
     text = f"With {most} connections {ratio:.1f} times as many requests a second. {'; '.join(starts)}."
     note = f"Medians of {len(rounds[ours])} rounds, in turns, one test review a request, on {date}. {of}."

@@ -61,7 +61,10 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Lead links to where pages stand in the site, which has no code: links to that become plain text."""
+    """Lead links to where pages stand in the site, which has no code: links to that become plain text.
+
+    Badges are left out: they are about a checkout.
+    """
 
     def led(link: re.Match[str]) -> str:
         text, target, anchor = link.groups()
@@ -70,6 +73,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
             return text
         return f"[{text}]({posixpath.relpath(_in_site(path), posixpath.dirname(page.file.src_uri))}{anchor})"
 
+    markdown = re.sub(r"^\[!\[.*\n", "", markdown, flags=re.MULTILINE)
     links = r"\[([^\]]+)\]\(([^):#\s]+)(#[^)]*|)\)"
     return re.sub(links, led, markdown).replace('src="docs/', 'src="')
 

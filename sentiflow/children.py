@@ -61,6 +61,11 @@ class Child:
         """Whether it was asked to end."""
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
         return self._process.poll()
@@ -68,6 +73,11 @@ class Child:
     def wait(self) -> int:
         """Wait until it ends; gives its exit code."""
         return self._process.wait()
+
+    def ask_to_end(self) -> None:
+        """Send it SIGTERM, and do not wait; ``stop`` gives what it does then no more time."""
+        self.stopping = True
+        self._process.terminate()
 
     def stop(self, *, at_once: bool = False) -> None:
         """End it and what it started, ``at_once`` without asking first, and wait; it may have ended already."""

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     """Where `sentiflow serve` listens: this machine alone."""
     serve_port: int = Field(8000, ge=0, le=65_535)
     """Port of `sentiflow serve`; 0 takes a free one."""
+    serve_workers: int = Field(1, ge=1, le=64)
+    """Processes that answer on this port; more than one where a core is not enough."""
     serve_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names that requests may call this service by, with commas between them: those under which a
     proxy or another container asks. Others get 421, as web pages can invent names."""

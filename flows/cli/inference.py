@@ -1,6 +1,7 @@
 """``sentiflow predict``, ``score`` and ``serve``: a registered model in use."""
 
 import logging
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -252,19 +253,24 @@ def serve(
         int | None,
         typer.Option(min=0, max=65_535, help="Port, 0 for a free one; by default SENTIFLOW_SERVE_PORT."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that answer; by default SENTIFLOW_SERVE_WORKERS.")
+    ] = None,
     dataset: WhoseOption = None,
 ) -> None:
     """Serve the champion over HTTP.
 
     Follows the champion when it changes. Runs until Ctrl-C.
     """
-    from sentiflow.serving.server import serve
+    from sentiflow.serving.server import is_worker, serve
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import open_store
 
     settings = load_settings()
+    if workers is not None:
+        settings = settings.model_copy(update={"serve_workers": workers})
     name = None if dataset is None else model_name(dataset)
-    if name is not None and (names := open_store(settings).models()) and name not in names:
+    if name is not None and not is_worker() and (names := open_store(settings).models()) and name not in names:
         CONSOLE.print(
             f"[yellow]No model is registered as {escape(name)} yet; there are: {', '.join(names)}. "
             "Until one is promoted, every request gets 503.[/]",
@@ -276,6 +282,7 @@ def serve(
         name,
         settings.serve_host if host is None else host,
         settings.serve_port if port is None else port,
+        ["flows.cli.app", *sys.argv[1:]],
         lambda address: CONSOLE.print(
             f"Sentiflow answers at [bold]{address}[/], API docs at {address}/docs   (Ctrl-C ends it)",
             soft_wrap=True,

@@ -67,7 +67,6 @@ class Batcher:
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
-        metrics.waiting.set_function(lambda: self._waiting)
 
     def start(self) -> None:
         """Start the thread."""
@@ -107,6 +106,7 @@ class Batcher:
             if self._closed or self._waiting + len(texts) > self._max or len(queue) >= most:
                 raise QueueFullError
             self._waiting += len(texts)
+            self._metrics.waiting.set(self._waiting)
             queue.append(_Pending(loaded, texts, work, answer))
             self._changed.notify()
         return answer
@@ -128,6 +128,7 @@ class Batcher:
                 taken = self._batch()
                 self._alone_next = True
             self._waiting -= sum(len(job.texts) for job in taken)
+            self._metrics.waiting.set(self._waiting)
             return taken
 
     def _batch(self) -> list[_Pending]:

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import ipaddress
+import os
 import re
 import socket
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,18 +30,28 @@ _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
-    """Prometheus metrics of the service; their labels have few values."""
+    """Prometheus metrics of the service; their labels have few values.
+
+    Attributes:
+        registry: what ``/metrics`` shows: figures of this process, or sums over all workers.
+    """
 
     def __init__(self) -> None:
         self.registry = own = CollectorRegistry()
-        ProcessCollector(registry=own)
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # the client library then keeps values in files there
+            self.registry = CollectorRegistry()
+            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
+        else:
+            ProcessCollector(registry=own)
         self.requests = Counter("sentiflow_http_requests", "Requests answered.", ("path", "status"), registry=own)
         self.seconds = Histogram(
             "sentiflow_http_request_seconds", "From request to answer.", ("path",), buckets=_SECONDS, registry=own
         )
         self.texts = Counter("sentiflow_texts_scored", "Texts scored or explained.", registry=own)
         self.batches = Histogram("sentiflow_batch_texts", "Texts in one call.", buckets=_TEXTS, registry=own)
-        self.waiting = Gauge("sentiflow_queue_texts", "Texts in the queue.", registry=own)
+        self.waiting = Gauge(
+            "sentiflow_queue_texts", "Texts in the queue.", registry=own, multiprocess_mode="livesum"
+        )
         self.kept = Counter("sentiflow_texts_kept", "Texts written to the log for monitoring.", registry=own)
         self.not_kept = Counter(
             "sentiflow_texts_not_kept", "Texts that the log for monitoring did not take.", registry=own
@@ -47,7 +59,7 @@ class Metrics:
         self.labels = Counter("sentiflow_predictions", "Texts by the label they got.", ("label",), registry=own)
         self._drift = Gauge(
             "sentiflow_drift_psi", "Population stability index at the last drift check.", ("model", "feature"),
-            registry=own,
+            registry=own, multiprocess_mode="mostrecent",
         )  # fmt: skip
         self.loads = Counter("sentiflow_champion_loads", "Champions loaded.", registry=own)
         self.failures = Counter(
@@ -57,15 +69,23 @@ class Metrics:
             self.failures.labels(stage)  # shown as 0 before the first failure
         for label in ("positive", "negative"):
             self.labels.labels(label)
-        self._model = Gauge("sentiflow_model_info", "1 for the version in use.", ("name", "version"), registry=own)
-        self._ready = Gauge("sentiflow_ready", "1 while a champion answers, else 0.", registry=own)
+        self._model = Gauge(
+            "sentiflow_model_info", "1 for the version in use, 0 for those before it.", ("name", "version"),
+            registry=own, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self._shown: Gauge | None = None
+        self._ready = Gauge(
+            "sentiflow_ready", "1 while a champion answers, else 0.", registry=own, multiprocess_mode="livemin"
+        )
 
     def show_model(self, version: Version | None) -> None:
-        """Show the version that answers, and no other."""
-        self._model.clear()
+        """Show the version that answers."""
         self._ready.set(version is not None)
-        if version is not None:
-            self._model.labels(version.name, str(version.number)).set(1)
+        if self._shown is not None:
+            self._shown.set(0)
+        self._shown = None if version is None else self._model.labels(version.name, str(version.number))
+        if self._shown is not None:
+            self._shown.set(1)
 
     def show_drift(self, psi: Mapping[str, Mapping[str, float]]) -> None:
         """Show the outcome of the last drift check of each model, by feature."""

@@ -1,19 +1,28 @@
 """The service on the registry of the settings: sockets, limits of connections, start and end."""
 
 import asyncio
+import logging
+import os
 import resource
+import select
+import signal
 import socket
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import h11
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sentiflow.children import Child
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
 from sentiflow.serving.app import build, describe_token, public_paths
@@ -22,6 +31,9 @@ from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import HEALTH, Access, Edge, Metrics, Origins, Uploads
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
+from sentiflow.tracking.versions import find_champion
+
+logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
 # The event loop accepts at most so many connections at a time, so that the cap holds before the next ones come.
@@ -136,7 +148,7 @@ _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 class _HttpServer(uvicorn.Server):
     """uvicorn's server: reports when it is ready, and closes connections in time."""
 
-    def __init__(self, app: ASGIApp, ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, ready: Callable[[], object]) -> None:
         self._waiting, self._ready = _WaitingConnections(), ready
         self._last_logged: dict[str, float] = {}
         super().__init__(
@@ -219,24 +231,61 @@ def address_of(host: str, listener: socket.socket) -> str:
 
 
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
+_CHECK_SECONDS = 0.5  # between two looks whether a worker has ended
+_WORKER = "_SENTIFLOW_SERVE_WORKER"
+"""In a worker's environment: its number, and descriptors: the socket, and a pipe for a byte once it answers."""
 
 
-def serve(settings: Settings, name: str | None, host: str, port: int, ready: Callable[[str], None]) -> None:
+def is_worker() -> bool:
+    """Whether this process is one of several that a service has started."""
+    return _WORKER in os.environ
+
+
+def serve(
+    settings: Settings,
+    name: str | None,
+    host: str,
+    port: int,
+    command: Sequence[str],
+    ready: Callable[[str], None],
+) -> None:
     """Answer over HTTP with the champion until SIGINT or SIGTERM; then answer what is under way, and return.
 
-    Without a name, the registered model is ``imdb-sentiment``, or the only one that there is. Port 0 takes a free
-    one. ``ready`` is called with the service's address once it answers.
+    Args:
+        settings: of the service.
+        name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
+        host: name or address to listen on.
+        port: 0 takes a free one.
+        command: module and arguments that call this function in a worker, if the settings ask for several.
+        ready: called with the service's address once it answers.
 
     Raises:
         UsageError: no model was named, and there are several; or the token's file holds none.
-        ExternalError: the port is taken.
+        ExternalError: the port is taken, or a worker ended before it answered.
     """
-    token, metrics = settings.read_serve_token(), Metrics()
-    watcher = Watcher(settings, name, metrics)
+    if is_worker():
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until uvicorn listens to it
+        number, descriptor, answers = map(int, os.environ.pop(_WORKER).split())
+        if number:  # one of them tells which version answers
+            logging.getLogger(__package__).setLevel(logging.WARNING)
+        _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."))
+        return
+    settings.read_serve_token()
     if settings.sqlite_file is not None:
         with suppress(ExternalError):  # the watcher checks again, and logs it
-            watcher.find()
-    listener = open_socket(host, port)
+            find_champion(settings, name)
+    with open_socket(host, port) as listener:
+        if settings.serve_workers == 1:
+            _answer(settings, name, host, listener, lambda: ready(address_of(host, listener)))
+        else:
+            _run_workers(settings.serve_workers, listener, command, lambda: ready(address_of(host, listener)))
+
+
+def _answer(
+    settings: Settings, name: str | None, host: str, listener: socket.socket, ready: Callable[[], object]
+) -> None:
+    token, metrics = settings.read_serve_token(), Metrics()
+    watcher = Watcher(settings, name, metrics)
     origins = Origins(listener, [host, *settings.serve_hosts])
     # more texts than fit into the queue would get 429 again and again
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
@@ -246,7 +295,7 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
     if token is not None:
         describe_token(app, open_paths)
     edge = Edge(app, origins, Access(token, open_paths), metrics, lambda: server.should_exit)
-    server = _HttpServer(edge, lambda: ready(address_of(host, listener)))
+    server = _HttpServer(edge, ready)
     watcher.start()
     batcher.start()
     keeper.start()
@@ -257,3 +306,48 @@ def serve(settings: Settings, name: str | None, host: str, port: int, ready: Cal
         watcher.stop()
         batcher.close()
         keeper.close()
+
+
+def _run_workers(
+    number: int, listener: socket.socket, command: Sequence[str], ready: Callable[[], object]
+) -> None:
+    """Keep so many processes that answer on one socket, until SIGINT or SIGTERM; one that ends is replaced."""
+    end = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda _number, _frame: end.set())
+    answering, answers = os.pipe()
+    with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-") as folder:
+
+        def start(place: int) -> Child:
+            own = {_WORKER: f"{place} {listener.fileno()} {answers}", "PROMETHEUS_MULTIPROC_DIR": folder}
+            return Child(command, {**os.environ, **own}, descriptors=[listener.fileno(), answers])
+
+        workers = [start(place) for place in range(number)]
+        try:
+            starting = number
+            while starting and not end.is_set():
+                if ended := [worker for worker in workers if worker.exit_code is not None]:
+                    raise ExternalError(f"A worker ended with exit code {ended[0].exit_code} before it answered.")
+                if select.select([answering], [], [], _CHECK_SECONDS)[0]:
+                    starting -= len(os.read(answering, starting))
+            if not starting:
+                ready()
+            while not end.wait(_CHECK_SECONDS):
+                for place, worker in enumerate(workers):
+                    if worker.exit_code is not None:
+                        logger.warning("A worker ended (exit code %d); another takes its place.", worker.exit_code)
+                        mark_process_dead(worker.pid, folder)  # type: ignore[no-untyped-call]
+                        workers[place] = start(place)
+        finally:
+            _stop(workers)
+
+
+def _stop(workers: Sequence[Child]) -> None:
+    """Let them answer what is under way; then end those that are left."""
+    until = time.monotonic() + _END_SECONDS + 1
+    for worker in workers:
+        worker.ask_to_end()
+    while time.monotonic() < until and any(worker.exit_code is None for worker in workers):
+        time.sleep(0.02)
+    for worker in workers:
+        worker.stop(at_once=True)

@@ -117,7 +117,7 @@ def add_opposite(client: MlflowClient, folder: Path) -> int:
     return int(version.version)
 
 
-def figure(http: httpx.Client, name: str, **labels: str) -> float:
+def figure(http: httpx.Client, name: str, /, **labels: str) -> float:
     """A figure of the service's metrics; 0 where there is none yet."""
     for family in text_string_to_metric_families(http.get("/metrics").text):
         for sample in family.samples:

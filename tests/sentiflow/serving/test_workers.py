@@ -1,0 +1,164 @@
+"""Several processes that answer on one port."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from mlflow.tracking import MlflowClient
+
+from tests.sentiflow.serving import service
+from tests.sentiflow.serving.service import MODEL, TEXTS, Running, figure, until
+from tests.world import Trained, World
+
+pytestmark = pytest.mark.story
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service of two workers, on a registry with version 1 and its opposite, version 2."""
+
+    world: World
+    client: MlflowClient
+    running: Running
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.running.process.pid).children()
+
+    def versions(self) -> set[str]:
+        """Who answers, on ten new connections."""
+        return {self.ask().headers["x-model-version"] for _ in range(10)}
+
+    def ask(self, text: str = TEXTS[0]) -> httpx.Response:
+        with self.running.client() as http:
+            return http.post("/predict", json={"text": text})
+
+
+@pytest.fixture
+def two(trained: Trained, tmp_path: Path) -> Iterator[Service]:
+    world, client = service.copied(trained, tmp_path / "world")
+    service.add_opposite(client, tmp_path / "opposite")
+    service.promote(client, 1)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with service.running(world, "--workers", "2", "--dataset", "sample", TMPDIR=str(temporary)) as running:
+        yield Service(world, client, running)
+    assert not list(temporary.iterdir())
+
+
+def test_both_answer_and_each_shows_the_figures_of_both(two: Service) -> None:
+    before = [worker.cpu_times().user for worker in two.workers]
+    assert len(before) == 2
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(two.ask, TEXTS * 200))
+    assert {answer.status_code for answer in answers} == {200}
+    after = [worker.cpu_times().user for worker in two.workers]
+    assert all(b - a > 0.1 for a, b in zip(before, after, strict=True)), "one of them did all"
+    for _ in range(10):
+        with two.running.client() as http:
+            assert figure(http, "sentiflow_http_requests_total", path="/predict", status="200") == len(answers)
+            assert figure(http, "sentiflow_texts_scored_total") == len(answers)
+            assert figure(http, "sentiflow_http_request_seconds_count", path="/predict") == len(answers)
+            assert figure(http, "sentiflow_champion_loads_total") == 2
+            assert figure(http, "sentiflow_queue_texts") == 0
+            assert figure(http, "sentiflow_model_info", name=MODEL, version="1") == 1
+            assert figure(http, "sentiflow_ready") == 1
+    assert sum("answers from now on" in line for line in two.running.lines) == 1
+
+
+def test_a_promotion_under_load_reaches_both_and_fails_no_request(two: Service) -> None:
+    expected = {str(number): service.scorer_of(two.client, number).score(TEXTS) for number in (1, 2)}
+
+    def hammer(_number: int) -> set[str]:
+        seen, until_then = set(), time.monotonic() + 4
+        while time.monotonic() < until_then:
+            for text, *scores in zip(TEXTS, expected["1"], expected["2"], strict=True):
+                answer = two.ask(text)
+                seen.add(version := answer.headers["x-model-version"])
+                score = answer.json()["predictions"][0]["score"]
+                assert score == pytest.approx(scores[int(version) - 1], abs=1e-9)
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        hammers = [pool.submit(hammer, number) for number in range(8)]
+        time.sleep(1)
+        service.promote(two.client, 2)
+        assert [each.result() for each in hammers] == [{"1", "2"}] * 8
+    assert two.versions() == {"2"}
+    with two.running.client() as http:
+        assert figure(http, "sentiflow_model_info", name=MODEL, version="1") == 0
+        assert figure(http, "sentiflow_model_info", name=MODEL, version="2") == 1
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_other_answers_meanwhile(two: Service) -> None:
+    for _ in range(3):
+        killed, other = two.workers
+        killed.kill()
+        assert {two.ask().status_code for _ in range(20)} == {200}
+        until(lambda killed=killed: len(two.workers) == 2 and killed.pid not in [w.pid for w in two.workers])
+        assert other.pid in [worker.pid for worker in two.workers]
+    with two.running.client() as http:
+        until(lambda: figure(http, "sentiflow_champion_loads_total") == 5)
+        assert figure(http, "sentiflow_http_requests_total", path="/predict", status="200") == 60
+        assert figure(http, "sentiflow_ready") == 1
+    told = [line for line in two.running.lines if "another takes its place" in line]
+    assert len(told) == 3 and "exit code -9" in told[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_they_answer_what_is_under_way(two: Service, number: signal.Signals) -> None:
+    workers = two.workers
+    body = json.dumps({"text": TEXTS[0]}).encode()
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with ExitStack() as opened:
+        sockets = [
+            opened.enter_context(socket.create_connection(two.running.host_and_port, timeout=10)) for _ in range(8)
+        ]
+        for each in sockets:
+            each.sendall(head + body[:5])
+        assert two.ask().status_code == 200  # what came before has been read
+        two.running.process.send_signal(number)
+        until(lambda: _refused(two.running))
+        for each in sockets:
+            each.sendall(body[5:])
+            assert each.recv(1_000).startswith(b"HTTP/1.1 200 ")
+    assert two.running.process.wait(20) == 0
+    assert not any(worker.is_running() for worker in workers)
+    assert "Traceback" not in "".join(two.running.lines)
+
+
+def test_none_is_left_when_the_one_that_started_them_is_killed(trained: Trained, tmp_path: Path) -> None:
+    world, _ = service.copied(trained, tmp_path)
+    with service.running(world, "--workers", "3") as running:
+        workers = psutil.Process(running.process.pid).children()
+        assert len(workers) == 3
+        running.process.kill()
+        _, alive = psutil.wait_procs(workers, timeout=10)
+        assert not alive
+
+
+def test_a_worker_that_cannot_start_ends_the_command(world: World, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nif '_SENTIFLOW_SERVE_WORKER' in os.environ:\n    os._exit(7)\n"
+    )
+    done = world.run("serve", "--workers", "2", "--port", "0", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 3
+    assert "A worker ended with exit code 7 before it answered." in done.stderr and "answers at" not in done.stderr
+
+
+def _refused(running: Running) -> bool:
+    try:
+        with socket.create_connection(running.host_and_port, timeout=0.2) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return not connection.recv(1)
+    except OSError:
+        return True
