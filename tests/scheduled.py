@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -71,8 +70,6 @@ class Scheduled:
             env=home.world.environment(**home.variables),
             cwd=home.world.root,
             start_new_session=True,
-            # A suite that a shell runs in the background ignores SIGINT, and so would its children.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ if TYPE_CHECKING:  # Prefect and MLflow are for the processes that run tests, no
     from sentiflow.tracking.results import TrainingResult
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A suite that `nohup` or a shell's background job started ignores these, and so would all that it starts.
+# What has a handler is not ignored there.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
 
 
 @dataclass(frozen=True)

@@ -60,13 +60,13 @@ def _end_command(
     world: World, number: signal.Signals, more: tuple[str, ...], moment: float, *, at_conversion: bool
 ) -> bool:
     """Gives whether it had finished before."""
-    arguments, default = (*TRAIN, *more, "--seed", "100"), partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    arguments = *TRAIN, *more, "--seed", "100"
     if at_conversion:
         code = AT_CONVERSION.format(conversion=int(moment * 40), number=int(number), arguments=arguments)
-        process = start(world, sys.executable, "-c", code, before=default)
+        process = start(world, sys.executable, "-c", code)
         wait_until(lambda: "at a conversion" in (world.root / "output.txt").read_text(), "the conversion", 300)
     else:
-        process = start(world, "sentiflow", *arguments, before=default)
+        process = start(world, "sentiflow", *arguments)
         until_used(process.pid, moment)
         if process.poll() is None:  # Ctrl-C reaches the whole group
             (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)

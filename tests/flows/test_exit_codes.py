@@ -38,19 +38,13 @@ main()
 """
 
 
-def restore_signals() -> None:
-    """A suite that a shell runs in the background ignores SIGINT, and so would its children."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 @contextmanager
 def main(body: str, closing: float = 60.0) -> Iterator["subprocess.Popen[str]"]:
     """A process whose command is this code, which calls ``hold`` where it is to be interrupted."""
     lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN.format(body=lines, closing=closing)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=restore_signals,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         yield process

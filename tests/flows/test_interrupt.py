@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import pytest
 
@@ -38,8 +37,6 @@ def _interrupt(world: World, number: signal.Signals, whole_group: bool, webhook:
         ),  # empty, as an .env file may leave it: none at all
         cwd=ROOT,
         start_new_session=True,
-        # A suite that a shell runs in the background ignores SIGINT, and so would its children.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

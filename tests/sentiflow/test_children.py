@@ -24,7 +24,6 @@ time.sleep(600)
 PARENT = """
 import os, signal, sys, time
 from sentiflow.children import Child
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a suite that nohup started ignores it, and so would this
 Child(["stubborn"], os.environ)
 time.sleep(600)
 """

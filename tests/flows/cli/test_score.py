@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,7 +46,6 @@ def start(world: World, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [command(), "score", *arguments],
         env=world.environment(),
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -103,7 +102,6 @@ def test_port_and_host_come_from_the_settings_when_no_option_names_them(promoted
     process = subprocess.Popen(
         [command(), "serve"],
         env=environment, text=True, stderr=subprocess.PIPE,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         assert process.stderr is not None

@@ -137,8 +137,6 @@ def test_an_interrupt_ends_the_wait(world: World, file: Path) -> None:
             [sys.executable, "-c", "from sentiflow.tracking.sqlite import *; "
              f"query(Path({str(file)!r}), {COUNT!r})"],
             stderr=subprocess.PIPE, env={**os.environ, **world.variables},
-            # A suite that a shell runs in the background ignores SIGINT, and so would its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         assert process.stderr is not None
         assert b"waiting for" in process.stderr.readline()
