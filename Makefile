@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test test-stories test-faults mutants check format docs bench bench-use bench-compare results images ui \
+.PHONY: setup setup-dev run test test-stories test-faults mutants check format docs bench bench-use bench-compare bench-growth results images ui \
 	lock clean env up down logs backup restore import
 
 setup: .venv/.installed
@@ -78,6 +78,11 @@ bench-use: setup-dev
 bench-compare: setup-dev
 	$(BIN)/python -m benchmarks.sweep --write
 	$(BIN)/python -m benchmarks.many_runs
+
+# Measures how time and memory grow with reviews, length, rows, connections, runs. Writes docs/growth.md. It needs wrk and
+# a version of imdb-sentiment, as bench-use does.
+bench-growth: setup-dev
+	$(BIN)/python -m benchmarks.growth --write
 
 # Trains each recipe with five seeds, then the baselines. Writes the tables in docs/recipes.md.
 results: setup-dev

@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,7 +143,7 @@ def contenders(version: Version, store: str) -> tuple[Contender, ...]:
     )  # fmt: skip
 
 
-def measure(contender: Contender, bodies: Path, seconds: int) -> Round:
+def measure(contender: Contender, bodies: Path, seconds: int, connections: Sequence[int] = CONNECTIONS) -> Round:
     """Start, load with each number of connections, and end."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -157,7 +157,7 @@ def measure(contender: Contender, bodies: Path, seconds: int) -> Round:
         ready = time.perf_counter() - began
         address = f"http://127.0.0.1:{port}{contender.path}"
         load(address, bodies, 8, 2)  # warm
-        loads = {connections: load(address, bodies, connections, seconds) for connections in CONNECTIONS}
+        loads = {number: load(address, bodies, number, seconds) for number in connections}
         return Round(ready, megabytes(process.pid), loads)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
