@@ -10,7 +10,7 @@ import pandas as pd
 
 PARAMETERS = 45
 EPOCHS = 10
-SCORED = 10  # runs with a table of test scores
+SCORED = 20  # runs with a table of test scores
 REVIEWS = 25_000
 FINAL = ("test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "test/loss", "test/f1", "test/auc",
          "test/brier", "test/ece", "test/throughput")  # fmt: skip

@@ -119,8 +119,9 @@ def runs(
     )
     settings = load_settings()
     store = open_store(settings)
-    every = store.runs()
     now = datetime.now()  # of this machine's clock, which dates are meant by
+    plain = query == Query(children=children) and not columns  # what an old run has decides nothing
+    every, whole = store.newest(lambda newest: plain and _are_enough(newest, query, limit, now))
     found = select(every, query, now)
     top = found if sort else _top(found)
     grouped = not all_datasets and _is_metric(sort) and len({one.dataset for one in top}) > 1
@@ -140,7 +141,8 @@ def runs(
     else:
         print_columns([*listed.columns(), *_asked(columns or (), listed.rows, Fields(every))], stdout)
         if more := sum(max(len(group) - limit, 0) for group in groups):
-            stdout.print(f"[dim]{more:,} more: --limit {max(map(len, groups))}[/]")
+            told = f"{more:,} more: --limit {max(map(len, groups))}" if whole else f"More: --limit {10 * limit}"
+            stdout.print(f"[dim]{told}[/]")
         if grouped:
             stdout.print("[dim]Sorted within each dataset; to rank them together, add --all-datasets[/]")
 
@@ -242,6 +244,15 @@ def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
         return f"{count}. All runs: sentiflow runs --children"
     those = f"{below:,} runs below others do" if below > 1 else "1 run below another does"
     return f"No run at the top matches, but {those}. To list them, too, add --children"
+
+
+def _are_enough(newest: Sequence[RunRecord], query: "Query", limit: int, now: datetime) -> bool:
+    """Whether older runs would change nothing of what is listed; what stands below a run is newer than it is."""
+    from sentiflow.runs.query import select
+
+    ids, top = {one.run_id for one in newest}, _top(select(newest, query, now))
+    orphans = [one for one in newest if one.parent and one.parent not in ids]  # theirs is older, or was deleted
+    return len(top) > limit and all(one.started < top[limit - 1].started for one in orphans)
 
 
 def _top(found: Sequence[RunRecord]) -> list[RunRecord]:

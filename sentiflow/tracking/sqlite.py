@@ -6,7 +6,7 @@ Read-only. A test compares it with what MLflow's own client says.
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from math import nan
@@ -129,6 +129,10 @@ def _fetch(file: Path, mode: str, sql: str, values: tuple[str | int, ...]) -> li
 _RUN = "SELECT run_uuid, name, status, start_time, artifact_uri FROM runs r WHERE lifecycle_stage = 'active' AND "
 _OURS = "experiment_id IN (SELECT experiment_id FROM experiments WHERE name = ?)"
 _NEWEST = " ORDER BY start_time DESC, run_uuid"
+_FIRST = 200  # runs that are read before the rest is
+_LATEST = (
+    f"run_uuid IN (SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND {_OURS}{_NEWEST} LIMIT {_FIRST})"
+)
 _CHILD = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId' AND value = ?)"
 _OLDEST = " ORDER BY start_time, run_uuid"
 
@@ -141,6 +145,10 @@ class SqliteStore:
 
     def runs(self) -> list[RunRecord]:
         return self._records(_OURS, self._settings.experiment, _NEWEST)
+
+    def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
+        found = self._records(_LATEST, self._settings.experiment, _NEWEST)
+        return (found, False) if len(found) == _FIRST and enough(found) else (self.runs(), True)
 
     def names(self) -> list[tuple[str, str]]:
         return [(row[0], row[1] or "") for row in self._query(_RUN + _OURS + _NEWEST, self._settings.experiment)]

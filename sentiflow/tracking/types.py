@@ -1,6 +1,6 @@
 """What the readers of a tracking store and the client that writes have in common: records, the protocol, names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,6 +69,9 @@ class Store(Protocol):
 
     def runs(self) -> list[RunRecord]:
         """All runs of the experiment of the settings, children and monitoring runs among them, newest first."""
+
+    def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
+        """The newest of them, as many as are enough, and whether these are all; quicker than ``runs``."""
 
     def names(self) -> list[tuple[str, str]]:
         """Id and name of each of them, in the same order; quicker than ``runs``."""

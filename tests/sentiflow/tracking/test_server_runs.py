@@ -14,6 +14,7 @@ from flows.cli.app import app
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
 from sentiflow.tracking import server as reader
+from sentiflow.tracking import sqlite
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.server import ServerStore
 from sentiflow.tracking.sqlite import SqliteStore
@@ -159,6 +160,41 @@ def test_the_beginning_of_every_id_means_the_same(server: ServerStore, local: Sq
         assert repr(find_run(server, run.run_id[:6].upper())) == expected
 
 
+@pytest.mark.parametrize("behind_a_server", [True, False])
+@pytest.mark.parametrize("first", [17, 35, 50])  # in the middle of repeats, and of those that began at once
+@pytest.mark.parametrize("more", [(), ("--children",), ("--json",)], ids=" ".join)
+def test_reading_no_further_than_is_listed_lists_the_same(
+    filled: World,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    behind_a_server: bool,
+    first: int,
+    more: tuple[str, ...],
+) -> None:
+    filled.enter(monkeypatch)
+    monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
+    if behind_a_server:
+        monkeypatch.setenv("SENTIFLOW_TRACKING_URI", address)
+
+    def printed() -> list[list[str]]:
+        """What each limit lists, but for how many more there are."""
+        results = [CliRunner().invoke(app, ["runs", *more, "--limit", str(limit)]) for limit in LIMITS]
+        return [[line for line in result.output.splitlines() if "--limit" not in line] for result in results]
+
+    whole, complete = printed(), []
+    for module, store in ((sqlite, SqliteStore), (reader, ServerStore)):
+        newest = store.newest
+        monkeypatch.setattr(module, "_FIRST", first)
+        monkeypatch.setattr(
+            store, "newest", lambda *given, newest=newest: complete.append(newest(*given)) or complete[-1]
+        )
+    monkeypatch.setattr(sqlite, "_LATEST", sqlite._LATEST.replace("LIMIT 200", f"LIMIT {first}"))
+    assert printed() == whole
+    assert [is_all for _, is_all in complete].count(False) >= 2
+    assert complete[-1][1]  # of the highest limit
+
+
+LIMITS = (1, 2, 3, 5, 8, 13, 15, 21, 34, 50, 71)
 QUERIES = [
     (), ("--limit", "3"), ("--children", "--limit", "500"), ("--json", "--children", "--limit", "500"),
     ("--kind", "repeats", "--children"), ("--kind", "sweep", "--children"), ("--kind", "trial"),
