@@ -5,10 +5,14 @@ python -m sentiflow.orchestration.server_process DESCRIPTOR
 
 import asyncio
 import os
+import shutil
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import prefect
 import uvicorn
 from filelock import FileLock
 from prefect.server.database import provide_database_interface
@@ -23,9 +27,10 @@ from prefect.settings import (
     temporary_settings,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.errors import first_line
-from sentiflow.files import publish
+from sentiflow.files import PARTIAL, publish
 
 _DISK = "sqlite+aiosqlite"
 
@@ -48,12 +53,30 @@ def prepare_database() -> None:
         if url.drivername != _DISK or file.exists():
             asyncio.run(_migrate())
             return
-        for left in file.parent.glob(f".{file.name}.*"):  # of a process that was killed
-            left.unlink()
-        publish(file, _make)
+        _publish(file, _make)
+
+
+def _publish(file: Path, make: Callable[[Path], object]) -> None:
+    for left in file.parent.glob(f".{file.name}.*{PARTIAL}*"):  # of a process that was killed
+        left.unlink()
+    publish(file, make)
 
 
 def _make(file: Path) -> None:
+    """Copy the empty database that this environment keeps: making one takes seconds, which only the first pays."""
+    kept = Path(sys.prefix) / "share" / "sentiflow" / f"prefect-{prefect.__version__}.db"
+    with suppress(OSError, SQLAlchemyError):  # the environment may be read-only
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(kept.with_name(f".{kept.name}.lock")):
+            if not kept.exists():
+                _publish(kept, _make_anew)
+    if kept.exists():
+        shutil.copyfile(kept, file)
+    else:
+        _make_anew(file)
+
+
+def _make_anew(file: Path) -> None:
     with temporary_database_config(AioSqliteConfiguration(f"{_DISK}:///{file}")):
         asyncio.run(_migrate())
 

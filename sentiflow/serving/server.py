@@ -1,6 +1,7 @@
 """The service on the registry of the settings: sockets, limits of connections, start and end."""
 
 import asyncio
+import json
 import logging
 import os
 import resource
@@ -233,7 +234,7 @@ def address_of(host: str, listener: socket.socket) -> str:
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
 _CHECK_SECONDS = 0.5  # between two looks whether a worker has ended
 _WORKER = "_SENTIFLOW_SERVE_WORKER"
-"""In a worker's environment: its number, and descriptors: the socket, and a pipe for a byte once it answers."""
+"""In a worker's environment: its place, the socket, a pipe for a byte once it answers, and the model's name."""
 
 
 def is_worker() -> bool:
@@ -265,20 +266,23 @@ def serve(
     """
     if is_worker():
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until uvicorn listens to it
-        number, descriptor, answers = map(int, os.environ.pop(_WORKER).split())
-        if number:  # one of them tells which version answers
+        place, descriptor, answers, name = json.loads(os.environ.pop(_WORKER))
+        if place:  # one of them tells which version answers
             logging.getLogger(__package__).setLevel(logging.WARNING)
         _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."))
         return
     settings.read_serve_token()
     if settings.sqlite_file is not None:
         with suppress(ExternalError):  # the watcher checks again, and logs it
-            find_champion(settings, name)
+            found = find_champion(settings, name)
+            name = found.version.name if found else name  # whatever else is registered meanwhile
     with open_socket(host, port) as listener:
         if settings.serve_workers == 1:
             _answer(settings, name, host, listener, lambda: ready(address_of(host, listener)))
         else:
-            _run_workers(settings.serve_workers, listener, command, lambda: ready(address_of(host, listener)))
+            _run_workers(
+                settings.serve_workers, listener, command, name, lambda: ready(address_of(host, listener))
+            )
 
 
 def _answer(
@@ -309,18 +313,20 @@ def _answer(
 
 
 def _run_workers(
-    number: int, listener: socket.socket, command: Sequence[str], ready: Callable[[], object]
+    number: int, listener: socket.socket, command: Sequence[str], name: str | None, ready: Callable[[], object]
 ) -> None:
     """Keep so many processes that answer on one socket, until SIGINT or SIGTERM; one that ends is replaced."""
     end = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda _number, _frame: end.set())
     answering, answers = os.pipe()
+    descriptors = listener.fileno(), answers
     with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-") as folder:
 
         def start(place: int) -> Child:
-            own = {_WORKER: f"{place} {listener.fileno()} {answers}", "PROMETHEUS_MULTIPROC_DIR": folder}
-            return Child(command, {**os.environ, **own}, descriptors=[listener.fileno(), answers])
+            own = json.dumps([place, *descriptors, name])
+            variables = {_WORKER: own, "PROMETHEUS_MULTIPROC_DIR": folder}
+            return Child(command, {**os.environ, **variables}, descriptors=descriptors)
 
         workers = [start(place) for place in range(number)]
         try:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -267,9 +268,11 @@ def test_a_server_that_cannot_start_ends_the_command_with_its_reason(world: Worl
 @pytest.mark.story
 def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: World, tmp_path: Path) -> None:
     """Prefect's migrations race; and of a process that was killed while it made the database nothing is used."""
-    home = tmp_path / "home"
-    killed = python(world, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(home))
-    until(lambda: list(home.glob(".prefect.db.*")), "the database to be begun", [])
+    home, environment = tmp_path / "home", tmp_path / "environment"
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.prefix = {str(environment)!r}\n")
+    begin = partial(python, code=SCHEDULE, PYTHONPATH=str(tmp_path))
+    killed = begin(world, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(home))
+    until(lambda: list(environment.rglob("*.partial*")), "the database to be begun", [])
     for process in world.processes():  # the server, too, which would finish within the time that it has to end
         os.kill(process, signal.SIGKILL)
     killed.communicate()
@@ -278,9 +281,7 @@ def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: 
     worlds = [World(tmp_path / str(k)) for k in range(4)]
     for each in worlds:
         each.root.mkdir()
-    begun = [
-        python(each, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(home)) for each in worlds
-    ]
+    begun = [begin(each, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(home)) for each in worlds]
     for process, each in zip(begun, worlds, strict=True):
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         (log,) = (each.root / "data" / "schedule").glob("*.log")
@@ -288,11 +289,10 @@ def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: 
     for process in begun:
         process.communicate(timeout=30)
     alone = tmp_path / "alone"
-    python(world, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(alone)).communicate(
-        timeout=90
-    )
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.prefix = '/proc'\n")  # cannot be written to
+    begin(world, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(alone)).communicate(timeout=90)
     assert schema(home) == schema(alone) != []
-    assert not list(home.glob(".prefect.db.*"))
+    assert not [*home.glob(".prefect.db.*"), *environment.rglob("*.partial*")]
 
 
 def schema(home: Path) -> list[object]:
