@@ -25,7 +25,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import numpy as np
 import pandas as pd
 
-from benchmarks import machine, many_runs, scoring, serving, table
+from benchmarks import machine, scoring, serving, table
 from benchmarks.made_runs import fill
 from sentiflow.settings import Settings, load_settings, project_root
 from sentiflow.tracking.client import connect, experiment_id
@@ -153,7 +153,7 @@ def listed(folder: Path) -> Iterator[Line]:
 
 
 def _listed(uri: str, more: Sequence[str]) -> tuple[float, float]:
-    seconds, _, megabytes = many_runs.measure(("runs", *more), uri)
+    seconds, megabytes, _ = scoring.watch((machine.SENTIFLOW, "runs", *more), SENTIFLOW_TRACKING_URI=uri)
     return seconds, megabytes
 
 
@@ -188,32 +188,38 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
 
 def render(lines: Sequence[Line]) -> str:
     """Markdown of the lines, and of machine and day."""
-    rows = ["| more | from, to | seconds | exponent | MB | exponent |", "|---|---|---|---:|---|---:|"]
+    rows = ["| more | from, to | time | exponent | MB | exponent |", "|---|---|---|---:|---|---:|"]
     for each in lines:
-        seconds = " → ".join(f"{value:.3g}" for value in each.seconds)
+        in_ms = max(each.seconds) < 1
+        took = " → ".join(f"{value * 1_000 if in_ms else value:.3g}" for value in each.seconds)
         megabytes = " → ".join(f"{value:,.0f}" for value in each.megabytes)
         sizes = " → ".join(f"{size:,}" for size in each.sizes)
         powers = [exponent(each.sizes, values) for values in (each.seconds, each.megabytes)]
-        rows.append(f"| {each.name} | {sizes} | {seconds} | {powers[0]:.2f} | {megabytes} | {powers[1]:.2f} |")
+        took += " ms" if in_ms else " s"
+        rows.append(f"| {each.name} | {sizes} | {took} | {powers[0]:.2f} | {megabytes} | {powers[1]:.2f} |")
     note = f"Medians of {ROUNDS} rounds on {datetime.now(UTC):%Y-%m-%d}. {machine.describe()}."
     return "\n".join([*rows, "", note])
 
 
 def draw(lines: Sequence[Line], file: Path) -> None:
-    """Both figures of each line against its size, as multiples of the smallest."""
+    """Of each line the seconds, as multiples of the first, and the megabytes, against the multiple of the size."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, what in zip(figure.subplots(1, 2), ("seconds", "megabytes"), strict=True):
-        for each in lines:
-            values = getattr(each, what)
-            axes.plot(
-                [size / each.sizes[0] for size in each.sizes], [value / values[0] for value in values],
-                marker="o", label=each.name,
-            )  # fmt: skip
-        axes.set(xscale="log", yscale="log", xlabel="times as much", ylabel=f"times the {what}")
-        axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend(fontsize=8)
+    left, right = figure.subplots(1, 2)
+    for each in lines:
+        times = [size / each.sizes[0] for size in each.sizes]
+        left.plot(times, [value / each.seconds[0] for value in each.seconds], marker="o", label=each.name)
+        right.plot(times, each.megabytes, marker="o")
+    left.set_yscale("log", base=2)
+    left.yaxis.set_major_formatter("{x:g}")
+    for axes, what in ((left, "times the seconds"), (right, "megabytes")):
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set(xlabel="times as much", ylabel=what)
+        axes.grid(visible=True, alpha=0.3)
+    right.set_ylim(0, 1.1 * max(max(each.megabytes) for each in lines))
+    left.legend(fontsize=8)
     figure.savefig(file, dpi=110)
 
 

@@ -62,12 +62,12 @@ def measure_commands(uri: str, scored: list[str], rounds: int) -> None:
     }
     took = {name: [measure(arguments, uri) for _ in range(rounds)] for name, arguments in commands.items()}
     for name, rows in took.items():
-        wall, user, _ = (statistics.median(column) for column in zip(*rows, strict=True))
+        wall, user = (statistics.median(column) for column in zip(*rows, strict=True))
         machine.log(f"{name:<40} {wall:.2f} s, {user:.2f} s of it user time")
 
 
-def measure(arguments: tuple[str, ...], uri: str) -> tuple[float, float, float]:
-    """Wall and user seconds of one command, and the most megabytes that it took."""
+def measure(arguments: tuple[str, ...], uri: str) -> tuple[float, float]:
+    """Wall and user seconds of one command."""
     command = [machine.SENTIFLOW, *arguments]
     environment = {**os.environ, "SENTIFLOW_TRACKING_URI": uri}
     started = time.perf_counter()
@@ -75,7 +75,7 @@ def measure(arguments: tuple[str, ...], uri: str) -> tuple[float, float, float]:
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - started, used.ru_utime, used.ru_maxrss / 1000
+    return time.perf_counter() - started, used.ru_utime
 
 
 def seconds_to_table(settings: Settings, rounds: int) -> str:

@@ -126,18 +126,24 @@ def score(path: Path, version: Version) -> tuple[float, float, float]:
     command = [machine.SENTIFLOW, "score", str(path)]
     command += ["-o", str(path.with_name("scores.parquet"))]
     command += ["--dataset", "imdb", "--model-version", str(version.number)]
+    seconds, most, printed = watch(command)
+    rate = re.search(r"([\d,]+) reviews a second", printed)
+    return seconds, float(rate[1].replace(",", "")), most
+
+
+def watch(command: Sequence[str], **variables: str) -> tuple[float, float, str]:
+    """Seconds of a command, the most megabytes of it and of what it starts, and what it prints."""
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True) as process:
         most = 0.0
         while process.poll() is None:
             most = max(most, megabytes_of(process.pid))
-            time.sleep(0.05)
+            time.sleep(0.02)
         seconds = time.perf_counter() - started
-        reported = process.communicate()[0]
+        printed = process.communicate()[0]
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    rate = re.search(r"([\d,]+) reviews a second", reported)
-    return seconds, float(rate[1].replace(",", "")), most
+    return seconds, most, printed
 
 
 def megabytes_of(pid: int) -> float:
