@@ -252,7 +252,7 @@ def _are_enough(newest: Sequence[RunRecord], query: "Query", limit: int, now: da
 
     ids, top = {one.run_id for one in newest}, _top(select(newest, query, now))
     orphans = [one for one in newest if one.parent and one.parent not in ids]  # theirs is older, or was deleted
-    return len(top) > limit and all(one.started < top[limit - 1].started for one in orphans)
+    return len(top) > limit and all(one.started < top[limit - 1].started for one in [*orphans, newest[-1]])
 
 
 def _top(found: Sequence[RunRecord]) -> list[RunRecord]:

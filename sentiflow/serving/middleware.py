@@ -80,12 +80,13 @@ class Metrics:
 
     def show_model(self, version: Version | None) -> None:
         """Show the version that answers."""
-        self._ready.set(version is not None)
-        if self._shown is not None:
-            self._shown.set(0)
-        self._shown = None if version is None else self._model.labels(version.name, str(version.number))
-        if self._shown is not None:
+        before, self._shown = self._shown, None
+        if version is not None:
+            self._shown = self._model.labels(version.name, str(version.number))
             self._shown.set(1)
+        if before is not None and before is not self._shown:
+            before.set(0)
+        self._ready.set(version is not None)
 
     def show_drift(self, psi: Mapping[str, Mapping[str, float]]) -> None:
         """Show the outcome of the last drift check of each model, by feature."""
