@@ -1,12 +1,13 @@
 """Processes that end when the one that started them does, even when that was killed.
 
-    python -P children.py MODULE [ARGUMENT ...]
+    python -P children.py MODULE[:FUNCTION] [ARGUMENT ...]
 
-runs a Python module in a process group. Its standard input is a pipe that the parent holds open and never writes
-to. The kernel closes it when the parent ends, whatever ended it; the group is then asked to end, and killed if it
-does not. Run as a script it needs the standard library only.
+runs a Python module, or a function of it, in a process group. Its standard input is a pipe that the parent holds
+open and never writes to. The kernel closes it when the parent ends, whatever ended it; the group is then asked to
+end, and killed if it does not. Run as a script it needs the standard library only.
 """
 
+import importlib
 import os
 import runpy
 import signal
@@ -38,7 +39,7 @@ _SCRIPT = __file__
 
 
 class Child:
-    """A Python module that runs in a process group of its own.
+    """A Python module, or a function of it (``module:function``), in a process group of its own.
 
     Ctrl-C, which a terminal sends to the group of this process, does not reach it. Its output goes to a file, by
     default where that of this process goes; ``descriptors`` stay open under the same numbers.
@@ -121,4 +122,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv = sys.argv[1:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    module, _, function = sys.argv[0].partition(":")
+    if function:
+        getattr(importlib.import_module(module), function)()
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -41,8 +41,3 @@ def _options(
 
 for module in (train, runs, compare, sweep, models, inference, schedule, admin):
     app.add_typer(module.app)
-
-if __name__ == "__main__":  # in a process that another command starts
-    from flows.cli import main
-
-    main()

@@ -282,7 +282,7 @@ def serve(
         name,
         settings.serve_host if host is None else host,
         settings.serve_port if port is None else port,
-        ["flows.cli.app", *sys.argv[1:]],
+        ["flows.cli:main", *sys.argv[1:]],
         lambda address: CONSOLE.print(
             f"Sentiflow answers at [bold]{address}[/], API docs at {address}/docs   (Ctrl-C ends it)",
             soft_wrap=True,

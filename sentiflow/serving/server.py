@@ -257,7 +257,7 @@ def serve(
         name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
         host: name or address to listen on.
         port: 0 takes a free one.
-        command: module and arguments that call this function in a worker, if the settings ask for several.
+        command: what calls this in a worker, if the settings ask for several: module or function, and arguments.
         ready: called with the service's address once it answers.
 
     Raises:
