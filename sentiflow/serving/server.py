@@ -232,9 +232,11 @@ def address_of(host: str, listener: socket.socket) -> str:
 
 
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
+_REPLACED_SECONDS = 30.0  # the same for a worker that takes another's place: the others answer meanwhile
 _CHECK_SECONDS = 0.5  # between two looks whether a worker has ended
 _WORKER = "_SENTIFLOW_SERVE_WORKER"
-"""In a worker's environment: its place, the socket, a pipe for a byte once it answers, and the model's name."""
+"""In a worker's environment: its place, the socket, a pipe for a byte once it answers, the model's name, and how
+long its first check of the registry may delay it."""
 
 
 def is_worker() -> bool:
@@ -266,10 +268,10 @@ def serve(
     """
     if is_worker():
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until uvicorn listens to it
-        place, descriptor, answers, name = json.loads(os.environ.pop(_WORKER))
+        place, descriptor, answers, name, wait = json.loads(os.environ.pop(_WORKER))
         if place:  # one of them tells which version answers
             logging.getLogger(__package__).setLevel(logging.WARNING)
-        _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."))
+        _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."), wait)
         return
     settings.read_serve_token()
     if settings.sqlite_file is not None:
@@ -286,7 +288,12 @@ def serve(
 
 
 def _answer(
-    settings: Settings, name: str | None, host: str, listener: socket.socket, ready: Callable[[], object]
+    settings: Settings,
+    name: str | None,
+    host: str,
+    listener: socket.socket,
+    ready: Callable[[], object],
+    first_check_seconds: float = _FIRST_CHECK_SECONDS,
 ) -> None:
     token, metrics = settings.read_serve_token(), Metrics()
     watcher = Watcher(settings, name, metrics)
@@ -304,7 +311,7 @@ def _answer(
     batcher.start()
     keeper.start()
     try:
-        watcher.checked.wait(_FIRST_CHECK_SECONDS)
+        watcher.checked.wait(first_check_seconds)
         server.run([listener])
     finally:
         watcher.stop()
@@ -323,8 +330,8 @@ def _run_workers(
     descriptors = listener.fileno(), answers
     with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-") as folder:
 
-        def start(place: int) -> Child:
-            own = json.dumps([place, *descriptors, name])
+        def start(place: int, first_check_seconds: float = _FIRST_CHECK_SECONDS) -> Child:
+            own = json.dumps([place, *descriptors, name, first_check_seconds])
             variables = {_WORKER: own, "PROMETHEUS_MULTIPROC_DIR": folder}
             return Child(command, {**os.environ, **variables}, descriptors=descriptors)
 
@@ -343,7 +350,7 @@ def _run_workers(
                     if worker.exit_code is not None:
                         logger.warning("A worker ended (exit code %d); another takes its place.", worker.exit_code)
                         mark_process_dead(worker.pid, folder)  # type: ignore[no-untyped-call]
-                        workers[place] = start(place)
+                        workers[place] = start(place, _REPLACED_SECONDS)
         finally:
             _stop(workers)
 

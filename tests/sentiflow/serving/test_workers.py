@@ -3,10 +3,11 @@
 import json
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,11 +108,22 @@ def test_a_worker_that_is_killed_is_replaced_and_the_other_answers_meanwhile(two
         until(lambda killed=killed: len(two.workers) == 2 and killed.pid not in [w.pid for w in two.workers])
         assert other.pid in [worker.pid for worker in two.workers]
     with two.running.client() as http:
-        until(lambda: figure(http, "sentiflow_champion_loads_total") == 5)
+        until(lambda: figure(http, "sentiflow_champion_loads_total") == 5 and figure(http, "sentiflow_ready") == 1)
         assert figure(http, "sentiflow_http_requests_total", path="/predict", status="200") == 60
-        assert figure(http, "sentiflow_ready") == 1
     told = [line for line in two.running.lines if "another takes its place" in line]
     assert len(told) == 3 and "exit code -9" in told[0]
+
+
+def test_a_worker_that_takes_anothers_place_answers_nothing_before_it_has_read_the_registry(two: Service) -> None:
+    with closing(sqlite3.connect(two.world.root / "mlruns" / "mlflow.db", isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        two.workers[0].kill()
+        until(lambda: any("another takes its place" in line for line in two.running.lines))
+        locked_until = time.monotonic() + 8  # longer than it takes to start, and than the first workers wait
+        while time.monotonic() < locked_until:
+            assert two.ask().status_code == 200
+    with two.running.client() as http:
+        until(lambda: figure(http, "sentiflow_champion_loads_total") == 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
