@@ -129,13 +129,10 @@ def served(folder: Path) -> Iterator[Line]:
     """`sentiflow serve`, asked by wrk: the median time of an answer; the memory is the service's peak."""
     version = find_version(load_settings(), "imdb-sentiment", None)
     contender, *_ = serving.contenders(version, serving.copied_registry(folder, version))
-    bodies = folder / "bodies"
 
     def ask(words: int, connections: int) -> tuple[float, float]:
-        asked = [json.dumps(contender.body(text)) for text in texts(100, words)]
-        bodies.write_text("\n".join(asked), encoding="utf-8")
-        found = serving.measure(contender, bodies, 4, (connections,))
-        return found.loads[connections].p50 / 1000, found.megabytes
+        found = serving.measure(contender, folder, texts(100, words), 4, (connections,))
+        return found.loads["/predict", connections].p50 / 1000, found.megabytes
 
     yield line("words of a text, 1 connection", TEXT_WORDS, lambda words: ask(words, 1))
     yield line("connections, 200 words", CONNECTIONS, lambda connections: ask(200, connections))

@@ -3,10 +3,12 @@
     python -m benchmarks.serving [--write]
 
 Both serve the same version, the champion or the newest of imdb in the store of the settings, on this machine, one
-after the other in each round. `wrk` (Debian's package of that name) posts test reviews, one a request.
+after the other in each round. `wrk` (Debian's package of that name) posts test reviews, one a request. Two paths
+of one service are loaded in short turns, so that a busy moment of a shared machine meets both.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -19,7 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +38,7 @@ from sentiflow.tracking.versions import find_version
 BEGIN, END = "<!-- make bench-use writes the serving table from here -->", "<!-- to here, the serving table -->"
 CONNECTIONS = (1, 8, 32)
 REVIEWS = 300
+TURNS = 4
 BIN = Path(sys.executable).parent
 
 
@@ -54,41 +57,39 @@ class Load:
 
 @dataclass(frozen=True)
 class Contender:
-    """A service, its path, and the body of one review for it."""
+    """A service: its command, which ends with the port, and by path the body of one review."""
 
     name: str
-    command: Callable[[int], list[str]]
+    command: Sequence[str]
     environment: dict[str, str]
     alive: str
-    path: str
-    body: Callable[[str], object]
+    bodies: dict[str, Callable[[str], object]]
 
 
 @dataclass(frozen=True)
 class Round:
-    """One start of one service: seconds until it answers, megabytes at most, and the loads by connections."""
+    """One start of one service: seconds until it answers, megabytes at most, and loads by path and connections."""
 
     ready: float
     megabytes: float
-    loads: dict[int, Load]
+    loads: dict[tuple[str, int], Load]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=8, help="of load, for each number of connections")
+    parser.add_argument("--seconds", type=int, default=8, help="of load, for each path and number of connections")
     parser.add_argument("--write", action="store_true", help="write the table in docs/speed.md")
     chosen = parser.parse_args()
     rounds: dict[str, list[Round]] = {}
     version = find_version(load_settings(), "imdb-sentiment", None)
     with tempfile.TemporaryDirectory() as folder:
-        bodies, store = Path(folder) / "bodies", copied_registry(Path(folder), version)
-        texts = some_reviews()
+        store, texts = copied_registry(Path(folder), version), some_reviews()
         for number in range(chosen.rounds):
             for contender in contenders(version, store):
-                bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
-                rounds.setdefault(contender.name, []).append(measure(contender, bodies, chosen.seconds))
-                machine.log(f"round {number + 1}, {contender.name}: {rounds[contender.name][-1]}")
+                found = measure(contender, Path(folder), texts, chosen.seconds)
+                rounds.setdefault(contender.name, []).append(found)
+                machine.log(f"round {number + 1}, {contender.name}: {found}")
     text = render(rounds, machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")
     machine.log(text)
     if chosen.write:
@@ -118,47 +119,48 @@ def contenders(version: Version, store: str) -> tuple[Contender, ...]:
     own = {"SENTIFLOW_TRACKING_URI": store}
     theirs = {"MLFLOW_TRACKING_URI": store, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     sentiflow = [str(BIN / "sentiflow"), "serve", "--dataset", version.name.removesuffix("-sentiment"), "--port"]
+    two = [*sentiflow[:2], "--workers", "2", *sentiflow[2:]]
     uri = f"models:/{version.name}/{version.number}"
     mlflow = [str(BIN / "mlflow"), "models", "serve", "--env-manager", "local", "--model-uri", uri, "--port"]
 
-    def table_of(text: str) -> dict[str, object]:
-        return {"dataframe_split": {"columns": ["text"], "data": [[text]]}}
-
+    predict = {"/predict": lambda text: {"text": text}}
+    invocations = {"/invocations": lambda text: {"dataframe_split": {"columns": ["text"], "data": [[text]]}}}
     return (
-        Contender(
-            "`sentiflow serve`", lambda port: [*sentiflow, str(port)], own, "/readyz", "/predict",
-            lambda text: {"text": text},
-        ),
-        Contender(
-            "the same, `--workers 2`", lambda port: [*sentiflow, str(port), "--workers", "2"], own, "/readyz",
-            "/predict", lambda text: {"text": text},
-        ),
-        Contender(
-            "the same, `/invocations`", lambda port: [*sentiflow, str(port)], own, "/readyz", "/invocations",
-            table_of,
-        ),
-        Contender(
-            "`mlflow models serve`", lambda port: [*mlflow, str(port)], theirs, "/ping", "/invocations", table_of
-        ),
-    )  # fmt: skip
+        Contender("`sentiflow serve`", sentiflow, own, "/readyz", {**predict, **invocations}),
+        Contender("the same, `--workers 2`", two, own, "/readyz", predict),
+        Contender("`mlflow models serve`", mlflow, theirs, "/ping", invocations),
+    )
 
 
-def measure(contender: Contender, bodies: Path, seconds: int, connections: Sequence[int] = CONNECTIONS) -> Round:
-    """Start, load with each number of connections, and end."""
+def measure(
+    contender: Contender,
+    folder: Path,
+    texts: Sequence[str],
+    seconds: int,
+    connections: Iterable[int] = CONNECTIONS,
+) -> Round:
+    """Start, load each path with each number of connections, and end."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
+    files = {}
+    for path, body in contender.bodies.items():
+        files[path] = folder / f"bodies-{path.removeprefix('/')}"
+        files[path].write_text("\n".join(json.dumps(body(text)) for text in texts), encoding="utf-8")
     began = time.perf_counter()
     process = subprocess.Popen(
-        contender.command(port), env={**os.environ, **contender.environment}, cwd=bodies.parent,
+        [*contender.command, str(port)], env={**os.environ, **contender.environment}, cwd=folder,
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        wait(f"http://127.0.0.1:{port}{contender.alive}", process)
+        address = f"http://127.0.0.1:{port}"
+        wait(address + contender.alive, process)
         ready = time.perf_counter() - began
-        address = f"http://127.0.0.1:{port}{contender.path}"
-        load(address, bodies, 8, 2)  # warm
-        loads = {number: load(address, bodies, number, seconds) for number in connections}
-        return Round(ready, megabytes(process.pid), loads)
+        loads: dict[tuple[str, int], list[Load]] = {}
+        for path, file in files.items():
+            load(address + path, file, 8, 2)  # warm
+        for number, _, (path, file) in itertools.product(connections, range(TURNS), files.items()):
+            loads.setdefault((path, number), []).append(load(address + path, file, number, seconds // TURNS))
+        return Round(ready, megabytes(process.pid), {at: _median(turns) for at, turns in loads.items()})
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
@@ -196,31 +198,33 @@ def megabytes(starter: int) -> float:
     return peaks / 1000
 
 
-def render(rounds: dict[str, list[Round]], of: str, date: str) -> str:
+def render(rounds: dict[str, list[Round]], where: str, date: str) -> str:
     """Markdown of the medians."""
     middle = {
-        (name, c): _median([one.loads[c] for one in each]) for name, each in rounds.items() for c in CONNECTIONS
+        (name, *at): _median([one.loads[at] for one in each])
+        for name, each in rounds.items()
+        for at in each[0].loads
     }
     lines = [
-        "| | connections | requests a second | p50 | p95 | p99 | failed |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| | path | connections | requests a second | p50 | p95 | p99 | failed |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for (name, connections), at in middle.items():
+    for (name, path, connections), found in middle.items():
         lines.append(
-            f"| {name} | {connections} | {at.a_second:,.0f} | {at.p50:.1f} ms | {at.p95:.1f} ms | {at.p99:.1f} ms "
-            f"| {at.refused + at.failed} of {at.requests:,} |"
+            f"| {name} | `{path}` | {connections} | {found.a_second:,.0f} "
+            f"| {found.p50:.1f} ms | {found.p95:.1f} ms | {found.p99:.1f} ms "
+            f"| {found.refused + found.failed} of {found.requests:,} |"
         )
     ours, *_, theirs = rounds
     most = CONNECTIONS[-1]
-    ratio = middle[ours, most].a_second / middle[theirs, most].a_second
+    ratio = middle[ours, "/predict", most].a_second / middle[theirs, "/invocations", most].a_second
     starts = (
         f"{name} answers after {statistics.median(one.ready for one in each):.1f} s and takes "
         f"{statistics.median(one.megabytes for one in each):.0f} MB at most"
         for name, each in rounds.items()
-        if "/invocations" not in name
     )
     text = f"With {most} connections {ratio:.1f} times as many requests a second. {'; '.join(starts)}."
-    note = f"Medians of {len(rounds[ours])} rounds, in turns, one test review a request, on {date}. {of}."
+    note = f"Medians of {len(rounds[ours])} rounds, in turns, one test review a request, on {date}. {where}."
     return "\n".join([*lines, "", text, "", note])
 
 
