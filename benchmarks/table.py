@@ -1,6 +1,7 @@
 """The tables of the docs, made from what was measured."""
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from sentiflow.settings import project_root
 RECIPES_PAGE, SPEED_PAGE = (project_root() / "docs" / name for name in ("recipes.md", "speed.md"))
 BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
 REVIEWS = 20_000  # learnt from in an epoch
+WIDTH = 100  # of a line of the docs
 
 
 def render(seconds: Mapping[str, Sequence[float]], limit: tuple[float, float], machine: str, date: str) -> str:
@@ -90,7 +92,7 @@ def render_results(results: Sequence[Result], machine: str, date: str) -> str:
 
 
 def put_into(page: Path, table: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
-    """Replace what stands between the marks.
+    """Replace what stands between the marks; lines of prose are wrapped as the rest of the docs is.
 
     Raises:
         ValueError: a mark is missing.
@@ -99,4 +101,5 @@ def put_into(page: Path, table: str, begin_mark: str = BEGIN, end_mark: str = EN
     _, end, after = rest.partition(end_mark)
     if not (begin and end):
         raise ValueError(f"{page} lacks {begin_mark!r} or {end_mark!r}")
-    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+    lines = [line if line.startswith("|") else textwrap.fill(line, WIDTH) for line in table.split("\n")]
+    page.write_text("\n".join([before + begin, *lines, end + after]), encoding="utf-8")

@@ -1,7 +1,4 @@
-from pathlib import Path
-
-from benchmarks.serving import BEGIN, CONNECTIONS, END, Load, Round, render
-from benchmarks.table import put_into
+from benchmarks.serving import CONNECTIONS, Load, Round, render
 
 
 def one_round(path: str, a_second: float, failed: int, ready: float) -> Round:
@@ -9,7 +6,7 @@ def one_round(path: str, a_second: float, failed: int, ready: float) -> Round:
     return Round(ready, 100, {(path, connections): load for connections in CONNECTIONS})
 
 
-def test_the_table_holds_medians_the_ratio_at_most_connections_and_every_failure(tmp_path: Path) -> None:
+def test_the_table_holds_medians_the_ratio_at_most_connections_and_every_failure() -> None:
     rounds = {
         "ours": [
             one_round("/predict", 900, 0, 1.0),
@@ -29,7 +26,3 @@ def test_the_table_holds_medians_the_ratio_at_most_connections_and_every_failure
     assert "With 32 connections 12.0 times as many requests a second." in text
     assert "ours answers after 1.2 s and takes 100 MB at most" in text
     assert text.endswith("Medians of 3 rounds, in turns, one test review a request, on 2026-01-02. a machine.")
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    put_into(page, text, BEGIN, END)
-    assert page.read_text() == f"before\n{BEGIN}\n{text}\n{END}\nafter\n"

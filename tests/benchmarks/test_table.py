@@ -32,6 +32,14 @@ def test_the_table_replaces_what_stood_between_the_marks_and_nothing_else(tmp_pa
     assert page.read_text(encoding="utf-8") == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
 
 
+def test_prose_is_wrapped_and_rows_of_a_table_are_not(tmp_path: Path) -> None:
+    page, row, word = tmp_path / "page.md", f"| {'9' * 150} |", "measured"
+    page.write_text(f"{table.BEGIN}{table.END}", encoding="utf-8")
+    table.put_into(page, f"{row}\n\n{' '.join([word] * 20)}")  # of a line of 100, eleven words take 98
+    eleven, nine = " ".join([word] * 11), " ".join([word] * 9)
+    assert page.read_text(encoding="utf-8") == f"{table.BEGIN}\n{row}\n\n{eleven}\n{nine}\n{table.END}"
+
+
 def test_a_page_without_marks_is_refused_and_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing here", encoding="utf-8")

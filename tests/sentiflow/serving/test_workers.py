@@ -150,7 +150,7 @@ def test_asked_to_end_they_answer_what_is_under_way(two: Service, number: signal
 
 def test_none_is_left_when_the_one_that_started_them_is_killed(trained: Trained, tmp_path: Path) -> None:
     world, _ = service.copied(trained, tmp_path)
-    with service.running(world, "--workers", "3") as running:
+    with service.running(world, "--workers", "3", TMPDIR=str(tmp_path)) as running:
         workers = psutil.Process(running.process.pid).children()
         assert len(workers) == 3
         running.process.kill()
