@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import errno
+import glob
 import os
 import uuid
 from collections.abc import Callable
@@ -30,3 +31,8 @@ def publish(target: Path, write: Callable[[Path], object]) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, name: str = "") -> list[Path]:
+    """What processes left that were killed while they published a file of this name, or any; and its journals."""
+    return list(folder.glob(f".{glob.escape(name)}*{PARTIAL}*"))

@@ -30,7 +30,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.errors import first_line
-from sentiflow.files import PARTIAL, publish
+from sentiflow.files import leftovers, publish
 
 _DISK = "sqlite+aiosqlite"
 
@@ -57,8 +57,8 @@ def prepare_database() -> None:
 
 
 def _publish(file: Path, make: Callable[[Path], object]) -> None:
-    for left in file.parent.glob(f".{file.name}.*{PARTIAL}*"):  # of a process that was killed
-        left.unlink()
+    for leftover in leftovers(file.parent, file.name):
+        leftover.unlink()
     publish(file, make)
 
 

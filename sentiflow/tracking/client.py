@@ -1,6 +1,5 @@
 """MLflow's client: its store is made safely and connected to once; the handle of an open run."""
 
-import glob
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.files import PARTIAL, publish
+from sentiflow.files import leftovers, publish
 from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import TIME, RunRecord
@@ -153,7 +152,7 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
                 f"Restore it (mlflow experiments restore -x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
             )
-        for name, value in _UI_TAGS.items() - found.tags.items():  # an older version made it
+        for name, value in _UI_TAGS.items() - found.tags.items():  # made elsewhere
             client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
 
@@ -173,22 +172,17 @@ def _create_sqlite(file: Path) -> None:
     """
     if file.exists():
         _need_sqlite(file)
-        if not _leftovers(file):
+        if not leftovers(file.parent, file.name):
             return
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
-        for leftover in _leftovers(file):  # the lock is held: nobody is making it
+        for leftover in leftovers(file.parent, file.name):  # the lock is held: nobody is making it
             leftover.unlink()
         if not file.exists():
             for noisy in ("alembic", "mlflow.store.db.utils"):  # a hundred lines of migrations
                 logging.getLogger(noisy).setLevel(logging.WARNING)
             with tracking_errors(f"sqlite:///{file}"):
                 publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))
-
-
-def _leftovers(file: Path) -> list[Path]:
-    """What a process left that was killed while it made the store: a database, and perhaps its journal."""
-    return list(file.parent.glob(f".{glob.escape(file.name)}.*{PARTIAL}*"))
 
 
 def _need_sqlite(file: Path) -> None:
