@@ -47,7 +47,9 @@ class TrainConfig(BaseModel):
     embedding_size: int = Field(64, ge=1, le=1_024, description="Numbers that stand for a word.")
     units: int = Field(32, ge=1, le=1_024, description="Size of the recurrent state.")
     optimizer: Literal["rmsprop", "adam", "sgd"] = Field("rmsprop", description="Keras optimizer.")
-    learning_rate: float = Field(0.001, gt=0, le=10, description="Keras's own default for rmsprop.")
+    learning_rate: float = Field(
+        0.001, gt=0, le=10, description="Step size of the optimizer; 0.001 is Keras's default for rmsprop."
+    )
     batch_size: int = Field(128, ge=1, le=25_000, description="Reviews per gradient step.")
     epochs: int = Field(5, ge=1, le=1_000, description="Passes over the training split.")
     validation_fraction: float = Field(
@@ -58,7 +60,9 @@ class TrainConfig(BaseModel):
         "orthogonal",
         description="What the recurrent kernel starts as; orthogonal is random, and Keras's own default.",
     )
-    recurrent_init_scale: float = Field(1.0, gt=0, le=2, description="Times what the recurrent kernel starts as.")
+    recurrent_init_scale: float = Field(
+        1.0, gt=0, le=2, description="Factor on the recurrent kernel's first values."
+    )
     bidirectional: bool = Field(False, description="A second recurrence reads backwards, from the last word.")
     pooling: Literal["last", "mean", "mixed"] = Field(
         "last",
@@ -74,16 +78,16 @@ class TrainConfig(BaseModel):
         "constant", description="cosine falls from learning_rate to 0 over all epochs."
     )
     global_clipnorm: float = Field(
-        0.0, ge=0, description="Most that all gradients' common norm may be; 0 for no limit."
+        0.0, ge=0, description="Limit of the norm of all gradients together; 0 for none."
     )
     embedding_weight_decay: float = Field(
-        0.0, ge=0, description="Times the learning rate, the share of the embedding taken off it at each step."
+        0.0, ge=0, description="Times the learning rate, the share by which the embedding shrinks at each step."
     )
     vocabulary_dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of the vocabulary left out of a training batch."
     )
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of what the recurrence hands on left out while training."
+        0.0, ge=0, lt=1, description="Share of the recurrence's output that is dropped while training."
     )
     ema_momentum: float = Field(
         0.0, ge=0, lt=1, description="Keep the moving average of the weights, with this momentum; 0 for none."
@@ -269,9 +273,11 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
-        raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.") from err
+        raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.", "Check its permissions.") from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise UsageError(f"The {what} {path} is not valid TOML: {err}.") from err
+        raise UsageError(
+            f"The {what} {path} is not valid TOML: {err}.", "A line is FIELD = VALUE, with text in quotes."
+        ) from err
 
 
 def _problem(found: ErrorDetails) -> tuple[str, str]:

@@ -53,11 +53,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: project_root() / "data")
     """Downloads, prepared datasets, locks and work files; outside git, safe to delete while nothing trains."""
     imdb_url: str | None = None
-    """Mirror of imdb.npz (http(s) or file URL, or a path), for Keras's address; needs SENTIFLOW_IMDB_SHA256."""
+    """Mirror of imdb.npz (http(s) or file URL, or a path) in place of Keras's; needs SENTIFLOW_IMDB_SHA256."""
     imdb_sha256: str | None = None
     """SHA-256 of the mirror's imdb.npz."""
     word_index_url: str | None = None
-    """Mirror of imdb_word_index.json, for Keras's address; needs SENTIFLOW_WORD_INDEX_SHA256."""
+    """Mirror of imdb_word_index.json in place of Keras's; needs SENTIFLOW_WORD_INDEX_SHA256."""
     word_index_sha256: str | None = None
     """SHA-256 of the mirror's imdb_word_index.json."""
     download_timeout: float = Field(30.0, gt=0)
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
     # Promotion
     gate_min_accuracy: float = Field(0.8, ge=0, le=1)
-    """Minimum test accuracy of a champion; the tutorial's own was 0.83."""
+    """Minimum test accuracy of a champion."""
     gate_margin: float = Field(0.0, ge=0, le=1)
     """A candidate must beat the champion's accuracy minus this, beyond chance. 0 asks for proof that it is
     better: replacing what works costs something."""
@@ -153,11 +153,11 @@ class Settings(BaseSettings):
     schedule_output: Path | None = None
     """The .csv, .jsonl or .parquet file that scheduled scoring writes."""
     schedule_with_text: bool = False
-    """It copies the texts, too."""
+    """Scheduled scoring copies the texts to the output."""
     schedule_keep: Annotated[tuple[str, ...], NoDecode] = ()
-    """Columns of the table that it copies, too, with commas between them."""
+    """Further columns that scheduled scoring copies, with commas between them."""
     prefect_port: int = Field(4200, ge=1, le=65_535)
-    """Where `sentiflow schedule` starts a Prefect server if none is set."""
+    """Port of the Prefect server that `sentiflow schedule` starts if none is set."""
 
     # Locks and notifications
     lock_timeout: float = Field(21_600.0, ge=0)
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     notify_on: Annotated[tuple[Notification, ...], NoDecode] = tuple(
         each for each in get_args(Notification) if each != "success"
     )
-    """What messages are sent of, with commas between: these, or also `success`."""
+    """Events that send a message, with commas between them; `success` is possible, too."""
     notify_timeout: float = Field(10.0, gt=0, le=120)
     """Seconds to wait for each of these addresses."""
 
@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     monitor_psi: float = Field(0.2, gt=0)
     """Population stability index from which a feature counts as drifted: a rule of thumb."""
     monitor_alpha: float = Field(0.001, gt=0, lt=1)
-    """Significance level of the two-sample test; both must find a drift."""
+    """Significance level of the two-sample test; a feature has drifted if the index and this test both say so."""
     monitor_min_texts: int = Field(200, ge=20)
     """Minimum texts of a drift check; fewer wait for the next one."""
 
@@ -296,9 +296,14 @@ class Settings(BaseSettings):
         try:
             token = self.serve_token_file.read_text(encoding="ascii", errors="replace").strip()
         except OSError as err:
-            raise UsageError(f"SENTIFLOW_SERVE_TOKEN_FILE cannot be read: {err.strerror}.") from err
+            raise UsageError(
+                f"SENTIFLOW_SERVE_TOKEN_FILE cannot be read: {err.strerror}.", "Check its path and permissions."
+            ) from err
         if not _TOKEN.fullmatch(token):
-            raise UsageError("SENTIFLOW_SERVE_TOKEN_FILE: expected letters, digits and -._~+/= alone.")
+            raise UsageError(
+                "SENTIFLOW_SERVE_TOKEN_FILE: expected letters, digits and -._~+/= alone.",
+                "Write another: openssl rand -hex 32 > FILE",
+            )
         return token
 
     @property

@@ -100,7 +100,10 @@ def publish_report(steps: list[CleanupReport]) -> CleanupReport:
     if report.failures:
         for line in report.lines():
             get_run_logger().info("%s", line)
-        raise ExternalError(f"Housekeeping could not {'; '.join(report.failures)}.", "The rest is done.")
+        raise ExternalError(
+            f"Housekeeping could not {'; '.join(report.failures)}.",
+            "The rest is done. Run again once the cause is removed: sentiflow housekeeping",
+        )
     return report
 
 

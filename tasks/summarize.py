@@ -195,9 +195,7 @@ def _compared(
     store = open_store(run.settings)
     now, then = _scores(run), score_table(store, original.record, folder)
     if then is None:
-        raise ExternalError(
-            f"The test scores of {original.record.name} are gone.", "There is nothing to compare with."
-        )
+        raise ExternalError(f"The test scores of {original.record.name} are gone.", "Reproduce another run.")
     then = then.in_order_of(now)
     scorer = scorer_of(run, prepared, trained)
     same = scorer.digest == original.weights

@@ -38,11 +38,14 @@ def test_the_site_has_each_command_with_the_options_of_its_help() -> None:
         )
 
 
-def test_the_recipes_table_gives_every_field_its_value_in_each_recipe() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|", RECIPES_PAGE, re.MULTILINE)
-    told = {field: values for field, *values in rows if field in TrainConfig.model_fields}
-    fields = [field for field in TrainConfig.model_fields if field != "recipe"]
-    assert told == {field: [str(getattr(recipe, field)) for recipe in RECIPES.values()] for field in fields}
+def test_the_recipes_table_gives_every_field_its_value_in_each_recipe_and_what_it_means() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (.+) \|$", RECIPES_PAGE, re.MULTILINE)
+    told = {field: rest for field, *rest in rows if field in TrainConfig.model_fields}
+    assert told == {
+        field: [*(str(getattr(recipe, field)) for recipe in RECIPES.values()), f"{about.description}".rstrip(".")]
+        for field, about in TrainConfig.model_fields.items()
+        if field != "recipe"
+    }
 
 
 def test_the_results_of_the_readme_are_those_of_the_measured_table() -> None:

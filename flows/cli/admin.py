@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from sentiflow.children import Child
 
 _START_SECONDS = 90  # of MLflow's UI
+_AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
 
 app = typer.Typer()
 
 
 @command(app, OPERATE, "sentiflow housekeeping", "SENTIFLOW_KEEP_RUNS_DAYS=90 sentiflow housekeeping")
 def housekeeping(as_json: JsonOption = False) -> None:
-    """Mark dead runs as failed; delete old files and runs."""
+    """Close the runs of killed processes; delete old files."""
     from sentiflow.orchestration.server import start_early
     from sentiflow.settings import load_settings
 
@@ -119,7 +120,8 @@ def import_store(
     parts = urlparse(artifacts)
     if parts.scheme not in ("", "file"):
         raise UsageError(
-            f"Artifacts can be moved into a folder only, not to {artifacts}.", "Copy them there by its own tools."
+            f"Artifacts can be moved into a folder only, not to {artifacts}.",
+            "Name a folder with --artifacts, then copy it there by that storage's own tools.",
         )
     moved = import_store(store.absolute(), database, Path(unquote(parts.path)))
     names = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
@@ -173,7 +175,7 @@ def ui(
     finally:
         server.stop()
     if code:
-        raise ExternalError(f"The MLflow UI ended with exit code {code}.")
+        raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)
 
 
 def _need_free(host: str, port: int) -> None:
@@ -194,10 +196,10 @@ def _wait(server: "Child", address: str) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if server.exit_code is not None:
-            raise ExternalError(f"The MLflow UI did not start (exit code {server.exit_code}).")
+            raise ExternalError(f"The MLflow UI did not start (exit code {server.exit_code}).", _AGAIN)
         try:
             with urlopen(f"{address}/health", timeout=2):
                 return
         except OSError:  # urllib's errors are of this kind
             time.sleep(0.3)
-    raise ExternalError(f"The MLflow UI did not answer within {_START_SECONDS} s.")
+    raise ExternalError(f"The MLflow UI did not answer within {_START_SECONDS} s.", _AGAIN)

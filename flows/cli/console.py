@@ -200,7 +200,7 @@ def _sentences(err: BaseException) -> tuple[str, str]:
         where = f": {err.filename}" if err.filename else ""
         return (
             f"{err.strerror or err}{where}",
-            "Nothing half-written was kept; free or fix the place and run again.",
+            "Nothing half-written was kept; make room, or make the place writable, then run again.",
         )
     if away := prefect_away(err):
         return (

@@ -64,7 +64,7 @@ class TextLog:
     """A log in a folder; neither is made before the first text.
 
     Every method raises ``OSError`` if the file cannot be used: the disk is full or read-only, the file is damaged,
-    or another process holds it for more than five seconds.
+    or another process holds it for more than 15 seconds.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:

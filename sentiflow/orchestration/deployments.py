@@ -93,7 +93,7 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
     try:
         next_time(schedule, datetime.now(UTC))
     except ValueError as err:  # the line alone does not show it: the 30th of February
-        raise UsageError(f"{what}: {text!r} never occurs.") from err
+        raise UsageError(f"{what}: {text!r} never occurs.", "Correct its day or month.") from err
     return schedule
 
 

@@ -194,7 +194,10 @@ class _OwnServer:
                     f"Check that Prefect's folder can be written and is not full: {get_current_settings().home}",
                 )
             if time.monotonic() > until:
-                raise ExternalError(f"The Prefect server did not answer within {_START_SECONDS} s.")
+                raise ExternalError(
+                    f"The Prefect server did not answer within {_START_SECONDS} s.",
+                    "Is the machine very busy? Run again, or set PREFECT_API_URL to a server of yours.",
+                )
         self._ready = True
 
     def on_unasked_end(self, act: Callable[[int], None]) -> None:

@@ -340,7 +340,10 @@ def _run_workers(
             starting = number
             while starting and not end.is_set():
                 if ended := [worker for worker in workers if worker.exit_code is not None]:
-                    raise ExternalError(f"A worker ended with exit code {ended[0].exit_code} before it answered.")
+                    raise ExternalError(
+                        f"A worker ended with exit code {ended[0].exit_code} before it answered.",
+                        "Try one alone, which says more: sentiflow serve --workers 1",
+                    )
                 if select.select([answering], [], [], _CHECK_SECONDS)[0]:
                     starting -= len(os.read(answering, starting))
             if not starting:

@@ -154,7 +154,7 @@ def choose(
     ]
     if not left:
         raise UsageError(
-            "Nothing new to promote: every version is the champion or was champion before.",
+            "Nothing new to promote: every version of the newest data is the champion or was champion before.",
             f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
         )
 

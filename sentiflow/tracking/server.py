@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlparse
 import requests
 from requests.adapters import HTTPAdapter, Retry
 
-from sentiflow.errors import ExternalError, UsageError, first_line
+from sentiflow.errors import ExternalError, first_line
 from sentiflow.files import publish
 from sentiflow.output import redact, without_secrets
 from sentiflow.runs.record import RunRecord, called
@@ -35,6 +35,7 @@ from sentiflow.tracking.types import (
     VersionRecord,
     local_path,
     need_version_files,
+    no_run,
     unreadable,
 )
 
@@ -91,7 +92,7 @@ class ServerStore:
     def record(self, run_id: str) -> RunRecord:
         run = self._living(run_id)
         if run is None:
-            raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
+            raise no_run(run_id, self._settings.tracking_uri)
         return _record(run)
 
     def children(self, run_id: str) -> list[RunRecord]:

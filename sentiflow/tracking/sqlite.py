@@ -13,11 +13,17 @@ from math import nan
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sentiflow.errors import ExternalError, UsageError
-from sentiflow.output import redact
+from sentiflow.errors import ExternalError
 from sentiflow.runs.record import RunRecord, called
 from sentiflow.settings import Settings
-from sentiflow.tracking.types import RegisteredModel, VersionRecord, local_path, need_version_files, unreadable
+from sentiflow.tracking.types import (
+    RegisteredModel,
+    VersionRecord,
+    local_path,
+    need_version_files,
+    no_run,
+    unreadable,
+)
 
 LOGGER = logging.getLogger(__name__)
 
@@ -159,7 +165,7 @@ class SqliteStore:
     def record(self, run_id: str) -> RunRecord:
         found = self._records("run_uuid = ?", run_id, "")
         if not found:
-            raise UsageError(f"There is no run {run_id} in {redact(self._settings.tracking_uri)}.")
+            raise no_run(run_id, self._settings.tracking_uri)
         return found[0]
 
     def children(self, run_id: str) -> list[RunRecord]:

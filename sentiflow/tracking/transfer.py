@@ -43,7 +43,7 @@ class Moves:
         if urlparse(location).scheme not in ("", "file"):
             raise UsageError(
                 f"The store has an experiment whose files are not on this disk, but at {location}.",
-                "Delete the experiment from the local store for good (mlflow gc), or move its server as a whole.",
+                "Import a copy of the store without that experiment, or move its server as a whole.",
             )
         _need_plain(location)
         return _SERVED + self.names.setdefault(location.rstrip("/"), name)
@@ -61,7 +61,7 @@ class Moves:
                 return f"{_SERVED}{name}{address.removeprefix(location)}"
         raise UsageError(
             f"The store names files at {address}, which is in no folder of its experiments.",
-            "Delete that run or version from the local store for good (mlflow gc), then import again.",
+            "Import a copy of the store without that run or version.",
         )
 
     @property

@@ -168,6 +168,11 @@ def choose_name(names: list[str], name: str | None) -> str:
     )
 
 
+def no_run(run_id: str, tracking_uri: str) -> UsageError:
+    """The error for a run that the store does not have."""
+    return UsageError(f"There is no run {run_id} in {redact(tracking_uri)}.", "See what there is: sentiflow runs")
+
+
 def compared_with(champion: int | None) -> str:
     """What a candidate was compared with; value of the version's tag ``gate.against``."""
     return "no champion" if champion is None else f"version {champion}"

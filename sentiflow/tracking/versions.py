@@ -275,7 +275,8 @@ def events_in(tags: Mapping[str, str], name: str) -> list[Event]:
         return [Event.from_json(tags[key]) for key in sorted(tags) if EVENT_TAG.fullmatch(key)]
     except ValueError as err:
         raise ExternalError(
-            f"The history of {name} cannot be read: {err}.", "Correct the tags of the model."
+            f"The history of {name} cannot be read: {err}.",
+            "Correct or delete that tag of the registered model in MLflow.",
         ) from err
 
 

@@ -158,11 +158,11 @@ def _tried(latest: list[Result]) -> str:
 
 
 def _found(own: list[Result], latest: dict[int, Result]) -> str:
-    """What broke, and whether the same seed passed since."""
-    told = []
+    """What broke, equal reasons together, and whether the same seeds passed since."""
+    told: dict[str, list[str]] = {}
     for result in own:
         if not result.passed:
-            since = ", passes since" if latest[result.seed].passed else ""
-            reason = " ".join(result.found.split()).replace("|", "/")[:200]
-            told.append(f"seed {result.seed} at {result.commit}{since}: {reason}")
-    return "; ".join(told) or "nothing"
+            reason = " ".join(result.found.removeprefix("AssertionError:").split()).replace("|", "/")[:120]
+            since = ", pass since" if latest[result.seed].passed else ""
+            told.setdefault(f"at {result.commit}{since}: {reason or 'no message'}", []).append(str(result.seed))
+    return "; ".join(f"seeds {', '.join(seeds)} {what}" for what, seeds in told.items()) or "nothing"

@@ -100,9 +100,9 @@ def _by_batch(folder: Path, texts: list[str], settings: Settings) -> np.ndarray:
 F9 = Case(
     "F9",
     "A review has the same score whichever way it is asked for.",
-    "1,000 made reviews one at a time, together, by MLflow's pyfunc, over HTTP and as a table, here and by two "
-    "Dask workers, within 1e-14; "
-    "Keras to its float32 rounding (99% within 1e-6), and within 1e-9 computed in float64",
+    "1,000 generated reviews one at a time, together, by MLflow's pyfunc, over HTTP and as a table, here and by "
+    "two Dask workers, within 1e-14; Keras to its float32 rounding (99% within 1e-6), and within 1e-9 computed in "
+    "float64",
     one_score,
     short=1,
     long=2,

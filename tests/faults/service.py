@@ -113,7 +113,8 @@ def _overload(running: Running, requests: int) -> list[int]:
 
 F8 = Case(
     "F8",
-    "Under load a change of the champion fails no request, and each answer is of one version; too much is told.",
+    "Under load a change of the champion fails no request, and each answer is of one version; what the queue "
+    "cannot take is refused.",
     f"{', '.join(map(str, CONNECTIONS))} connections, {SWAPS} changes of the champion each (all tries but the "
     f"first: as many as {LEVEL_SECONDS} s allow); every score compared with its version's; then four times the "
     "texts that the queue takes, at once",

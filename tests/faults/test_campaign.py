@@ -25,9 +25,11 @@ def test_a_seed_that_is_tried_again_counts_once() -> None:
 
 
 def test_a_failure_stays_in_the_table_when_its_seed_passes_later() -> None:
-    assert row(GOOD, BROKEN).endswith("| seed 0 at aaa: AssertionError: a / b c |")
-    assert row(BROKEN, replace(GOOD, commit="bbb")).endswith(
-        "| seed 0 at aaa, passes since: AssertionError: a / b c |"
+    assert row(GOOD, BROKEN).endswith("| seeds 0 at aaa: a / b c |")
+    others = replace(BROKEN, seed=3), replace(BROKEN, seed=4, found="AssertionError:")
+    passed = [replace(each, passed=True, commit="bbb") for each in (BROKEN, others[0])]
+    assert row(BROKEN, *others, *passed).endswith(
+        "| seeds 0, 3 at aaa, pass since: a / b c; seeds 4 at aaa: no message |"
     )
 
 

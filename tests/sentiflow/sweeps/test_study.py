@@ -71,7 +71,7 @@ def test_a_torn_last_line_is_cut_off_and_the_study_goes_on(sweep: Sweep) -> None
 
 
 def test_optunas_own_backend_fails_where_ours_goes_on(sweep: Sweep) -> None:
-    """Why there is a backend of our own; when this fails, Optuna has mended it, and ours can go."""
+    """Why there is a backend of our own; when this fails, Optuna has fixed it, and ours can go."""
     path = sweep.folder / "journal.log"
     sweep.folder.mkdir()
     for backend, fails in ((optuna.storages.journal.JournalFileBackend(str(path)), True), (Journal(path), False)):
