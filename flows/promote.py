@@ -11,6 +11,7 @@ from sentiflow.names import model_name
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.settings import load_settings
 from sentiflow.tracking.promotion import Outcome
+from sentiflow.tracking.versions import judged_already
 from tasks.promote import decide, evaluate_candidate, need_server, switch
 
 Version = Annotated[int | None, Field(ge=1)]
@@ -45,12 +46,16 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
     return outcome
 
 
-def after_training(name: str, version: int) -> Outcome:
+def after_training(name: str, version: int) -> Outcome | None:
     """The three steps for a version that was trained just now; a failed check does not fail the flow run.
+
+    None if it is an equal one, registered before, that was judged already.
 
     Raises:
         SentiflowError: a step failed; the message says that the version is registered.
     """
+    if judged_already(load_settings(), name, version):
+        return None
     try:
         return steps(name, version)
     except SentiflowError as err:

@@ -12,10 +12,10 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
-from sentiflow.settings import Settings, load_settings
+from sentiflow.settings import load_settings
 from sentiflow.tracking.results import TrainingResult
 from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import judged_already, nothing_to_train, trained_already
+from sentiflow.tracking.versions import nothing_to_train, trained_already
 from tasks.evaluate import evaluate
 from tasks.promote import need_server
 from tasks.register import register
@@ -62,7 +62,7 @@ def train(
     if promote:
         need_server(settings)  # reported before the training, not after
     if not force and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
-        return cast("TrainingResult", _skip(equal, settings, promote=promote))  # Prefect ends the run in it
+        return cast("TrainingResult", _skip(equal, promote=promote))  # Prefect ends the run in it
     preload()
     with training_run(config, dataset, seed) as run:
         source = fetch(run, table)
@@ -74,9 +74,9 @@ def train(
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
 
 
-def _skip(equal: Version, settings: Settings, *, promote: bool) -> State[None]:
+def _skip(equal: Version, *, promote: bool) -> State[None]:
     """End a flow run that has nothing to train; the equal version is judged instead, unless it was."""
-    if promote and not judged_already(settings, equal):
+    if promote:
         after_training(equal.name, equal.number)
     get_run_logger().info(nothing_to_train(equal))
     return Completed(message=nothing_to_train(equal), name="Skipped")

@@ -4,7 +4,7 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlparse
@@ -26,6 +26,7 @@ _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an
 Notification = Literal[
     "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "success"
 ]
+_NAME = re.compile(rf"^\s*(?:export\s+)?({PREFIX}\w+)\s*=", re.MULTILINE)  # of a setting in `.env`
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -177,7 +178,7 @@ class Settings(BaseSettings):
 
     # Housekeeping
     keep_files_days: float = Field(30.0, ge=0)
-    """Days after which prepared datasets that nothing used are removed."""
+    """Days after which prepared datasets and unfinished sweeps that nothing used are removed."""
     keep_runs_days: float | None = Field(None, gt=0)
     """Days after which MLflow runs without a version are deleted; without it never."""
     keep_flow_runs_days: float | None = Field(None, gt=0)
@@ -349,9 +350,12 @@ def load_settings(**options: Any) -> Settings:
     Raises:
         UsageError: a value is malformed.
     """
-    _warn_of_unknown(os.environ)
+    file = project_root() / ".env"
+    named = _NAME.findall(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else []
+    for name in [*os.environ, *named]:
+        _warn_if_unknown(name)
     try:
-        return Settings(_env_file=project_root() / ".env", **options)
+        return Settings(_env_file=file, **options)
     except SettingsError as err:  # the JSON of a setting that has parts
         field = str(err).partition('"')[2].partition('"')[0]
         raise UsageError(
@@ -371,9 +375,10 @@ def load_settings(**options: Any) -> Settings:
         ) from None  # pydantic's own error shows the value, which may hold a password
 
 
-def _warn_of_unknown(names: Iterable[str]) -> None:
+@cache
+def _warn_if_unknown(name: str) -> None:
+    """Once in a process: settings are read again and again."""
     known = {PREFIX + field.upper() for field in Settings.model_fields}
-    for name in names:
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")
+    if name.startswith(PREFIX) and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")

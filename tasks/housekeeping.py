@@ -235,9 +235,9 @@ def _artifact_bytes(repository: Any, path: str | None = None) -> int:
 def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupReport) -> None:
     """Remove what no process uses from the data folder.
 
-    Work folders go when no training holds their model's lock; datasets, and what they were made from, when nothing
-    used them for as long as the settings say. Datasets with the digests in ``kept`` stay: champions were tested on
-    them.
+    Work folders go when no training holds their model's lock; datasets, what they were made from, and unfinished
+    sweeps, when nothing used them for as long as the settings say. Datasets with the digests in ``kept`` stay:
+    champions were tested on them.
     """
     data = settings.data_dir
     before = time.time() - settings.keep_files_days * _DAY
@@ -254,6 +254,11 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
         with report.attempt(f"clean {folder}"):
             for lock in sorted(folder.glob(".*.lock")):
                 _clean_download(lock, before, report)
+    for folder in _folders(data / "sweeps"):
+        with report.attempt(f"clean {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
+            for journal in sorted(folder.glob("*/*/journal.log")) if free else ():
+                if journal.stat().st_mtime < before:
+                    _remove(journal.parent, "a sweep that was never resumed", report)
     for note in sorted(creation.folder(settings).glob("*.json")):
         with report.attempt(f"remove {note}"):
             if note.stat().st_mtime < before:

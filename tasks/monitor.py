@@ -70,8 +70,9 @@ def _close_killed(check: DriftCheck) -> None:
     client = connect(check.settings)
     with tracking_errors(check.settings.tracking_uri):
         experiment = experiment_id(client, check.settings)
-        for run in client.search_runs([experiment], f"{RUNNING} and tags.`{LOCK}` = '{check.lock}'"):
-            close(client, run, "its process was killed; closed by the next drift check", get_run_logger())
+        for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
+            if run.data.tags.get(LOCK) == str(check.lock):  # a path, which may hold a quote: no filter takes it
+                close(client, run, "its process was killed; closed by the next drift check", get_run_logger())
 
 
 @task(name="collect", task_run_name="collect", persist_result=False)

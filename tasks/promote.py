@@ -1,15 +1,19 @@
 """The steps of a promotion, as Prefect tasks."""
 
+from uuid import UUID
+
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
+from prefect.states import Running
 from pydantic import Field
 
 from sentiflow.errors import UsageError
 from sentiflow.notifications import announce
-from sentiflow.orchestration.server import flow_run_url, lasting_api_url
+from sentiflow.orchestration.server import flow_run_url, lasting_api_url, use_running
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import candidate, promotion
 from sentiflow.tracking.candidate import CandidateEvaluation
@@ -22,8 +26,8 @@ class Approval(RunInput):
     """A person's answer."""
 
     promote: bool = Field(False, description="Put this version in use")
-    reason: str = Field("", description="Why, or why not; kept in the history")
-    name: str = Field("", description="Who you are; kept in the history")
+    reason: str = Field("", max_length=500, description="Why, or why not; kept in the history")
+    name: str = Field("", max_length=100, description="Who you are; kept in the history")
 
 
 @task(name="gate", task_run_name="gate", persist_result=False)
@@ -65,15 +69,15 @@ def switch(evaluation: CandidateEvaluation, verdict: Verdict) -> Outcome:
 
 
 def need_server(settings: Settings) -> None:
-    """Check that a person can be asked.
+    """Check that a person can be asked: on the server that is set, or that of a running `sentiflow schedule`.
 
     Raises:
         UsageError: the settings require an approval, and Prefect's server is a temporary one.
     """
-    if settings.promotion_approval and lasting_api_url() is None:
+    if settings.promotion_approval and not (use_running(settings) and lasting_api_url()):
         raise UsageError(
             "SENTIFLOW_PROMOTION_APPROVAL needs a person's answer, but no Prefect server is running to ask in.",
-            "Start one (prefect server start) and set PREFECT_API_URL=http://127.0.0.1:4200/api",
+            "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
         )
 
 
@@ -90,6 +94,8 @@ def _ask(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) 
     try:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
     except FlowPauseTimeout:
+        with get_client(sync_client=True) as client:  # else Prefect says of whatever state follows: never resumed
+            client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Running(), force=True)
         return Verdict("declined", f"nobody answered within {settings.approval_timeout} s.", "Nobody")
     return _answered(verdict, answer)
 

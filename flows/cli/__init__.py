@@ -58,7 +58,7 @@ def _end(err: BaseException) -> None:
     elif process.received:
         process.decide(128 + process.received[0])
         with suppress(OSError):  # the terminal may be gone
-            sys.stderr.write("Interrupted: everything was closed.\n")
+            sys.stderr.write("Interrupted.\n")
     elif isinstance(err, SystemExit):
         process.decide(err.code if isinstance(err.code, int) else 1)
     else:

@@ -79,11 +79,11 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     stdout.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
     if outcome.drifted:
         next_step = (
-            "The event was sent to Prefect: the deployment of train that waits for it starts, and its version "
-            "goes through the gate."
+            "The event was sent to Prefect: a deployment that waits for it, if there is one, trains now, and its "
+            "version goes through the gate."
             if has_server
-            else "No Prefect server is running, so no deployment receives the event. Train again: sentiflow train "
-            f"--promote --dataset {model}"
+            else "No Prefect server is running: a deployment that waits for the event trains once `sentiflow "
+            f"schedule` runs. To train now: sentiflow train --promote --dataset {model}"
         )
         stdout.print(next_step, soft_wrap=True)
 
@@ -166,8 +166,9 @@ def ui(
     variables = {**off, "PYTHONWARNINGS": "ignore", **os.environ}
     server = Child(command_line, variables)
     try:
-        _wait(server, f"http://{host}:{port}")
-        pages = runs_url(f"http://{host}:{port}", experiment)
+        shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        _wait(server, shown)
+        pages = runs_url(shown, experiment)
         CONSOLE.print(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)", soft_wrap=True)
         code = server.wait()
     except KeyboardInterrupt:
@@ -179,26 +180,28 @@ def ui(
 
 
 def _need_free(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as err:
-            raise ExternalError(
-                f"Port {port} on {host} is taken: {err.strerror}.",
-                "Choose another: sentiflow ui --port NUMBER",
-            ) from err
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as err:
+        raise ExternalError(
+            f"Cannot listen on port {port} of {host}: {err.strerror}.",
+            "Choose another: sentiflow ui --port NUMBER. SENTIFLOW_UI_URL names the host.",
+        ) from err
 
 
 def _wait(server: "Child", address: str) -> None:
-    from urllib.request import urlopen
+    from urllib.request import ProxyHandler, build_opener
 
+    opener = build_opener(ProxyHandler({}))  # it is on this machine
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if server.exit_code is not None:
             raise ExternalError(f"The MLflow UI did not start (exit code {server.exit_code}).", _AGAIN)
         try:
-            with urlopen(f"{address}/health", timeout=2):
+            with opener.open(f"{address}/health", timeout=2):
                 return
         except OSError:  # urllib's errors are of this kind
             time.sleep(0.3)

@@ -55,8 +55,8 @@ _REBUILT = "report-rebuilt.html"
     "sentiflow compare 3f9a 81bc",
     "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --html comparison.html",
     "sentiflow compare 3f9a --html report.html",
-    note="One run is shown alone. A parent run (repeats, sweep, baselines) stands for its finished child runs; "
-    "beside other runs, a sweep stands for the seeds of its best recipe.",
+    note="A parent run (repeats, sweep, baselines) that is named alone stands for its finished child runs. Beside "
+    "other runs the table shows the parent itself, and --html its child runs.",
 )
 def compare(
     names: Annotated[

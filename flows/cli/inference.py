@@ -209,7 +209,7 @@ def score(
     try:
         scored = score_input(request, load_settings(), progress_bar, _say)
     except (KeyboardInterrupt, SystemExit):
-        _say("The same command resumes it.")
+        _say(f"The same command{', without --restart,' if restart else ''} resumes it.")
         raise
     counts = {"output": scored.output, "totals": scored.totals, "rows": scored.rows, "seconds": scored.seconds}
     stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)

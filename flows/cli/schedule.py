@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ _NOISE = (
     "Beginning flow run", "View at", "Finished in state", "Running hook", "Hook ", "Engine execution exited",
     "Encountered exception", "Task run failed with exception", "Crash detected!",
 )  # fmt: skip
+_POLLS_SECONDS = 6.0  # a schedule polls the server every two seconds
 _ENDED_BY = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 logger = logging.getLogger(__name__)
@@ -164,6 +166,20 @@ def _alone_on(server: "Server") -> AbstractContextManager[None]:
     return _alone(folder, what, hint)
 
 
+def _need_no_other(client: "SyncPrefectClient", server: "Server") -> None:
+    """Refuse a second schedule on a server that others use, too: it would close the runs of the first."""
+    from sentiflow.orchestration.deployments import last_polls
+
+    before = last_polls(client)
+    if before:
+        time.sleep(_POLLS_SECONDS)
+    if last_polls(client) != before:
+        raise ExternalError(
+            f"Another `sentiflow schedule` runs with {without_login(server.ui)}, elsewhere or of another user.",
+            "Unset PREFECT_API_URL: this one then starts a server of its own.",
+        )
+
+
 def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -195,6 +211,8 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
 
     began = datetime.now(UTC)
     with get_client(sync_client=True) as client:
+        if not server.login:
+            _need_no_other(client, server)
         applied = [apply(client, spec) for spec in specs]
         ids = [each.id for each in applied]
         dead = close_orphaned(client, ids)
@@ -348,8 +366,8 @@ def parameters_of(
     schema = deployment.parameter_openapi_schema or {}
     known = schema.get("properties", {})
     given = split_changes(changes)
-    if dataset is not None:
-        given["dataset"] = located(dataset)
+    if (named := dataset or given.get("dataset")) is not None:
+        given["dataset"] = located(named)
     mine = {key: _value(value, known[key]) for key, value in given.items() if key in known and key != "config"}
     theirs = deployment.parameters.get("table", {})
     base = {} if mine.get("dataset") in BUILT_IN else theirs  # a table's options are of no other dataset
@@ -375,8 +393,9 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
     """A parameter's value, read as the type that the flow's form asks for; the server judges it."""
     import json
 
-    kinds = {each.get("type") for each in [schema, *schema.get("anyOf", [])]} - {None}
-    if schema.get("format") == "path":
+    forms = [schema, *schema.get("anyOf", [])]
+    kinds = {each.get("type") for each in forms} - {None}
+    if any(each.get("format") == "path" for each in forms):
         return str(Path(text).expanduser().absolute())
     if kinds and kinds <= {"string", "null"}:
         return text

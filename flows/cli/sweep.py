@@ -89,7 +89,7 @@ def sweep(
 
         check_dask(settings)
     what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
-    wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings, table)
+    wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings, table, promote=promote)
     from flows.sweep import sweep
 
     wait_for_server()
@@ -218,7 +218,7 @@ def baselines(
     config = load_recipe(recipe, changes or ())
     models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"
     message = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
-    wait_for_server = start_up(message, dataset, load_settings(), table)
+    wait_for_server = start_up(message, dataset, load_settings(), table, promote=False)
     from flows.baselines import baselines
 
     process.preload()

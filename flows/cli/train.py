@@ -74,7 +74,7 @@ def train(
         return
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
-    wait_for_server = start_up(message, dataset, settings, table)
+    wait_for_server = start_up(message, dataset, settings, table, promote=promote)
     try:
         result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
     except UnreachableError as err:
@@ -138,7 +138,9 @@ def _close_killed(name: str, settings: "Settings") -> None:
             reconcile(client, experiment_id(client, settings), name, settings, "the next command", logger)
 
 
-def start_up(message: str, dataset: str, settings: "Settings", table: "TableOptions") -> Callable[[], None]:
+def start_up(
+    message: str, dataset: str, settings: "Settings", table: "TableOptions", *, promote: bool
+) -> Callable[[], None]:
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
     The message, what will be done, is markup. Each import here costs a second or more: what is known to fail is
@@ -148,13 +150,18 @@ def start_up(message: str, dataset: str, settings: "Settings", table: "TableOpti
         A function that waits until Prefect's server answers.
 
     Raises:
-        UsageError: no such dataset, a table that cannot be trained on, or a mirror without its hash.
+        UsageError: no such dataset, a table that cannot be trained on, a mirror without its hash, or, to
+            ``promote`` with a person's approval, no Prefect server to ask in.
         ExternalError: another training of this model is running, or the store does not answer.
         OSError: the data folder cannot be written.
     """
     from sentiflow.data.prepare import check_data
 
     check_data(dataset, settings, table, progress_bar)
+    if promote and settings.promotion_approval:
+        from tasks.promote import need_server
+
+        need_server(settings)
     return begin(message, model_name(dataset), settings)
 
 

@@ -41,7 +41,7 @@ def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[
     the flow run's final state.
     """
     registered = flow(
-        name=name, flow_run_name=flow_run_name, persist_result=False, on_running=[end_with_schedule],
+        name=name, version=TAG, flow_run_name=flow_run_name, persist_result=False, on_running=[end_with_schedule],
         on_completion=[notify_end], on_failure=[notify_end], on_crashed=[notify_end],
     )  # fmt: skip
 
@@ -96,26 +96,27 @@ def flow_name(prefect: SyncPrefectClient, flow_run: FlowRun) -> str:
     return prefect.read_flow(flow_run.flow_id).name
 
 
-def search(prefect: SyncPrefectClient, flows: Sequence[str] = FLOWS, **wanted: Any) -> list[FlowRun]:
-    """All runs of some flows that fit these fields of a ``FlowRunFilter``, oldest first.
+def search(prefect: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
+    """All runs of our flows that fit these fields of a ``FlowRunFilter``, oldest first.
 
-    By default of our flows only, as others may use the same server.
+    Others may use the same server, also for flows of these names; what our code runs has its version there.
     """
     found: list[FlowRun] = []
-    ours = filters.FlowFilter(name={"any_": list(flows)})
+    named = filters.FlowFilter(name={"any_": list(FLOWS)})
     while page := prefect.read_flow_runs(
-        flow_filter=ours, flow_run_filter=filters.FlowRunFilter(**wanted),
+        flow_filter=named, flow_run_filter=filters.FlowRunFilter(**wanted),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=len(found),
     ):  # fmt: skip
         found += page
-    return found
+    return [each for each in found if TAG in (each.flow_version, *each.tags)]
 
 
 def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:
-    """Runs of deployments that have begun and not ended."""
-    begun = {"type": {"any_": [StateType.PENDING, *BEGUN]}}
+    """Runs of deployments that have begun and not ended; one that a person suspended has no process to end."""
+    begun = {"type": {"any_": [StateType.PENDING, StateType.PAUSED, *BEGUN]}}
     wanted = filters.FlowRunFilter(deployment_id={"any_": list(deployment_ids)}, state=begun)
-    return prefect.read_flow_runs(flow_run_filter=wanted)
+    found = prefect.read_flow_runs(flow_run_filter=wanted)
+    return [each for each in found if not (each.state and each.state.state_details.pause_reschedule)]
 
 
 def crash(prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger) -> None:
@@ -152,10 +153,10 @@ def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -
             notify(flow_name(prefect, flow_run), flow_run, flow_run.state, logger)
 
 
-def delete_ended(prefect: SyncPrefectClient, before: datetime, flows: Sequence[str] = FLOWS) -> int:
+def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
     """Delete flow runs that ended before a moment, with their tasks, logs and artifacts; gives how many."""
     ended = {"type": {"any_": list(TERMINAL_STATES)}}
-    found = search(prefect, flows, state=ended, end_time={"before_": before})
+    found = search(prefect, state=ended, end_time={"before_": before})
     for flow_run in found:
         mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
         while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):

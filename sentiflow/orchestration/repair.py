@@ -24,7 +24,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.creation import CREATION, Ending, runs_of
-from sentiflow.tracking.types import LOCK
+from sentiflow.tracking.types import LOCK, MISSING
 
 RUNNING = "attributes.status = 'RUNNING'"
 _KILLED = Ending("KILLED", "its process was killed")
@@ -151,10 +151,17 @@ def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) 
     """Delete pending models of this name, unless their run goes on, on another machine."""
     for model in client.search_logged_models([experiment], f"name = '{name}'"):
         run_id = model.source_run_id
-        if model.status == LoggedModelStatus.PENDING and (
-            run_id is None or client.get_run(run_id).info.status != "RUNNING"
-        ):
+        if model.status == LoggedModelStatus.PENDING and (run_id is None or not _is_open(client, run_id)):
             client.delete_logged_model(model.model_id)
+
+
+def _is_open(client: MlflowClient, run_id: str) -> bool:
+    try:
+        return bool(client.get_run(run_id).info.status == "RUNNING")
+    except MlflowException as err:
+        if err.error_code in MISSING:  # `mlflow gc` deleted it, and left its model
+            return False
+        raise
 
 
 def close_killed(settings: Settings, logger: Logger, now: datetime) -> CleanupReport:

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -21,7 +22,7 @@ from prefect.tasks import Task
 from sentiflow import process as interrupts
 from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
 from sentiflow.console import CONSOLE
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 
 _NUMBER = re.compile(r"\d+$")
@@ -37,15 +38,22 @@ class Runner:
         """Run a task for each set of arguments; gives results as they come.
 
         Raises:
+            ExternalError: a process that ran one was killed.
             Exception: of the first call that failed; those that wait are not begun.
         """
         pending: set[PrefectFuture[Any]] = set()
-        for arguments in calls:
-            pending.add(self._runner.submit(task, arguments))
-            if len(pending) >= self._max_calls:
+        try:
+            for arguments in calls:
+                pending.add(self._runner.submit(task, arguments))
+                if len(pending) >= self._max_calls:
+                    yield _one_of(pending).result()
+            while pending:
                 yield _one_of(pending).result()
-        while pending:
-            yield _one_of(pending).result()
+        except BrokenExecutor as err:
+            raise ExternalError(
+                "A process that trained was killed, perhaps as memory was short.",
+                "What is finished is kept: run the same command again. If memory is short, use fewer --workers.",
+            ) from err
 
 
 @contextmanager

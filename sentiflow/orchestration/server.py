@@ -234,8 +234,10 @@ class _OwnServer:
 
 
 def _use(base: str, login: str, pages: str = "") -> None:
-    """Let Prefect's client in this process and its children use a server, and link to these pages."""
+    """Let Prefect's client here and in children use a server of this machine, and link to these pages."""
     os.environ |= {"PREFECT_API_URL": f"{base}/api", "PREFECT_API_AUTH_STRING": login}
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), _HOST)))
     if pages:
         os.environ["PREFECT_SERVER_UI_API_URL"] = f"{pages}/api"
     refresh_global_settings_context()

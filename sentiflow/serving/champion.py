@@ -83,7 +83,8 @@ class Watcher:
         if self._seen and file is not None and not file.is_file():
             raise ExternalError(f"The store {file} is gone.", "Put it back, or restart the service.")
         champion = find_champion(self._settings, self._name)
-        self._seen = self._seen or champion is not None
+        if champion is not None:
+            self._seen, self._name = True, champion.version.name  # whatever else is registered meanwhile
         return champion
 
     def start(self) -> None:

@@ -139,16 +139,16 @@ def trained_already(
     return None
 
 
-def judged_already(settings: Settings, version: Version) -> bool:
+def judged_already(settings: Settings, name: str, number: int) -> bool:
     """Whether a version is the champion, or was compared with today's champion before.
 
     Raises:
         ExternalError: the store cannot be read.
     """
     store = open_store(settings)
-    champion, found = champion_of(store, version.name), store.version(version.name, version.number)
+    champion, found = champion_of(store, name), store.version(name, number)
     against = None if found is None else found.tags.get("gate.against")
-    return champion == version.number or against == compared_with(champion)
+    return champion == number or against == compared_with(champion)
 
 
 def nothing_to_train(equal: Version) -> str:

@@ -36,7 +36,7 @@ def watched(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A world with a trained version and an empty text log."""
     made = copy_world(tmp_path, trained.world)
     made.enter(monkeypatch)
-    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "log"))
+    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "o'brien" / "log"))
     return made
 
 

@@ -1,5 +1,6 @@
 """The promotion flow in a real Prefect server, a person's answer through its API, and training that promotes."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.promote import promote
+from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.process import person
@@ -20,6 +21,8 @@ from sentiflow.tracking.promotion import rollback
 from tests.mlflow_store import champion_of, events_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
+from tests.scheduled import Home, Scheduled
+from tests.servers import free_port
 from tests.world import Registry, World
 
 NAME = "sample-sentiment"
@@ -184,6 +187,41 @@ def test_without_an_answer_in_time_nothing_is_promoted(
     with pytest.raises(RejectedError, match="nobody answered within 3 s"):
         promote("sample", Registry.GOOD)
     assert champion_of(connect(registry.settings), NAME) is None
+    state = flow_runs("promote")[-1].state
+    assert state is not None and state.is_failed() and "nobody answered within 3 s" in str(state.message)
+
+
+@pytest.mark.story
+def test_a_training_whose_promotion_nobody_answers_ends_well(
+    registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
+    result = train(SAMPLE, "sample", 6, promote=True)
+    assert result.promotion is not None and result.promotion.verdict.answer == "declined"
+    state = flow_runs("train")[-1].state
+    assert state is not None and state.is_completed()
+
+
+def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World) -> None:
+    """As of repeats that are run again: nothing new was registered."""
+    connect(registry.settings).set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
+    assert after_training(NAME, Registry.GOOD) is None
+
+
+@pytest.mark.story
+def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
+    asking = {"SENTIFLOW_PROMOTION_APPROVAL": "true", "SENTIFLOW_APPROVAL_TIMEOUT": "3"}
+    home = Home(registry, free_port(), {**asking, "SENTIFLOW_GATE_MIN_ACCURACY": "0.5"})
+    running = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
+    try:
+        running.until_says("Prefect UI")
+        done = home.run("promote", str(Registry.GOOD))
+        assert (done.returncode, "nobody answered within 3 s" in done.stderr) == (4, True), done.stderr
+        assert [run["state_type"] for run in home.flow_runs("promote")] == ["FAILED"]
+    finally:
+        assert running.ends(signal.SIGINT) == 0
+    done = home.run("promote", str(Registry.GOOD))
+    assert (done.returncode, "no Prefect server is running to ask in" in done.stderr) == (2, True), done.stderr
 
 
 def test_force_needs_a_reason_before_the_evaluation(registry: World, prefect_server: None) -> None:

@@ -170,6 +170,15 @@ def test_an_unknown_variable_is_warned_of_with_the_near_one(
     assert caplog.record_tuples == [("sentiflow.settings", logging.WARNING, expected)]
 
 
+def test_an_unknown_name_in_the_file_env_is_warned_of_once(
+    empty_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (empty_root / ".env").write_text("# SENTIFLOW_OLD=1\nSECRETS=x\nexport SENTIFLOW_EXPERIMNT = night\n")
+    for _ in range(2):
+        load_settings()
+    assert caplog.messages == ["Setting SENTIFLOW_EXPERIMNT is unknown; did you mean SENTIFLOW_EXPERIMENT?"]
+
+
 def test_an_unknown_variable_like_no_other_is_warned_of_without_a_guess(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

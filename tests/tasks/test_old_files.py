@@ -85,6 +85,19 @@ def test_files_of_a_model_in_training_stay(world: World) -> None:
     assert not table.exists() and not work.exists()
 
 
+def test_a_sweep_goes_when_nothing_resumed_it_for_as_long_as_the_settings_say(world: World) -> None:
+    journals = [world.root / "data" / "sweeps" / "mine-sentiment" / key / "1" / "journal.log" for key in "ab"]
+    for journal, days in zip(journals, (29.9, 30.1), strict=True):
+        journal.parent.mkdir(parents=True)
+        journal.touch()
+        age(days, journal)
+    with process(world, model="mine-sentiment") as holder:
+        line_with("held", holder)
+        assert deleted(world.settings, ()).removed == []
+    deleted(world.settings, ())
+    assert [journal.parent.exists() for journal in journals] == [True, False]
+
+
 def test_a_dataset_that_is_being_prepared_is_left_alone(world: World) -> None:
     table = old(prepared(world), 99)
     with FileLock(table.parent / ".lock"):

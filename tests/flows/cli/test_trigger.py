@@ -61,6 +61,8 @@ def test_paths_are_taken_from_the_current_folder(
     assert given == {
         "source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet", "keep": ["id"], "dataset": "sample",
     }  # fmt: skip
+    given = parameters_of(deployed(client, "sweep").on_server, None, None, ["space=my.toml", "dataset=my.csv"])
+    assert (given["space"], given["dataset"]) == (f"{tmp_path}/my.toml", f"{tmp_path}/my.csv")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What becomes of flow runs that a killed schedule left."""
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.states import Pending, Running
+from prefect.states import Paused, Pending, Running, Suspended
 
 from sentiflow.orchestration.deployments import Deployment, apply
 from sentiflow.orchestration.due_runs import close_orphaned
@@ -9,9 +9,11 @@ from sentiflow.orchestration.due_runs import close_orphaned
 
 def test_runs_that_were_begun_are_crashed_and_those_that_wait_go_on_waiting(client: SyncPrefectClient) -> None:
     applied = apply(client, Deployment("flows.promote.promote", "Promotes.", {"dataset": "sample"}))
-    running, pending, waiting = (client.create_flow_run_from_deployment(applied.id) for _ in range(3))
-    for run, state in ((running, Running()), (pending, Pending())):
+    made = [client.create_flow_run_from_deployment(applied.id) for _ in range(5)]
+    begun = [Running(), Pending(), Paused(timeout_seconds=60), Suspended(timeout_seconds=60)]
+    for run, state in zip(made, begun, strict=False):
         client.set_flow_run_state(run.id, state, force=True)  # type: ignore[arg-type]
-    assert {run.id for run in close_orphaned(client, [applied.id])} == {running.id, pending.id}
-    states = [client.read_flow_run(run.id).state for run in (running, pending, waiting)]
-    assert [state and state.type.value for state in states] == ["CRASHED", "CRASHED", "SCHEDULED"]
+    assert {run.id for run in close_orphaned(client, [applied.id])} == {run.id for run in made[:3]}
+    states = [client.read_flow_run(run.id).state for run in made]
+    ends = ["CRASHED", "CRASHED", "CRASHED", "PAUSED", "SCHEDULED"]  # a suspended run has no process to be killed
+    assert [state and state.type.value for state in states] == ends

@@ -22,7 +22,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from tests.browsers import chromium
 from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
-from tests.world import World
+from tests.world import World, make_world
 
 # What `sentiflow schedule` does about its server; it ends when its standard input does.
 SCHEDULE = """
@@ -248,6 +248,40 @@ def test_something_else_at_the_port_is_told_and_left_alone(world: World) -> None
         assert (done.returncode, f"Port {taken} is taken" in done.stderr) == (3, True)
         done = world.run("trigger", "train", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(taken))
         assert (done.returncode, "no `sentiflow schedule` is running" in done.stderr) == (3, True)
+
+
+@pytest.mark.story
+def test_a_proxy_that_is_set_is_not_asked_for_our_own_server(world: World) -> None:
+    proxies = dict.fromkeys(
+        ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"), f"http://127.0.0.1:{free_port()}"
+    )
+    done = world.run("housekeeping", **proxies, no_proxy="", NO_PROXY="", PREFECT_API_URL="")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.story
+def test_a_second_schedule_on_a_server_that_is_set_is_refused_and_the_first_goes_on(
+    world: World, tmp_path: Path, migrated_store: Path, client: SyncPrefectClient
+) -> None:
+    """The second one has another home, as on another machine."""
+    url = str(client.api_url)
+    quiet = ("--dataset", "sample", "--train", "off", "--housekeeping", "off")
+    first = Home(world, free_port(), {"PREFECT_API_URL": url})
+    second = Home(make_world(tmp_path / "other", migrated_store), free_port(), {"PREFECT_API_URL": url})
+    running = Scheduled(first, *quiet)
+    try:
+        running.until_says("Prefect UI")
+        time.sleep(3)  # until it has polled once
+        refused = second.run("schedule", *quiet)
+        assert (refused.returncode, "Another `sentiflow schedule` runs with" in refused.stderr) == (3, True)
+        assert running.process.poll() is None
+    finally:
+        assert running.ends(signal.SIGINT) == 0
+    again = Scheduled(second, *quiet)
+    try:
+        again.until_says("Prefect UI")
+    finally:
+        assert again.ends(signal.SIGINT) == 0
 
 
 def test_a_server_that_is_set_and_does_not_answer_is_told(world: World) -> None:

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
+from sentiflow.serving.champion import Watcher
+from sentiflow.serving.middleware import Metrics
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
 from tests.world import Trained, World
@@ -132,6 +134,16 @@ def test_without_the_alias_requests_get_503_with_a_sentence_until_it_is_back(reg
     assert registry.http.get("/healthz").status_code == 200
     service.promote(registry.client, 2)
     assert until(lambda: registry.answering() == 2) < SOON
+
+
+def test_a_model_that_is_registered_meanwhile_takes_no_ones_place(trained: Trained, tmp_path: Path) -> None:
+    """Without a name the only model is followed; of several it would be imdb's, which has no champion yet."""
+    world, client = service.copied(trained, tmp_path / "world")
+    service.promote(client, 1)
+    watcher = Watcher(world.settings, None, Metrics())
+    before = watcher.find()
+    client.create_registered_model("imdb-sentiment")
+    assert before is not None and watcher.find() == before
 
 
 def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect import flow
 
@@ -18,6 +19,7 @@ from sentiflow.tracking.creation import CREATION, Ending
 from sentiflow.tracking.results import RunContext
 from sentiflow.tracking.types import LOCK
 from tasks import runs
+from tasks.housekeeping import delete_records
 from tests.world import World
 
 NAME = "sample-sentiment"
@@ -128,6 +130,16 @@ def test_a_second_record_of_a_run_is_deleted_and_not_called_killed(store: Store)
     store.next_start()
     assert [found.info.run_id for found in store.client.search_runs([store.experiment])] == [run]
     assert store.client.get_run(twin).info.lifecycle_stage == "deleted"
+
+
+def test_a_half_made_model_of_a_run_that_mlflow_has_deleted_for_good_is_deleted(store: Store) -> None:
+    run = store.run()
+    model = store.client.create_logged_model(store.experiment, NAME, source_run_id=run)
+    store.client.delete_run(run)
+    delete_records(store.client, run, [])  # as `mlflow gc` does
+    store.next_start()
+    with pytest.raises(MlflowException, match="not found"):
+        store.client.get_logged_model(model.model_id)
 
 
 def test_what_is_kept_is_one_readable_file(world: World) -> None:
