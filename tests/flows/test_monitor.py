@@ -36,7 +36,7 @@ def watched(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A world with a trained version and an empty text log."""
     made = copy_world(tmp_path, trained.world)
     made.enter(monkeypatch)
-    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "o'brien" / "log"))
+    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "the owner's log"))
     return made
 
 
@@ -52,7 +52,7 @@ def swapped(texts: Sequence[str]) -> list[str]:
 def log(world: World, texts: Sequence[str]) -> None:
     at = datetime.now(UTC).isoformat()  # tests share a server, which stores events of the same first text once
     entries = [Entry(at, SERVED, MODEL, 1, 0.5, text) for text in texts]
-    TextLog(world.root / "log", 10_000_000).append(entries)
+    TextLog(world.root / "the owner's log", 10_000_000).append(entries)
 
 
 def monitoring_runs(world: World) -> list[str]:
@@ -168,7 +168,7 @@ def test_a_check_that_was_killed_after_its_event_is_repeated_and_emits_the_same_
         patch.setattr(flow_module, "mark_checked", killed)
         with pytest.raises(KeyboardInterrupt):
             monitor("sample")
-    assert len(next(TextLog(watched.root / "log", 10_000_000).unchecked(MODEL))) == 300
+    assert len(next(TextLog(watched.root / "the owner's log", 10_000_000).unchecked(MODEL))) == 300
     log(watched, swapped(held_out(8, 20)))
     assert monitor("sample").texts == 320
     assert [len(each) for each in events(*monitoring_runs(watched))] == [
@@ -228,7 +228,7 @@ def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
     """The whole way as a user goes it: score, then check."""
     table = watched.root / "reviews.csv"
     pd.DataFrame({"text": [f"{text} ¡Qué película tan rara, señor!" for text in held_out(7, 250)]}).to_csv(table)
-    folder = str(watched.root / "log")
+    folder = str(watched.root / "the owner's log")
     done = watched.run("score", str(table), "-o", "out.parquet", SENTIFLOW_PREDICTION_LOG_DIR=folder)
     assert done.returncode == 0, done.stderr
     done = watched.run("monitor", SENTIFLOW_PREDICTION_LOG_DIR=folder)
