@@ -73,7 +73,7 @@ class CleanupReport:
         titles = {"Closed": self.closed, "Removed": self.removed, "Left alone": self.left, "Failed": self.failures}
         lines = [f"{title}: {line}" for title, entries in titles.items() for line in entries]
         if self.removed:
-            size = f"{self.freed} bytes" if self.freed < 1_000 else f"{self.freed / 1e6:,.1f} MB"
+            size = f"{self.freed} bytes" if self.freed < 100_000 else f"{self.freed / 1e6:,.1f} MB"
             lines.append(f"Freed {size}")
         return lines or ["Nothing to do: no run was left open, nothing is old enough to go."]
 

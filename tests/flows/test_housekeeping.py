@@ -26,13 +26,14 @@ from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.flow_runs import delete_ended
-from sentiflow.orchestration.repair import close_killed
+from sentiflow.orchestration.repair import CleanupReport, close_killed
 from sentiflow.settings import load_settings
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.types import LOCK
 from tasks.housekeeping import retire_flow_runs
 from tests.prefect_store import tasks_of
 from tests.receiver import Receiver, receiver
+from tests.sentiflow.test_locks import line_with, process
 from tests.world import ROOT, World, command
 
 
@@ -133,6 +134,25 @@ def states_of_tasks(flow_run: FlowRun) -> dict[str, str | None]:
     return {task.name: task.state_name for task in tasks_of(flow_run.id)}
 
 
+def test_what_was_freed_is_told_where_something_was_removed() -> None:
+    assert CleanupReport(closed=["a"], freed=5).lines() == ["Closed: a"]
+    for freed, told in ((99_999, "Freed 99999 bytes"), (100_000, "Freed 0.1 MB"), (2_500_000, "Freed 2.5 MB")):
+        assert CleanupReport(removed=["b"], freed=freed).lines() == ["Removed: b", told]
+
+
+def test_a_model_that_is_trained_meanwhile_is_left_alone_and_it_is_told_by_whom(
+    world: World, prefect: SyncPrefectClient
+) -> None:
+    client = connect(world.settings)
+    tags = {"registered_model": "mine-sentiment", LOCK: own_lock_tag("mine-sentiment", world.settings)}
+    run = client.create_run(experiment_id(client, world.settings), tags=tags).info.run_id
+    with process(world, model="mine-sentiment") as holder:
+        line_with("held", holder)
+        (left,) = close_killed(load_settings(), logging.getLogger(), datetime.now(UTC)).left
+    assert left.startswith("A training of mine-sentiment is running: training, process ")
+    assert client.get_run(run).info.status == "RUNNING"
+
+
 @flow(name="train", version=TAG)
 def empty_train() -> None:
     """Stands for a training in the list of flows."""
@@ -209,8 +229,9 @@ def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
     flow_run = prefect.create_flow_run_from_deployment(deployment, state=Running())
     experiment = client.create_experiment("another than the settings name")
     if opened:
-        run = client.create_run(experiment, tags={"prefect.flow_run_id": str(flow_run.id)}).info.run_id
-        client.set_terminated(run)
+        for ended in (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC)):  # of a set, its last one counts
+            run = client.create_run(experiment, tags={"prefect.flow_run_id": str(flow_run.id)}).info.run_id
+            client.set_terminated(run, end_time=round(ended.timestamp() * 1000))
     for later, state in ((hours - 0.1, "Running"), (hours + 0.1, "Crashed")):
         now = datetime.now(UTC) + timedelta(hours=later)
         close_killed(load_settings(), logging.getLogger(), now)

@@ -1,5 +1,6 @@
 """What each path says, over real HTTP, from the process that a user starts."""
 
+import asyncio
 import re
 
 import httpx
@@ -8,6 +9,11 @@ from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
+from sentiflow.serving.app import build
+from sentiflow.serving.batching import Batcher, Keeper
+from sentiflow.serving.champion import Watcher
+from sentiflow.serving.middleware import Metrics, Uploads
+from sentiflow.serving.schemas import BodyParser
 from tests.sentiflow.serving.service import TEXTS, Running
 from tests.world import Trained
 
@@ -77,6 +83,8 @@ def test_every_answer_fits_the_schema_that_the_openapi_page_shows(http: httpx.Cl
         (operation,) = api["paths"][path].values()
         schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
         Draft202012Validator(schema | {"components": api["components"]}).validate(response.json())
+    for path in ("/predict", "/explain"):
+        assert set(api["paths"][path]["post"]["responses"]) == {"200", "408", "413", "422", "429", "503"}
     body = api["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert Draft202012Validator(body).is_valid({"texts": ["a", "b"]})
     for wrong in (
@@ -88,6 +96,24 @@ def test_every_answer_fits_the_schema_that_the_openapi_page_shows(http: httpx.Cl
     ):
         assert not Draft202012Validator(body).is_valid(wrong)
         assert http.post("/predict", json=wrong).status_code == 422
+
+
+def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON, like every other answer, and without anything of the bug."""
+    metrics = Metrics()
+    watcher = Watcher(trained.world.settings, "sample-sentiment", metrics)
+    app = build(
+        watcher, Batcher(9, metrics), Keeper(None, metrics), metrics, Uploads(4_000_000), BodyParser(100_000, 9)
+    )
+    monkeypatch.setattr(Watcher, "loaded", property(lambda _: 1 / 0))
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return await http.post("/predict", json={"text": "dull"})
+
+    response = asyncio.run(ask())
+    assert (response.status_code, response.json()) == (500, {"detail": "The service failed; see its log."})
 
 
 @pytest.mark.parametrize(

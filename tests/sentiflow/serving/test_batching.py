@@ -49,6 +49,29 @@ def test_what_waits_is_scored_in_one_call_and_everybody_gets_their_own(loaded: L
     assert sum(scores, []) == pytest.approx(sum(expected, []), abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("text", "each", "requests", "calls"),
+    [("dull", 100, 5, 3), ("dull " * 40_000, 1, 5, 3)],
+    ids=["256 texts", "500,000 characters"],
+)
+def test_a_call_takes_no_more_than_the_rest_can_wait_for(
+    loaded: Loaded, text: str, each: int, requests: int, calls: int
+) -> None:
+    """Of requests with 100 texts, or 200,000 characters, two fit into a call."""
+    metrics = Metrics()
+    batcher = Batcher(1_000, metrics)
+
+    async def all_at_once() -> None:
+        answers = [asyncio.ensure_future(batcher.score(loaded, [text] * each)) for _ in range(requests)]
+        await asyncio.sleep(0)
+        batcher.start()
+        await asyncio.gather(*answers)
+
+    asyncio.run(all_at_once())
+    batcher.close()
+    assert batches(metrics) == (calls, each * requests)
+
+
 def test_champions_are_never_mixed_in_a_call(loaded: Loaded, scorer: TextScorer) -> None:
     metrics = Metrics()
     batcher = Batcher(100, metrics)
