@@ -315,12 +315,9 @@ class Settings(BaseSettings):
     @property
     def artifacts(self) -> Path | None:
         """Folder for artifacts, or None when an MLflow server chooses the place."""
-        if self.tracking_uri.startswith(("http://", "https://")):
+        if (file := self.sqlite_file) is None:
             return None
-        if self.artifact_root is not None:
-            return self.artifact_root
-        file = self.sqlite_file
-        return (file.parent if file else project_root() / "mlruns") / "artifacts"
+        return self.artifact_root or file.parent / "artifacts"
 
 
 def _need_http(address: str) -> None:

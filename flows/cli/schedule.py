@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -354,7 +353,7 @@ def parameters_of(
     dataset: str | None,
     recipe: str | None,
     changes: Sequence[str],
-    table: Mapping[str, Any] = MappingProxyType({}),
+    table: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The parameters that differ from the deployment's; options of a table are added to the deployment's.
 

@@ -121,13 +121,6 @@ def test_artifacts_follow_the_store(monkeypatch: pytest.MonkeyPatch, uri: str, e
     assert load_settings().artifacts == expected
 
 
-def test_artifacts_of_another_database_stand_in_the_project(
-    monkeypatch: pytest.MonkeyPatch, empty_root: Path
-) -> None:
-    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "postgresql://db/mlflow")
-    assert load_settings().artifacts == empty_root / "mlruns" / "artifacts"
-
-
 def test_an_artifact_root_of_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENTIFLOW_ARTIFACT_ROOT", "/srv/artifacts")
     assert load_settings().artifacts == Path("/srv/artifacts")

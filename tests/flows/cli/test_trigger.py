@@ -26,13 +26,13 @@ def test_a_flows_parameters_are_read_as_its_form_has_them_and_all_else_as_the_re
     client: SyncPrefectClient,
 ) -> None:
     changes = ["seed=7", "promote=True", "epochs=2", "optimizer=sgd", 'table={"text_column": "review"}']
-    given = parameters_of(deployed(client, "train").on_server, None, None, changes)
+    given = parameters_of(deployed(client, "train").on_server, None, None, changes, {})
     config = load_recipe("tuned", ["epochs=2", "optimizer=sgd"]).model_dump(mode="json")
     assert given == {"seed": 7, "promote": True, "table": {"text_column": "review"}, "config": config}
 
 
 def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> None:
-    given = parameters_of(deployed(client, "train").on_server, "imdb", "tutorial", ["units=8"])
+    given = parameters_of(deployed(client, "train").on_server, "imdb", "tutorial", ["units=8"], {})
     assert given == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).model_dump(mode="json")}
 
 
@@ -44,7 +44,7 @@ def test_options_of_a_table_are_added_to_the_deployments_unless_the_dataset_is_b
     deployment = apply(client, spec).on_server
     own = {"text_column": "review"}
     assert parameters_of(deployment, None, None, (), own)["table"] == deployment.parameters["table"] | own
-    assert parameters_of(deployment, "sample", None, ()) == {"dataset": "sample", "table": {}}
+    assert parameters_of(deployment, "sample", None, (), {}) == {"dataset": "sample", "table": {}}
 
 
 def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:
@@ -57,11 +57,11 @@ def test_paths_are_taken_from_the_current_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     changes = ["source=in.csv", "output=out.parquet", 'keep=["id"]', "dataset=sample"]
-    given = parameters_of(deployed(client, "score").on_server, None, None, changes)
+    given = parameters_of(deployed(client, "score").on_server, None, None, changes, {})
     assert given == {
         "source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet", "keep": ["id"], "dataset": "sample",
     }  # fmt: skip
-    given = parameters_of(deployed(client, "sweep").on_server, None, None, ["space=my.toml", "dataset=my.csv"])
+    given = parameters_of(deployed(client, "sweep").on_server, None, None, ["space=my.toml", "dataset=my.csv"], {})
     assert (given["space"], given["dataset"]) == (f"{tmp_path}/my.toml", f"{tmp_path}/my.csv")
 
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_is_refused_and_what_there_is_is_named(
 ) -> None:
     deployment = deployed(client, flow).on_server
     with pytest.raises(UsageError) as err:
-        start(client, deployment, parameters_of(deployment, dataset, None, changes))
+        start(client, deployment, parameters_of(deployment, dataset, None, changes, {}))
     assert told in str(err.value)
 
 
