@@ -22,7 +22,7 @@ from prefect.client.schemas.responses import FlowRunResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.runner.storage import LocalStorage
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed
 
 from sentiflow.orchestration import flow_runs
 from sentiflow.orchestration.deployments import TAG, Applied
@@ -58,7 +58,8 @@ def due_runs(
         try:
             surplus = _surplus(client, due)
             for run, why in surplus:
-                dropped: Any = Cancelled(name="Skipped", message=f"Skipped: {why}.")
+                # Not cancelled: for a day Prefect's server looks for tasks of each cancelled run, every 20 s.
+                dropped: Any = Completed(name="Skipped", message=f"Skipped: {why}.")
                 client.set_flow_run_state(run.id, dropped, force=True)
         except ObjectNotFound:  # somebody deletes runs or a deployment
             continue

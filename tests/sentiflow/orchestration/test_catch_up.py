@@ -45,7 +45,7 @@ def late(client: SyncPrefectClient, applied: Applied) -> list[FlowRun]:
 
 
 def reasons(client: SyncPrefectClient, applied: Applied) -> list[tuple[str, str]]:
-    dropped = runs(client, applied, StateType.CANCELLED)
+    dropped = runs(client, applied, StateType.COMPLETED)
     return [(run.state.name, run.state.message) for run in dropped if run.state]
 
 
