@@ -1,5 +1,6 @@
 """The champion changes, breaks, goes and comes back under a running service."""
 
+import logging
 import shutil
 import threading
 import time
@@ -7,11 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
+from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Metrics
 from tests.sentiflow.serving import service
@@ -144,6 +147,40 @@ def test_a_model_that_is_registered_meanwhile_takes_no_ones_place(trained: Train
     before = watcher.find()
     client.create_registered_model("imdb-sentiment")
     assert before is not None and watcher.find() == before
+
+
+def test_what_is_wrong_is_a_warning_and_what_is_well_is_not(
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of several workers all log warnings, and one tells which version answers."""
+    caplog.set_level(logging.INFO, "sentiflow")
+    world, client = service.copied(trained, tmp_path / "world")
+    watcher = Watcher(world.settings, MODEL, Metrics())
+    watcher._check()
+    service.promote(client, 1)
+    watcher._check()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"], caplog.text
+
+
+def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at every second: after 2, 4, 8, 16 and 32 seconds, then after a minute each."""
+    world, client = service.copied(trained, tmp_path / "world")
+    service.promote(client, 1)
+    now, tried = 1_000.0, []
+
+    def fail(*_: object) -> None:
+        tried.append(now - 1_000)
+        raise OSError("damaged")
+
+    monkeypatch.setattr(champion, "_load", fail)
+    monkeypatch.setattr(champion, "time", SimpleNamespace(monotonic=lambda: now))
+    watcher = Watcher(world.settings.model_copy(update={"serve_poll": 1.0}), MODEL, Metrics())
+    while now <= 1_200:
+        watcher._check()
+        now += 1
+    assert tried == [0, 2, 6, 14, 30, 62, 122, 182]
 
 
 def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:
