@@ -43,7 +43,7 @@ class Moves:
         if urlparse(location).scheme not in ("", "file"):
             raise UsageError(
                 f"The store has an experiment whose files are not on this disk, but at {location}.",
-                "Import a copy of the store without that experiment, or move its server as a whole.",
+                "Delete the experiment in a copy of the store for good (mlflow gc), and import that.",
             )
         _need_plain(location)
         return _SERVED + self.names.setdefault(location.rstrip("/"), name)
@@ -61,7 +61,7 @@ class Moves:
                 return f"{_SERVED}{name}{address.removeprefix(location)}"
         raise UsageError(
             f"The store names files at {address}, which is in no folder of its experiments.",
-            "Import a copy of the store without that run or version.",
+            "Delete that run or version in a copy of the store for good (mlflow gc), and import that.",
         )
 
     @property

@@ -70,7 +70,7 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             raise KeyboardInterrupt
 
         monkeypatch.setattr("flows.sweep.sweep", sweep)
-        monkeypatch.setattr(command, "start_up", lambda *_: lambda: None)
+        monkeypatch.setattr(command, "start_up", lambda *_, **__: lambda: None)
         monkeypatch.setattr(process, "received", [signal.SIGINT])
         with pytest.raises(KeyboardInterrupt):
             command.sweep(dataset="sample", table=DEFAULT_OPTIONS, restart=restart)
