@@ -101,5 +101,6 @@ def put_into(page: Path, table: str, begin_mark: str = BEGIN, end_mark: str = EN
     _, end, after = rest.partition(end_mark)
     if not (begin and end):
         raise ValueError(f"{page} lacks {begin_mark!r} or {end_mark!r}")
-    lines = [line if line.startswith("|") else textwrap.fill(line, WIDTH) for line in table.split("\n")]
+    wrapper = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = [line if line.startswith("|") else wrapper.fill(line) for line in table.split("\n")]
     page.write_text("\n".join([before + begin, *lines, end + after]), encoding="utf-8")

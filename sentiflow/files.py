@@ -33,6 +33,6 @@ def publish(target: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def leftovers(folder: Path, name: str = "") -> list[Path]:
-    """What processes left that were killed while they published a file of this name, or any; and its journals."""
-    return list(folder.glob(f".{glob.escape(name)}*{PARTIAL}*"))
+def leftovers(target: Path) -> list[Path]:
+    """What processes left that were killed while they published a file; and of a database its journals."""
+    return list(target.parent.glob(f".{glob.escape(target.name)}.*{PARTIAL}*"))

@@ -170,8 +170,9 @@ def _need_no_other(client: "SyncPrefectClient", server: "Server") -> None:
     from sentiflow.orchestration.deployments import last_polls
 
     before = last_polls(client)
-    if before:
-        time.sleep(_POLLS_SECONDS)
+    if not before:
+        return
+    time.sleep(_POLLS_SECONDS)
     if last_polls(client) != before:
         raise ExternalError(
             f"Another `sentiflow schedule` runs with {without_login(server.ui)}, elsewhere or of another user.",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sentiflow.data.inputs import to_values
 from sentiflow.data.rows import Chunk, Input, Reject, kind_of, numbers, rejects_of, strings
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.files import PARTIAL, create_private, leftovers, publish
+from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
 from sentiflow.tracking.types import Version
@@ -227,7 +227,7 @@ class Parts:
 
     def resume(self) -> None:
         """Take what is finished; a part that is damaged is none."""
-        for leftover in leftovers(self.folder):
+        for leftover in self.folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
         for path in self.folder.glob("*.arrow"):
             try:

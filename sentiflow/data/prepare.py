@@ -19,7 +19,7 @@ from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tabl
 from sentiflow.data.rows import Reject, count_reasons, kind_of, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
-from sentiflow.files import create_private, leftovers, publish
+from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.names import BUILT_IN, dataset_name, located
 from sentiflow.output import redact
 from sentiflow.scoring import vocabulary
@@ -177,7 +177,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         if found is not None and _has_rejects(found, source, folder):
             reviews.mark_used(found.table)
             return found
-        for leftover in leftovers(folder):
+        for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
         rejected: Rejected | None = None
         left_out: dict[str, int] = {}

@@ -57,7 +57,7 @@ def prepare_database() -> None:
 
 
 def _publish(file: Path, make: Callable[[Path], object]) -> None:
-    for leftover in leftovers(file.parent, file.name):
+    for leftover in leftovers(file):
         leftover.unlink()
     publish(file, make)
 

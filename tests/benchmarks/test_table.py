@@ -32,6 +32,14 @@ def test_the_table_replaces_what_stood_between_the_marks_and_nothing_else(tmp_pa
     assert page.read_text(encoding="utf-8") == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
 
 
+def test_a_word_with_a_hyphen_stays_in_one_line(tmp_path: Path) -> None:
+    """A break would be shown as a blank."""
+    page = tmp_path / "page.md"
+    page.write_text(f"{table.BEGIN}{table.END}", encoding="utf-8")
+    table.put_into(page, f"{'9' * 95} bit-for-bit")
+    assert page.read_text(encoding="utf-8") == f"{table.BEGIN}\n{'9' * 95}\nbit-for-bit\n{table.END}"
+
+
 def test_prose_is_wrapped_and_rows_of_a_table_are_not(tmp_path: Path) -> None:
     page, row, word = tmp_path / "page.md", f"| {'9' * 150} |", "measured"
     page.write_text(f"{table.BEGIN}{table.END}", encoding="utf-8")
