@@ -7,9 +7,11 @@ import asyncio
 import os
 import shutil
 import socket
+import sqlite3
 import sys
+import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import prefect
@@ -23,6 +25,7 @@ from prefect.settings import (
     PREFECT_API_BLOCKS_REGISTER_ON_START,
     PREFECT_API_DATABASE_CONNECTION_URL,
     PREFECT_API_DATABASE_MIGRATE_ON_START,
+    PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION,
     get_current_settings,
     temporary_settings,
 )
@@ -33,6 +36,7 @@ from sentiflow.errors import first_line
 from sentiflow.files import leftovers, publish
 
 _DISK = "sqlite+aiosqlite"
+_RELEASE = zlib.crc32(prefect.__version__.encode()) // 2  # SQLite keeps a number of 31 bits for its users
 
 
 def prepare_database() -> None:
@@ -50,10 +54,12 @@ def prepare_database() -> None:
     url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
     file = Path(url.database or "")
     with FileLock(settings.home / ".sentiflow-database.lock", mode=0o600):
-        if url.drivername != _DISK or file.exists():
+        if url.drivername != _DISK:
             asyncio.run(_migrate())
-            return
-        _publish(file, _make)
+        elif file.exists():
+            asyncio.run(_migrate(file))
+        else:
+            _publish(file, _make)
 
 
 def _publish(file: Path, make: Callable[[Path], object]) -> None:
@@ -65,7 +71,7 @@ def _publish(file: Path, make: Callable[[Path], object]) -> None:
 def _make(file: Path) -> None:
     """Copy the empty database that this environment keeps: making one takes seconds, which only the first pays."""
     kept = Path(sys.prefix) / "share" / "sentiflow" / f"prefect-{prefect.__version__}.db"
-    with suppress(OSError, SQLAlchemyError):  # the environment may be read-only
+    with suppress(OSError, SQLAlchemyError, sqlite3.Error):  # the environment may be read-only
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_name(f".{kept.name}.lock")):
             if not kept.exists():
@@ -78,15 +84,25 @@ def _make(file: Path) -> None:
 
 def _make_anew(file: Path) -> None:
     with temporary_database_config(AioSqliteConfiguration(f"{_DISK}:///{file}")):
-        asyncio.run(_migrate())
+        asyncio.run(_migrate(file))
 
 
-async def _migrate() -> None:
+async def _migrate(file: Path | None = None) -> None:
+    """Bring the tables up to date; the types of blocks in a file only once a release, as they take a second."""
     database = provide_database_interface()
     await database.create_db()
-    async with database.session_context() as session:
-        await run_block_auto_registration(session=session)
+    if file is None or _release_in(file) != _RELEASE:
+        async with database.session_context() as session:
+            await run_block_auto_registration(session=session)
     await (await database.engine()).dispose()
+    if file:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute(f"PRAGMA user_version = {_RELEASE}")
+
+
+def _release_in(file: Path) -> int:
+    with closing(sqlite3.connect(file)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def main(descriptor: int) -> int:
@@ -100,8 +116,12 @@ def main(descriptor: int) -> int:
         except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
             print(f"{type(err).__name__}: {first_line(err)}", file=sys.stderr)  # noqa: T201
             return 3
-    on_start = PREFECT_API_DATABASE_MIGRATE_ON_START, PREFECT_API_BLOCKS_REGISTER_ON_START
-    with temporary_settings(dict.fromkeys(on_start, in_memory)):
+    on_start = {
+        PREFECT_API_DATABASE_MIGRATE_ON_START: in_memory,
+        PREFECT_API_BLOCKS_REGISTER_ON_START: in_memory,
+        PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION: False,  # it imports all collections of Prefect to save nothing
+    }
+    with temporary_settings(on_start):
         return _serve(descriptor)
 
 

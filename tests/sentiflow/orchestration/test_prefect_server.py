@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -327,6 +327,31 @@ def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: 
     begin(world, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(alone)).communicate(timeout=90)
     assert schema(home) == schema(alone) != []
     assert not [*home.glob(".prefect.db.*"), *environment.rglob("*.partial*")]
+
+
+@pytest.mark.story
+def test_types_of_blocks_are_registered_once_for_each_release_of_prefect(tmp_path: Path) -> None:
+    """It takes a second, so not at each start; a new release has other types."""
+    file = tmp_path / "prefect.db"
+
+    def prepare() -> int:
+        code = "from sentiflow.orchestration.server_process import prepare_database; prepare_database()"
+        url = f"sqlite+aiosqlite:///{file}"
+        variables = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_DATABASE_CONNECTION_URL": url}
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, **variables}, check=True, timeout=120)
+        with closing(sqlite3.connect(file)) as database:
+            return int(database.execute("SELECT count(*) FROM block_type").fetchone()[0])
+
+    def change(statement: str) -> None:
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute(statement)
+
+    known = prepare()
+    assert known > 10
+    change("DELETE FROM block_type WHERE slug = 'slack-webhook'")
+    assert prepare() == known - 1
+    change("PRAGMA user_version = 1")
+    assert prepare() == known
 
 
 def schema(home: Path) -> list[object]:
