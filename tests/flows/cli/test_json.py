@@ -34,13 +34,17 @@ CASES: list[tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int, set[str]]] 
     (("predict", "--explain", "A touching film."), (), 0, {"model", "answers"}),
     (("score", "in.csv", "-o", "out.csv"), (), 5, {"model", "output", "totals", "rows", "seconds"}),
 ]
-SLOW: list[tuple[tuple[str, ...], int, set[str]]] = [
-    (("train", *QUICK, "--promote"), 4, {"model", "promotion", "run_id", "run_url", "measured", "seconds"}),
+# Likewise, of flows: exit code, and what the JSON has at least.
+FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("train", *QUICK, "--repeats", "2"), 0, {"model", "run_id", "seeds", "best", "accuracy", "seconds"}),
-    (("sweep", *QUICK, "--trials", "1", "--repeats", "1"), 0, {"model", "run_id", "trials", "config", "best"}),
     (("baselines", *QUICK, "--only", "tfidf"), 0, {"run_id", "rows", "seconds"}),
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
     (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
+]
+# In a process of its own, as native code and child processes write, too.
+PROCESSES: list[tuple[tuple[str, ...], int, set[str]]] = [
+    (("train", *QUICK, "--promote"), 4, {"model", "promotion", "run_id", "run_url", "measured", "seconds"}),
+    (("sweep", *QUICK, "--trials", "1", "--repeats", "1"), 0, {"model", "run_id", "trials", "config", "best"}),
 ]
 # tests/flows/test_runs_and_compare.py, test_reproduce.py, tests/sentiflow/tracking/test_transfer.py
 ELSEWHERE = {"runs", "compare", "reproduce", "import"}
@@ -52,43 +56,70 @@ def keys_of(value: Any) -> set[str]:
     return {key for each in value for key in keys_of(each)} if isinstance(value, list) else set()
 
 
-@pytest.mark.parametrize(("typed", "before", "code", "keys"), CASES, ids=[" ".join(typed) for typed, *_ in CASES])
-def test_a_result_is_one_json_document(
-    typed: tuple[str, ...], before: tuple[tuple[str, ...], ...], code: int, keys: set[str],
-    registry: World, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+@pytest.fixture
+def here(registry: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Commands run in this process, which keeps its streams as they are."""
     monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
     monkeypatch.setattr("flows.cli.console.filter_native_lines", lambda: None)
     monkeypatch.chdir(registry.root)
-    (registry.root / "in.csv").write_text("text\nA touching film.\n\xe9\n,\n")
-    for earlier in before:
-        assert CliRunner().invoke(app, earlier).exit_code == 0
+    return registry
+
+
+def check(typed: tuple[str, ...], code: int, keys: set[str]) -> None:
     done = CliRunner().invoke(app, [*typed, "--json"])
     assert getattr(done.exception, "exit_code", done.exit_code) == code, done.output
-    told = json.loads(done.stdout)
+    check_json(done.stdout, keys)
+
+
+def check_json(text: str, keys: set[str]) -> None:
+    told = json.loads(text)
     assert set(told) >= keys and "settings" not in keys_of(told)
+
+
+def log_texts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be texts to monitor."""
+    texts = [text for text, _label, split in sample.sample_rows(2, 300, 7) if split == "test"]
+    at = datetime.now(UTC).isoformat()
+    log = TextLog(world.root / "log", 10_000_000)
+    log.append([Entry(at, SERVED, "sample-sentiment", 1, 0.5, text) for text in texts])
+    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(world.root / "log"))
+
+
+@pytest.mark.parametrize(("typed", "before", "code", "keys"), CASES, ids=[" ".join(typed) for typed, *_ in CASES])
+def test_a_result_is_one_json_document(
+    typed: tuple[str, ...], before: tuple[tuple[str, ...], ...], code: int, keys: set[str], here: World
+) -> None:
+    (here.root / "in.csv").write_text("text\nA touching film.\n\xe9\n,\n")
+    for earlier in before:
+        assert CliRunner().invoke(app, earlier).exit_code == 0
+    check(typed, code, keys)
 
 
 @pytest.mark.story
-@pytest.mark.parametrize(("typed", "code", "keys"), SLOW, ids=[" ".join(typed) for typed, *_ in SLOW])
+@pytest.mark.parametrize(("typed", "code", "keys"), FLOWS, ids=[" ".join(typed) for typed, *_ in FLOWS])
+def test_the_result_of_a_flow_is_one_json_document(
+    typed: tuple[str, ...], code: int, keys: set[str],
+    here: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    log_texts(here, monkeypatch)
+    assert CliRunner().invoke(app, ["promote", "1"]).exit_code == 0
+    check(typed, code, keys)
+
+
+@pytest.mark.story
+@pytest.mark.parametrize(("typed", "code", "keys"), PROCESSES, ids=[" ".join(typed) for typed, *_ in PROCESSES])
 def test_all_else_goes_to_stderr(
     typed: tuple[str, ...], code: int, keys: set[str], registry: World, prefect_server: None
 ) -> None:
-    """In a process of its own, as native code and child processes write, too."""
-    log = registry.root / "log"
-    texts = [text for text, _label, split in sample.sample_rows(2, 300, 7) if split == "test"]
-    at = datetime.now(UTC).isoformat()
-    TextLog(log, 10_000_000).append([Entry(at, SERVED, "sample-sentiment", 1, 0.5, text) for text in texts])
     registry.run("promote", "1")
-    done = registry.run(*typed, "--json", SENTIFLOW_PREDICTION_LOG_DIR=str(log))
+    done = registry.run(*typed, "--json")
     assert done.returncode == code, done.stderr
-    told = json.loads(done.stdout)
-    assert set(told) >= keys and "settings" not in keys_of(told)
-    assert "Starting up" in done.stderr or "starting up" in done.stderr
+    check_json(done.stdout, keys)
+    assert "starting up" in done.stderr.lower()
 
 
 def test_every_command_that_prints_a_result_has_json() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     have = {name for name, each in commands.items() if any("--json" in param.opts for param in each.params)}
-    assert have == {typed[0] for typed, *_ in [*CASES, *SLOW]} | ELSEWHERE
+    assert have == {typed[0] for typed, *_ in [*CASES, *FLOWS, *PROCESSES]} | ELSEWHERE
     assert set(commands) - have == {"ui", "serve", "schedule", "trigger"}  # they run, and have no result
