@@ -33,6 +33,11 @@ class Console(console.Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, emoji=False, **options)
 
+    def say(self, *lines: str | Text) -> None:
+        """Print lines, none of them folded: they can be copied, and a script reads each whole."""
+        for line in lines:
+            self.print(line, soft_wrap=True)
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Clean before the layout, so that the width of what is shown is known."""
         return super().render_str(printable(text, _LINES), **options)
@@ -114,7 +119,7 @@ def working(what: str) -> Iterator[None]:
         with CONSOLE.status(f"{what} ..."):
             yield
     else:
-        CONSOLE.print(f"{what} ...", soft_wrap=True)
+        CONSOLE.say(f"{what} ...")
         yield
 
 

@@ -32,7 +32,7 @@ def housekeeping(as_json: JsonOption = False) -> None:
 
     settings = load_settings()
     wait_for_server, where = start_early(settings)
-    CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
+    CONSOLE.say(f"Prefect: {where}; starting up ...")
     from sentiflow.tracking.client import connect  # while the server starts
 
     connect(settings)
@@ -41,8 +41,7 @@ def housekeeping(as_json: JsonOption = False) -> None:
     wait_for_server()
     report = housekeeping()
     stdout = stdout_for(report, as_json=as_json)
-    for line in report.lines():
-        stdout.print(escape(line), soft_wrap=True)
+    stdout.say(*map(escape, report.lines()))
 
 
 @command(app, OPERATE, "sentiflow monitor", "sentiflow monitor --dataset sample")
@@ -72,20 +71,18 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     if outcome.result is not None:
         from sentiflow.monitoring import check
 
-        title = f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n"
-        stdout.print(title, soft_wrap=True)
+        stdout.say(f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n")
         print_table(block_table(check.table(outcome.result)), stdout)
-        stdout.print(f"\nReport: {outcome.run_url}", soft_wrap=True)
-    stdout.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
+        stdout.say(f"\nReport: {outcome.run_url}")
+    stdout.say(f"[bold]{escape(outcome.summary)}[/]")
     if outcome.drifted:
-        next_step = (
+        stdout.say(
             "The event was sent to Prefect: a deployment that waits for it, if there is one, trains now, and its "
             "version goes through the gate."
             if has_server
             else "No Prefect server is running: a deployment that waits for the event trains once `sentiflow "
             f"schedule` runs. To train now: sentiflow train --promote --dataset {model}"
         )
-        stdout.print(next_step, soft_wrap=True)
 
 
 @command(
@@ -127,9 +124,8 @@ def import_store(
     names = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
     counts = ", ".join(f"{moved.rows[table]} {name}" for table, name in names.items())
     stdout = stdout_for(moved, as_json=as_json)
-    stdout.print(f"Imported {counts}; {moved.files:,} files, {moved.megabytes:,.1f} MB.", soft_wrap=True)
-    for table, rows in moved.left.items():
-        stdout.print(f"Not imported: {rows} rows of {table}.", soft_wrap=True)
+    stdout.say(f"Imported {counts}; {moved.files:,} files, {moved.megabytes:,.1f} MB.")
+    stdout.say(*(f"Not imported: {rows} rows of {table}." for table, rows in moved.left.items()))
 
 
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")
@@ -147,7 +143,7 @@ def ui(
         from sentiflow.tracking.client import connect, experiment_id, runs_url, ui_url
 
         pages = runs_url(ui_url(settings), experiment_id(connect(settings), settings))
-        CONSOLE.print(f"The store is a server: open {pages}", soft_wrap=True)
+        CONSOLE.say(f"The store is a server: open {pages}")
         return
     address = urlparse(settings.ui_url)
     host, port = address.hostname or "127.0.0.1", port or address.port or 5000
@@ -169,7 +165,7 @@ def ui(
         shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         _wait(server, shown)
         pages = runs_url(shown, experiment)
-        CONSOLE.print(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)", soft_wrap=True)
+        CONSOLE.say(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)")
         code = server.wait()
     except KeyboardInterrupt:
         code = 0

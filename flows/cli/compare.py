@@ -370,4 +370,4 @@ def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: 
     client = connect(settings)
     with tracking_errors(settings.tracking_uri):
         client.log_text(runs[0].run_id, page, name)
-    stdout.print(f"Stored: {name} on {escape(runs[0].name)}", soft_wrap=True)
+    stdout.say(f"Stored: {name} on {escape(runs[0].name)}")

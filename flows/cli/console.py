@@ -42,9 +42,7 @@ def show(moment: datetime, step: str, message: str, level: int) -> None:
     """Print a log line, the first if there are several."""
     style = "yellow" if level >= logging.WARNING else "default"
     first = redact(message.splitlines()[0]) if message else ""
-    CONSOLE.print(
-        f"[dim]{moment:%H:%M:%S}[/] [bold]{escape(step):<10}[/] [{style}]{escape(first)}[/]", soft_wrap=True
-    )
+    CONSOLE.say(f"[dim]{moment:%H:%M:%S}[/] [bold]{escape(step):<10}[/] [{style}]{escape(first)}[/]")
 
 
 def set_up(*, debug: bool) -> None:
@@ -183,9 +181,9 @@ def report(err: BaseException, *, debug: bool) -> None:
     if debug:
         CONSOLE.print(redact("".join(traceback.format_exception(err))), markup=False, soft_wrap=True)
     message, hint = map(redact, _sentences(err))
-    CONSOLE.print(f"[bold red]Error:[/] {_indented(message)}", soft_wrap=True)
+    CONSOLE.say(f"[bold red]Error:[/] {_indented(message)}")
     if hint:
-        CONSOLE.print(f"       {_indented(hint)}", soft_wrap=True)
+        CONSOLE.say(f"       {_indented(hint)}")
 
 
 def _indented(text: str) -> str:

@@ -71,7 +71,7 @@ def predict(
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         read = len(scorer.vocabulary.encode(text)) > 1  # the first id marks the start
         note = "" if read else "  [dim](no word of it is known)[/]"
-        stdout.print(f"{_verdict(score)}  {escape(beginning)}{note}", soft_wrap=True)
+        stdout.say(f"{_verdict(score)}  {escape(beginning)}{note}")
     stdout.print(model)
 
 
@@ -116,19 +116,17 @@ def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
     from sentiflow.reports.page import strongest_words
 
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
-    for line in _lines(reading, stdout.width):
-        stdout.print(line, soft_wrap=True)
-    stdout.print()
+    stdout.say(*_lines(reading, stdout.width), "")
     if not any(word.status in ("read", "rare") for word in reading.words):
         stdout.print("[dim]no word of it is known: the score is that of an empty text[/]")
     for way, words in zip(("raised", "lowered"), strongest_words(reading), strict=True):
         if words:
             changes = ", ".join(f"{_shown(word)} {word.change:+.2f}" for word in words)
-            stdout.print(f"{way} it most: {escape(changes)}", soft_wrap=True)
+            stdout.say(f"{way} it most: {escape(changes)}")
     for status, why in (("unknown", "no training review has them"), ("cut", "only the last words are read")):
         if left := sum(word.status == status for word in reading.words):
             stdout.print(f"[dim]words not read, as {why}: {left}[/]")
-    stdout.print(f"{_verdict(reading.score)}  {model}", soft_wrap=True)
+    stdout.say(f"{_verdict(reading.score)}  {model}")
 
 
 def _write_page(html: Path, reading: "Attribution", model: str, stdout: Console) -> None:
@@ -213,8 +211,7 @@ def score(
         raise
     counts = {"output": scored.output, "totals": scored.totals, "rows": scored.rows, "seconds": scored.seconds}
     stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)
-    for line in _counts(scored):
-        stdout.print(line, soft_wrap=True)
+    stdout.say(*_counts(scored))
     for hint in hints_for(scored.totals.reasons, request.source):
         _say(hint)
     if scored.totals.rejects:
@@ -222,7 +219,7 @@ def score(
 
 
 def _say(line: str) -> None:
-    CONSOLE.print(escape(line), soft_wrap=True)
+    CONSOLE.say(escape(line))
 
 
 def _counts(scored: "Scored") -> list[str]:
@@ -271,10 +268,9 @@ def serve(
         settings = settings.model_copy(update={"serve_workers": workers})
     name = None if dataset is None else model_name(dataset)
     if name is not None and not is_worker() and (names := open_store(settings).models()) and name not in names:
-        CONSOLE.print(
+        CONSOLE.say(
             f"[yellow]No model is registered as {escape(name)} yet; there are: {', '.join(names)}. "
-            "Until one is promoted, every request gets 503.[/]",
-            soft_wrap=True,
+            "Until one is promoted, every request gets 503.[/]"
         )
     logging.getLogger("sentiflow.serving").setLevel(logging.INFO)  # which version answers from when on
     serve(
@@ -283,8 +279,7 @@ def serve(
         settings.serve_host if host is None else host,
         settings.serve_port if port is None else port,
         ["flows.cli:main", *sys.argv[1:]],
-        lambda address: CONSOLE.print(
-            f"Sentiflow answers at [bold]{address}[/], API docs at {address}/docs   (Ctrl-C ends it)",
-            soft_wrap=True,
+        lambda address: CONSOLE.say(
+            f"Sentiflow answers at [bold]{address}[/], API docs at {address}/docs   (Ctrl-C ends it)"
         ),
     )

@@ -128,9 +128,8 @@ def rollback(
         from sentiflow.tracking import promotion
 
         event = promotion.rollback(name := model_named(settings, dataset), reason, settings)
-    stdout_for({"model": {"name": name, "version": event.version}, "event": event}, as_json=as_json).print(
-        f"[bold]{escape(name)} version {event.version} is the champion again[/], version {event.replaced} is not.",
-        soft_wrap=True,
+    stdout_for({"model": {"name": name, "version": event.version}, "event": event}, as_json=as_json).say(
+        f"[bold]{escape(name)} version {event.version} is the champion again[/], version {event.replaced} is not."
     )
 
 
@@ -168,7 +167,7 @@ def versions(
 
             promotion.delete(name, delete, settings)
         stdout = stdout_for({"model": {"name": name, "version": delete}, "deleted": True}, as_json=as_json)
-        stdout.print(f"{escape(name)} version {delete} is deleted; its run is kept.", soft_wrap=True)
+        stdout.say(f"{escape(name)} version {delete} is deleted; its run is kept.")
     elif history:
         _show_history(name, settings, as_json=as_json)
     else:

@@ -135,7 +135,7 @@ def runs(
     if as_json:
         print_json(stdout, listed.records())
     elif not every:
-        stdout.print(f"No runs yet in {redact(settings.tracking_uri)}. Make one: sentiflow train", soft_wrap=True)
+        stdout.say(f"No runs yet in {redact(settings.tracking_uri)}. Make one: sentiflow train")
     elif not found:
         stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
     else:
@@ -311,17 +311,15 @@ def reproduce(
     stdout, found, record = Console(quiet=as_json), checks(original, data), original.record
     message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
     wait_for_server = begin(message, model_name(original.dataset), settings)
-    for each in found:
-        stdout.print(f"  {each.what:<11}{escape(each.text)}", soft_wrap=True)
+    stdout.say(*(f"  {each.what:<11}{escape(each.text)}" for each in found))
     if not all(each.same for each in found if each.what in ("code", "lock", "packages")):
         stdout.print("To train it with its own code and packages instead:")
-        for line in old_code(record, settings):
-            stdout.print(f"  {escape(line)}", soft_wrap=True)
+        stdout.say(*(f"  {escape(line)}" for line in old_code(record, settings)))
     result = _reproduce(run, wait_for_server)
     told = {"identical": result.identical, "summary": result.summary, **vars(result), "checks": found}
     stdout = stdout_for(told, as_json=as_json)
     result.need_identical()
-    stdout.print(f"[bold]{escape(result.summary)}[/]", soft_wrap=True)
+    stdout.say(f"[bold]{escape(result.summary)}[/]")
 
 
 def _reproduce(run: str, wait_for_server: Callable[[], None]) -> "Reproduction":

@@ -198,7 +198,7 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
             ) from err
         for spec in specs:
             _print_schedule(apply(client, spec, pool))
-    CONSOLE.print(f"Registered with {without_login(server.ui)}; the workers of {pool!r} run them.", soft_wrap=True)
+    CONSOLE.say(f"Registered with {without_login(server.ui)}; the workers of {pool!r} run them.")
 
 
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
@@ -217,7 +217,7 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
         ids = [each.id for each in applied]
         dead = close_orphaned(client, ids)
         for run in dead:
-            CONSOLE.print(f"Marked as crashed: {escape(run.name)}, whose process was killed.", soft_wrap=True)
+            CONSOLE.say(f"Marked as crashed: {escape(run.name)}, whose process was killed.")
         if dead:  # their runs in MLflow, too
             close_killed(settings, logger, datetime.now(UTC))
         late = {run.deployment_id for run in due_runs(client, ids, before=began) if run.auto_scheduled}
@@ -236,11 +236,11 @@ def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server") 
         _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")
     shown = server.login if server.login.startswith(OUR_USER) else "of Prefect's settings"
     login = f"   login: [bold]{escape(shown)}[/]" if server.login else ""
-    CONSOLE.print(f"Prefect UI: [bold]{without_login(server.ui)}[/]{login}   (Ctrl-C ends it)", soft_wrap=True)
+    CONSOLE.say(f"Prefect UI: [bold]{without_login(server.ui)}[/]{login}   (Ctrl-C ends it)")
 
 
 def _print_schedule(applied: "Applied", more: str = "") -> None:
-    CONSOLE.print(f"  {applied.spec.flow:<13} {escape(_when(applied))}{more}", soft_wrap=True)
+    CONSOLE.say(f"  {applied.spec.flow:<13} {escape(_when(applied))}{more}")
 
 
 def _when(applied: "Applied") -> str:
@@ -324,7 +324,7 @@ def trigger(
             check_tables(deployment.parameters | parameters, settings)
         flow_run = flow_runs.start(client, deployment, parameters)
         url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
-        CONSOLE.print(f"Started [bold]{flow}[/]: {url}", soft_wrap=True)
+        CONSOLE.say(f"Started [bold]{flow}[/]: {url}")
         if wait:
             _follow(client, flow_run)
 
@@ -424,16 +424,14 @@ def _print_wait(behind_another: bool) -> None:
         if behind_another
         else "no worker has picked it up. Is `sentiflow schedule` or a worker running?"
     )
-    CONSOLE.print(f"Still queued: {why}", soft_wrap=True)
+    CONSOLE.say(f"Still queued: {why}")
 
 
 def _end(state: "State[Any]") -> None:
     lines = (state.message or "It left no message.").splitlines()
     if state.is_completed():
         first, *others = map(escape, (state.message or "").splitlines() or [""])
-        CONSOLE.print(f"[bold]{state.name or 'Completed'}.[/] {first}".rstrip(), soft_wrap=True)
-        for line in others:
-            CONSOLE.print(line, soft_wrap=True)
+        CONSOLE.say(f"[bold]{state.name or 'Completed'}.[/] {first}".rstrip(), *others)
         return
     reason = _ENDED_BY.match(lines[0])
     message = f"The run ended as {(state.name or state.type.value).lower()}: {_ENDED_BY.sub('', lines[0])}"

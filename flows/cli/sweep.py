@@ -114,7 +114,7 @@ def sweep(
         # A study that was written meanwhile is still there: of a finished sweep it is gone.
         if process.received and any(journal.stat().st_mtime >= began for journal in studies):
             same = "The same command, without --restart," if restart else "The same command"
-            CONSOLE.print(f"{same} resumes this sweep; finished trials are kept.", soft_wrap=True)
+            CONSOLE.say(f"{same} resumes this sweep; finished trials are kept.")
         raise
     given = config.model_dump(include=set(searched.fields))
     _show(result, given, dataset, table, settings, stdout_for(result, as_json=as_json))
@@ -128,10 +128,9 @@ def _show(
     settings: "Settings",
     stdout: Console,
 ) -> None:
-    stdout.print(f"\n[bold]{result.accuracy_line}[/]", soft_wrap=True)
+    stdout.say(f"\n[bold]{result.accuracy_line}[/]")
     _show_trials(result, given, stdout)
-    for line in [*next_commands(result, settings), *_to_use(result, dataset, table, settings)]:
-        stdout.print(line, soft_wrap=True)
+    stdout.say(*next_commands(result, settings), *_to_use(result, dataset, table, settings))
     if result.promotion is not None:
         stdout.print()
         show_judgement(result.promotion.evaluation, stdout)
@@ -143,7 +142,7 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
 
     best = by_loss(result.trials)
     pruned = len(result.trials) - len(best)
-    stdout.print(f"\n{count_of_trials(len(best))} complete, {pruned} pruned\n", soft_wrap=True)
+    stdout.say(f"\n{count_of_trials(len(best))} complete, {pruned} pruned\n")
     shown = best[:_SHOWN]
     columns = [
         Column("trial", [str(row.number) for row in shown], right=True),
@@ -151,15 +150,14 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
         Column("tried", [format_values(row.values) for row in shown]),
     ]
     print_columns(columns, stdout)
-    for line in (
+    stdout.say(
         "",
         f"What mattered: {result.importance_text}",
         *(["No trial was better than the given recipe."] if dict(best[0].values) == given else []),
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}: seed "
         f"{result.best.run.seed} of the best recipe, whose validation loss is lowest",
         f"All of it took {result.seconds:.0f} s",
-    ):
-        stdout.print(line, soft_wrap=True)
+    )
 
 
 def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> list[str]:
@@ -246,7 +244,7 @@ def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
         stdout,
     )
     me = program()
-    for line in (
+    lines = (
         "",
         f"The network is {result.rows[0].name}; differences are of the same test reviews. Nothing was registered.",
         f"All of it took {result.seconds:.0f} s",
@@ -254,5 +252,5 @@ def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
         f"Look at it:  {me} ui   then {result.run_url}",
         f"Compare:     {me} compare {quote(result.run_name)}",
         f"Report:      {me} compare {quote(result.run_name)} --html report.html",
-    ):
-        stdout.print(escape(line), soft_wrap=True)
+    )
+    stdout.say(*map(escape, lines))

@@ -217,7 +217,7 @@ def percent_interval(low: float | None, high: float | None) -> str:
 def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
     """Print each rule with its number and its limit, and what was not judged."""
     decision = evaluation.decision
-    console.print(f"[bold]{escape(evaluation.title)}[/]\n", soft_wrap=True)
+    console.say(f"[bold]{escape(evaluation.title)}[/]\n")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
@@ -225,10 +225,9 @@ def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
     for rule in decision.rules:
         table.add_row("[green]yes[/]" if rule.passed else "[red]no[/]", rule.name, escape(rule.text))
     print_table(table, console)
-    for note in decision.notes:
-        console.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+    console.say(*(f"[dim]{escape(note)}[/]" for note in decision.notes))
     if evaluation.warning:
-        console.print(f"[yellow]{escape(evaluation.warning)}[/]", soft_wrap=True)
+        console.say(f"[yellow]{escape(evaluation.warning)}[/]")
     console.print()
 
 
@@ -239,7 +238,7 @@ def show_promotion(outcome: "Outcome", console: Console) -> None:
         RejectedError: it is not.
     """
     outcome.need_promotion()
-    console.print(f"[bold]{escape(outcome.summary)}[/]", soft_wrap=True)
+    console.say(f"[bold]{escape(outcome.summary)}[/]")
 
 
 def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
@@ -270,7 +269,7 @@ def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
 def write_page(path: Path, text: str, console: Console) -> None:
     """Publish a page and say where; bytes that were no text show as ?."""
     publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
-    console.print(f"Written: {escape(str(path))}", soft_wrap=True)
+    console.say(f"Written: {escape(str(path))}")
 
 
 def program() -> str:

@@ -80,11 +80,10 @@ def train(
     except UnreachableError as err:
         if not fallback_sample or dataset == "sample":
             raise
-        CONSOLE.print(
+        CONSOLE.say(
             f"\n[bold yellow]The dataset {escape(dataset)} cannot be fetched:[/] {escape(str(err.args[0]))}\n"
             "[yellow]Running the same job on the built-in sample instead. Its accuracy says nothing about "
-            f"{escape(dataset)}.[/]\n",
-            soft_wrap=True,
+            f"{escape(dataset)}.[/]\n"
         )
         dataset = "sample"
         if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
@@ -105,7 +104,7 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool, as_json: boo
     then = f" Promote it: {me} promote {equal.number} --dataset {dataset}."
     if promote or in_use:
         then = " It is the champion." if in_use else ""
-    CONSOLE.print(f"{escape(nothing_to_train(equal))} To train anyway: --force.{then}", soft_wrap=True)
+    CONSOLE.say(f"{escape(nothing_to_train(equal))} To train anyway: --force.{then}")
     if promote and not in_use:
         from flows.cli.models import promote as promote_version
 
@@ -170,14 +169,13 @@ def begin(message: str, model: str, settings: "Settings") -> Callable[[], None]:
     from sentiflow.locks import check_free
 
     check_free(model, settings)
-    CONSOLE.print(message, soft_wrap=True)
-    CONSOLE.print(f"Store: {escape(redact(settings.tracking_uri))}", soft_wrap=True)
+    CONSOLE.say(message, f"Store: {escape(redact(settings.tracking_uri))}")
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
     from sentiflow.orchestration.server import start_early
 
     wait_for_server, where = start_early(settings)
-    CONSOLE.print(f"Prefect: {where}; starting up ...", soft_wrap=True)
+    CONSOLE.say(f"Prefect: {where}; starting up ...")
     from sentiflow.tracking.client import connect
 
     connect(settings)  # a store that does not answer is reported before anything is done
@@ -195,7 +193,7 @@ def report_registered() -> Iterator[None]:
     except BaseException:
         for model in registered_here[before:]:
             name = f"[bold]{escape(model.name)}[/] version {model.version}"
-            CONSOLE.print(f"Registered before the failure: {name}", soft_wrap=True)
+            CONSOLE.say(f"Registered before the failure: {name}")
         raise
 
 
@@ -226,16 +224,13 @@ def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Set
     from sentiflow.tracking.results import RepeatsResult
 
     stdout = stdout_for(result, as_json=as_json)  # what happened meanwhile went to stderr
-    lines = _repeats(result) if isinstance(result, RepeatsResult) else _single(result)
-    for line in lines:
-        stdout.print(line, soft_wrap=True)
+    stdout.say(*(_repeats(result) if isinstance(result, RepeatsResult) else _single(result)))
     if result.promotion is not None:
         stdout.print()
         show_judgement(result.promotion.evaluation, stdout)
-    for line in next_commands(result, settings):
-        stdout.print(line, soft_wrap=True)
+    stdout.say(*next_commands(result, settings))
     if dataset == "sample":
-        stdout.print(f"On the real reviews: {program()} train --dataset imdb", soft_wrap=True)
+        stdout.say(f"On the real reviews: {program()} train --dataset imdb")
     if result.promotion is not None:
         show_promotion(result.promotion, stdout)
 
@@ -335,14 +330,13 @@ def data(
     rows = reviews.read(prepared.table)
     facts = reviews.describe(rows, reviews.read_vocabulary(prepared.table), config)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
-    stdout.print(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", soft_wrap=True)
-    stdout.print(f"{prepared.table}", soft_wrap=True)
+    stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", str(prepared.table))
     if prepared.rejected:
-        stdout.print(f"[yellow]{escape(str(prepared.rejected))}[/]", soft_wrap=True)
+        stdout.say(f"[yellow]{escape(str(prepared.rejected))}[/]")
     if prepared.left_out:
-        stdout.print(escape(count_left_out(prepared.left_out)), soft_wrap=True)
+        stdout.say(escape(count_left_out(prepared.left_out)))
     if warning := reviews.unread_warning(rows):
-        stdout.print(f"[yellow]{warning}[/]", soft_wrap=True)
+        stdout.say(f"[yellow]{warning}[/]")
     stdout.print()
     stdout.print(_splits(facts, config))
     kept = min(facts.words, config.vocabulary_size - FIRST_WORD)
@@ -351,17 +345,15 @@ def data(
         words = f"Of {facts.words:,} words the {kept:,} commonest are kept; others become the id 2, shown as ?."
     if prepared.name != "imdb":  # its vocabulary is that of both splits
         words += " Words in no training review are left out."
-    stdout.print(f"\n{words}", soft_wrap=True)
-    stdout.print(
-        f"{facts.in_both:,} test reviews are also in the training split, word for word.\n", soft_wrap=True
-    )
+    in_both = f"{facts.in_both:,} test reviews are also in the training split, word for word.\n"
+    stdout.say(f"\n{words}", in_both)
     label = "positive" if facts.first_label else "negative"
     stdout.print(
         f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids"
     )
     stdout.print(f"{list(facts.first_ids)}\n", markup=False, soft_wrap=True)
     stdout.print(f"[bold]Decoded[/]: {len(facts.first_text.split())} words")
-    stdout.print(escape(facts.first_text), soft_wrap=True)
+    stdout.say(escape(facts.first_text))
 
 
 def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
