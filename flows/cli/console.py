@@ -166,9 +166,7 @@ class _Lines(io.TextIOBase):
 
 def exit_code(err: BaseException) -> int:
     """The command's exit code: 2 wrong use, 3 an external failure (network, server, disk), 1 a bug."""
-    if isinstance(err, SentiflowError):
-        return err.exit_code
-    return ExternalError.exit_code if isinstance(err, OSError) or prefect_away(err) or refused_login(err) else 1
+    return _as_ours(err).exit_code
 
 
 def exit_seconds(err: BaseException) -> float:
@@ -180,37 +178,37 @@ def report(err: BaseException, *, debug: bool) -> None:
     """Print what went wrong and what to do; the traceback only when asked for."""
     if debug:
         CONSOLE.print(redact("".join(traceback.format_exception(err))), markup=False, soft_wrap=True)
-    message, hint = map(redact, _sentences(err))
-    CONSOLE.say(f"[bold red]Error:[/] {_indented(message)}")
-    if hint:
-        CONSOLE.say(f"       {_indented(hint)}")
+    ours = _as_ours(err)
+    CONSOLE.say(f"[bold red]Error:[/] {_indented(str(ours.args[0]))}")
+    if ours.hint:
+        CONSOLE.say(f"       {_indented(ours.hint)}")
 
 
 def _indented(text: str) -> str:
-    """As markup; a further line cannot pass for one of ours."""
-    return "\n       ".join(map(escape, text.splitlines()))
+    """As markup, without secrets; a further line cannot pass for one of ours."""
+    return "\n       ".join(map(escape, redact(text).splitlines()))
 
 
-def _sentences(err: BaseException) -> tuple[str, str]:
+def _as_ours(err: BaseException) -> SentiflowError:
+    """The error itself, or for a library's what it is in our words: an external failure, else a bug."""
     if isinstance(err, SentiflowError):
-        return str(err.args[0]), err.hint
+        return err
     if isinstance(err, OSError):
         where = f": {err.filename}" if err.filename else ""
-        return (
+        return ExternalError(
             f"{err.strerror or err}{where}",
             "Nothing half-written was kept; make room, or make the place writable, then run again.",
         )
     if away := prefect_away(err):
-        return (
+        return ExternalError(
             away,
             "Start it (sentiflow schedule, or prefect server start), or unset PREFECT_API_URL if that names it.",
         )
     if refused_login(err):
-        return (
+        return ExternalError(
             "The Prefect server refuses the login.",
             "Set PREFECT_API_AUTH_STRING to the server's, as name:password, or unset PREFECT_API_URL.",
         )
-    return (
-        f"{type(err).__name__}: {first_line(err)}",
-        "This is a bug. Run again with --debug for its traceback.",
+    return SentiflowError(
+        f"{type(err).__name__}: {first_line(err)}", "This is a bug. Run again with --debug for its traceback."
     )
