@@ -2,7 +2,6 @@
 
 import difflib
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -35,7 +34,6 @@ _NOISE = (
     "Encountered exception", "Task run failed with exception", "Crash detected!",
 )  # fmt: skip
 _POLLS_SECONDS = 6.0  # a schedule polls the server every two seconds
-_ENDED_BY = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 logger = logging.getLogger(__name__)
 app = typer.Typer()
@@ -428,13 +426,13 @@ def _print_wait(behind_another: bool) -> None:
 
 
 def _end(state: "State[Any]") -> None:
-    lines = (state.message or "It left no message.").splitlines()
+    from sentiflow.orchestration.notify import ENCOUNTERED, error_of
+
     if state.is_completed():
         first, *others = map(escape, (state.message or "").splitlines() or [""])
         CONSOLE.say(f"[bold]{state.name or 'Completed'}.[/] {first}".rstrip(), *others)
         return
-    reason = _ENDED_BY.match(lines[0])
-    message = f"The run ended as {(state.name or state.type.value).lower()}: {_ENDED_BY.sub('', lines[0])}"
+    lines = (state.message or "It left no message.").splitlines()
+    message = f"The run ended as {(state.name or state.type.value).lower()}: {ENCOUNTERED.sub('', lines[0])}"
     hint = lines[1] if len(lines) > 1 else "The Prefect UI has all of its log lines."
-    refused = reason is not None and reason[1] == RejectedError.__name__
-    raise (RejectedError if refused else ExternalError)(message, hint)
+    raise (RejectedError if error_of(state) == "RejectedError" else ExternalError)(message, hint)

@@ -23,30 +23,24 @@ from sentiflow.tracking.client import connect, run_url, tracking_errors
 NOTIFIED = "sentiflow.notified"  # label of flow runs of which a notification was sent
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 500
-_ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
+ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 
 def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Notify of a flow run that has ended: the hook of every flow.
 
     It runs in the flow's own process, or, when that was killed, in the process that watched it. Nothing is sent to
-    somebody who pressed Ctrl-C, and nothing of a run that had nothing to do.
+    somebody who pressed Ctrl-C or is refused at a terminal as another process is at work: they know it. Nor is
+    anything sent of a run that had nothing to do.
     """
-    known = signal.SIGINT in process.received or _is_known(flow_run, state)
+    busy = error_of(state) == "BusyError" and flow_run.deployment_id is None
+    known = signal.SIGINT in process.received or state.name == "Skipped" or busy
     notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
 
 
-def _is_known(flow_run: FlowRun, state: State[Any]) -> bool:
-    """Whether nothing is to be told.
-
-    A skipped run did nothing, and who is refused at a terminal because another process is at work knows it.
-    """
-    return state.name == "Skipped" or (_error_of(state) == "BusyError" and flow_run.deployment_id is None)
-
-
-def _error_of(state: State[Any]) -> str:
+def error_of(state: State[Any]) -> str:
     """The class of the exception that ended a flow run; empty without one."""
-    found = _ENCOUNTERED.match(state.message or "")
+    found = ENCOUNTERED.match(state.message or "")
     return found[1] if found else ""
 
 
@@ -66,7 +60,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             if NOTIFIED in flow_run.labels:
                 return
             refusal: Notification = "not-reproduced" if flow == "reproduce" else "refused"
-            told = _error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
+            told = error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
             problems: list[str] = []
             if not known and not told:
                 text, fields = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))
@@ -84,7 +78,7 @@ def _message(
 ) -> tuple[str, dict[str, str]]:
     """The line for people, and the fields for programs."""
     url = flow_run_url(str(flow_run.id))
-    reason = " ".join(_ENCOUNTERED.sub("", state.message or "").split())[:_LONGEST]
+    reason = " ".join(ENCOUNTERED.sub("", state.message or "").split())[:_LONGEST]
     word = (state.name or state.type.value).lower()
     links = {"flow_run_url": url} | ({} if mlflow_url is None else {"mlflow_run_url": mlflow_url})
     fields = {"flow": flow, "flow_run": flow_run.name, "state": state.type.value, "message": reason, **links}
