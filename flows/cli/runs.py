@@ -227,12 +227,9 @@ def _is_metric(sort: str) -> bool:
 
 def _by_dataset(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """The runs of each dataset, in their order; the dataset of the newest run first."""
-    groups: dict[str, list[RunRecord]] = {}
-    for one in sorted(runs, key=lambda run: run.started, reverse=True):
-        groups.setdefault(one.dataset, [])
-    for one in runs:
-        groups[one.dataset].append(one)
-    return list(groups.values())
+    newest_first = sorted(runs, key=lambda run: run.started, reverse=True)
+    datasets = dict.fromkeys(one.dataset for one in newest_first)
+    return [[one for one in runs if one.dataset == dataset] for dataset in datasets]
 
 
 def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
