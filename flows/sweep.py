@@ -1,9 +1,8 @@
 """A search for better values of a recipe's fields, side by side, and the best of them trained and registered."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import get_run_logger
 from pydantic import Field
@@ -126,6 +125,5 @@ def _best(study: Sweep) -> TrainConfig:
 def _train_best(
     runner: Runner, config: TrainConfig, repeats: int, run: RunContext, prepared: Prepared
 ) -> list[SeedResult]:
-    shared: dict[str, Any] = {"parent": run, "prepared": prepared, "config": config}
-    calls: Iterator[dict[str, Any]] = ({**shared, "seed": seed} for seed in range(repeats))
+    calls = ({"parent": run, "prepared": prepared, "config": config, "seed": seed} for seed in range(repeats))
     return sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)

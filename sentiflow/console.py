@@ -74,9 +74,8 @@ class LastingFile(io.FileIO):
             if err.errno not in _NOBODY_READS:
                 raise
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(
-            nowhere, self.fileno(), inheritable=os.get_inheritable(self.fileno())
-        )  # native code's and children's
+        # Native code's and children's, too.
+        os.dup2(nowhere, self.fileno(), inheritable=os.get_inheritable(self.fileno()))
         os.close(nowhere)
         return memoryview(data).nbytes
 

@@ -367,9 +367,8 @@ def load_settings(**options: Any) -> Settings:
             name, hint = f"--{field.removeprefix('schedule_').replace('_', '-')}", ""
         else:
             name, hint = PREFIX + field.upper(), "Correct it in the environment or in .env."
-        raise UsageError(
-            f"{name}: {plain_reason(first['msg'])}{got}.", hint
-        ) from None  # pydantic's own error shows the value, which may hold a password
+        # Without pydantic's own error, which shows the value: it may hold a password.
+        raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
 
 
 @cache

@@ -351,11 +351,9 @@ def _uncertainty(name: str, found: "Figure | None") -> str:
 def _interval(one: "AccuracyDifference") -> str:
     from sentiflow.evaluation.statistics import format_points
 
-    return (
-        ""
-        if one.low is None or one.high is None
-        else f"{format_points(one.low, '')} to {format_points(one.high, '')}"
-    )
+    if one.low is None or one.high is None:
+        return ""
+    return f"{format_points(one.low, '')} to {format_points(one.high, '')}"
 
 
 def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:

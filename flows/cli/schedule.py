@@ -244,15 +244,14 @@ def _print_schedule(applied: "Applied", more: str = "") -> None:
 def _when(applied: "Applied") -> str:
     from sentiflow.orchestration.deployments import describe_schedule, next_time
 
-    on_server = applied.on_server
-    if not on_server.schedules:
+    if not applied.on_server.schedules:
         return "no schedule"
     if not applied.active:
         return "paused in the Prefect UI"
     times = [next_time(schedule, datetime.now(UTC)) for schedule in applied.active]
     soonest = min((time for time in times if time), default=None)
-    spec = applied.spec
-    text = describe_schedule(spec.schedule) if spec.schedule else "a schedule made in the Prefect UI"
+    schedule = applied.spec.schedule
+    text = describe_schedule(schedule) if schedule else "a schedule made in the Prefect UI"
     return text if soonest is None else f"{text}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
 
 

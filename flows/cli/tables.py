@@ -141,9 +141,8 @@ def print_json(console: Console, value: object) -> None:
     """Print for scripts: whole, at any width."""
     import json
 
-    text = json.dumps(
-        _as_json(value), indent=2, allow_nan=False
-    )  # printable ASCII: a terminal obeys nothing of it
+    # Printable ASCII: a terminal obeys nothing of it.
+    text = json.dumps(_as_json(value), indent=2, allow_nan=False)
     console.file.write(f"{text}\n")  # rich would take a second for a thousand runs
 
 
