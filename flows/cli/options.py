@@ -4,7 +4,7 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import wraps
 from inspect import Parameter, Signature, signature
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -83,16 +83,13 @@ _WIDE = 1_000_000_000  # a range up to more than this says nothing
 def _with_types(params: Any) -> Any:
     for param in params:
         if isinstance(param, TyperArgument):
-            vars(param).update(display_type=lambda _ctx: "", get_usage_pieces=partial(_usage, param.metavar))
+            usage = [param.metavar or ""]
+            vars(param).update(display_type=lambda _ctx: "", get_usage_pieces=lambda _ctx, usage=usage: usage)
         elif isinstance(param, TyperOption) and param.metavar is None:
             param.metavar = _TYPES[re.sub(r"list\[(.*)\]", r"\1", param.bare_type())]
             if (param.max or 0) > _WIDE:
                 vars(param).update(_get_number_range_help_str=lambda: None)
     return params
-
-
-def _usage(metavar: str | None, _ctx: Any) -> list[str]:
-    return [metavar or ""]
 
 
 _WORDS = {
