@@ -129,7 +129,6 @@ def _task_runner(settings: Settings, workers: int) -> "TaskRunner[Any]":
     if settings.task_runner == "processes":
         # Prefect adds the whole environment to each call; what the first one finds is the same.
         return ProcessPoolTaskRunner(max_workers=workers, initializer=_begin_worker)
-    check_runner(settings)
     dask_client(settings).close()  # one that nobody answers at would be asked for long, and fail with a traceback
     from prefect_dask.task_runners import DaskTaskRunner
 
