@@ -84,10 +84,7 @@ def sweep(
     if promote:
         need_server(settings)
     workers = workers_of(settings, workers)
-    with (
-        training_run(config, dataset, seed, SWEEP) as run,
-        running(settings, workers, start_worker) as runner,
-    ):
+    with training_run(config, dataset, seed, SWEEP) as run, running(settings, workers, start_worker) as runner:
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})
         prepared = prepare(run, fetch(run, table))
@@ -116,8 +113,7 @@ def _best(study: Sweep) -> TrainConfig:
     ranked = by_loss(trial_rows(open_study(study)))
     if not ranked:
         raise UsageError(
-            "Every trial diverged.",
-            "Narrow the search space, learning_rate above all, or --restart.",
+            "Every trial diverged.", "Narrow the search space, learning_rate above all, or --restart."
         )
     return study.recipe(ranked[0].values, f"{study.config.recipe}-best"[:60])
 

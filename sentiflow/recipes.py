@@ -24,8 +24,7 @@ def check_seeds(seed: int, repeats: int) -> None:
     """
     if seed + repeats - 1 > LAST_SEED:
         raise UsageError(
-            f"{repeats} seeds from {seed} on go beyond the largest seed, {LAST_SEED}.",
-            "Start with a smaller one.",
+            f"{repeats} seeds from {seed} on go beyond the largest seed, {LAST_SEED}.", "Start with a smaller one."
         )
 
 

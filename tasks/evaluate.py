@@ -24,14 +24,7 @@ from sentiflow.network import Epoch, best_epoch
 from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown
-from sentiflow.reports.summary import (
-    ECE,
-    PARAMETERS,
-    SPEED,
-    RunSummary,
-    TestData,
-    worst_errors_text,
-)
+from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text
 from sentiflow.runs.record import epoch_tags
 from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.tracking.client import EpochLog

@@ -96,15 +96,11 @@ def import_store(
     database: Annotated[
         str,
         typer.Option(
-            envvar="MLFLOW_BACKEND_STORE_URI",
-            help="Database of the server.",
-            show_envvar=True,
-            show_default=False,
+            envvar="MLFLOW_BACKEND_STORE_URI", help="Database of the server.", show_envvar=True, show_default=False
         ),
     ],
     artifacts: Annotated[
-        str,
-        typer.Option(envvar="MLFLOW_ARTIFACTS_DESTINATION", help="Artifact folder of the server."),
+        str, typer.Option(envvar="MLFLOW_ARTIFACTS_DESTINATION", help="Artifact folder of the server.")
     ],
     as_json: JsonOption = False,
 ) -> None:

@@ -173,8 +173,7 @@ def _shown(word: "Word") -> str:
 )
 def score(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files."),
+        Path, typer.Argument(metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet.")

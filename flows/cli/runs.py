@@ -289,8 +289,7 @@ def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) ->
 )
 def reproduce(
     run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="Id, its beginning, name, NAME@champion or NAME/VERSION."),
+        str, typer.Argument(metavar="RUN", help="Id, its beginning, name, NAME@champion or NAME/VERSION.")
     ],
     as_json: JsonOption = False,
 ) -> None:

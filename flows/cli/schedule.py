@@ -68,8 +68,7 @@ def schedule(
     promote_after_train: Annotated[
         bool | None,
         typer.Option(
-            "--promote-after-train",
-            help="Promote each newly trained version if it passes the promotion checks.",
+            "--promote-after-train", help="Promote each newly trained version if it passes the promotion checks."
         ),
     ] = None,
     table: "TableOptions",
@@ -84,8 +83,7 @@ def schedule(
     ] = None,
     keep: KeepOption = None,
     pool: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Only register the deployments, for this work pool."),
+        str | None, typer.Option(metavar="NAME", help="Only register the deployments, for this work pool.")
     ] = None,
     debug: DebugOption = False,
 ) -> None:
@@ -280,10 +278,7 @@ def trigger(
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set",
-            "-s",
-            metavar="KEY=VALUE",
-            help="Change a flow parameter or a recipe field; repeatable.",
+            "--set", "-s", metavar="KEY=VALUE", help="Change a flow parameter or a recipe field; repeatable."
         ),
     ] = None,
     table: "TableOptions",

@@ -51,8 +51,7 @@ def train(
     table: "TableOptions",
     seed: SeedOption = 0,
     repeats: Annotated[
-        int,
-        typer.Option(min=1, max=1000, help="Number of seeds, counted up from --seed; the best is registered."),
+        int, typer.Option(min=1, max=1000, help="Number of seeds, counted up from --seed; the best is registered.")
     ] = 1,
     promote: PromoteOption = False,
     force: Annotated[bool, typer.Option("--force", help="Train even if an equal version is registered.")] = False,
