@@ -65,8 +65,7 @@ def train(
         return cast("TrainingResult", _skip(equal, promote=promote))  # Prefect ends the run in it
     preload()
     with training_run(config, dataset, seed) as run:
-        source = fetch(run, table)
-        prepared = prepare(run, source)
+        prepared = prepare(run, fetch(run, table))
         trained = train_network(run, prepared)
         measured = evaluate(run, prepared, trained)
         model = register(run, prepared, trained, measured)

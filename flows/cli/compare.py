@@ -325,10 +325,10 @@ def _rounded(value: str | None, digits: int) -> str:
 def _rows(name: str, figures: "Sequence[Figure | None]") -> list[Row]:
     """The row of a metric, and below it one of its intervals and deviations, if it has any."""
     rows = [(name, [_figure(name, one) for one in figures])]
-    if any(one and (one.low is not None or one.sd is not None) for one in figures):
-        deviation = any(one and one.sd is not None for one in figures)
-        interval = any(one and one.low is not None for one in figures)
-        what = " or ".join(["95% interval"] * interval + ["standard deviation over seeds"] * deviation)
+    interval = any(one and one.low is not None for one in figures)
+    deviation = any(one and one.sd is not None for one in figures)
+    what = " or ".join(["95% interval"] * interval + ["standard deviation over seeds"] * deviation)
+    if what:
         rows.append((f"  {what}", [_uncertainty(name, one) for one in figures]))
     return rows
 
