@@ -158,8 +158,6 @@ def _end_with_parent() -> None:
 
 def _take_a_core() -> None:
     """Before TensorFlow counts the cores: threads of several workers would else wait for each other."""
-    if not hasattr(os, "sched_setaffinity"):
-        return
     cores = sorted(os.sched_getaffinity(0))
     number = _NUMBER.search(multiprocessing.current_process().name)
     mine = os.getppid() + (int(number[0]) if number else 0)
