@@ -35,9 +35,6 @@ def _end_with_parent() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-_SCRIPT = __file__
-
-
 class Child:
     """A Python module, or a function of it (``module:function``), in a process group of its own.
 
@@ -53,7 +50,7 @@ class Child:
         descriptors: Sequence[int] = (),
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", _SCRIPT, *command],
+            [sys.executable, "-P", __file__, *command],
             env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,
             pass_fds=descriptors, start_new_session=True,
         )  # fmt: skip

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -208,23 +209,23 @@ def _exit(number: int = 0) -> None:
     os._exit(_outcome if _outcome is not None else 128 + number if number else 1)
 
 
-_importing: list[threading.Thread] = []
 _abandoned = False
 
 
+@cache
 def preload() -> None:
     """Begin to import TensorFlow, once a process.
 
     A process that ends meanwhile waits for it: an interpreter that is finalized under a native import crashes.
     """
-    if not _importing:
-        _importing.append(threading.Thread(target=_load, daemon=True, name="preload"))
-        _importing[0].start()
-        atexit.register(_wait)
+    thread = threading.Thread(target=_load, daemon=True, name="preload")
+    thread.start()
+    if not _abandoned:
+        atexit.register(thread.join)
 
 
 def abandon() -> None:
-    """Let this process end while the import goes on: it ends by ``os._exit``, without finalization."""
+    """Let this process end while a later import goes on: it ends by ``os._exit``, without finalization."""
     global _abandoned
     _abandoned = True
 
@@ -232,8 +233,3 @@ def abandon() -> None:
 def _load() -> None:
     with suppress(Exception):  # raised again where the import is needed
         importlib.import_module("sentiflow.network.training")
-
-
-def _wait() -> None:
-    if not _abandoned:
-        _importing[0].join()
