@@ -234,29 +234,24 @@ def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Set
         show_promotion(result.promotion, stdout)
 
 
-_STAGES = {
+_STAGES = {  # the others are shown by their names
     "startup": "start-up (imports, Prefect's server)",
     "open": "opening the run",
-    "fetch": "fetch",
-    "prepare": "prepare",
     "load": "loading TensorFlow and the data",
-    "train": "train",
-    "evaluate": "evaluate",
     "report": "plots and report",
-    "register": "register",
 }
 
 
 def _single(result: "TrainingResult") -> list[str]:
     accuracy, _, interval = result.measured.text().partition(" ")
-    seconds = result.seconds
+    *stages, (_, total) = result.seconds.items()  # in the order of the stages
     return [
         "",
         f"[bold]Test accuracy {accuracy}[/] {interval}",
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
         "",
-        *(f"  {label:<37}{seconds[stage]:7.1f} s" for stage, label in _STAGES.items()),
-        f"  [bold]{'total':<37}{seconds['total']:7.1f} s[/]",
+        *(f"  {_STAGES.get(stage, stage):<37}{seconds:7.1f} s" for stage, seconds in stages),
+        f"  [bold]{'total':<37}{total:7.1f} s[/]",
     ]
 
 
