@@ -160,9 +160,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
         return
     received.append(number)
     _first_at = time.monotonic()
-    if _outcome is not None:
-        return
-    _raise(number)
+    if _outcome is None:
+        _raise(number)
 
 
 def _raise(number: int) -> NoReturn:
