@@ -105,17 +105,13 @@ class TrainConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _check_what_keras_can(self) -> Self:
+    def _check_combinations(self) -> Self:
         if self.backend == "keras" and (self.vocabulary_dropout or self.dropout or self.global_clipnorm):
             raise ValueError(
                 "backend = 'keras' has no vocabulary_dropout, dropout or global_clipnorm: set them to 0"
             )
         if self.backend == "keras" and self.ensemble_size > 1:
             raise ValueError("backend = 'keras' would train an ensemble as one network: set ensemble_size to 1")
-        return self
-
-    @model_validator(mode="after")
-    def _check_what_is_of_words_alone(self) -> Self:
         if (self.bidirectional or self.pooling != "last") and not self.mask_zero:
             raise ValueError("bidirectional and a pooling that averages are of words alone: set mask_zero to true")
         if self.pooling == "mixed" and self.ensemble_size == 1:
