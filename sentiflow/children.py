@@ -7,8 +7,8 @@ open and never writes to. The kernel closes it when the parent ends, whatever en
 end, and killed if it does not. Run as a script it needs the standard library only.
 """
 
-import importlib
 import os
+import pkgutil
 import runpy
 import signal
 import subprocess
@@ -119,8 +119,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv = sys.argv[1:]
-    module, _, function = sys.argv[0].partition(":")
-    if function:
-        getattr(importlib.import_module(module), function)()
+    if ":" in sys.argv[0]:
+        pkgutil.resolve_name(sys.argv[0])()
     else:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
