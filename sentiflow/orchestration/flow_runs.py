@@ -91,11 +91,6 @@ def find(prefect: SyncPrefectClient, flow_run_id: str | None) -> FlowRun | None:
         return None
 
 
-def flow_name(prefect: SyncPrefectClient, flow_run: FlowRun) -> str:
-    """The name of its flow."""
-    return prefect.read_flow(flow_run.flow_id).name
-
-
 def search(prefect: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
     """All runs of our flows that fit these fields of a ``FlowRunFilter``, oldest first.
 
@@ -140,7 +135,7 @@ def close(prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", logg
     ):
         prefect.set_task_run_state(task_run.id, end, force=True)
     if state.is_crashed():
-        notify(flow_name(prefect, flow_run), flow_run, state, logger)
+        notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
 
 
 def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -> None:
@@ -150,7 +145,7 @@ def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -
     """
     for flow_run in search(prefect, state={"type": {"any_": [StateType.CRASHED]}}, end_time={"after_": since}):
         if flow_run.state is not None and NOTIFIED not in flow_run.labels:
-            notify(flow_name(prefect, flow_run), flow_run, flow_run.state, logger)
+            notify(prefect.read_flow(flow_run.flow_id).name, flow_run, flow_run.state, logger)
 
 
 def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:

@@ -112,14 +112,10 @@ def reconcile(
 
 def _has_local_lock(run: Run, settings: Settings) -> bool:
     """Whether the lock of this run's model can be taken here, by which the run is judged."""
-    name = _model(run)
+    name = run.data.tags.get("registered_model", "")
     return is_model_name(name) and run.data.tags.get(LOCK) in (
         lock_tag(name, settings), own_lock_tag(name, settings),
     )  # fmt: skip
-
-
-def _model(run: Run) -> str:
-    return run.data.tags.get("registered_model", "")
 
 
 def _delete_twins(client: MlflowClient, experiment: str, found: Sequence[Run], logger: Logger) -> list[Run]:
@@ -201,7 +197,7 @@ class _Closing:
         with tracking_errors(self.settings.tracking_uri):
             running = list(self.client.search_runs([experiment], RUNNING))
         local = [run for run in running if _has_local_lock(run, self.settings)]
-        for model in sorted({_model(run) for run in local}):
+        for model in sorted({run.data.tags["registered_model"] for run in local}):
             with self.report.attempt(f"close the runs of {model}"):
                 self._local_runs(experiment, model)
         for run in running:
@@ -238,7 +234,7 @@ class _Closing:
         """Crash trainings that Prefect takes for running, and that cannot be."""
         experiments = [found.experiment_id for found in self.client.search_experiments()]
         for flow_run in flow_runs.search(self.prefect, state={"type": {"any_": flow_runs.BEGUN}}):
-            name, began = flow_runs.flow_name(self.prefect, flow_run), flow_run.start_time or self.now
+            name, began = self.prefect.read_flow(flow_run.flow_id).name, flow_run.start_time or self.now
             if name not in _TRAININGS:
                 if self.now - began > _LONG:
                     what = f"flow run {flow_run.name}, {name}: running since {began:%Y-%m-%d %H:%M}, says Prefect"
