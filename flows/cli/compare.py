@@ -206,14 +206,11 @@ class SideBySide:
     def _numbers(self) -> list[str]:
         return [str(place + 1) for place in range(len(self.runs))]
 
-    def _heads(self) -> list[str]:
-        """Numbers of the columns, of a trial with the number that its sweep calls it by."""
-        numbered = zip(self._numbers(), self.runs, strict=True)
-        return [f"{number}: {one.trial}" if one.trial else number for number, one in numbered]
-
     def _blocks(self, title: str, rows: Sequence[Row], stdout: Console) -> None:
         """Print rows with a column a run, in blocks; the first run is in each."""
-        heads = self._heads()
+        numbered = zip(self._numbers(), self.runs, strict=True)
+        # Of a trial also the number that its sweep calls it by.
+        heads = [f"{number}: {one.trial}" if one.trial else number for number, one in numbered]
         widths = [max(cell_len(text) for text in (head, *(cells[at] for _, cells in rows)))
                   for at, head in enumerate(heads)]  # fmt: skip
         label = max((cell_len(name) for name, _ in rows), default=0)
