@@ -54,8 +54,11 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """The model of the processor, as Linux calls it; where it has no name for it, its architecture."""
-    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    """The model of the processor, as Linux calls it; where it says nothing of it, its architecture."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
     return found[1] if found else platform.processor() or platform.machine()
 
 

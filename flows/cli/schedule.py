@@ -111,7 +111,7 @@ def schedule(
     }
     given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
-    if (source or output) and score is None and settings.schedule_score == OFF:
+    if (source or output) and settings.schedule_score.lower() == OFF:
         raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     merged = settings.schedule_table | table.model_dump(exclude_unset=True)
     settings = settings.model_copy(update={"schedule_table": merged})
@@ -391,9 +391,11 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
     if kinds and kinds <= {"string", "null"}:
         return text
     try:
-        return json.loads(text.lower() if kinds == {"boolean"} else text)
+        value = json.loads(text.lower() if kinds == {"boolean"} else text)
+        json.dumps(value, allow_nan=False)  # no request can carry NaN or 1e999
     except ValueError:
         return text
+    return value
 
 
 def _follow(client: "SyncPrefectClient", flow_run: "FlowRun") -> None:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -154,10 +155,11 @@ def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
     found = search(prefect, state=ended, end_time={"before_": before})
     for flow_run in found:
         mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
-        while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
-            for artifact in artifacts:
-                prefect.delete_artifact(artifact.id)
-        prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
+        with suppress(ObjectNotFound):  # somebody else deletes it, too
+            while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
+                for artifact in artifacts:
+                    prefect.delete_artifact(artifact.id)
+            prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
     return len(found)
 
 

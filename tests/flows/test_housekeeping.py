@@ -19,6 +19,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Crashed, Failed, Running
 
 from flows.housekeeping import housekeeping
@@ -251,6 +252,17 @@ def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: S
     assert delete_ended(prefect, moment) >= 2  # those of other tests, too
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[*old, young, others, running]))
     assert {run.id for run in prefect.read_flow_runs(flow_run_filter=mine)} == {young, others, running}
+
+
+def test_a_flow_run_that_somebody_else_deletes_meanwhile_keeps_no_other(
+    prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, old = flow_run_in(prefect, Completed()), flow_run_in(prefect, Completed())
+    prefect.delete_flow_run(gone.id)
+    monkeypatch.setattr("sentiflow.orchestration.flow_runs.search", lambda *_args, **_wanted: [gone, old])
+    delete_ended(prefect, datetime.now(UTC))
+    with pytest.raises(ObjectNotFound):
+        prefect.read_flow_run(old.id)
 
 
 def test_flow_runs_stay_unless_the_settings_say_for_how_long(

@@ -31,6 +31,15 @@ def test_a_flows_parameters_are_read_as_its_form_has_them_and_all_else_as_the_re
     assert given == {"seed": 7, "promote": True, "table": {"text_column": "review"}, "config": config}
 
 
+def test_a_number_that_no_request_can_carry_stays_text_which_the_server_refuses(client: SyncPrefectClient) -> None:
+    deployment = deployed(client, "train").on_server
+    for number in ("NaN", "-Infinity", "1e999"):
+        given = parameters_of(deployment, None, None, [f"seed={number}"], {})
+        assert given["seed"] == number
+        with pytest.raises(UsageError):
+            start(client, deployment, given)
+
+
 def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> None:
     given = parameters_of(deployed(client, "train").on_server, "imdb", "tutorial", ["units=8"], {})
     assert given == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).model_dump(mode="json")}
@@ -120,6 +129,7 @@ def test_without_a_server_it_says_how_to_start_one(world: World) -> None:
         (("--timezone", "Mars/Olympus"), "--timezone: expected the name of a time zone"),
         (("--score", "every 1h"), "Scheduled scoring needs an input and an output."),
         (("--input", "in.csv"), "--input and --output are for scoring."),
+        (("--score", "Off", "--input", "in.csv"), "--input and --output are for scoring."),
         (("--recipe", "sed"), "No recipe is named 'sed'"),
     ],
 )
