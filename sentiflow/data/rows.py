@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 
 from sentiflow.errors import UsageError
 
-_NUMBERS = {np.dtype(np.int64): pa.int64(), np.dtype(np.int32): pa.int32(), np.dtype(np.float64): pa.float64()}
-
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:
     """An array of numbers, none missing."""
     content = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(_NUMBERS[values.dtype], len(values), [None, content])
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, content])
 
 
 def strings(values: Sequence[str | None]) -> pa.Array:
