@@ -105,19 +105,18 @@ def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
     """
     name = digest(reviews, vocabulary)
     table = folder / f"{name}.parquet"
+    ends = np.cumsum([0, *reviews.n_tokens], dtype=np.int32)
     columns = [
         pa.array(reviews.review_id.tolist()),
         pa.array(reviews.split.tolist()),
         pa.array(reviews.label),
-        _ragged(reviews),
+        pa.ListArray.from_arrays(ends, np.concatenate([np.empty(0, np.int32), *reviews.tokens])),
         pa.array(reviews.n_tokens),
     ]
+    content = pa.table(columns, schema=_SCHEMA)
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
     publish(folder / f"{name}.vocabulary.json", lambda path: path.write_bytes(words))
-    publish(
-        table,
-        lambda path: pq.write_table(pa.table(columns, schema=_SCHEMA), path, compression="zstd"),
-    )
+    publish(table, lambda path: pq.write_table(content, path, compression="zstd"))
     return table
 
 
@@ -193,12 +192,6 @@ def read_vocabulary(table: Path) -> Vocabulary:
         return words
     except (OSError, ValueError) as err:
         raise ExternalError(f"Cannot read the vocabulary {path}: {err}.", "Delete it and run again.") from err
-
-
-def _ragged(reviews: Reviews) -> pa.ListArray:
-    ends = np.concatenate([[0], np.cumsum(reviews.n_tokens)]).astype(np.int32)
-    flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat, type=pa.int32()))
 
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
