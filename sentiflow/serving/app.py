@@ -131,12 +131,7 @@ def _add_predictions(
         async with uploads.body(request) as body:
             loaded = watcher.loaded
             kind = request.headers.get("content-type", "")
-            texts = await parser.read(
-                partial(
-                    texts_of, content_type=kind, max_characters=parser.max_characters, max_texts=parser.max_texts
-                ),
-                body,
-            )
+            texts = await parser.read(partial(texts_of, kind, parser.max_characters, parser.max_texts), body)
             return _answer(schemas.Invocations(predictions=await predictions_of(loaded, texts)), loaded)
 
     @app.post(

@@ -228,7 +228,7 @@ class ValidationErrors(_Response):
     detail: list[ErrorDetail]
 
 
-def texts_of(body: bytearray, content_type: str, max_characters: int, max_texts: int) -> list[str]:
+def texts_of(content_type: str, max_characters: int, max_texts: int, body: bytearray) -> list[str]:
     """Read the column ``text`` of a table, or a list of texts, as MLflow does; blank texts are texts.
 
     Raises:
@@ -270,17 +270,13 @@ def _of_form(form: str, given: Any) -> list[Any] | None:
         case "dataframe_split", {"columns": [*columns], "data": [*rows], **more} if columns.count("text") == 1:
             whole = all(isinstance(row, list) and len(row) == len(columns) for row in rows)
             return [row[columns.index("text")] for row in rows] if whole and not more.keys() - {"index"} else None
-        case "dataframe_records", [*records]:
-            return [record.get("text") for record in records] if all(map(_is_record, records)) else None
+        case "dataframe_records", [*records] if all(isinstance(record, dict) for record in records):
+            return [record.get("text") for record in records]
         case "instances" | "inputs", {"text": [*texts]}:
             return texts
         case "instances" | "inputs", [*items]:
-            return [item.get("text") if _is_record(item) else item for item in items]
+            return [item.get("text") if isinstance(item, dict) else item for item in items]
     return None
-
-
-def _is_record(given: Any) -> bool:
-    return isinstance(given, dict)
 
 
 def _of_csv(body: bytearray, max_texts: int) -> list[Any]:

@@ -21,7 +21,7 @@ JSON, CSV = "application/json", "text/csv"
 
 
 def read(body: bytes, kind: str = JSON) -> list[str]:
-    return texts_of(bytearray(body), kind, max_characters=10, max_texts=3)
+    return texts_of(kind, 10, 3, bytearray(body))
 
 
 @pytest.mark.parametrize(
