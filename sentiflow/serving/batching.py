@@ -46,10 +46,6 @@ class _Pending:
     work: Callable[[], Any] | None  # what to do with the text; None to score all of them
     answer: "asyncio.Future[Any]"
 
-    @property
-    def characters(self) -> int:
-        return sum(map(len, self.texts))
-
 
 class Batcher:
     """A bounded queue, and the thread that scores all that wait in one call.
@@ -136,7 +132,7 @@ class Batcher:
         texts = characters = 0
         while self._jobs:
             job = self._jobs[0]
-            texts, characters = texts + len(job.texts), characters + job.characters
+            texts, characters = texts + len(job.texts), characters + sum(map(len, job.texts))
             if taken and (job.loaded is not taken[0].loaded or texts > _TEXTS or characters > _CHARACTERS):
                 break
             taken.append(self._jobs.popleft())

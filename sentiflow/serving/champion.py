@@ -140,8 +140,7 @@ class Watcher:
         self._metrics.failures.labels(stage).inc()
         loaded = self.state.loaded
         rest = f"version {loaded.champion.version.number} goes on answering" if loaded else "see the service's log"
-        reason = first_line(err)
-        self._set(State(loaded, f"{problem}; {rest}."), f"{problem}: {reason}")
+        self._set(State(loaded, f"{problem}; {rest}."), f"{problem}: {first_line(err)}")
 
     def _set(self, state: State, message: str) -> None:
         """Replace the state, and log the message if it has changed."""
