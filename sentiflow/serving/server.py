@@ -279,12 +279,11 @@ def serve(
             found = find_champion(settings, name)
             name = found.version.name if found else name  # whatever else is registered meanwhile
     with open_socket(host, port) as listener:
+        answering = partial(ready, address_of(host, listener))
         if settings.serve_workers == 1:
-            _answer(settings, name, host, listener, lambda: ready(address_of(host, listener)))
+            _answer(settings, name, host, listener, answering)
         else:
-            _run_workers(
-                settings.serve_workers, listener, command, name, lambda: ready(address_of(host, listener))
-            )
+            _run_workers(settings.serve_workers, listener, command, name, answering)
 
 
 def _answer(
