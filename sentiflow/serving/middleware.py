@@ -154,24 +154,12 @@ def _is_link(method: str, headers: Mapping[bytes, bytes]) -> bool:
 HEALTH = ("/healthz", "/readyz", "/ping", "/health")
 
 
-class Access:
-    """Asks for a bearer token on all paths but the open ones."""
-
-    def __init__(self, token: str | None, open_paths: Collection[str]) -> None:
-        self._token, self._open = token and token.encode(), open_paths
-
-    def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
-        """Check a request's token, in a time that tells nothing about the right one.
-
-        Raises:
-            HTTPException: 401.
-        """
-        if not self._token or path in self._open:
-            return
-        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
-            challenge = {"WWW-Authenticate": "Bearer"}
-            raise HTTPException(401, "This service asks for a token: `Authorization: Bearer ...`.", challenge)
+def _check_token(token: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """Check a request's bearer token, in a time that tells nothing about the right one."""
+    scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), token):
+        challenge = {"WWW-Authenticate": "Bearer"}
+        raise HTTPException(401, "This service asks for a token: `Authorization: Bearer ...`.", challenge)
 
 
 OTHER = "other"  # the one label of all paths that do not exist
@@ -192,13 +180,20 @@ class Edge:
     """ASGI middleware around everything: checks origins and tokens, adds headers, counts.
 
     A HEAD is answered as its GET, whose body the server leaves out. Once the service is ending, each connection is
-    closed after its answer.
+    closed after its answer. With a token, all paths but the open ones ask for it.
     """
 
     def __init__(
-        self, app: FastAPI, origins: Origins, access: Access, metrics: Metrics, ending: Callable[[], bool]
+        self,
+        app: FastAPI,
+        origins: Origins,
+        token: str | None,
+        open_paths: Collection[str],
+        metrics: Metrics,
+        ending: Callable[[], bool],
     ) -> None:
-        self._app, self._origins, self._access, self._metrics, self._ending = app, origins, access, metrics, ending
+        self._app, self._origins, self._metrics, self._ending = app, origins, metrics, ending
+        self._token, self._open = token and token.encode(), open_paths
         self._paths = {route.path for route in app.routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -236,7 +231,8 @@ class Edge:
         if b"transfer-encoding" in headers and b"content-length" in headers:  # RFC 9112, 6.1: perhaps two requests
             raise HTTPException(400, "Expected Content-Length or Transfer-Encoding, got both.", CLOSE)
         self._origins.check(scope["method"], headers)
-        self._access.check(scope["path"], headers)
+        if self._token and scope["path"] not in self._open:
+            _check_token(self._token, headers)
 
 
 def _refusal(err: HTTPException) -> Response:

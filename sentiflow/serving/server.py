@@ -29,7 +29,7 @@ from sentiflow.monitoring.text_log import configured_log
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import HEALTH, Access, Edge, Metrics, Origins, Uploads
+from sentiflow.serving.middleware import HEALTH, Edge, Metrics, Origins, Uploads
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
 from sentiflow.tracking.versions import find_champion
@@ -304,7 +304,7 @@ def _answer(
     open_paths = [*HEALTH, *public_paths(app), *(["/metrics"] if settings.serve_metrics_open else [])]
     if token is not None:
         describe_token(app, open_paths)
-    edge = Edge(app, origins, Access(token, open_paths), metrics, lambda: server.should_exit)
+    edge = Edge(app, origins, token, open_paths, metrics, lambda: server.should_exit)
     server = _HttpServer(edge, ready)
     watcher.start()
     batcher.start()
