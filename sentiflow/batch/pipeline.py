@@ -87,12 +87,10 @@ class Workers:
         self._scorer = scorer
         self.number = number
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        self._all: list[_Worker] = []
         self._threads = ThreadPoolExecutor(number, "scoring")
 
     def __enter__(self) -> "Workers":
-        for _ in range(self.number):
-            self._all.append(_Worker())
+        self._all = [_Worker() for _ in range(self.number)]
         scorer = pickle.dumps(BulkScorer(self._scorer))  # while they start
         for worker in self._all:
             worker.unsent = scorer
@@ -142,8 +140,10 @@ class _Worker:
             self._connection.send(texts)
             scores: Scores = self._connection.recv()
         except (EOFError, OSError) as err:
+            code = self._process.wait()
+            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             raise ExternalError(
-                f"A scoring process ended {self._how()}.",
+                f"A scoring process ended {how}.",
                 "What is finished is kept: run the same command again. If memory is short, use fewer --workers.",
             ) from err
         return scores
@@ -154,10 +154,6 @@ class _Worker:
     def close(self) -> None:
         self._process.wait()
         self._connection.close()
-
-    def _how(self) -> str:
-        code = self._process.wait()
-        return f"by signal {-code}" if code < 0 else f"with exit code {code}"
 
 
 REACH_SECONDS = 10
@@ -232,8 +228,6 @@ class DaskWorkers:
     Attributes:
         number: how many chunks are scored at a time, known in the context.
     """
-
-    number = 1
 
     def __init__(self, settings: Settings, scorer: TextScorer, wanted: int | None) -> None:
         self._settings, self._scorer, self._wanted = settings, scorer, wanted
