@@ -147,14 +147,14 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
         return None
     source = fetch(dataset, settings, options=options)
     folder = settings.data_dir / "datasets" / source.name
-    return _find(folder / f".{_key(source)}.json", folder, source)
+    return _find(folder / f".{_key(source)}.json", source)
 
 
 def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptions) -> Prepared | None:
     """The table of this digest that was made of a dataset once, whatever its source holds now; or None."""
     source = Source(dataset_name(dataset), (), "", located(dataset), fetched=False, options=options)
     folder = settings.data_dir / "datasets" / source.name
-    found = (_find(note, folder, source) for note in sorted(folder.glob(".*.json")))
+    found = (_find(note, source) for note in sorted(folder.glob(".*.json")))
     return next((kept for kept in found if kept is not None and kept.digest == digest), None)
 
 
@@ -173,7 +173,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     note = folder / f".{_key(source)}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        found = _find(note, folder, source)
+        found = _find(note, source)
         if found is not None and _has_rejects(found, source, folder):
             reviews.mark_used(found.table)
             return found
@@ -197,10 +197,10 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     return Prepared(source.name, made.stem, made, source.origin, True, rejected, left_out, source.options)
 
 
-def _find(note: Path, folder: Path, source: Source) -> Prepared | None:
+def _find(note: Path, source: Source) -> Prepared | None:
     try:
         noted = json.loads(note.read_text(encoding="utf-8"))
-        found = folder / f"{noted['digest']}.parquet"
+        found = note.with_name(f"{noted['digest']}.parquet")
         rejected, left_out = noted["rejected"] and Rejected(**noted["rejected"]), noted["left_out"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
