@@ -22,7 +22,6 @@ from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pandera.pandas as pa
 
 
 def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
@@ -34,7 +33,17 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
     import pandera.pandas as pa  # half a second that a table found again need not wait for
 
     _check_counts(name, reviews)
-    schema = _schema(FIRST_WORD + len(vocabulary) - 1)
+    last_id = FIRST_WORD + len(vocabulary) - 1
+    schema = pa.DataFrameSchema(
+        {
+            "split": pa.Column(str, pa.Check.isin(SPLITS, error=f"splits are {', '.join(SPLITS)}")),
+            "label": pa.Column("int8", pa.Check.isin([0, 1], error="labels are 0 and 1")),
+            "n_tokens": pa.Column("int32", pa.Check.ge(2, error="every training review holds a word")),
+            "first_id": pa.Column("int32", pa.Check.eq(START, error="a review begins with the start marker")),
+            "lowest_id": pa.Column("int32", pa.Check.ge(FIRST_WORD, error=f"ids begin at {FIRST_WORD}")),
+            "highest_id": pa.Column("int32", pa.Check.le(last_id, error=f"ids end at {last_id}")),
+        }
+    )
     try:
         schema.validate(_facts(reviews), lazy=True)
     except pa.errors.SchemaErrors as err:
@@ -46,21 +55,6 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
             f"({first['column']} = {first['failure_case']}).",
             "The source is not what it should be; nothing was trained on it.",
         ) from err
-
-
-def _schema(last_id: int) -> "pa.DataFrameSchema":
-    import pandera.pandas as pa
-
-    return pa.DataFrameSchema(
-        {
-            "split": pa.Column(str, pa.Check.isin(SPLITS, error=f"splits are {', '.join(SPLITS)}")),
-            "label": pa.Column("int8", pa.Check.isin([0, 1], error="labels are 0 and 1")),
-            "n_tokens": pa.Column("int32", pa.Check.ge(2, error="every training review holds a word")),
-            "first_id": pa.Column("int32", pa.Check.eq(START, error="a review begins with the start marker")),
-            "lowest_id": pa.Column("int32", pa.Check.ge(FIRST_WORD, error=f"ids begin at {FIRST_WORD}")),
-            "highest_id": pa.Column("int32", pa.Check.le(last_id, error=f"ids end at {last_id}")),
-        }
-    )
 
 
 def _facts(reviews: Reviews) -> "pd.DataFrame":
