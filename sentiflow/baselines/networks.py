@@ -15,7 +15,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network import Epoch, best_epoch
 from sentiflow.network.model import build as build_recipe
-from sentiflow.network.model import prepare_to_fit, summary_of
+from sentiflow.network.model import embedding_layer, prepare_to_fit, score_layer, summary_of
 from sentiflow.network.training import Diverged, Recorder
 from sentiflow.recipes import TrainConfig
 
@@ -33,22 +33,11 @@ def build(name: str, config: TrainConfig, seed: int) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((None,), dtype="int32", name="ids"),
-            keras.layers.Embedding(
-                config.vocabulary_size,
-                config.embedding_size,
-                embeddings_initializer=keras.initializers.RandomUniform(seed=seeds[0]),
-                mask_zero=True,
-                name="embedding",
-            ),
+            embedding_layer(config, seeds[0], mask_zero=True),
             keras.layers.Dropout(params.word_dropout, _PER_WORD, seed=seeds[1], name="word_dropout"),
             *_readers(name, units_of(name, config), seeds[2:4]),
             keras.layers.Dropout(params.dropout, seed=seeds[4], name="dropout"),
-            keras.layers.Dense(
-                1,
-                activation="sigmoid",
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seeds[5]),
-                name="score",
-            ),
+            score_layer(seeds[5]),
         ],
         name=name,
     )
