@@ -83,7 +83,8 @@ class TextLog:
         with self._open() as db:
             db.execute("PRAGMA auto_vacuum = FULL")  # deleted texts leave the file, which shrinks
             for chunk in _chunks(rows, self._max // _CHUNKS):
-                with _transaction(db):
+                db.execute("BEGIN IMMEDIATE")
+                with db:  # commits, or rolls back after an exception
                     db.execute(_TEXTS)
                     db.execute(_CHECKED)
                     self._make_room(db, sum(map(_pages, chunk)) + _SLACK)
@@ -180,13 +181,6 @@ def _chunks(rows: Sequence[_Row], max_bytes: int) -> Iterator[Sequence[_Row]]:
         size += _pages(row)
     if first < len(rows):
         yield rows[first:]
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    with db:  # commits, or rolls back after an exception
-        yield
 
 
 def _used(db: sqlite3.Connection) -> int:
