@@ -14,11 +14,7 @@ from sentiflow.settings import Settings
 
 Floats = NDArray[np.float64]
 
-FEATURES = {
-    "oov": "out-of-vocabulary share",
-    "length": "length in words",
-    "score": "score",
-}
+FEATURES = {"oov": "out-of-vocabulary share", "length": "length in words", "score": "score"}
 """What is compared: labels by name."""
 
 _BINS = 10  # deciles, as is usual
