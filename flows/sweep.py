@@ -115,7 +115,7 @@ def _best(study: Sweep) -> TrainConfig:
         raise UsageError(
             "Every trial diverged.", "Narrow the search space, learning_rate above all, or --restart."
         )
-    return study.recipe(ranked[0].values, f"{study.config.recipe}-best"[:60])
+    return study.recipe({**ranked[0].values, "recipe": f"{study.config.recipe}-best"[:60]})
 
 
 def _train_best(

@@ -48,10 +48,9 @@ class Sweep:
     config: TrainConfig
     seed: int
 
-    def recipe(self, values: Mapping[str, Any], name: str | None = None) -> TrainConfig:
+    def recipe(self, values: Mapping[str, Any]) -> TrainConfig:
         """The recipe with other values, checked as every recipe is."""
-        named = {} if name is None else {"recipe": name}
-        return TrainConfig(**{**self.config.model_dump(), **values, **named})
+        return TrainConfig(**{**self.config.model_dump(), **values})
 
 
 def identity(config: TrainConfig, seed: int, **others: str) -> str:
