@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sentiflow.console import Progress, no_progress
@@ -20,9 +21,6 @@ from sentiflow.errors import ExternalError, UsageError, plain_reason
 from sentiflow.scoring import START, Vocabulary
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
     """Check counts, balance, id range and empty reviews.
@@ -30,6 +28,7 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
     Raises:
         ExternalError: the first rule that does not hold, with what was expected and what came.
     """
+    import pandas as pd
     import pandera.pandas as pa  # half a second that a table found again need not wait for
 
     _check_counts(name, reviews)
@@ -45,7 +44,7 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
         }
     )
     try:
-        schema.validate(_facts(reviews), lazy=True)
+        schema.validate(pd.DataFrame(_facts(reviews)), lazy=True)
     except pa.errors.SchemaErrors as err:
         first = err.failure_cases.iloc[0]
         broken = (err.failure_cases["check"] == first["check"]).sum()
@@ -57,21 +56,18 @@ def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
         ) from err
 
 
-def _facts(reviews: Reviews) -> "pd.DataFrame":
-    import pandas as pd
-
+def _facts(reviews: Reviews) -> dict[str, NDArray[Any]]:
+    """What is checked of each review, shape (n,) each."""
     words = [ids[1:] if len(ids) > 1 else np.array([FIRST_WORD], np.int32) for ids in reviews.tokens]
-    return pd.DataFrame(
-        {
-            "split": reviews.split.astype(object),
-            "label": reviews.label,
-            # A review of other splits may hold no word that the training split holds.
-            "n_tokens": np.where(reviews.split == "train", reviews.n_tokens, 2).astype(np.int32),
-            "first_id": np.array([ids[0] if len(ids) else 0 for ids in reviews.tokens], np.int32),
-            "lowest_id": np.array([ids.min() for ids in words], np.int32),
-            "highest_id": np.array([ids.max() for ids in words], np.int32),
-        }
-    )
+    return {
+        "split": reviews.split.astype(object),
+        "label": reviews.label,
+        # A review of other splits may hold no word that the training split holds.
+        "n_tokens": np.where(reviews.split == "train", reviews.n_tokens, 2).astype(np.int32),
+        "first_id": np.array([ids[0] if len(ids) else 0 for ids in reviews.tokens], np.int32),
+        "lowest_id": np.array([ids.min() for ids in words], np.int32),
+        "highest_id": np.array([ids.max() for ids in words], np.int32),
+    }
 
 
 def _check_counts(name: str, reviews: Reviews) -> None:
