@@ -143,15 +143,10 @@ def addresses(settings: Settings) -> tuple[Address, Address]:
     Raises:
         UsageError: a mirror is set without its SHA-256.
     """
+    words = settings.word_index_url, settings.word_index_sha256
     return (
         _address("imdb.npz", _REVIEWS_HASH, settings.imdb_url, settings.imdb_sha256, "IMDB"),
-        _address(
-            "imdb_word_index.json",
-            _WORD_INDEX_HASH,
-            settings.word_index_url,
-            settings.word_index_sha256,
-            "WORD_INDEX",
-        ),
+        _address("imdb_word_index.json", _WORD_INDEX_HASH, *words, "WORD_INDEX"),
     )
 
 
