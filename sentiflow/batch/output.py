@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.inputs import to_values
-from sentiflow.data.rows import Chunk, Input, Reject, kind_of, numbers, rejects_of, strings
+from sentiflow.data.rows import Chunk, Input, Reject, grouped_tables, kind_of, numbers, rejects_of, strings
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.locks import file_lock
@@ -275,7 +275,7 @@ class Parts:
             create_private(table) as file,
             _WRITERS[self.output.suffix.lower()](file, schema) as write,
         ):
-            for group in _grouped(self._read(stream, reasons)):
+            for group in grouped_tables(self._read(stream, reasons), _GROUP_ROWS, _GROUP_SIZE):
                 write(group)
                 scored += len(group)
                 for part in group["score"].chunks:
@@ -314,15 +314,3 @@ def _write(table: pa.Table, path: Path) -> None:
     options = ipc.IpcWriteOptions(compression="zstd")
     with create_private(path) as file, ipc.new_file(file, table.schema, options=options) as out:
         out.write_table(table)
-
-
-def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables put together to a size that is worth a row group."""
-    group: list[pa.Table] = []
-    for table in tables:
-        group.append(table)
-        if sum(map(len, group)) >= _GROUP_ROWS or sum(each.nbytes for each in group) >= _GROUP_SIZE:
-            yield pa.concat_tables(group)
-            group = []
-    if group:
-        yield pa.concat_tables(group)

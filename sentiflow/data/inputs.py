@@ -25,6 +25,7 @@ from sentiflow.data.rows import (
     RowInput,
     beginning,
     find_columns,
+    grouped_tables,
     numbers,
     text_schema,
     why_not,
@@ -61,29 +62,23 @@ class ParquetTable(Input):
     def chunks(self) -> Iterator[Chunk]:
         """Read from the beginning."""
         first = 1
-        for number, table in enumerate(self._tables()):
+        for number, table in enumerate(grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE)):
             yield self._chunk(number, first, table)
             first += len(table)
 
     def _tables(self) -> Iterator[pa.Table]:
-        """Consecutive rows, of bounded number and size."""
-        group: list[pa.RecordBatch] = []
+        """Consecutive rows, a batch a table."""
         read = 0
         wanted = list(dict.fromkeys([self._column, *self.schema.names]))
         try:
             with pq.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False) as file:
                 for batch in file.iter_batches(_BATCH, columns=wanted):
-                    group.append(batch)
                     read += len(batch)
-                    if sum(map(len, group)) >= CHUNK_ROWS or sum(each.nbytes for each in group) >= CHUNK_SIZE:
-                        yield pa.Table.from_batches(group)
-                        group = []
+                    yield pa.Table.from_batches([batch])
         except (pa.ArrowException, OSError) as err:
             raise ExternalError(
                 f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."
             ) from err
-        if group:
-            yield pa.Table.from_batches(group)
 
     def _chunk(self, number: int, first: int, table: pa.Table) -> Chunk:
         values, reasons = _judged(table[self._column])

@@ -332,6 +332,18 @@ def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield group
 
 
+def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> Iterator[pa.Table]:
+    """Tables put together until they have so many rows or bytes, whichever comes first."""
+    group: list[pa.Table] = []
+    for table in tables:
+        group.append(table)
+        if sum(map(len, group)) >= max_rows or sum(each.nbytes for each in group) >= max_size:
+            yield pa.concat_tables(group)
+            group = []
+    if group:
+        yield pa.concat_tables(group)
+
+
 def _chunk(number: int, first: int, group: list[Row], schema: pa.Schema, units: int) -> Chunk:
     good = [(k, row) for k, row in enumerate(group, first) if not row.reason]
     columns = [strings([row.columns[k] for _, row in good]) for k in range(len(schema))]
