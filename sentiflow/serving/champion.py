@@ -55,7 +55,7 @@ class Watcher:
         self._settings, self._name, self._metrics = settings, name, metrics
         self._seen = False
         self._broken: Champion | None = None
-        self._failures, self._retry_at = 0, 0.0
+        self._pause, self._retry_at = 0.0, 0.0
         self._stopped = threading.Event()
         # A daemon: a registry that does not answer must not delay the end of the process.
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -126,9 +126,10 @@ class Watcher:
         try:
             loaded = _load(found, self._settings)
         except Exception as err:  # noqa: BLE001 - files can be broken in any way, and the service must outlive it
-            self._failures = self._failures + 1 if found == self._broken else 1
+            before = self._pause if found == self._broken else self._settings.serve_poll
+            self._pause = min(2 * before, _MAX_SECONDS)
             self._broken = found
-            self._retry_at = time.monotonic() + min(self._settings.serve_poll * 2**self._failures, _MAX_SECONDS)
+            self._retry_at = time.monotonic() + self._pause
             self._fail("load", f"{_name(found)} is the champion, but cannot be loaded", err)
             return
         self._broken = None

@@ -33,7 +33,6 @@ IDLE = (*TRAINING, "--housekeeping", "off")
 LONG = ("--set", "epochs=1000")
 QUICK = ("--set", "epochs=1")
 _OPEN = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
-_SKIPPED = ("COMPLETED", "Skipped")
 
 # `sentiflow trigger`, several times in one process.
 TRIGGERS = """

@@ -14,7 +14,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import Access, Edge, Metrics, Origins, Uploads
+from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
 from sentiflow.serving.schemas import BodyParser
 from tests.sentiflow.serving.service import TEXTS, Running
 from tests.world import Trained
@@ -122,7 +122,7 @@ def test_a_service_that_is_ending_closes_each_connection_with_its_answer() -> No
     ending = iter([False, True])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         own = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        edge = Edge(FastAPI(), Origins(listener, []), Access(None, []), Metrics(), lambda: next(ending))
+        edge = Edge(FastAPI(), Origins(listener, []), None, [], Metrics(), lambda: next(ending))
 
         async def ask() -> list[str | None]:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url=own) as http:

@@ -181,6 +181,12 @@ def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses
         watcher._check()
         now += 1
     assert tried == [0, 2, 6, 14, 30, 62, 122, 182]
+    found = watcher.find()
+    monkeypatch.setattr(watcher, "find", lambda: found)
+    for _ in range(1_100):  # as in most of a day: 2 to the power of their number is no float
+        now += 60
+        watcher._check()
+    assert len(tried) == 8 + 1_100
 
 
 def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:
