@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cached_property
 
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
@@ -12,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.promotions import Event
 from sentiflow.output import redact
-from sentiflow.runs.record import RunRecord, called
+from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, record_of, tracking_errors
 from sentiflow.tracking.types import CHAMPION, MISSING, RegisteredModel, VersionRecord
@@ -53,17 +52,9 @@ class MlflowStore:
                 return []
             return [record_of(run) for run in self._search(experiment.experiment_id, "", "DESC")]
 
-    def names(self) -> list[tuple[str, str]]:
-        """Id and name of each of them; a server gives no less than the whole runs, so it is asked once."""
-        return self._names
-
-    @cached_property
-    def _names(self) -> list[tuple[str, str]]:
-        return [(run.run_id, run.name) for run in self.runs()]
-
-    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
+    def called(self, name: str, beginning: str) -> list[RunRecord]:
         """Those of them with a name, or an id that begins so."""
-        return called(self.names(), name, beginning)
+        return [run for run in self.runs() if run.name == name or (beginning and run.run_id.startswith(beginning))]
 
     def record(self, run_id: str) -> RunRecord:
         """A run."""

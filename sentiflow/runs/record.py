@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -114,11 +114,6 @@ def short_name(name: str, dataset: str) -> str:
         'tuned+epochs=2-seed0'
     """
     return re.sub(rf"-{re.escape(dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", name)
-
-
-def called(runs: Sequence[tuple[str, str]], name: str, beginning: str) -> list[tuple[str, str]]:
-    """Of ids and names of runs, those with a name, or whose id begins so (in lower case, unless it is empty)."""
-    return [run for run in runs if run[1] == name or (beginning and run[0].startswith(beginning))]
 
 
 Value = str | float | None

@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter, Retry
 from sentiflow.errors import ExternalError, first_line
 from sentiflow.files import publish
 from sentiflow.output import redact, without_secrets
-from sentiflow.runs.record import RunRecord, called
+from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import (
     HTTP,
@@ -76,18 +76,19 @@ class ServerStore:
                 found |= {run.run_id: run for run in part}
         return _newest_first(found.values()), True
 
-    def names(self) -> list[tuple[str, str]]:
-        return self._names  # a server gives no less than the whole runs, so it is asked once
-
-    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
-        if not _PLAIN.fullmatch(name):
-            return called(self.names(), name, beginning)
-        wanted = [f"attributes.run_name = '{name}'"]
-        wanted += [f"attributes.run_id LIKE '{beginning}%'"] if beginning else []
-        experiment = self._experiment
-        found = [run for text in wanted for run in self._search([experiment], text, "DESC")] if experiment else []
-        names = {run.run_id: run.name for run in _newest_first(found)}
-        return called(list(names.items()), name, beginning)
+    def called(self, name: str, beginning: str) -> list[RunRecord]:
+        if self._experiment is None:
+            return []
+        if _PLAIN.fullmatch(name):
+            wanted = [f"attributes.run_name = '{name}'"]
+            wanted += [f"attributes.run_id LIKE '{beginning}%'"] if beginning else []
+            runs = [run for text in wanted for run in self._search([self._experiment], text, "DESC")]
+        else:
+            runs = self.runs()
+        found = {
+            run.run_id: run for run in runs if run.name == name or (beginning and run.run_id.startswith(beginning))
+        }
+        return _newest_first(found.values())
 
     def record(self, run_id: str) -> RunRecord:
         run = self._living(run_id)
@@ -168,10 +169,6 @@ class ServerStore:
             if not file.endswith(KERAS):  # what trains further; nothing that scores reads it
                 self._api.download(f"{served}/{file}", folder / ARTIFACTS / file)
         return folder
-
-    @cached_property
-    def _names(self) -> list[tuple[str, str]]:
-        return [(run.run_id, run.name) for run in self.runs()]
 
     @cached_property
     def _experiment(self) -> str | None:

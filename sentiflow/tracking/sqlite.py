@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sentiflow.errors import ExternalError
-from sentiflow.runs.record import RunRecord, called
+from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import (
     RegisteredModel,
@@ -139,6 +139,7 @@ _FIRST = 200  # runs that are read before the rest is
 _LATEST = (
     f"run_uuid IN (SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND {_OURS}{_NEWEST} LIMIT {_FIRST})"
 )
+_CALLED = f"{_OURS} AND (name = ? OR run_uuid LIKE ?)"
 _CHILD = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId' AND value = ?)"
 _OLDEST = " ORDER BY start_time, run_uuid"
 
@@ -150,26 +151,24 @@ class SqliteStore:
         self._settings, self._file = settings, file
 
     def runs(self) -> list[RunRecord]:
-        return self._records(_OURS, self._settings.experiment, _NEWEST)
+        return self._records(_OURS, _NEWEST, self._settings.experiment)
 
     def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
-        found = self._records(_LATEST, self._settings.experiment, _NEWEST)
+        found = self._records(_LATEST, _NEWEST, self._settings.experiment)
         return (found, False) if len(found) == _FIRST and enough(found) else (self.runs(), True)
 
-    def names(self) -> list[tuple[str, str]]:
-        return [(row[0], row[1] or "") for row in self._query(_RUN + _OURS + _NEWEST, self._settings.experiment)]
-
-    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
-        return called(self.names(), name, beginning)
+    def called(self, name: str, beginning: str) -> list[RunRecord]:
+        begun = f"{beginning}%" if beginning else ""
+        return self._records(_CALLED, _NEWEST, self._settings.experiment, name, begun)
 
     def record(self, run_id: str) -> RunRecord:
-        found = self._records("run_uuid = ?", run_id, "")
+        found = self._records("run_uuid = ?", "", run_id)
         if not found:
             raise no_run(run_id, self._settings.tracking_uri)
         return found[0]
 
     def children(self, run_id: str) -> list[RunRecord]:
-        return self._records(_CHILD, run_id, _OLDEST)
+        return self._records(_CHILD, _OLDEST, run_id)
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         points: dict[str, list[tuple[int, float]]] = {}
@@ -233,13 +232,13 @@ class SqliteStore:
             for number, made, run_id in rows
         ]
 
-    def _records(self, condition: str, value: str, order: str) -> list[RunRecord]:
+    def _records(self, condition: str, order: str, *values: str) -> list[RunRecord]:
         """Runs under a condition, with all that is known of them."""
-        rows = self._query(_RUN + condition + order, value)
+        rows = self._query(_RUN + condition + order, *values)
         below = f"FROM {{}} JOIN runs r USING (run_uuid) WHERE r.lifecycle_stage = 'active' AND r.{condition}"
-        params = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('params')}", value)
-        metrics = self._by_run(f"SELECT run_uuid, key, value, is_nan {below.format('latest_metrics')}", value)
-        tags = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('tags')}", value)
+        params = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('params')}", *values)
+        metrics = self._by_run(f"SELECT run_uuid, key, value, is_nan {below.format('latest_metrics')}", *values)
+        tags = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('tags')}", *values)
         return [
             RunRecord(
                 run_id, name or "", status, datetime.fromtimestamp(started / 1000, UTC),
@@ -248,9 +247,9 @@ class SqliteStore:
             for run_id, name, status, started, place in rows
         ]  # fmt: skip
 
-    def _by_run(self, sql: str, value: str) -> dict[str, dict[str, Any]]:
+    def _by_run(self, sql: str, *values: str) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        for run_id, key, content, is_nan in self._query(sql, value):
+        for run_id, key, content, is_nan in self._query(sql, *values):
             found.setdefault(run_id, {})[key] = nan if is_nan else content
         return found
 

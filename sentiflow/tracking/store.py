@@ -87,18 +87,18 @@ def find_run(store: Store, text: str) -> RunRecord:
         return store.record(beginning)
     found = store.called(text, beginning if is_id else "")
     if len(found) == 1:
-        return store.record(found[0][0])
+        return found[0]
     if found:
         raise UsageError(f"{text!r} means {len(found)} runs: {_told(found)}.", "Type more characters of the id.")
     if version := _VERSION.fullmatch(text):
         return store.record(_run_of_version(store, version["name"], version["number"]))
-    short = [run for run in store.runs() if run.short_name == text]  # as `sentiflow runs` shows it
+    runs = store.runs()
+    short = [run for run in runs if run.short_name == text]  # as `sentiflow runs` shows it
     if len(short) == 1:
         return short[0]
     if short:
-        told = _told([(run.run_id, run.name) for run in short])
-        raise UsageError(f"{text!r} means {len(short)} runs: {told}.", "Type the beginning of an id.")
-    raise UsageError(f"There is no run {text!r}.", _nearest(store, text))
+        raise UsageError(f"{text!r} means {len(short)} runs: {_told(short)}.", "Type the beginning of an id.")
+    raise UsageError(f"There is no run {text!r}.", _nearest(store, runs, text))
 
 
 def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
@@ -173,26 +173,25 @@ def _models_like(store: Store, dataset: str, number: str | None) -> str:
     return f"There are: {', '.join(names)}." if names else "Train one first: sentiflow train"
 
 
-def _nearest(store: Store, text: str) -> str:
-    runs = store.names()
+def _nearest(store: Store, runs: Sequence[RunRecord], text: str) -> str:
     if not runs:
         return "There are no runs yet. Make one: sentiflow train"
     if re.fullmatch(f"[0-9a-f]{{1,{_MIN_DIGITS - 1}}}", text.lower()):
-        begun = [run for run in runs if run[0].startswith(text.lower())]
+        begun = [run for run in runs if run.run_id.startswith(text.lower())]
         so_far = f" It begins {_told(begun)}." if begun else ""
         models = store.models() if text.isdecimal() else []
         version = f" A version is named like {models[0]}/{text}." if models else ""
         needed = f"The beginning of an id needs {_MIN_DIGITS} digits at least, and this has {len(text)}."
         return f"{needed}{so_far}{version}"
-    close = difflib.get_close_matches(text, [name for _, name in runs], n=3, cutoff=0.5)
-    near = [run for run in runs if run[1] in close or (text and text in run[1])]
+    close = difflib.get_close_matches(text, [run.name for run in runs], n=3, cutoff=0.5)
+    near = [run for run in runs if run.name in close or (text and text in run.name)]
     if not near:
         return "An id, its beginning (4 digits at least) or a name is expected; see them with: sentiflow runs"
     return f"Did you mean {_told(near)}?"
 
 
-def _told(runs: Sequence[tuple[str, str]]) -> str:
-    shown = ", ".join(f"{run_id[:8]} ({name})" for run_id, name in runs[:_MAX_SHOWN])
+def _told(runs: Sequence[RunRecord]) -> str:
+    shown = ", ".join(f"{run.run_id[:8]} ({run.name})" for run in runs[:_MAX_SHOWN])
     return shown if len(runs) <= _MAX_SHOWN else f"{shown} and {len(runs) - _MAX_SHOWN} more"
 
 

@@ -73,11 +73,8 @@ class Store(Protocol):
     def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
         """The newest of them, as many as are enough, and whether these are all; quicker than ``runs``."""
 
-    def names(self) -> list[tuple[str, str]]:
-        """Id and name of each of them, in the same order; quicker than ``runs``."""
-
-    def called(self, name: str, beginning: str) -> list[tuple[str, str]]:
-        """Id and name of those with a name, or an id that begins so (unless empty); newest first."""
+    def called(self, name: str, beginning: str) -> list[RunRecord]:
+        """Those with a name, or an id that begins so (unless empty), in the same order; quicker than ``runs``."""
 
     def record(self, run_id: str) -> RunRecord:
         """The run with this whole id, of any experiment.

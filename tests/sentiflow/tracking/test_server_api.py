@@ -79,7 +79,7 @@ def test_a_file_that_a_server_lists_outside_of_the_folder_is_not_written(tmp_pat
 
 def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     with pytest.raises(ExternalError) as caught:
-        open_store(Settings(tracking_uri="http://me:secret@127.0.0.1:9")).names()
+        open_store(Settings(tracking_uri="http://me:secret@127.0.0.1:9")).runs()
     assert str(caught.value.args[0]) == "The tracking store http://***@127.0.0.1:9 failed: it does not answer."
 
 

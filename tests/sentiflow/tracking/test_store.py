@@ -1,4 +1,5 @@
-from datetime import UTC, datetime
+import sqlite3
+from contextlib import closing
 from math import isnan
 from pathlib import Path
 
@@ -8,11 +9,11 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.store import find_run, open_store, score_table
+from sentiflow.tracking.types import Store
 from tests import servers
 from tests.mlflow_store import MlflowStore
 from tests.world import World
@@ -99,7 +100,7 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
 
 def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) -> None:
     store = open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}"))
-    assert store.runs() == store.names() == []
+    assert store.runs() == store.called("a", "abcd") == []
     assert store.versions_by_run() == {}
     with pytest.raises(UsageError, match="no run") as caught:
         find_run(store, "abcd")
@@ -117,20 +118,18 @@ IDS = "abcd" + "1" * 28, "abce" + "2" * 28, "dead" + "3" * 28, "beef" + "4" * 28
 NAMES = "seed-imdb-seed0", "tuned-imdb-seed0", "tuned-imdb-seed0", "dead"
 
 
-class Named(SqliteStore):
-    """A store of runs that have an id and a name, and nothing else."""
-
-    def names(self) -> list[tuple[str, str]]:
-        return list(zip(IDS, NAMES, strict=True))
-
-    def record(self, run_id: str) -> RunRecord:
-        name = dict(self.names()).get(run_id, "of another experiment")
-        return RunRecord(run_id, name, "FINISHED", datetime(2026, 3, 5, tzinfo=UTC), {}, {}, {}, "")
-
-
 @pytest.fixture
-def named(tmp_path: Path) -> Named:
-    return Named(Settings(tracking_uri=f"sqlite:///{tmp_path / 'none.db'}"), tmp_path / "none.db")
+def named(world: World, client: MlflowClient, experiment: str) -> Store:
+    """A store of runs that have an id and a name, and nothing else; one more is of another experiment."""
+    made = [(run_id, name, experiment, -age) for age, (run_id, name) in enumerate(zip(IDS, NAMES, strict=True))]
+    made.append(("0" * 32, "elsewhere", client.create_experiment("other"), 0))
+    with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
+        database.executemany(
+            "INSERT INTO runs (run_uuid, name, experiment_id, start_time, status, lifecycle_stage)"
+            " VALUES (?, ?, ?, ?, 'FINISHED', 'active')",
+            made,
+        )
+    return open_store(world.settings)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,7 @@ def named(tmp_path: Path) -> Named:
         ("0" * 32, "0" * 32),
     ],
 )
-def test_a_run_is_found_by_id_beginning_or_name(named: Named, text: str, found: str) -> None:
+def test_a_run_is_found_by_id_beginning_or_name(named: Store, text: str, found: str) -> None:
     assert find_run(named, text).run_id == found
 
 
@@ -171,7 +170,7 @@ def test_a_run_is_found_by_id_beginning_or_name(named: Named, text: str, found: 
     ],
 )
 def test_what_means_no_run_or_several_is_told_with_candidates(
-    named: Named, text: str, told: str, hint: str
+    named: Store, text: str, told: str, hint: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         find_run(named, text)
