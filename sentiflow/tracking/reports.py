@@ -2,15 +2,13 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from sentiflow.data import reviews
 from sentiflow.errors import ExternalError
-from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
 from sentiflow.reports import run as run_report
@@ -18,7 +16,6 @@ from sentiflow.reports.page import Report
 from sentiflow.reports.plots import Curves
 from sentiflow.reports.summary import RunSummary, TestData
 from sentiflow.runs.record import TRIAL, RunRecord
-from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import PARENTS, SCORES, child_runs, open_store, score_table
 from sentiflow.tracking.types import Store, Version
@@ -32,86 +29,65 @@ def load_summaries(
 ) -> list[RunSummary]:
     """Everything that reports show of some runs; files that have to be downloaded go to the folder."""
     versions = store.versions_by_run()
-    test_data = cache(lambda dataset, digest: _read_test_data(settings, dataset, digest))
+    read_test_data = cache(partial(_read_test_data, settings))
     return [
-        _Loader(store, record, settings, folder, versions.get(record.run_id), test_data).load()
+        _summary(store, record, settings, folder, versions.get(record.run_id), read_test_data)
         for record in records
     ]
 
 
-@dataclass
-class _Loader:
-    """One run, and what of it was not available so far."""
-
-    store: Store
-    record: RunRecord
-    settings: Settings
-    folder: Path
-    version: str | None
-    read_test_data: Callable[[str, str], TestData | None]
-    missing: list[str] = field(default_factory=list)
-
-    def load(self) -> RunSummary:
-        table = self._table()
-        test_data = self._test_data() if table is not None else None
-        return RunSummary(
-            self.record,
-            self._curves(),
-            table,
-            None if table is None else self._traits(),
-            test_data,
-            None if test_data is None else self._scorer(),
-            self.version,
-            tuple(self.missing),
-        )
-
-    def _curves(self) -> Curves:
-        """Metrics by epoch, without the step after the last epoch that repeats the kept one."""
-        last = self.record.epochs_trained
-        found = self.store.history(self.record.run_id)
-        return {name: [at for at in points if last is None or at[0] <= last] for name, points in found.items()}
-
-    def _table(self) -> ScoreTable | None:
-        try:
-            table = score_table(self.store, self.record, self.folder)
-        except ExternalError as err:
-            self.missing.append(str(err.args[0]))
-            return None
-        if table is None and "test/accuracy" in self.record.metrics:
-            self.missing.append(
+def _summary(
+    store: Store,
+    record: RunRecord,
+    settings: Settings,
+    folder: Path,
+    version: str | None,
+    read_test_data: Callable[[str, str], TestData | None],
+) -> RunSummary:
+    table = traits = test_data = scorer = None
+    missing: list[str] = []
+    try:
+        table = score_table(store, record, folder)
+        if table is None and "test/accuracy" in record.metrics:
+            missing.append(
                 f"The scores of the test reviews ({SCORES}) are gone: metrics and slices are those that the run "
                 "logged; no calibration curve, paired difference or worst error."
             )
-        return table
-
-    def _test_data(self) -> TestData | None:
-        record = self.record
-        found = self.read_test_data(record.dataset, record.digest or "")
-        if found is None:
+    except ExternalError as err:
+        missing.append(str(err.args[0]))
+    if table is not None:
+        traits = _traits(store.file(record, SCORES, folder))
+        test_data = read_test_data(record.dataset, record.digest or "")
+        if test_data is None:
             name = record.dataset or "that name"
-            self.missing.append(
+            missing.append(
                 f"The reviews of {name} (digest {(record.digest or 'unknown')[:12]}) are not on this machine: no "
                 f"texts. Prepare them with: sentiflow data --dataset {record.params.get('dataset', name)}"
             )
-        return found
-
-    def _traits(self) -> Traits | None:
-        path = self.store.file(self.record, SCORES, self.folder)
-        if path is None:
-            return None
-        columns = pq.read_table(path, columns=["unknown", "negated"])
-        return Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
-
-    def _scorer(self) -> TextScorer | None:
-        if self.version is None:
-            self.missing.append("No version of it is registered: no word-by-word explanations.")
-            return None
-        name, _, number = self.version.rpartition("/")
+    if version is None and test_data is not None:
+        missing.append("No version of it is registered: no word-by-word explanations.")
+    elif version is not None and test_data is not None:
+        name, _, number = version.rpartition("/")
         try:
-            return load_scorer(self.settings, Version(name, int(number), "asked for"))
+            scorer = load_scorer(settings, Version(name, int(number), "asked for"))
         except ExternalError as err:
-            self.missing.append(f"No word-by-word explanations: {err.args[0]}")
-            return None
+            missing.append(f"No word-by-word explanations: {err.args[0]}")
+    curves = _curves(store, record)
+    return RunSummary(record, curves, table, traits, test_data, scorer, version, tuple(missing))
+
+
+def _curves(store: Store, record: RunRecord) -> Curves:
+    """Metrics by epoch, without the step after the last epoch that repeats the kept one."""
+    last = record.epochs_trained
+    found = store.history(record.run_id)
+    return {name: [at for at in points if last is None or at[0] <= last] for name, points in found.items()}
+
+
+def _traits(path: Path | None) -> Traits | None:
+    if path is None:
+        return None
+    columns = pq.read_table(path, columns=["unknown", "negated"])
+    return Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
 
 
 def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData | None:
@@ -133,11 +109,7 @@ def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Re
         ExternalError: the store cannot be read.
     """
     store = open_store(settings)
-    return report_of(store, [store.record(run_id) for run_id in run_ids], settings, title)
-
-
-def report_of(store: Store, records: Sequence[RunRecord], settings: Settings, title: str = "") -> Report:
-    """As ``report_on``, of records that were read already."""
+    records = [store.record(run_id) for run_id in run_ids]
     runs = [run for record in records for run in _represented(store, record, alone=len(records) == 1)]
     runs = list({run.run_id: run for run in runs}.values())
     with tempfile.TemporaryDirectory() as folder:
