@@ -107,14 +107,7 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
         ExternalError: the champion has changed since the evaluation, or the candidate or its files are gone;
             nothing was written.
     """
-    outcome = _carry_out(evaluation, verdict, settings)
-    what: Notification = "refused" if outcome.event is None else "promoted"
-    announce(settings, _LOGGER, what, outcome.summary, model=evaluation.name, version=str(evaluation.version))
-    return outcome
-
-
-def _carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) -> Outcome:
-    name, number = evaluation.name, evaluation.version
+    name, number, event = evaluation.name, evaluation.version, None
     with changing(name, settings) as (client, store):
         if store.version(name, number) is None:
             raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
@@ -122,24 +115,26 @@ def _carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Sett
             need_unchanged(store, name, evaluation.champion)
             need_files(name, number)
         _write_outcome(client, evaluation, verdict)
-        if not verdict.promotes:
-            return Outcome(evaluation, verdict, None)
-        decision = evaluation.decision
-        rules = (f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in decision.rules)
-        event = Event(
-            kind="promotion",
-            version=number,
-            replaced=evaluation.champion,
-            run_id=evaluation.run_id,
-            accuracy=decision.accuracy,
-            decision=verdict.answer,
-            reason=verdict.reason,
-            by=verdict.by,
-            at=now(),
-            rules=tuple(rules),
-        )
-        move(client, store, name, event)
-    return Outcome(evaluation, verdict, event)
+        if verdict.promotes:
+            decision = evaluation.decision
+            rules = (f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in decision.rules)
+            event = Event(
+                kind="promotion",
+                version=number,
+                replaced=evaluation.champion,
+                run_id=evaluation.run_id,
+                accuracy=decision.accuracy,
+                decision=verdict.answer,
+                reason=verdict.reason,
+                by=verdict.by,
+                at=now(),
+                rules=tuple(rules),
+            )
+            move(client, store, name, event)
+    outcome = Outcome(evaluation, verdict, event)
+    what: Notification = "refused" if event is None else "promoted"
+    announce(settings, _LOGGER, what, outcome.summary, model=name, version=str(number))
+    return outcome
 
 
 def rollback(name: str, reason: str, settings: Settings) -> Event:
