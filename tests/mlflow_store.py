@@ -15,13 +15,14 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, record_of, tracking_errors
 from sentiflow.tracking.types import CHAMPION, MISSING, RegisteredModel, VersionRecord
-from sentiflow.tracking.versions import events_in
+from sentiflow.tracking.versions import EVENT_TAG
 
 _PAGE = 1_000
 
 
 def events_of(client: MlflowClient, name: str) -> list[Event]:
-    return events_in(client.get_registered_model(name).tags, name)
+    tags = client.get_registered_model(name).tags
+    return [Event.from_json(tags[key]) for key in sorted(tags) if EVENT_TAG.fullmatch(key)]
 
 
 def champion_of(client: MlflowClient, name: str) -> int | None:

@@ -265,26 +265,20 @@ def _against(champion: str) -> str:
     return f", {champion}" if champion == compared_with(None) else f" against {champion.replace('version ', 'v')}"
 
 
-def events_in(tags: Mapping[str, str], name: str) -> list[Event]:
-    """Every promotion and rollback that was begun, oldest first, by the tags of a registered model.
+def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
+    """Every promotion and rollback that was begun, oldest first, and today's champion.
 
     Raises:
-        ExternalError: somebody else's tag stands among them.
+        ExternalError: the store does not answer, or somebody else's tag stands among the events.
     """
+    model = open_store(settings).model(name)
+    if model is None:
+        return [], None
     try:
-        return [Event.from_json(tags[key]) for key in sorted(tags) if EVENT_TAG.fullmatch(key)]
+        events = [Event.from_json(model.tags[key]) for key in sorted(model.tags) if EVENT_TAG.fullmatch(key)]
     except ValueError as err:
         raise ExternalError(
             f"The history of {name} cannot be read: {err}.",
             "Correct or delete that tag of the registered model in MLflow.",
         ) from err
-
-
-def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
-    """Every promotion and rollback, oldest first, and today's champion.
-
-    Raises:
-        ExternalError: the store does not answer.
-    """
-    model = open_store(settings).model(name)
-    return ([], None) if model is None else (events_in(model.tags, name), model.champion)
+    return events, model.champion
