@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sentiflow.evaluation import statistics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.runs.record import TIME, RunRecord
+from sentiflow.runs.record import TIME, RunRecord, number
 
 ACCURACY = "test/accuracy"
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
@@ -151,11 +151,8 @@ def _repeats(run: RunRecord) -> int:
 
 def _normalized(value: str | None) -> str | float | None:
     """A number as a float, other values unchanged."""
-    try:
-        number = float(value or "")
-    except ValueError:
-        return value
-    return value if math.isnan(number) else number
+    found = number(value)
+    return value if found is None else found
 
 
 def _place_of_parameter(name: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.output import redact
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs.record import RunRecord, number
 
 CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
@@ -189,8 +189,5 @@ def need_number(numbers: Collection[int], name: str, number: int) -> int:
 
 def parse_fraction(text: str | None) -> float | None:
     """A tag's number from 0 to 1; None for anything else that somebody may have written there."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value <= 1 else None
+    value = number(text)
+    return value if value is not None and 0 <= value <= 1 else None
