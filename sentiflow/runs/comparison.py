@@ -95,7 +95,8 @@ def accuracy_difference(
     difference = accuracy.value - reference.value if accuracy and reference and same else None
     why_not = _why_not(run, table, first, first_table)
     if table is None or first_table is None or why_not:
-        welch = _welch(run, first) if same else None
+        sample, reference_sample = _sample(run), _sample(first)
+        welch = statistics.welch(sample, reference_sample) if same and sample and reference_sample else None
         low, high, p_value = welch or (None, None, None)
         return AccuracyDifference(difference, low, high, p_value, why_not=why_not)
     try:
@@ -133,13 +134,8 @@ def _reviews(run: RunRecord) -> str:
     return f"{run.dataset or 'no dataset'}{f' {run.digest[:8]}' if run.digest else ''}"
 
 
-def _welch(run: RunRecord, first: RunRecord) -> tuple[float, float, float] | None:
-    """Interval and p-value of the difference of two means over seeds; None unless both are sets with a spread."""
-    sample, reference = _sample(run), _sample(first)
-    return None if sample is None or reference is None else statistics.welch(sample, reference)
-
-
 def _sample(run: RunRecord) -> tuple[float, float, int] | None:
+    """Mean, standard deviation and number of seeds; None unless the run is a set with a spread."""
     found = figure(run, ACCURACY)
     return None if found is None or found.sd is None else (found.value, found.sd, _repeats(run))
 
