@@ -42,12 +42,10 @@ class Misclassified:
         return f"{self.review_id}: {label_of(self.label)}, scored {self.score:.4f}"
 
 
-def worst_rows(
-    labels: NDArray[np.int8], scores: NDArray[np.float64], limit: int = MAX_ERRORS
-) -> NDArray[np.int64]:
-    """Rows of the most confident errors, worst first; at most ``limit``."""
+def worst_rows(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows of the most confident errors, worst first; at most ``MAX_ERRORS``."""
     wrong = np.flatnonzero(is_positive(scores) != labels)
-    return wrong[np.argsort(-np.abs(scores[wrong] - labels[wrong]), kind="stable")][:limit]
+    return wrong[np.argsort(-np.abs(scores[wrong] - labels[wrong]), kind="stable")][:MAX_ERRORS]
 
 
 def worst_errors_text(errors: Sequence[Misclassified]) -> str:

@@ -14,8 +14,9 @@ def test_worst_errors_are_the_most_confident_first_and_equals_in_order() -> None
     assert worst_rows(LABELS, np.array(SCORES)).tolist() == [2, 1, 4, 3, 5]
 
 
-def test_worst_errors_stop_at_the_limit() -> None:
-    assert worst_rows(LABELS, np.array(SCORES), limit=2).tolist() == [2, 1]
+def test_worst_errors_stop_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiflow.reports.summary.MAX_ERRORS", 2)
+    assert worst_rows(LABELS, np.array(SCORES)).tolist() == [2, 1]
 
 
 def test_a_score_of_one_half_counts_as_negative() -> None:
