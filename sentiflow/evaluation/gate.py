@@ -182,23 +182,14 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
 def _better(comparison: Comparison, settings: Settings) -> Rule:
     least = 0.0 - settings.gate_margin  # not -0.0
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
-    return Rule("better", comparison.low > least, comparison.low, least, f"{against_champion(comparison)}; {must}")
-
-
-def against_champion(comparison: Comparison) -> str:
-    """The candidate's accuracy compared with the champion's, in words.
-
-    Example:
-        >>> against_champion(Comparison(-0.0238, -0.0276, -0.0202, 1e-30, 700, 1_295))
-        '2.38 points worse than the champion (95% interval -2.76 to -2.02, p = 1.0e-30)'
-    """
     word = "worse" if comparison.difference < 0 else "better"
     low, high = (format_points(end, "") for end in (comparison.low, comparison.high))
     p = format_p(comparison.p_value)
-    return (
+    text = (
         f"{100 * abs(comparison.difference):.2f} points {word} than the champion "
-        f"(95% interval {low} to {high}, p {p if p.startswith('<') else f'= {p}'})"
+        f"(95% interval {low} to {high}, p {p if p.startswith('<') else f'= {p}'}); {must}"
     )
+    return Rule("better", comparison.low > least, comparison.low, least, text)
 
 
 def _reproduced(outcome: str) -> Rule:
