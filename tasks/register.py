@@ -16,13 +16,14 @@ from prefect import get_run_logger, task
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
+from sentiflow.evaluation.gate import Cost
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown, join
 from sentiflow.reports.summary import RunSummary
 from sentiflow.scoring import TextScorer
 from sentiflow.tracking import package
-from sentiflow.tracking.candidate import Packaged, cost_of
+from sentiflow.tracking.candidate import cost_of
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
 from sentiflow.tracking.provenance import training_key
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
@@ -90,15 +91,14 @@ def _log_model(
     package.save(folder / "model", scorer, trained.keras, folder, description, f"{whole}\n")
     client.log_model_artifacts(model_id, str(folder / "model"))
     _check_stored(model_id, folder / "model", run.work / f"{model_id}-stored", scorer)
-    _log_figures(run, prepared, model_id, Packaged(folder / "model", scorer))
+    _log_figures(run, prepared, model_id, cost_of(folder / "model", scorer))
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     client.log_outputs(run.run_id, [LoggedModelOutput(model_id, step=trained.kept.number)])
     return model_id
 
 
-def _log_figures(run: RunContext, prepared: Prepared, model_id: str, packaged: Packaged) -> None:
+def _log_figures(run: RunContext, prepared: Prepared, model_id: str, cost: Cost) -> None:
     """Log the run's figures for the model, too, each with its dataset; MLflow lists and sorts models by these."""
-    cost = cost_of(packaged)
     run.log({"test/latency_ms": cost.latency_ms, "test/size_mb": cost.size_mb})
     datasets = {"test": dataset_key(prepared, "test"), "val": dataset_key(prepared, "train")}
     logged = run.client.get_run(run.run_id).data.to_proto().metrics

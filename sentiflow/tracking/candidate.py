@@ -85,14 +85,6 @@ class CandidateEvaluation:
         )
 
 
-@dataclass(frozen=True)
-class Packaged:
-    """A packaged model: its files, and a scorer of them."""
-
-    path: Path
-    scorer: TextScorer
-
-
 def evaluate_candidate(
     name: str, number: int | None, settings: Settings, logger: Logger = LOGGER
 ) -> CandidateEvaluation:
@@ -119,10 +111,10 @@ def evaluate_candidate(
                 f"See the others: sentiflow versions --dataset {dataset_of(name)}",
             )
         champion = None if current is None else versions[need_number(versions, name, current)]
-        packaged = load(name, number, Path(folder) / "candidate")
-        cost = cost_of(packaged)
+        files, scorer = load(name, number, Path(folder) / "candidate")
+        cost = cost_of(files, scorer)
         scores = _Scores(name, client, settings, logger, Path(folder))
-        table = scores.stored(candidate) or scores.score(candidate, candidate, packaged.scorer)
+        table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
         champion_table = None if champion is None else scores.of_champion(champion, candidate)
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
     decision = gate.judge(table, champion_table, cost, settings, reproduction_of(candidate.tags))
@@ -180,11 +172,14 @@ def _validation_loss(version: VersionRecord) -> float:
         return math.inf
 
 
-def load(name: str, number: int, folder: Path) -> Packaged:
+def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
     """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
 
     The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
     it would run with the rights and passwords of the user who promotes.
+
+    Returns:
+        The folder of its files, and what scores with them.
 
     Raises:
         ExternalError: it cannot be loaded, here or by MLflow.
@@ -195,20 +190,20 @@ def load(name: str, number: int, folder: Path) -> Packaged:
             other = "%s version %d was packaged with other code; scored with this installation's"
             LOGGER.warning(other, name, number)
         tags = MlflowClient().get_model_version(name, str(number)).tags
-        return Packaged(path, load_unchanged(path, tags))
+        return path, load_unchanged(path, tags)
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise ExternalError(
             f"Cannot load {name} version {number}: {err}.", "Are its files still there? Choose another version."
         ) from err
 
 
-def cost_of(packaged: Packaged) -> Cost:
+def cost_of(folder: Path, scorer: TextScorer) -> Cost:
     """Measure the size of a packaged model, and the time of a text of full length that is scored alone."""
-    size = sum(file.stat().st_size for file in packaged.path.rglob("*") if file.is_file())
-    known = cycle(packaged.scorer.vocabulary.words[:_COMMON])
-    text = " ".join(islice(known, packaged.scorer.sequence_length))  # of full length
-    packaged.scorer.score([text])  # warm-up
-    seconds = timeit.repeat(lambda: packaged.scorer.score([text]), repeat=_TEXTS, number=1)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    known = cycle(scorer.vocabulary.words[:_COMMON])
+    text = " ".join(islice(known, scorer.sequence_length))  # of full length
+    scorer.score([text])  # warm-up
+    seconds = timeit.repeat(lambda: scorer.score([text]), repeat=_TEXTS, number=1)
     return Cost(1_000 * statistics.median(seconds), size / 1e6)
 
 
@@ -229,8 +224,8 @@ class _Scores:
                 return stored
         else:
             self.logger.info("the champion was tested on other reviews: scored again on the candidate's")
-        packaged = load(self.name, champion.number, self.folder / "champion")
-        return self.score(champion, candidate, packaged.scorer)
+        _, scorer = load(self.name, champion.number, self.folder / "champion")
+        return self.score(champion, candidate, scorer)
 
     def better_than(self, candidate: VersionRecord, table: ScoreTable, others: Iterable[VersionRecord]) -> str:
         """Of a first model: the version that labels more of the same test reviews correctly, as a warning."""

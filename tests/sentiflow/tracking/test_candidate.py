@@ -39,7 +39,7 @@ def test_the_text_that_is_timed_is_of_full_length_in_the_models_own_words(tmp_pa
     vocabulary = Vocabulary(["дом", "сад", "кот"])
     shapes = (7, 2), (2, 2), (2, 2), (2,), (2, 1), (1,)
     scorer = Noted(Weights(*(np.zeros(shape, np.float32) for shape in shapes)), vocabulary, 700)
-    cost = candidate.cost_of(candidate.Packaged(tmp_path, scorer))
+    cost = candidate.cost_of(tmp_path, scorer)
     assert {len(vocabulary.encode(text)) - 1 for text in scorer.texts} == {700}  # the start marker aside
     assert cost.size_mb == 3.0
 
