@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.network import Epoch
@@ -40,21 +39,6 @@ def curves_of(history: Sequence[Epoch]) -> Curves:
         f"{split}/{name}": [(epoch.number, getattr(epoch, f"{split}_{name}")) for epoch in history]
         for split in ("train", "val")
         for name in ("loss", "accuracy")
-    }
-
-
-def of_run(
-    curves: Curves, table: ScoreTable | None, measured: Measured | None, train_lengths: NDArray[np.int32] | None
-) -> dict[str, Figure]:
-    """The plots of a run, by name; none without their data."""
-    drawn = {"learning_curves": learning_curves(curves)} if curves.get("val/loss") else {}
-    if table is None or measured is None:
-        return drawn
-    return drawn | {
-        "confusion_matrix": confusion(table.label, table.score),
-        "roc_curve": roc(table.label, table.score, measured),
-        "reliability_curve": reliability(table.label, table.score, measured),
-        "review_lengths": review_lengths(train_lengths, table.n_tokens, table.sequence_length),
     }
 
 

@@ -130,8 +130,17 @@ def lead(run: RunSummary) -> str:
 
 def pictures(run: RunSummary) -> dict[str, Figure]:
     """The plots of a run, by name; none without their data."""
+    drawn = {"learning_curves": plots.learning_curves(run.curves)} if run.curves.get("val/loss") else {}
+    table, measured = run.table, run.measured
+    if table is None or measured is None:
+        return drawn
     lengths = None if run.test_data is None else run.test_data.train_lengths
-    return plots.of_run(run.curves, run.table, run.measured, lengths)
+    return drawn | {
+        "confusion_matrix": plots.confusion(table.label, table.score),
+        "roc_curve": plots.roc(table.label, table.score, measured),
+        "reliability_curve": plots.reliability(table.label, table.score, measured),
+        "review_lengths": plots.review_lengths(lengths, table.n_tokens, table.sequence_length),
+    }
 
 
 def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:

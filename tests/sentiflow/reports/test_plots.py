@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, measure
 from sentiflow.network import Epoch
-from sentiflow.reports import plots
+from sentiflow.reports import plots, run
+from tests.sentiflow.reports import made
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0], np.int8)
 SCORES = np.array([0.92, 0.61, 0.33, 0.72, 0.21, 0.13, 0.12])
@@ -128,10 +129,9 @@ def test_review_lengths_counts_each_split_under_its_name() -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(measured: Measured) -> dict[str, Figure]:
+def pictures() -> dict[str, Figure]:
     table = ScoreTable(np.array([f"r{i}" for i in range(7)]), LABELS, SCORES, np.full(7, 5, np.int32), 4)
-    curves = {"val/loss": [(1, 0.6)]}
-    return plots.of_run(curves, table, measured, np.array([5, 5, 5], np.int32))
+    return run.pictures(made.summary(table=table))
 
 
 def test_a_run_has_five_pictures_by_name(pictures: dict[str, Figure]) -> None:
@@ -139,9 +139,8 @@ def test_a_run_has_five_pictures_by_name(pictures: dict[str, Figure]) -> None:
     assert {name for name, figure in pictures.items() if isinstance(figure, Figure)} == names == set(pictures)
 
 
-def test_a_run_without_epochs_has_no_curves(measured: Measured) -> None:
-    table = ScoreTable(np.array([f"r{i}" for i in range(7)]), LABELS, SCORES, np.full(7, 5, np.int32), 4)
-    assert "learning_curves" not in plots.of_run({}, table, measured, None)
+def test_a_run_without_epochs_has_no_curves() -> None:
+    assert "learning_curves" not in run.pictures(made.summary(curves={}, test_data=None))
 
 
 def test_lengths_of_training_reviews_that_are_not_at_hand_are_left_out() -> None:
