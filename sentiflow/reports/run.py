@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from matplotlib.figure import Figure
 
-from sentiflow.evaluation.metrics import SLICES, Slice
+from sentiflow.evaluation.metrics import SLICES
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.reports import plots
 from sentiflow.reports.page import (
@@ -123,9 +123,13 @@ def _origin(record: RunRecord) -> dict[str, str]:
 
 def lead(run: RunSummary) -> str:
     """The outcome of a run in one sentence."""
-    if run.measured is None:
-        return _without_test(run.record)
-    return f"Test accuracy {run.measured.text()}."
+    if run.measured is not None:
+        return f"Test accuracy {run.measured.text()}."
+    record, loss = run.record, run.metrics.get("val/loss")
+    if loss is not None and record.status == "FINISHED":
+        return f"Validation loss {loss:.4f}; the test split was not scored."
+    end = record.tags.get("end")
+    return f"No test metrics: the run {_ENDED.get(record.status, 'ended')}{f': {end}' if end else ''}."
 
 
 def pictures(run: RunSummary) -> dict[str, Figure]:
@@ -186,7 +190,8 @@ def _changed(params: Mapping[str, str]) -> list[Block]:
         return []
     base = RECIPES.get(name)
     others = {name: base} if base is not None and base != TUTORIAL else {}
-    columns = [_as_logged(one) for one in (*others.values(), TUTORIAL)]
+    configs = [config.model_dump() for config in (*others.values(), TUTORIAL)]
+    columns = [{field: str(value) for field, value in config.items()} for config in configs]
     rows = [
         (field, params[field], *(column[field] for column in columns))
         for field in given
@@ -195,10 +200,6 @@ def _changed(params: Mapping[str, str]) -> list[Block]:
     if not rows:
         return [Text("None: the recipe is tutorial, unchanged.")]
     return [Table(("field", "this run", *others, "tutorial"), rows)]
-
-
-def _as_logged(config: TrainConfig) -> dict[str, str]:
-    return {field: str(value) for field, value in config.model_dump().items()}
 
 
 def _facts(run: RunSummary) -> Table:
@@ -241,14 +242,6 @@ def _names(run: RunSummary) -> list[Block]:
     return [Table(("review", "label", "score"), rows, words=2)]
 
 
-def _without_test(record: RunRecord) -> str:
-    loss = record.metrics.get("val/loss")
-    if loss is not None and record.status == "FINISHED":
-        return f"Validation loss {loss:.4f}; the test split was not scored."
-    end = record.tags.get("end")
-    return f"No test metrics: the run {_ENDED.get(record.status, 'ended')}{f': {end}' if end else ''}."
-
-
 def _metrics(run: RunSummary) -> list[Block]:
     if run.measured is None:
         return []
@@ -279,14 +272,14 @@ def _curves(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:
 def _slices(run: RunSummary) -> list[Block]:
     if not run.slices:
         return []
+    rows = [
+        (SLICES[each.name], f"{each.reviews:,}", f"{each.accuracy:.2%}", f"{each.low:.2%} to {each.high:.2%}")
+        for each in run.slices
+    ]
     intervals = [(each.low, each.accuracy, each.high) for each in run.slices]
     heading = ("slice", "reviews", "accuracy", "95% interval")
     note = "Quarters are of the test split, by length in ids or by share of rare words (out of vocabulary)."
-    return [Table(heading, [_slice_row(each) for each in run.slices], intervals=intervals), Text(note)]
-
-
-def _slice_row(each: Slice) -> tuple[str, ...]:
-    return (SLICES[each.name], f"{each.reviews:,}", f"{each.accuracy:.2%}", f"{each.low:.2%} to {each.high:.2%}")
+    return [Table(heading, rows, intervals=intervals), Text(note)]
 
 
 def _calibration(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:
