@@ -220,11 +220,7 @@ class SqliteStore:
     def _versions(self, condition: str, *values: str | int) -> list[VersionRecord]:
         sql = f"SELECT version, creation_time, run_id FROM model_versions WHERE {condition} AND current_stage != ?"
         rows = self._query(f"{sql} ORDER BY version", *values, _DELETED)
-        tags: dict[int, dict[str, str]] = {}
-        for number, key, value in self._query(
-            f"SELECT version, key, value FROM model_version_tags WHERE {condition}", *values
-        ):
-            tags.setdefault(number, {})[key] = value
+        tags = self._by_owner(f"SELECT version, key, value, 0 FROM model_version_tags WHERE {condition}", *values)
         return [
             VersionRecord(
                 int(number), datetime.fromtimestamp(made / 1000, UTC), run_id or None, tags.get(number, {})
@@ -236,9 +232,9 @@ class SqliteStore:
         """Runs under a condition, with all that is known of them."""
         rows = self._query(_RUN + condition + order, *values)
         below = f"FROM {{}} JOIN runs r USING (run_uuid) WHERE r.lifecycle_stage = 'active' AND r.{condition}"
-        params = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('params')}", *values)
-        metrics = self._by_run(f"SELECT run_uuid, key, value, is_nan {below.format('latest_metrics')}", *values)
-        tags = self._by_run(f"SELECT run_uuid, key, value, 0 {below.format('tags')}", *values)
+        params = self._by_owner(f"SELECT run_uuid, key, value, 0 {below.format('params')}", *values)
+        metrics = self._by_owner(f"SELECT run_uuid, key, value, is_nan {below.format('latest_metrics')}", *values)
+        tags = self._by_owner(f"SELECT run_uuid, key, value, 0 {below.format('tags')}", *values)
         return [
             RunRecord(
                 run_id, name or "", status, datetime.fromtimestamp(started / 1000, UTC),
@@ -247,10 +243,11 @@ class SqliteStore:
             for run_id, name, status, started, place in rows
         ]  # fmt: skip
 
-    def _by_run(self, sql: str, *values: str) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for run_id, key, content, is_nan in self._query(sql, *values):
-            found.setdefault(run_id, {})[key] = nan if is_nan else content
+    def _by_owner(self, sql: str, *values: str | int) -> dict[Any, dict[str, Any]]:
+        """Values by key, of each run or version."""
+        found: dict[Any, dict[str, Any]] = {}
+        for owner, key, content, is_nan in self._query(sql, *values):
+            found.setdefault(owner, {})[key] = nan if is_nan else content
         return found
 
     def _query(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
