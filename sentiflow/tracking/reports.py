@@ -55,8 +55,9 @@ def _summary(
             )
     except ExternalError as err:
         missing.append(str(err.args[0]))
-    if table is not None:
-        traits = _traits(store.file(record, SCORES, folder))
+    if table is not None and (path := store.file(record, SCORES, folder)) is not None:
+        columns = pq.read_table(path, columns=["unknown", "negated"])
+        traits = Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
         test_data = read_test_data(record.dataset, record.digest or "")
         if test_data is None:
             name = record.dataset or "that name"
@@ -81,13 +82,6 @@ def _curves(store: Store, record: RunRecord) -> Curves:
     last = record.epochs_trained
     found = store.history(record.run_id)
     return {name: [at for at in points if last is None or at[0] <= last] for name, points in found.items()}
-
-
-def _traits(path: Path | None) -> Traits | None:
-    if path is None:
-        return None
-    columns = pq.read_table(path, columns=["unknown", "negated"])
-    return Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
 
 
 def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData | None:
