@@ -55,8 +55,7 @@ def learning_curves(curves: Curves) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     best = min(curves["val/loss"], key=lambda point: point[1])[0]  # the earliest of equals
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for split, colour in (("train", BLUE), ("val", ORANGE)):
-            label = "training" if split == "train" else "validation"
+        for split, label, colour in (("train", "training", BLUE), ("val", "validation", ORANGE)):
             draw_line(axes, curves.get(f"{split}/{name}", ()), color=colour, label=label)
         axes.axvline(best, color=GREY, linestyle=":", label="lowest validation loss")
         finish_curves(axes, name)

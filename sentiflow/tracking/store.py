@@ -151,8 +151,7 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
     if model is None:
         raise UsageError(f"No model is registered as {name}.", _models_like(store, name, number))
     wanted = model.champion if number is None else int(number)
-    version = None if wanted is None else store.version(name, wanted)
-    if wanted is None or version is None:
+    if wanted is None or (version := store.version(name, wanted)) is None:
         missing = "champion" if wanted is None else f"version {wanted}"
         there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
         raise UsageError(f"{name} has no {missing}.", there)

@@ -103,8 +103,7 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
         return None
     name = choose_name(names, name)
     number = champion_of(store, name)
-    found = None if number is None else store.version(name, number)
-    if number is None or found is None:  # none, or deleted a moment ago
+    if number is None or (found := store.version(name, number)) is None:  # none, or deleted a moment ago
         return None
     return Champion(Version(name, number, CHAMPION), found.run_id, parse_fraction(found.tags.get(ACCURACY)))
 
