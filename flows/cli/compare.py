@@ -225,7 +225,7 @@ class SideBySide:
             stdout.print(table)
 
     def _differences(self, stdout: Console) -> None:
-        from sentiflow.evaluation.statistics import format_p, format_points
+        from sentiflow.evaluation.statistics import format_interval, format_p, format_points
         from sentiflow.runs.comparison import verdict
         from sentiflow.tracking.store import PARENTS
 
@@ -241,7 +241,7 @@ class SideBySide:
                 ["" if one.difference is None else format_points(one.difference, "") for one in held],
                 right=True,
             ),
-            Column("95% interval", [_interval(one) for one in held]),
+            Column("95% interval", [format_interval(one.low, one.high) for one in held]),
             Column("p", ["" if one.p_value is None else format_p(one.p_value) for one in held], right=True),
             Column(
                 "only here", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True
@@ -343,14 +343,6 @@ def _uncertainty(name: str, found: "Figure | None") -> str:
     if found.low is not None and found.high is not None:
         return percent_interval(found.low, found.high) if accuracy else f"{found.low:.4g} to {found.high:.4g}"
     return "" if found.sd is None else f"sd {found.sd * (100 if accuracy else 1):.2g}"
-
-
-def _interval(one: "AccuracyDifference") -> str:
-    from sentiflow.evaluation.statistics import format_points
-
-    if one.low is None or one.high is None:
-        return ""
-    return f"{format_points(one.low, '')} to {format_points(one.high, '')}"
 
 
 def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sentiflow.baselines.models import FitInput, Fitted, fit_majority, fit_tfidf
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Measured
-from sentiflow.evaluation.statistics import Comparison, format_p, format_points
+from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
 from sentiflow.reports.page import Table
 
 
@@ -81,8 +81,8 @@ class Row:
 def _against(comparison: Comparison | None) -> tuple[str, str]:
     if comparison is None:
         return "", ""
-    low, high = (format_points(end, "") for end in (comparison.low, comparison.high))
-    return f"{format_points(comparison.difference)} ({low} to {high})", format_p(comparison.p_value)
+    interval = format_interval(comparison.low, comparison.high)
+    return f"{format_points(comparison.difference)} ({interval})", format_p(comparison.p_value)
 
 
 def markdown(rows: Sequence[Row]) -> str:

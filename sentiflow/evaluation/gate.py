@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.statistics import Comparison, compare, format_p, format_points
+from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 
@@ -183,11 +183,10 @@ def _better(comparison: Comparison, settings: Settings) -> Rule:
     least = 0.0 - settings.gate_margin  # not -0.0
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
     word = "worse" if comparison.difference < 0 else "better"
-    low, high = (format_points(end, "") for end in (comparison.low, comparison.high))
-    p = format_p(comparison.p_value)
+    interval, p = format_interval(comparison.low, comparison.high), format_p(comparison.p_value)
     text = (
         f"{100 * abs(comparison.difference):.2f} points {word} than the champion "
-        f"(95% interval {low} to {high}, p {p if p.startswith('<') else f'= {p}'}); {must}"
+        f"(95% interval {interval}, p {p if p.startswith('<') else f'= {p}'}); {must}"
     )
     return Rule("better", comparison.low > least, comparison.low, least, text)
 

@@ -112,3 +112,8 @@ def format_p(value: float) -> str:
 def format_points(fraction: float, unit: str = " points") -> str:
     """A difference of two fractions in percentage points, such as ``+0.32 points``."""
     return f"{100 * fraction:+.2f}{unit}"
+
+
+def format_interval(low: float | None, high: float | None) -> str:
+    """Ends of a difference's interval in percentage points, such as ``-0.12 to +0.76``; empty without them."""
+    return "" if low is None or high is None else f"{format_points(low, '')} to {format_points(high, '')}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
-from sentiflow.evaluation.statistics import beyond_chance, format_p, format_points
+from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_p, format_points
 from sentiflow.reports import plots
 from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
 from sentiflow.reports.run import costs, quote, side_by_side
@@ -183,10 +183,9 @@ def _differences(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -
 
 def _tested(outcome: AccuracyDifference) -> tuple[str, str, str]:
     """Difference, interval and p-value as cells."""
-    ends = [format_points(end, "") for end in (outcome.low, outcome.high) if end is not None]
     return (
         "-" if outcome.difference is None else format_points(outcome.difference, ""),
-        " to ".join(ends) or "-",
+        format_interval(outcome.low, outcome.high) or "-",
         "-" if outcome.p_value is None else format_p(outcome.p_value),
     )
 

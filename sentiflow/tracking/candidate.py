@@ -19,7 +19,7 @@ from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import Cost, Decision, ScoreTable
 from sentiflow.evaluation.promotions import Event, took_effect
-from sentiflow.evaluation.statistics import beyond_chance, compare, format_points
+from sentiflow.evaluation.statistics import beyond_chance, compare, format_interval, format_points
 from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -241,11 +241,11 @@ class _Scores:
         if accuracy <= table.right.mean() or (stored := self.stored(best)) is None:
             return ""
         found = compare(stored.in_order_of(table).right, table.right)
-        low, high = format_points(found.low, ""), format_points(found.high, "")
+        interval = format_interval(found.low, found.high)
         chance = "beyond" if beyond_chance(found.low, found.high) else "within"
         return (
             f"Version {best.number} has a higher test accuracy: {accuracy:.2%}, "
-            f"{format_points(found.difference)} (95% interval {low} to {high}, {chance} chance)."
+            f"{format_points(found.difference)} (95% interval {interval}, {chance} chance)."
         )
 
     def stored(self, version: VersionRecord) -> ScoreTable | None:

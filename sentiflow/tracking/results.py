@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
-from sentiflow.evaluation.statistics import Comparison, format_p, format_points
+from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
 from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.tracking.client import OpenRun
@@ -170,10 +170,10 @@ class Reproduction(RunResult):
         weights = "the same weights" if self.same_weights else f"other weights{of_weight}"
         scores = f"largest change {self.score_change:.1e}" if self.score_change else "the same"
         found, p = self.comparison, format_p(self.comparison.p_value)
-        low, high = format_points(found.low, ""), format_points(found.high, "")
+        interval = format_interval(found.low, found.high)
         return (
             f"{self.called} does not reproduce: {weights}; scores: {scores}; accuracy {self.accuracy_then:.2%} "
-            f"then, {self.accuracy:.2%} now, {format_points(found.difference)} (95% interval {low} to {high}, "
+            f"then, {self.accuracy:.2%} now, {format_points(found.difference)} (95% interval {interval}, "
             f"McNemar's p {p if p.startswith('<') else f'= {p}'}), {found.gained + found.lost:,} reviews "
             "labelled otherwise."
         )
