@@ -250,12 +250,10 @@ class _Scores:
 
     def stored(self, version: VersionRecord) -> ScoreTable | None:
         """The table that the version's run keeps; None if it is gone or damaged."""
-        folder = self.folder / f"scores-{version.number}"
-        folder.mkdir(exist_ok=True)
         try:
             # By MLflow's client: the run may be deleted, and its scores still be there.
             record = record_of(self.client.get_run(str(version.run_id)))
-            table = score_table(open_store(self.settings), record, folder)
+            table = score_table(open_store(self.settings), record, self.folder)
             reason = "there is no such file"
         except (MlflowException, ExternalError) as err:
             table, reason = None, first_line(err)
