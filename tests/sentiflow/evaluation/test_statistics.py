@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from sentiflow.evaluation.statistics import beyond_chance, compare, format_p, format_points, tango, welch
+from sentiflow.evaluation.statistics import (
+    beyond_chance,
+    compare,
+    format_interval,
+    format_p,
+    format_points,
+    tango,
+    welch,
+)
 
 Z = 1.959963984540054
 
@@ -102,3 +110,4 @@ def test_p_values_and_points_are_written_in_one_way() -> None:
         "0.250", "0.001", "9.9e-04", "1.0e-99", "< 1e-99",
     ]  # fmt: skip
     assert (format_points(0.0032), format_points(-0.5, "%")) == ("+0.32 points", "-50.00%")
+    assert (format_interval(-0.0012, 0.0076), format_interval(None, 0.1)) == ("-0.12 to +0.76", "")
