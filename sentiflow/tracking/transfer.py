@@ -306,25 +306,23 @@ def _copy_rows(
 ) -> int:
     count = 0
     for batch in source.execute(select(table)).mappings().partitions(_ROWS):
-        rows = list(_moved(batch, experiments, moves))
-        target.execute(insert(table), rows)
-        count += len(rows)
+        target.execute(insert(table), [_moved(row, experiments, moves) for row in batch])
+        count += len(batch)
     return count
 
 
-def _moved(batch: Any, experiments: Mapping[int, int], moves: Moves) -> Iterator[dict[str, Any]]:
-    for row in batch:
-        values = dict(row)
-        if values.get("experiment_id") is not None:
-            values["experiment_id"] = experiments[values["experiment_id"]]
-        source = str(values.get("source") or "")
-        if source and not values["storage_location"]:
-            values["storage_location"] = source
-        for column in _ADDRESSES:
-            by_name = column == "source" and source.startswith(_BY_NAME)
-            if values.get(column) and not by_name:
-                values[column] = moves.address(str(values[column]))
-        yield values
+def _moved(row: Any, experiments: Mapping[int, int], moves: Moves) -> dict[str, Any]:
+    values = dict(row)
+    if values.get("experiment_id") is not None:
+        values["experiment_id"] = experiments[values["experiment_id"]]
+    source = str(values.get("source") or "")
+    if source and not values["storage_location"]:
+        values["storage_location"] = source
+    for column in _ADDRESSES:
+        by_name = column == "source" and source.startswith(_BY_NAME)
+        if values.get(column) and not by_name:
+            values[column] = moves.address(str(values[column]))
+    return values
 
 
 def _left(source: Connection) -> dict[str, int]:
