@@ -4,7 +4,6 @@ A pure function of two score tables and the candidate's cost. Both models have s
 their accuracies are compared review by review, with the interval that every other comparison shows.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -160,8 +159,8 @@ def judge(
             else:
                 rules.append(_slice(name, candidate.right[rows], champion.right[rows], settings))
     rules += [
-        _at_most("latency", cost.latency_ms, settings.gate_latency_ms, lambda ms: f"{ms:.3g} ms a text"),
-        _at_most("size", cost.size_mb, settings.gate_size_mb, lambda mb: f"{mb:.3g} MB"),
+        _at_most("latency", cost.latency_ms, settings.gate_latency_ms, "ms a text"),
+        _at_most("size", cost.size_mb, settings.gate_size_mb, "MB"),
     ]
     if settings.gate_reproduced:
         rules.append(_reproduced(reproduced))
@@ -205,5 +204,5 @@ def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_],
     return Rule(f"slice {name}", change >= least, change, least, text)
 
 
-def _at_most(name: str, number: float, limit: float, render: Callable[[float], str]) -> Rule:
-    return Rule(name, number <= limit, number, limit, f"{render(number)}, at most {render(limit)}")
+def _at_most(name: str, number: float, limit: float, unit: str) -> Rule:
+    return Rule(name, number <= limit, number, limit, f"{number:.3g} {unit}, at most {limit:.3g} {unit}")
