@@ -21,6 +21,7 @@ from sentiflow.evaluation.gate import Cost, Decision, ScoreTable
 from sentiflow.evaluation.promotions import Event, took_effect
 from sentiflow.evaluation.statistics import beyond_chance, compare, format_interval, format_points
 from sentiflow.names import dataset_of
+from sentiflow.runs.record import number as parse_number
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
@@ -166,10 +167,8 @@ def choose(
 
 def _validation_loss(version: VersionRecord) -> float:
     """Of a version; infinite when it does not say."""
-    try:
-        return float(version.tags.get(VALIDATION_LOSS, "inf"))
-    except ValueError:
-        return math.inf
+    loss = parse_number(version.tags.get(VALIDATION_LOSS))
+    return math.inf if loss is None else loss
 
 
 def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:

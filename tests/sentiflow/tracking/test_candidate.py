@@ -162,6 +162,7 @@ def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
         # refused as a first model, say for its accuracy
         ([version(1, "0.2", outcome="refused", against="no champion"), version(2, "0.3")], [], None, 2),
         ([version(1, "unknown"), version(2, "0.9")], [], None, 2),
+        ([version(1, "nan"), version(2, "0.9"), version(3, "0.8")], [], None, 3),
     ],
 )
 def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
