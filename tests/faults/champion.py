@@ -292,7 +292,7 @@ F6 = Case(
         ),
         Red(
             "nothing holds weights to those that were registered", "sentiflow/tracking/versions.py",
-            "if tags.get(SCORER_DIGEST, scorer.digest) != scorer.digest:", "if False:",
+            "if registered is not None and registered != scorer.digest:", "if False:",
             "in place: version 1 was promoted",
         ),
         Red(

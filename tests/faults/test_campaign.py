@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from tests.faults.campaign import Case, Result, render
+from tests.faults.cases import CASES
+from tests.world import ROOT
 
 CASE = Case("F0", "It holds.", "by hand", lambda _worlds, _folder, _seed: {}, 1, 2, ())
 GOOD = Result("F0", 0, True, "", {"kills": 2}, 1.0, "aaa", "2026-11-26T10:00:00+00:00", "a machine")
@@ -35,3 +37,10 @@ def test_a_failure_stays_in_the_table_when_its_seed_passes_later() -> None:
 
 def test_a_case_that_was_not_tried_has_no_row() -> None:
     assert "F0" not in render([CASE], [])
+
+
+def test_the_faults_of_each_case_can_still_be_put_into_the_code() -> None:
+    """Red where the code has moved on: `--red` would take hours to say so."""
+    reds = [red for case in CASES.values() for red in case.reds]
+    assert len(reds) > 20
+    assert [red.what for red in reds if (ROOT / red.file).read_text().count(red.old) != 1] == []
