@@ -129,17 +129,21 @@ def _mean(values: list[tf.Tensor]) -> tf.Tensor:
 
 
 def _differentiable(recurrence: Recurrence, inputs: tf.Tensor, recurrent: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """What ``Recurrence.read`` gives, (n, u), with its own gradients."""
+    """What ``Recurrence.read`` gives, (n, u), with its own gradients.
+
+    TensorFlow runs stateful functions one after the other. Called stateless, members and directions are read side
+    by side, on as many cores as there are. What ``read`` keeps for ``gradients`` is safe: that waits for it.
+    """
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def read(inputs: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        states = tf.numpy_function(recurrence.read, [inputs, recurrent, ids], tf.float32)
+        states = tf.numpy_function(recurrence.read, [inputs, recurrent, ids], tf.float32, stateful=False)
         states.set_shape((ids.shape[0], recurrent.shape[0]))
 
         def gradients(d_states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.control_dependencies([states]):
                 d_inputs, d_recurrent = tf.numpy_function(
-                    recurrence.gradients, [d_states], (tf.float32, tf.float32)
+                    recurrence.gradients, [d_states], (tf.float32, tf.float32), stateful=False
                 )
             d_inputs.set_shape(inputs.shape)
             d_recurrent.set_shape(recurrent.shape)

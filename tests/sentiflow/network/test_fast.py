@@ -1,5 +1,9 @@
 """Tests of the fast network against stock Keras: same weights, same scores, same gradients, same training."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -177,6 +181,53 @@ def test_members_are_trained_as_if_each_were_alone_on_batches_of_its_own() -> No
     for one, member in zip(alone, members_of(together), strict=True):
         for ours, theirs in zip(member.get_weights(), one.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+
+
+# Trains `large` in small; prints a digest of its weights, and how many recurrences worked at once.
+TRAIN = """
+import hashlib, threading
+import numpy as np
+from sentiflow.data.reviews import Reviews
+from sentiflow.network import training
+from sentiflow.network.recurrence import Recurrence
+from sentiflow.recipes import load_recipe
+
+def counted(work):
+    def count(*given):
+        global working, most
+        with lock:
+            working += 1
+            most = max(most, working)
+        try:
+            return work(*given)
+        finally:
+            with lock:
+                working -= 1
+    return count
+
+lock, working, most = threading.Lock(), 0, 0
+Recurrence.read, Recurrence.gradients = counted(Recurrence.read), counted(Recurrence.gradients)
+source = np.random.default_rng(0)
+tokens = [source.integers(1, 1_000, length).astype(np.int32) for length in source.integers(50, 250, 320)]
+labels = source.integers(0, 2, 320).astype(np.int8)
+reviews = Reviews(np.array([str(k) for k in range(320)]), np.full(320, "train"), labels, tokens)
+config = load_recipe("large", ["epochs=1", "sequence_length=200", "vocabulary_size=1000"])
+network = training.train(reviews, reviews, config, seed=0).network
+print(hashlib.sha256(b"".join(each.tobytes() for each in network.get_weights())).hexdigest(), most)
+"""
+
+
+@pytest.mark.story
+def test_members_and_directions_are_read_side_by_side_with_the_same_weights_for_any_number_of_threads() -> None:
+    """Red if they wait for each other, or if a sum depends on who comes first."""
+    found = {}
+    for threads in (1, 2, 3, 8):
+        environment = {**os.environ, "TF_NUM_INTEROP_THREADS": str(threads)}
+        done = subprocess.run([sys.executable, "-c", TRAIN], env=environment, stdout=subprocess.PIPE, check=True)
+        weights, at_once = done.stdout.decode().split()
+        found[threads] = weights, int(at_once)
+    assert len({weights for weights, _ in found.values()}) == 1
+    assert found[1][1] == 1 and found[8][1] > 2  # of four members, each in two directions
 
 
 def test_members_drop_words_of_their_own() -> None:
