@@ -71,7 +71,7 @@ PromoteOption = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
-TRAIN, INSPECT, PROMOTE, USE, OPERATE = "Train", "Inspect", "Promote", "Use", "Operate"
+GROUPS = TRAIN, INSPECT, PROMOTE, USE, OPERATE = "Train", "Inspect", "Promote", "Use", "Operate"
 """The groups of ``sentiflow --help``."""
 
 _TYPES = {"str": "TEXT", "int": "INTEGER", "float": "FLOAT", "Path": "PATH", "bool": ""}
