@@ -22,6 +22,11 @@ class SentiflowError(Exception):
     def __str__(self) -> str:
         return f"{self.args[0]}\n{self.hint}" if self.hint else str(self.args[0])
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # Prefect sends exceptions between processes, and writes that of a failed flow to disk: without attributes
+        # such as the rows that were rejected.
+        return type(self), (str(self.args[0]), self.hint)
+
 
 class UsageError(SentiflowError):
     """The request cannot be carried out as it was put: a wrong option, recipe or table (exit code 2)."""

@@ -153,14 +153,17 @@ def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
     """Delete flow runs that ended before a moment, with their tasks, logs and artifacts; gives how many."""
     ended = {"type": {"any_": list(TERMINAL_STATES)}}
     found = search(prefect, state=ended, end_time={"before_": before})
+    deleted = 0
     for flow_run in found:
         mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
-        with suppress(ObjectNotFound):  # somebody else deletes it, too
-            while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
-                for artifact in artifacts:
+        while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
+            for artifact in artifacts:
+                with suppress(ObjectNotFound):  # somebody else deletes it, too
                     prefect.delete_artifact(artifact.id)
+        with suppress(ObjectNotFound):
             prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
-    return len(found)
+            deleted += 1
+    return deleted
 
 
 # Following asks again and again: Prefect's FlowRunSubscriber gets log lines only from a server on which

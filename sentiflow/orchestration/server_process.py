@@ -47,7 +47,7 @@ def prepare_database() -> None:
 
     Raises:
         OSError: the folder of Prefect cannot be written or is full.
-        SQLAlchemyError: the database cannot be written.
+        SQLAlchemyError, sqlite3.Error: the database cannot be written.
     """
     settings = get_current_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def _make(file: Path) -> None:
     with suppress(OSError, SQLAlchemyError, sqlite3.Error):  # the environment may be read-only
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_name(f".{kept.name}.lock")):
-            if not kept.exists():
+            if not kept.exists() or not _has_blocks(kept):
                 _publish(kept, _make_anew)
     if kept.exists():
         shutil.copyfile(kept, file)
@@ -91,18 +91,20 @@ async def _migrate(file: Path | None = None) -> None:
     """Bring the tables up to date; the types of blocks in a file only once a release, as they take a second."""
     database = provide_database_interface()
     await database.create_db()
-    if file is None or _release_in(file) != _RELEASE:
+    if file is None or not _has_blocks(file):
         async with database.session_context() as session:
             await run_block_auto_registration(session=session)
+        if file:
+            with closing(sqlite3.connect(file, timeout=60)) as connection:
+                connection.execute(f"PRAGMA user_version = {_RELEASE}")
     await (await database.engine()).dispose()
-    if file:
-        with closing(sqlite3.connect(file)) as connection:
-            connection.execute(f"PRAGMA user_version = {_RELEASE}")
 
 
-def _release_in(file: Path) -> int:
-    with closing(sqlite3.connect(file)) as connection:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _has_blocks(file: Path) -> bool:
+    """Whether the types of blocks of this release are there; a reset by Prefect's command leaves the number."""
+    with closing(sqlite3.connect(file, timeout=60)) as connection:
+        (release,) = connection.execute("PRAGMA user_version").fetchone()
+        return release == _RELEASE and connection.execute("SELECT 1 FROM block_type").fetchone() is not None
 
 
 def main(descriptor: int) -> int:

@@ -260,7 +260,7 @@ def test_a_flow_run_that_somebody_else_deletes_meanwhile_keeps_no_other(
     gone, old = flow_run_in(prefect, Completed()), flow_run_in(prefect, Completed())
     prefect.delete_flow_run(gone.id)
     monkeypatch.setattr("sentiflow.orchestration.flow_runs.search", lambda *_args, **_wanted: [gone, old])
-    delete_ended(prefect, datetime.now(UTC))
+    assert delete_ended(prefect, datetime.now(UTC)) == 1
     with pytest.raises(ObjectNotFound):
         prefect.read_flow_run(old.id)
 

@@ -15,6 +15,12 @@ def test_an_error_survives_a_pickle_with_its_hint(kind: type[SentiflowError]) ->
     assert (type(copy), copy.args, copy.hint) == (kind, ("what failed",), "what to do")
 
 
+def test_nothing_but_message_and_hint_goes_with_an_error_that_prefect_writes_to_disk() -> None:
+    error = UsageError("what failed", "what to do")
+    error.rejects = ["a private review"]  # type: ignore[attr-defined]
+    assert b"private" not in pickle.dumps(error)
+
+
 @pytest.mark.parametrize(("kind", "code"), zip(ALL, [1, 2, 3, 3], strict=True))
 def test_each_kind_has_its_exit_code(kind: type[SentiflowError], code: int) -> None:
     assert kind("x").exit_code == code

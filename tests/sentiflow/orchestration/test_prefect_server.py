@@ -352,6 +352,8 @@ def test_types_of_blocks_are_registered_once_for_each_release_of_prefect(tmp_pat
     assert prepare() == known - 1
     change("PRAGMA user_version = 1")
     assert prepare() == known
+    change("DELETE FROM block_type")  # as `prefect server database reset` does
+    assert prepare() == known
 
 
 def schema(home: Path) -> list[object]:
