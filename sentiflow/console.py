@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -56,7 +57,7 @@ def escape(text: str) -> str:
     return markup.escape(printable(text))
 
 
-_NOBODY_READS = (errno.EPIPE, errno.EIO)  # the reader of a pipe has ended; a terminal was closed
+_NOBODY_READS = (errno.EPIPE, errno.EIO)  # the reader of a pipe has ended; a terminal was closed, or a disk failed
 
 
 class LastingFile(io.FileIO):
@@ -71,7 +72,7 @@ class LastingFile(io.FileIO):
         try:
             return super().write(data)
         except OSError as err:
-            if err.errno not in _NOBODY_READS:
+            if err.errno not in _NOBODY_READS or stat.S_ISREG(os.fstat(self.fileno()).st_mode):
                 raise
         nowhere = os.open(os.devnull, os.O_WRONLY)
         # Native code's and children's, too.

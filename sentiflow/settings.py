@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     """Seconds to wait for each of these addresses."""
 
     # Housekeeping
-    keep_files_days: float = Field(30.0, ge=0)
+    keep_files_days: float = Field(60.0, ge=0)
     """Days after which prepared datasets and unfinished sweeps that nothing used are removed."""
     keep_runs_days: float | None = Field(None, gt=0)
     """Days after which MLflow runs without a version are deleted; without it never."""
@@ -265,6 +265,12 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
+    @field_validator("data_dir")
+    @classmethod
+    def _can_hold_a_database(cls, value: Path) -> Path:
+        _need_plain(str(value))
+        return value
+
     @field_validator("tracking_uri")
     @classmethod
     def _with_absolute_file(cls, value: str) -> str:
@@ -275,7 +281,9 @@ class Settings(BaseSettings):
             return value
         if value == f"{_SQLITE}:memory:":
             raise ValueError("a store in memory would be gone with the process; name a file")
-        return _SQLITE + str(Path(value.removeprefix(_SQLITE)).expanduser().absolute())
+        path = str(Path(value.removeprefix(_SQLITE)).expanduser().absolute())
+        _need_plain(path)
+        return _SQLITE + path
 
     @field_validator("ui_url")
     @classmethod
@@ -318,6 +326,11 @@ class Settings(BaseSettings):
         if (file := self.sqlite_file) is None:
             return None
         return self.artifact_root or file.parent / "artifacts"
+
+
+def _need_plain(path: str) -> None:
+    if {"%", "?"} & set(path):
+        raise ValueError("a path with % or ? means another one in the address of a database")
 
 
 def _need_http(address: str) -> None:

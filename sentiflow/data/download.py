@@ -64,7 +64,7 @@ def fetch_file(
     lock = target.with_name(f".{target.name}.lock")
     with file_lock(lock, f"Another download of {target.name}", "download", patience=deadline, logger=logger):
         if target.exists() and pooch.hashes.hash_matches(target, sha256):
-            with contextlib.suppress(PermissionError):  # a folder that is read only is cleared by nobody
+            with contextlib.suppress(OSError):  # a folder that is read only is cleared by nobody
                 os.utime(target)  # its last use: files that nothing used for long are cleared away
             return False
         _remove_leftovers(target)

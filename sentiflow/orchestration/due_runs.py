@@ -52,9 +52,7 @@ def due_runs(
     moment, by default now.
     """
     while True:
-        due = client.get_scheduled_flow_runs_for_deployments(
-            list(deployment_ids), scheduled_before=before or datetime.now(UTC)
-        )
+        due = _ask(client, list(deployment_ids), before or datetime.now(UTC))
         try:
             surplus = _surplus(client, due)
             for run, why in surplus:
@@ -65,6 +63,14 @@ def due_runs(
             continue
         if not surplus:
             return due
+
+
+def _ask(client: SyncPrefectClient, ids: list[UUID], before: datetime) -> list[FlowRunResponse]:
+    due = client.get_scheduled_flow_runs_for_deployments(ids, before, _PAGE)
+    if len(due) < _PAGE or len(ids) == 1:
+        return due
+    # Many runs of one deployment would keep those of all others from a full page.
+    return [run for each in ids for run in _ask(client, [each], before)]
 
 
 def _surplus(client: SyncPrefectClient, due: Sequence[FlowRunResponse]) -> list[tuple[FlowRunResponse, str]]:
@@ -96,6 +102,7 @@ def _parameters(client: SyncPrefectClient, deployment_id: UUID) -> dict[UUID, di
     return {each.id: deployment.parameters | each.parameters for each in active}
 
 
+_PAGE = 200  # the most that Prefect's server gives at a time
 _POLL_SECONDS = 2.0  # a run that somebody asks for begins soon
 # With a server that does not answer; Prefect's client repeats each poll as long by itself.
 _PATIENCE_SECONDS = 60.0
@@ -204,7 +211,7 @@ async def _poll(
         try:
             due = {run.deployment_id for run in await asyncio.to_thread(due_runs, client, list(limits))}
             failing_since = None
-        except httpx.HTTPError as err:
+        except (httpx.HTTPError, ValueError) as err:  # or a proxy answers with a page of its own
             due = set()
             failing_since = failing_since or time.monotonic()
             if time.monotonic() - failing_since > _PATIENCE_SECONDS:

@@ -249,7 +249,7 @@ def _choose_database(settings: Settings) -> None:
     Prefect's default is one for all projects of a user: they would overwrite each other's deployments there, and
     a schedule would run the other's flows.
     """
-    shared = Path("~/.prefect/prefect.db").expanduser()
+    shared = os.path.expanduser("~/.prefect/prefect.db")  # noqa: PTH111 - pathlib's fails without a home
     if PREFECT_API_DATABASE_CONNECTION_URL.value() == f"sqlite+aiosqlite:///{shared}":
         folder = settings.data_dir.resolve() / "prefect"
         folder.mkdir(parents=True, exist_ok=True)

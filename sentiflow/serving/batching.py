@@ -140,8 +140,8 @@ class Batcher:
 
     def _results(self, jobs: Sequence[_Pending]) -> list[Any]:
         """What each job gives: its result, or the exception that came instead."""
-        self._metrics.texts.inc(sum(len(job.texts) for job in jobs))
         try:
+            self._metrics.texts.inc(sum(len(job.texts) for job in jobs))
             if jobs[0].work is not None:
                 return [jobs[0].work()]
             texts = [text for job in jobs for text in job.texts]
@@ -172,7 +172,8 @@ def _deliver(jobs: Sequence[_Pending], results: Sequence[Any]) -> None:
 
 _WRITE_SECONDS = 0.5  # between two writes
 _DRIFT_SECONDS = 10.0  # between two looks for the outcome of a drift check
-_MAX_UNWRITTEN = 16_000_000  # that may wait; a disk that is slower than this must not fill the memory
+_MAX_UNWRITTEN = 16_000_000  # bytes, about; a disk that is slower than what comes must not fill the memory
+_ENTRY_SIZE = 300  # of a text's entry, whatever its length
 
 
 class Keeper:
@@ -206,7 +207,7 @@ class Keeper:
         if self._log is None:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        size = sum(map(len, texts))
+        size = sum(map(len, texts)) + _ENTRY_SIZE * len(texts)
         with self._lock:
             if fits := self._characters + size <= _MAX_UNWRITTEN:
                 self._characters += size

@@ -98,7 +98,10 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._check()
+            try:
+                self._check()
+            except Exception:  # such as metrics that cannot be written
+                logger.exception("A check of the registry failed")
             self.checked.set()
             self._stopped.wait(self._settings.serve_poll)
 

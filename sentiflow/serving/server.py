@@ -1,6 +1,7 @@
 """The service on the registry of the settings: sockets, limits of connections, start and end."""
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
@@ -12,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -234,6 +235,7 @@ def address_of(host: str, listener: socket.socket) -> str:
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
 _REPLACED_SECONDS = 30.0  # the same for a worker that takes another's place: the others answer meanwhile
 _CHECK_SECONDS = 0.5  # between two looks whether a worker has ended
+_LIFE_SECONDS = 5.0  # at least, between two starts of a worker: one that cannot live must not keep a core busy
 _WORKER = "_SENTIFLOW_SERVE_WORKER"
 """In a worker's environment: its place, the socket, a pipe for a byte once it answers, the model's name, and how
 long its first check of the registry may delay it."""
@@ -327,11 +329,13 @@ def _run_workers(
         signal.signal(each, lambda _number, _frame: end.set())
     answering, answers = os.pipe()
     descriptors = listener.fileno(), answers
-    with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-") as folder:
+    begun = [-_LIFE_SECONDS] * number
+    with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-") as folder, _kept(folder):
 
         def start(place: int, first_check_seconds: float = _FIRST_CHECK_SECONDS) -> Child:
             own = json.dumps([place, *descriptors, name, first_check_seconds])
             variables = {_WORKER: own, "PROMETHEUS_MULTIPROC_DIR": folder}
+            begun[place] = time.monotonic()
             return Child(command, {**os.environ, **variables}, descriptors=descriptors)
 
         workers = [start(place) for place in range(number)]
@@ -349,12 +353,23 @@ def _run_workers(
                 ready()
             while not end.wait(_CHECK_SECONDS):
                 for place, worker in enumerate(workers):
-                    if worker.exit_code is not None:
+                    if worker.exit_code is not None and time.monotonic() - begun[place] >= _LIFE_SECONDS:
                         logger.warning("A worker ended (exit code %d); another takes its place.", worker.exit_code)
                         mark_process_dead(worker.pid, folder)  # type: ignore[no-untyped-call]
                         workers[place] = start(place, _REPLACED_SECONDS)
         finally:
             _stop(workers)
+
+
+@contextmanager
+def _kept(folder: str) -> Iterator[None]:
+    """Lock a folder below /tmp: systemd-tmpfiles removes what is ten days old, but nothing that is locked."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _stop(workers: Sequence[Child]) -> None:

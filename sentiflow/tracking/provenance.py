@@ -142,21 +142,24 @@ def _checkout() -> bool:
 
 
 def _git(*arguments: str, **variables: str) -> bytes | None:
-    """What git says of the checkout; None without git, or if it fails."""
+    """What git says of the checkout; None without git, or if it fails or takes longer than a minute."""
     git = shutil.which("git")
     if git is None or not _checkout():
         return None
-    done = subprocess.run(
-        [git, "--no-optional-locks", "-C", str(_ROOT), *arguments],
-        env={**os.environ, **variables}, capture_output=True, check=False, timeout=60,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [git, "--no-optional-locks", "-C", str(_ROOT), *arguments],
+            env={**os.environ, **variables}, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None
     return done.stdout if done.returncode == 0 else None
 
 
 def _need_git(*arguments: str, **variables: str) -> bytes:
     done = _git(*arguments, **variables)
     if done is None:
-        raise RuntimeError(f"git {arguments[0]} failed in {_ROOT}")
+        raise ExternalError(f"git {arguments[0]} failed in {_ROOT}.", "Can it read all files? Try: git status")
     return done
 
 

@@ -98,10 +98,11 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
         ExternalError: the store cannot be read.
     """
     store = open_store(settings)
-    names = store.models()
-    if not names or (name and name not in names):
-        return None
-    name = choose_name(names, name)
+    if not name:
+        names = store.models()
+        if not names:
+            return None
+        name = choose_name(names, None)
     number = champion_of(store, name)
     if number is None or (found := store.version(name, number)) is None:  # none, or deleted a moment ago
         return None

@@ -94,6 +94,18 @@ def test_a_tilde_leads_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert load_settings().data_dir == tmp_path / "reviews"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("DATA_DIR", "/srv/50%25"), ("TRACKING_URI", "sqlite:////srv/a?b/my.db")]
+)
+def test_a_path_that_means_another_one_in_the_address_of_a_database_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """SQLAlchemy would open /srv/50% and /srv/a."""
+    monkeypatch.setenv(f"SENTIFLOW_{name}", value)
+    with pytest.raises(UsageError, match=f"SENTIFLOW_{name}: a path with % or \\? means another one"):
+        load_settings()
+
+
 def test_a_relative_sqlite_file_is_taken_from_the_current_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -66,6 +66,18 @@ def test_of_five_slots_that_passed_the_first_is_kept_with_the_parameters_of_toda
     assert reasons(client, applied) == [("Skipped", "Skipped: another run of this schedule waits already.")] * 4
 
 
+def test_many_runs_of_one_deployment_keep_no_other_waiting(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiflow.orchestration.due_runs._PAGE", 3)
+    asked = written(client, HOURLY)
+    other = apply(client, Deployment("flows.monitor.monitor", "Checks.", {}, HOURLY))
+    for _ in range(4):
+        ask(client, asked)
+    make_late(client, other, hours=1)
+    assert {run.deployment_id for run in due_runs(client, [asked.id, other.id])} == {asked.id, other.id}
+
+
 def test_slots_that_pass_while_one_waits_are_dropped(client: SyncPrefectClient) -> None:
     """So waiting runs do not pile up while a run takes longer than its interval."""
     applied = written(client, HOURLY)

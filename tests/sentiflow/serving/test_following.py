@@ -189,6 +189,21 @@ def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses
     assert len(tried) == 8 + 1_100
 
 
+def test_a_fault_of_the_service_itself_does_not_end_the_watching(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as metrics that cannot be written."""
+    world, client = service.copied(trained, tmp_path / "world")
+    watcher = Watcher(world.settings.model_copy(update={"serve_poll": 0.01}), MODEL, Metrics())
+    with monkeypatch.context() as patch:
+        patch.setattr(watcher, "_set", lambda *_: 1 / 0)
+        watcher.start()
+        assert watcher.checked.wait(10)
+    service.promote(client, 1)
+    until(lambda: watcher.state.loaded is not None)
+    watcher.stop()
+
+
 def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:
     store = registry.world.root / "mlruns" / "mlflow.db"
     moved = store.with_suffix(".moved")

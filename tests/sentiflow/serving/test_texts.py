@@ -115,10 +115,20 @@ def test_a_log_that_another_process_locks_costs_texts_and_no_answer(
     ]
 
 
+def test_blank_texts_take_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_MAX_UNWRITTEN", 2 * batching._ENTRY_SIZE)
+    metrics = Metrics()
+    keeper = Keeper(TextLog(tmp_path, 100_000), metrics)  # not begun to write yet
+    for _ in range(5):
+        keeper.keep(VERSION, [""], [0.5])
+    assert b"sentiflow_texts_not_kept_total 3.0" in generate_latest(metrics.registry)
+
+
 def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "_MAX_UNWRITTEN", 10)
+    monkeypatch.setattr(batching, "_ENTRY_SIZE", 0)
     metrics = Metrics()
     keeper = Keeper(TextLog(tmp_path, 100_000), metrics)  # not begun to write yet
     keeper.keep(VERSION, ["12345", "1234"], [0.5, 0.5])

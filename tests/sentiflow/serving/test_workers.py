@@ -105,7 +105,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_other_answers_meanwhile(two
         killed, other = two.workers
         killed.kill()
         assert {two.ask().status_code for _ in range(20)} == {200}
-        until(lambda killed=killed: len(two.workers) == 2 and killed.pid not in [w.pid for w in two.workers])
+        until(lambda killed=killed: len(two.workers) == 2 and killed.pid not in [w.pid for w in two.workers], 30)
         assert other.pid in [worker.pid for worker in two.workers]
     with two.running.client() as http:
         until(lambda: figure(http, "sentiflow_champion_loads_total") == 5 and figure(http, "sentiflow_ready") == 1)
