@@ -3,9 +3,11 @@
 import logging
 import sys
 
+import httpx
 import pytest
+from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.cli.console import ConsoleHandler, relayed, report
+from flows.cli.console import ConsoleHandler, exit_code, relayed, report
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
 
@@ -47,6 +49,17 @@ def test_an_error_tells_no_password(capsys: pytest.CaptureFixture[str], debug: b
     told = capsys.readouterr().err
     assert "http://***@h/x" in told
     assert secret not in told
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, 3), (503, 3), (401, 3), (404, 1)])
+def test_an_answer_of_prefects_server_is_an_external_failure_if_it_failed_or_refused_the_login(
+    status: int, code: int
+) -> None:
+    """A full disk is told by the server with 500; what it does not know is a bug of ours."""
+    response = httpx.Response(status, request=httpx.Request("POST", "http://127.0.0.1:4200/api/flow_runs/"))
+    with pytest.raises(httpx.HTTPStatusError) as found:
+        response.raise_for_status()
+    assert exit_code(PrefectHTTPStatusError.from_httpx_error(found.value)) == code
 
 
 def test_a_log_line_steers_no_terminal_and_tells_no_password(capsys: pytest.CaptureFixture[str]) -> None:
