@@ -45,7 +45,7 @@ def old(made: Prepared, days: float) -> Path:
     return made.table
 
 
-@pytest.mark.parametrize(("days", "stays"), [(29.9, True), (30.1, False)])
+@pytest.mark.parametrize(("days", "stays"), [(59.9, True), (60.1, False)])
 def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
     world: World, days: float, stays: bool
 ) -> None:
@@ -87,7 +87,7 @@ def test_files_of_a_model_in_training_stay(world: World) -> None:
 
 def test_a_sweep_goes_when_nothing_resumed_it_for_as_long_as_the_settings_say(world: World) -> None:
     journals = [world.root / "data" / "sweeps" / "mine-sentiment" / key / "1" / "journal.log" for key in "ab"]
-    for journal, days in zip(journals, (29.9, 30.1), strict=True):
+    for journal, days in zip(journals, (59.9, 60.1), strict=True):
         journal.parent.mkdir(parents=True)
         journal.touch()
         age(days, journal)
@@ -117,11 +117,11 @@ def test_leftovers_of_killed_processes_go_and_a_used_download_stays(world: World
     assert fetch()
     leftover = target.with_name("tmpabcdef")
     leftover.write_bytes(bytes(100))
-    age(31, target)
+    age(61, target)
     assert not fetch()  # found, and so used
     report = deleted(world.settings, ())
     assert (target.exists(), leftover.exists(), report.freed) == (True, False, 100)
-    age(31, target)
+    age(61, target)
     report = deleted(world.settings, ())
     assert (target.exists(), report.freed) == (False, 7)
 
