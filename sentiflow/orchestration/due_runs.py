@@ -66,8 +66,8 @@ def due_runs(
 
 
 def _ask(client: SyncPrefectClient, ids: list[UUID], before: datetime) -> list[FlowRunResponse]:
-    due = client.get_scheduled_flow_runs_for_deployments(ids, before, _PAGE)
-    if len(due) < _PAGE or len(ids) == 1:
+    due = client.get_scheduled_flow_runs_for_deployments(ids, before, flow_runs.PAGE)
+    if len(due) < flow_runs.PAGE or len(ids) == 1:
         return due
     # Many runs of one deployment would keep those of all others from a full page.
     return [run for each in ids for run in _ask(client, [each], before)]
@@ -102,7 +102,6 @@ def _parameters(client: SyncPrefectClient, deployment_id: UUID) -> dict[UUID, di
     return {each.id: deployment.parameters | each.parameters for each in active}
 
 
-_PAGE = 200  # the most that Prefect's server gives at a time
 _POLL_SECONDS = 2.0  # a run that somebody asks for begins soon
 # With a server that does not answer; Prefect's client repeats each poll as long by itself.
 _PATIENCE_SECONDS = 60.0

@@ -29,7 +29,7 @@ FLOWS = ("train", "repeat", "sweep", "baselines", "reproduce", "promote", "score
 FOLDER = "_SENTIFLOW_FOLDER"
 """Variable with the folder of `sentiflow schedule`, to which its runs return once they are loaded."""
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
-_PAGE = 200  # the most that Prefect's server gives at a time
+PAGE = 200  # the most that Prefect's server gives at a time
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -101,7 +101,7 @@ def search(prefect: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
     named = filters.FlowFilter(name={"any_": list(FLOWS)})
     while page := prefect.read_flow_runs(
         flow_filter=named, flow_run_filter=filters.FlowRunFilter(**wanted),
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=len(found),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=len(found),
     ):  # fmt: skip
         found += page
     return [each for each in found if TAG in (each.flow_version, *each.tags)]
@@ -156,7 +156,7 @@ def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
     deleted = 0
     for flow_run in found:
         mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
-        while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=_PAGE):
+        while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=PAGE):
             for artifact in artifacts:
                 with suppress(ObjectNotFound):  # somebody else deletes it, too
                     prefect.delete_artifact(artifact.id)
@@ -220,8 +220,8 @@ class _Lines:
     def fresh(self) -> Iterator[Line]:
         wanted = filters.LogFilter(flow_run_id={"any_": [self._run.id]}, timestamp={"after_": self._since})
         logs: list[Log] = []
-        while len(logs) % _PAGE == 0:
-            page = self._client.read_logs(wanted, _PAGE, len(logs), LogSort.TIMESTAMP_ASC)
+        while len(logs) % PAGE == 0:
+            page = self._client.read_logs(wanted, PAGE, len(logs), LogSort.TIMESTAMP_ASC)
             logs += page
             if not page:
                 break

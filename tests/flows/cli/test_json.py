@@ -65,10 +65,12 @@ def here(registry: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return registry
 
 
-def check(typed: tuple[str, ...], code: int, keys: set[str]) -> None:
+def check(typed: tuple[str, ...], code: int, keys: set[str]) -> str:
+    """Run a command with --json and check what it prints; gives its stderr."""
     done = CliRunner().invoke(app, [*typed, "--json"])
     assert getattr(done.exception, "exit_code", done.exit_code) == code, done.output
     check_json(done.stdout, keys)
+    return done.stderr
 
 
 def check_json(text: str, keys: set[str]) -> None:
@@ -103,7 +105,7 @@ def test_the_result_of_a_flow_is_one_json_document(
 ) -> None:  # fmt: skip
     log_texts(here, monkeypatch)
     assert CliRunner().invoke(app, ["promote", "1"]).exit_code == 0
-    check(typed, code, keys)
+    assert "starting up" in check(typed, code, keys).lower()
 
 
 @pytest.mark.story

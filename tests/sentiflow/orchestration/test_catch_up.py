@@ -69,7 +69,7 @@ def test_of_five_slots_that_passed_the_first_is_kept_with_the_parameters_of_toda
 def test_many_runs_of_one_deployment_keep_no_other_waiting(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentiflow.orchestration.due_runs._PAGE", 3)
+    monkeypatch.setattr("sentiflow.orchestration.flow_runs.PAGE", 3)
     asked = written(client, HOURLY)
     other = apply(client, Deployment("flows.monitor.monitor", "Checks.", {}, HOURLY))
     for _ in range(4):
