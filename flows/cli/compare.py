@@ -96,9 +96,9 @@ def compare(
         return
     notes = CONSOLE if as_json else stdout
     with working("Writing the report"):
-        from sentiflow.tracking.reports import report_on  # it imports matplotlib
+        from sentiflow.tracking.reports import report_of  # it imports matplotlib
 
-        made = report_on(settings, [run.run_id for run in found])
+        made = report_of(store, found, settings)
     if html is not None or artifact:
         page = made.page()
     if html is not None:

@@ -103,7 +103,11 @@ def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Re
         ExternalError: the store cannot be read.
     """
     store = open_store(settings)
-    records = [store.record(run_id) for run_id in run_ids]
+    return report_of(store, [store.record(run_id) for run_id in run_ids], settings, title)
+
+
+def report_of(store: Store, records: Sequence[RunRecord], settings: Settings, title: str = "") -> Report:
+    """The same of runs that were read already."""
     runs = [run for record in records for run in _represented(store, record, alone=len(records) == 1)]
     runs = list({run.run_id: run for run in runs}.values())
     with tempfile.TemporaryDirectory() as folder:
