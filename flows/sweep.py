@@ -19,7 +19,7 @@ from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps.results import by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
-from sentiflow.sweeps.study import Sweep, open_study, places_left
+from sentiflow.sweeps.study import Sweep, numbers_left, open_study
 from sentiflow.tracking.results import RunContext, SeedResult
 from tasks.promote import need_server
 from tasks.register import register
@@ -101,9 +101,9 @@ def sweep(
 
 def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepared: Prepared) -> None:
     logger = get_run_logger(task_run_name="trials")
-    places = places_left(open_study(study), trials)
-    calls = ({"parent": run, "prepared": prepared, "sweep": study, "place": k} for k in places)
-    done = trials - len(places)
+    left = numbers_left(open_study(study), trials)
+    calls = ({"parent": run, "prepared": prepared, "sweep": study, "number": number} for number in left)
+    done = trials - len(left)
     for ended in runner.side_by_side(trial, calls):
         done += 1
         logger.info("%d of %d: %s", done, trials, ended)

@@ -29,15 +29,16 @@ from sentiflow.sweeps import results
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import (
     ENDED_AS,
+    FAILED,
+    NUMBER,
     PARENTS,
     RUN_ID,
     Sweep,
     ask,
-    enqueue_recipe,
+    fail_running,
     finished,
     identity,
     open_study,
-    requeue_unfinished,
 )
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE, report_on
@@ -57,7 +58,7 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     """Start a sweep, or continue an unfinished one with the same recipe, space, seed, dataset, store and name.
 
     The finished trials of an unfinished sweep become children of this run. Trials that were running are marked as
-    failed and their values queued again: their processes are gone, or will notice that they are no longer wanted.
+    failed, and tried again.
 
     Written: the study's journal in the data folder, deleted when the sweep is finished; tags of earlier runs.
     """
@@ -71,12 +72,10 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
         study = open_study(sweep)
         parents = study.user_attrs.get(PARENTS, [])
         if parents:
-            requeue_unfinished(study)
+            fail_running(study)
             _take_over_runs(run, study, parents)
             done = results.count_of_trials(len(finished(study)))
             get_run_logger().info("continuing an unfinished sweep: %s done", done)
-        else:
-            enqueue_recipe(study, sweep)
         study.set_user_attr(PARENTS, [*parents, run.run_id])
     return sweep
 
@@ -157,8 +156,8 @@ def start_worker() -> None:
     import sentiflow.network.training  # noqa: F401
 
 
-@task(name="trial", task_run_name="trial at place {place}", persist_result=False)
-def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, place: int) -> str:
+@task(name="trial", task_run_name="trial {number}", persist_result=False)
+def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, number: int) -> str:
     """Ask the study for values, train with them, report the validation loss to the study; gives how it ended.
 
     A diverged training counts as pruned, so that the study avoids such values. The test split is not used.
@@ -166,14 +165,15 @@ def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, place: int) -> s
     Written: the trial in the study; a child run in MLflow, with metrics of each epoch and the tags
     ``trial.number``, ``trial.state`` and those of ``epoch_tags``.
     """
-    study = open_study(sweep, place)
-    asked, config = ask(study, sweep)
+    study = open_study(sweep)
+    asked, config = ask(study, sweep, number)
     try:
         return _run_trial(study, asked, config, parent, prepared)
     except UpdateFinishedTrialError as err:
-        raise ExternalError(f"Trial {asked.number} was given up: another run has continued this sweep.") from err
-    except BaseException:
+        raise ExternalError(f"Trial {number} was given up: another run has continued this sweep.") from err
+    except Exception:
         if study.get_trials(deepcopy=False)[asked.number].state == TrialState.RUNNING:
+            asked.set_user_attr(FAILED, True)  # noqa: FBT003
             study.tell(asked, state=TrialState.FAIL)
         raise
     finally:
@@ -181,8 +181,9 @@ def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, place: int) -> s
 
 
 def _run_trial(study: Study, asked: Trial, config: TrainConfig, parent: RunContext, prepared: Prepared) -> str:
-    tags = {"trial.number": str(asked.number)}
-    name = f"trial{asked.number:02d}-{parent.name.removeprefix('sweep-')}"
+    number = asked.user_attrs[NUMBER]
+    tags = {"trial.number": str(number)}
+    name = f"trial{number:02d}-{parent.name.removeprefix('sweep-')}"
     with child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
         asked.set_user_attr(RUN_ID, run.run_id)
         state, kept, line = _fit(asked, run, prepared)
@@ -212,11 +213,12 @@ def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> tuple[str, Epoch 
         if epoch.number < run.config.epochs and asked.should_prune():
             raise _Pruned
 
-    title = f"trial {asked.number} tries {results.format_values(asked.params)}"
+    number = asked.user_attrs[NUMBER]
+    title = f"trial {number} tries {results.format_values(asked.params)}"
     logger.info("%s", title)
     state, kept = _trained(run, prepared, on_epoch)
     loss = "".join(f", val loss {epoch.val_loss:.4f}" for epoch in ([kept] if kept else epochs[-1:]))
-    line = f"trial {asked.number} {state} after {len(epochs)} epoch{'' if len(epochs) == 1 else 's'}{loss}"
+    line = f"trial {number} {state} after {len(epochs)} epoch{'' if len(epochs) == 1 else 's'}{loss}"
     log.end(kept)
     best = kept.number if kept and run.config.early_stopping_patience else None
     run.tag({"trial.state": state, **epoch_tags(len(epochs), best), NOTE: f"{title}\n\n{line}"})

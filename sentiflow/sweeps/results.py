@@ -25,7 +25,7 @@ from sentiflow.recipes import TUTORIAL, TrainConfig
 from sentiflow.reports import plots
 from sentiflow.reports.plots import BLUE, GREY, ORANGE, describe
 from sentiflow.sweeps.space import Range, SearchSpace, Value
-from sentiflow.sweeps.study import ENDED_AS, RUN_ID, Sweep, finished
+from sentiflow.sweeps.study import ENDED_AS, NUMBER, RUN_ID, Sweep, finished
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
 
@@ -55,7 +55,7 @@ class TrialRow:
 
 
 def trial_rows(study: Study) -> list[TrialRow]:
-    """The finished trials, in their order."""
+    """The finished trials, by their numbers."""
     return [_row(trial) for trial in finished(study)]
 
 
@@ -63,7 +63,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     losses = trial.intermediate_values.values()
     complete = trial.state == TrialState.COMPLETE
     return TrialRow(
-        number=trial.number,
+        number=trial.user_attrs[NUMBER],
         state=trial.user_attrs[ENDED_AS],
         loss=trial.value if complete else min(losses, default=None),
         epochs=len(losses),

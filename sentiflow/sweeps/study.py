@@ -3,8 +3,10 @@
 import hashlib
 import json
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import MedianPruner
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -25,12 +27,14 @@ from sentiflow.recipes import TrainConfig
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-RUN_ID, RETRY_OF, ENDED_AS, REFUSED = "run_id", "retry_of", "ended_as", "refused"  # attributes of a trial
+# Attributes of a trial. Its number here is not Optuna's: a trial that is tried again keeps it.
+NUMBER, RUN_ID, ENDED_AS, REFUSED, FAILED = "number", "run_id", "ended_as", "refused", "failed"
 PARENTS = "parents"  # attribute of the study: its MLflow parent runs, the latest last
 
 _NAME = "sweep"
 _COMPLETE_FIRST = 4  # trials before any is pruned: the median of fewer says little
 _MAX_ASKED = 100  # times in a row for values that go together
+_MAX_FAILED = 2  # attempts at a trial that end in an error
 
 
 @dataclass(frozen=True)
@@ -59,24 +63,14 @@ def identity(config: TrainConfig, seed: int, **others: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def open_study(sweep: Sweep, place: int = 0) -> Study:
-    """Open the study of a sweep; its journal is made if there is none.
-
-    The place of the next trial seeds the sampler, together with the sweep's seed: every process makes a new
-    sampler, which would otherwise propose the same values again.
-    """
+def open_study(sweep: Sweep) -> Study:
+    """Open the study of a sweep; its journal is made if there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(hashlib.sha256(f"{sweep.seed} {place}".encode()).digest()[:4])
-    with warnings.catch_warnings():
-        # constant_liar: a running trial counts as a bad one, so that two workers do not try the same values.
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        sampler = TPESampler(seed=seed, constant_liar=True)
     return optuna.create_study(
         storage=JournalStorage(Journal(sweep.folder / "journal.log")),
         study_name=_NAME,
         load_if_exists=True,
-        sampler=sampler,
         # Not Hyperband: a training has only a few epochs, too small a budget to divide. The first quarter is never
         # pruned, because averaged weights and a cosine rate look bad at first.
         pruner=MedianPruner(_COMPLETE_FIRST, max(1, sweep.config.epochs // 4) + 1),
@@ -97,58 +91,62 @@ def _distribution(name: str, field: Range | Choices) -> BaseDistribution:
 
 
 def finished(study: Study) -> list[FrozenTrial]:
-    """Complete and pruned trials, in their order."""
-    return study.get_trials(deepcopy=False, states=FINISHED)
+    """Complete and pruned trials, by their numbers."""
+    return sorted(study.get_trials(deepcopy=False, states=FINISHED), key=lambda trial: trial.user_attrs[NUMBER])
 
 
-def places_left(study: Study, trials: int) -> range:
-    """Places of the trials that are still to be run, counted on from those that have begun."""
-    begun = sum(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
-    return range(begun, begun + max(0, trials - len(finished(study))))
+def numbers_left(study: Study, trials: int) -> list[int]:
+    """Numbers of the trials that are still to be run, so that so many are finished."""
+    done = {trial.user_attrs[NUMBER] for trial in finished(study)}
+    failed = Counter(trial.user_attrs[NUMBER] for trial in study.trials if FAILED in trial.user_attrs)
+    left = (number for number in count() if number not in done and failed[number] < _MAX_FAILED)
+    return list(islice(left, max(0, trials - len(done))))
 
 
-def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
-    """Ask for values until they make a valid recipe; trials whose values do not are marked as failed.
+def ask(study: Study, sweep: Sweep, number: int) -> tuple[Trial, TrainConfig]:
+    """Ask for the values of a trial: those it had when it was killed or failed, else new ones.
+
+    The first has those of the unchanged recipe, if it lies in the space: the best is then at least as good.
+    Proposals that make no valid recipe are marked as failed.
 
     Raises:
         UsageError: a hundred proposals in a row were invalid.
     """
-    for _ in range(_MAX_ASKED):
+    for attempt in range(_MAX_ASKED):
+        study.sampler = _sampler(study, sweep, number, attempt)
         trial = study.ask(distributions(sweep.space))
         try:
-            return trial, sweep.recipe(trial.params)
+            config = sweep.recipe(trial.params)
         except ValidationError as err:
             why = plain_reason(err.errors()[0]["msg"])
             trial.set_user_attr(REFUSED, why)
             study.tell(trial, state=TrialState.FAIL)
-            # The sampler learns nothing from failed trials, and would propose the same again and again.
-            study.sampler = RandomSampler(seed=trial.number)
+        else:
+            trial.set_user_attr(NUMBER, number)
+            return trial, config
     raise UsageError(f"The search space's values do not go together: {why}.", "Leave some of its choices out.")
 
 
-def enqueue_recipe(study: Study, sweep: Sweep) -> None:
-    """Make the unchanged recipe the first trial, if it lies in the space: the best is then at least as good."""
-    if sweep.space.holds(sweep.config):
-        values = sweep.config.model_dump(include=set(sweep.space.fields))
-        study.enqueue_trial(values, skip_if_exists=True)
+def _sampler(study: Study, sweep: Sweep, number: int, attempt: int) -> BaseSampler:
+    """What proposes the values of a trial; seeded, so that a sweep that was killed proposes what it would have."""
+    key = f"{sweep.seed} {number} {attempt}" if attempt else f"{sweep.seed} {number}"
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
+    if attempt:  # TPE learns nothing from what was refused, and would propose it again and again
+        return RandomSampler(seed)
+    earlier = [trial.params for trial in study.trials if trial.user_attrs.get(NUMBER) == number]
+    if number == 0 and sweep.space.holds(sweep.config):
+        earlier.append(sweep.config.model_dump(include=set(sweep.space.fields)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # constant_liar: a running trial counts as a bad one, so that two workers do not try the same values.
+        sampler = TPESampler(seed=seed, constant_liar=True)
+        return PartialFixedSampler(earlier[0], sampler) if earlier else sampler
 
 
-def requeue_unfinished(study: Study) -> None:
-    """Mark running trials as failed, and queue the values of all trials that deserve another attempt."""
-    trials = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-    for trial in trials:
-        if trial.number not in retried and _deserves_retry(trial):
-            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
-        if trial.state == TrialState.RUNNING:
-            study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _deserves_retry(trial: FrozenTrial) -> bool:
-    """Whether it was killed, or failed for the first time with values that make a recipe."""
-    if trial.state == TrialState.RUNNING:
-        return True
-    return trial.state == TrialState.FAIL and RETRY_OF not in trial.user_attrs and REFUSED not in trial.user_attrs
+def fail_running(study: Study) -> None:
+    """Mark trials as failed whose processes are gone, or will notice that they are no longer wanted."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 class Journal(JournalFileBackend):

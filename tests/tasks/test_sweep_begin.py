@@ -12,7 +12,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.recipes import TUNED
 from sentiflow.settings import load_settings
 from sentiflow.sweeps.space import Range, SearchSpace
-from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, distributions, open_study
+from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, ask, open_study
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.results import RunContext
 from tasks.sweep import begin, end_sweep
@@ -49,11 +49,11 @@ def test_a_worker_of_the_old_sweep_does_not_speak_for_a_trial_of_the_new_one(cli
     """Red if both used one journal: the old worker's trial 0 would be the new sweep's trial 0."""
     first, old = begun(client)
     worker = open_study(old)
-    its_trial = worker.ask(distributions(SPACE))
+    its_trial, _ = ask(worker, old, 0)
     client.set_terminated(first.run_id, "KILLED")
     _, new = begun(client, restart=True)
     study = open_study(new)
-    assert study.ask(distributions(SPACE)).number == its_trial.number == 0
+    assert ask(study, new, 0)[0].number == its_trial.number == 0
     with pytest.raises(FileNotFoundError):
         worker.tell(its_trial, 0.001)
     assert [trial.state for trial in open_study(new).get_trials()] == [TrialState.RUNNING]
@@ -63,7 +63,7 @@ def test_a_worker_of_the_old_sweep_does_not_speak_for_a_trial_of_the_new_one(cli
 def test_a_sweep_that_cannot_go_on_begins_with_an_empty_study(client: MlflowClient, *, gone: bool) -> None:
     first, old = begun(client)
     study = open_study(old)
-    tried = study.ask(distributions(SPACE))
+    tried, _ = ask(study, old, 0)
     tried.set_user_attr(RUN_ID, client.create_run("0").info.run_id)
     study.tell(tried, 0.5)
     if gone:
@@ -72,7 +72,7 @@ def test_a_sweep_that_cannot_go_on_begins_with_an_empty_study(client: MlflowClie
     second, new = begun(client)
     assert not old.folder.exists()
     assert open_study(new).user_attrs[PARENTS] == [second.run_id]
-    assert [trial.state for trial in open_study(new).get_trials()] == [TrialState.WAITING]  # the recipe as it is
+    assert open_study(new).trials == []
 
 
 def test_the_end_of_one_leaves_a_later_beginning_alone(client: MlflowClient, world: World) -> None:

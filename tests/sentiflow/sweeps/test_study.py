@@ -11,7 +11,19 @@ from optuna.trial import TrialState
 
 from sentiflow.recipes import TUNED
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, load_space
-from sentiflow.sweeps.study import REFUSED, Journal, Sweep, ask, distributions, finished, identity, open_study
+from sentiflow.sweeps.study import (
+    FAILED,
+    REFUSED,
+    Journal,
+    Sweep,
+    ask,
+    distributions,
+    fail_running,
+    finished,
+    identity,
+    numbers_left,
+    open_study,
+)
 
 SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
 
@@ -24,7 +36,7 @@ def sweep(tmp_path: Path) -> Sweep:
 def tried(sweep: Sweep, losses: Sequence[float]) -> int:
     """Report losses epoch by epoch, as a trial does; gives the epoch at which it was stopped, or 0."""
     study = open_study(sweep)
-    trial = study.ask(distributions(SPACE))
+    trial, _ = ask(study, sweep, len(study.trials))
     for epoch, loss in enumerate(losses, 1):
         trial.report(loss, epoch)
         if trial.should_prune():
@@ -50,8 +62,8 @@ def test_values_that_do_not_go_together_are_asked_for_again_and_never_tried(tmp_
     fields = {"mask_zero": Choices(choices=(True, False)), "pooling": Choices(choices=("last", "mean"))}
     sweep = Sweep(tmp_path / "study", SearchSpace(fields), TUNED, 0)
     study = open_study(sweep)
-    for _ in range(12):
-        asked, config = ask(study, sweep)
+    for number in range(12):
+        asked, config = ask(study, sweep, number)
         assert config.mask_zero or config.pooling == "last"
         study.tell(asked, 0.5)
     refused = [trial for trial in study.trials if trial.state == TrialState.FAIL]
@@ -98,14 +110,56 @@ def test_a_lock_of_a_killed_process_is_free_at_once(sweep: Sweep) -> None:
         pass
 
 
-def test_each_place_proposes_something_else_and_the_same_place_the_same(tmp_path: Path) -> None:
-    def proposed(name: str, seed: int, place: int) -> float:
+def test_each_number_proposes_something_else_and_the_same_number_the_same(tmp_path: Path) -> None:
+    def proposed(name: str, seed: int, number: int) -> float:
         sweep = Sweep(tmp_path / name, SPACE, TUNED, seed)
-        return float(open_study(sweep, place).ask(distributions(SPACE)).params["dropout"])
+        return float(ask(open_study(sweep), sweep, number)[0].params["dropout"])
 
-    values = [proposed(f"{seed}-{place}", seed, place) for seed in (0, 1) for place in (0, 1, 2)]
+    values = [proposed(f"{seed}-{number}", seed, number) for seed in (0, 1) for number in (1, 2, 3)]
     assert len(set(values)) == 6
-    assert proposed("again", 1, 2) == values[-1]
+    assert proposed("again", 1, 3) == values[-1]
+    assert proposed("first", 0, 0) == proposed("other seed", 1, 0) == TUNED.dropout
+
+
+def test_a_killed_trial_keeps_its_number_and_values_and_shifts_no_other(tmp_path: Path) -> None:
+    """Red if a killed trial counted: all that follow would be other trials than those of a sweep left alone."""
+
+    def tried(name: str, kills: Sequence[int]) -> list[dict]:
+        sweep = Sweep(tmp_path / name, load_space(None, TUNED), TUNED, 0)
+        left, found = [0, 1, 2, 3, 4], []
+        for killed in [*kills, None]:  # each time a process of its own
+            study = open_study(sweep)
+            fail_running(study)
+            assert numbers_left(study, 5) == left
+            for number in list(left):
+                trial, _ = ask(study, sweep, number)
+                if number == killed:
+                    break
+                study.tell(trial, number / 10)
+                found.append(trial.params)
+                left.remove(number)
+        assert [trial.value for trial in finished(open_study(sweep))] == [0, 0.1, 0.2, 0.3, 0.4]
+        return found
+
+    assert tried("killed", [0, 1, 1, 3]) == tried("alone", [])
+
+
+def test_others_that_finish_meanwhile_do_not_take_a_killed_trials_number(sweep: Sweep) -> None:
+    study = open_study(sweep)
+    killed, _ = ask(study, sweep, 1)
+    study.tell(ask(study, sweep, 2)[0], 0.5)
+    fail_running(study)
+    assert numbers_left(study, 3) == [0, 1]
+    assert ask(study, sweep, 1)[0].params == killed.params
+
+
+def test_a_trial_that_fails_twice_is_left_out(sweep: Sweep) -> None:
+    study = open_study(sweep)
+    for left in ([0, 1], [0, 1], [1, 2]):
+        assert numbers_left(study, 2) == left
+        failed, _ = ask(study, sweep, 0)
+        failed.set_user_attr(FAILED, True)  # noqa: FBT003
+        study.tell(failed, state=TrialState.FAIL)
 
 
 def test_the_space_as_optuna_takes_it() -> None:
