@@ -336,7 +336,7 @@ F3 = Case(
     long=20,
     reds=(
         Red(
-            "what a process draws does not depend on the trial's number alone", "sentiflow/sweeps/study.py",
+            "a trial's values depend on how often the sweep was killed", "sentiflow/sweeps/study.py",
             "hashlib.sha256(key.encode())", 'hashlib.sha256(f"{key} {len(study.trials)}".encode())', "instead of",
         ),
         Red(
