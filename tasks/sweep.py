@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from prefect import get_run_logger, task
 
+from sentiflow import process
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
@@ -172,7 +173,7 @@ def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, number: int) -> 
     except UpdateFinishedTrialError as err:
         raise ExternalError(f"Trial {number} was given up: another run has continued this sweep.") from err
     except Exception:
-        if study.get_trials(deepcopy=False)[asked.number].state == TrialState.RUNNING:
+        if not process.received and study.get_trials(deepcopy=False)[asked.number].state == TrialState.RUNNING:
             asked.set_user_attr(FAILED, True)  # noqa: FBT003
             study.tell(asked, state=TrialState.FAIL)
         raise
