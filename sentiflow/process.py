@@ -78,13 +78,16 @@ _first_at = 0.0  # when the first signal came, by the monotonic clock
 _outcome: int | None = None  # the exit code, once it is decided
 _exit_at = 0.0  # when the process ends at the latest, by the monotonic clock; 0: nothing ends it
 _wakeup: int | None = None
+_noticed = threading.Event()  # a signal came; set also where the exception that it raised is lost
 _ignored: list[BaseException] = []
 
 
+@cache
 def listen() -> None:
     """Raise an exception on the first SIGINT, SIGTERM or SIGHUP; end at once on another one, or after a minute.
 
-    A signal that the process was started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
+    Handlers that are installed already, such as Prefect's within a flow, stay. A signal that the process was
+    started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
     """
     global _wakeup
     for number in _SIGNALS:
@@ -139,6 +142,14 @@ def stop_if_asked() -> None:
     """
     if received:
         raise ExternalError("It was asked to end.")
+
+
+def noticed(seconds: float = 0.0) -> bool:
+    """Whether a signal came to this thread and process since ``listen``, also where what it raised was ignored.
+
+    One that came just now is noticed within a tenth of a second, so wait as long where that matters.
+    """
+    return threading.current_thread() is threading.main_thread() and _noticed.wait(seconds)
 
 
 def raise_ignored() -> None:
@@ -202,6 +213,7 @@ def _watch(reader: int) -> None:
         (number,) = os.read(reader, 1)
         if number in _SIGNALS and not first:
             first = number
+            _noticed.set()
             _exit_at = _exit_at or time.monotonic() + _CLOSING_SECONDS
 
 

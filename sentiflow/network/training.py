@@ -53,12 +53,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Move the bar a batch on."""
-        _check_converted(logs)
+        _check_signals(logs)
         self._advance(1)
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """A batch of the validation reviews was measured."""
-        _check_converted(logs)
+        _check_signals(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record the epoch and report it.
@@ -66,7 +66,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         Raises:
             Diverged: the epoch's last step spoilt the weights, which no batch after it could show.
         """
-        _check_converted(logs)
+        _check_signals(logs)
         self.close()
         seconds = time.perf_counter() - self._started
         values = logs or {}
@@ -90,13 +90,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar.close()
 
 
-def _check_converted(logs: dict[str, float] | None) -> None:
-    """Raise what a signal raised while Keras converted these values: its bare ``except`` ignored that.
+def _check_signals(logs: dict[str, float] | None) -> None:
+    """Raise what a signal raised while TensorFlow traced a step or Keras converted these values.
 
-    Keras leaves a value as it is where its conversion was interrupted (``pythonify_logs``); about one signal in a
-    hundred comes just then, and the training would go on to its end.
+    TensorFlow's C++ code loses about one such exception in thirty, or turns it into a SystemError. Keras ignores
+    it in a bare ``except`` (``pythonify_logs``), and leaves the value as it is, which shows where nobody listens
+    to signals. The training would go on to its end.
     """
-    if not all(isinstance(value, float) for value in (logs or {}).values()):
+    if process.noticed() or not all(isinstance(value, float) for value in (logs or {}).values()):
         process.raise_ignored()
 
 
@@ -163,7 +164,7 @@ def train(
     # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
     with (
         _core(network, config, steps, seed) as core,
-        _divergence_told(core, recorder, config),
+        _cause_told(core, recorder, config),
         threadpool_limits(1, user_api="blas"),
     ):
         core.fit(
@@ -179,16 +180,18 @@ def train(
 
 
 @contextmanager
-def _divergence_told(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
-    """Close the recorder, and turn whatever comes of a loss that is no number into an error that says so."""
+def _cause_told(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
+    """Close the recorder, and turn what comes of a signal, or of a loss that is no number, into what says so."""
     try:
         yield
-    except (RuntimeError, tf.errors.InvalidArgumentError) as err:
+    except Exception as err:
+        if process.noticed(0.1):
+            process.raise_ignored()
         # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
-        diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(core)
-        if not diverged:
-            raise
-        raise _divergence(recorder.epoch, config) from err
+        may_be = isinstance(err, (RuntimeError, tf.errors.InvalidArgumentError))
+        if may_be and (isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(core)):
+            raise _divergence(recorder.epoch, config) from err
+        raise
     finally:
         recorder.close()
     if not _is_finite(core):  # in a word, say, that no validation review holds

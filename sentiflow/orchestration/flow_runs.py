@@ -1,6 +1,7 @@
 """Prefect's flow runs: started, found, followed, marked as crashed, deleted."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Completed, Crashed
 
+from sentiflow import process
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, UsageError
@@ -49,6 +51,8 @@ def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
+            if runtime.deployment.id and threading.current_thread() is threading.main_thread():
+                process.listen()
             if runtime.deployment.id and FOLDER in os.environ:
                 os.chdir(os.environ[FOLDER])
             result = function(*args, **kwargs)

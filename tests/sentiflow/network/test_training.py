@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from sentiflow import process
 from sentiflow.console import Advance
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
@@ -461,6 +462,25 @@ def test_an_interrupt_that_keras_ignores_ends_the_training_all_the_same(
     monkeypatch.setattr(keras.src.backend, "convert_to_numpy", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(LEARNT, HELD_BACK, TINY, 0)
+
+
+@pytest.mark.parametrize("lost", [None, SystemError("returned a result with an exception set")])
+def test_a_signal_whose_exception_tensorflow_loses_ends_the_training_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, lost: Exception | None
+) -> None:
+    """While a step is traced, TensorFlow's C++ code drops what a handler raises, or makes another error of it."""
+    monkeypatch.setattr(process, "_noticed", threading.Event())
+    epochs = []
+
+    def signal_comes(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        process._noticed.set()
+        if lost:
+            raise lost
+
+    with pytest.raises(KeyboardInterrupt):
+        train(LEARNT, HELD_BACK, TINY.model_copy(update={"epochs": 3}), 0, signal_comes)
+    assert len(epochs) == 1
 
 
 def test_a_network_alone_learns_the_reviews_in_another_order_each_epoch() -> None:
