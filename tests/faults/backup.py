@@ -4,6 +4,7 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from mlflow.entities import LoggedModelStatus
 
@@ -29,9 +30,10 @@ def restored_elsewhere(_worlds: Worlds, _folder: Path, seed: int) -> dict[str, i
             until(
                 lambda: (run := first.training_of(training)) and "train/loss" in run.data.metrics, 120, first.log
             )
-            before = _kept(first)
+            before, logged = _kept(first), _epochs(first, training)
             with repeated(lambda: first.answer("/predict", {"texts": TEXTS})) as answers:  # None for a failure
                 first.run("make", "backup")
+            until(lambda: _epochs(first, training) > logged, 30, first.log)
             assert first.training_of(training).info.status == "RUNNING", "the training ended before the backup did"
         (backup,) = (first.project / "backups").iterdir()
         first.run("make", "down")
@@ -46,6 +48,11 @@ def restored_elsewhere(_worlds: Worlds, _folder: Path, seed: int) -> dict[str, i
         assert after[kind] == expected, f"{kind}: {after[kind]} instead of {expected}"
     assert answers and None not in answers, "the API failed during the backup"
     return {"runs": len(before["runs"]), "files": len(before["files"]), "answers meanwhile": len(answers)}
+
+
+def _epochs(given: Team, training: UUID) -> int:
+    """How many epochs a training has logged."""
+    return len(given.mlflow.get_metric_history(given.training_of(training).info.run_id, "train/loss"))
 
 
 def _ends(given: Team, flow: str, **parameters: Any) -> None:
