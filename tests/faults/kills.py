@@ -276,7 +276,10 @@ def first_users(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     for _ in range(3):  # of the making of the store alone, in its middle
         earlier = set(_being_made(place))
         making = start(world, sys.executable, *store)
-        wait_until(lambda earlier=earlier: set(_being_made(place)) - earlier, "the store to be made")
+        wait_until(
+            lambda earlier=earlier: set(_being_made(place)) - earlier or (place / "mlflow.db").exists(),
+            "the store to be made",
+        )
         assert kill_at(making, sum(psutil.Process(making.pid).cpu_times()[:2]) + random_.uniform(0, 0.8))
         kills += 1
     begun = [start(world, "sentiflow", *arguments) for arguments in asked]
