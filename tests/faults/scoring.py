@@ -191,7 +191,7 @@ F7 = Case(
         Red(
             "a damaged Parquet file is no error of its own", "sentiflow/data/inputs.py",
             "except (pa.ArrowException, OSError, UnicodeDecodeError) as err:",
-            "except pa.ArrowException as err:", "", seed=10,
+            "except pa.ArrowException as err:", "OSError", seed=10,
         ),
     ),
 )  # fmt: skip

@@ -248,7 +248,7 @@ F14 = Case(
     reds=(
         Red(
             "file names of a tracking server are taken as they are", "sentiflow/tracking/server.py",
-            'if "/" in name or name in ("", ".", ".."):', "if False:", "",
+            'if "/" in name or name in ("", ".", ".."):', "if False:", "was given to a stranger",
         ),
     ),
 )  # fmt: skip
