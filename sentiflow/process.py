@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -86,8 +87,8 @@ _ignored: list[BaseException] = []
 def listen() -> None:
     """Raise an exception on the first SIGINT, SIGTERM or SIGHUP; end at once on another one, or after a minute.
 
-    Handlers that are installed already, such as Prefect's within a flow, stay. A signal that the process was
-    started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
+    Handlers that are installed already, such as Prefect's within a flow, stay, and raise each time. A signal that
+    the process was started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
     """
     global _wakeup
     for number in _SIGNALS:
@@ -144,12 +145,25 @@ def stop_if_asked() -> None:
         raise ExternalError("It was asked to end.")
 
 
-def noticed(seconds: float = 0.0) -> bool:
-    """Whether a signal came to this thread and process since ``listen``, also where what it raised was ignored.
+def noticed() -> bool:
+    """Whether a signal has come since ``listen``, also where what it raised was ignored; asked by the main thread.
 
-    One that came just now is noticed within a tenth of a second, so wait as long where that matters.
+    Other threads, which signals do not interrupt, get False.
     """
-    return threading.current_thread() is threading.main_thread() and _noticed.wait(seconds)
+    return threading.current_thread() is threading.main_thread() and _noticed.is_set()
+
+
+@contextmanager
+def signals_told() -> Iterator[None]:
+    """Raise what a signal raised in place of an error that C++ code made of it."""
+    try:
+        yield
+    except Exception:
+        if _wakeup is not None:
+            _noticed.wait(_LATER_SECONDS)  # for the thread that notices
+        if noticed():
+            raise_ignored()
+        raise
 
 
 def raise_ignored() -> None:

@@ -3,7 +3,8 @@
 import contextlib
 import gc
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from prefect import get_run_logger, task
 
-from sentiflow import process
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
@@ -72,12 +72,12 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
         sweep = _find_unfinished(open_store(settings), home, fresh, restart=restart)
         study = open_study(sweep)
         parents = study.user_attrs.get(PARENTS, [])
+        study.set_user_attr(PARENTS, [*parents, run.run_id])
         if parents:
             fail_running(study)
             _take_over_runs(run, study, parents)
             done = results.count_of_trials(len(finished(study)))
             get_run_logger().info("continuing an unfinished sweep: %s done", done)
-        study.set_user_attr(PARENTS, [*parents, run.run_id])
     return sweep
 
 
@@ -167,16 +167,14 @@ def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, number: int) -> 
     ``trial.number``, ``trial.state`` and those of ``epoch_tags``.
     """
     study = open_study(sweep)
-    asked, config = ask(study, sweep, number)
+    given_up = f"Trial {number} was given up: another run has continued this sweep."
     try:
+        asked, config = ask(study, sweep, number)
+        if study.user_attrs[PARENTS][-1] != parent.run_id:
+            raise ExternalError(given_up)
         return _run_trial(study, asked, config, parent, prepared)
     except UpdateFinishedTrialError as err:
-        raise ExternalError(f"Trial {number} was given up: another run has continued this sweep.") from err
-    except Exception:
-        if not process.received and study.get_trials(deepcopy=False)[asked.number].state == TrialState.RUNNING:
-            asked.set_user_attr(FAILED, True)  # noqa: FBT003
-            study.tell(asked, state=TrialState.FAIL)
-        raise
+        raise ExternalError(given_up) from err
     finally:
         gc.collect()  # a worker trains many networks, which hold reference cycles
 
@@ -185,7 +183,7 @@ def _run_trial(study: Study, asked: Trial, config: TrainConfig, parent: RunConte
     number = asked.user_attrs[NUMBER]
     tags = {"trial.number": str(number)}
     name = f"trial{number:02d}-{parent.name.removeprefix('sweep-')}"
-    with child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
+    with _failure_marked(study, asked), child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
         asked.set_user_attr(RUN_ID, run.run_id)
         state, kept, line = _fit(asked, run, prepared)
         # The study first: an open run of a finished trial is complete, and is closed when the sweep is continued.
@@ -195,6 +193,20 @@ def _run_trial(study: Study, asked: Trial, config: TrainConfig, parent: RunConte
         else:
             study.tell(asked, state=TrialState.PRUNED)
     return line
+
+
+@contextmanager
+def _failure_marked(study: Study, asked: Trial) -> Iterator[None]:
+    """Mark a trial as failed by an error of its own; after another one, as after a kill, it still runs."""
+    try:
+        yield
+    except (ExternalError, UpdateFinishedTrialError):
+        raise
+    except Exception:
+        with contextlib.suppress(UpdateFinishedTrialError):
+            asked.set_user_attr(FAILED, True)  # noqa: FBT003
+            study.tell(asked, state=TrialState.FAIL)
+        raise
 
 
 def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> tuple[str, Epoch | None, str]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from sentiflow import process
 from sentiflow.baselines import models
 from sentiflow.baselines.models import TRAINING_PARAMS, FitInput, Fitted, Floats
 from sentiflow.data.reviews import Reviews
@@ -109,6 +110,7 @@ def fit(name: str, given: FitInput) -> Fitted:
     )
 
 
+@process.signals_told()
 def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
     """Train a network that ``build`` made, in place; it ends with the weights of the best epoch."""
     params, config = TRAINING_PARAMS[network.name], given.config
@@ -142,6 +144,7 @@ def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
     return recorder.history
 
 
+@process.signals_told()
 def scores_of(network: keras.Model, reviews: Reviews, config: TrainConfig) -> Floats:
     """Score reviews, shape (n,), in batches of similar length."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)

@@ -121,6 +121,7 @@ class Trained:
     seconds: float
 
 
+@process.signals_told()
 def train(
     training: Reviews,
     validation: Reviews,
@@ -164,7 +165,7 @@ def train(
     # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
     with (
         _core(network, config, steps, seed) as core,
-        _cause_told(core, recorder, config),
+        _divergence_told(core, recorder, config),
         threadpool_limits(1, user_api="blas"),
     ):
         core.fit(
@@ -180,18 +181,16 @@ def train(
 
 
 @contextmanager
-def _cause_told(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
-    """Close the recorder, and turn what comes of a signal, or of a loss that is no number, into what says so."""
+def _divergence_told(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
+    """Close the recorder, and turn whatever comes of a loss that is no number into an error that says so."""
     try:
         yield
-    except Exception as err:
-        if process.noticed(0.1):
-            process.raise_ignored()
+    except (RuntimeError, tf.errors.InvalidArgumentError) as err:
         # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
-        may_be = isinstance(err, (RuntimeError, tf.errors.InvalidArgumentError))
-        if may_be and (isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(core)):
-            raise _divergence(recorder.epoch, config) from err
-        raise
+        diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(core)
+        if not diverged:
+            raise
+        raise _divergence(recorder.epoch, config) from err
     finally:
         recorder.close()
     if not _is_finite(core):  # in a word, say, that no validation review holds

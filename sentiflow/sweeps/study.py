@@ -33,7 +33,7 @@ PARENTS = "parents"  # attribute of the study: its MLflow parent runs, the lates
 
 _NAME = "sweep"
 _COMPLETE_FIRST = 4  # trials before any is pruned: the median of fewer says little
-_MAX_ASKED = 100  # times in a row for values that go together
+_MAX_ASKED = 1_000  # times in a row for values that go together
 _MAX_FAILED = 2  # attempts at a trial that end in an error
 
 
@@ -98,7 +98,9 @@ def finished(study: Study) -> list[FrozenTrial]:
 def numbers_left(study: Study, trials: int) -> list[int]:
     """Numbers of the trials that are still to be run, so that so many are finished."""
     done = {trial.user_attrs[NUMBER] for trial in finished(study)}
-    failed = Counter(trial.user_attrs[NUMBER] for trial in study.trials if FAILED in trial.user_attrs)
+    failed = Counter(
+        trial.user_attrs[NUMBER] for trial in study.get_trials(deepcopy=False) if FAILED in trial.user_attrs
+    )
     left = (number for number in count() if number not in done and failed[number] < _MAX_FAILED)
     return list(islice(left, max(0, trials - len(done))))
 
@@ -107,11 +109,13 @@ def ask(study: Study, sweep: Sweep, number: int) -> tuple[Trial, TrainConfig]:
     """Ask for the values of a trial: those it had when it was killed or failed, else new ones.
 
     The first has those of the unchanged recipe, if it lies in the space: the best is then at least as good.
-    Proposals that make no valid recipe are marked as failed.
+    Proposals that make no valid recipe are marked as failed, and so is an attempt that still runs: Dask gives a
+    trial to another worker when it hears nothing from the first.
 
     Raises:
-        UsageError: a hundred proposals in a row were invalid.
+        UsageError: a thousand proposals in a row were invalid.
     """
+    fail_running(study, number)
     for attempt in range(_MAX_ASKED):
         study.sampler = _sampler(study, sweep, number, attempt)
         trial = study.ask(distributions(sweep.space))
@@ -128,12 +132,13 @@ def ask(study: Study, sweep: Sweep, number: int) -> tuple[Trial, TrainConfig]:
 
 
 def _sampler(study: Study, sweep: Sweep, number: int, attempt: int) -> BaseSampler:
-    """What proposes the values of a trial; seeded, so that a sweep that was killed proposes what it would have."""
+    """What proposes the values of a trial; its seed is the same however often the sweep was killed."""
     key = f"{sweep.seed} {number} {attempt}" if attempt else f"{sweep.seed} {number}"
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
     if attempt:  # TPE learns nothing from what was refused, and would propose it again and again
         return RandomSampler(seed)
-    earlier = [trial.params for trial in study.trials if trial.user_attrs.get(NUMBER) == number]
+    trials = study.get_trials(deepcopy=False)
+    earlier = [trial.params for trial in trials if trial.user_attrs.get(NUMBER) == number]
     if number == 0 and sweep.space.holds(sweep.config):
         earlier.append(sweep.config.model_dump(include=set(sweep.space.fields)))
     with warnings.catch_warnings():
@@ -143,10 +148,11 @@ def _sampler(study: Study, sweep: Sweep, number: int, attempt: int) -> BaseSampl
         return PartialFixedSampler(earlier[0], sampler) if earlier else sampler
 
 
-def fail_running(study: Study) -> None:
-    """Mark trials as failed whose processes are gone, or will notice that they are no longer wanted."""
+def fail_running(study: Study, number: int | None = None) -> None:
+    """Mark trials, or attempts at one, as failed: their processes are gone, or notice that they are not wanted."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        if number in (None, trial.user_attrs.get(NUMBER)):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 class Journal(JournalFileBackend):

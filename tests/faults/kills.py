@@ -334,7 +334,8 @@ def resumed_sweep(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     kills = 0
     for number in sorted(random_.sample(range(1, TRIALS), 2)):  # while this trial trains
         process = start(world, "sentiflow", *arguments)
-        wait_until(lambda: _begun(journals) > number or process.poll() is not None, f"trial {number}", 300)  # noqa: B023
+        wanted = number + kills  # an attempt that was killed has begun, too
+        wait_until(lambda: _begun(journals) > wanted or process.poll() is not None, f"trial {number}", 300)  # noqa: B023
         time.sleep(random_.uniform(0, 2))  # its training is in a process of its own
         process.kill()
         kills += process.wait() == -signal.SIGKILL

@@ -60,12 +60,16 @@ def signalled(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     return {"signals": 1, "of them with a run open": int(statuses == {"KILLED"})}
 
 
+def _gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 def _until(moment: float, early: bool, world: World, process: psutil.Process) -> None:
     """Wait for the moment: seconds of the processor from the start, or, if not early, seconds from the run on."""
     if early:
         until_used(process.pid, moment)
     else:
-        wait_until(lambda: run_open(world) or not process.is_running(), "a run in MLflow", 300)
+        wait_until(lambda: run_open(world) or _gone(process), "a run in MLflow", 300)
         time.sleep(moment)
 
 
@@ -75,7 +79,7 @@ def _end_command(
     """Gives whether it had finished before."""
     arguments = *TRAIN, *more, "--seed", "100"
     if at_conversion:
-        code = AT_CONVERSION.format(conversion=int(moment * 120), number=int(number), arguments=arguments)
+        code = AT_CONVERSION.format(conversion=1 + int(moment * 120), number=int(number), arguments=arguments)
         process = start(world, sys.executable, "-c", code)
         wait_until(lambda: "at a conversion" in (world.root / "output.txt").read_text(), "the conversion", 300)
     else:

@@ -9,13 +9,14 @@ from optuna.trial import TrialState
 from prefect.logging import disable_run_logger
 
 from sentiflow.data.prepare import Prepared
+from sentiflow.errors import ExternalError
 from sentiflow.recipes import TUNED
 from sentiflow.settings import load_settings
 from sentiflow.sweeps.space import Range, SearchSpace
 from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, ask, open_study
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.results import RunContext
-from tasks.sweep import begin, end_sweep
+from tasks.sweep import begin, end_sweep, trial
 from tests.world import World
 
 SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
@@ -43,6 +44,15 @@ def test_the_same_sweep_goes_on_with_its_study(client: MlflowClient) -> None:
     second, two = begun(client)
     assert two == one
     assert open_study(two).user_attrs[PARENTS] == [first.run_id, second.run_id]
+
+
+def test_a_worker_that_begins_a_trial_of_the_old_run_gives_it_up(client: MlflowClient) -> None:
+    first, sweep = begun(client)
+    client.set_terminated(first.run_id, "KILLED")
+    prepared = Prepared("sample", "d" * 64, Path("table.parquet"), "", made=False)
+    begun(client)
+    with pytest.raises(ExternalError, match="Trial 0 was given up: another run has continued this sweep"):
+        trial.fn(first, prepared, sweep, 0)
 
 
 def test_a_worker_of_the_old_sweep_does_not_speak_for_a_trial_of_the_new_one(client: MlflowClient) -> None:

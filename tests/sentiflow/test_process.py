@@ -1,0 +1,46 @@
+"""Signals of a process: noticed where what they raise is lost."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# A flow of a deployment, with a handler like Prefect's; what that raises is lost, or another error is made of it.
+FLOW = """
+import os, signal
+from sentiflow import process
+from sentiflow.orchestration.flow_runs import job
+
+def handler(number, frame):
+    raise KeyError("the signal's own")
+
+@job(name="train")
+def train():
+    assert not process.noticed()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyError:
+        pass
+    with process.signals_told():
+        raise SystemError("made of it")
+
+signal.signal(signal.SIGTERM, handler)
+try:
+    train.fn()
+except Exception as err:
+    print(err, process.noticed())
+"""
+
+
+@pytest.mark.parametrize(("deployment", "told"), [("1", '"the signal\'s own" True\n'), ("", "made of it False\n")])
+def test_a_signal_to_a_deployments_run_is_told_where_its_exception_was_lost(deployment: str, told: str) -> None:
+    environment = {"PREFECT__RUNTIME__DEPLOYMENT__ID": deployment} if deployment else {}
+    done = subprocess.run(
+        [sys.executable, "-c", FLOW],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == told, done.stderr
