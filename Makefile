@@ -33,8 +33,9 @@ test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The long ones: many processes, real servers, kills, whole sweeps, pages in a browser, the guides word by word.
+# They start in the order of tests/conftest.py, which puts the longest files first.
 test-stories: setup-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m story
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m story
 
 # What breaks things on purpose: kills, races, damaged files, malformed requests. Adds to the table in
 # docs/reliability.md. CASES="F5 F9" runs some; LONG=1 takes hours, in parts with SEED=20 TRIES=10.
