@@ -37,13 +37,13 @@ CASES: list[tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int, set[str]]] 
 # Likewise, of flows: exit code, and what the JSON has at least.
 FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("train", *QUICK, "--repeats", "2"), 0, {"model", "run_id", "seeds", "best", "accuracy", "seconds"}),
+    (("train", *QUICK, "--promote"), 4, {"model", "promotion", "run_id", "run_url", "measured", "seconds"}),
     (("baselines", *QUICK, "--only", "tfidf"), 0, {"run_id", "rows", "seconds"}),
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
     (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
 ]
 # In a process of its own, as native code and child processes write, too.
 PROCESSES: list[tuple[tuple[str, ...], int, set[str]]] = [
-    (("train", *QUICK, "--promote"), 4, {"model", "promotion", "run_id", "run_url", "measured", "seconds"}),
     (("sweep", *QUICK, "--trials", "1", "--repeats", "1"), 0, {"model", "run_id", "trials", "config", "best"}),
 ]
 # tests/flows/test_runs_and_compare.py, test_reproduce.py, tests/sentiflow/tracking/test_transfer.py
