@@ -22,8 +22,7 @@ from tests.world import ROOT
 pytestmark = pytest.mark.story
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
-POOLS = {
-    "process": ["--type", "process"],
+POOLS = {  # the type "process" is the schedule guide's
     "docker": ["--type", "docker", "--base-job-template", "stack/docker-pool.json"],
     "kubernetes": ["--type", "kubernetes", "--base-job-template", "stack/kubernetes-pool.json"],
 }
