@@ -43,7 +43,7 @@ def main() -> None:
         scored = [run.run_id for run in open_store(settings).runs() if "scored" in run.tags]
         measure_commands(settings.tracking_uri, scored, chosen.rounds)
         arguments = ["server", "--workers", WORKERS, "--backend-store-uri", settings.tracking_uri]
-        with servers.mlflow(arguments, place, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
+        with servers.mlflow(arguments, place, "/health") as address:
             machine.log(f"on a server with {WORKERS} worker:")
             measure_commands(address, scored, chosen.rounds)
         machine.log(f"{'MLflow, the table':<40} {seconds_to_table(settings, chosen.rounds)}")

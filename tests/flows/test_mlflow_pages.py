@@ -60,7 +60,7 @@ def pages(browser: Browser, three_versions: World, tmp_path_factory: pytest.Temp
         client.set_registered_model_alias("sample-sentiment", "champion", str(Registry.GOOD))
         repeats = repeat(load_recipe("tutorial", ["sequence_length=20", "epochs=1"]), "sample", 0, 2)
         store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri]
-        with servers.mlflow(store, world.root, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as root:
+        with servers.mlflow(store, world.root, "/health") as root:
             yield Pages(root, experiment, singles, repeats)
 
 

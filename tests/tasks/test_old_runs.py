@@ -225,7 +225,7 @@ def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -
 def test_over_http_files_go_and_the_server_keeps_hidden_records(world: World, tmp_path: Path) -> None:
     arguments = ["server", "--backend-store-uri", world.variables["SENTIFLOW_TRACKING_URI"],
                  "--artifacts-destination", str(tmp_path / "files"), "--workers", "1"]  # fmt: skip
-    with mlflow(arguments, tmp_path, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
+    with mlflow(arguments, tmp_path, "/health") as address:
         store = Store(Settings(tracking_uri=address, data_dir=world.root / "data"))
         old, young = store.run(90), store.run(1)
         report = deleted(store.settings)

@@ -25,7 +25,7 @@ def server(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server over this test's own store; the settings lead there."""
     arguments = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri]
     arguments += ["--artifacts-destination", str(world.root / "served")]
-    with mlflow(arguments, world.root, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
+    with mlflow(arguments, world.root, "/health") as address:
         monkeypatch.setenv("SENTIFLOW_TRACKING_URI", address)
         yield address
 

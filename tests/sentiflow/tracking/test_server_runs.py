@@ -82,7 +82,7 @@ def address(filled: World) -> Iterator[str]:
     """A server over that store."""
     arguments = ["server", "--workers", "1", "--backend-store-uri", filled.settings.tracking_uri,
                  "--artifacts-destination", str(filled.root / "served"), "--serve-artifacts"]  # fmt: skip
-    with servers.mlflow(arguments, filled.root, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as address:
+    with servers.mlflow(arguments, filled.root, "/health") as address:
         yield address
 
 

@@ -45,9 +45,7 @@ def test_a_local_store_is_the_same_on_the_server(registry: World, database: str,
         str(artifacts),
         "--serve-artifacts",
     ]
-    with mlflow(
-        [*server, "--workers", "1"], tmp_path, "/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
-    ) as at:
+    with mlflow([*server, "--workers", "1"], tmp_path, "/health") as at:
         typed = (
             "import",
             str(registry.settings.sqlite_file),
