@@ -193,22 +193,22 @@ import psutil
 from sentiflow.network.training import train
 from sentiflow.recipes import RECIPES
 from tests.sentiflow.network.test_training import toy_reviews
-config = RECIPES["{recipe}"].model_copy(update={{"epochs": 1, "sequence_length": 40}})
 reviews = toy_reviews(200, 1, words=9_000, longest=60), toy_reviews(100, 2, words=9_000, longest=60)
-for seed in range(31):
-    train(*reviews, config, seed)
-    if not seed:
-        first = psutil.Process().memory_info().rss
-print((psutil.Process().memory_info().rss - first) // 1_000_000)
+for recipe in ("tutorial", "tuned"):
+    config = RECIPES[recipe].model_copy(update={"epochs": 1, "sequence_length": 40})
+    for seed in range(31):
+        train(*reviews, config, seed)
+        if not seed:
+            first = psutil.Process().memory_info().rss
+    print((psutil.Process().memory_info().rss - first) // 1_000_000)
 """
 
 
 @pytest.mark.story
-@pytest.mark.parametrize("recipe", ["tutorial", "tuned"])
-def test_thirty_trainings_of_a_recipe_grow_by_less_than_100_megabytes(recipe: str) -> None:
-    code = THIRTY.format(recipe=recipe)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 100
+def test_thirty_trainings_of_a_recipe_grow_by_less_than_100_megabytes() -> None:
+    done = subprocess.run([sys.executable, "-c", THIRTY], cwd=ROOT, capture_output=True, text=True, check=True)
+    tutorial, tuned = (int(grown) for grown in done.stdout.split())
+    assert max(tutorial, tuned) < 100, (tutorial, tuned)
 
 
 def without_times(history: tuple[Epoch, ...]) -> list[Epoch]:
