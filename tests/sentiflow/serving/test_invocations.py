@@ -12,7 +12,7 @@ from fastapi import HTTPException
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.schemas import PROTOCOL, texts_of
+from sentiflow.serving.schemas import PROTOCOL, outside_strings, texts_of
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import TEXTS, Running
 from tests.world import World
@@ -108,3 +108,9 @@ def test_without_a_champion_clients_of_mlflow_wait(world: World) -> None:
     with service.running(world) as running, running.client() as http:
         assert [http.get(path).status_code for path in ("/ping", "/health")] == [503, 503]
         assert http.post("/invocations", json={"inputs": ["good"]}).status_code == 503
+
+
+def test_what_stands_outside_of_strings_may_be_as_long_as_the_limit() -> None:
+    body = bytearray(b'{ "a": [1] }')
+    assert outside_strings(body, 6) == b"{:[1]}"
+    assert outside_strings(body, 5) is None
