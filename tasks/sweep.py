@@ -1,10 +1,9 @@
 """Tasks of a sweep: its beginning, a trial, a seed of its best recipe, its summary."""
 
-import contextlib
 import gc
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -84,7 +83,7 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
 def end_sweep(sweep: Sweep) -> None:
     """Delete the study of a finished sweep, so that the same command starts a new one."""
     shutil.rmtree(sweep.folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # the same sweep was started again, in a folder of its own
+    with suppress(OSError):  # the same sweep was started again, in a folder of its own
         sweep.folder.parent.rmdir()
 
 
@@ -168,10 +167,10 @@ def trial(parent: RunContext, prepared: Prepared, sweep: Sweep, number: int) -> 
     """
     study = open_study(sweep)
     given_up = f"Trial {number} was given up: another run has continued this sweep."
+    if study.user_attrs[PARENTS][-1] != parent.run_id:  # before it asks, which ends other attempts
+        raise ExternalError(given_up)
     try:
         asked, config = ask(study, sweep, number)
-        if study.user_attrs[PARENTS][-1] != parent.run_id:
-            raise ExternalError(given_up)
         return _run_trial(study, asked, config, parent, prepared)
     except UpdateFinishedTrialError as err:
         raise ExternalError(given_up) from err
@@ -203,7 +202,7 @@ def _failure_marked(study: Study, asked: Trial) -> Iterator[None]:
     except (ExternalError, UpdateFinishedTrialError):
         raise
     except Exception:
-        with contextlib.suppress(UpdateFinishedTrialError):
+        with suppress(UpdateFinishedTrialError):
             asked.set_user_attr(FAILED, True)  # noqa: FBT003
             study.tell(asked, state=TrialState.FAIL)
         raise

@@ -29,6 +29,7 @@ from tests.faults.worlds import (
     check_whole,
     kill_at,
     put_in_use,
+    until_used,
     wait_until,
 )  # fmt: skip
 from tests.mlflow_store import champion_of
@@ -211,6 +212,19 @@ def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     assert again.returncode in codes, f"{name} again ended with {again.returncode}: {again.stderr[-1_500:]}"
     command.check(world)
     return {"kills in its work": int(gone and not at_step), "kills at a named step": int(at_step)}
+
+
+def until_moment(moment: float, early: bool, world: World, process: psutil.Process) -> None:
+    """Wait for a moment of a training: CPU seconds from its start if early, else seconds from its run on."""
+
+    def gone() -> bool:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+    if early:
+        until_used(process.pid, moment)
+    else:
+        wait_until(lambda: run_open(world) or gone(), "a run in MLflow", 300)
+        time.sleep(moment)
 
 
 def start(

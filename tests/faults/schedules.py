@@ -20,8 +20,8 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.tracking.client import connect
 from tests.faults.campaign import Case, Red
-from tests.faults.kills import run_open, start
-from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, until_used, wait_until
+from tests.faults.kills import run_open, start, until_moment
+from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, wait_until
 from tests.mlflow_store import versions_of
 from tests.postgres import postgres
 from tests.scheduled import Home, Scheduled
@@ -119,11 +119,8 @@ def all_killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     with at_home(worlds.copy(folder)) as home:
         Scheduled(home, *IDLE).until_says("Prefect UI")
         flow_run, process = begin_training(home, 100, *(QUICK if quick else LONG))
-        if early := random_.random() < EARLY:
-            until_used(process.pid, random_.uniform(0.5, 5))
-        else:
-            wait_until(lambda: run_open(home.world), "a run in MLflow", 120)
-            time.sleep(random_.uniform(0, 4))
+        early = random_.random() < EARLY
+        until_moment(random_.uniform(0.5, 5) if early else random_.uniform(0, 4), early, home.world, process)
         _kill_all(home.world)
         left_open = run_open(home.world)
         assert left_open or early or quick, "the training had no run in MLflow"

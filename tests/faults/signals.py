@@ -14,9 +14,9 @@ import psutil
 
 from sentiflow.tracking.client import connect
 from tests.faults.campaign import Case, Red
-from tests.faults.kills import run_open, start
+from tests.faults.kills import start, until_moment
 from tests.faults.schedules import IDLE, LONG, QUICK, at_home, begin_training, new_runs
-from tests.faults.worlds import TRAIN, Worlds, all_runs, check_whole, until_used, wait_until
+from tests.faults.worlds import TRAIN, Worlds, all_runs, check_whole, wait_until
 from tests.scheduled import Scheduled
 from tests.world import World
 
@@ -60,19 +60,6 @@ def signalled(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     return {"signals": 1, "of them with a run open": int(statuses == {"KILLED"})}
 
 
-def _gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def _until(moment: float, early: bool, world: World, process: psutil.Process) -> None:
-    """Wait for the moment: seconds of the processor from the start, or, if not early, seconds from the run on."""
-    if early:
-        until_used(process.pid, moment)
-    else:
-        wait_until(lambda: run_open(world) or _gone(process), "a run in MLflow", 300)
-        time.sleep(moment)
-
-
 def _end_command(
     world: World, number: signal.Signals, more: tuple[str, ...], moment: float, early: bool, *, at_conversion: bool
 ) -> bool:
@@ -84,7 +71,7 @@ def _end_command(
         wait_until(lambda: "at a conversion" in (world.root / "output.txt").read_text(), "the conversion", 300)
     else:
         process = start(world, "sentiflow", *arguments)
-        _until(moment, early, world, psutil.Process(process.pid))
+        until_moment(moment, early, world, psutil.Process(process.pid))
         if process.poll() is None:  # Ctrl-C reaches the whole group
             (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
     try:
@@ -102,7 +89,7 @@ def _end_schedule(world: World, number: signal.Signals, more: tuple[str, ...], m
         schedule = Scheduled(home, *IDLE)
         schedule.until_says("Prefect UI")
         flow_run, process = begin_training(home, 100, *more)
-        _until(moment, early, world, process)
+        until_moment(moment, early, world, process)
         began = time.monotonic()
         code, seconds = schedule.ends(number), time.monotonic() - began
         assert code == 0, f"code {code}: {schedule.output[-2_000:]}"

@@ -51,8 +51,10 @@ def test_a_worker_that_begins_a_trial_of_the_old_run_gives_it_up(client: MlflowC
     client.set_terminated(first.run_id, "KILLED")
     prepared = Prepared("sample", "d" * 64, Path("table.parquet"), "", made=False)
     begun(client)
+    ask(study := open_study(sweep), sweep, 0)  # by the new run
     with pytest.raises(ExternalError, match="Trial 0 was given up: another run has continued this sweep"):
         trial.fn(first, prepared, sweep, 0)
+    assert [each.state for each in study.get_trials()] == [TrialState.RUNNING]
 
 
 def test_a_worker_of_the_old_sweep_does_not_speak_for_a_trial_of_the_new_one(client: MlflowClient) -> None:
