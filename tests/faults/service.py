@@ -217,8 +217,14 @@ def _need_refusal(call: Callable[[], object]) -> None:
 
 
 def _names(world: World) -> int:
+    """Names that lead elsewhere, of models and, by commands that read and change, of datasets."""
+    before = set(world.root.parent.rglob("*"))
     for name in NAMES:
         _need_refusal(partial(find_version, world.settings, name or "/", None))
+        for command in (("predict", "good"), ("rollback", "--reason", "none")) if "\x00" not in name else ():
+            done = world.run(*command, "--dataset", name)
+            assert done.returncode == 2 and "No model is registered" in done.stderr, (name, command, done.stderr)
+    assert set(world.root.parent.rglob("*")) == before, "a name led to a file"
     return len(NAMES)
 
 
