@@ -26,6 +26,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         optimizer: of Keras, not yet built.
         vocabulary_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
         dropout: share of the elements that go into the last layer that are zero for a training batch, likewise.
+        steps_at_once: steps that TensorFlow makes in one call; callbacks and signals wait for its end.
     """
 
     def __init__(
@@ -34,13 +35,14 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         optimizer: keras.optimizers.Optimizer,
         vocabulary_dropout: float = 0.0,
         dropout: float = 0.0,
+        steps_at_once: int = 1,
     ) -> None:
         super().__init__(name="fast_network")
         self.stock = stock
         self._members = [_FastMember(member, vocabulary_dropout, dropout) for member in members_of(stock)]
         self.built = True
         # The recurrence is no TensorFlow operation, so that XLA can compile only what stands around it.
-        prepare_to_fit(self, optimizer, jit_compile=False)
+        prepare_to_fit(self, optimizer, jit_compile=False, steps_per_execution=steps_at_once)
         self.begin(stock.get_weights(), 0)
 
     def begin(self, weights: list[NDArray[np.float32]], seed: int) -> None:

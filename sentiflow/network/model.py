@@ -108,14 +108,12 @@ def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     return made
 
 
-def prepare_to_fit(
-    network: keras.Model, by: keras.optimizers.Optimizer, *, jit_compile: bool | str = "auto"
-) -> None:
-    """Compile a built network, and make the variables of its optimizer and metrics.
+def prepare_to_fit(network: keras.Model, by: keras.optimizers.Optimizer, **options: Any) -> None:
+    """Compile a built network, with further options of Keras, and make the variables of its optimizer and metrics.
 
     Keras would make them within the first step of ``fit``, for which TensorFlow then traces that step twice.
     """
-    network.compile(by, "binary_crossentropy", metrics=["accuracy"], jit_compile=jit_compile)
+    network.compile(by, "binary_crossentropy", metrics=["accuracy"], **options)
     by.build(network.trainable_variables)
     network.compute_metrics(None, np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))
 

@@ -30,6 +30,12 @@ TINY = TrainConfig(
     recipe="tiny", vocabulary_size=20, sequence_length=6, embedding_size=4, units=4, batch_size=8, epochs=2
 )
 
+# Whatever a step changes besides the weights: the optimizer's memory, averages, the seeds of dropout.
+CAREFUL = {
+    "optimizer": "adam", "learning_rate_schedule": "cosine", "ema_momentum": 0.9, "dropout": 0.5,
+    "vocabulary_dropout": 0.2, "mask_zero": True, "bidirectional": True, "ensemble_size": 2,
+}  # fmt: skip
+
 
 def toy_reviews(n: int, seed: int, words: int = 20, longest: int = 8) -> Reviews:
     """Random reviews with random labels: only by heart can they be told apart."""
@@ -40,6 +46,11 @@ def toy_reviews(n: int, seed: int, words: int = 20, longest: int = 8) -> Reviews
 
 
 LEARNT, HELD_BACK = toy_reviews(20, 1), toy_reviews(8, 2)
+
+
+def steps_at_once(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    monkeypatch.setattr(module, "_at_once", lambda _config: steps)
+    monkeypatch.setattr(module, "_IDLE", {})  # what is compiled for others
 
 
 def same(one: Trained, other: Trained) -> bool:
@@ -345,6 +356,23 @@ def test_progress_has_a_bar_an_epoch_and_a_step_a_batch(observed: Observed) -> N
     assert observed.bars == [("epoch 1/2", 3, 3), ("epoch 2/2", 3, 3)]
 
 
+@pytest.mark.parametrize("config", [TINY, TINY.model_copy(update=CAREFUL)], ids=["plain", "careful"])
+def test_steps_made_at_once_give_the_weights_of_steps_made_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, config: TrainConfig
+) -> None:
+    """Red if a step began before the one ahead of it was done, or the last steps of an epoch were left out."""
+    many = toy_reviews(8 * 10 + 3, 3)  # 11 steps an epoch, 4 at a time
+    trained = []
+    for steps in (1, 4):
+        steps_at_once(monkeypatch, steps)
+        trained.append(train(many, HELD_BACK, config, 5))
+    one, other = trained
+    assert same(one, other)
+    assert [replace(each, seconds=0, reviews_per_second=0) for each in one.history] == [
+        replace(each, seconds=0, reviews_per_second=0) for each in other.history
+    ]
+
+
 @pytest.mark.parametrize("backend", ["numba", "keras"])
 @pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
 def test_the_network_learns_32_reviews_by_heart(backend: str, mask_zero: bool) -> None:
@@ -460,6 +488,7 @@ def test_an_interrupt_that_keras_ignores_ends_the_training_all_the_same(
         return convert(value)
 
     monkeypatch.setattr(keras.src.backend, "convert_to_numpy", interrupt)
+    steps_at_once(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
         train(LEARNT, HELD_BACK, TINY, 0)
 
