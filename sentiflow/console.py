@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich.console
@@ -84,13 +85,18 @@ class LastingFile(io.FileIO):
 def outlive_readers() -> None:
     """Let neither a pipe whose reader has ended nor a closed terminal fail what this process writes there.
 
+    A process that was started with one of its streams closed writes to nowhere.
+
     Otherwise the next log line ends it: ``sentiflow train | head -1``, or the run of a schedule that was killed.
     Replaced: ``sys.stdout`` and ``sys.stderr`` if they are the interpreter's own, also where the root logger's
     handlers, such as Prefect's, hold them already.
     """
+    for name in ("stdin", "stdout", "stderr"):  # in this order each gets its own number, which libraries use
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - as long as the process
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None or stream is not getattr(sys, f"__{name}__"):
+        if stream is not getattr(sys, f"__{name}__"):
             continue
         stream.flush()
         file = LastingFile(stream.fileno(), "w", closefd=False)

@@ -134,20 +134,21 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
         if experiment is None:
             return
         runs = _all_runs(client, experiment.experiment_id)
-        versioned = {
-            # One that was registered by hand, from the model alone, names no run.
-            client.get_logged_model(version.model_id).source_run_id
-            if version.model_id and not version.run_id
-            else version.run_id
-            for version in mlflow.search_model_versions()
-        }
+        versions = mlflow.search_model_versions()
+        versioned = {version.run_id for version in versions}
+        # One that was registered by hand, from a folder, names no run.
+        used = [
+            client.get_model_version_download_uri(version.name, version.version)
+            for version in versions
+            if not version.run_id
+        ]
     for family in families(runs):
         ended = (run.info.status != "RUNNING" and (run.info.end_time or before) < before for run in family)
         if all(ended) and not versioned & {run.info.run_id for run in family}:
             # Seeds first, the parent last.
             for run in sorted(family, key=lambda run: _PARENT not in run.data.tags):
                 with report.attempt(f"delete run {run.info.run_name}"), tracking_errors(settings.tracking_uri):
-                    _delete(client, run, experiment.artifact_location, settings, report)
+                    _delete(client, run, experiment.artifact_location, used, settings, report)
     if report.removed and settings.artifacts is None:
         report.left.append("records of deleted runs: an MLflow server keeps them, marked as deleted")
 
@@ -173,7 +174,9 @@ def _all_runs(client: MlflowClient, experiment: str) -> list[Run]:
     return runs
 
 
-def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, report: CleanupReport) -> None:
+def _delete(
+    client: MlflowClient, run: Run, location: str, used: list[str], settings: Settings, report: CleanupReport
+) -> None:
     """Delete files first: a round that is killed in between finds the run again, and continues."""
     run_id = run.info.run_id
     models = list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"))
@@ -183,6 +186,8 @@ def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, r
     if foreign:
         places = f"its files are at {', '.join(foreign)}, not in its own folder below {location}"
         report.left.append(f"run {run.info.run_name}: {places}")
+        return
+    if any(_is_within(uri, folder) for uri in used for folder in folders):
         return
     if client.search_model_versions(f"run_id = '{run_id}'"):  # registered this very moment
         return
@@ -214,6 +219,13 @@ def _is_own(uri: str, location: str, parts: Sequence[str]) -> bool:
         return False
     own, root = local_path(uri), local_path(location)
     return own is None or root is None or own.resolve() == root.resolve().joinpath(*parts)
+
+
+def _is_within(uri: str, folder: str) -> bool:
+    inner, outer = local_path(uri), local_path(folder)
+    if inner is None or outer is None:
+        return f"{uri}/".startswith(f"{folder}/")
+    return inner.resolve().is_relative_to(outer.resolve())
 
 
 def _delete_files(uri: str, settings: Settings) -> int:

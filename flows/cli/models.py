@@ -93,11 +93,15 @@ def _record(evaluation: "CandidateEvaluation", promotion: object) -> dict[str, o
 def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> "Outcome":
     """Run the flow: it pauses in the Prefect UI, and a person answers there."""
     from flows.promote import promote
+    from sentiflow.tracking.promotion import decided_here
     from tasks.promote import need_server
 
     need_server(settings)
     CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
-    return promote(dataset_of(name), version, force=force, reason=reason)
+    try:
+        return promote(dataset_of(name), version, force=force, reason=reason)
+    except RejectedError:
+        return decided_here[-1]
 
 
 def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", *, force: bool, as_json: bool) -> None:

@@ -88,7 +88,7 @@ def runs(
     ] = "",
     columns: Annotated[
         list[str] | None,
-        typer.Option("--columns", "--metric", "-c", metavar="NAMES", help="More columns, separated by commas."),
+        typer.Option("--columns", "-c", metavar="NAMES", help="More columns, separated by commas."),
     ] = None,
     all_datasets: Annotated[
         bool, typer.Option("--all-datasets", help="With --sort: rank the runs of all datasets together.")
@@ -132,6 +132,7 @@ def runs(
         store.versions_by_run(),
     )
     stdout = Console()
+    asked = _asked(columns or (), listed.rows, Fields(every)) if every else []
     if as_json:
         print_json(stdout, listed.records())
     elif not every:
@@ -139,7 +140,7 @@ def runs(
     elif not found:
         stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
     else:
-        print_columns([*listed.columns(), *_asked(columns or (), listed.rows, Fields(every))], stdout)
+        print_columns([*listed.columns(), *asked], stdout)
         if more := sum(max(len(group) - limit, 0) for group in groups):
             told = f"{more:,} more: --limit {max(map(len, groups))}" if whole else f"More: --limit {10 * limit}"
             stdout.print(f"[dim]{told}[/]")
@@ -275,8 +276,12 @@ def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) ->
     made = []
     for name in names:
         values: list[Value] = [fields.getter(name)(one) for one in rows]
-        numbers = all(isinstance(value, float) or value is None for value in values)
-        made.append(Column(name, [value_text(value) for value in values], right=numbers))
+        numbers = all(isinstance(value, float) or value is None for value in values) and name != "started"
+        cells = [
+            value_text(value) if name != "started" else short_moment(one.started.astimezone())
+            for one, value in zip(rows, values, strict=True)
+        ]
+        made.append(Column(name, cells, right=numbers))
     return made
 
 

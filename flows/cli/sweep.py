@@ -118,6 +118,10 @@ def sweep(
         raise
     given = config.model_dump(include=set(searched.fields))
     _show(result, given, dataset, table, settings, stdout_for(result, as_json=as_json))
+    if promote and result.promotion is None:
+        from sentiflow.tracking.versions import need_champion
+
+        need_champion(settings, result.model.name, result.model.version)
 
 
 def _show(

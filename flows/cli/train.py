@@ -63,7 +63,7 @@ def train(
     """Train a recipe, evaluate it and register the model."""
     from sentiflow.recipes import check_seeds, load_recipe
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.versions import trained_already
+    from sentiflow.tracking.versions import need_champion, trained_already
 
     check_seeds(seed, repeats)
     config, settings = load_recipe(recipe, changes or ()), load_settings()
@@ -90,6 +90,8 @@ def train(
             return
         result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
     _show(result, dataset, settings, as_json=as_json)
+    if promote and result.promotion is None:
+        need_champion(settings, result.model.name, result.model.version)
 
 
 def _skip(equal: "Version", settings: "Settings", *, promote: bool, as_json: bool) -> None:

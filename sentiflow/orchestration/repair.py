@@ -28,7 +28,6 @@ from sentiflow.tracking.types import LOCK, MISSING
 
 RUNNING = "attributes.status = 'RUNNING'"
 _KILLED = Ending("KILLED", "its process was killed")
-_WHO = "housekeeping"
 _TRAININGS = ("train", "repeat", "sweep", "baselines")
 # A training promotes for seconds after its MLflow run has ended, and waits for the lock before it opens one.
 _GRACE = timedelta(hours=1)
@@ -208,7 +207,7 @@ class _Closing:
     def _local_runs(self, experiment: str, model: str) -> None:
         try:
             with training_lock(model, self.settings, logger=self.logger, purpose=HOUSEKEEPING):
-                closed = reconcile(self.client, experiment, model, self.settings, _WHO, self.logger)
+                closed = reconcile(self.client, experiment, model, self.settings, HOUSEKEEPING, self.logger)
         except BusyError as err:
             self.report.left.append(str(err.args[0]))
             return
@@ -227,7 +226,9 @@ class _Closing:
         else:
             state = flow_run.state.name or flow_run.state.type.value
             status = "FAILED" if flow_run.state.is_failed() else "KILLED"
-            close(self.client, run, f"its flow run ended as {state}; closed by {_WHO}", self.logger, status)
+            close(
+                self.client, run, f"its flow run ended as {state}; closed by {HOUSEKEEPING}", self.logger, status
+            )
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 
     def flow_runs(self) -> None:
@@ -240,7 +241,7 @@ class _Closing:
                     what = f"flow run {flow_run.name}, {name}: running since {began:%Y-%m-%d %H:%M}, says Prefect"
                     self.report.left.append(what)
             elif why := self._why_ended(flow_run, experiments, began):
-                flow_runs.crash(self.prefect, flow_run, f"{why}; closed by {_WHO}.", self.logger)
+                flow_runs.crash(self.prefect, flow_run, f"{why}; closed by {HOUSEKEEPING}.", self.logger)
                 self.report.closed.append(f"flow run {flow_run.name}: {why[0].lower()}{why[1:]}")
 
     def _why_ended(self, flow_run: FlowRun, experiments: list[str], began: datetime) -> str | None:

@@ -59,7 +59,10 @@ def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRe
         UsageError: the query is invalid, or names a value that no run has.
     """
     fields = Fields(runs)
-    conditions = _conditions(runs, query, now) + [_where(text, fields) for text in query.where]
+    conditions = _conditions(runs, query, now)
+    if not runs:
+        return []  # and no name is wrong
+    conditions += [_where(text, fields) for text in query.where]
     found = [run for run in runs if all(holds(run) for holds in conditions)]
     return _sorted(found, query.sort, fields) if query.sort else found
 
@@ -150,7 +153,10 @@ def _where(text: str, fields: Fields) -> Condition:
 
 def _same(found: Value, value: str) -> bool:
     numbers = number(found), number(value)
-    return str(found) == value if None in numbers else numbers[0] == numbers[1]
+    if None not in numbers:
+        return numbers[0] == numbers[1]
+    text = str(found)
+    return text == value or (text in ("True", "False") and text.lower() == value.lower())
 
 
 def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRecord]:

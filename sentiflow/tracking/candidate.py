@@ -139,7 +139,8 @@ def choose(
     used: set[int | None] = {champion}
     for event, done in zip(events, took_effect(events, champion), strict=True):
         used |= {event.version, event.replaced} if done else {event.replaced}
-    data = versions[max(versions)].tags.get("dataset.digest")
+    known = [number for number, version in versions.items() if "dataset.digest" in version.tags]
+    data = versions[max(known)].tags["dataset.digest"] if known else None  # one registered by hand does not say
     left = [
         number
         for number, version in versions.items()

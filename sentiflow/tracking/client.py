@@ -149,7 +149,8 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         if found.lifecycle_stage == "deleted":
             raise ExternalError(
                 f"The experiment {settings.experiment!r} was deleted in MLflow.",
-                f"Restore it (mlflow experiments restore -x {found.experiment_id}) "
+                f"Restore it (MLFLOW_TRACKING_URI={redact(settings.tracking_uri)} mlflow experiments restore "
+                f"-x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
             )
         for name, value in _UI_TAGS.items() - found.tags.items():  # made elsewhere

@@ -82,6 +82,10 @@ class Outcome:
         return f"{version} is now the champion, {replaced} ({self.event.decision})."
 
 
+decided_here: list[Outcome] = []
+"""What this process decided; a command whose flow fails for a refusal prints it."""
+
+
 def decide(evaluation: CandidateEvaluation, *, force: bool, reason: str) -> Verdict:
     """The gate's decision, unless it is overridden by force.
 
@@ -134,6 +138,7 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
     outcome = Outcome(evaluation, verdict, event)
     what: Notification = "refused" if event is None else "promoted"
     announce(settings, _LOGGER, what, outcome.summary, model=name, version=str(number))
+    decided_here.append(outcome)
     return outcome
 
 
@@ -211,12 +216,12 @@ def need_files(name: str, number: int) -> None:
 
 def _write_outcome(client: MlflowClient, evaluation: CandidateEvaluation, verdict: Verdict) -> None:
     tags = {
-        "gate.against": compared_with(evaluation.champion),
         "gate.reason": verdict.reason,
         "gate.by": verdict.by,
         "gate.at": now(),
         "gate.record": json.dumps(evaluation.decision.record(), ensure_ascii=False),
-        "gate.outcome": verdict.answer,  # last: a reader that sees it finds the others
+        "gate.outcome": verdict.answer,
+        "gate.against": compared_with(evaluation.champion),  # last: what finds it finds the others
     }
     for key, value in tags.items():
         client.set_model_version_tag(evaluation.name, str(evaluation.version), key, value)

@@ -189,7 +189,11 @@ class SqliteStore:
         return {run_id: name or "" for run_id, name in self._query(sql, *run_ids)}
 
     def models(self) -> list[str]:
-        return [row[0] for row in self._query("SELECT name FROM registered_models ORDER BY name")]
+        prompts = (
+            "SELECT name FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt'"  # kept beside them
+        )
+        sql = f"SELECT name FROM registered_models WHERE name NOT IN ({prompts}) ORDER BY name"
+        return [row[0] for row in self._query(sql)]
 
     def model(self, name: str) -> RegisteredModel | None:
         if not self._query("SELECT 1 FROM registered_models WHERE name = ?", name):
@@ -210,7 +214,7 @@ class SqliteStore:
         return {run: f"{name}/{number}" for run, name, number in self._query(sql, _DELETED) if run}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
-        sql = "SELECT storage_location FROM model_versions WHERE name = ? AND version = ?"
+        sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
         location = str(self._query(sql, name, number)[0][0])
         place = local_path(location)
         if place is None:

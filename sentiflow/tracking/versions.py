@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiflow.errors import ExternalError, UsageError
-from sentiflow.evaluation.promotions import Event
+from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.evaluation.promotions import Event, took_effect
 from sentiflow.names import dataset_of, model_name
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -140,15 +140,35 @@ def trained_already(
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:
-    """Whether a version is the champion, or was compared with today's champion before.
+    """Whether a version is the champion, or was compared with today's champion before, to the end.
+
+    One that passed and never came into use was not: its promotion was killed.
 
     Raises:
         ExternalError: the store cannot be read.
     """
+    found, (events, champion) = open_store(settings).version(name, number), history_of(name, settings)
+    tags = {} if found is None else found.tags
+    used = (event.version for event, done in zip(events, took_effect(events, champion), strict=True) if done)
+    ended = tags.get("gate.outcome") in ("refused", "declined") or number in used
+    return champion == number or (ended and tags.get("gate.against") == compared_with(champion))
+
+
+def need_champion(settings: Settings, name: str, number: int) -> None:
+    """Check that a version that was judged before is the champion.
+
+    Raises:
+        RejectedError: it was refused.
+        ExternalError: the store cannot be read.
+    """
     store = open_store(settings)
-    champion, found = champion_of(store, name), store.version(name, number)
-    against = None if found is None else found.tags.get("gate.against")
-    return champion == number or against == compared_with(champion)
+    if champion_of(store, name) != number:
+        found = store.version(name, number)
+        why = "" if found is None else found.tags.get("gate.reason", "")
+        raise RejectedError(
+            f"{name} version {number}, an equal one, was refused before: {why}",
+            f"To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}",
+        )
 
 
 def nothing_to_train(equal: Version) -> str:

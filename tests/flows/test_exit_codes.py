@@ -53,6 +53,12 @@ def main(body: str, closing: float = 60.0) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_that_was_started_with_closed_streams_fails_all_the_same(world: World, closed: str) -> None:
+    line = f"exec {command()} data --dataset missing.csv {closed}"
+    assert subprocess.run(["sh", "-c", line], env=world.environment(), check=False).returncode == 2
+
+
 def read(process: "subprocess.Popen[str]", word: str) -> None:
     """Wait until the process has said this."""
     assert process.stdout is not None

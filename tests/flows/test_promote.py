@@ -1,5 +1,6 @@
 """The promotion flow in a real Prefect server, a person's answer through its API, and training that promotes."""
 
+import json
 import signal
 import threading
 import time
@@ -10,14 +11,17 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.cli import models
 from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.process import person
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
+from sentiflow.tracking import promotion
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.promotion import rollback
+from sentiflow.tracking.versions import need_champion
 from tests.mlflow_store import champion_of, events_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
@@ -202,10 +206,49 @@ def test_a_training_whose_promotion_nobody_answers_ends_well(
     assert state is not None and state.is_completed()
 
 
-def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World) -> None:
+def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World, prefect_server: None) -> None:
     """As of repeats that are run again: nothing new was registered."""
     connect(registry.settings).set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
     assert after_training(NAME, Registry.GOOD) is None
+    need_champion(registry.settings, NAME, Registry.GOOD)
+    assert (refused := after_training(NAME, Registry.POOR)) is not None and refused.event is None
+    assert after_training(NAME, Registry.POOR) is None
+    with pytest.raises(
+        RejectedError, match=f"version {Registry.POOR}, an equal one, was refused before: minimum accuracy"
+    ):
+        need_champion(registry.settings, NAME, Registry.POOR)
+
+
+def test_a_promotion_that_was_killed_before_the_switch_is_made_by_the_next_training(
+    registry: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(promotion, "move", die)
+        after_training(NAME, Registry.GOOD)
+    outcome = after_training(NAME, Registry.GOOD)
+    assert outcome is not None and outcome.event is not None
+
+
+def test_a_version_that_was_rolled_back_is_not_promoted_again_by_itself(
+    registry: World, prefect_server: None
+) -> None:
+    promote("sample", Registry.POOR, force=True, reason="the first")
+    after_training(NAME, Registry.GOOD)
+    rollback(NAME, "complaints", registry.settings)
+    assert after_training(NAME, Registry.GOOD) is None
+    assert champion_of(connect(registry.settings), NAME) == Registry.POOR
+
+
+def test_of_a_refusal_json_is_printed_whoever_decides(
+    registry: World, prefect_server: None, approval: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RejectedError, match="checks failed"):
+        models.promote(Registry.POOR, dataset="sample", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["promotion"]["verdict"]["answer"] == "refused"
 
 
 @pytest.mark.story

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -116,7 +117,13 @@ def test_a_wrong_name_is_refused(typed: Type, run_ids: dict[int, str]) -> None:
     refused = typed("runs", "--sort", "test/accurcy")
     assert isinstance(refused.exception, UsageError)
     assert "test/accuracy" in refused.exception.hint
-    assert isinstance(typed("runs", "--columns", "nothing").exception, UsageError)
+    for how in ((), ("--json",)):
+        assert isinstance(typed("runs", "--columns", "nothing", *how).exception, UsageError)
+
+
+def test_a_column_of_starts_has_times(typed: Type, run_ids: dict[int, str]) -> None:
+    lines = typed("runs", "--columns", "started").stdout.splitlines()
+    assert re.search(r"\d\d-\d\d \d\d:\d\d$", lines[1])
 
 
 def test_json_holds_what_the_store_holds(typed: Type, registry: World, run_ids: dict[int, str]) -> None:

@@ -130,6 +130,16 @@ def test_a_version_registered_from_the_model_alone_keeps_the_run(store: Store) -
     assert store.left() == {run}
 
 
+def test_a_version_registered_from_a_models_folder_keeps_the_run(store: Store) -> None:
+    """It names neither run nor model."""
+    run = store.run(90)
+    folder = store.client.get_logged_model(store.model(run)).artifact_location
+    store.client.create_registered_model("mine")
+    store.client.create_model_version("mine", folder)
+    deleted(store.settings)
+    assert store.left() == {run}
+
+
 RUN = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
 MODEL = "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?"
 

@@ -19,7 +19,7 @@ def run(name: str, days_ago: float, kind: str, **given: object) -> RunRecord:
     }
     if "parent" in given:
         tags["mlflow.parentRunId"] = str(given["parent"])
-    params = {"units": str(given["units"])} if "units" in given else {}
+    params = {"units": str(given["units"]), "mask_zero": str(given["units"] == "64")} if "units" in given else {}
     return RunRecord(
         name * 32, name, str(given.get("status", "FINISHED")), NOW - timedelta(days=days_ago), params,
         given.get("metrics", {}), tags, "",
@@ -86,6 +86,8 @@ def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
         ({"where": ["units!=64"]}, "a"),  # b has no units, and meets no condition on them
         ({"where": ["tags.recipe=tuned"]}, "e"),
         ({"where": ["name~E"]}, "e"),
+        ({"where": ["mask_zero=true"]}, "e"),  # as --set and TOML spell it
+        ({"where": ["mask_zero!=True"]}, "a"),
         ({"where": ["metrics.test/loss<1"]}, ""),
         ({"sort": "accuracy", "children": True}, "dbcea"),
         ({"sort": "-accuracy", "children": True}, "ecbda"),
@@ -96,6 +98,10 @@ def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
 )  # fmt: skip
 def test_runs_asked_for(asked: dict[str, object], found: str) -> None:
     assert names(**asked) == found
+
+
+def test_without_any_run_no_name_is_wrong() -> None:
+    assert select([], Query(where=["test/accuracy>=0.8"], sort="-test/loss"), NOW) == []
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,8 @@ def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
     [
         ([version(1, "0.31"), version(2, "0.29"), version(3, "0.30")], [], None, 2),
         ([version(1, "0.30"), version(2, "0.30")], [], None, 2),  # the newer of equals
+        # registered by hand: it says of no data
+        ([version(1), VersionRecord(2, datetime(2026, 3, 1, tzinfo=UTC), None, {})], [], None, 1),
         # other data, another loss
         ([version(1, "0.10", data="other"), version(2)], [], None, 2),
         # the champion, and what it replaced

@@ -3,6 +3,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -49,6 +50,20 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: M
         for number in (1, 2, 3):
             assert quick.version(name, number) == slow.version(name, number)
     assert quick.version("imdb-sentiment", 2) is None
+
+
+def test_prompts_which_mlflow_keeps_beside_models_are_none(world: World, registry: MlflowClient) -> None:
+    mlflow.genai.register_prompt("greeting", "Hello {{name}}")
+    assert open_store(world.settings).models() == ["imdb-sentiment", "sample-sentiment"]
+
+
+def test_a_version_of_an_old_mlflow_has_its_files_at_its_source(world: World, registry: MlflowClient) -> None:
+    source = registry.get_model_version("sample-sentiment", "1").source
+    folder = registry.get_model_version_download_uri("sample-sentiment", "1").removeprefix("file://")
+    with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
+        database.execute("UPDATE model_versions SET source = ?, storage_location = NULL", [folder])
+    assert source != folder
+    assert open_store(world.settings).version_files("sample-sentiment", 1, world.root) == Path(folder)
 
 
 def test_without_a_champion_the_newest_answers(world: World, registry: MlflowClient) -> None:
