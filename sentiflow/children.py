@@ -22,6 +22,9 @@ from typing import IO
 END_SECONDS = 5
 """What the group has to end by itself."""
 
+ASKED_TO_END = "_SENTIFLOW_ASKED_TO_END"
+"""In the environment of a process that was asked to end before its module could listen."""
+
 _VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
 _POLL_SECONDS = 0.5  # between two checks whether the schedule lives
 _FLOW_RUN_SECONDS = 10  # what a flow run has to close what it began
@@ -116,7 +119,7 @@ def _watch(schedule: int) -> None:
 
 if __name__ == "__main__":
     # The module may set a handler of its own. Until then the group's last process stays, to kill those that hang.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os.environ.update({ASKED_TO_END: "1"}))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv = sys.argv[1:]
     if ":" in sys.argv[0]:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from flows.cli.options import USE, JsonOption, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
 from flows.cli.tables import check_page, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import model_name
 
 if TYPE_CHECKING:
@@ -266,7 +266,11 @@ def serve(
     if workers is not None:
         settings = settings.model_copy(update={"serve_workers": workers})
     name = None if dataset is None else model_name(dataset)
-    if name is not None and not is_worker() and (names := open_store(settings).models()) and name not in names:
+    names: list[str] = []
+    if name is not None and not is_worker():
+        with suppress(ExternalError):  # the service waits for a registry that does not answer
+            names = open_store(settings).models()
+    if name is not None and names and name not in names:
         CONSOLE.say(
             f"[yellow]No model is registered as {escape(name)} yet; there are: {', '.join(names)}. "
             "Until one is promoted, every request gets 503.[/]"

@@ -13,6 +13,7 @@ from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.middleware import SOON, Metrics
 from sentiflow.settings import Settings
+from sentiflow.tracking.store import open_store
 from sentiflow.tracking.versions import Champion, find_champion, load_scorer
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Watcher:
     """Checks regularly which version is the champion; a request reads ``state`` once and keeps what it read.
 
     Attributes:
-        checked: set after the first check.
+        checked: set once the registry was read, and what it names was loaded.
     """
 
     def __init__(self, settings: Settings, name: str | None, metrics: Metrics) -> None:
@@ -77,12 +78,11 @@ class Watcher:
 
         Raises:
             UsageError: no model was named, and there are several.
-            ExternalError: the store cannot be read, or it was there once and is gone.
+            ExternalError: the store cannot be read, or the model was there once and is gone.
         """
-        file = self._settings.sqlite_file
-        if self._seen and file is not None and not file.is_file():
-            raise ExternalError(f"The store {file} is gone.", "Put it back, or restart the service.")
         champion = find_champion(self._settings, self._name)
+        if champion is None and self._seen and open_store(self._settings).model(self._name or "") is None:
+            raise ExternalError(f"{self._name} is gone from the registry.", "Restore it, or restart the service.")
         if champion is not None:
             self._seen, self._name = True, champion.version.name  # whatever else is registered meanwhile
         return champion
@@ -102,7 +102,6 @@ class Watcher:
                 self._check()
             except Exception:  # such as metrics that cannot be written
                 logger.exception("A check of the registry failed")
-            self.checked.set()
             self._stopped.wait(self._settings.serve_poll)
 
     def _check(self) -> None:
@@ -114,13 +113,16 @@ class Watcher:
             return
         loaded = self.state.loaded
         if found is None:
+            self._broken = None
             dataset = f" --dataset {dataset_of(self._name)}" if self._name else ""
             absent = (
                 f"No version of {self._name or 'the model'} is in use yet. "
                 f"Put one in use: sentiflow promote{dataset} (after sentiflow train, if there is none)."
             )
             self._set(State(None, absent), absent)
+            self.checked.set()
         elif loaded is not None and found == loaded.champion:
+            self._broken = None
             self._set(State(loaded, ""), f"{_name(found)} answers, all is well again.")
         elif found != self._broken or time.monotonic() >= self._retry_at:
             self._load(found)
@@ -138,6 +140,7 @@ class Watcher:
         self._broken = None
         self._metrics.loads.inc()
         self._set(State(loaded, ""), f"{_name(found)} answers from now on.")
+        self.checked.set()
 
     def _fail(self, stage: str, problem: str, err: Exception) -> None:
         """Keep the version that answers; the reason, which may name paths, goes to the log alone."""

@@ -1,7 +1,7 @@
 """The service on the registry of the settings: sockets, limits of connections, start and end."""
 
 import asyncio
-import fcntl
+import errno
 import json
 import logging
 import os
@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sentiflow.children import Child
+from sentiflow.children import ASKED_TO_END, Child
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
 from sentiflow.serving.app import build, describe_token, public_paths
@@ -216,9 +216,10 @@ def open_socket(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except (socket.gaierror, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
-        raise ExternalError(f"This machine has no address {host!r}.", "For example: --host 127.0.0.1") from err
-    except OSError as err:
+    except (OSError, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
+        if not isinstance(err, OSError) or isinstance(err, socket.gaierror) or err.errno == errno.EADDRNOTAVAIL:
+            hint = "For example: --host 127.0.0.1"
+            raise ExternalError(f"This machine has no address {host!r}.", hint) from err
         raise ExternalError(
             f"Cannot listen on port {port} of {host}: {err.strerror}.",
             "Take a free one: sentiflow serve --port 0",
@@ -233,7 +234,7 @@ def address_of(host: str, listener: socket.socket) -> str:
 
 
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
-_REPLACED_SECONDS = 30.0  # the same for a worker that takes another's place: the others answer meanwhile
+_REPLACED_SECONDS = 600.0  # the same for a worker that takes another's place: the others answer meanwhile
 _CHECK_SECONDS = 0.5  # between two looks whether a worker has ended
 _LIFE_SECONDS = 5.0  # at least, between two starts of a worker: one that cannot live must not keep a core busy
 _WORKER = "_SENTIFLOW_SERVE_WORKER"
@@ -270,17 +271,19 @@ def serve(
     """
     if is_worker():
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until uvicorn listens to it
+        if ASKED_TO_END in os.environ:
+            return
         place, descriptor, answers, name, wait = json.loads(os.environ.pop(_WORKER))
         if place:  # one of them tells which version answers
             logging.getLogger(__package__).setLevel(logging.WARNING)
         _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."), wait)
         return
     settings.read_serve_token()
-    if settings.sqlite_file is not None:
-        with suppress(ExternalError):  # the watcher checks again, and logs it
-            found = find_champion(settings, name)
-            name = found.version.name if found else name  # whatever else is registered meanwhile
     with open_socket(host, port) as listener:
+        if name is None and settings.sqlite_file is not None:
+            with suppress(ExternalError):  # the watcher checks again, and logs it
+                found = find_champion(settings, name)
+                name = found.version.name if found else name  # whatever else is registered meanwhile
         answering = partial(ready, address_of(host, listener))
         if settings.serve_workers == 1:
             _answer(settings, name, host, listener, answering)
@@ -330,7 +333,9 @@ def _run_workers(
     answering, answers = os.pipe()
     descriptors = listener.fileno(), answers
     begun = [-_LIFE_SECONDS] * number
-    with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-") as folder, _kept(folder):
+    # In memory: metrics are mapped files, and a disk that is full or cleared would kill who writes to them.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-", dir=memory) as folder:
 
         def start(place: int, first_check_seconds: float = _FIRST_CHECK_SECONDS) -> Child:
             own = json.dumps([place, *descriptors, name, first_check_seconds])
@@ -352,24 +357,18 @@ def _run_workers(
             if not starting:
                 ready()
             while not end.wait(_CHECK_SECONDS):
+                if select.select([answering], [], [], 0)[0]:  # of those that took another's place
+                    os.read(answering, 1_024)
                 for place, worker in enumerate(workers):
                     if worker.exit_code is not None and time.monotonic() - begun[place] >= _LIFE_SECONDS:
                         logger.warning("A worker ended (exit code %d); another takes its place.", worker.exit_code)
                         mark_process_dead(worker.pid, folder)  # type: ignore[no-untyped-call]
-                        workers[place] = start(place, _REPLACED_SECONDS)
+                        try:
+                            workers[place] = start(place, _REPLACED_SECONDS)
+                        except OSError as err:  # no memory or process left for it now
+                            logger.warning("None can be started yet: %s", err)
         finally:
             _stop(workers)
-
-
-@contextmanager
-def _kept(folder: str) -> Iterator[None]:
-    """Lock a folder below /tmp: systemd-tmpfiles removes what is ten days old, but nothing that is locked."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _stop(workers: Sequence[Child]) -> None:

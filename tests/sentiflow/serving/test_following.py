@@ -189,16 +189,43 @@ def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses
     assert len(tried) == 8 + 1_100
 
 
+def test_a_mended_version_that_is_put_in_use_again_is_loaded_at_once(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, client = service.copied(trained, tmp_path / "world")
+    service.add_opposite(client, tmp_path / "opposite")
+    watcher = Watcher(world.settings, MODEL, Metrics())
+    service.promote(client, 1)
+    watcher._check()
+    with monkeypatch.context() as patch:
+        patch.setattr(champion, "_load", lambda *_: 1 / 0)
+        service.promote(client, 2)
+        for _ in range(3):
+            watcher._retry_at = 0.0
+            watcher._check()
+    service.promote(client, 1)
+    watcher._check()
+    service.promote(client, 2)
+    watcher._check()
+    assert watcher.loaded.champion.version.number == 2
+
+
 def test_a_fault_of_the_service_itself_does_not_end_the_watching(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as metrics that cannot be written."""
     world, client = service.copied(trained, tmp_path / "world")
     watcher = Watcher(world.settings.model_copy(update={"serve_poll": 0.01}), MODEL, Metrics())
+    failed = threading.Event()
+
+    def fail(*_: object) -> None:
+        failed.set()
+        raise OSError("no room")
+
     with monkeypatch.context() as patch:
-        patch.setattr(watcher, "_set", lambda *_: 1 / 0)
+        patch.setattr(watcher, "_set", fail)
         watcher.start()
-        assert watcher.checked.wait(10)
+        assert failed.wait(10)
     service.promote(client, 1)
     until(lambda: watcher.state.loaded is not None)
     watcher.stop()
@@ -236,11 +263,16 @@ def test_a_service_started_before_there_is_a_store_waits_for_it_and_makes_none(
         assert http.post("/predict", json={"text": "good"}).status_code == 200
 
 
-def test_a_store_that_is_gone_for_a_while_takes_nothing_out_of_service(registry: Registry) -> None:
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_store_that_is_gone_or_empty_for_a_while_takes_nothing_out_of_service(
+    registry: Registry, migrated_store: Path, emptied: bool
+) -> None:
     service.promote(registry.client, 1)
     until(lambda: registry.answering() == 1)
     store = registry.world.root / "mlruns" / "mlflow.db"
     away = store.rename(store.with_suffix(".away"))
+    if emptied:
+        shutil.copy(migrated_store, store)
     until(lambda: "goes on answering" in registry.http.get("/readyz").json()["problem"])
     assert registry.http.post("/predict", json={"text": "good"}).status_code == 200
     away.rename(store)

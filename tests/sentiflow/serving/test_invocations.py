@@ -1,6 +1,7 @@
 """MLflow's protocol: which bodies are read, and what MLflow's own client makes of the answers."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -38,6 +39,16 @@ def read(body: bytes, kind: str = JSON) -> list[str]:
 def test_each_form_of_json_is_read(body: dict[str, Any]) -> None:
     assert read(json.dumps(body).encode(), "Application/JSON; charset=UTF-8") == ["a", ""]
     assert read(json.dumps(body).encode(), "") == ["a", ""]
+
+
+def test_csv_of_a_wide_header_and_short_rows_takes_no_more_memory_than_its_bytes_are_worth() -> None:
+    """Rows filled up to the header's length took gigabytes."""
+    body = b"text," + b"x," * 100_000 + b"y\n" + b"good\n" * 50
+    tracemalloc.start()
+    assert texts_of(CSV, 10, 50, bytearray(body)) == ["good"] * 50
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * len(body)
 
 
 def test_csv_is_read_with_quotes_line_ends_and_a_byte_order_mark() -> None:

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from sentiflow.children import ASKED_TO_END
+from sentiflow.serving import server
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, figure, until
 from tests.world import Trained, World
@@ -165,6 +167,16 @@ def test_a_worker_that_cannot_start_ends_the_command(world: World, tmp_path: Pat
     done = world.run("serve", "--workers", "2", "--port", "0", PYTHONPATH=str(tmp_path))
     assert done.returncode == 3
     assert "A worker ended with exit code 7 before it answered." in done.stderr and "answers at" not in done.stderr
+
+
+def test_a_worker_that_was_asked_to_end_while_it_started_does_not_serve(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_SENTIFLOW_SERVE_WORKER", "no place to serve at")
+    monkeypatch.setenv(ASKED_TO_END, "1")
+    before = signal.getsignal(signal.SIGTERM)
+    server.serve(world.settings, None, "127.0.0.1", 0, [], print)
+    signal.signal(signal.SIGTERM, before)
 
 
 def _refused(running: Running) -> bool:
