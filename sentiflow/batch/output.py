@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -101,7 +102,7 @@ def _parquet(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
 def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     """A header and a line a row; a missing value is an empty field, a list or an object is JSON."""
     stream = io.TextIOWrapper(file, "utf-8", newline="")
-    out = csv.writer(stream, lineterminator="\n")
+    out = csv.writer(_UnixLines(stream), lineterminator="\r\n")
     out.writerow(schema.names)
     yield lambda table: out.writerows(
         zip(*(map(_cell, to_values(column)) for column in table.columns), strict=True)
@@ -109,12 +110,34 @@ def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     stream.detach()
 
 
+class _UnixLines:
+    """Lines of csv that end in a line feed. Before Python 3.13 csv quotes what its own line end holds alone."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> int:
+        return self._stream.write(line.removesuffix("\r\n") + "\n")
+
+
 def _cell(value: Any) -> Any:
-    return _as_json(value) if isinstance(value, (list, dict)) else value
+    return _as_json(value) if isinstance(value, (list, dict)) else None if value != value else value
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(_finite(value), ensure_ascii=False, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for what JSON has no number for."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case list():
+            return [_finite(each) for each in value]
+        case dict():
+            return {name: _finite(each) for name, each in value.items()}
+    return value
 
 
 @contextmanager
@@ -151,7 +174,7 @@ def check_output(output: Path, source: Path | None = None) -> None:
             raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
 
 
-FORMAT = 2  # of parts; raise it when chunks are cut or rows judged in another way
+FORMAT = 3  # of parts; raise it when chunks are cut or rows judged in another way
 
 _JOB = "job.json"
 _ROWS, _REJECTS = b"rows", b"rejects"

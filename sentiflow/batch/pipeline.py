@@ -33,6 +33,9 @@ from sentiflow.tracking.types import Version
 MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer
 
 
+_ROW_SIZE = 100  # bytes in the log besides the text
+
+
 class Sample:
     """The rows whose numbers hash lowest, of all that were added; the texts of others are not kept.
 
@@ -51,14 +54,17 @@ class Sample:
         rows = zip(hashes, chunk.rows, chunk.texts, scores.tolist(), strict=True)
         self._kept = sorted([*self._kept, *(row for row in rows if row[0] < below)])[: self._most]
 
-    def rows(self, characters: int) -> list[tuple[int, str, float]]:
+    def rows(self, size: int) -> list[tuple[int, str, float]]:
         """Row number, text and score of the sample, in the order of the input.
 
         Args:
-            characters: that all texts together may have; beyond, the sample is smaller, and as even.
+            size: bytes that all rows together may have; beyond, the sample is smaller, and as even. A text of more
+                than a sixteenth of them is left out.
         """
-        ends = accumulate(len(text) for _, _, text, _ in self._kept)
-        return sorted(row[1:] for row, end in zip(self._kept, ends, strict=True) if end <= characters)
+        sizes = [len(text.encode()) + _ROW_SIZE for _, _, text, _ in self._kept]
+        kept = [(row, bytes_) for row, bytes_ in zip(self._kept, sizes, strict=True) if bytes_ <= size / 16]
+        ends = accumulate(bytes_ for _, bytes_ in kept)
+        return sorted(row[1:] for (row, _), end in zip(kept, ends, strict=True) if end <= size)
 
 
 def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

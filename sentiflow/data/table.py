@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -132,11 +133,11 @@ class TableOptions(BaseModel):
         """How many of so many rows may be rejected.
 
         Example:
-            >>> TableOptions(max_rejects="1%").allowed(250), TableOptions(max_rejects="7").allowed(250)
-            (2, 7)
+            >>> [TableOptions(max_rejects=most).allowed(10_000) for most in ("0.57%", "7")]
+            [57, 7]
         """
         share, percent, _ = self.max_rejects.partition("%")
-        return int(float(share) * rows / 100) if percent else int(share)
+        return int(Decimal(share) * rows / 100) if percent else int(share)
 
 
 DEFAULT_OPTIONS = TableOptions()
@@ -270,7 +271,7 @@ def _labelled(
     label_column, *split_column = columns
     labels = to_values(chunk.columns[label_column])
     splits = to_values(chunk.columns[split_column[0]]) if split_column else None
-    used = {str(label).lower() for label in labels if _plain(label) in known}
+    used = {str(label).lower() for label in labels if _plain(label) and _plain(label) in known}
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     skipped: list[str] = []

@@ -23,7 +23,7 @@ from sentiflow.data.rows import (
     text_schema,
     why_not,
 )
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 
 _STRAY_QUOTE = "expected after '\"'"  # in an error of csv: a quoted text ends before its field does
 _HEAD_SIZE = 2**16  # bytes that are enough for a header
@@ -54,7 +54,10 @@ class CsvTable(RowInput):
     def rows(self) -> Iterator[Row]:
         """Read from the beginning; blank lines are no rows."""
         records = self._records()
-        next(records)
+        if next(records)[0] != self._read_names:
+            raise ExternalError(
+                f"{self.path} changed while it was read.", "Run again when nothing else writes to it."
+            )
         for fields, wrong, line, done in records:
             reason = wrong or self._why_not(fields)
             if reason:
@@ -89,6 +92,7 @@ class CsvTable(RowInput):
             raise UsageError(
                 f"{self.path}: the header cannot be read: {wrong}.", "The first line names the columns."
             )
+        self._read_names = fields
         return [beginning(name) if not is_unicode(name) else name for name in fields]
 
     def _records(self) -> Generator[tuple[list[str], str, int, int]]:

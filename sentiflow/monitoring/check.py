@@ -153,18 +153,17 @@ def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:
     """Write the texts since the last check to a Parquet table, each once: a repeated probe is no drift."""
     sources: Counter[str] = Counter()
     seen: set[int] = set()
-    times: list[str] = []
-    key, last_id = "", 0
+    key = first = last = ""
+    last_id = 0
     with pq.ParquetWriter(file, _SCHEMA) as table:
         for batch in log.unchecked(model):
-            new = {hash(entry.text): entry.text for entry in batch if hash(entry.text) not in seen}
+            new = {number: entry.text for entry in batch if (number := hash(entry.text)) not in seen}
             seen |= new.keys()
             table.write_table(pa.table([list(new.values())], schema=_SCHEMA))
             sources.update(entry.source for entry in batch)
             at = [entry.at for entry in batch]
-            times += [min(at), max(at)]
+            first, last = min(first or at[0], *at), max(last, *at)
             key, last_id = key or f"{batch[0].id} {batch[0].at}", batch[-1].id
-    first, last = min(times, default=""), max(times, default="")
     return RecentTexts(
         file, len(seen), sources.total() - len(seen), first, last, dict(sources), last_id, key
     )  # fmt: skip

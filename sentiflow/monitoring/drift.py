@@ -152,8 +152,9 @@ def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Float
     """Every feature of the training reviews, the scores of the test reviews, and the share of unknown words.
 
     Each training review is measured as if it were new: a word that occurs in no other review counts as unknown.
+    Equal reviews count once, as equal texts do.
     """
-    train, test = content.of("train"), content.of("test")
+    train, test = _distinct(content.of("train")), _distinct(content.of("test"))
     known = len(scorer.weights.embedding)
     words = np.concatenate([ids[1:] for ids in train.tokens])  # (w,), without the start markers
     lengths = train.n_tokens - 1  # (n,)
@@ -163,6 +164,13 @@ def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Float
     outside, unknown = (np.bincount(review, mask, len(train)).astype(float) for mask in (out, alone))
     scores = scorer.network.score(test.padded(scorer.sequence_length, known))
     return _shares(lengths.astype(float), outside, unknown) | {"score": scores}
+
+
+def _distinct(content: Reviews) -> Reviews:
+    places: dict[bytes, int] = {}
+    for place, ids in enumerate(content.tokens):
+        places.setdefault(ids.tobytes(), place)
+    return content.take(np.array([*places.values()], np.int64))
 
 
 def most_unusual(

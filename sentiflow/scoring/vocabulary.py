@@ -12,12 +12,12 @@ OUT_OF_VOCABULARY = 2
 FIRST_WORD = 4  # rank 1; id 3 is never used, as in `keras.datasets.imdb`
 OFFSET = FIRST_WORD - 1
 
-FILTERED = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+FILTERED = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'  # Keras's, and the carriage return of Windows's lines
 _TO_SPACE = str.maketrans(FILTERED, " " * len(FILTERED))
 
 
 def tokenize(text: str) -> list[str]:
-    """Split a text into words: lower case, Keras's filter characters to spaces, split on the space alone.
+    """Split a text into words: lower case, the filtered characters to spaces, split on the space alone.
 
     Other white space stays inside words, because the dataset's own words hold some.
 

@@ -1,7 +1,9 @@
 """Tests of where an output may go, and what it holds in each format."""
 
 import csv
+import io
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +114,37 @@ def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str]
     assert lines == pq.read_table(written("out.PARQUET")).to_pylist()
     assert lines[1] == {"row": 2, "label": "positive", "score": 0.75, "model": "m", "version": 3,
                         "text": COLUMNS["text"][1], "id": None, "tags": None}  # fmt: skip
+
+
+def finished(output: Path, columns: dict[str, pa.Array]) -> str:
+    table = pa.table({**columns, "score": pa.array([0.5] * len(next(iter(columns.values()))))})
+    parts = Parts(output)
+    parts.begin(Job("", {}, "text", False, [], "m", 3, ""))
+    parts.add(0, table, [])
+    parts.finish(table.schema, -1.0)
+    return output.read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a\r", 'a,"\r"'])
+def test_a_csv_gives_line_ends_inside_of_a_text_back(tmp_path: Path, text: str) -> None:
+    """Before Python 3.13, csv leaves a lone carriage return without quotes."""
+    finished(tmp_path / "out.csv", {"text": pa.array([text])})
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        whole = stream.read()
+    assert list(csv.reader(io.StringIO(whole, newline=""))) == [["text", "score"], [text, "0.5"]]
+    assert whole.startswith("text,score\n") and whole.endswith(",0.5\n")
+
+
+def test_what_json_or_python_has_no_value_for(tmp_path: Path) -> None:
+    columns = {
+        "a": pa.array([math.nan, math.inf, 1.5]),
+        "b": pa.array([[math.nan], [], None]),
+        "c": pa.array([10**7, 0, None], pa.int32()).cast(pa.date32()),  # in the year 29349
+    }
+    lines = [json.loads(line) for line in finished(tmp_path / "out.jsonl", columns).splitlines()]
+    assert [[line["a"], line["b"]] for line in lines] == [[None, [None]], [None, []], [1.5, None]]
+    assert [line["c"] for line in lines] == ["29349-01-26", "1970-01-01", None]
+    assert finished(tmp_path / "out.csv", columns).splitlines()[1] == ",[null],29349-01-26,0.5"
 
 
 def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:

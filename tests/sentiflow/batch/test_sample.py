@@ -17,11 +17,11 @@ def chunks(n: int, size: int, length: int = 5) -> list[Chunk]:
     ]
 
 
-def sampled(most: int, n: int, size: int, characters: int = 10**9) -> list[tuple[int, str, float]]:
+def sampled(most: int, n: int, size: int, room: int = 10**9) -> list[tuple[int, str, float]]:
     sample = Sample(most)
     for chunk in chunks(n, size):
         sample.add(chunk, np.array(chunk.rows) / n)
-    return sample.rows(characters)
+    return sample.rows(room)
 
 
 def test_an_input_that_is_small_is_taken_whole() -> None:
@@ -39,11 +39,20 @@ def test_how_the_work_is_cut_makes_no_difference() -> None:
     assert sampled(200, 5_000, 7) == sampled(200, 5_000, 2_048) == sampled(200, 5_000, 5_000)
 
 
-@pytest.mark.parametrize("characters", [0, 4, 1_000])
-def test_it_takes_no_more_characters_than_there_is_room_for(characters: int) -> None:
-    rows = sampled(500, 10_000, 2_048, characters)
-    assert sum(len(text) for _row, text, _score in rows) == characters // 5 * 5
+@pytest.mark.parametrize("room", [0, 2_000, 20_000])
+def test_it_takes_no_more_bytes_than_there_is_room_for(room: int) -> None:
+    rows = sampled(500, 10_000, 2_048, room)
+    assert len(rows) == room // 105  # texts of 5 letters, and 100 bytes beside each
     assert set(rows) <= set(sampled(500, 10_000, 2_048))
+
+
+def test_letters_count_by_their_bytes_and_a_huge_text_crowds_out_no_other() -> None:
+    sample = Sample()
+    texts = ["長" * 300] * 50
+    texts[1] = "x" * 100_000
+    sample.add(Chunk(0, [*range(50)], [0] * 50, texts, pa.table({}), [], 0), np.full(50, 0.5))
+    rows = sample.rows(20_000)
+    assert len(rows) == 20 and all(len(text) == 300 for _row, text, _score in rows)
 
 
 def test_each_text_keeps_its_score() -> None:

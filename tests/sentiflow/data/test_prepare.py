@@ -45,6 +45,21 @@ def test_a_table_is_found_the_second_time(table: str, settings: Settings) -> Non
     assert second == replace(first, made=False)
 
 
+def test_a_table_that_changes_while_it_is_read_is_kept_under_no_name(
+    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was found again, with the other content, once the file was as before."""
+    source, read = fetch(table, settings), module.table.read_table
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            module.table, "read_table", lambda *given: read(Path(write(Path(table), "other")), *given[1:])
+        )
+        with pytest.raises(ExternalError, match="changed while it was read"):
+            prepare(source, settings)
+    write(Path(table))
+    assert run(table, settings).made is True
+
+
 def test_a_table_that_is_found_is_not_written_again(table: str, settings: Settings) -> None:
     made = run(table, settings).table
     before = made.stat().st_mtime_ns

@@ -179,6 +179,14 @@ def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
     assert first_label or "good film" in reject.value
 
 
+def test_a_row_without_a_label_makes_no_line_that_ends_in_a_comma_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    rows = [f'"the plot {k}, I must say,\nwas good","{("1", "0", "")[k % 3]}"' for k in range(30)]
+    path.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    made = read_table(path, TableOptions(labels={"1": 1, "0": 0, "": "skip"}))
+    assert (len(made.rows), made.rejects, made.left_out) == (20, [], {"": 10})
+
+
 def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> None:
     content = [
         b"text,label,split", b"good film,1,train", b'"two', b'lines",0,train', b"fine,perhaps,train", b",1,train",

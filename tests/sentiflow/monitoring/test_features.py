@@ -65,6 +65,17 @@ def test_a_training_review_is_measured_as_if_it_were_new() -> None:
     assert features["length"].tolist() == [2, 4, 2, 4]
 
 
+def test_equal_reviews_count_once_as_equal_texts_do() -> None:
+    """Stock phrases among the reviews were drift: recent texts count once each."""
+    scorer = scorer_of(Vocabulary(("the", "film")), 6)
+    once = reviews_of([[1, 4, 5], [1, 5], [1, 4]], ["train", "train", "test"])
+    often = reviews_of([[1, 4, 5], *[[1, 5]] * 9, *[[1, 4]] * 3], ["train"] * 10 + ["test"] * 3)
+    one, other = (features_of_reviews(each, scorer) for each in (once, often))
+    assert {name: values.tolist() for name, values in one.items()} == {
+        name: values.tolist() for name, values in other.items()
+    }
+
+
 def test_the_reference_of_the_score_is_that_of_reviews_that_nobody_trained_on() -> None:
     scorer = scorer_of(Vocabulary(("the", "film")), 6)
     content = reviews_of([[1, 4, 5], [1, 5], [1, 4, 4, 5, 5]], ["train", "test", "test"])

@@ -22,9 +22,13 @@ def test_tokenize_keeps_apostrophes() -> None:
     assert tokenize("'Don't' boys'") == ["'don't'", "boys'"]
 
 
-@pytest.mark.parametrize("space", ["\r", "\x0b", "\x0c", "\x85", "\xa0", "\u2003"])
+@pytest.mark.parametrize("space", ["\x0b", "\x0c", "\x85", "\xa0", "\u2003"])
 def test_tokenize_keeps_other_white_space_inside_words(space: str) -> None:
     assert tokenize(f"a{space}b c") == [f"a{space}b", "c"]
+
+
+def test_lines_of_windows_have_the_words_of_others() -> None:
+    assert tokenize("so\r\ngood\r\n") == ["so", "good"]
 
 
 def test_tokenize_drops_empty_words_between_marks() -> None:
