@@ -100,9 +100,10 @@ class Core(Way):
 
         from sentiflow.network.fast import FastNetwork
         from sentiflow.network.model import build, optimizer
+        from sentiflow.network.training import steps_at_once
 
         threadpool_limits(1, user_api="blas")  # as ``train`` does
-        self.network = FastNetwork(build(RECIPE), optimizer(RECIPE, 1))
+        self.network = FastNetwork(build(RECIPE), optimizer(RECIPE, 1), steps_at_once=steps_at_once(RECIPE))
 
     def fit_on(self, learnt: Reviews) -> None:
         from sentiflow.network.training import batches

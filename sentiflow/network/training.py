@@ -213,7 +213,11 @@ def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> I
         yield core
         return
     core = _IDLE.pop((config, steps), None) or FastNetwork(
-        build(config, seed), optimizer(config, steps), config.vocabulary_dropout, config.dropout, _at_once(config)
+        build(config, seed),
+        optimizer(config, steps),
+        config.vocabulary_dropout,
+        config.dropout,
+        steps_at_once(config),
     )
     core.begin(network.get_weights(), seed)
     yield core  # one that fails is not used again
@@ -223,7 +227,7 @@ def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> I
         _IDLE.pop(other, None)
 
 
-def _at_once(config: TrainConfig) -> int:
+def steps_at_once(config: TrainConfig) -> int:
     """How many steps to make before Python looks at signals: about a tenth of a second's.
 
     What Keras does in Python for each call of TensorFlow takes a third as long as a step of a small network.

@@ -49,7 +49,7 @@ LEARNT, HELD_BACK = toy_reviews(20, 1), toy_reviews(8, 2)
 
 
 def steps_at_once(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    monkeypatch.setattr(module, "_at_once", lambda _config: steps)
+    monkeypatch.setattr(module, "steps_at_once", lambda _config: steps)
     monkeypatch.setattr(module, "_IDLE", {})  # what is compiled for others
 
 
