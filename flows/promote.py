@@ -54,10 +54,8 @@ def after_training(name: str, version: int) -> Outcome | None:
     Raises:
         SentiflowError: a step failed; the message says that the version is registered.
     """
-    if judged_already(load_settings(), name, version):
-        return None
     try:
-        return steps(name, version)
+        return None if judged_already(load_settings(), name, version) else steps(name, version)
     except SentiflowError as err:
         message = f"{name} version {version} is registered, but could not be promoted: {err.args[0]}"
         raise type(err)(message, err.hint) from err

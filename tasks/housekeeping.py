@@ -11,7 +11,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
@@ -144,11 +144,12 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
         ]
     for family in families(runs):
         ended = (run.info.status != "RUNNING" and (run.info.end_time or before) < before for run in family)
-        if all(ended) and not versioned & {run.info.run_id for run in family}:
+        ids = {run.info.run_id for run in family}
+        if all(ended) and not versioned & ids and not (used and _hold(client, family, used)):
             # Seeds first, the parent last.
             for run in sorted(family, key=lambda run: _PARENT not in run.data.tags):
                 with report.attempt(f"delete run {run.info.run_name}"), tracking_errors(settings.tracking_uri):
-                    _delete(client, run, experiment.artifact_location, used, settings, report)
+                    _delete(client, run, experiment.artifact_location, settings, report)
     if report.removed and settings.artifacts is None:
         report.left.append("records of deleted runs: an MLflow server keeps them, marked as deleted")
 
@@ -174,20 +175,16 @@ def _all_runs(client: MlflowClient, experiment: str) -> list[Run]:
     return runs
 
 
-def _delete(
-    client: MlflowClient, run: Run, location: str, used: list[str], settings: Settings, report: CleanupReport
-) -> None:
+def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, report: CleanupReport) -> None:
     """Delete files first: a round that is killed in between finds the run again, and continues."""
     run_id = run.info.run_id
-    models = list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"))
+    models = _models(client, run)
     folders: dict[str, tuple[str, ...]] = {run.info.artifact_uri: (run_id, "artifacts")}
     folders |= {model.artifact_location: ("models", model.model_id, "artifacts") for model in models}
     foreign = [uri for uri, parts in folders.items() if not _is_own(uri, location, parts)]
     if foreign:
         places = f"its files are at {', '.join(foreign)}, not in its own folder below {location}"
         report.left.append(f"run {run.info.run_name}: {places}")
-        return
-    if any(_is_within(uri, folder) for uri in used for folder in folders):
         return
     if client.search_model_versions(f"run_id = '{run_id}'"):  # registered this very moment
         return
@@ -219,6 +216,17 @@ def _is_own(uri: str, location: str, parts: Sequence[str]) -> bool:
         return False
     own, root = local_path(uri), local_path(location)
     return own is None or root is None or own.resolve() == root.resolve().joinpath(*parts)
+
+
+def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    return list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"))
+
+
+def _hold(client: MlflowClient, runs: Sequence[Run], used: Sequence[str]) -> bool:
+    """Whether files that are used lie below a folder of some runs or of their models."""
+    folders = [run.info.artifact_uri for run in runs]
+    folders += [model.artifact_location for run in runs for model in _models(client, run)]
+    return any(_is_within(uri, folder) for uri in used for folder in folders)
 
 
 def _is_within(uri: str, folder: str) -> bool:

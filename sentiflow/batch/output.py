@@ -133,7 +133,7 @@ def _finite(value: Any) -> Any:
     match value:
         case float():
             return value if math.isfinite(value) else None
-        case list():
+        case list() | tuple():  # a map's entries are tuples
             return [_finite(each) for each in value]
         case dict():
             return {name: _finite(each) for name, each in value.items()}

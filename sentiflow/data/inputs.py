@@ -26,12 +26,14 @@ from sentiflow.data.rows import (
     beginning,
     find_columns,
     grouped_tables,
+    numbers,
     text_schema,
     why_not,
 )
 from sentiflow.data.text_tables import CsvTable, JsonLines
 from sentiflow.errors import ExternalError, UsageError, first_line
 
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 _BATCH = 256  # rows decoded at a time
 _BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 
@@ -99,9 +101,9 @@ class ParquetTable(Input):
 
 
 def _rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
-    """Some rows of a table, by slices: Arrow cannot pick from columns of views."""
-    runs = np.split(np.array(rows, np.int64), np.flatnonzero(np.diff(rows) != 1) + 1)
-    return pa.concat_tables([table.slice(0, 0), *(table.slice(run[0], len(run)) for run in runs if len(run))])
+    """Some rows of a table; views, which Arrow cannot pick from, by way of the usual kind."""
+    usual = pa.schema([field.with_type(_VIEWS.get(field.type, field.type)) for field in table.schema])
+    return table.cast(usual).take(numbers(np.array(rows, np.int64))).cast(table.schema)
 
 
 def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:

@@ -54,7 +54,7 @@ class CsvTable(RowInput):
     def rows(self) -> Iterator[Row]:
         """Read from the beginning; blank lines are no rows."""
         records = self._records()
-        if next(records)[0] != self._read_names:
+        if next(records, ([], "", 0, 0))[0] != self._read_names:
             raise ExternalError(
                 f"{self.path} changed while it was read.", "Run again when nothing else writes to it."
             )

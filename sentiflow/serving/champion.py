@@ -153,8 +153,8 @@ class Watcher:
         """Replace the state, and log the message if it has changed."""
         if state != self.state:
             logger.log(logging.WARNING if state.problem else logging.INFO, "%s", message)
-            self._metrics.show_model(state.loaded.champion.version if state.loaded else None)
             self.state = state
+            self._metrics.show_model(state.loaded.champion.version if state.loaded else None)
 
 
 def _load(champion: Champion, settings: Settings) -> Loaded:

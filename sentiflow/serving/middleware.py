@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
 
 from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -75,12 +74,18 @@ class Metrics:
             registry=own, multiprocess_mode="livemax",
         )  # fmt: skip
         self._shown: Gauge | None = None
-        # Made once it is known: a worker that starts must not show 0 beside others that answer.
-        self._ready = cache(
-            lambda: Gauge(
-                "sentiflow_ready", "1 while a champion answers, else 0.", registry=own, multiprocess_mode="livemin"
-            )
+        self._ready: Gauge | None = None
+        self._own = own
+
+    def show_ready(self, ready: Callable[[], bool]) -> None:
+        """Show from now on whether a champion answers; a worker that starts shows nothing beside the others."""
+        self._ready = Gauge(
+            "sentiflow_ready",
+            "1 while a champion answers, else 0.",
+            registry=self._own,
+            multiprocess_mode="livemin",
         )
+        self._ready.set(ready())
 
     def show_model(self, version: Version | None) -> None:
         """Show the version that answers."""
@@ -90,7 +95,8 @@ class Metrics:
             self._shown.set(1)
         if before is not None and before is not self._shown:
             before.set(0)
-        self._ready().set(version is not None)
+        if self._ready is not None:
+            self._ready.set(version is not None)
 
     def show_drift(self, psi: Mapping[str, Mapping[str, float]]) -> None:
         """Show the outcome of the last drift check of each model, by feature."""

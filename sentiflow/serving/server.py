@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -13,8 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -316,6 +317,7 @@ def _answer(
     keeper.start()
     try:
         watcher.checked.wait(first_check_seconds)
+        metrics.show_ready(lambda: watcher.state.loaded is not None)
         server.run([listener])
     finally:
         watcher.stop()
@@ -333,9 +335,7 @@ def _run_workers(
     answering, answers = os.pipe()
     descriptors = listener.fileno(), answers
     begun = [-_LIFE_SECONDS] * number
-    # In memory: metrics are mapped files, and a disk that is full or cleared would kill who writes to them.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-", dir=memory) as folder:
+    with tempfile.TemporaryDirectory(prefix="sentiflow-metrics-") as folder, _kept(folder):
 
         def start(place: int, first_check_seconds: float = _FIRST_CHECK_SECONDS) -> Child:
             own = json.dumps([place, *descriptors, name, first_check_seconds])
@@ -363,12 +363,24 @@ def _run_workers(
                     if worker.exit_code is not None and time.monotonic() - begun[place] >= _LIFE_SECONDS:
                         logger.warning("A worker ended (exit code %d); another takes its place.", worker.exit_code)
                         mark_process_dead(worker.pid, folder)  # type: ignore[no-untyped-call]
+                        alone = all(other.exit_code is not None for other in workers)
                         try:
-                            workers[place] = start(place, _REPLACED_SECONDS)
+                            workers[place] = start(place, _FIRST_CHECK_SECONDS if alone else _REPLACED_SECONDS)
                         except OSError as err:  # no memory or process left for it now
                             logger.warning("None can be started yet: %s", err)
         finally:
             _stop(workers)
+
+
+@contextmanager
+def _kept(folder: str) -> Iterator[None]:
+    """Lock a folder below /tmp: systemd-tmpfiles removes what is ten days old, but nothing that is locked."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _stop(workers: Sequence[Child]) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sentiflow.recipes import TrainConfig
 
 TRAINING_KEY = "training.key"  # tag of a version
+REFUSALS = ("refused", "declined")  # of its tag gate.outcome
 # Of the registered model: one a promotion or rollback.
 EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
 
@@ -147,26 +148,34 @@ def judged_already(settings: Settings, name: str, number: int) -> bool:
     Raises:
         ExternalError: the store cannot be read.
     """
-    found, (events, champion) = open_store(settings).version(name, number), history_of(name, settings)
+    store = open_store(settings)
+    champion, found = champion_of(store, name), store.version(name, number)
     tags = {} if found is None else found.tags
-    used = (event.version for event, done in zip(events, took_effect(events, champion), strict=True) if done)
-    ended = tags.get("gate.outcome") in ("refused", "declined") or number in used
-    return champion == number or (ended and tags.get("gate.against") == compared_with(champion))
+    if champion == number or tags.get("gate.against") != compared_with(champion):
+        return champion == number
+    if tags.get("gate.outcome") in REFUSALS:
+        return True
+    events, champion = history_of(name, settings)
+    return any(
+        done and event.version == number for event, done in zip(events, took_effect(events, champion), strict=True)
+    )
 
 
 def need_champion(settings: Settings, name: str, number: int) -> None:
     """Check that a version that was judged before is the champion.
 
     Raises:
-        RejectedError: it was refused.
+        RejectedError: it was refused, or is in use no more.
         ExternalError: the store cannot be read.
     """
     store = open_store(settings)
     if champion_of(store, name) != number:
         found = store.version(name, number)
-        why = "" if found is None else found.tags.get("gate.reason", "")
+        tags = {} if found is None else found.tags
+        refused = f"was refused before: {tags.get('gate.reason', '')}"
+        what = refused if tags.get("gate.outcome") in REFUSALS else "was in use before, and is not now."
         raise RejectedError(
-            f"{name} version {number}, an equal one, was refused before: {why}",
+            f"{name} version {number}, an equal one, {what}",
             f"To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}",
         )
 

@@ -240,6 +240,8 @@ def test_a_version_that_was_rolled_back_is_not_promoted_again_by_itself(
     rollback(NAME, "complaints", registry.settings)
     assert after_training(NAME, Registry.GOOD) is None
     assert champion_of(connect(registry.settings), NAME) == Registry.POOR
+    with pytest.raises(RejectedError, match="was in use before, and is not now"):
+        need_champion(registry.settings, NAME, Registry.GOOD)
 
 
 def test_of_a_refusal_json_is_printed_whoever_decides(

@@ -131,13 +131,15 @@ def test_a_version_registered_from_the_model_alone_keeps_the_run(store: Store) -
 
 
 def test_a_version_registered_from_a_models_folder_keeps_the_run(store: Store) -> None:
-    """It names neither run nor model."""
-    run = store.run(90)
-    folder = store.client.get_logged_model(store.model(run)).artifact_location
+    """It names neither run nor model. A set stays whole."""
+    parent = store.run(90)
+    seeds = [store.run(90, parent=parent) for _ in range(2)]
+    folder = store.client.get_logged_model(store.model(seeds[0])).artifact_location
     store.client.create_registered_model("mine")
     store.client.create_model_version("mine", folder)
+    store.run(90)
     deleted(store.settings)
-    assert store.left() == {run}
+    assert store.left() == {parent, *seeds}
 
 
 RUN = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"

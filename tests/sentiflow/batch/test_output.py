@@ -139,12 +139,13 @@ def test_what_json_or_python_has_no_value_for(tmp_path: Path) -> None:
     columns = {
         "a": pa.array([math.nan, math.inf, 1.5]),
         "b": pa.array([[math.nan], [], None]),
+        "d": pa.array([[("x", math.nan)], [], None], pa.map_(pa.string(), pa.float64())),
         "c": pa.array([10**7, 0, None], pa.int32()).cast(pa.date32()),  # in the year 29349
     }
     lines = [json.loads(line) for line in finished(tmp_path / "out.jsonl", columns).splitlines()]
     assert [[line["a"], line["b"]] for line in lines] == [[None, [None]], [None, []], [1.5, None]]
     assert [line["c"] for line in lines] == ["29349-01-26", "1970-01-01", None]
-    assert finished(tmp_path / "out.csv", columns).splitlines()[1] == ",[null],29349-01-26,0.5"
+    assert finished(tmp_path / "out.csv", columns).splitlines()[1] == ',[null],"[[""x"", null]]",29349-01-26,0.5'
 
 
 def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:

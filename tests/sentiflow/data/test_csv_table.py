@@ -5,7 +5,7 @@ import pytest
 
 from sentiflow.data.rows import NO_TEXT, NOT_UTF8, TOO_LONG
 from sentiflow.data.text_tables import CsvTable
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import TextScorer
 
 
@@ -20,6 +20,18 @@ def texts(path: Path, content: bytes, *, column: str = "text", keep: tuple[str, 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "in.csv"
+
+
+@pytest.mark.parametrize("content", [b"id,text\n1,good\n", b""])
+def test_a_table_that_was_replaced_after_its_header_was_read_is_no_other_column(
+    path: Path, content: bytes
+) -> None:
+    path.write_bytes(b"text,id\ngood,1\n")
+    table = CsvTable(path)
+    table.select("text")
+    path.write_bytes(content)
+    with pytest.raises(ExternalError, match="changed while it was read"):
+        list(table.rows())
 
 
 @pytest.mark.parametrize(
