@@ -130,7 +130,7 @@ restore:
 STORE ?= mlruns
 import:
 	@test -f "$(STORE)/mlflow.db" || { echo "There is no mlflow.db in $(STORE); name its folder: make import STORE=..." >&2; exit 2; }
-	STORE="$(abspath $(STORE))" $(COMPOSE) run --rm import
+	STORE="$$(cd "$(STORE)" && pwd)" $(COMPOSE) run --rm import
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \

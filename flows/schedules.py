@@ -29,8 +29,10 @@ _SET_BY_SETTINGS = {
 }
 
 
-def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deployment]:
+def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool = True) -> list[Deployment]:
     """Every deployment of prefect.yaml, as the settings want it; changes of the recipe are ``key=value``.
+
+    What runs elsewhere, not ``here``, has other folders: these are not looked at.
 
     Raises:
         UsageError: a schedule or the recipe is malformed, or a schedule lacks what it needs.
@@ -49,7 +51,7 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
         "keep": list(settings.schedule_keep) or None,
     }
     entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
-    return [_deployment(entry, values, settings) for entry in entries]
+    return [_deployment(entry, values, settings, here=here) for entry in entries]
 
 
 def scheduled_table(settings: Settings) -> TableOptions:
@@ -63,7 +65,7 @@ def scheduled_table(settings: Settings) -> TableOptions:
     return options.model_copy(update={"text_column": DEFAULT_OPTIONS.text_column}) if built_in else options
 
 
-def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings) -> Deployment:
+def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings, *, here: bool) -> Deployment:
     flow = entry["entrypoint"].rpartition(".")[2]
     ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] not in (None, {})}
     drift = {"match": {"prefect.resource.id": f"sentiflow.model.{model_name(settings.schedule_dataset)}"}}
@@ -71,13 +73,13 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         entry["entrypoint"],
         entry["description"],
         entry.get("parameters", {}) | ours,
-        _schedule(flow, settings),
+        _schedule(flow, settings, here=here),
         entry.get("concurrency_limit"),
         tuple(DeploymentEventTrigger(**trigger | drift) for trigger in entry.get("triggers", ())),
     )
 
 
-def _schedule(flow: str, settings: Settings) -> Schedule | None:
+def _schedule(flow: str, settings: Settings, *, here: bool) -> Schedule | None:
     given = getattr(settings, f"schedule_{flow}", OFF)
     what = f"The schedule of {flow} (--{flow} or {PREFIX}SCHEDULE_{flow.upper()})"
     if (schedule := parse_schedule(given, settings.schedule_timezone, what)) is None:
@@ -89,8 +91,9 @@ def _schedule(flow: str, settings: Settings) -> Schedule | None:
                 "Scheduled scoring needs an input and an output.",
                 f"Give --input and --output, or set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT.",
             )
-        check_output(output)
-        if source.exists():
+        if here:
+            check_output(output)
+        if here and source.exists():
             text = str(settings.schedule_table.get("text_column", "text"))
             check_request(Request(source, output, text, settings.schedule_with_text, settings.schedule_keep))
     if flow == "monitor" and settings.prediction_log_dir is None:

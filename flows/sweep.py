@@ -69,7 +69,7 @@ def sweep(
         dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
         seed: Of the search, and of each trial's training.
         trials: How many to finish.
-        workers: How many run in parallel; by default one per core, or as many as Dask has.
+        workers: How many run in parallel; by default one per core, or as many as Dask has; no more than trials.
         repeats: Number of seeds, counted up from 0, to train the best recipe with.
         space: A TOML file of fields and their ranges; empty for the default one.
         name: Distinguishes sweeps of the same recipe, space, dataset and seed.
@@ -83,7 +83,7 @@ def sweep(
     check_runner(settings)
     if promote:
         need_server(settings)
-    workers = workers_of(settings, workers)
+    workers = min(workers_of(settings, workers), max(trials, repeats))
     with training_run(config, dataset, seed, SWEEP) as run, running(settings, workers, start_worker) as runner:
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})

@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     """Port of the Prefect server that `sentiflow schedule` starts if none is set."""
 
     # Locks and notifications
-    lock_timeout: float = Field(21_600.0, ge=0)
+    lock_timeout: float = Field(21_600.0, ge=0, le=1e9)
     """Seconds that a training from a deployment waits for another one of the same model to end."""
     lock_url: SecretStr | None = None
     """PostgreSQL that keeps trainings on several machines apart; without it files in the data folder do, which
@@ -179,15 +179,15 @@ class Settings(BaseSettings):
     # Housekeeping
     keep_files_days: float = Field(60.0, ge=0)
     """Days after which prepared datasets and unfinished sweeps that nothing used are removed."""
-    keep_runs_days: float | None = Field(None, gt=0)
+    keep_runs_days: float | None = Field(None, gt=0, le=100_000)
     """Days after which MLflow runs without a version are deleted; without it never."""
-    keep_flow_runs_days: float | None = Field(None, gt=0)
+    keep_flow_runs_days: float | None = Field(None, gt=0, le=100_000)
     """Days after which ended flow runs are deleted from Prefect; without it never."""
 
     # Monitoring
     prediction_log_dir: Path | None = None
     """Folder for texts that were scored or served, for monitoring; without it none is kept."""
-    prediction_log_mb: float = Field(64.0, ge=1)
+    prediction_log_mb: float = Field(64.0, ge=1, le=1e9)
     """Maximum megabytes of the log; the oldest texts are deleted first."""
     monitor_psi: float = Field(0.2, gt=0)
     """Population stability index from which a feature counts as drifted: a rule of thumb."""
@@ -263,7 +263,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
+        return None if value is None else _absolute(value)
 
     @field_validator("data_dir")
     @classmethod
@@ -274,14 +274,14 @@ class Settings(BaseSettings):
     @field_validator("tracking_uri")
     @classmethod
     def _with_absolute_file(cls, value: str) -> str:
+        if value in (f"{_SQLITE}:memory:", "sqlite://"):
+            raise ValueError("a store in memory would be gone with the process; name a file")
         if not value.startswith(_SQLITE):
             if "://" not in value or value.startswith("file:"):
                 raise ValueError("expected sqlite:///path/to/mlflow.db or the http(s) address of an MLflow server")
             _check_login(value)
             return value
-        if value == f"{_SQLITE}:memory:":
-            raise ValueError("a store in memory would be gone with the process; name a file")
-        path = str(Path(value.removeprefix(_SQLITE)).expanduser().absolute())
+        path = str(_absolute(Path(value.removeprefix(_SQLITE))))
         _need_plain(path)
         return _SQLITE + path
 
@@ -326,6 +326,13 @@ class Settings(BaseSettings):
         if (file := self.sqlite_file) is None:
             return None
         return self.artifact_root or file.parent / "artifacts"
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as err:
+        raise ValueError("there is no such home folder") from err
 
 
 def _need_plain(path: str) -> None:

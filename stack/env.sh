@@ -9,7 +9,7 @@ touch "$file"
 chmod 600 "$file"
 if [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
 if ! grep -q '^SECRETS=.' "$file"; then echo "SECRETS=${2:-./secrets}" >>"$file"; fi
-folder=$(sed -n 's/^SECRETS=//p' "$file")
+folder=$(sed -n 's/^SECRETS=//p' "$file" | tr -d "\"'")
 
 mkdir -p "$folder"
 chmod 700 "$folder"
@@ -19,9 +19,9 @@ for name in POSTGRES_PASSWORD PREFECT_DB_PASSWORD MLFLOW_DB_PASSWORD PREFECT_LOG
         random=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
         case $name in PREFECT_LOGIN) random=admin:$random ;; esac
         printf %s "$random" >"$folder/.new"
-        # The containers' users are others than the folder's owner, who alone gets to the files on this machine.
-        chmod 444 "$folder/.new"
         mv "$folder/.new" "$folder/$name"
         echo "$name written to $folder"
     fi
+    # The containers' users are others than the folder's owner, who alone gets to the files on this machine.
+    chmod 444 "$folder/$name"
 done

@@ -384,7 +384,7 @@ validation loss
 validation loss is lowest
 - the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
 
-{Table(("trial", "validation loss", "epochs", *fields), trials, words=0).markdown()}
+{Table(("trial", "validation loss", "epochs trained", *fields), trials, words=0).markdown()}
 
 The best recipe, seed by seed, on the test split, which no trial has seen. All trials used seed {sweep.seed}: its \
 validation loss is optimistic, as the best of the trials was chosen by it.

@@ -115,7 +115,7 @@ def schedule(
         raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     merged = settings.schedule_table | table.model_dump(exclude_unset=True)
     settings = settings.model_copy(update={"schedule_table": merged})
-    specs = deployments(settings, changes or ())
+    specs = deployments(settings, changes or (), here=pool is None)
     if pool is not None:
         _register(specs, pool, settings)
         return

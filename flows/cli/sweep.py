@@ -178,7 +178,7 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
         store = urlparse(settings.tracking_uri)
         address = without_login(settings.tracking_uri)  # no login in a command
         mlflow = Path(sys.executable).with_name("mlflow")
-        fetch = f"{mlflow} artifacts download -r {result.run_id} -a {path.name} -d ."
+        fetch = f"{quote(str(mlflow))} artifacts download -r {result.run_id} -a {path.name} -d ."
         lines = [f"Best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]
         if "@" in store.netloc:
             lines.append(f"             {WANTS_LOGIN}")

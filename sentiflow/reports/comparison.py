@@ -157,7 +157,7 @@ def _differences(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -
     others = list(zip(runs[1:], outcomes, strict=True))
     scored = [(run, outcome) for run, outcome in others if run.summary.measured is not None]
     notes: list[Block] = [
-        Text(f"{run.name.capitalize()} cannot be paired with {runs[0].name}: {outcome.why_not}.")
+        Text(f"No pair of {run.name} and {runs[0].name}: {outcome.why_not}.")
         for run, outcome in scored
         if outcome.why_not
     ]

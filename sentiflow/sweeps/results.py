@@ -94,7 +94,9 @@ def recipe_file(config: TrainConfig, head: str) -> str:
     fields = {
         name: value for name, value in config.model_dump().items() if name == "recipe" or value != base[name]
     }
-    return f"# {head}\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
+    return f"# {head}\n" + "".join(
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items()
+    )
 
 
 def importance_of(study: Study) -> dict[str, float]:
@@ -137,8 +139,9 @@ def write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: Tr
     """
     pictures = {"history": _history(rows), "parallel_coordinates": _parallel_coordinates(rows, sweep.space)}
     plots.save(pictures, folder / "plots")
-    trials = pd.DataFrame([{**vars(row), **row.values} for row in rows]).drop(columns="values")
-    trials = trials.rename(columns={"number": "trial", "loss": "val_loss"})
+    own = pd.DataFrame([vars(row) for row in rows]).drop(columns="values")
+    own = own.rename(columns={"number": "trial", "loss": "val_loss", "epochs": "epochs_trained"})
+    trials = own.join(pd.DataFrame([row.values for row in rows]))  # whose fields may be epochs, too
     trials["run_id"] = trials.pop("run_id")  # last
     trials.to_parquet(folder / "trials.parquet", index=False)
     trials.to_csv(folder / "trials.csv", index=False)

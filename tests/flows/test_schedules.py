@@ -25,6 +25,18 @@ def table(**fields: object) -> dict[str, Deployment]:
     return {each.flow: each for each in deployments(Settings(_env_file=None, **fields))}  # type: ignore[arg-type]
 
 
+def test_folders_of_a_pools_workers_are_not_looked_for_here() -> None:
+    settings = Settings(
+        _env_file=None,
+        schedule_score="every 1h",
+        schedule_source="/inputs/in.csv",
+        schedule_output="/there/out.csv",
+    )  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="There is no folder /there"):
+        deployments(settings)
+    assert "score" in {each.flow for each in deployments(settings, here=False)}
+
+
 def test_housekeeping_knows_every_flow() -> None:
     flows = {path.stem for path in (ROOT / "flows").glob("*.py") if "@job(" in path.read_text()}
     assert set(FLOWS) == flows

@@ -211,10 +211,20 @@ def test_reading_settings_makes_no_folder(empty_root: Path) -> None:
     assert list(empty_root.iterdir()) == []
 
 
-@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "uri", ["mlruns", "file:///tmp/mlruns", "sqlite:///:memory:", "sqlite://", "sqlite:///~nobody-there/mlflow.db"]
+)
 def test_a_store_that_cannot_be_used_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
     with pytest.raises(UsageError, match="SENTIFLOW_TRACKING_URI"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["LOCK_TIMEOUT", "KEEP_RUNS_DAYS", "KEEP_FLOW_RUNS_DAYS", "PREDICTION_LOG_MB"])
+def test_never_is_no_number_of_days_or_seconds(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Python has no such span of time, which the nightly housekeeping would learn."""
+    monkeypatch.setenv(f"SENTIFLOW_{name}", "inf")
+    with pytest.raises(UsageError, match=f"SENTIFLOW_{name}"):
         load_settings()
 
 

@@ -210,7 +210,9 @@ def test_a_run_in_a_container_or_a_pod_gets_image_memory_and_server_from_its_wor
             (KubernetesWorkerJobConfiguration, "kubernetes"),
         )
     )
-    assert docker.env == kubernetes.env == {"SENTIFLOW_TRACKING_URI": "http://mlflow:5000"}
+    assert kubernetes.env == {"SENTIFLOW_TRACKING_URI": "http://mlflow:5000"}
+    # The worker's own address, of this machine, leads nowhere in a container.
+    assert docker.env == kubernetes.env | {"PREFECT_API_URL": "http://prefect:4200/api"}
     assert (docker.image, docker.mem_limit, docker.auto_remove) == (IMAGE, "3g", True)
     assert docker.networks == ["sentiflow_tracking", "sentiflow_orchestration"]
     (container,) = kubernetes.job_manifest["spec"]["template"]["spec"]["containers"]

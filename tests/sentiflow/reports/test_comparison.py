@@ -102,12 +102,12 @@ def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(rep
     [
         (
             summary(BETTER, of=record(tags={"dataset.digest": "e" * 64})),
-            "Run 2 (tutorial, seed 0) cannot be paired with run 1 (tutorial, seed 0): tested on other reviews "
+            "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): tested on other reviews "
             "(mine eeeeeeee and mine dddddddd).",
         ),
         (
             summary(table=table(BETTER, [f"other-{i}" for i in range(6)])),
-            "Run 2 (tutorial, seed 0) cannot be paired with run 1 (tutorial, seed 0): the two score tables hold "
+            "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): the two score tables hold "
             "different reviews.",
         ),
     ],

@@ -1,21 +1,28 @@
 """What a sweep says of the fields that it searched."""
 
+import tomllib
 from pathlib import Path
 
 import optuna
+import pandas as pd
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
+from sentiflow.recipes import TUTORIAL
 from sentiflow.sweeps.results import (
     COMPLETE,
     PRUNED,
     TrialRow,
     describe_importance,
     importance_of,
+    recipe_file,
+    write_files,
     write_importance,
 )
+from sentiflow.sweeps.space import Range, SearchSpace
+from sentiflow.sweeps.study import Sweep
 
 FIELDS = {"matters": FloatDistribution(0, 1), "does_not": FloatDistribution(0, 1)}
 
@@ -35,6 +42,19 @@ def study_of(complete: int, pruned: int = 0, *, slope: float = 1.0) -> Study:
 def rows(complete: int, pruned: int = 0) -> list[TrialRow]:
     states = [COMPLETE] * complete + [PRUNED] * pruned
     return [TrialRow(place, state, 0.5, 1, 1.0, {}, "") for place, state in enumerate(states)]
+
+
+def test_a_searched_number_of_epochs_stands_beside_the_one_that_was_trained(tmp_path: Path) -> None:
+    space = SearchSpace({"epochs": Range(low=2, high=16)})
+    tried = [TrialRow(k, COMPLETE, 0.5, 2 + k, 1.0, {"epochs": 16}, "") for k in range(2)]
+    write_files(tmp_path, tried, Sweep(tmp_path, space, TUTORIAL, 0), TUTORIAL, "a sweep")
+    table = pd.read_csv(tmp_path / "trials.csv")
+    assert table["epochs"].tolist() == [16, 16] and table["epochs_trained"].tolist() == [2, 3]
+
+
+def test_the_best_recipe_keeps_a_name_of_any_letters() -> None:
+    named = TUTORIAL.model_copy(update={"recipe": "🚀-é"})
+    assert tomllib.loads(recipe_file(named, "Best."))["recipe"] == "🚀-é"
 
 
 def test_from_ten_complete_trials_on_the_field_that_matters_is_told() -> None:
