@@ -76,7 +76,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
 def by_loss(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """The complete trials, the lowest validation loss first; the first of equals."""
     complete = [row for row in rows if row.state == COMPLETE]
-    return sorted(complete, key=lambda row: (row.loss if row.loss is not None else float("inf"), row.number))
+    return sorted(complete, key=lambda row: (row.loss or 0.0, row.number))
 
 
 def recipe_file(config: TrainConfig, head: str) -> str:
@@ -225,9 +225,8 @@ def _axes_of(axes: Axes, space: SearchSpace) -> None:
     for place, (name, field) in enumerate(space.fields.items()):
         axes.axvline(place, color=GREY, linewidth=0.8, zorder=1)
         for value in (field.low, field.high) if isinstance(field, Range) else field.choices:
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
             axes.annotate(
-                shown, (place, _height(space, name, value)), xytext=(4, 0), textcoords="offset points",
+                format_value(value), (place, _height(space, name, value)), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=8, zorder=3,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )  # fmt: skip
