@@ -226,8 +226,8 @@ def _axes_of(axes: Axes, space: SearchSpace) -> None:
         axes.axvline(place, color=GREY, linewidth=0.8, zorder=1)
         for value in (field.low, field.high) if isinstance(field, Range) else field.choices:
             axes.annotate(
-                format_value(value), (place, _height(space, name, value)), xytext=(4, 0), textcoords="offset points",
-                va="center", fontsize=8, zorder=3,
+                format_value(value), (place, _height(space, name, value)), xytext=(4, 0),
+                textcoords="offset points", va="center", fontsize=8, zorder=3,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )  # fmt: skip
 
