@@ -33,9 +33,6 @@ from sentiflow.tracking.types import Version
 MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer
 
 
-_ROW_SIZE = 100  # bytes in the log besides the text
-
-
 class Sample:
     """The rows whose numbers hash lowest, of all that were added; the texts of others are not kept.
 
@@ -61,10 +58,13 @@ class Sample:
             size: bytes that all rows together may have; beyond, the sample is smaller, and as even. A text of more
                 than a sixteenth of them is left out.
         """
-        sizes = [len(text.encode()) + _ROW_SIZE for _, _, text, _ in self._kept]
-        kept = [(row, bytes_) for row, bytes_ in zip(self._kept, sizes, strict=True) if bytes_ <= size / 16]
-        ends = accumulate(bytes_ for _, bytes_ in kept)
-        return sorted(row[1:] for (row, _), end in zip(kept, ends, strict=True) if end <= size)
+        small = [row for row in self._kept if _logged_size(row[2]) <= size / 16]
+        ends = accumulate(_logged_size(row[2]) for row in small)
+        return sorted(row[1:] for row, end in zip(small, ends, strict=True) if end <= size)
+
+
+def _logged_size(text: str) -> int:
+    return len(text.encode()) + 100  # bytes; the hundred are about what stands beside the text
 
 
 def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -218,7 +218,7 @@ def open_socket(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (OSError, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
-        if not isinstance(err, OSError) or isinstance(err, socket.gaierror) or err.errno == errno.EADDRNOTAVAIL:
+        if isinstance(err, (socket.gaierror, UnicodeError)) or err.errno == errno.EADDRNOTAVAIL:
             hint = "For example: --host 127.0.0.1"
             raise ExternalError(f"This machine has no address {host!r}.", hint) from err
         raise ExternalError(
