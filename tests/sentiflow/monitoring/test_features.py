@@ -137,7 +137,8 @@ def test_held_out_imdb_reviews_are_no_drift(imdb: tuple[Reviews, Vocabulary]) ->
     split = content.split.copy()
     split[chosen] = ""  # and so they are no part of the reference
     reference = features_of_reviews(Reviews(content.review_id, split, content.label, content.tokens), scorer)
-    assert len(reference["score"]) == 23_000
+    left = {content.tokens[i].tobytes() for i in np.flatnonzero(split == "test")}
+    assert len(reference["score"]) == len(left) > 22_000  # some reviews are equal
     for n in (200, 2_000):
         texts = [vocabulary.decode(content.tokens[i], unknown="") for i in chosen[:n]]
         compared = drift.compare(reference, features_of_texts(texts, scorer), LIMITS)
