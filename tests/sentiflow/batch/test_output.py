@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.output import Job, Parts, check_output, output_schema, to_table
+from sentiflow.batch.output import Job, Parts, Totals, check_output, output_schema, to_table
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Reject, rejects_of
 from sentiflow.errors import UsageError
@@ -146,6 +146,18 @@ def test_what_json_or_python_has_no_value_for(tmp_path: Path) -> None:
     assert [[line["a"], line["b"]] for line in lines] == [[None, [None]], [None, []], [1.5, None]]
     assert [line["c"] for line in lines] == ["29349-01-26", "1970-01-01", None]
     assert finished(tmp_path / "out.csv", columns).splitlines()[1] == ',[null],"[[""x"", null]]",29349-01-26,0.5'
+
+
+@pytest.mark.parametrize(
+    ("blank", "note"),
+    [
+        (0, ""),
+        (1, "; 1 text holds no word that the model knows"),
+        (2, "; 2 texts hold no word that the model knows"),
+    ],
+)
+def test_texts_without_a_known_word_are_told_by_their_number(blank: int, note: str) -> None:
+    assert Totals(9, 9, blank, {}, None).note == note
 
 
 def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:

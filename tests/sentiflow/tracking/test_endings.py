@@ -7,6 +7,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.states import Running
 
 from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
@@ -140,6 +142,30 @@ def test_a_half_made_model_of_a_run_that_mlflow_has_deleted_for_good_is_deleted(
     store.next_start()
     with pytest.raises(MlflowException, match="not found"):
         store.client.get_logged_model(model.model_id)
+
+
+def test_a_half_made_model_goes_with_its_run_and_stays_while_that_goes_on(store: Store) -> None:
+    elsewhere = store.client.create_run(store.experiment, tags={LOCK: "elsewhere:/lock"}).info.run_id
+    kept, _, _ = (
+        store.client.create_logged_model(store.experiment, NAME, source_run_id=run)
+        for run in (elsewhere, store.run(), None)
+    )
+    store.next_start()
+    left = store.client.search_logged_models([store.experiment])
+    assert [model.model_id for model in left] == [kept.model_id]
+
+
+def test_the_flow_run_of_a_killed_run_is_crashed_with_the_reason(store: Store) -> None:
+    @flow
+    def training() -> None: ...
+
+    with get_client(sync_client=True) as prefect:
+        flow_run = prefect.create_flow_run(training, state=Running())
+        store.run(**{"prefect.flow_run_id": str(flow_run.id)})
+        store.next_start()
+        state = prefect.read_flow_run(flow_run.id).state
+    assert state is not None and state.is_crashed()
+    assert state.message == "Its process was killed; closed by the next run."
 
 
 def test_what_is_kept_is_one_readable_file(world: World) -> None:
