@@ -17,7 +17,7 @@ from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import ROOT, World, command
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
 GUIDES = ROOT / "docs" / "guides"
 MIRROR = ("imdb_url", "imdb_sha256", "word_index_url", "word_index_sha256")

@@ -21,7 +21,7 @@ from tests.against_keras import check_scores
 from tests.store import check_run
 from tests.world import World
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
