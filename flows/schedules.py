@@ -51,7 +51,11 @@ def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool =
         "keep": list(settings.schedule_keep) or None,
     }
     entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
-    return [_deployment(entry, values, settings, here=here) for entry in entries]
+    made = [_deployment(entry, values, settings) for entry in entries]
+    source, output = settings.schedule_source, settings.schedule_output
+    if here and source and output and any(each.flow == "score" and each.schedule for each in made):
+        _check_files(source, output, settings)
+    return made
 
 
 def scheduled_table(settings: Settings) -> TableOptions:
@@ -65,7 +69,7 @@ def scheduled_table(settings: Settings) -> TableOptions:
     return options.model_copy(update={"text_column": DEFAULT_OPTIONS.text_column}) if built_in else options
 
 
-def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings, *, here: bool) -> Deployment:
+def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings) -> Deployment:
     flow = entry["entrypoint"].rpartition(".")[2]
     ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] not in (None, {})}
     drift = {"match": {"prefect.resource.id": f"sentiflow.model.{model_name(settings.schedule_dataset)}"}}
@@ -73,32 +77,33 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         entry["entrypoint"],
         entry["description"],
         entry.get("parameters", {}) | ours,
-        _schedule(flow, settings, here=here),
+        _schedule(flow, settings),
         entry.get("concurrency_limit"),
         tuple(DeploymentEventTrigger(**trigger | drift) for trigger in entry.get("triggers", ())),
     )
 
 
-def _schedule(flow: str, settings: Settings, *, here: bool) -> Schedule | None:
+def _schedule(flow: str, settings: Settings) -> Schedule | None:
     given = getattr(settings, f"schedule_{flow}", OFF)
     what = f"The schedule of {flow} (--{flow} or {PREFIX}SCHEDULE_{flow.upper()})"
     if (schedule := parse_schedule(given, settings.schedule_timezone, what)) is None:
         return None
-    if flow == "score":
-        source, output = settings.schedule_source, settings.schedule_output
-        if not (source and output):
-            raise UsageError(
-                "Scheduled scoring needs an input and an output.",
-                f"Give --input and --output, or set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT.",
-            )
-        if here:
-            check_output(output)
-        if here and source.exists():
-            text = str(settings.schedule_table.get("text_column", "text"))
-            check_request(Request(source, output, text, settings.schedule_with_text, settings.schedule_keep))
+    if flow == "score" and not (settings.schedule_source and settings.schedule_output):
+        raise UsageError(
+            "Scheduled scoring needs an input and an output.",
+            f"Give --input and --output, or set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT.",
+        )
     if flow == "monitor" and settings.prediction_log_dir is None:
         raise UsageError(
             "Monitoring needs a log of the texts that were scored or served.",
             f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, or the schedule to off.",
         )
     return schedule
+
+
+def _check_files(source: Path, output: Path, settings: Settings) -> None:
+    """Check that scheduled scoring can write where it is told to, and can read what is there already."""
+    check_output(output)
+    if source.exists():
+        text = str(settings.schedule_table.get("text_column", "text"))
+        check_request(Request(source, output, text, settings.schedule_with_text, settings.schedule_keep))

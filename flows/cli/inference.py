@@ -266,15 +266,13 @@ def serve(
     if workers is not None:
         settings = settings.model_copy(update={"serve_workers": workers})
     name = None if dataset is None else model_name(dataset)
-    names: list[str] = []
     if name is not None and not is_worker():
         with suppress(ExternalError):  # the service waits for a registry that does not answer
-            names = open_store(settings).models()
-    if name is not None and names and name not in names:
-        CONSOLE.say(
-            f"[yellow]No model is registered as {escape(name)} yet; there are: {', '.join(names)}. "
-            "Until one is promoted, every request gets 503.[/]"
-        )
+            if (names := open_store(settings).models()) and name not in names:
+                CONSOLE.say(
+                    f"[yellow]No model is registered as {escape(name)} yet; there are: {', '.join(names)}. "
+                    "Until one is promoted, every request gets 503.[/]"
+                )
     logging.getLogger("sentiflow.serving").setLevel(logging.INFO)  # which version answers from when on
     serve(
         settings,

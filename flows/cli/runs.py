@@ -167,7 +167,7 @@ class Listed:
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("val loss", [_loss(one) for one in rows], 2, right=True),
             Column("version", [self._version(one) for one in rows], 1),
-            Column("started", [short_moment(one.started.astimezone()) for one in rows], 3),
+            Column("started", _starts(rows), 3),
             Column("95% interval", [interval_text(one) for one in rows], 4),
             Column("kind", kind_cells([self._kind(one) for one in rows]), 5),
             Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 6, right=True),
@@ -275,14 +275,17 @@ def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) ->
     names = [name.strip() for text in columns for name in text.split(",") if name.strip()]
     made = []
     for name in names:
+        if name == "started":
+            made.append(Column(name, _starts(rows)))
+            continue
         values: list[Value] = [fields.getter(name)(one) for one in rows]
-        numbers = all(isinstance(value, float) or value is None for value in values) and name != "started"
-        cells = [
-            value_text(value) if name != "started" else short_moment(one.started.astimezone())
-            for one, value in zip(rows, values, strict=True)
-        ]
-        made.append(Column(name, cells, right=numbers))
+        numbers = all(isinstance(value, float) or value is None for value in values)
+        made.append(Column(name, [value_text(value) for value in values], right=numbers))
     return made
+
+
+def _starts(rows: Sequence[RunRecord]) -> list[str]:
+    return [short_moment(one.started.astimezone()) for one in rows]
 
 
 @command(

@@ -12,7 +12,7 @@ from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock
 from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, score_chunks
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rows import Input
+from sentiflow.data.rows import Input, changed
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
@@ -220,6 +220,4 @@ def _check_read(source: Input, job: Job, parts: Parts) -> None:
         parts.remove()
         raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
     if source.identity() != job.identity:
-        raise ExternalError(
-            f"{source.path} changed while it was read.", "Run again when nothing else writes to it."
-        )
+        raise changed(source.path)

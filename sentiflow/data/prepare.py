@@ -16,9 +16,9 @@ from filelock import FileLock
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tables
-from sentiflow.data.rows import Reject, count_reasons, kind_of, rejects_of
+from sentiflow.data.rows import Reject, changed, count_reasons, kind_of, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.names import BUILT_IN, dataset_name, located
 from sentiflow.output import redact
@@ -189,8 +189,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         else:
             read, rejected = _read_table(source, folder, progress)
             if _digest(list(source.files)) != source.digest:
-                hint = "Run again when nothing else writes to it."
-                raise ExternalError(f"{source.origin} changed while it was read.", hint)
+                raise changed(source.origin)
             content, words = table.to_reviews(read.rows)
             left_out = read.left_out
         table.check(source.name, content, words)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:
@@ -167,6 +167,11 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def changed(source: object) -> ExternalError:
+    """The error for an input that is another one than when its reading began."""
+    return ExternalError(f"{source} changed while it was read.", "Run again when nothing else writes to it.")
 
 
 def beginning(value: object) -> str:

@@ -18,12 +18,13 @@ from sentiflow.data.rows import (
     Row,
     RowInput,
     beginning,
+    changed,
     find_columns,
     is_unicode,
     text_schema,
     why_not,
 )
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import UsageError
 
 _STRAY_QUOTE = "expected after '\"'"  # in an error of csv: a quoted text ends before its field does
 _HEAD_SIZE = 2**16  # bytes that are enough for a header
@@ -55,9 +56,7 @@ class CsvTable(RowInput):
         """Read from the beginning; blank lines are no rows."""
         records = self._records()
         if next(records, ([], "", 0, 0))[0] != self._read_names:
-            raise ExternalError(
-                f"{self.path} changed while it was read.", "Run again when nothing else writes to it."
-            )
+            raise changed(self.path)
         for fields, wrong, line, done in records:
             reason = wrong or self._why_not(fields)
             if reason:

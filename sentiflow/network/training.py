@@ -230,7 +230,7 @@ def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> I
 def steps_at_once(config: TrainConfig) -> int:
     """How many steps to make before Python looks at signals: about a tenth of a second's.
 
-    What Keras does in Python for each call of TensorFlow takes a third as long as a step of a small network.
+    What Keras does in Python around each call of TensorFlow took a third of an epoch of ``tutorial``.
     """
     read = config.batch_size * config.sequence_length * config.units**2
     products = read + config.vocabulary_size * config.embedding_size * config.units

@@ -283,8 +283,8 @@ def serve(
     with open_socket(host, port) as listener:
         if name is None and settings.sqlite_file is not None:
             with suppress(ExternalError):  # the watcher checks again, and logs it
-                found = find_champion(settings, name)
-                name = found.version.name if found else name  # whatever else is registered meanwhile
+                if found := find_champion(settings, None):
+                    name = found.version.name  # whatever else is registered meanwhile
         answering = partial(ready, address_of(host, listener))
         if settings.serve_workers == 1:
             _answer(settings, name, host, listener, answering)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import mlflow
@@ -149,8 +150,8 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         if found.lifecycle_stage == "deleted":
             raise ExternalError(
                 f"The experiment {settings.experiment!r} was deleted in MLflow.",
-                f"Restore it (MLFLOW_TRACKING_URI={redact(settings.tracking_uri)} mlflow experiments restore "
-                f"-x {found.experiment_id}) "
+                f"Restore it (MLFLOW_TRACKING_URI={quote(without_login(settings.tracking_uri))} "
+                f"mlflow experiments restore -x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
             )
         for name, value in _UI_TAGS.items() - found.tags.items():  # made elsewhere
