@@ -54,7 +54,9 @@ def two(trained: Trained, tmp_path: Path) -> Iterator[Service]:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with service.running(world, "--workers", "2", "--dataset", "sample", TMPDIR=str(temporary)) as running:
-        yield Service(world, client, running)
+        made = Service(world, client, running)
+        until(lambda: len(made.workers) == 2)
+        yield made
     assert not list(temporary.iterdir())
 
 
@@ -109,11 +111,11 @@ def test_a_worker_that_is_killed_is_replaced_and_the_other_answers_meanwhile(two
         assert {two.ask().status_code for _ in range(20)} == {200}
         until(lambda killed=killed: len(two.workers) == 2 and killed.pid not in [w.pid for w in two.workers], 30)
         assert other.pid in [worker.pid for worker in two.workers]
+    told = [line for line in two.running.lines if "another takes its place" in line]
+    assert len(told) == 3 and all("exit code -9" in line for line in told), two.running.lines
     with two.running.client() as http:
         until(lambda: figure(http, "sentiflow_champion_loads_total") == 5 and figure(http, "sentiflow_ready") == 1)
         assert figure(http, "sentiflow_http_requests_total", path="/predict", status="200") == 60
-    told = [line for line in two.running.lines if "another takes its place" in line]
-    assert len(told) == 3 and "exit code -9" in told[0]
 
 
 def test_a_worker_that_takes_anothers_place_answers_nothing_before_it_has_read_the_registry(two: Service) -> None:
