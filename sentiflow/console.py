@@ -62,7 +62,7 @@ _NOBODY_READS = (errno.EPIPE, errno.EIO)  # the reader of a pipe has ended; a te
 
 
 class LastingFile(io.FileIO):
-    """An open descriptor that leads to nowhere from the moment that nobody reads it any more."""
+    """An open descriptor whose output is dropped once its reader has gone."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """Write, as far as somebody reads.

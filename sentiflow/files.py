@@ -12,7 +12,7 @@ PARTIAL = ".partial"
 
 
 def create_private(path: Path) -> BinaryIO:
-    """A new file to write, in place of any that is there; nobody but its owner can read it, then or later."""
+    """A new file to write, in place of any that is there; only its owner can read it."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b")
 

@@ -41,7 +41,7 @@ def work_folder(model_name: str, settings: Settings) -> Path:
 
 
 def lock_tag(model_name: str, settings: Settings) -> str:
-    """Which lock protects a run: whoever can take that one knows that the run's process is gone."""
+    """Which lock protects a run: while it can be taken, the run's process is gone."""
     return f"shared:{model_name}" if settings.lock_url else own_lock_tag(model_name, settings)
 
 

@@ -63,7 +63,7 @@ def without_login(address: str) -> str:
 def without_secrets(err: Exception) -> Exception:
     """An error of a library that can be chained to one of ours: its texts, and those of its causes, redacted.
 
-    Prefect stores the whole traceback of a failed run, for whoever may read its log.
+    Prefect stores the whole traceback of a failed run in its log.
     """
     each: BaseException | None = err
     while each is not None:

@@ -37,7 +37,7 @@ def startup_seconds() -> float:
 
 
 def user() -> str:
-    """The name of whoever runs this process."""
+    """The name of the user that runs this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user may have no name
@@ -120,7 +120,7 @@ def leave() -> None:
     threads run or import native code, as they do while TensorFlow is imported in the background.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+        with suppress(OSError, ValueError):  # its reader has gone, or it is closed
             stream.flush()
     _exit()
 
@@ -129,7 +129,7 @@ def listen_for_end() -> None:
     """Note SIGTERM in a process of a pool; Ctrl-C, which reaches it too, is handled by its parent.
 
     Nothing is raised: the pool's own thread in the parent dies of a SystemExit that a worker sends it, and then
-    nobody ends the workers. What takes long calls ``stop_if_asked`` instead.
+    nothing ends the workers. What takes long calls ``stop_if_asked`` instead.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
@@ -154,7 +154,7 @@ def noticed() -> bool:
 
 
 @contextmanager
-def signals_told() -> Iterator[None]:
+def signals_as_raised() -> Iterator[None]:
     """Raise what a signal raised in place of an error that C++ code made of it."""
     try:
         yield
@@ -170,7 +170,7 @@ def raise_ignored() -> None:
     """Raise what a signal raised where that was ignored.
 
     Raises:
-        KeyboardInterrupt, SystemExit: as ``listen`` does; the first one also where nobody listens.
+        KeyboardInterrupt, SystemExit: as ``listen`` does; the first one also without it.
         TerminationSignal: within a flow, whose handler of SIGTERM is Prefect's and keeps no record.
     """
     if received:

@@ -157,7 +157,7 @@ TUNED = TrainConfig(
     early_stopping_patience=4,
 )
 
-# Chosen likewise, docs/tuned.md: as tuned, but for what stands here.
+# Chosen in the same way (docs/tuned.md): as tuned, except for these fields.
 LARGE = TUNED.model_copy(
     update={
         "recipe": "large",

@@ -67,7 +67,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
 def _equal(run: RunContext, identity: dict[str, str]) -> ModelVersion | None:
     """Find the newest version of the same training, to the last bit, for repeats and sweeps.
 
-    A single training looks for one before it begins, and is told by ``--force`` not to mind.
+    A single training looks for one before it begins, unless ``--force`` is given.
     """
     if run.parent is None:
         return None

@@ -142,8 +142,8 @@ def runs(
     else:
         print_columns([*listed.columns(), *asked], stdout)
         if more := sum(max(len(group) - limit, 0) for group in groups):
-            told = f"{more:,} more: --limit {max(map(len, groups))}" if whole else f"More: --limit {10 * limit}"
-            stdout.print(f"[dim]{told}[/]")
+            rest = f"{more:,} more: --limit {max(map(len, groups))}" if whole else f"More: --limit {10 * limit}"
+            stdout.print(f"[dim]{rest}[/]")
         if grouped:
             stdout.print("[dim]Sorted within each dataset; to rank them together, add --all-datasets[/]")
 
@@ -320,8 +320,8 @@ def reproduce(
         stdout.print("To train it with its own code and packages instead:")
         stdout.say(*(f"  {escape(line)}" for line in old_code(record, settings)))
     result = _reproduce(run, wait_for_server)
-    told = {"identical": result.identical, "summary": result.summary, **vars(result), "checks": found}
-    stdout = stdout_for(told, as_json=as_json)
+    outcome = {"identical": result.identical, "summary": result.summary, **vars(result), "checks": found}
+    stdout = stdout_for(outcome, as_json=as_json)
     result.need_identical()
     stdout.say(f"[bold]{escape(result.summary)}[/]")
 

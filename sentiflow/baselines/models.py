@@ -117,7 +117,7 @@ class Fitted:
     Attributes:
         score: reviews to their probability of positive, shape (n,).
         val_loss: on the validation reviews, in nats.
-        val_accuracy: likewise, a fraction.
+        val_accuracy: on the validation reviews, a fraction.
         found: settings chosen by the validation reviews or by the size of the recipe's network.
         history: one entry per epoch; empty if it trains without epochs.
     """

@@ -110,7 +110,7 @@ def fit(name: str, given: FitInput) -> Fitted:
     )
 
 
-@process.signals_told()
+@process.signals_as_raised()
 def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
     """Train a network that ``build`` made, in place; it ends with the weights of the best epoch."""
     params, config = TRAINING_PARAMS[network.name], given.config
@@ -144,7 +144,7 @@ def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
     return recorder.history
 
 
-@process.signals_told()
+@process.signals_as_raised()
 def scores_of(network: keras.Model, reviews: Reviews, config: TrainConfig) -> Floats:
     """Score reviews, shape (n,), in batches of similar length."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)

@@ -232,7 +232,7 @@ class Totals:
 class Parts:
     """The folder of one output's parts; a part is one file, one a chunk, and appears whole.
 
-    Nobody but its owner can read it, nor the output and its rejects: they hold what people wrote, or say of it.
+    Only its owner can read it, the output and its rejects: they hold what people wrote.
     """
 
     def __init__(self, output: Path) -> None:

@@ -199,7 +199,7 @@ def dask_client(settings: Settings) -> Any:  # distributed is not typed
 
     Raises:
         UsageError: see ``check_dask``.
-        ExternalError: nobody answers, or no worker comes; see ``check_dask``, too.
+        ExternalError: the scheduler does not answer, or no worker joins it; see ``check_dask``, too.
     """
     check_dask(settings)
     from distributed import Client

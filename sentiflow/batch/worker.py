@@ -2,7 +2,7 @@
 
     python -P -m sentiflow.batch.worker DESCRIPTOR
 
-It imports numpy, pyarrow and the scoring package only, and ends when whoever started it does.
+It imports numpy, pyarrow and the scoring package only, and ends with the process that started it.
 """
 
 import sys

@@ -64,7 +64,7 @@ def fetch_file(
     lock = target.with_name(f".{target.name}.lock")
     with file_lock(lock, f"Another download of {target.name}", "download", patience=deadline, logger=logger):
         if target.exists() and pooch.hashes.hash_matches(target, sha256):
-            with contextlib.suppress(OSError):  # a folder that is read only is cleared by nobody
+            with contextlib.suppress(OSError):  # a read-only folder is never cleared
                 os.utime(target)  # its last use: files that nothing used for long are cleared away
             return False
         _remove_leftovers(target)
@@ -210,7 +210,7 @@ def _reason(err: requests.RequestException) -> str:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Delete what a killed download left; nobody else writes here while the lock is held."""
+    """Delete what a killed download left; no other process writes here while the lock is held."""
     for path in target.parent.iterdir():
         if path.is_file() and path != target and path.suffix != ".lock":
             path.unlink()

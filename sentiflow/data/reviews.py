@@ -150,7 +150,7 @@ def mark_used(table: Path) -> None:
 
     It is the time of the words' file, so that the table's own keeps saying when it was made.
     """
-    with contextlib.suppress(OSError):  # a folder that is read only is cleared by nobody
+    with contextlib.suppress(OSError):  # a read-only folder is never cleared
         os.utime(vocabulary_file(table))
 
 

@@ -338,7 +338,7 @@ def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> Iterator[pa.Table]:
-    """Tables put together until they have so many rows or bytes, whichever comes first."""
+    """Concatenate tables up to ``max_rows`` rows or ``max_size`` bytes, whichever comes first."""
     group: list[pa.Table] = []
     for table in tables:
         group.append(table)

@@ -130,7 +130,7 @@ class TableOptions(BaseModel):
         return plain
 
     def allowed(self, rows: int) -> int:
-        """How many of so many rows may be rejected.
+        """How many of ``rows`` rows may be rejected.
 
         Example:
             >>> [TableOptions(max_rejects=most).allowed(10_000) for most in ("0.57%", "7")]

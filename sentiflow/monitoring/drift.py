@@ -176,7 +176,7 @@ def _distinct(content: Reviews) -> Reviews:
 def most_unusual(
     texts: Sequence[str], recent: dict[str, Floats], reference: dict[str, Floats], limit: int, characters: int
 ) -> list[UnusualText]:
-    """The texts least like the reviews in vocabulary and length, most unusual first, cut to so many characters."""
+    """The texts least like the reviews in vocabulary and length, farthest first, each cut to ``characters``."""
     far = surprise(reference["oov"], recent["oov"]) + surprise(reference["length"], recent["length"])
     chosen = np.argsort(-far, kind="stable")[:limit].tolist()
     return [

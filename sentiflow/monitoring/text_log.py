@@ -131,7 +131,7 @@ class TextLog:
             raise OSError(f"{self.file}: {err}") from err
 
     def _make_room(self, db: sqlite3.Connection, wanted: int) -> None:
-        """Delete the oldest texts, a sixteenth at a time, until so many bytes have room."""
+        """Delete the oldest texts, a sixteenth at a time, until ``wanted`` bytes fit."""
         while _used(db) + wanted > self._max and db.execute(_DELETE_OLDEST).rowcount:
             pass
 
@@ -172,7 +172,7 @@ def _pages(row: _Row) -> int:
 
 
 def _chunks(rows: Sequence[_Row], max_bytes: int) -> Iterator[Sequence[_Row]]:
-    """Consecutive rows of at most so many bytes; a larger row is a chunk of its own."""
+    """Consecutive rows of at most ``max_bytes`` bytes; a larger row is a chunk of its own."""
     first, size = 0, 0
     for k, row in enumerate(rows):
         if size + _pages(row) > max_bytes and k > first:

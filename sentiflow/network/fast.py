@@ -25,7 +25,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         stock: a network made by ``sentiflow.network.model.build``.
         optimizer: of Keras, not yet built.
         vocabulary_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
-        dropout: share of the elements that go into the last layer that are zero for a training batch, likewise.
+        dropout: the same for the elements that go into the last layer.
         steps_at_once: steps that TensorFlow makes in one call; callbacks and signals wait for its end.
     """
 

@@ -92,7 +92,7 @@ def _simple_rnn(config: TrainConfig, name: str, kernel: int, recurrent: int, **o
 
 
 def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
-    """Make the recipe's optimizer for a training of so many steps in all."""
+    """Make the recipe's optimizer for a training of ``steps`` steps in all."""
     rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)

@@ -96,8 +96,8 @@ def _check_signals(logs: dict[str, float] | None) -> None:
     """Raise what a signal raised while TensorFlow traced a step or Keras converted these values.
 
     TensorFlow's C++ code loses about one such exception in thirty, or turns it into a SystemError. Keras ignores
-    it in a bare ``except`` (``pythonify_logs``), and leaves the value as it is, which shows where nobody listens
-    to signals. The training would go on to its end.
+    it in a bare ``except`` (``pythonify_logs``), and leaves the value as it is, which shows where no handler
+    listens to signals. The training would go on to its end.
     """
     if process.noticed() or not all(isinstance(value, float) for value in (logs or {}).values()):
         process.raise_ignored()
@@ -123,7 +123,7 @@ class Trained:
     seconds: float
 
 
-@process.signals_told()
+@process.signals_as_raised()
 def train(
     training: Reviews,
     validation: Reviews,
@@ -167,7 +167,7 @@ def train(
     # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
     with (
         _core(network, config, steps, seed) as core,
-        _divergence_told(core, recorder, config),
+        _divergence_as_error(core, recorder, config),
         threadpool_limits(1, user_api="blas"),
     ):
         core.fit(
@@ -183,7 +183,7 @@ def train(
 
 
 @contextmanager
-def _divergence_told(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
+def _divergence_as_error(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
     """Close the recorder, and turn whatever comes of a loss that is no number into an error that says so."""
     try:
         yield
@@ -206,7 +206,7 @@ _MAX_IDLE = 2  # each keeps the weights and the optimizer's memory of a training
 
 @contextmanager
 def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> Iterator[keras.Model]:
-    """What trains the network in so many steps; compiled once a process, as TensorFlow keeps what it compiles."""
+    """What trains the network in ``steps`` steps; compiled once a process: TensorFlow keeps what it compiles."""
     if config.backend == "keras":
         core = keras.Sequential([network])
         prepare_to_fit(core, optimizer(config, steps))

@@ -60,9 +60,9 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             if NOTIFIED in flow_run.labels:
                 return
             refusal: Notification = "not-reproduced" if flow == "reproduce" else "refused"
-            told = error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
+            notified = error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
             problems: list[str] = []
-            if not known and not told:
+            if not known and not notified:
                 text, fields = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))
                 problems = send(settings, what, text, **fields)
             for problem in problems:

@@ -71,7 +71,7 @@ def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterat
         try:
             started = [runner.submit(start, {}) for _ in range(workers)]
             yield Runner(runner, workers)
-            del started  # kept so long: one that Dask runs is ended when nobody holds it
+            del started  # until here: Dask ends a task that nothing refers to
         except BaseException:
             for process in multiprocessing.active_children():
                 process.terminate()  # else leaving waits until each has ended what it does
@@ -129,7 +129,7 @@ def _task_runner(settings: Settings, workers: int) -> "TaskRunner[Any]":
     if settings.task_runner == "processes":
         # Prefect adds the whole environment to each call; what the first one finds is the same.
         return ProcessPoolTaskRunner(max_workers=workers, initializer=_begin_worker)
-    dask_client(settings).close()  # one that nobody answers at would be asked for long, and fail with a traceback
+    dask_client(settings).close()  # a wrong address would be tried for long, and fail with a traceback
     from prefect_dask.task_runners import DaskTaskRunner
 
     return DaskTaskRunner(address=settings.dask_address, client_kwargs={"timeout": REACH_SECONDS})

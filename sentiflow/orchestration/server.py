@@ -136,7 +136,7 @@ def connect_to_running(settings: Settings) -> Server:
 
 
 def lasting_api_url() -> str | None:
-    """The API of Prefect's server, unless it is a temporary one, which nobody else can ask."""
+    """The API of Prefect's server, unless it is a temporary one, which only this process knows."""
     url = get_current_settings().api.url
     return None if not url or url in _temporary else url
 
@@ -152,7 +152,7 @@ def schedule_folder(settings: Settings) -> Path:
 class _OwnServer:
     """A server of our own, which wants a login.
 
-    This process keeps the listening socket open as long as it lives, so that nobody else can take the address
+    This process keeps the listening socket open as long as it lives, so that no other process can take the address
     while the server starts or after it failed.
     """
 

@@ -75,14 +75,14 @@ def _make(file: Path) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_name(f".{kept.name}.lock")):
             if not kept.exists() or not _has_blocks(kept):
-                _publish(kept, _make_anew)
+                _publish(kept, _make_new)
     if kept.exists():
         shutil.copyfile(kept, file)
     else:
-        _make_anew(file)
+        _make_new(file)
 
 
-def _make_anew(file: Path) -> None:
+def _make_new(file: Path) -> None:
     with temporary_database_config(AioSqliteConfiguration(f"{_DISK}:///{file}")):
         asyncio.run(_migrate(file))
 

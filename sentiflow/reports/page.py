@@ -271,7 +271,7 @@ def _template() -> "Template":
 
 
 def join(parts: Sequence[str], characters: int, note: str) -> str:
-    """The first parts that fit into so many characters, beside 200 more, with the note if some do not."""
+    """The first parts that fit into ``characters`` and 200 more, with the note if some do not."""
     taken: list[str] = []
     for part in parts:
         if sum(map(len, taken)) + len(part) > characters:

@@ -82,7 +82,7 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def count_as_gone(_request: Request, _err: ClientDisconnect) -> Response:
-        return Response(status_code=GONE)  # nobody receives it
+        return Response(status_code=GONE)  # the client has gone
 
     @app.exception_handler(Exception)
     async def fail(_request: Request, _err: Exception) -> Response:

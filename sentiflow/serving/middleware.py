@@ -294,7 +294,7 @@ class Uploads:
 
         Raises:
             HTTPException: 408, 413 or 429.
-            ClientDisconnect: nobody waits for an answer any more.
+            ClientDisconnect: the client has gone.
         """
         upload = _Upload(asyncio.timeout(self._seconds))
         try:

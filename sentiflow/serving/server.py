@@ -39,7 +39,7 @@ from sentiflow.tracking.versions import find_champion
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
-# The event loop accepts at most so many connections at a time, so that the cap holds before the next ones come.
+# The event loop accepts at most this many connections at a time, so that the cap holds before the next ones come.
 ACCEPT_AT_ONCE = 8
 _MAX = 1_000
 _RESERVED = 64  # descriptors for files and for connections that are being accepted or closed
@@ -200,7 +200,7 @@ class _HttpServer(uvicorn.Server):
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Listen at once, so that nobody else can; connections wait until the service runs.
+    """Listen at once, so that no other process can; connections wait until the service runs.
 
     Raises:
         ExternalError: the port is taken, or the address is not one of this machine.
@@ -275,7 +275,7 @@ def serve(
         if ASKED_TO_END in os.environ:
             return
         place, descriptor, answers, name, wait = json.loads(os.environ.pop(_WORKER))
-        if place:  # one of them tells which version answers
+        if place:  # only the first logs which version answers
             logging.getLogger(__package__).setLevel(logging.WARNING)
         _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."), wait)
         return
@@ -328,7 +328,7 @@ def _answer(
 def _run_workers(
     number: int, listener: socket.socket, command: Sequence[str], name: str | None, ready: Callable[[], object]
 ) -> None:
-    """Keep so many processes that answer on one socket, until SIGINT or SIGTERM; one that ends is replaced."""
+    """Keep ``number`` processes that answer on one socket, until SIGINT or SIGTERM; one that ends is replaced."""
     end = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda _number, _frame: end.set())

@@ -96,7 +96,7 @@ def finished(study: Study) -> list[FrozenTrial]:
 
 
 def numbers_left(study: Study, trials: int) -> list[int]:
-    """Numbers of the trials that are still to be run, so that so many are finished."""
+    """Numbers of the trials that are still to be run, until ``trials`` are finished."""
     done = {trial.user_attrs[NUMBER] for trial in finished(study)}
     failed = Counter(
         trial.user_attrs[NUMBER] for trial in study.get_trials(deepcopy=False) if FAILED in trial.user_attrs

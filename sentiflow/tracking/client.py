@@ -178,7 +178,7 @@ def _create_sqlite(file: Path) -> None:
             return
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
-        for leftover in leftovers(file):  # the lock is held: nobody is making it
+        for leftover in leftovers(file):  # the lock is held: no other process is making it
             leftover.unlink()
         if not file.exists():
             for noisy in ("alembic", "mlflow.store.db.utils"):  # a hundred lines of migrations

@@ -66,8 +66,7 @@ def need_whole(folder: Path) -> bool:
 
     Raises:
         ValueError: it was not packed by ``save``, or its scoring code is damaged.
-        OSError: a file is missing.
-        MlflowException: likewise.
+        OSError, MlflowException: a file is missing.
     """
     packed = Model.load(str(folder / "MLmodel")).flavors["python_function"]
     name = str(packed["config"]["scoring_package"])

@@ -352,8 +352,8 @@ def _packages(original: Original) -> Check:
         return Check("packages", True, "same")
     then, now = _by_name(original.packages, "==", 0), _by_name(packages(), "==", 0)
     names = sorted(_changed(then, now), key=lambda name: (name not in _NUMERIC, name))
-    told = [f"{name} {then.get(name, 'missing')}, now {now.get(name, 'missing')}" for name in names]
-    return Check("packages", False, _listed(told, "package", "; "))
+    lines = [f"{name} {then.get(name, 'missing')}, now {now.get(name, 'missing')}" for name in names]
+    return Check("packages", False, _listed(lines, "package", "; "))
 
 
 def _recipe(original: Original) -> Check:
@@ -361,14 +361,14 @@ def _recipe(original: Original) -> Check:
     config, tags = original.config, original.record.tags
     own = {each.partition("=")[0] for each in tags.get("recipe.changes", "none").split(", ")}
     today = RECIPES.get(config.recipe)
-    told = [
+    lines = [
         f"{name} {value}, today's {config.recipe} has {getattr(today, name)}"
         for name, value in config.changes().items()
         if today is not None and name not in own
     ]
     new = [name for name in TrainConfig.model_fields if name not in original.record.params]
-    told += [f"{name} is new, taken as {getattr(config, name)}" for name in new]
-    return Check("recipe", not told, "; ".join(told) or "same")
+    lines += [f"{name} is new, taken as {getattr(config, name)}" for name in new]
+    return Check("recipe", not lines, "; ".join(lines) or "same")
 
 
 def _by_name(text: str | None, separator: str, name: int) -> dict[str, str]:

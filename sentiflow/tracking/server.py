@@ -49,7 +49,7 @@ _VERSIONS_PAGE = 1_000
 _PAGE = 200  # a server with one worker answers four parts one after the other, each within the time-out
 _NO_EXPERIMENT = ("RESOURCE_DOES_NOT_EXIST",)
 _DIGITS = "0123456789abcdef"  # an id, which MLflow draws at random, begins with each as often
-_RUN_ID = re.compile(r"[\w-]+")  # whoever registers a version may write anything in its place
+_RUN_ID = re.compile(r"[\w-]+")  # a client may register a version with any text in its place
 _PLAIN = re.compile(r"[\w .+\-/:,=@#()]+")  # a name that stands between quotes as it is
 
 
@@ -315,7 +315,7 @@ class Api:
             if "/" in name or name in ("", ".", ".."):
                 raise ExternalError(
                     f"The tracking store {redact(self._address)} lists a file outside of the folder: {name!r:.99}",
-                    "Nothing was written. Ask whoever runs the server.",
+                    "Nothing was written. Ask the server's administrator.",
                 )
         return names
 

@@ -89,7 +89,7 @@ def find_run(store: Store, text: str) -> RunRecord:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"{text!r} means {len(found)} runs: {_told(found)}.", "Type more characters of the id.")
+        raise UsageError(f"{text!r} means {len(found)} runs: {_named(found)}.", "Type more characters of the id.")
     if version := _VERSION.fullmatch(text):
         return store.record(_run_of_version(store, version["name"], version["number"]))
     runs = store.runs()
@@ -97,7 +97,7 @@ def find_run(store: Store, text: str) -> RunRecord:
     if len(short) == 1:
         return short[0]
     if short:
-        raise UsageError(f"{text!r} means {len(short)} runs: {_told(short)}.", "Type the beginning of an id.")
+        raise UsageError(f"{text!r} means {len(short)} runs: {_named(short)}.", "Type the beginning of an id.")
     raise UsageError(f"There is no run {text!r}.", _nearest(store, runs, text))
 
 
@@ -177,7 +177,7 @@ def _nearest(store: Store, runs: Sequence[RunRecord], text: str) -> str:
         return "There are no runs yet. Make one: sentiflow train"
     if re.fullmatch(f"[0-9a-f]{{1,{_MIN_DIGITS - 1}}}", text.lower()):
         begun = [run for run in runs if run.run_id.startswith(text.lower())]
-        so_far = f" It begins {_told(begun)}." if begun else ""
+        so_far = f" It begins {_named(begun)}." if begun else ""
         models = store.models() if text.isdecimal() else []
         version = f" A version is named like {models[0]}/{text}." if models else ""
         needed = f"The beginning of an id needs {_MIN_DIGITS} digits at least, and this has {len(text)}."
@@ -186,10 +186,10 @@ def _nearest(store: Store, runs: Sequence[RunRecord], text: str) -> str:
     near = [run for run in runs if run.name in close or (text and text in run.name)]
     if not near:
         return "An id, its beginning (4 digits at least) or a name is expected; see them with: sentiflow runs"
-    return f"Did you mean {_told(near)}?"
+    return f"Did you mean {_named(near)}?"
 
 
-def _told(runs: Sequence[RunRecord]) -> str:
+def _named(runs: Sequence[RunRecord]) -> str:
     shown = ", ".join(f"{run.run_id[:8]} ({run.name})" for run in runs[:_MAX_SHOWN])
     return shown if len(runs) <= _MAX_SHOWN else f"{shown} and {len(runs) - _MAX_SHOWN} more"
 

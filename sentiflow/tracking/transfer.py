@@ -52,8 +52,8 @@ class Moves:
         """The new address of a file or folder of one of the locations.
 
         Raises:
-            UsageError: it lies in none of them. A server would give its own files, or other people's, to whoever
-                asks for that run or version.
+            UsageError: it lies in none of them. A server would give its own files, or other people's, to all
+                who ask for that run or version.
         """
         _need_plain(address)
         for location, name in sorted(self.names.items(), key=lambda item: -len(item[0])):
@@ -125,7 +125,7 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
     """All files and folders below a folder.
 
     Raises:
-        UsageError: one is neither: a link could lead to any file that whoever imports can read.
+        UsageError: one is neither: a link could lead to any file that this user can read.
     """
     with os.scandir(folder) as found:
         for entry in found:
