@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from fastapi import HTTPException
 
-from sentiflow.errors import ExternalError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.middleware import SOON, Metrics
@@ -48,11 +48,13 @@ class Watcher:
 
     Attributes:
         checked: set once the registry was read, and what it names was loaded.
+        refusal: the error, if no model was named and there are several.
     """
 
     def __init__(self, settings: Settings, name: str | None, metrics: Metrics) -> None:
         self.state = State(None, "The service has not checked the registry yet.")
         self.checked = threading.Event()
+        self.refusal: UsageError | None = None
         self._settings, self._name, self._metrics = settings, name, metrics
         self._seen = False
         self._broken: Champion | None = None
@@ -110,6 +112,9 @@ class Watcher:
             found = self.find()
         except Exception as err:  # noqa: BLE001 - a registry can fail in any way, and the service must outlive it
             self._fail("find", "The registry cannot be read", err)
+            if isinstance(err, UsageError):
+                self.refusal = err
+                self.checked.set()
             return
         loaded = self.state.loaded
         if found is None:

@@ -317,6 +317,8 @@ def _answer(
     keeper.start()
     try:
         watcher.checked.wait(first_check_seconds)
+        if watcher.refusal is not None:
+            raise watcher.refusal
         metrics.show_ready(lambda: watcher.state.loaded is not None)
         server.run([listener])
     finally:

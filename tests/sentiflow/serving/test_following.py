@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Metrics
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
+from tests.servers import mlflow
 from tests.world import Trained, World
 
 SOON = 3.0  # seconds within which a change must be seen
@@ -147,6 +149,21 @@ def test_a_model_that_is_registered_meanwhile_takes_no_ones_place(trained: Train
     before = watcher.find()
     client.create_registered_model("imdb-sentiment")
     assert before is not None and watcher.find() == before
+
+
+@pytest.mark.story
+@pytest.mark.parametrize("behind_a_server", [False, True])
+def test_of_several_models_one_has_to_be_named(world: World, behind_a_server: bool) -> None:
+    """Red if a service behind an MLflow server answered 503 for ever in place of its start's refusal."""
+    uri = world.settings.tracking_uri
+    for name in ("one", "two"):
+        MlflowClient(uri, uri).create_registered_model(f"{name}-sentiment")
+    with ExitStack() as opened:
+        if behind_a_server:
+            arguments = ["server", "--workers", "1", "--backend-store-uri", uri]
+            uri = opened.enter_context(mlflow(arguments, world.root, "/health"))
+        refused = world.run("serve", "--port", "0", SENTIFLOW_TRACKING_URI=uri)
+    assert refused.returncode == 2 and "--dataset one" in refused.stderr, refused.stderr
 
 
 def test_what_is_wrong_is_a_warning_and_what_is_well_is_not(
