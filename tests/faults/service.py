@@ -30,7 +30,7 @@ from tests.world import Registry, World
 
 CONNECTIONS, SWAPS = (1, 8, 32, 128), 6
 LEVEL_SECONDS = 60  # of a level of connections at least, in all tries but the first
-QUEUE, TEXTS_AT_ONCE = 256, 64
+QUEUE, TEXTS_AT_ONCE = 512, 64  # the queue takes what all connections send at once, and not what follows
 
 
 def under_load(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
