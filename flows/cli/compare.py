@@ -71,7 +71,7 @@ def compare(
         Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report with plots and reviews.")
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown.")
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report's summary as Markdown.")
     ] = None,
     artifact: Annotated[
         bool, typer.Option("--log-artifact", help="Store the HTML report as an artifact of the first run.")

@@ -124,7 +124,7 @@ def runs(
     every, whole = store.newest(lambda newest: plain and _are_enough(newest, query, limit, now))
     found = select(every, query, now)
     top = found if sort else _top(found)
-    grouped = not all_datasets and _is_metric(sort) and len({one.dataset for one in top}) > 1
+    grouped = not all_datasets and _is_metric(sort, every) and len({one.dataset for one in top}) > 1
     groups = _by_dataset(top) if grouped else [top]
     listed = Listed(
         [one for group in groups for one in (group[:limit] if sort else _with_below(group[:limit], found))],
@@ -220,10 +220,10 @@ def _loss(one: RunRecord) -> str:
     return value_text(one.metrics.get("val/loss"), 4) if one.kind == TRIAL else ""
 
 
-def _is_metric(sort: str) -> bool:
+def _is_metric(sort: str, runs: Sequence[RunRecord]) -> bool:
     """Whether values to sort by can be compared only on the same reviews."""
-    name = sort.removeprefix("-")
-    return name == "accuracy" or bool(name) and name not in FIELDS
+    name = sort.removeprefix("-").removeprefix("metrics.")
+    return name == "accuracy" or any(name in one.metrics for one in runs)
 
 
 def _by_dataset(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:

@@ -4,6 +4,7 @@ A pure function of two score tables and the candidate's cost. Both models have s
 their accuracies are compared review by review, with the interval that every other comparison shows.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -141,7 +142,7 @@ def judge(
     """
     accuracy = float(candidate.right.mean())
     floor = settings.gate_min_accuracy
-    text = f"{accuracy:.2%}, at least {floor:.2%}"
+    text = "{}, at least {}".format(*_distinct(lambda x, digits: f"{x:.{digits}%}", accuracy, floor, 2))
     rules = [Rule("minimum accuracy", accuracy >= floor, accuracy, floor, text)]
     notes: list[str] = []
     comparison = champion_accuracy = None
@@ -181,12 +182,11 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
 def _better(comparison: Comparison, settings: Settings) -> Rule:
     least = 0.0 - settings.gate_margin  # not -0.0
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
-    word = "worse" if comparison.difference < 0 else "better"
+    points = f"{100 * abs(comparison.difference):.2f} points"
+    word = f"{points} worse than" if comparison.difference < 0 else f"{points} better than"
+    word = word if comparison.difference else "as good as"
     interval, p = format_interval(comparison.low, comparison.high), format_p(comparison.p_value)
-    text = (
-        f"{100 * abs(comparison.difference):.2f} points {word} than the champion "
-        f"(95% interval {interval}, p {p if p.startswith('<') else f'= {p}'}); {must}"
-    )
+    text = f"{word} the champion (95% interval {interval}, p {p if p.startswith('<') else f'= {p}'}); {must}"
     return Rule("better", comparison.low > least, comparison.low, least, text)
 
 
@@ -200,9 +200,20 @@ def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_],
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
     least = 0.0 - settings.gate_slice_margin
-    text = f"{format_points(change)} on its {len(candidate):,} reviews, at least {format_points(least)}"
+    number, limit = _distinct(lambda x, digits: f"{100 * x:+.{digits}f} points", change, least, 2)
+    text = f"{number} on its {len(candidate):,} reviews, at least {limit}"
     return Rule(f"slice {name}", change >= least, change, least, text)
 
 
 def _at_most(name: str, number: float, limit: float, unit: str) -> Rule:
-    return Rule(name, number <= limit, number, limit, f"{number:.3g} {unit}, at most {limit:.3g} {unit}")
+    texts = _distinct(lambda x, digits: f"{x:,.{max(digits, len(str(int(x))))}g} {unit}", number, limit, 3)
+    return Rule(name, number <= limit, number, limit, "{}, at most {}".format(*texts))
+
+
+def _distinct(write: Callable[[float, int], str], number: float, limit: float, digits: int) -> tuple[str, str]:
+    """A number and its limit as texts, with more digits if they would look alike."""
+    for more in range(4):
+        texts = write(number, digits + more), write(limit, digits + more)
+        if texts[0] != texts[1]:
+            break
+    return texts

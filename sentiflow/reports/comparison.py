@@ -96,6 +96,8 @@ def _best(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -> str:
     best = min(runs, key=lambda run: run.loss)
     if best.loss == math.inf:
         return ""
+    if len({run.summary.record.digest for run in runs if run.loss < math.inf}) > 1:
+        return "Trained on different reviews: validation losses do not say which run is the best."
     sentence = f"By validation loss {best.name} is the best, with {best.loss:.4f}"
     if best.summary.measured is not None:
         sentence += f": test accuracy {best.summary.measured.accuracy:.2%}"

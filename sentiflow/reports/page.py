@@ -26,7 +26,7 @@ _UNREAD = {
 MAX_ROWS = 24  # of a table in Markdown
 _MAX_CHARACTERS = 7_500  # of a summary: MLflow keeps 8,000 of a description
 _WIDE = 8  # inches; a wider picture scrolls on a narrow page
-_MARKUP = re.compile(r"([\\`*|<\[\]])")
+_MARKUP = re.compile(r"([\\`*~|<\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore within a word is itself
 _BLACK = "#000000"
 _INK = "<style>svg{color:#1c1c1c;fill:currentColor}@media(prefers-color-scheme:dark){svg{color:#e4e4e4}}</style>"
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -220,7 +220,7 @@ class Report:
         parts = ["\n\n".join(text.markdown() for text in self.lead), first]
         parts += [section.markdown() for section in self.sections]
         last = "\n".join(lines)
-        whole = join([*filter(None, parts)], _MAX_CHARACTERS - len(last), "More stands in report.html.")
+        whole = join([*filter(None, parts)], _MAX_CHARACTERS - len(last), "More stands in the HTML page.")
         return whole + (f"\n{last}\n" if last else "")
 
 

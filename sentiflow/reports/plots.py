@@ -1,6 +1,7 @@
 """Plots of one run, and of several runs in one plot."""
 
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.network import Epoch
 from sentiflow.reports.page import lay_out
 from sentiflow.scoring import is_positive
+
+warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)  # a name in another alphabet
 
 # Okabe and Ito (2008): safe for colour-blind readers, visible on light and dark pages.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")

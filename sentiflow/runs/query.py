@@ -134,6 +134,8 @@ def _where(text: str, fields: Fields) -> Condition:
             f"The condition {text!r} is not understood.",
             "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'",
         )
+    if parts["name"] == "started":
+        raise UsageError(f"The condition {text!r} is not understood.", "Dates go to --since.")
     get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
     if sign in ("=", "==", "!=") and parts["name"] in _KNOWN_VALUES:
         there = _KNOWN_VALUES[parts["name"]]
@@ -146,7 +148,7 @@ def _where(text: str, fields: Fields) -> Condition:
             )
         return lambda run: (found := number(get(run))) is not None and _ORDERED[sign](found, limit)
     if sign == "~":
-        return lambda run: value.lower() in str(get(run) or "").lower()
+        return lambda run: (found := get(run)) is not None and value.lower() in str(found).lower()
     value = value.upper() if parts["name"] == "status" else value
     return lambda run: (found := get(run)) is not None and _same(found, value) == (sign != "!=")
 

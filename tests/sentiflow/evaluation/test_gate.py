@@ -216,3 +216,20 @@ def test_the_record_holds_every_rule_with_number_and_limit() -> None:
         "name": "minimum accuracy", "passed": False, "number": 0.9, "limit": 0.95,
         "text": "90.00%, at least 95.00%",
     }  # fmt: skip
+
+
+def test_what_misses_a_limit_by_little_does_not_look_equal_to_it() -> None:
+    candidate = table([True] * 79_999 + [False] * 20_001)
+    champion = table([True] * 80_002 + [False] * 19_998)
+    decision = judge(candidate, champion, Cost(50.04, 1_234.5), limits(min_accuracy=0.8, slice_margin=0.00002))
+    texts = {rule.name: rule.text for rule in decision.failures}
+    assert texts["minimum accuracy"] == "79.999%, at least 80.000%"
+    assert texts["latency"] == "50.04 ms a text, at most 50 ms a text"
+    assert texts["size"] == "1,234 MB, at most 100 MB"
+    assert texts["slice short"] == "-0.003 points on its 100,000 reviews, at least -0.002 points"
+
+
+def test_an_equal_candidate_is_called_as_good() -> None:
+    right = [True] * 90 + [False] * 10
+    (better,) = (rule for rule in judge(table(right), table(right), CHEAP, LOOSE).rules if rule.name == "better")
+    assert better.text.startswith("as good as the champion (95% interval")

@@ -120,6 +120,14 @@ def test_runs_on_other_reviews_are_not_paired_and_it_says_so(other: RunSummary, 
     assert "largest-disagreements" not in page.ids
 
 
+def test_of_runs_trained_on_different_reviews_none_is_the_best() -> None:
+    other = summary(BETTER, of=record(tags={"dataset.digest": "e" * 64}))
+    lead = comparison.report([summary(), other]).lead
+    assert [text.text for text in lead] == [
+        "Trained on different reviews: validation losses do not say which run is the best."
+    ]
+
+
 def test_a_run_without_scores_stands_beside_the_others() -> None:
     bare = summary(of=record("gone", tags={"recipe": "gone"}), missing=("Its scores are gone.",), **GONE)
     made = comparison.report([summary(), bare, summary(BETTER, of=OTHER)])

@@ -61,6 +61,7 @@ def test_a_page_refers_to_itself_and_to_pictures_inside_alone(hostile: Report) -
 def test_markup_from_outside_is_text_in_markdown() -> None:
     assert escape_markdown(HOSTILE).startswith(r"\<script>alert('x')\</script> & \<img src=")
     assert escape_markdown("a\nb\\c") == r"a b\\c"
+    assert escape_markdown("__init__ snake_case _x_ ~~y~~") == r"\_\_init\_\_ snake_case \_x\_ \~\~y\~\~"
 
 
 def test_every_line_of_a_markdown_table_has_as_many_cells(hostile: Report) -> None:
@@ -96,7 +97,7 @@ def test_a_summary_fits_into_a_description_of_mlflow_and_says_what_it_leaves_out
     told = Report("t", [Text("lead", strong=True)], sections).markdown("- a line")
     assert 6_000 < len(told) < 8_000
     assert told.startswith("**lead**\n\n### part 0\n")
-    assert told.endswith("More stands in report.html.\n\n- a line\n")
+    assert told.endswith("More stands in the HTML page.\n\n- a line\n")
 
 
 def test_a_summary_leaves_pictures_and_quotes_to_the_page(figure: Figure) -> None:

@@ -86,6 +86,7 @@ def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
         ({"where": ["units!=64"]}, "a"),  # b has no units, and meets no condition on them
         ({"where": ["tags.recipe=tuned"]}, "e"),
         ({"where": ["name~E"]}, "e"),
+        ({"where": ["units~"]}, "ea"),  # b has none
         ({"where": ["mask_zero=true"]}, "e"),  # as --set and TOML spell it
         ({"where": ["mask_zero!=True"]}, "a"),
         ({"where": ["metrics.test/loss<1"]}, ""),
@@ -120,6 +121,7 @@ def test_without_any_run_no_name_is_wrong() -> None:
         ({"where": ["test/acuracy>0.8"]}, "'test/acuracy'", "test/accuracy"),
         ({"where": ["params.unit=3"]}, "'params.unit'", "params.units"),
         ({"where": ["units>many"]}, "needs a number behind >, got 'many'", "--since"),
+        ({"where": ["started>=2027"]}, "'started>=2027' is not understood", "--since"),
         ({"sort": "loss"}, "'loss'", "test/loss"),
     ],
 )
