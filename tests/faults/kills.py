@@ -357,7 +357,7 @@ def resumed_sweep(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     again = world.run(*arguments, timeout=900, PREFECT_API_URL="")
     assert again.returncode == 0, again.stderr
     expected, found = _trials_of(alone), _trials_of(world)
-    assert found == expected, f"{found}\ninstead of\n{expected}"
+    assert found == expected, f"other trials than those of a sweep left alone: {found}\ninstead of\n{expected}"
     check_whole(world)
     return {"kills": kills, "trials": len(found)}
 
@@ -388,12 +388,13 @@ F3 = Case(
     reds=(
         Red(
             "a trial's values depend on how often the sweep was killed", "sentiflow/sweeps/study.py",
-            "hashlib.sha256(key.encode())", 'hashlib.sha256(f"{key} {len(study.trials)}".encode())', "instead of",
+            "hashlib.sha256(key.encode())", 'hashlib.sha256(f"{key} {len(study.trials)}".encode())',
+            "other trials",
         ),
         Red(
             "a killed trial is left out", "sentiflow/sweeps/study.py",
             "    done = {trial.user_attrs[NUMBER] for trial in finished(study)}",
-            "    done = {trial.user_attrs.get(NUMBER) for trial in study.trials}", "instead of",
+            "    done = {trial.user_attrs.get(NUMBER) for trial in study.trials}", "other trials",
         ),
     ),
 )  # fmt: skip
