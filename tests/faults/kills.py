@@ -352,10 +352,13 @@ def resumed_sweep(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         wait_until(lambda: _begun(journals) > wanted or process.poll() is not None, f"trial {number}", 300)  # noqa: B023
         time.sleep(random_.uniform(0, 2))  # its training is in a process of its own
         process.kill()
-        kills += process.wait() == -signal.SIGKILL
+        if process.wait() == 0:  # it was done: started again, it would be another sweep
+            break
+        kills += 1
         wait_until(lambda: not world.processes(), "what the sweep has started to end with it", 60)
-    again = world.run(*arguments, timeout=900, PREFECT_API_URL="")
-    assert again.returncode == 0, again.stderr
+    else:
+        again = world.run(*arguments, timeout=900, PREFECT_API_URL="")
+        assert again.returncode == 0, again.stderr
     expected, found = _trials_of(alone), _trials_of(world)
     assert found == expected, f"other trials than those of a sweep left alone: {found}\ninstead of\n{expected}"
     check_whole(world)
