@@ -10,6 +10,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.cli import models
 from flows.promote import after_training, promote
@@ -74,8 +75,15 @@ def question_of(run: FlowRun) -> str:
     """The description that the UI shows above the form."""
     assert run.state is not None and run.state.state_details.run_input_keyset is not None
     key = run.state.state_details.run_input_keyset["description"]
+
+    def read() -> str | None:
+        try:
+            return client.read_flow_run_input(run.id, key) or None
+        except PrefectHTTPStatusError:  # Prefect pauses the run first, and then writes it
+            return None
+
     with get_client(sync_client=True) as client:
-        return wait_for(lambda: client.read_flow_run_input(run.id, key) or None)
+        return wait_for(read)
 
 
 def wait_for(find: Callable[[], object | None], seconds: float = 60) -> object:
