@@ -182,11 +182,12 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
 def _better(comparison: Comparison, settings: Settings) -> Rule:
     least = 0.0 - settings.gate_margin  # not -0.0
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
-    points = f"{100 * abs(comparison.difference):.2f} points"
-    word = f"{points} worse than" if comparison.difference < 0 else f"{points} better than"
-    word = word if comparison.difference else "as good as"
+    word = "worse" if comparison.difference < 0 else "better"
+    points = (
+        f"{100 * abs(comparison.difference):.2f} points {word} than" if comparison.difference else "as good as"
+    )
     interval, p = format_interval(comparison.low, comparison.high), format_p(comparison.p_value)
-    text = f"{word} the champion (95% interval {interval}, p {p if p.startswith('<') else f'= {p}'}); {must}"
+    text = f"{points} the champion (95% interval {interval}, p {p if p.startswith('<') else f'= {p}'}); {must}"
     return Rule("better", comparison.low > least, comparison.low, least, text)
 
 

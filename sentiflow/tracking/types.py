@@ -17,10 +17,8 @@ ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # tag of a version
 SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of all that their scores depend on
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
-REPRODUCED, REPRODUCED_DIGEST = (
-    "reproduced",
-    "reproduced.digest",
-)  # tags of a run: the outcome, and of which weights
+REPRODUCED = "reproduced"  # tag of a run: the outcome
+REPRODUCED_DIGEST = "reproduced.digest"  # tag of a run: of which weights
 HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store

@@ -352,8 +352,9 @@ def resumed_sweep(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         wait_until(lambda: _begun(journals) > wanted or process.poll() is not None, f"trial {number}", 300)  # noqa: B023
         time.sleep(random_.uniform(0, 2))  # its training is in a process of its own
         process.kill()
-        if process.wait() == 0:  # it was done: started again, it would be another sweep
+        if (code := process.wait()) == 0:  # it was done: started again, it would be another sweep
             break
+        assert code == -signal.SIGKILL, f"the sweep ended with {code} before its kill"
         kills += 1
         wait_until(lambda: not world.processes(), "what the sweep has started to end with it", 60)
     else:
