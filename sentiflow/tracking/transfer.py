@@ -1,15 +1,14 @@
 """A local store with its artifacts, moved into the database of a server."""
 
-import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, MetaData, Table, create_engine, func, insert, inspect, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -17,6 +16,7 @@ from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
 
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact, without_secrets
+from sentiflow.tracking.types import local_path
 
 _SERVED = "mlflow-artifacts:/"  # whatever the server that is asked keeps
 
@@ -40,7 +40,7 @@ class Moves:
             UsageError: its files are on no disk: a server or a cloud keeps them, and the server that imports would
                 give them to all its accounts, by its own rights.
         """
-        if urlparse(location).scheme not in ("", "file"):
+        if local_path(location) is None:
             raise UsageError(
                 f"The store has an experiment whose files are not on this disk, but at {location}.",
                 "Delete the experiment in a copy of the store for good (mlflow gc), and import that.",
@@ -74,8 +74,8 @@ class Moves:
 
         A store says freely where its files are, and what is imported can be read by every account of the server.
         """
-        written, home = Path(unquote(urlparse(location).path)), self.file.parent.resolve()
-        for place in (written, home / written.name):
+        written, home = local_path(location), self.file.parent.resolve()
+        for place in (written, home / written.name) if written else ():
             if place.is_dir() and home in place.resolve().parents:
                 return place.resolve()
         return None
@@ -102,7 +102,7 @@ def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
         folder, goal = moves.folder(location), artifacts / name
         if folder is None:
             continue
-        found = [entry.stat(follow_symlinks=False) for entry in _entries(folder)]  # all, before one is copied
+        sizes = _sizes(folder)  # of all, before one is copied
         if not goal.exists():
             partial = goal.with_name(f".{name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
@@ -110,7 +110,6 @@ def copy_all(moves: Moves, artifacts: Path) -> tuple[int, int]:
             partial.rename(goal)
         elif not _equal(folder, goal):  # else an import copied it, and was killed before it wrote the rows
             raise ExternalError(f"{goal} exists already, with other files.", "Remove it, if nothing needs it.")
-        sizes = [each.st_size for each in found if stat.S_ISREG(each.st_mode)]
         files, size = files + len(sizes), size + sum(sizes)
     return files, size
 
@@ -121,24 +120,21 @@ def _equal(one: Path, other: Path) -> bool:
     return names[0] == names[1] and all(cmp(one / name, other / name, shallow=False) for name in names[0])
 
 
-def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
-    """All files and folders below a folder.
+def _sizes(folder: Path) -> list[int]:
+    """Bytes of each file below a folder.
 
     Raises:
-        UsageError: one is neither: a link could lead to any file that this user can read.
+        UsageError: there is anything but files and folders: a link could lead to any file that this user can read.
     """
-    with os.scandir(folder) as found:
-        for entry in found:
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if not is_folder and not entry.is_file(follow_symlinks=False):
-                what = "a link" if entry.is_symlink() else "neither a file nor a folder"
-                raise UsageError(
-                    f"{entry.path} is {what}: only files and folders are imported.",
-                    "Put the file itself in its place, or remove it.",
-                )
-            yield entry
-            if is_folder:
-                yield from _entries(Path(entry.path))
+    found = {path: path.lstat() for path in folder.rglob("*")}
+    for path, about in found.items():
+        if not (stat.S_ISDIR(about.st_mode) or stat.S_ISREG(about.st_mode)):
+            what = "a link" if path.is_symlink() else "neither a file nor a folder"
+            raise UsageError(
+                f"{path} is {what}: only files and folders are imported.",
+                "Put the file itself in its place, or remove it.",
+            )
+    return [about.st_size for about in found.values() if stat.S_ISREG(about.st_mode)]
 
 
 # What training, tracking and the registry write. The rest of MLflow's tables (traces and the
@@ -153,6 +149,12 @@ _MOVED = (
 _OWN = {"alembic_version", "workspaces", "scheduler_leases", "job_locks", "jobs"}  # each database has its own
 _ADDRESSES = ("artifact_uri", "artifact_location", "storage_location", "source")
 _BY_NAME = ("models:/", "runs:/")  # such a source says what a version is of; its files are at storage_location
+_NOWHERE = (
+    "",
+    None,
+    "dummy-source",
+    "prompt-template",
+)  # the last two are MLflow's for a prompt, which has no files
 _DEFAULT = "Default"  # the experiment that every store has from the start
 _ROWS = 2_000  # a statement
 _START = "Start the server once, so that it makes its tables and its first experiment."
@@ -304,10 +306,14 @@ def _open_experiments(
 def _copy_rows(
     source: Connection, target: Connection, table: Table, experiments: Mapping[int, int], moves: Moves
 ) -> int:
-    count = 0
+    count, there = 0, set()
+    if table.name == "experiment_tags":  # of the experiment that both have: the server's tags stay
+        there = {(number, key) for number, key in target.execute(select(table.c.experiment_id, table.c.key))}
     for batch in source.execute(select(table)).mappings().partitions(_ROWS):
-        target.execute(insert(table), [_moved(row, experiments, moves) for row in batch])
-        count += len(batch)
+        moved = [_moved(row, experiments, moves) for row in batch]
+        if new := [row for row in moved if (row.get("experiment_id"), row.get("key")) not in there]:
+            target.execute(insert(table), new)
+        count += len(new)
     return count
 
 
@@ -320,7 +326,7 @@ def _moved(row: Any, experiments: Mapping[int, int], moves: Moves) -> dict[str, 
         values["storage_location"] = source
     for column in _ADDRESSES:
         by_name = column == "source" and source.startswith(_BY_NAME)
-        if values.get(column) and not by_name:
+        if values.get(column) not in _NOWHERE and not by_name:
             values[column] = moves.address(str(values[column]))
     return values
 

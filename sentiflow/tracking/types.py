@@ -122,7 +122,9 @@ class Store(Protocol):
 def local_path(uri: str) -> Path | None:
     """The path that a URI names on this machine, or None if it names another place."""
     parts = urlparse(uri)
-    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+    if parts.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parts.path if parts.scheme else uri))  # as MLflow reads it: a path may hold # and ?
 
 
 def unreadable(what: str, uri: str) -> ExternalError:

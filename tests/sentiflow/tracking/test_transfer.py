@@ -190,6 +190,24 @@ def test_files_of_the_store_itself_are_imported(store: Store, target: str, tmp_p
     assert (moved.files, moved.rows["runs"], moved.rows["model_versions"]) == (1, 1, 1)
 
 
+def test_a_prompt_is_imported_as_it_is(store: Store, target: str, tmp_path: Path) -> None:
+    """Red if a prompt's address, which is none of a folder, keeps a whole store out."""
+    MlflowClient(*[f"sqlite:///{store.file}"] * 2).register_prompt("greeting", "Hello {{name}}")
+    import_store(store.file, target, tmp_path / "served")
+    assert MlflowClient(target, target).get_prompt_version("greeting", "1").template == "Hello {{name}}"
+
+
+def test_tags_of_the_experiment_that_every_store_has_stay_the_servers(
+    store: Store, target: str, tmp_path: Path
+) -> None:
+    for uri, value in ((f"sqlite:///{store.file}", "ours"), (target, "theirs")):
+        MlflowClient(uri).set_experiment_tag("0", "kind", value)
+    MlflowClient(f"sqlite:///{store.file}").set_experiment_tag("0", "more", "ours")
+    moved = import_store(store.file, target, tmp_path / "served")
+    assert MlflowClient(target).get_experiment("0").tags == {"kind": "theirs", "more": "ours"}
+    assert moved.rows["experiment_tags"] == 1
+
+
 def test_files_that_are_there_already_are_taken_if_they_are_equal(
     store: Store, target: str, tmp_path: Path
 ) -> None:
