@@ -75,6 +75,19 @@ class Child:
         """Wait until it ends; gives its exit code."""
         return self._process.wait()
 
+    def answers(self, url: str, seconds: float) -> bool:
+        """Wait until it answers at an address of this machine; gives False if it ends before, or takes longer."""
+        from urllib.request import ProxyHandler, build_opener
+
+        opener, until = build_opener(ProxyHandler({})), time.monotonic() + seconds
+        while self.exit_code is None and time.monotonic() < until:
+            try:
+                with opener.open(url, timeout=2):
+                    return True
+            except OSError:  # urllib's errors are of this kind
+                time.sleep(0.1)
+        return False
+
     def ask_to_end(self) -> None:
         """Send it SIGTERM, and do not wait; ``stop`` gives what it does then no more time."""
         self.stopping = True

@@ -63,6 +63,30 @@ def processor() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
+BACKLOG = 1_024  # connections that wait in the kernel
+
+
+def open_socket(host: str, port: int, hint: str) -> socket.socket:
+    """Listen at once, so that no other process can; connections wait until somebody accepts them.
+
+    Raises:
+        ExternalError: the port is taken, or the address is not one of this machine.
+    """
+    try:
+        flags = socket.AI_PASSIVE
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except (OSError, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
+        reason = str(err.strerror).partition(" (while")[0] if isinstance(err, OSError) else "no such name"
+        raise ExternalError(f"Cannot listen on port {port} of {host}: {reason}.", hint) from err
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a service listens, as an address to open, such as ``http://[::1]:8000``."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 EXIT_SECONDS = 20.0  # the most that the exit itself may take, with all that libraries still have to send
 
 received: list[int] = []

@@ -4,11 +4,8 @@ import atexit
 import json
 import os
 import secrets
-import socket
 import tempfile
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +22,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.files import create_private, publish
 from sentiflow.locks import if_free
 from sentiflow.output import redact, without_login
+from sentiflow.process import open_socket
 from sentiflow.settings import Settings, load_settings
 
 _HOST = "127.0.0.1"
@@ -158,12 +156,7 @@ class _OwnServer:
 
     def __init__(self, settings: Settings, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
         _choose_database(settings)
-        try:
-            self._listener = socket.create_server((_HOST, port), backlog=2048)
-        except OSError as err:
-            raise ExternalError(
-                f"Port {port} is taken: {err.strerror}.", "Set SENTIFLOW_PREFECT_PORT to a free one."
-            ) from err
+        self._listener = open_socket(_HOST, port, "Set SENTIFLOW_PREFECT_PORT to a free one.")
         self._output = output
         port = self._listener.getsockname()[1]
         self.base = f"http://{_HOST}:{port}"
@@ -186,18 +179,16 @@ class _OwnServer:
         Raises:
             ExternalError: it ended, or does not answer in time.
         """
-        until = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            if self._child.exit_code is not None:
-                raise ExternalError(
-                    f"The Prefect server did not start: {self._last_line()}",
-                    f"Check that Prefect's folder can be written and is not full: {get_current_settings().home}",
-                )
-            if time.monotonic() > until:
+        if not self._child.answers(f"{self.base}/api/health", _START_SECONDS):
+            if self._child.exit_code is None:
                 raise ExternalError(
                     f"The Prefect server did not answer within {_START_SECONDS} s.",
                     "Is the machine very busy? Run again, or set PREFECT_API_URL to a server of yours.",
                 )
+            raise ExternalError(
+                f"The Prefect server did not start: {self._last_line()}",
+                f"Check that Prefect's folder can be written and is not full: {get_current_settings().home}",
+            )
         self._ready = True
 
     def on_unasked_end(self, act: Callable[[int], None]) -> None:
@@ -218,14 +209,6 @@ class _OwnServer:
         """End it; one that has answered may first write what it still has to."""
         self._child.stop(at_once=not self._ready)
         self._listener.close()
-
-    def _answers(self) -> bool:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
-        try:
-            with opener.open(f"{self.base}/api/health", timeout=1) as answer:
-                return json.load(answer) is True
-        except (OSError, ValueError):
-            return False
 
     def _last_line(self) -> str:
         self._output.seek(0)

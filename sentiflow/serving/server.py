@@ -1,7 +1,6 @@
 """The service on the registry of the settings: sockets, limits of connections, start and end."""
 
 import asyncio
-import errno
 import fcntl
 import json
 import logging
@@ -28,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sentiflow.children import ASKED_TO_END, Child
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
+from sentiflow.process import BACKLOG, address_of, open_socket
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
@@ -136,14 +136,12 @@ class _HttpConnection(H11Protocol):
         """Refuse what is no HTTP; a request that it is part of is given up."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
-            self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:  # it has been answered already
             self.transport.close()
 
 
-_BACKLOG = 1_024  # connections that wait in the kernel
 _SAME_ERROR_SECONDS = 60.0  # between two log entries of one error of the event loop
 _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 
@@ -182,7 +180,7 @@ class _HttpServer(uvicorn.Server):
         asyncio.get_running_loop().set_exception_handler(self._log_error)
         await super().startup(sockets)
         for listener in sockets or []:  # asyncio takes one number for the kernel's queue and for accepting
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
@@ -197,41 +195,6 @@ class _HttpServer(uvicorn.Server):
         if now >= self._last_logged.get(message, -_SAME_ERROR_SECONDS) + _SAME_ERROR_SECONDS:
             self._last_logged[message] = now
             loop.default_exception_handler(context)
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Listen at once, so that no other process can; connections wait until the service runs.
-
-    Raises:
-        ExternalError: the port is taken, or the address is not one of this machine.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-    except (OSError, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
-        if isinstance(err, (socket.gaierror, UnicodeError)) or err.errno == errno.EADDRNOTAVAIL:
-            hint = "For example: --host 127.0.0.1"
-            raise ExternalError(f"This machine has no address {host!r}.", hint) from err
-        raise ExternalError(
-            f"Cannot listen on port {port} of {host}: {err.strerror}.",
-            "Take a free one: sentiflow serve --port 0",
-        ) from err
-    return listener
-
-
-def address_of(host: str, listener: socket.socket) -> str:
-    """Where it listens, as an address to open, such as ``http://[::1]:8000``."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
@@ -280,12 +243,12 @@ def serve(
         _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."), wait)
         return
     settings.read_serve_token()
-    with open_socket(host, port) as listener:
+    with open_socket(host, port, "Choose others with --host and --port; --port 0 takes a free port.") as listener:
         if name is None and settings.sqlite_file is not None:
             with suppress(ExternalError):  # the watcher checks again, and logs it
                 if found := find_champion(settings, None):
                     name = found.version.name  # whatever else is registered meanwhile
-        answering = partial(ready, address_of(host, listener))
+        answering = partial(ready, address_of(host, listener.getsockname()[1]))
         if settings.serve_workers == 1:
             _answer(settings, name, host, listener, answering)
         else:

@@ -166,6 +166,7 @@ def test_a_wrong_hash_is_no_reason_to_fall_back(
     ("arguments", "told"),
     [
         (["--recipe", "sed"], "there are: large, tuned, tutorial"),
+        (["--recipe", "mine.toml"], "Cannot read the recipe mine.toml: No such file or directory."),
         (["--set", "epochs=0"], "expected at least 1"),
         (["--set", "learning_rate=nan"], "expected a number"),
         (["--dataset", "nothing.csv"], "No dataset or table 'nothing.csv'"),
@@ -175,6 +176,15 @@ def test_wrong_use_is_refused_in_a_sentence(world: World, arguments: list[str], 
     error = refusal("train", *arguments)
     assert (error.exit_code, told in str(error)) == (2, True), error
     assert not list((world.root / "data").glob("**/*.parquet"))
+
+
+@pytest.mark.parametrize("host", ["a..b", "no-such-host.invalid", "192.0.2.1"])
+def test_pages_cannot_be_shown_at_an_address_that_is_not_this_machines(
+    world: World, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_UI_URL", f"http://{host}:5000")
+    error = refusal("ui")
+    assert (error.exit_code, str(error).startswith(f"Cannot listen on port 5000 of {host}: ")) == (3, True), error
 
 
 def test_without_a_command_the_help_is_all_that_is_printed(world: World) -> None:
