@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sentiflow.data.rows import binary
+from sentiflow.data.rows import strings
 from sentiflow.scoring import START, TextScorer
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD, limit
 
@@ -35,7 +35,7 @@ class BulkScorer:
     def __init__(self, scorer: TextScorer) -> None:
         self._network = scorer.network
         # The empty word becomes a space, which no text gives as a word: what stands between two spaces is no word.
-        self._words = binary([word.encode() or b" " for word in scorer.vocabulary.words])
+        self._words = strings([word.encode() or b" " for word in scorer.vocabulary.words])
         self._size = len(scorer.weights.embedding)
         self._length = scorer.sequence_length
 
@@ -45,7 +45,7 @@ class BulkScorer:
 
     def encode(self, texts: Sequence[str]) -> Ids:
         """Padded ids, shape (n, length); the same as ``pad`` makes of what ``Vocabulary.encode`` gives."""
-        split = pc.split_pattern(binary([text.lower().encode().translate(_TO_SPACE) for text in texts]), " ")
+        split = pc.split_pattern(strings([text.lower().encode().translate(_TO_SPACE) for text in texts]), " ")
         found = pc.index_in(split.flatten(), self._words)  # (w,), null for an unknown word
         ids = limit(np.asarray(np.from_dlpack(found.drop_null()), np.int32) + FIRST_WORD, self._size)  # (k,)
         known = np.from_dlpack(found.is_valid().cast(pa.int8()))  # (w,)

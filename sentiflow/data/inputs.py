@@ -20,12 +20,12 @@ from sentiflow.data.rows import (
     TOO_LONG,
     Chunk,
     Input,
-    Reject,
     Row,
     RowInput,
     beginning,
     find_columns,
     grouped_tables,
+    make_chunk,
     numbers,
     text_schema,
     why_not,
@@ -81,23 +81,14 @@ class ParquetTable(Input):
             ) from err
 
     def _chunk(self, number: int, first: int, table: pa.Table) -> Chunk:
-        values, reasons = _judged(table[self._column])
-        good = [k for k, reason in enumerate(reasons) if not reason]
-        rejects = [
-            Reject(first + k, 0, "", reason, "" if values[k] is None else beginning(values[k]))
-            for k, reason in enumerate(reasons)
-            if reason
+        group = [
+            Row("", reason, "" if value is None else beginning(value), 0) if reason else Row(value, "", "", 0)
+            for value, reason in zip(*_judged(table[self._column]), strict=True)
         ]
+        good = [k for k, row in enumerate(group) if not row.reason]
         kept = table.select(self.schema.names)
-        return Chunk(
-            number,
-            [first + k for k in good],
-            [0] * len(good),
-            [values[k] for k in good],
-            _rows(kept, good) if rejects else kept,
-            rejects,
-            len(table),
-        )
+        columns = kept if len(good) == len(table) else _rows(kept, good)
+        return make_chunk(number, first, group, columns, len(table))
 
 
 def _rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
@@ -121,15 +112,15 @@ def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:
 def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list[Any]:
     """Python's values of a column; bytes of a text that are no UTF-8 are treated as ``bytes.decode`` does.
 
-    Dates that Python has none for, such as those after the year 9999, are texts.
+    Times that Python has none for, such as those after the year 9999 or with nanoseconds, are texts.
     """
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
-    except OverflowError:
-        return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode(errors=errors) for value in raw]
+    except (OverflowError, ValueError):
+        return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
 
 
 _SUFFIX = ".txt"

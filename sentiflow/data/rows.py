@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow.lib import StringBuilder
 
 from sentiflow.errors import ExternalError, UsageError
 
@@ -24,23 +25,16 @@ def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64])
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, content])
 
 
-def strings(values: Sequence[str | None]) -> pa.Array:
-    """An array of texts, None where one is missing.
+def strings(values: Iterable[str | bytes | None]) -> pa.Array:
+    """An array of texts, None where one is missing; ``pa.array`` would import pandas, in half a second.
 
     Example:
-        >>> strings(["é", None]).to_pylist()
-        ['é', None]
+        >>> strings(["é", b"e", None]).to_pylist()
+        ['é', 'e', None]
     """
-    return binary([None if value is None else value.encode() for value in values]).cast(pa.string())
-
-
-def binary(values: Sequence[bytes | None]) -> pa.Array:
-    """An array of bytes, None where one is missing; ``pa.array`` would import pandas, in half a second."""
-    ends = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([len(value or b"") for value in values], out=ends[1:])
-    there = np.packbits(np.array([value is not None for value in values], np.bool_), bitorder="little")
-    content = b"".join(value or b"" for value in values)
-    return pa.Array.from_buffers(pa.binary(), len(values), [pa.py_buffer(each) for each in (there, ends, content)])
+    builder = StringBuilder()
+    builder.append_values(values)
+    return builder.finish()
 
 
 MOST = 32 * 2**20  # bytes or characters of one text: far beyond any review, and little enough to hold in memory
@@ -279,7 +273,10 @@ class RowInput(Input):
         """Read from the beginning."""
         first, done = 1, 0
         for number, group in enumerate(_grouped(self.rows())):
-            yield _chunk(number, first, group, self.schema, group[-1].done - done)
+            good = [row.columns for row in group if not row.reason]
+            columns = [strings([each[k] for each in good]) for k in range(len(self.schema))]
+            units = group[-1].done - done
+            yield make_chunk(number, first, group, pa.table(columns, schema=self.schema), units)
             first, done = first + len(group), group[-1].done
 
 
@@ -349,19 +346,10 @@ def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> 
         yield pa.concat_tables(group)
 
 
-def _chunk(number: int, first: int, group: list[Row], schema: pa.Schema, units: int) -> Chunk:
-    good = [(k, row) for k, row in enumerate(group, first) if not row.reason]
-    columns = [strings([row.columns[k] for _, row in good]) for k in range(len(schema))]
-    return Chunk(
-        number,
-        [k for k, _ in good],
-        [row.line for _, row in good],
-        [row.text for _, row in good],
-        pa.table(columns, schema=schema),
-        [
-            Reject(k, row.line, row.source, row.reason, row.value)
-            for k, row in enumerate(group, first)
-            if row.reason
-        ],
-        units,
-    )
+def make_chunk(number: int, first: int, group: Sequence[Row], columns: pa.Table, units: int) -> Chunk:
+    """Part those rows from the others that have a reason to be rejected; the columns are of the former."""
+    rows = list(enumerate(group, first))
+    good = [(k, row) for k, row in rows if not row.reason]
+    rejects = [Reject(k, row.line, row.source, row.reason, row.value) for k, row in rows if row.reason]
+    places, lines = [k for k, _ in good], [row.line for _, row in good]
+    return Chunk(number, places, lines, [row.text for _, row in good], columns, rejects, units)

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,23 @@ def test_rows_and_lines_are_counted_from_the_first_record(tmp_path: Path) -> Non
     source.select("text")
     (chunk,) = source.chunks()
     assert (chunk.rows, chunk.lines) == ([1, 2], [2, 5])
+
+
+def test_times_with_nanoseconds_are_read_without_pandas() -> None:
+    """The serving image has none; pyarrow gives pandas' Timestamp for them, else an error."""
+    code = """
+import sys
+
+class WithoutPandas:
+    def find_spec(name, *_):
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, WithoutPandas)
+import pyarrow as pa
+from sentiflow.data.inputs import to_values
+nanosecond = pa.py_buffer((1).to_bytes(8, "little"))
+print(to_values(pa.chunked_array([pa.Array.from_buffers(pa.timestamp("ns"), 1, [None, nanosecond])])))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['1970-01-01 00:00:00.000000001']\n"
