@@ -1,5 +1,6 @@
 """Names of datasets and of the models trained on them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def dataset_name(dataset: str) -> str:
     return f"{stem}-table" if stem in BUILT_IN else stem
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with a home folder in place of ``~``; as it is, if there is no such user."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's fails then
+
+
 def located(dataset: str) -> str:
     """A table by its whole path, which is the same from every folder; other datasets as they are.
 
@@ -26,7 +32,7 @@ def located(dataset: str) -> str:
         >>> located("imdb"), located("/data/reviews.csv")
         ('imdb', '/data/reviews.csv')
     """
-    return str(Path(dataset).expanduser().absolute()) if Path(dataset).suffix else dataset
+    return str(expanded(dataset).absolute()) if Path(dataset).suffix else dataset
 
 
 def model_name(dataset: str) -> str:

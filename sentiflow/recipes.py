@@ -34,75 +34,60 @@ class TrainConfig(BaseModel):
     The defaults are the recipe ``tutorial``: the tutorial's network and training, field by field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
-    recipe: str = Field("tutorial", min_length=1, max_length=60, description="Name of the recipe.")
-    vocabulary_size: int = Field(
-        10_000, ge=4, le=200_000, description="Ids kept, the 4 reserved ones included; rarer words become 2."
-    )
-    sequence_length: int = Field(
-        500, ge=1, le=5_000, description="Ids per review: shorter ones are padded in front, longer ones cut."
-    )
-    embedding_size: int = Field(64, ge=1, le=1_024, description="Numbers that stand for a word.")
-    units: int = Field(32, ge=1, le=1_024, description="Size of the recurrent state.")
-    optimizer: Literal["rmsprop", "adam", "sgd"] = Field("rmsprop", description="Keras optimizer.")
-    learning_rate: float = Field(
-        0.001, gt=0, le=10, description="Step size of the optimizer; 0.001 is Keras's default for rmsprop."
-    )
-    batch_size: int = Field(128, ge=1, le=25_000, description="Reviews per gradient step.")
-    epochs: int = Field(5, ge=1, le=1_000, description="Passes over the training split.")
-    validation_fraction: float = Field(
-        0.2, gt=0, lt=1, description="Last part of the training split, held back for validation."
-    )
-    mask_zero: bool = Field(False, description="Leave padding out (masking).")
-    recurrent_initializer: Literal["orthogonal", "identity"] = Field(
-        "orthogonal",
-        description="What the recurrent kernel starts as; orthogonal is random, and Keras's own default.",
-    )
-    recurrent_init_scale: float = Field(
-        1.0, gt=0, le=2, description="Factor on the recurrent kernel's first values."
-    )
-    bidirectional: bool = Field(False, description="A second recurrence reads backwards, from the last word.")
-    pooling: Literal["last", "mean", "mixed"] = Field(
-        "last",
-        description="What is scored: the last state, the mean of all, or mixed: both by turns in an ensemble.",
-    )
-    ensemble_size: int = Field(
-        1,
-        ge=1,
-        le=16,
-        description="Networks trained side by side, each in its own order; the score is their mean.",
-    )
-    learning_rate_schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="cosine falls from learning_rate to 0 over all epochs."
-    )
-    global_clipnorm: float = Field(
-        0.0, ge=0, description="Limit of the norm of all gradients together; 0 for none."
-    )
-    embedding_weight_decay: float = Field(
-        0.0, ge=0, description="Times the learning rate, the share by which the embedding shrinks at each step."
-    )
-    vocabulary_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of the vocabulary left out of a training batch."
-    )
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of the recurrence's output that is dropped while training."
-    )
-    ema_momentum: float = Field(
-        0.0, ge=0, lt=1, description="Keep the moving average of the weights, with this momentum; 0 for none."
-    )
-    early_stopping_patience: int = Field(
-        0,
-        ge=0,
-        description="Epochs without a lower validation loss before the best is restored; 0 keeps the last.",
-    )
-    backend: Literal["numba", "keras"] = Field(
-        "numba",
-        description="What trains: compiled kernels, or Keras's own layers, many times slower, to compare with.",
-    )
-    deterministic: bool = Field(
-        True, description="The same weights from the same seed, bit for bit, however threads are scheduled."
-    )
+    recipe: str = Field("tutorial", min_length=1, max_length=60)
+    """Name of the recipe."""
+    vocabulary_size: int = Field(10_000, ge=4, le=200_000)
+    """Ids kept, the 4 reserved ones included; rarer words become 2."""
+    sequence_length: int = Field(500, ge=1, le=5_000)
+    """Ids per review: shorter ones are padded in front, longer ones cut."""
+    embedding_size: int = Field(64, ge=1, le=1_024)
+    """Numbers that stand for a word."""
+    units: int = Field(32, ge=1, le=1_024)
+    """Size of the recurrent state."""
+    optimizer: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
+    """Keras optimizer."""
+    learning_rate: float = Field(0.001, gt=0, le=10)
+    """Step size of the optimizer; 0.001 is Keras's default for rmsprop."""
+    batch_size: int = Field(128, ge=1, le=25_000)
+    """Reviews per gradient step."""
+    epochs: int = Field(5, ge=1, le=1_000)
+    """Passes over the training split."""
+    validation_fraction: float = Field(0.2, gt=0, lt=1)
+    """Last part of the training split, held back for validation."""
+    mask_zero: bool = False
+    """Leave padding out (masking)."""
+    recurrent_initializer: Literal["orthogonal", "identity"] = "orthogonal"
+    """What the recurrent kernel starts as; orthogonal is random, and Keras's own default."""
+    recurrent_init_scale: float = Field(1.0, gt=0, le=2)
+    """Factor on the recurrent kernel's first values."""
+    bidirectional: bool = False
+    """A second recurrence reads backwards, from the last word."""
+    pooling: Literal["last", "mean", "mixed"] = "last"
+    """What is scored: the last state, the mean of all, or mixed: both by turns in an ensemble."""
+    ensemble_size: int = Field(1, ge=1, le=16)
+    """Networks trained side by side, each in its own order; the score is their mean."""
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
+    """cosine falls from learning_rate to 0 over all epochs."""
+    global_clipnorm: float = Field(0.0, ge=0)
+    """Limit of the norm of all gradients together; 0 for none."""
+    embedding_weight_decay: float = Field(0.0, ge=0)
+    """Times the learning rate, the share by which the embedding shrinks at each step."""
+    vocabulary_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the vocabulary left out of a training batch."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the recurrence's output that is dropped while training."""
+    ema_momentum: float = Field(0.0, ge=0, lt=1)
+    """Keep the moving average of the weights, with this momentum; 0 for none."""
+    early_stopping_patience: int = Field(0, ge=0)
+    """Epochs without a lower validation loss before the best is restored; 0 keeps the last."""
+    backend: Literal["numba", "keras"] = "numba"
+    """What trains: compiled kernels, or Keras's own layers, many times slower, to compare with."""
+    deterministic: bool = True
+    """The same weights from the same seed, bit for bit, however threads are scheduled."""
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -268,7 +253,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
-        raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.", "Check its permissions.") from err
+        hint = "Check its path and permissions."
+        raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.", hint) from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise UsageError(
             f"The {what} {path} is not valid TOML: {err}.", "A line is FIELD = VALUE, with text in quotes."

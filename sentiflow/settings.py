@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from sentiflow.errors import UsageError, plain_reason
@@ -27,7 +27,17 @@ Notification = Literal[
     "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "success"
 ]
 _NAME = re.compile(rf"^\s*(?:export\s+)?({PREFIX}\w+)\s*=", re.MULTILINE)  # of a setting in `.env`
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_TOKEN = r"[A-Za-z0-9._~+/=-]+"
+_Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
+_SHA256 = "[0-9a-f]{64}", "64 hexadecimal digits"
+# What some values look like, and how to say so.
+_SHAPES = {
+    "dask_address": ("(tcp|tls|wss?)://.*", "the address of a Dask scheduler, such as tcp://10.0.0.5:8786"),
+    "imdb_sha256": _SHA256,
+    "lock_url": ("postgres(ql)?://.*", "a PostgreSQL address, postgresql://user:password@host/database"),
+    "serve_token": (_TOKEN, "letters, digits and -._~+/= alone"),
+    "word_index_sha256": _SHA256,
+}
 
 
 def project_root() -> Path:
@@ -55,11 +65,11 @@ class Settings(BaseSettings):
     """Downloads, prepared datasets, locks and work files; outside git, safe to delete while nothing trains."""
     imdb_url: str | None = None
     """Mirror of imdb.npz (http(s) or file URL, or a path) in place of Keras's; needs SENTIFLOW_IMDB_SHA256."""
-    imdb_sha256: str | None = None
+    imdb_sha256: _Hash | None = None
     """SHA-256 of the mirror's imdb.npz."""
     word_index_url: str | None = None
     """Mirror of imdb_word_index.json in place of Keras's; needs SENTIFLOW_WORD_INDEX_SHA256."""
-    word_index_sha256: str | None = None
+    word_index_sha256: _Hash | None = None
     """SHA-256 of the mirror's imdb_word_index.json."""
     download_timeout: float = Field(30.0, gt=0)
     """Seconds without an answer after which a download attempt ends."""
@@ -196,11 +206,13 @@ class Settings(BaseSettings):
     monitor_min_texts: int = Field(200, ge=20)
     """Minimum texts of a drift check; fewer wait for the next one."""
 
-    @field_validator("dask_address")
+    @field_validator(*_SHAPES)
     @classmethod
-    def _is_scheduler(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("tcp://", "tls://", "ws://", "wss://")):
-            raise ValueError("expected the address of a Dask scheduler, such as tcp://10.0.0.5:8786")
+    def _has_its_shape(cls, value: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
+        pattern, expected = _SHAPES[str(info.field_name)]
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and not re.fullmatch(pattern, text, re.DOTALL):
+            raise ValueError(f"expected {expected}")
         return value
 
     @field_validator("schedule_timezone")
@@ -222,24 +234,10 @@ class Settings(BaseSettings):
                 raise ValueError("expected addresses with :// in each, and spaces between")
         return value
 
-    @field_validator("lock_url")
-    @classmethod
-    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("expected a PostgreSQL address, postgresql://user:password@host/database")
-        return value
-
     @field_validator("serve_hosts", "schedule_keep", "notify_on", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-    @field_validator("serve_token")
-    @classmethod
-    def _is_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
-            raise ValueError("expected letters, digits and -._~+/= alone")
-        return value
 
     @field_validator("serve_hosts")
     @classmethod
@@ -247,16 +245,6 @@ class Settings(BaseSettings):
         if not all(map(_HOST.fullmatch, names)):
             raise ValueError("expected host names with commas between them, without http:// and ports")
         return names
-
-    @field_validator("imdb_sha256", "word_index_sha256")
-    @classmethod
-    def _is_sha256(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        value = value.strip().lower()
-        if not re.fullmatch("[0-9a-f]{64}", value):
-            raise ValueError("expected 64 hexadecimal digits")
-        return value
 
     @field_validator(
         "data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir", "serve_token_file"
@@ -308,7 +296,7 @@ class Settings(BaseSettings):
             raise UsageError(
                 f"SENTIFLOW_SERVE_TOKEN_FILE cannot be read: {err.strerror}.", "Check its path and permissions."
             ) from err
-        if not _TOKEN.fullmatch(token):
+        if not re.fullmatch(_TOKEN, token):
             raise UsageError(
                 "SENTIFLOW_SERVE_TOKEN_FILE: expected letters, digits and -._~+/= alone.",
                 "Write another: openssl rand -hex 32 > FILE",

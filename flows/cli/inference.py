@@ -13,10 +13,11 @@ from flows.cli.options import USE, JsonOption, KeepOption, TextColumnOption, Ver
 from flows.cli.tables import check_page, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import model_name
+from sentiflow.names import expanded, model_name
 
 if TYPE_CHECKING:
     from sentiflow.batch.job import Scored
+    from sentiflow.reports.page import MarkedWord
     from sentiflow.scoring import Attribution, TextScorer, Word
     from sentiflow.tracking.types import Version
 
@@ -138,9 +139,11 @@ def _write_page(html: Path, reading: "Attribution", model: str, stdout: Console)
 
 def _lines(reading: "Attribution", width: int) -> list[Text]:
     """Each word with the score after it, never apart; the stronger the colour, the more it moved the score."""
+    from sentiflow.reports.page import marked_words
+
     lines = [Text()]
-    for word in reading.words:
-        entry = Text(_shown(word), _style(word, reading))
+    for word, marked in zip(reading.words, marked_words(reading), strict=True):
+        entry = Text(_shown(word), _style(marked))
         entry.append(f" {word.score:.2f}" if word.status in ("read", "rare") else "", "not bold dim")
         if lines[-1] and lines[-1].cell_len + 2 + entry.cell_len > width:
             lines.append(Text())
@@ -148,15 +151,11 @@ def _lines(reading: "Attribution", width: int) -> list[Text]:
     return lines
 
 
-def _style(word: "Word", reading: "Attribution") -> str:
-    from sentiflow.reports.page import SHOWN, strength
-
-    if word.status in ("unknown", "cut"):
-        return "dim strike"
-    if abs(word.change) < SHOWN:
-        return "default"
-    paint = int(95 + 160 * strength(word, reading))
-    return f"bold black on rgb(95,{paint},95)" if word.change > 0 else f"bold black on rgb({paint},95,95)"
+def _style(marked: "MarkedWord") -> str:
+    if marked.effect in ("", "unread"):
+        return "dim strike" if marked.effect else "default"
+    paint = int(95 + 160 * marked.strength)
+    return f"bold black on rgb(95,{paint},95)" if marked.effect == "up" else f"bold black on rgb({paint},95,95)"
 
 
 def _shown(word: "Word") -> str:
@@ -200,7 +199,7 @@ def score(
     from sentiflow.settings import load_settings
 
     request = Request(
-        source.expanduser(), output.expanduser(), text_column or "text", with_text, tuple(keep or ()),
+        expanded(source), expanded(output), text_column or "text", with_text, tuple(keep or ()),
         dataset, version, workers, restart,
     )  # fmt: skip
     try:

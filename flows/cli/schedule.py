@@ -15,7 +15,7 @@ from flows.cli import console
 from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
 from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.names import BUILT_IN, located
+from sentiflow.names import BUILT_IN, expanded, located
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -363,16 +363,16 @@ def parameters_of(
     theirs = deployment.parameters.get("table", {})
     base = {} if mine.get("dataset") in BUILT_IN else theirs  # a table's options are of no other dataset
     if "table" in known and (table or base != theirs):
-        mine["table"] = base | mine.get("table", {}) | table
+        own: Any = mine.get("table", {})
+        mine["table"] = {**base, **own, **table} if isinstance(own, dict) else own  # a check refuses what is none
     elif "text_column" in known and set(table) == {"text_column"}:
         mine |= table
     elif table:
         raise UsageError("This flow reads no table to train on.", "Leave the options of a table out.")
     rest = [f"{key}={value}" for key, value in given.items() if key not in mine]
     if "config" in known and (recipe is not None or rest):
-        changed = (
-            load_recipe(recipe) if recipe is not None else TrainConfig(**deployment.parameters.get("config", {}))
-        )
+        set_there = deployment.parameters.get("config") or known["config"].get("default", {})
+        changed = TrainConfig(**set_there) if recipe is None else load_recipe(recipe)
         return mine | {"config": make_recipe(changed.model_dump(), rest, changed.recipe).model_dump(mode="json")}
     if recipe is not None or rest:
         unknown = "--recipe" if recipe is not None else rest[0].partition("=")[0]
@@ -387,7 +387,7 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
     forms = [schema, *schema.get("anyOf", [])]
     kinds = {each.get("type") for each in forms} - {None}
     if any(each.get("format") == "path" for each in forms):
-        return str(Path(text).expanduser().absolute())
+        return str(expanded(text).absolute())
     if kinds and kinds <= {"string", "null"}:
         return text
     try:

@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.errors import ExternalError, UnreachableError
 from sentiflow.locks import file_lock
+from sentiflow.names import expanded
 from sentiflow.output import redact
 
 logger = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ def _local_path(url: str) -> Path | None:
         raise UnreachableError(f"{redact(url)} is not an address.") from None
     if parts.scheme in ("http", "https"):
         return None
-    return Path(unquote(parts.path) if parts.scheme == "file" else url).expanduser()
+    return expanded(unquote(parts.path) if parts.scheme == "file" else url)
 
 
 def _reason(err: requests.RequestException) -> str:

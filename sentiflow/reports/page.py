@@ -290,15 +290,11 @@ def strongest_words(reading: "Attribution") -> "tuple[list[Word], list[Word]]":
     return up[:5], down[:5]
 
 
-def strength(word: "Word", reading: "Attribution") -> float:
-    """Strength of a word's colour, from 0 to 1 for the word that moved the score most."""
-    return abs(word.change) / reading.max_abs_change if reading.max_abs_change else 0.0
-
-
 def marked_words(reading: "Attribution") -> list[MarkedWord]:
     """The words with their colours and notes for a page."""
     before = [reading.start, *(word.score for word in reading.words)]
-    return [_mark(word, score, reading) for word, score in zip(reading.words, before, strict=False)]
+    most = max((abs(word.change) for word in reading.words), default=0.0)
+    return [_mark(word, score, most) for word, score in zip(reading.words, before, strict=False)]
 
 
 def explanation_page(reading: "Attribution", label: str, by: str) -> str:
@@ -317,13 +313,13 @@ def explanation_page(reading: "Attribution", label: str, by: str) -> str:
     ).page()
 
 
-def _mark(word: "Word", before: float, reading: "Attribution") -> MarkedWord:
+def _mark(word: "Word", before: float, most: float) -> MarkedWord:
     if word.status in _UNREAD:
         return MarkedWord(word.text, "unread", _UNREAD[word.status])
     if abs(word.change) < SHOWN:
         return MarkedWord(word.text)
     effect = "up" if word.change > 0 else "down"
-    return MarkedWord(word.text, effect, f"{before:.3f} to {word.score:.3f}", strength(word, reading))
+    return MarkedWord(word.text, effect, f"{before:.3f} to {word.score:.3f}", abs(word.change) / most)
 
 
 def _steps(reading: "Attribution") -> Table:

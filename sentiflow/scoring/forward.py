@@ -47,7 +47,7 @@ class Network:
         self._check(ids)
         if self._together and 0 < len(ids) <= MOST:
             return self._scores(_read_together(self._readers, ids))
-        threads = threads or os.cpu_count() or 1
+        threads = threads or _cores()
         return self._scores(reader.read(ids, threads) for reader in self._readers)
 
     def score_steps(self, ids: Ids) -> Floats:
@@ -150,6 +150,11 @@ class _Reader:
             for t in range(steps):
                 pads[t + 1] = np.tanh(self.inputs[PAD] + pads[t] @ self.recurrent)
         return pads
+
+
+def _cores() -> int:
+    """Cores that this process may use; outside of Linux, all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_threads(work: Callable[[int], None], starts: range, threads: int) -> None:

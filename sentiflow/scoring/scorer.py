@@ -50,11 +50,6 @@ class Attribution:
     score: float
     words: tuple[Word, ...]
 
-    @property
-    def max_abs_change(self) -> float:
-        """The largest change that any word made, without its sign."""
-        return max((abs(word.change) for word in self.words), default=0.0)
-
 
 FORMAT = 3  # of the three files below; a reader refuses what it does not know
 WEIGHTS = "weights.npz"

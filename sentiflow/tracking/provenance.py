@@ -248,7 +248,7 @@ def need_data(original: Original, settings: Settings, progress: Progress = no_pr
     try:
         source = fetch(original.dataset, settings, progress, original.table)
         now = prepare(source, settings, progress).digest
-    except (UsageError, ExternalError) as err:
+    except (UsageError, ExternalError, OSError) as err:
         now = first_line(err)
     kept = find_kept(original.dataset, original.data, settings, original.table)
     if kept is None:

@@ -21,8 +21,9 @@ from urllib.parse import quote, unquote, urlparse
 import requests
 from requests.adapters import HTTPAdapter, Retry
 
-from sentiflow.errors import ExternalError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import publish
+from sentiflow.names import expanded
 from sentiflow.output import redact, without_secrets
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
@@ -264,7 +265,11 @@ class Api:
     def __init__(self, address: str, attempts: int | None = None) -> None:
         self._address = address.rstrip("/")
         retries, seconds = (os.environ.get(name, default) for name, default in HTTP.items())
-        self._seconds = float(seconds)
+        try:
+            self._seconds, tries = float(seconds), int(retries) if attempts is None else attempts
+        except ValueError as err:
+            hint = "They are numbers, such as 3 and 10."
+            raise UsageError(f"{' or '.join(HTTP)} is malformed: {first_line(err)}.", hint) from err
         self._session = requests.Session()
         self._session.headers.update(_login())
         certificate = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
@@ -272,7 +277,7 @@ class Api:
         self._verify: bool | str = certificate or not trusting
         self._session.cert = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
         retry = Retry(
-            int(retries) if attempts is None else attempts, status_forcelist=_PASSING, allowed_methods=None,
+            tries, status_forcelist=_PASSING, allowed_methods=None,
             backoff_factor=0.5, raise_on_status=False,  # the last answer says more
             respect_retry_after_header=False,  # no hour's wait
         )  # fmt: skip
@@ -377,7 +382,10 @@ def _refused(what: str, response: requests.Response) -> str:
 def _login() -> dict[str, str]:
     """The header that a login needs, from where MLflow's client takes it."""
     file = configparser.ConfigParser(interpolation=None)
-    file.read(os.path.expanduser("~/.mlflow/credentials"))  # noqa: PTH111 - pathlib's fails without a home
+    try:
+        file.read(expanded("~/.mlflow/credentials"), encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as err:
+        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", "Write it anew: mlflow login") from err
     kept = dict(file["mlflow"]) if file.has_section("mlflow") else {}
     name, password = (
         os.environ.get(variable) or kept.get(variable.lower())

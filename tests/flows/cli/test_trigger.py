@@ -54,6 +54,13 @@ def test_options_of_a_table_are_added_to_the_deployments_unless_the_dataset_is_b
     own = {"text_column": "review"}
     assert parameters_of(deployment, None, None, (), own)["table"] == deployment.parameters["table"] | own
     assert parameters_of(deployment, "sample", None, (), {}) == {"dataset": "sample", "table": {}}
+    assert parameters_of(deployment, None, None, ["table=foo"], own)["table"] == "foo"  # it is refused next
+
+
+def test_changes_of_a_deployment_without_a_recipe_are_of_the_flows_own(client: SyncPrefectClient) -> None:
+    deployment = deployed(client, "train").on_server.model_copy(update={"parameters": {}})
+    given = parameters_of(deployment, None, None, ["epochs=2"], {})
+    assert given == {"config": load_recipe("tuned", ["epochs=2"]).model_dump(mode="json")}
 
 
 def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:
@@ -102,6 +109,7 @@ def test_what_cannot_be_is_refused_and_what_there_is_is_named(
         ({"source": "in.csv", "output": "gone/out.csv"}, "There is no folder"),
         ({"config": {}, "dataset": "nope.csv", "table": {}}, "No dataset or table 'nope.csv'"),
         ({"config": {}, "dataset": "in.csv", "table": {"text": "id"}}, "The parameter table cannot be read: text"),
+        ({"config": {}, "dataset": "in.csv", "table": "foo"}, "The parameter table cannot be read"),
     ],
 )
 def test_a_table_that_a_run_could_not_read_is_refused_before_there_is_a_run(

@@ -325,7 +325,7 @@ def test_a_dataset_is_named_by_its_file(dataset: str, name: str) -> None:
     assert dataset_name(dataset) == name
 
 
-@pytest.mark.parametrize("dataset", ["nothing", "nowhere.csv", "", "IMDB"])
+@pytest.mark.parametrize("dataset", ["nothing", "nowhere.csv", "", "IMDB", "~nosuchuser/mine.csv"])
 def test_an_unknown_dataset_is_refused_with_what_there_is(dataset: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match="Give imdb, sample, or the path"):
         check_dataset(dataset, settings)

@@ -112,6 +112,24 @@ def test_a_login_goes_along_as_mlflows_client_sends_it(
     assert Answer.logins == [sent]
 
 
+def test_a_file_of_logins_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".mlflow").mkdir()
+    for content in (b"me:password", b"[mlflow]\nmlflow_tracking_username = caf\xe9"):
+        (tmp_path / ".mlflow" / "credentials").write_bytes(content)
+        with pytest.raises(UsageError, match="~/.mlflow/credentials is no file of MLflow's"):
+            open_store(Settings(tracking_uri="http://127.0.0.1:9")).models()
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+def test_a_setting_of_mlflows_client_that_is_no_number_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "10s")
+    with pytest.raises(UsageError, match=f"{name}.* is malformed: .*'10s'"):
+        open_store(Settings(tracking_uri="http://127.0.0.1:9")).models()
+
+
 @pytest.mark.parametrize("name", ["MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE"])
 @pytest.mark.parametrize("start", [open_store, connect], ids=["to read", "to write"])
 def test_a_login_that_only_mlflows_client_knows_is_refused(
