@@ -9,21 +9,16 @@ from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import BASELINE, BASELINES
 from sentiflow.tracking.results import RunContext
-from tasks.evaluate import evaluate, measure_baseline
-from tasks.runs import child_run, planned_name, run_name, training_run
+from tasks.evaluate import measure_baseline, train_below
+from tasks.runs import child_run, planned_name, seeds_label, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines
 from tasks.train import fetch, prepare
-from tasks.train import train as train_network
 
 PREFIX = "baselines-"
 """Prefix of the name of the parent run, before the name of the network's run."""
 
 
-def _run_name() -> str:
-    return PREFIX + planned_name()
-
-
-@job(name="baselines", flow_run_name=_run_name)
+@job(lambda given: PREFIX + planned_name(given))
 def baselines(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",
@@ -51,21 +46,13 @@ def baselines(
     preload()
     with training_run(config, dataset, seed, BASELINES) as parent:
         prepared = prepare(parent, fetch(parent, table))
-        network = _network(parent, prepared)
+        network = train_below(parent, prepared, parent.name.removeprefix(PREFIX), BASELINE, "network").run
         runs: dict[str, RunContext] = {name: _baseline(parent, name, prepared) for name in names}
         return summarize_baselines(parent, prepared, network, runs)
 
 
-def _network(parent: RunContext, prepared: Prepared) -> RunContext:
-    with child_run(parent, parent.name.removeprefix(PREFIX), BASELINE, prepared) as run:
-        trained = train_network.with_options(task_run_name="train network")(run, prepared)
-        evaluate.with_options(task_run_name="evaluate network")(run, prepared, trained)
-    return run
-
-
 def _baseline(parent: RunContext, name: Name, prepared: Prepared) -> RunContext:
-    recipe = run_name(parent.config, parent.dataset, "", "").removesuffix(f"-{parent.dataset_name}--")
-    child = name + parent.name.removeprefix(PREFIX + recipe)
+    child = f"{name}-{parent.dataset_name}-{seeds_label(parent.seed)}-{parent.name[-13:]}"  # its moment
     tags = {"recipe": name, "recipe.changes": "none"}
     parameters = parameters_of(name, parent.config, parent.seed)
     with child_run(parent, child, BASELINE, prepared, parameters=parameters, tags=tags) as run:

@@ -5,7 +5,7 @@ from sentiflow.orchestration.repair import CleanupReport
 from tasks.housekeeping import close_killed, publish_report, remove_old_files, retire_flow_runs, retire_runs
 
 
-@job(name="housekeeping")
+@job()
 def housekeeping() -> CleanupReport:
     """Close what killed processes left open, and remove what is old.
 

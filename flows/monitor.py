@@ -1,19 +1,12 @@
 """A drift check of the texts that were scored and served."""
 
-from prefect.runtime import flow_run
-
 from sentiflow.monitoring.check import CheckOutcome, too_few
 from sentiflow.names import dataset_name
-from sentiflow.orchestration.flow_runs import job
+from sentiflow.orchestration.flow_runs import due, job
 from tasks.monitor import collect, compare, emit_event, mark_checked, monitoring_run, report
 
 
-def _run_name() -> str:
-    dataset = dataset_name(flow_run.parameters["dataset"])
-    return f"monitor-{dataset}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
-
-
-@job(name="monitor", flow_run_name=_run_name)
+@job(lambda given: f"monitor-{dataset_name(given['dataset'])}-{due()}")
 def monitor(dataset: str = "imdb") -> CheckOutcome:
     """Compare the texts since the last check with the reviews that the model was trained on.
 

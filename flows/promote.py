@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from sentiflow.errors import SentiflowError
@@ -18,12 +17,7 @@ Version = Annotated[int | None, Field(ge=1)]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 
 
-def _run_name() -> str:
-    given = flow_run.parameters
-    return f"{model_name(given['dataset'])}-version-{given['version'] or 'best'}"
-
-
-@job(name="promote", flow_run_name=_run_name)
+@job(lambda given: f"{model_name(given['dataset'])}-version-{given['version'] or 'best'}")
 def promote(dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = "") -> Outcome:
     """Promote a registered version if all checks pass.
 

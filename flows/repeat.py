@@ -3,40 +3,31 @@
 from dataclasses import replace
 from typing import Annotated
 
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.promote import after_training
 from flows.train import Seed
-from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig, check_seeds
 from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
-from sentiflow.tracking.results import RepeatsResult, RunContext, SeedResult
-from tasks.evaluate import evaluate
+from sentiflow.tracking.results import RepeatsResult
+from tasks.evaluate import train_below
 from tasks.promote import need_server
 from tasks.register import register
-from tasks.runs import child_run, planned_name, seeds_label, training_run
+from tasks.runs import planned_name, seeds_label, training_run
 from tasks.summarize import best_of, summarize_repeats
 from tasks.train import fetch, prepare
-from tasks.train import train as train_network
-
-Repeats = Annotated[int, Field(ge=2, le=1_000)]
 
 
-def _run_name() -> str:
-    return planned_name(flow_run.parameters["repeats"])
-
-
-@job(name="repeat", flow_run_name=_run_name)
+@job(lambda given: planned_name(given, given["repeats"]))
 def repeat(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",
     seed: Seed = 0,
-    repeats: Repeats = 5,
+    repeats: Annotated[int, Field(ge=2, le=1_000)] = 5,
     promote: bool = False,
     table: TableOptions = DEFAULT_OPTIONS,
 ) -> RepeatsResult:
@@ -65,16 +56,11 @@ def repeat(
     with training_run(config, dataset, seed, REPEATS) as parent:
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
-        seeds = [_one(parent, each, repeats, prepared) for each in range(seed, seed + repeats)]
+        seeds = []
+        for each in range(seed, seed + repeats):
+            name = parent.name.replace(seeds_label(seed, repeats), seeds_label(each))
+            seeds.append(train_below(parent, prepared, name, REPEAT, f"seed {each}", seed=each))
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_repeats(parent, prepared, seeds, best, model)
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
-
-
-def _one(parent: RunContext, seed: int, repeats: int, prepared: Prepared) -> SeedResult:
-    name = parent.name.replace(seeds_label(parent.seed, repeats), seeds_label(seed))
-    with child_run(parent, name, REPEAT, prepared, seed=seed) as run:
-        trained = train_network.with_options(task_run_name=f"train seed {seed}")(run, prepared)
-        measured = evaluate.with_options(task_run_name=f"evaluate seed {seed}")(run, prepared, trained)
-    return SeedResult(run, trained, measured)

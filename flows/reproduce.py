@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-from prefect.runtime import flow_run
 from pydantic import Field
 
-from sentiflow.orchestration.flow_runs import job
+from sentiflow.orchestration.flow_runs import due, job
 from sentiflow.process import preload
 from sentiflow.runs.record import REPRODUCTION
 from sentiflow.tracking.results import Reproduction
@@ -14,15 +13,11 @@ from tasks.runs import training_run
 from tasks.summarize import check_original, summarize_reproduction
 from tasks.train import prepare_again, train
 
-Run = Annotated[str, Field(min_length=1, max_length=300)]
 
-
-def _run_name() -> str:
-    return f"reproduction:{flow_run.parameters['run']}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
-
-
-@job(name="reproduce", flow_run_name=_run_name)
-def reproduce(run: Run = "imdb-sentiment@champion") -> Reproduction:
+@job(lambda given: f"reproduction:{given['run']}-{due()}")
+def reproduce(
+    run: Annotated[str, Field(min_length=1, max_length=300)] = "imdb-sentiment@champion",
+) -> Reproduction:
     """Train a run again and compare.
 
     1. check: find the run and its data; what differs between then and now

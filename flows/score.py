@@ -5,35 +5,24 @@ from typing import Annotated
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from sentiflow.batch.job import Request, Scored, score_input
 from sentiflow.console import progress_bar
-from sentiflow.orchestration.flow_runs import job
+from sentiflow.orchestration.flow_runs import due, job
 from sentiflow.settings import load_settings
 
-# What each is for is in the flow's docstring: Prefect's form shows that, and not a field's description.
-Column = Annotated[str, Field(min_length=1)]
-Number = Annotated[int | None, Field(ge=1)]
-Workers = Annotated[int | None, Field(ge=1, le=64)]
 
-
-def _run_name() -> str:
-    given = flow_run.parameters
-    return f"{Path(given['source']).name}-{flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
-
-
-@job(name="score", flow_run_name=_run_name)
+@job(lambda given: f"{Path(given['source']).name}-{due()}")
 def score(
     source: Path,
     output: Path,
-    text_column: Column = "text",
+    text_column: Annotated[str, Field(min_length=1)] = "text",
     with_text: bool = False,
     keep: list[str] = [],  # noqa: B006 - Prefect's form shows it, and nothing changes it
     dataset: str | None = None,
-    version: Number = None,
-    workers: Workers = None,
+    version: Annotated[int | None, Field(ge=1)] = None,
+    workers: Annotated[int | None, Field(ge=1, le=64)] = None,
     restart: bool = False,
 ) -> Scored:
     """Score every row of an input into a CSV, JSON Lines or Parquet file.

@@ -28,26 +28,17 @@ from tasks.summarize import best_of
 from tasks.sweep import SweepResult, begin, end_sweep, start_worker, summarize_sweep, train_best, trial
 from tasks.train import fetch, prepare
 
-Trials = Annotated[int, Field(ge=1, le=10_000)]
-Workers = Annotated[int | None, Field(ge=1, le=256)]
-Repeats = Annotated[int, Field(ge=1, le=1_000)]
-Name = Annotated[str, Field(max_length=60)]
 
-
-def _run_name() -> str:
-    return f"sweep-{planned_name()}"
-
-
-@job(name="sweep", flow_run_name=_run_name)
+@job(lambda given: f"sweep-{planned_name(given)}")
 def sweep(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",
     seed: Seed = 0,
-    trials: Trials = 20,
-    workers: Workers = None,
-    repeats: Repeats = 3,
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 20,
+    workers: Annotated[int | None, Field(ge=1, le=256)] = None,
+    repeats: Annotated[int, Field(ge=1, le=1_000)] = 3,
     space: Path | None = None,
-    name: Name = "",
+    name: Annotated[str, Field(max_length=60)] = "",
     restart: bool = False,
     promote: bool = False,
     table: TableOptions = DEFAULT_OPTIONS,

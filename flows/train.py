@@ -28,7 +28,7 @@ from tasks.train import train as train_network
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-@job(name="train", flow_run_name=planned_name)
+@job(planned_name)
 def train(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",

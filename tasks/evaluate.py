@@ -1,10 +1,8 @@
 """Measure a model on the test split, a trained network or a baseline; log metrics, files and the report."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,10 +27,11 @@ from sentiflow.runs.record import epoch_tags
 from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE
-from sentiflow.tracking.results import RunContext, TrainedFiles
+from sentiflow.tracking.results import RunContext, SeedResult, TrainedFiles
 from sentiflow.tracking.store import SCORES
 from sentiflow.tracking.types import NOTE, SCORER_DIGEST
-from tasks.runs import scorer_of
+from tasks.runs import child_run, scorer_of
+from tasks.train import train
 
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
@@ -46,24 +45,24 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
     run.tag({SCORER_DIGEST: scorer.digest})
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
-        scores, speed = timed_scores(scorer.network.score, ids)
+        began = time.perf_counter()
+        scores = scorer.network.score(ids)
+        speed = len(ids) / (time.perf_counter() - began)
     return record_evaluation(
         run, prepared, content, scorer.vocabulary, scores,
-        parameters=_parameters(trained.weights), speed=speed,
-        history=trained.history, scorer=scorer,
+        parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
+        speed=speed, history=trained.history, scorer=scorer,
     )  # fmt: skip
 
 
-Scored = TypeVar("Scored", bound=Sized)
-
-
-def timed_scores(
-    score: Callable[[Scored], NDArray[np.float64]], reviews: Scored
-) -> tuple[NDArray[np.float64], float]:
-    """Scores of reviews, and reviews per second."""
-    began = time.perf_counter()
-    scores = score(reviews)
-    return scores, len(reviews) / (time.perf_counter() - began)
+def train_below(
+    parent: RunContext, prepared: Prepared, name: str, kind: str, what: str, seed: int | None = None
+) -> SeedResult:
+    """Train and evaluate the recipe in a run of its own below another; ``what`` names the two tasks."""
+    with child_run(parent, name, kind, prepared, seed=seed) as run:
+        trained = train.with_options(task_run_name=f"train {what}")(run, prepared)
+        measured = evaluate.with_options(task_run_name=f"evaluate {what}")(run, prepared, trained)
+    return SeedResult(run, trained, measured)
 
 
 def record_evaluation(
@@ -133,9 +132,16 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
         content = reviews.read(prepared.table)
         words = reviews.read_vocabulary(prepared.table)
     fitted = _fit(run, name, content)
-    _log_fitted(run, fitted)
+    run.params(fitted.found)
+    run.text(fitted.summary, "model_summary.txt")
+    if fitted.history:
+        run.tag(epoch_tags(len(fitted.history), best_epoch(fitted.history).number))
+    else:
+        run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
     with run.timed("evaluate"):
-        scores, speed = timed_scores(fitted.score, content.of("test"))
+        began = time.perf_counter()
+        scores = fitted.score(content.of("test"))
+        speed = len(scores) / (time.perf_counter() - began)
     record_evaluation(
         run, prepared, content, words, scores,
         parameters=fitted.parameters, speed=speed, history=fitted.history or None,
@@ -154,16 +160,6 @@ def _fit(run: RunContext, name: Name, content: reviews.Reviews) -> Fitted:
     return fitted
 
 
-def _log_fitted(run: RunContext, fitted: Fitted) -> None:
-    """Log what is known before the test split is scored."""
-    run.params(fitted.found)
-    run.text(fitted.summary, "model_summary.txt")
-    if fitted.history:
-        run.tag(epoch_tags(len(fitted.history), best_epoch(fitted.history).number))
-    else:
-        run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
-
-
 def _log_report(run: RunContext, summary: RunSummary, scores: pd.DataFrame) -> None:
     folder = run.work / "artifacts"
     drawn = run_report.pictures(summary)
@@ -175,9 +171,3 @@ def _log_report(run: RunContext, summary: RunSummary, scores: pd.DataFrame) -> N
     run.upload(folder)
     if run.parent is not None:  # other runs get their description from ``summarize``
         run.tag({NOTE: report.markdown(f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url}).")})
-
-
-def _parameters(weights: Path) -> int:
-    """Number of trained parameters: of all arrays of floats in a weights file."""
-    with np.load(weights, allow_pickle=False) as arrays:
-        return sum(arrays[name].size for name in arrays if arrays[name].dtype.kind == "f")

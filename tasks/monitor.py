@@ -3,12 +3,11 @@
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
-import numpy as np
 from prefect import get_run_logger, runtime, task
 from prefect.client.orchestration import get_client
 from prefect.events import Event
@@ -19,7 +18,7 @@ from sentiflow.locks import file_lock
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts, collect_texts, measure, pictures
 from sentiflow.monitoring.check import report as drift_report
-from sentiflow.monitoring.drift import UNKNOWN, Floats
+from sentiflow.monitoring.drift import UNKNOWN
 from sentiflow.monitoring.text_log import need_log
 from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.notifications import announce
@@ -32,14 +31,13 @@ from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import find_version, load_scorer
-from tasks.runs import create, provenance, publish_summary
+from tasks.runs import create, ending_of, provenance, publish_summary
 
 LOCK = "monitor.lock"
 """Tag of a monitoring run: the lock that is held while it is open."""
 
 EVENT = "sentiflow.drift"
-
-_REFERENCE, _RECENT = "reference.npz", "recent.npz"  # features, in the work folder
+_ARTIFACTS = "artifacts"  # in the work folder
 
 
 @contextmanager
@@ -90,7 +88,7 @@ def collect(check: DriftCheck) -> RecentTexts:
 def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     """Measure texts and reviews in the same way, with the version in use, and compare them.
 
-    Written: the features of both sides in the work folder.
+    Written: plots and the report in the work folder.
 
     Raises:
         ExternalError: the store fails, or the reviews are not on this machine.
@@ -101,8 +99,6 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     digest, table = _training_reviews(version, settings)
     reference = drift.features_of_reviews(reviews.read(table), scorer)
     recent, unusual = measure(texts.file, scorer, reference)
-    np.savez(check.work / _REFERENCE, **reference)  # type: ignore[arg-type]
-    np.savez(check.work / _RECENT, **recent)  # type: ignore[arg-type]
     features = drift.compare(reference, recent, settings)
     sources = " and ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
     facts = {
@@ -117,6 +113,9 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     limits = settings.monitor_psi, settings.monitor_alpha
     result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
     get_run_logger().info("%s", result.headline)
+    figures, folder = pictures(reference, recent, features), check.work / _ARTIFACTS
+    plots.save(figures, folder / "plots")
+    (folder / PAGE).write_text(drift_report(result, figures).page(), encoding="utf-8")
     return result
 
 
@@ -136,29 +135,22 @@ def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     return digest, table
 
 
-def _features(file: Path) -> dict[str, Floats]:
-    with np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
 @task(name="report", task_run_name="report", persist_result=False)
 def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRun:
     """Report the outcome.
 
     Written: an MLflow run with metrics ``drift/*``, plots and the report; in Prefect a table and a link.
     """
-    reference, recent = (_features(check.work / side) for side in (_REFERENCE, _RECENT))
-    figures = pictures(reference, recent, result.features)
-    folder = check.work / "artifacts"
-    plots.save(figures, folder / "plots")
-    (folder / PAGE).write_text(drift_report(result, figures).page(), encoding="utf-8")
     run = _open(check, result)
     try:
         run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
-        run.upload(folder)
+        run.upload(check.work / _ARTIFACTS)
         publish_summary(run, drift_report(result, {}).markdown(), "drift", result.headline)
-    except BaseException:
-        run.close("FAILED")
+    except BaseException as err:
+        ending = ending_of(err)
+        with suppress(ExternalError):  # the next check closes it
+            run.tag({"end": ending.why})
+            run.close(ending.status)
         raise
     run.close()
     return run

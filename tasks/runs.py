@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
@@ -28,6 +28,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.errors import UsageError, first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import BUILT_IN, dataset_name, located, model_name
+from sentiflow.orchestration.flow_runs import due
 from sentiflow.orchestration.repair import reconcile
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import redact
@@ -136,23 +137,18 @@ def changed_fields(config: TrainConfig) -> str:
     return ", ".join(f"{key}={value}" for key, value in config.changes().items())
 
 
-def run_name(config: TrainConfig, dataset: str, seeds: str, moment: str) -> str:
-    """A name of recipe, changes, dataset and seeds that differs from run to run.
+def planned_name(given: Mapping[str, Any], repeats: int = 1) -> str:
+    """Name of a training that is about to begin: of recipe, changes, dataset, seeds and the moment it is due.
 
     It begins with what runs differ by: charts and tables cut the ends of names off.
     """
+    config = TrainConfig.model_validate(given["config"])
     changes = config.changes()
     changed = "".join(f"+{key}={value}" for key, value in changes.items())
     if len(changed) > _CHANGES:
         changed = f"+{len(changes)}changes"
-    return f"{config.recipe}{changed}-{dataset_name(dataset)}-{seeds}-{moment}"
-
-
-def planned_name(repeats: int = 1) -> str:
-    """Name of the flow run of a training that is about to begin, by its parameters and the moment it is due."""
-    given = runtime.flow_run.parameters
-    config, seeds = TrainConfig.model_validate(given["config"]), seeds_label(given["seed"], repeats)
-    return run_name(config, given["dataset"], seeds, f"{runtime.flow_run.scheduled_start_time:%y%m%d-%H%M%S}")
+    seeds = seeds_label(given["seed"], repeats)
+    return f"{config.recipe}{changed}-{dataset_name(given['dataset'])}-{seeds}-{due()}"
 
 
 def seeds_label(seed: int, repeats: int = 1) -> str:
@@ -268,7 +264,7 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
     try:
         run = create(planned, tags)
     except BaseException as err:  # the store may have made it all the same
-        _keep(planned, tags[CREATION], Ending("FAILED", _why(err)))
+        _keep(planned, tags[CREATION], ending_of(err))
         raise
     return replace(run, work=planned.work / run.run_id)
 
@@ -281,8 +277,7 @@ def _closing(run: RunContext) -> Iterator[None]:
         with _system_metrics(run):
             yield
     except BaseException as err:
-        failed = isinstance(err, Exception) and not process.received
-        _close(run, Ending("FAILED" if failed else "KILLED", _why(err)))
+        _close(run, ending_of(err))
         raise
     try:
         run.close()
@@ -344,6 +339,12 @@ def _describe(run: RunContext, parameters: Mapping[str, object] | None = None) -
     )
     write_files(kept := run.work / "provenance")
     run.upload(kept)
+
+
+def ending_of(err: BaseException) -> Ending:
+    """How a run ends by an error: failed, or killed by an interrupt."""
+    failed = isinstance(err, Exception) and not process.received
+    return Ending("FAILED" if failed else "KILLED", _why(err))
 
 
 def _why(err: BaseException) -> str:

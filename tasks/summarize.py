@@ -100,7 +100,7 @@ def summarize_repeats(
         _dataset(prepared),
     ]
     runs = [each.run for each in seeds]
-    seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds), lines)
+    seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds
     )
@@ -120,8 +120,8 @@ def _compare(
     return seconds
 
 
-def seeds_table(seeds: Sequence[SeedResult]) -> str:
-    """The seeds as a Markdown table."""
+def seeds_table(seeds: Sequence[SeedResult]) -> Table:
+    """A row a seed."""
     heading = ("seed", "epoch kept", "validation loss", "validation accuracy", "test accuracy")
     rows = [
         (
@@ -133,7 +133,7 @@ def seeds_table(seeds: Sequence[SeedResult]) -> str:
         )
         for each in seeds
     ]
-    return Table(heading, rows, words=0).markdown()
+    return Table(heading, rows, words=0)
 
 
 def _seed_metrics(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:

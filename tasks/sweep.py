@@ -2,14 +2,14 @@
 
 import gc
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from prefect import get_run_logger, task
@@ -146,10 +146,6 @@ def _adopt(client: MlflowClient, trial: FrozenTrial, parent: str) -> None:
             client.delete_tag(run_id, "end")
 
 
-class _Pruned(Exception):  # noqa: N818 - no error
-    """The pruner stopped the trial."""
-
-
 @task(name="start worker", task_run_name="start worker", persist_result=False)
 def start_worker() -> None:
     """Import TensorFlow in a worker process while the data is prepared."""
@@ -182,25 +178,19 @@ def _run_trial(study: Study, asked: Trial, config: TrainConfig, parent: RunConte
     number = asked.user_attrs[NUMBER]
     tags = {"trial.number": str(number)}
     name = f"trial{number:02d}-{parent.name.removeprefix('sweep-')}"
-    with _failure_marked(study, asked), child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
-        asked.set_user_attr(RUN_ID, run.run_id)
-        state, kept, line = _fit(asked, run, prepared)
-        # The study first: an open run of a finished trial is complete, and is closed when the sweep is continued.
-        asked.set_user_attr(ENDED_AS, state)
-        if kept is not None:
-            study.tell(asked, kept.val_loss)
-        else:
-            study.tell(asked, state=TrialState.PRUNED)
-    return line
-
-
-@contextmanager
-def _failure_marked(study: Study, asked: Trial) -> Iterator[None]:
-    """Mark a trial as failed by an error of its own; after another one, as after a kill, it still runs."""
     try:
-        yield
+        with child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
+            asked.set_user_attr(RUN_ID, run.run_id)
+            state, kept, line = _fit(asked, run, prepared)
+            # The study first: an open run of a finished trial is complete, and is closed with the next sweep.
+            asked.set_user_attr(ENDED_AS, state)
+            if kept is not None:
+                study.tell(asked, kept.val_loss)
+            else:
+                study.tell(asked, state=TrialState.PRUNED)
+        return line
     except (ExternalError, UpdateFinishedTrialError):
-        raise
+        raise  # as after a kill, it still runs
     except Exception:
         with suppress(UpdateFinishedTrialError):
             asked.set_user_attr(FAILED, True)  # noqa: FBT003
@@ -223,7 +213,7 @@ def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> tuple[str, Epoch 
         log.add(epoch)
         asked.report(epoch.val_loss, epoch.number)
         if epoch.number < run.config.epochs and asked.should_prune():
-            raise _Pruned
+            raise TrialPruned
 
     number = asked.user_attrs[NUMBER]
     title = f"trial {number} tries {results.format_values(asked.params)}"
@@ -245,7 +235,7 @@ def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], No
 
     try:
         trained = training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
-    except _Pruned:
+    except TrialPruned:
         return results.PRUNED, None
     except UsageError as err:
         if "diverged" not in str(err):
@@ -389,5 +379,5 @@ validation loss is lowest
 The best recipe, seed by seed, on the test split, which no trial has seen. All trials used seed {sweep.seed}: its \
 validation loss is optimistic, as the best of the trials was chosen by it.
 
-{seeds_table(result.seeds)}
+{seeds_table(result.seeds).markdown()}
 """

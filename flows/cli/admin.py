@@ -1,22 +1,19 @@
 """``sentiflow housekeeping``, ``monitor``, ``import`` and ``ui``."""
 
 import os
-import socket
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import unquote, urlparse
+from typing import Annotated
+from urllib.parse import urlparse
 
 import typer
 
 from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
 from flows.cli.tables import block_table, print_table, stdout_for
+from flows.cli.train import start_servers
+from sentiflow import process
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of
-
-if TYPE_CHECKING:
-    from sentiflow.children import Child
 
 _START_SECONDS = 90  # of MLflow's UI
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
@@ -27,15 +24,9 @@ app = typer.Typer()
 @command(app, OPERATE, "sentiflow housekeeping", "SENTIFLOW_KEEP_RUNS_DAYS=90 sentiflow housekeeping")
 def housekeeping(as_json: JsonOption = False) -> None:
     """Close the runs of killed processes; delete old files."""
-    from sentiflow.orchestration.server import start_early
     from sentiflow.settings import load_settings
 
-    settings = load_settings()
-    wait_for_server, where = start_early(settings)
-    CONSOLE.say(f"Prefect: {where}; starting up ...")
-    from sentiflow.tracking.client import connect  # while the server starts
-
-    connect(settings)
+    wait_for_server = start_servers(load_settings())
     from flows.housekeeping import housekeeping
 
     wait_for_server()
@@ -58,14 +49,13 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     settings = load_settings()
     need_log(settings)
     model = dataset_of(model_named(settings, dataset))
-    CONSOLE.print("Starting up ...")
-    from flows.monitor import monitor
-    from sentiflow.orchestration.server import start_early, use_running
+    from sentiflow.orchestration.server import use_running
 
     has_server = use_running(settings)  # with the deployment that waits for the event
-    if not has_server:
-        wait_for_server, _ = start_early(settings)
-        wait_for_server()
+    wait_for_server = start_servers(settings)
+    from flows.monitor import monitor
+
+    wait_for_server()
     outcome = monitor(model)
     stdout = stdout_for(vars(outcome) | {"drifted": outcome.drifted}, as_json=as_json)
     if outcome.result is not None:
@@ -109,14 +99,14 @@ def import_store(
     Runs, models, versions and aliases keep their ids and times.
     """
     from sentiflow.tracking.transfer import import_store
+    from sentiflow.tracking.types import local_path
 
-    parts = urlparse(artifacts)
-    if parts.scheme not in ("", "file"):
+    if (folder := local_path(artifacts)) is None:
         raise UsageError(
             f"Artifacts can be moved into a folder only, not to {artifacts}.",
             "Name a folder with --artifacts, then copy it there by that storage's own tools.",
         )
-    moved = import_store(store.absolute(), database, Path(unquote(parts.path)))
+    moved = import_store(store.absolute(), database, folder)
     names = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
     counts = ", ".join(f"{moved.rows[table]} {name}" for table, name in names.items())
     stdout = stdout_for(moved, as_json=as_json)
@@ -141,9 +131,11 @@ def ui(
         pages = runs_url(ui_url(settings), experiment_id(connect(settings), settings))
         CONSOLE.say(f"The store is a server: open {pages}")
         return
-    address = urlparse(settings.ui_url)
-    host, port = address.hostname or "127.0.0.1", port or address.port or 5000
-    _need_free(host, port)
+    place = urlparse(settings.ui_url)
+    host, port = place.hostname or "127.0.0.1", port or place.port or 5000
+    hint = "Choose another: sentiflow ui --port NUMBER. SENTIFLOW_UI_URL names the host."
+    process.open_socket(host, port, hint).close()  # it is free
+    address = process.address_of(host, port)
     CONSOLE.print("Starting the MLflow UI ...")
     from sentiflow.tracking.client import connect, experiment_id, runs_url
 
@@ -158,9 +150,10 @@ def ui(
     variables = {**off, "PYTHONWARNINGS": "ignore", **os.environ}
     server = Child(command_line, variables)
     try:
-        shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        _wait(server, shown)
-        pages = runs_url(shown, experiment)
+        if not server.answers(f"{address}/health", _START_SECONDS):
+            slow, ended = f"did not answer within {_START_SECONDS} s", f"ended (exit code {server.exit_code})"
+            raise ExternalError(f"The MLflow UI {slow if server.exit_code is None else ended}.", _AGAIN)
+        pages = runs_url(address, experiment)
         CONSOLE.say(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)")
         code = server.wait()
     except KeyboardInterrupt:
@@ -169,32 +162,3 @@ def ui(
         server.stop()
     if code:
         raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)
-
-
-def _need_free(host: str, port: int) -> None:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as err:
-        raise ExternalError(
-            f"Cannot listen on port {port} of {host}: {err.strerror}.",
-            "Choose another: sentiflow ui --port NUMBER. SENTIFLOW_UI_URL names the host.",
-        ) from err
-
-
-def _wait(server: "Child", address: str) -> None:
-    from urllib.request import ProxyHandler, build_opener
-
-    opener = build_opener(ProxyHandler({}))  # it is on this machine
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until:
-        if server.exit_code is not None:
-            raise ExternalError(f"The MLflow UI did not start (exit code {server.exit_code}).", _AGAIN)
-        try:
-            with opener.open(f"{address}/health", timeout=2):
-                return
-        except OSError:  # urllib's errors are of this kind
-            time.sleep(0.3)
-    raise ExternalError(f"The MLflow UI did not answer within {_START_SECONDS} s.", _AGAIN)

@@ -19,6 +19,7 @@ from flows.cli.tables import (
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
+from sentiflow.reports.page import format_cell
 from sentiflow.runs.record import short_name
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _show_versions(name: str, settings: "Settings", *, as_json: bool) -> None:
     columns = [
         Column("version", [str(row.number) for row in rows]),
         Column("alias", [", ".join(row.aliases) or "-" for row in rows]),
-        Column("accuracy", [_percent(row.accuracy) for row in rows]),
+        Column("accuracy", [format_cell(row.accuracy, ".2%") for row in rows]),
         Column("run", [short_name(row.run, dataset_of(name)) for row in rows], 2, shrinks=True),
         Column("last check", [row.gate for row in rows], 1),
         Column("reproduced", [row.reproduced for row in rows], 3),
@@ -196,10 +197,6 @@ def _show_versions(name: str, settings: "Settings", *, as_json: bool) -> None:
         Column("95% interval", [percent_interval(row.accuracy_ci_low, row.accuracy_ci_high) for row in rows], 5),
     ]
     print_columns(columns, stdout)
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{fraction:.2%}"
 
 
 def _show_history(name: str, settings: "Settings", *, as_json: bool) -> None:
@@ -224,7 +221,7 @@ def _show_history(name: str, settings: "Settings", *, as_json: bool) -> None:
         Column("what", [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),
         Column("version", [str(event.version) for event, _ in rows]),
         Column("replaced", ["-" if event.replaced is None else str(event.replaced) for event, _ in rows]),
-        Column("accuracy", [_percent(event.accuracy) for event, _ in rows], 2),
+        Column("accuracy", [format_cell(event.accuracy, ".2%") for event, _ in rows], 2),
         Column("reason", [event.reason for event, _ in rows], 1),
         Column("decision", ["-" if event.decision == event.kind else event.decision for event, _ in rows], 3),
         Column("who", [event.by for event, _ in rows], 4),

@@ -4,7 +4,6 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import unquote, urlparse
 
 import typer
 
@@ -19,8 +18,8 @@ from flows.cli.options import (
     command,
     table_arguments,
 )
-from flows.cli.tables import Column, print_columns, program, show_judgement, show_promotion, stdout_for
-from flows.cli.train import next_commands, report_registered, start_up
+from flows.cli.tables import Column, print_columns, program, stdout_for
+from flows.cli.train import report_registered, show_seeds, show_version, start_up
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
@@ -117,28 +116,10 @@ def sweep(
             CONSOLE.say(f"{same} resumes this sweep; finished trials are kept.")
         raise
     given = config.model_dump(include=set(searched.fields))
-    _show(result, given, dataset, table, settings, stdout_for(result, as_json=as_json))
-    if promote and result.promotion is None:
-        from sentiflow.tracking.versions import need_champion
-
-        need_champion(settings, result.model.name, result.model.version)
-
-
-def _show(
-    result: "SweepResult",
-    given: dict[str, Any],
-    dataset: str,
-    table: "TableOptions",
-    settings: "Settings",
-    stdout: Console,
-) -> None:
-    stdout.say(f"\n[bold]{result.accuracy_line}[/]")
+    stdout = stdout_for(result, as_json=as_json)
     _show_trials(result, given, stdout)
-    stdout.say(*next_commands(result, settings), *_to_use(result, dataset, table, settings))
-    if result.promotion is not None:
-        stdout.print()
-        show_judgement(result.promotion.evaluation, stdout)
-        show_promotion(result.promotion, stdout)
+    show_seeds(result, stdout)
+    show_version(result, settings, stdout, _to_use(result, dataset, table, settings), promote=promote)
 
 
 def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
@@ -158,9 +139,6 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
         "",
         f"What mattered: {result.importance_text}",
         *(["No trial was better than the given recipe."] if dict(best[0].values) == given else []),
-        f"Registered as [bold]{result.model.name}[/] version {result.model.version}: seed "
-        f"{result.best.run.seed} of the best recipe, whose validation loss is lowest",
-        f"All of it took {result.seconds:.0f} s",
     )
 
 
@@ -168,21 +146,19 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
     """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
     from shlex import quote
 
-    from sentiflow.tracking.types import WANTS_LOGIN
+    from sentiflow.tracking.types import WANTS_LOGIN, local_path
 
-    place = urlparse(result.recipe)
-    path = Path(unquote(place.path))
-    if place.scheme in ("", "file") and path.is_file():
+    path = local_path(result.recipe)
+    if path is not None and path.is_file():
         lines = [f"Best recipe: {path}"]
     else:
-        store = urlparse(settings.tracking_uri)
+        path = Path("best.toml")
         address = without_login(settings.tracking_uri)  # no login in a command
         mlflow = Path(sys.executable).with_name("mlflow")
-        fetch = f"{quote(str(mlflow))} artifacts download -r {result.run_id} -a {path.name} -d ."
+        fetch = f"{quote(str(mlflow))} artifacts download -r {result.run_id} -a {path} -d ."
         lines = [f"Best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]
-        if "@" in store.netloc:
+        if address != settings.tracking_uri:
             lines.append(f"             {WANTS_LOGIN}")
-        path = Path(path.name)
     own = "".join(f" {quote(each)}" for each in table_arguments(table))
     lines.append(f"Train it:    {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
     return [escape(line) for line in lines]

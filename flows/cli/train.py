@@ -1,7 +1,7 @@
 """``sentiflow train`` and ``sentiflow data``."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +18,8 @@ from flows.cli.options import (
     SetOption,
     command,
 )
-from flows.cli.tables import program, show_judgement, show_promotion, stdout_for
-from sentiflow.console import CONSOLE, escape, progress_bar, working
+from flows.cli.tables import block_table, print_table, program, show_judgement, show_promotion, stdout_for
+from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import BusyError, UnreachableError
 from sentiflow.names import dataset_of, model_name
 from sentiflow.output import redact
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sentiflow.settings import Settings
     from sentiflow.tracking.results import ModelResult, RepeatsResult, TrainingResult
     from sentiflow.tracking.types import Version
+    from tasks.sweep import SweepResult
 
 app = typer.Typer()
 
@@ -63,7 +64,7 @@ def train(
     """Train a recipe, evaluate it and register the model."""
     from sentiflow.recipes import check_seeds, load_recipe
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.versions import need_champion, trained_already
+    from sentiflow.tracking.versions import trained_already
 
     check_seeds(seed, repeats)
     config, settings = load_recipe(recipe, changes or ()), load_settings()
@@ -89,9 +90,7 @@ def train(
             _skip(equal, settings, promote=promote, as_json=as_json)
             return
         result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
-    _show(result, dataset, settings, as_json=as_json)
-    if promote and result.promotion is None:
-        need_champion(settings, result.model.name, result.model.version)
+    _show(result, dataset, settings, promote=promote, as_json=as_json)
 
 
 def _skip(equal: "Version", settings: "Settings", *, promote: bool, as_json: bool) -> None:
@@ -125,14 +124,12 @@ def _close_killed(name: str, settings: "Settings") -> None:
     except BusyError:  # a training that runs
         return
     with working("Closing a training that was killed"), suppress(BusyError):
+        start_servers(settings)()
         from logging import getLogger
 
         from sentiflow.orchestration.repair import reconcile
-        from sentiflow.orchestration.server import start_early
         from sentiflow.tracking.client import connect, experiment_id
 
-        wait_for_server, _ = start_early(settings)
-        wait_for_server()
         client, logger = connect(settings), getLogger(__name__)
         with training_lock(name, settings):
             reconcile(client, experiment_id(client, settings), name, settings, "the next command", logger)
@@ -171,6 +168,11 @@ def begin(message: str, model: str, settings: "Settings") -> Callable[[], None]:
 
     check_free(model, settings)
     CONSOLE.say(message, f"Store: {escape(redact(settings.tracking_uri))}")
+    return start_servers(settings)
+
+
+def start_servers(settings: "Settings") -> Callable[[], None]:
+    """Begin to start Prefect's server, and connect to the store meanwhile; gives what waits for the server."""
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
     from sentiflow.orchestration.server import start_early
@@ -221,19 +223,51 @@ def _train(
         return repeat(config, dataset, seed, repeats, promote, table)
 
 
-def _show(result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings", *, as_json: bool) -> None:
+def _show(
+    result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings", *, promote: bool, as_json: bool
+) -> None:
     from sentiflow.tracking.results import RepeatsResult
 
     stdout = stdout_for(result, as_json=as_json)  # what happened meanwhile went to stderr
-    stdout.say(*(_repeats(result) if isinstance(result, RepeatsResult) else _single(result)))
+    if isinstance(result, RepeatsResult):
+        show_seeds(result, stdout)
+    else:
+        stdout.say(*_single(result))
+    more = [f"On the real reviews: {program()} train --dataset imdb"] if dataset == "sample" else []
+    show_version(result, settings, stdout, more, promote=promote)
+
+
+def show_seeds(result: "RepeatsResult | SweepResult", stdout: Console) -> None:
+    """Print the accuracy over the seeds, and that of each."""
+    from tasks.summarize import seeds_table
+
+    stdout.say(f"\n[bold]{result.accuracy_line}[/]\n")
+    print_table(block_table(seeds_table(result.seeds)), stdout)
+    registered = f"[bold]{result.model.name}[/] version {result.model.version}"
+    stdout.say(
+        f"\nRegistered as {registered}: seed {result.best.run.seed}, whose validation loss is lowest",
+        f"All of it took {result.seconds:.0f} s",
+    )
+
+
+def show_version(
+    result: "ModelResult", settings: "Settings", stdout: Console, more: Sequence[str], *, promote: bool
+) -> None:
+    """Print what can be done with a new version, and how its promotion went, if that was asked for.
+
+    Raises:
+        RejectedError: it was to be promoted, and is not the champion.
+    """
+    from sentiflow.tracking.versions import need_champion
+
     if result.promotion is not None:
         stdout.print()
         show_judgement(result.promotion.evaluation, stdout)
-    stdout.say(*next_commands(result, settings))
-    if dataset == "sample":
-        stdout.say(f"On the real reviews: {program()} train --dataset imdb")
+    stdout.say(*next_commands(result, settings), *more)
     if result.promotion is not None:
         show_promotion(result.promotion, stdout)
+    elif promote:
+        need_champion(settings, result.model.name, result.model.version)
 
 
 _STAGES = {  # the others are shown by their names
@@ -254,26 +288,6 @@ def _single(result: "TrainingResult") -> list[str]:
         "",
         *(f"  {_STAGES.get(stage, stage):<37}{seconds:7.1f} s" for stage, seconds in stages),
         f"  [bold]{'total':<37}{total:7.1f} s[/]",
-    ]
-
-
-def _repeats(result: "RepeatsResult") -> list[str]:
-    accuracy = result.accuracy
-    rows = (
-        f"  {each.run.seed:>10}  {each.trained.kept.number:>10}  {each.trained.kept.val_loss:>15.4f}"
-        f"  {each.measured.accuracy:>13.2%}"
-        for each in result.seeds
-    )
-    return [
-        "",
-        f"[bold]Test accuracy {accuracy.mean:.2%} on average over {len(result.seeds)} seeds[/], {accuracy.text()}",
-        "",
-        f"  {'seed':>10}  {'epoch kept':>10}  {'validation loss':>15}  {'test accuracy':>13}",
-        *rows,
-        "",
-        f"Registered as [bold]{result.model.name}[/] version {result.model.version}: seed {result.best.run.seed}, "
-        "whose validation loss is lowest",
-        f"All of it took {result.seconds:.0f} s",
     ]
 
 

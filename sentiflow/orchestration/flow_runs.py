@@ -37,15 +37,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
+def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Prefect's ``flow``, with what all our flows share.
 
     They end with the schedule, their ends are notified, and the ``summary`` of the result becomes the message of
-    the flow run's final state.
+    the flow run's final state. ``named`` gives the name of a run, from its parameters.
     """
     registered = flow(
-        name=name, version=TAG, flow_run_name=flow_run_name, persist_result=False, on_running=[end_with_schedule],
-        on_completion=[notify_end], on_failure=[notify_end], on_crashed=[notify_end],
+        version=TAG, flow_run_name=None if named is None else lambda: named(runtime.flow_run.parameters),
+        persist_result=False, on_running=[end_with_schedule], on_completion=[notify_end],
+        on_failure=[notify_end], on_crashed=[notify_end],
     )  # fmt: skip
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
@@ -63,6 +64,11 @@ def job(name: str, flow_run_name: Callable[[], str] | None = None) -> Callable[[
         return registered(summarized)
 
     return decorate
+
+
+def due() -> str:
+    """The moment that the current flow run is due, as it ends the names of runs."""
+    return f"{runtime.flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
 
 
 def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters: dict[str, Any]) -> FlowRun:

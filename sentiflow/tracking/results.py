@@ -129,8 +129,9 @@ class RepeatsResult(ModelResult):
 
     @property
     def accuracy_line(self) -> str:
-        """The mean test accuracy over the seeds."""
-        return f"Test accuracy {self.accuracy.mean:.2%} on average over {len(self.seeds)} seeds."
+        """The mean test accuracy over the seeds, and its spread."""
+        mean = f"{self.accuracy.mean:.2%} on average over {len(self.seeds)} seeds"
+        return f"Test accuracy {mean}, {self.accuracy.text()}."
 
 
 @dataclass(frozen=True)

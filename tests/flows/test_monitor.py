@@ -177,6 +177,16 @@ def test_a_check_that_was_killed_after_its_event_is_repeated_and_emits_the_same_
     ]  # the second has the id of the first, and counts for nothing
 
 
+def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    log(watched, held_out(7, 300))
+    monkeypatch.setattr("tasks.monitor.publish_summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        monitor("sample")
+    (run_id,) = monitoring_runs(watched)
+    run = connect(watched.settings).get_run(run_id)
+    assert (run.info.status, run.data.tags["end"]) == ("KILLED", "it was interrupted")
+
+
 def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(watched: World) -> None:
     client = connect(watched.settings)
     with monitoring_run("sample") as check:

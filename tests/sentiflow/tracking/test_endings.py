@@ -116,6 +116,23 @@ def test_a_run_whose_creation_was_never_answered_says_so(store: Store, monkeypat
     assert status == "FAILED" and "failed: it does not answer; closed by" in why
 
 
+def test_a_creation_that_was_interrupted_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store may have made the run all the same."""
+
+    @flow
+    def training() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("tasks.runs.create", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            runs._open(store.planned(""), {})
+
+    with pytest.raises(KeyboardInterrupt):
+        training()
+    (kept,) = creation.folder(store.world.settings).iterdir()
+    late = store.run(**{CREATION: kept.stem})
+    store.next_start()
+    assert store.ended(late) == ("KILLED", "it was interrupted; closed by the next run")
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "RUNNING", "why": "x"}', '{"status": 3}', '"x"'])
 def test_a_damaged_note_is_as_none(store: Store, content: str) -> None:
     run = store.run()
