@@ -47,6 +47,9 @@ GROUPS = {
         f"{TESTS}/tracking/test_endings.py", "tests/tasks/test_old_runs.py", "tests/flows/test_housekeeping.py",
     ],
     "sentiflow/batch/*.py": [f"{TESTS}/batch/"],
+    "sentiflow/serving/server.py": [  # its stories, too
+        "-m", "story or not story", *(f"{TESTS}/serving/test_{name}.py" for name in ("connections", "workers")),
+    ],
     "sentiflow/serving/*.py": [f"{TESTS}/serving/"],
 }  # fmt: skip
 EQUIVALENT = Path(__file__).with_suffix(".toml")
@@ -314,6 +317,7 @@ def main() -> None:
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for name in LIBRARIES:
         importlib.import_module(name)
+    done: set[str] = set()
     rows, survivors = (
         ["| module | mutants | sampled | killed | equivalent | survived |", "|---|---|---|---|---|---|"],
         0,
@@ -323,7 +327,8 @@ def main() -> None:
         multiprocessing.get_context("fork").Pool(chosen.processes, _begin, (Path(folder),)) as pool,
     ):
         for pattern, tests in GROUPS.items():
-            modules = _modules(pattern, chosen.modules)
+            modules = [each for each in _modules(pattern, chosen.modules) if each not in done]
+            done.update(modules)
             baseline = pool.apply(_baseline, ((modules, tests),)) if modules else {}
             for module in modules:
                 found = mutants_of(module)

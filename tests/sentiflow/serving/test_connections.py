@@ -1,17 +1,22 @@
 """Connections that nobody uses, and clients that are too slow, against a service with few descriptors."""
 
+import asyncio
 import json
 import resource
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sentiflow.process import open_socket
+from sentiflow.serving import server
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running, exchange, figure, until
 from tests.world import Trained
@@ -74,6 +79,38 @@ def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> Non
             until(lambda: figure(http, "sentiflow_queue_texts") > 3, 60)
         with flood(small, b""):
             assert set(answers) == {200}
+
+
+def test_of_one_connection_too_many_the_oldest_that_waits_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three may be open; the first is being answered, so the second gives way to the fourth."""
+    monkeypatch.setattr(server, "_MAX", 3)
+    begun, go_on, ready = threading.Event(), threading.Event(), threading.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.to_thread(go_on.wait, 10)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    serving = server._HttpServer(app, ready.set)
+    with open_socket("127.0.0.1", 0, "") as listener, ExitStack() as opened:
+        thread = threading.Thread(target=serving.run, args=([listener],))
+        thread.start()
+        opened.callback(thread.join)
+        opened.callback(setattr, serving, "should_exit", True)
+        opened.callback(go_on.set)
+        assert ready.wait(10)
+        at = listener.getsockname()
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        first = opened.enter_context(socket.create_connection(at, 10))
+        first.sendall(request)
+        assert begun.wait(10)
+        second, third, fourth = (opened.enter_context(socket.create_connection(at, 10)) for _ in range(3))
+        assert second.recv(1) == b""
+        go_on.set()
+        for each in (third, fourth):
+            each.sendall(request)
+        assert [each.recv(1_000)[:12] for each in (first, third, fourth)] == [b"HTTP/1.1 200"] * 3
 
 
 def test_a_lack_of_descriptors_is_logged_once_and_passes(trained: Trained, tmp_path: Path) -> None:
