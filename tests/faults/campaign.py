@@ -33,7 +33,7 @@ class Red:
         old: stands there once.
         new: stands there instead.
         seed: of a try that finds it.
-        says: stands in the message of the broken promise.
+        says: stands in the message of the broken promise; where a race decides, one of several, with | between.
     """
 
     what: str

@@ -100,7 +100,7 @@ F5 = Case(
         Red(
             "the champion is changed without its lock", "sentiflow/tracking/promotion.py",
             "with champion_lock(name, settings), tracking_errors(settings.tracking_uri):",
-            "with tracking_errors(settings.tracking_uri):", "UNIQUE constraint failed",
+            "with tracking_errors(settings.tracking_uri):", "UNIQUE constraint failed | does not follow",
         ),
         Red(
             "the alias is removed before it is set", "sentiflow/tracking/promotion.py",
