@@ -33,7 +33,7 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
         force: Promote even if checks fail; needs a reason, and is recorded.
         reason: Why; kept in the history.
     """
-    check_request(force=force, reason=reason)
+    check_request(reason, force=force)
     need_server(load_settings())
     outcome = steps(model_name(dataset), version, force=force, reason=reason)
     outcome.need_promotion()

@@ -90,13 +90,3 @@ def prefect_away(err: BaseException) -> str | None:
     """What to say when Prefect's client could not reach its server; None for any other error."""
     away = type(err).__module__.partition(".")[0] in ("httpx", "httpcore") or "Failed to reach API" in str(err)
     return f"The Prefect server does not answer: {first_line(err)}" if away else None
-
-
-def prefect_failed(err: BaseException) -> bool:
-    """Whether Prefect's server failed in a request, as on a full disk."""
-    return type(err).__name__ == "PrefectHTTPStatusError" and "Server error '5" in str(err)
-
-
-def refused_login(err: BaseException) -> bool:
-    """Whether Prefect's server refused the login of its client, or that there was none."""
-    return type(err).__name__ == "PrefectHTTPStatusError" and "401 Unauthorized" in str(err)

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TextIO
 
 from sentiflow.console import CONSOLE, LastingFile, escape
-from sentiflow.errors import ExternalError, SentiflowError, first_line, prefect_away, prefect_failed, refused_login
+from sentiflow.errors import ExternalError, SentiflowError, first_line, prefect_away
 from sentiflow.output import printable, redact
 from sentiflow.process import EXIT_SECONDS
 
@@ -204,12 +204,13 @@ def _as_ours(err: BaseException) -> SentiflowError:
             away,
             "Start it (sentiflow schedule, or prefect server start), or unset PREFECT_API_URL if that names it.",
         )
-    if prefect_failed(err):
+    answer = str(err) if type(err).__name__ == "PrefectHTTPStatusError" else ""
+    if "Server error '5" in answer:
         return ExternalError(
             f"The Prefect server failed: {first_line(err)}",
             "Is the disk of its database full or read-only? Run again once it can be written to.",
         )
-    if refused_login(err):
+    if "401 Unauthorized" in answer:
         return ExternalError(
             "The Prefect server refuses the login.",
             "Set PREFECT_API_AUTH_STRING to the server's, as name:password, or unset PREFECT_API_URL.",

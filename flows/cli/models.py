@@ -62,7 +62,7 @@ def promote(
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import model_named
 
-    check_request(force=force, reason=reason)
+    check_request(reason, force=force)
     settings = load_settings()
     name = model_named(settings, dataset)
     if settings.promotion_approval and not dry_run:

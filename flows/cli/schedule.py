@@ -226,7 +226,7 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
 def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server") -> None:
     from sentiflow.orchestration.server import OUR_USER
 
-    CONSOLE.print(f"Prefect: {server.origin}")
+    CONSOLE.print("Prefect: started here" if server.login else "Prefect: the server that is set")
     for each in applied:
         _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")
     shown = server.login if server.login.startswith(OUR_USER) else "of Prefect's settings"

@@ -15,23 +15,14 @@ Kind = Literal["promotion", "rollback"]
 MAX_REASON = 2_000  # characters
 
 
-def check_reason(reason: str) -> None:
-    """Limit the length of a reason.
-
-    Raises:
-        UsageError: it is too long.
-    """
-    if len(reason) > MAX_REASON:
-        raise UsageError(f"A reason has at most {MAX_REASON} characters, this one {len(reason)}.", "Shorten it.")
-
-
-def check_request(*, force: bool, reason: str) -> None:
-    """Check a request before the candidate is evaluated.
+def check_request(reason: str, *, force: bool = False) -> None:
+    """Check a request before anything is done.
 
     Raises:
         UsageError: the reason is too long, or a forced promotion has none.
     """
-    check_reason(reason)
+    if len(reason) > MAX_REASON:
+        raise UsageError(f"A reason has at most {MAX_REASON} characters, this one {len(reason)}.", "Shorten it.")
     if force and not reason.strip():
         raise UsageError(
             "--force needs a reason.", 'For example: --force --reason "the champion fails on long reviews"'

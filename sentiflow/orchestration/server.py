@@ -44,12 +44,10 @@ class Server:
 
     Attributes:
         ui: the address for a browser.
-        origin: which server it is, for people.
         login: user and password of a server of our own, ``user:password``; empty for one that the settings name.
     """
 
     ui: str
-    origin: str
     login: str = ""
 
 
@@ -101,7 +99,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
             _use(own.base, own.login, own.base)
             own.wait_until_ready()
             own.on_unasked_end(end_this_process)
-            server = Server(own.base, "started here", own.login)
+            server = Server(own.base, own.login)
             publish(note, lambda partial: _write_private(partial, json.dumps(asdict(server))))
             yield server
         finally:
@@ -262,7 +260,7 @@ def _find(settings: Settings) -> Server | None:
     except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
         return None
     _use(server.ui, server.login)
-    return Server(server.ui, "the server of `sentiflow schedule`", server.login)
+    return server
 
 
 def _note(settings: Settings) -> Path:
@@ -286,7 +284,7 @@ def _configured() -> Server | None:
                 f"The Prefect server at {redact(url)} does not answer: {failure}",
                 "Start it, or unset PREFECT_API_URL to use one on this machine.",
             )
-    return Server(settings.ui_url or _pages(url), "the server that is set")
+    return Server(settings.ui_url or _pages(url))
 
 
 def _pages(api_url: str) -> str:

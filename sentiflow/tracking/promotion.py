@@ -13,7 +13,7 @@ from typing import Literal
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.evaluation.promotions import Event, check_reason, check_request, previous_champion
+from sentiflow.evaluation.promotions import Event, check_request, previous_champion
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
@@ -92,7 +92,7 @@ def decide(evaluation: CandidateEvaluation, *, force: bool, reason: str) -> Verd
     Raises:
         UsageError: it is forced without a reason.
     """
-    check_request(force=force, reason=reason)
+    check_request(reason, force=force)
     if evaluation.decision.passed:
         return Verdict("passed", reason.strip() or NO_REASON, person())
     if force:
@@ -151,7 +151,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         UsageError: no reason, no champion, or nothing before it.
         ExternalError: the store fails, or the version's files are gone.
     """
-    check_reason(reason)
+    check_request(reason)
     if not reason.strip():
         example = 'For example: sentiflow rollback --reason "wrong on long reviews"'
         raise UsageError("A rollback needs a reason.", example)

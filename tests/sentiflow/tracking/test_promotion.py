@@ -251,7 +251,7 @@ def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: 
 
 def test_too_long_a_reason_is_refused_before_the_evaluation(registry: World) -> None:
     with pytest.raises(UsageError, match="at most 2000 characters"):
-        promotions.check_request(force=False, reason="x" * 2_001)
+        promotions.check_request("x" * 2_001)
     with pytest.raises(UsageError, match="at most 2000 characters"):
         promotion.rollback(NAME, "x" * 2_001, registry.settings)
 
