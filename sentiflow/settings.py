@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     experiment: str = Field("sentiflow", min_length=1)
     """MLflow experiment of all runs: one, so that any two runs can be compared."""
     data_dir: Path = Field(default_factory=lambda: project_root() / "data")
-    """Downloads, prepared datasets, locks and work files; outside git, safe to delete while nothing trains."""
+    """Downloads, prepared datasets, locks, work files, unfinished sweeps, and Prefect's database: its runs, and
+    what is paused. Not in git. Without it, while nothing runs, these are lost; MLflow's runs and models stay."""
     imdb_url: str | None = None
     """Mirror of imdb.npz (http(s) or file URL, or a path) in place of Keras's; needs SENTIFLOW_IMDB_SHA256."""
     imdb_sha256: _Hash | None = None
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
     # Sweeps
     task_runner: Literal["threads", "processes", "dask"] = "processes"
     """What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` for
-    several; a process has an interpreter of its own, so that none waits for another."""
+    several, which then score, too; a process has an interpreter of its own, so that none waits for another."""
     dask_address: str | None = None
     """Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share SENTIFLOW_DATA_DIR
     and SENTIFLOW_TRACKING_URI with this machine."""
@@ -174,8 +175,8 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(21_600.0, ge=0, le=1e9)
     """Seconds that a training from a deployment waits for another one of the same model to end."""
     lock_url: SecretStr | None = None
-    """PostgreSQL that keeps trainings on several machines apart; without it files in the data folder do, which
-    is enough for one machine."""
+    """PostgreSQL that keeps trainings and promotions on several machines apart (needs the extra `team`); without
+    it files in the data folder do, which is enough for one machine."""
     notify_url: SecretStr | None = None
     """Where to send messages, with spaces between several: a webhook that takes JSON (http, https), or an address
     of Apprise, such as slack://, msteams://, discord:// and mailto://."""

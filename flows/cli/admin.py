@@ -156,7 +156,7 @@ def ui(
         pages = runs_url(address, experiment)
         CONSOLE.say(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)")
         code = server.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends
         code = 0
     finally:
         server.stop()

@@ -102,7 +102,7 @@ def runs(
 
     NAME is one of these:
 
-    - accuracy, seconds, started, name, kind, recipe, dataset, seed, status
+    - accuracy, seconds, name, kind, recipe, dataset, seed, status, id; started, to sort by
 
     - a metric (test/loss), a parameter (units) or a tag (started_by)
 
