@@ -60,7 +60,7 @@ def sweep(
         dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
         seed: Of the search, and of each trial's training.
         trials: How many to finish.
-        workers: How many run in parallel; by default one per core, or as many as Dask has; at most trials or seeds.
+        workers: How many run in parallel; by default one a core, or as many as Dask has; at most trials or seeds.
         repeats: Number of seeds, counted up from 0, to train the best recipe with.
         space: A TOML file of fields and their ranges; empty for the default one.
         name: Distinguishes sweeps of the same recipe, space, dataset and seed.
