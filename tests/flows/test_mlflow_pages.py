@@ -2,10 +2,14 @@
 
 import json
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -15,7 +19,7 @@ from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect, experiment_id, runs_url
 from sentiflow.tracking.results import RepeatsResult
 from tests import browsers, servers
-from tests.world import Registry, World, copy_world
+from tests.world import Registry, World, command, copy_world
 
 pytestmark = pytest.mark.story
 
@@ -170,3 +174,26 @@ def test_the_models_page_names_the_champion_and_what_each_version_is(page: Page,
     for number in (2, 3, 4):
         other = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"Version {number}", exact=True))
         expect(other).not_to_contain_text("champion")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_that_shows_them_ends_quietly_with_all_that_it_started(
+    three_versions: World, tmp_path: Path, number: signal.Signals
+) -> None:
+    world = copy_world(tmp_path, three_versions)
+    port = servers.free_port()
+    process = subprocess.Popen(
+        [command(), "ui", "--port", str(port)],
+        env=world.environment(), cwd=world.root, text=True, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        assert any(f"MLflow UI: http://127.0.0.1:{port}/#/experiments/1/" in line for line in process.stderr)
+        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert "Traceback" not in process.stderr.read()
+        assert world.processes() == []
+    finally:
+        process.kill()
+        process.wait()
