@@ -57,5 +57,5 @@ def after_training(name: str, version: int) -> Outcome | None:
 
 def steps(name: str, version: int | None, *, force: bool = False, reason: str = "") -> Outcome:
     """The three steps, within the caller's flow run."""
-    evaluation = evaluate_candidate(name, version)
+    evaluation = evaluate_candidate(name, version, force=force)
     return switch(evaluation, decide(evaluation, force=force, reason=reason))

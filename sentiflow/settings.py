@@ -34,7 +34,7 @@ _SHA256 = "[0-9a-f]{64}", "64 hexadecimal digits"
 _SHAPES = {
     "dask_address": ("(tcp|tls|wss?)://.*", "the address of a Dask scheduler, such as tcp://10.0.0.5:8786"),
     "imdb_sha256": _SHA256,
-    "lock_url": ("postgres(ql)?://.*", "a PostgreSQL address, postgresql://user:password@host/database"),
+    "lock_url": ("postgres(ql)?://.*", "postgresql://host/database, with user:password@ before the host"),
     "serve_token": (_TOKEN, "letters, digits and -._~+/= alone"),
     "word_index_sha256": _SHA256,
 }
@@ -214,6 +214,8 @@ class Settings(BaseSettings):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and not re.fullmatch(pattern, text, re.DOTALL):
             raise ValueError(f"expected {expected}")
+        if text is not None and "://" in text:
+            _check_login(text)
         return value
 
     @field_validator("schedule_timezone")

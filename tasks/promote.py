@@ -31,13 +31,13 @@ class Approval(RunInput):
 
 
 @task(name="gate", task_run_name="gate", persist_result=False)
-def evaluate_candidate(name: str, version: int | None) -> CandidateEvaluation:
+def evaluate_candidate(name: str, version: int | None, *, force: bool = False) -> CandidateEvaluation:
     """Compare a version with the champion and the limits.
 
     Written: the comparison as a markdown artifact in Prefect.
     """
     logger = get_run_logger()
-    evaluation = candidate.evaluate_candidate(name, version, load_settings(), logger)
+    evaluation = candidate.evaluate_candidate(name, version, load_settings(), logger, force=force)
     logger.info("%s", evaluation.title)
     for rule in evaluation.decision.rules:
         logger.info("%s, %s: %s", "yes" if rule.passed else "NO", rule.name, rule.text)

@@ -74,7 +74,7 @@ def promote(
         from sentiflow.tracking.candidate import LOGGER, evaluate_candidate
 
         LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
-        evaluation = evaluate_candidate(name, version, settings)
+        evaluation = evaluate_candidate(name, version, settings, force=force)
     stdout = Console(quiet=as_json)
     show_judgement(evaluation, stdout)
     if dry_run:

@@ -239,7 +239,7 @@ def _print_schedule(applied: "Applied", more: str = "") -> None:
 
 
 def _when(applied: "Applied") -> str:
-    from sentiflow.orchestration.deployments import describe_schedule, next_time
+    from sentiflow.orchestration.deployments import TAG, describe_schedule, next_time
 
     if not applied.on_server.schedules:
         return "no schedule"
@@ -248,7 +248,8 @@ def _when(applied: "Applied") -> str:
     times = [next_time(schedule, datetime.now(UTC)) for schedule in applied.active]
     soonest = min((time for time in times if time), default=None)
     schedule = applied.spec.schedule
-    text = describe_schedule(schedule) if schedule else "a schedule made in the Prefect UI"
+    ours = any(each.active and each.slug == TAG for each in applied.on_server.schedules)
+    text = describe_schedule(schedule) if schedule and ours else "a schedule made in the Prefect UI"
     return text if soonest is None else f"{text}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -352,7 +353,7 @@ def parameters_of(
     Raises:
         UsageError: an unknown one, or a malformed value.
     """
-    from sentiflow.recipes import TrainConfig, load_recipe, make_recipe, split_changes
+    from sentiflow.recipes import load_recipe, make_recipe, split_changes
 
     schema = deployment.parameter_openapi_schema or {}
     known = schema.get("properties", {})
@@ -360,7 +361,7 @@ def parameters_of(
     if (named := dataset or given.get("dataset")) is not None:
         given["dataset"] = located(named)
     mine = {key: _value(value, known[key]) for key, value in given.items() if key in known and key != "config"}
-    theirs = deployment.parameters.get("table", {})
+    theirs = deployment.parameters.get("table") or {}
     base = {} if mine.get("dataset") in BUILT_IN else theirs  # a table's options are of no other dataset
     if "table" in known and (table or base != theirs):
         own: Any = mine.get("table", {})
@@ -372,8 +373,8 @@ def parameters_of(
     rest = [f"{key}={value}" for key, value in given.items() if key not in mine]
     if "config" in known and (recipe is not None or rest):
         set_there = deployment.parameters.get("config") or known["config"].get("default", {})
-        changed = TrainConfig(**set_there) if recipe is None else load_recipe(recipe)
-        return mine | {"config": make_recipe(changed.model_dump(), rest, changed.recipe).model_dump(mode="json")}
+        fields = set_there if recipe is None else load_recipe(recipe).model_dump()
+        return mine | {"config": make_recipe(fields, rest, fields.get("recipe", "")).model_dump(mode="json")}
     if recipe is not None or rest:
         unknown = "--recipe" if recipe is not None else rest[0].partition("=")[0]
         raise UsageError(f"This flow has no parameter {unknown!r}.", f"It has: {', '.join(known) or 'none'}.")

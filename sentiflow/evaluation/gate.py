@@ -130,12 +130,18 @@ class Decision:
 
 
 def judge(
-    candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, settings: Settings, reproduced: str = ""
+    candidate: ScoreTable,
+    champion: ScoreTable | None,
+    cost: Cost,
+    settings: Settings,
+    reproduced: str = "",
+    silent: str = "",
 ) -> Decision:
     """Compare a candidate with the gate's limits in the settings, and with the champion, if there is one.
 
     Both have scored the same test reviews, in any order. ``reproduced`` is how the candidate's training came out
-    again, ``identical`` or ``different``; empty if it was not trained again.
+    again, ``identical`` or ``different``; empty if it was not trained again. ``silent`` is why a champion has no
+    scores.
 
     Raises:
         ValueError: the tables do not hold the same reviews.
@@ -146,7 +152,9 @@ def judge(
     rules = [Rule("minimum accuracy", accuracy >= floor, accuracy, floor, text)]
     notes: list[str] = []
     comparison = champion_accuracy = None
-    if champion is None:
+    if silent:
+        rules.append(Rule("better", False, 0.0, 0.0, silent))
+    elif champion is None:
         notes.append("First model: checked against the minimum accuracy, latency and size only.")
     else:
         champion = champion.in_order_of(candidate)

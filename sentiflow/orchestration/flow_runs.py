@@ -254,7 +254,10 @@ class _Lines:
 
 
 def _state(client: SyncPrefectClient, run: FlowRun) -> State[Any]:
-    state = client.read_flow_run(run.id).state
+    try:
+        state = client.read_flow_run(run.id).state
+    except ObjectNotFound as err:
+        raise ExternalError(f"The run {run.name} was deleted in Prefect.", "Start another one.") from err
     if state is None:
         raise ExternalError(f"The Prefect server gives no state of the run {run.name}.", "See the Prefect UI.")
     return state

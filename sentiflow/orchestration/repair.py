@@ -20,6 +20,7 @@ from sentiflow.locks import HOUSEKEEPING, lock_tag, own_lock_tag, training_lock,
 from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.orchestration import flow_runs
+from sentiflow.output import redact
 from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
 from sentiflow.tracking.client import connect, tracking_errors
@@ -60,7 +61,7 @@ class CleanupReport:
             yield
         except (SentiflowError, OSError, MlflowException, httpx.HTTPError, PrefectException) as err:
             reason = err.args[0] if isinstance(err, SentiflowError) else err
-            self.failures.append(f"{what}: {first_line(reason)}")
+            self.failures.append(f"{what}: {redact(first_line(reason))}")
 
     def add(self, other: "CleanupReport") -> None:
         """Add what another step did."""

@@ -279,7 +279,12 @@ def _configured() -> Server | None:
     if not url:
         return None
     with get_client(sync_client=True) as client:
-        if failure := client.api_healthcheck():
+        failure: object = client.api_healthcheck()
+        try:
+            failure = failure or not client.api_version() or None
+        except ValueError:
+            failure = "what answers is no Prefect server"
+        if failure:
             raise ExternalError(
                 f"The Prefect server at {redact(url)} does not answer: {failure}",
                 "Start it, or unset PREFECT_API_URL to use one on this machine.",

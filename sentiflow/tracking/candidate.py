@@ -20,7 +20,8 @@ from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import Cost, Decision, ScoreTable
 from sentiflow.evaluation.promotions import Event, took_effect
 from sentiflow.evaluation.statistics import beyond_chance, compare, format_interval, format_points
-from sentiflow.names import dataset_of
+from sentiflow.names import BUILT_IN, dataset_of
+from sentiflow.output import redact, without_secrets
 from sentiflow.runs.record import number as parse_number
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -87,11 +88,12 @@ class CandidateEvaluation:
 
 
 def evaluate_candidate(
-    name: str, number: int | None, settings: Settings, logger: Logger = LOGGER
+    name: str, number: int | None, settings: Settings, logger: Logger = LOGGER, *, force: bool = False
 ) -> CandidateEvaluation:
     """Compare a version of a model with the champion and the limits of the settings; changes nothing.
 
-    Without a number ``choose`` does. The logger gets a line when reviews have to be scored again.
+    Without a number ``choose`` does. The logger gets a line when reviews have to be scored again. With force, a
+    champion that cannot score any more is a check that failed.
 
     Raises:
         UsageError: there is no such version, it is the champion already, or none is left to choose from.
@@ -116,9 +118,17 @@ def evaluate_candidate(
         cost = cost_of(files, scorer)
         scores = _Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
-        champion_table = None if champion is None else scores.of_champion(champion, candidate)
+        champion_table, silent = None, ""
+        if champion is not None:
+            try:
+                champion_table = scores.of_champion(champion, candidate)
+            except ExternalError as err:
+                silent = f"the champion, version {current}, cannot be compared with: {first_line(err)}"
+                if not force:
+                    again = f'To replace it all the same: sentiflow promote {number} --force --reason "..."'
+                    raise ExternalError(silent[0].upper() + silent[1:], again) from err
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
-    decision = gate.judge(table, champion_table, cost, settings, reproduction_of(candidate.tags))
+    decision = gate.judge(table, champion_table, cost, settings, reproduction_of(candidate.tags), silent)
     return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
 
 
@@ -193,8 +203,9 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         return path, load_unchanged(path, tags)
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise ExternalError(
-            f"Cannot load {name} version {number}: {err}.", "Are its files still there? Choose another version."
-        ) from err
+            f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}.",
+            "Are its files still there?",
+        ) from without_secrets(err)
 
 
 def cost_of(folder: Path, scorer: TextScorer) -> Cost:
@@ -274,7 +285,7 @@ class _Scores:
         if not path.is_file():
             raise ExternalError(
                 f"The test reviews of {self.name} version {candidate.number} are not at {path}.",
-                f"Prepare them on this machine: sentiflow data --dataset {dataset or 'NAME'}",
+                f"Prepare them here: sentiflow data --dataset {dataset if dataset in BUILT_IN else 'PATH'}",
             )
         self.logger.info("scoring the test reviews with version %s", version.number)
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,7 @@ from shlex import quote
 from typing import Any
 
 import mlflow
+import requests
 from filelock import FileLock
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -28,7 +30,7 @@ from sentiflow.runs.record import TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
-from sentiflow.tracking.types import HTTP, IS_IT_RUNNING, WANTS_LOGIN
+from sentiflow.tracking.types import HTTP, hint_for
 
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -80,14 +82,18 @@ def tracking_errors(uri: str) -> Iterator[None]:
             raise locked_error(redact(uri)) from err
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
-        elif any(f"error code {code}" in reason for code in (401, 403)):
-            hint = WANTS_LOGIN
         elif uri.startswith("http"):
-            hint = IS_IT_RUNNING
+            code = re.search(r"error code (\d+)", reason)
+            hint = hint_for(int(code[1]) if code else 0)
         else:
             hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
         raise ExternalError(
             f"The tracking store {redact(uri)} failed: {redact(reason)}", hint
+        ) from without_secrets(err)
+    except requests.RequestException as err:  # of files, for which MLflow's client has no error of its own
+        raise ExternalError(
+            f"The tracking store {redact(uri)} failed: {redact(first_line(err))}",
+            hint_for(0 if err.response is None else err.response.status_code),
         ) from without_secrets(err)
     except ImportError as err:
         raise UsageError(
@@ -255,7 +261,7 @@ class OpenRun:
     def write(self, **entities: Any) -> None:
         """Log MLflow's ``metrics``, ``params`` and ``tags``, in one call."""
         with self.errors():
-            self.client.log_batch(self.run_id, **entities)
+            self.client.log_batch(self.run_id, **entities, synchronous=True)
 
     def tag_seconds(self, seconds: Mapping[str, float]) -> None:
         """Log how many seconds stages took, as tags ``time.<stage>``: no results, so no charts."""

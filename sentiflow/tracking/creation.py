@@ -25,12 +25,11 @@ from sentiflow.errors import ExternalError
 from sentiflow.files import publish
 from sentiflow.settings import Settings
 from sentiflow.tracking.server import Api, PassingError
-from sentiflow.tracking.types import HIDDEN, IS_IT_RUNNING
+from sentiflow.tracking.types import HIDDEN, IS_IT_RUNNING, REGISTERED_BY
 
 LOGGER = logging.getLogger(__name__)
 
 CREATION = f"{HIDDEN}creation"  # the tag; whatever has the same value came from one creation
-_REGISTERED_BY = "registered_by"  # tag of a version: its run; a person's version has none
 _ATTEMPTS = 3
 _LOOKS = 4  # after an answer that did not come: the server may still be at work on the request
 _PAUSE = 1.0  # seconds before each of them
@@ -87,7 +86,7 @@ def create_version(
     client: MlflowClient, name: str, run_id: str, model_id: str, tags: Pairs, description: str
 ) -> ModelVersion:
     """Make the one version of a run, see ``create_run``."""
-    tags, source = {**tags, _REGISTERED_BY: run_id}, f"models:/{model_id}"
+    tags, source = {**tags, REGISTERED_BY: run_id}, f"models:/{model_id}"
     if not _is_server(client):
         return client.create_model_version(name, source, run_id, dict(tags), None, description, model_id=model_id)
     body = {"name": name, "source": source, "run_id": run_id, "model_id": model_id, "description": description}
@@ -101,7 +100,7 @@ def create_version(
 def versions_of_run(client: MlflowClient, name: str, run_id: str) -> list[ModelVersion]:
     """The versions that registering a run made, the first one first; one that a person made is none of them."""
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    mine = [version for version in found if version.tags.get(_REGISTERED_BY) == run_id]
+    mine = [version for version in found if version.tags.get(REGISTERED_BY) == run_id]
     return sorted(mine, key=lambda version: int(version.version))
 
 

@@ -76,8 +76,9 @@ def training_key(config: TrainConfig, digest: str, seed: int) -> str:
 @cache
 def git_tags() -> dict[str, str]:
     """The commit of the code, and whether the working tree differs from it; ``unknown`` without git."""
+    ours = _git("ls-files", "--error-unmatch", "pyproject.toml")  # a repository around it may be another's
     commit = _git("rev-parse", "HEAD")
-    if commit is None:
+    if ours is None or commit is None:
         return {"git.commit": "unknown", "git.dirty": "unknown"}
     dirty = _git("status", "--porcelain")
     return {

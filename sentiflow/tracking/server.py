@@ -29,11 +29,11 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import (
     HTTP,
-    IS_IT_RUNNING,
     MISSING,
-    WANTS_LOGIN,
+    REGISTERED_BY,
     RegisteredModel,
     VersionRecord,
+    hint_for,
     local_path,
     need_version_files,
     no_run,
@@ -157,8 +157,9 @@ class ServerStore:
         return None if found is None else _version(found["model_version"])
 
     def versions_by_run(self) -> Mapping[str, str]:
-        found = sorted(self._versions(""), key=lambda version: (version["name"], int(version["version"])))
-        return {one["run_id"]: f"{one['name']}/{one['version']}" for one in found if one.get("run_id")}
+        found = [one for one in self._versions("") if one.get("run_id")]
+        found.sort(key=lambda one: (_is_own(one), one["name"], int(one["version"])))
+        return {one["run_id"]: f"{one['name']}/{one['version']}" for one in found}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
         location = self._api.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"]
@@ -209,6 +210,11 @@ class ServerStore:
         points = list(self._api.pages("metrics/get-history", "metrics", **asked))
         points.sort(key=lambda point: (int(point.get("step", 0)), int(point["timestamp"])))
         return [(int(point.get("step", 0)), float(point["value"])) for point in points]
+
+
+def _is_own(version: Mapping[str, Any]) -> bool:
+    """Whether the training of its run registered it, and no person."""
+    return bool(_pairs(version.get("tags", ())).get(REGISTERED_BY) == version["run_id"])
 
 
 def _served(what: str, uri: str) -> str:
@@ -356,9 +362,10 @@ class Api:
         raise self._failed(_refused(what, response), response.status_code)
 
     def _failed(self, reason: str, code: int = 0) -> ExternalError:
-        hint = WANTS_LOGIN if code in (401, 403) else IS_IT_RUNNING
         kind = PassingError if code in (0, requests.codes.ok, *_PASSING) else ExternalError
-        return kind(f"The tracking store {redact(self._address)} failed: {redact(first_line(reason))}", hint)
+        return kind(
+            f"The tracking store {redact(self._address)} failed: {redact(first_line(reason))}", hint_for(code)
+        )
 
 
 def _object_of(response: requests.Response) -> dict[str, Any] | None:

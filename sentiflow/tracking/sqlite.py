@@ -17,6 +17,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import (
+    REGISTERED_BY,
     RegisteredModel,
     VersionRecord,
     local_path,
@@ -210,8 +211,12 @@ class SqliteStore:
         return found[0] if found else None
 
     def versions_by_run(self) -> Mapping[str, str]:
-        sql = "SELECT run_id, name, version FROM model_versions WHERE current_stage != ? ORDER BY name, version"
-        return {run: f"{name}/{number}" for run, name, number in self._query(sql, _DELETED) if run}
+        sql = (
+            "SELECT v.run_id, v.name, v.version FROM model_versions v LEFT JOIN model_version_tags t"
+            " ON t.name = v.name AND t.version = v.version AND t.key = ? AND t.value = v.run_id"
+            " WHERE v.current_stage != ? ORDER BY t.key IS NOT NULL, v.name, v.version"
+        )
+        return {run: f"{name}/{number}" for run, name, number in self._query(sql, REGISTERED_BY, _DELETED) if run}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
         sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"

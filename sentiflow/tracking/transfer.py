@@ -61,7 +61,7 @@ class Moves:
                 return f"{_SERVED}{name}{address.removeprefix(location)}"
         raise UsageError(
             f"The store names files at {address}, which is in no folder of its experiments.",
-            "Delete that run or version in a copy of the store for good (mlflow gc), and import that.",
+            "Delete that run for good (mlflow gc), or that version, in a copy of the store, and import that.",
         )
 
     @property
@@ -149,12 +149,8 @@ _MOVED = (
 _OWN = {"alembic_version", "workspaces", "scheduler_leases", "job_locks", "jobs"}  # each database has its own
 _ADDRESSES = ("artifact_uri", "artifact_location", "storage_location", "source")
 _BY_NAME = ("models:/", "runs:/")  # such a source says what a version is of; its files are at storage_location
-_NOWHERE = (
-    "",
-    None,
-    "dummy-source",
-    "prompt-template",
-)  # the last two are MLflow's for a prompt, which has no files
+# What MLflow writes in place of an address: nothing, for a prompt, and for a version that was deleted.
+_NOWHERE = ("", None, "dummy-source", "prompt-template", "REDACTED-SOURCE-PATH")
 _DEFAULT = "Default"  # the experiment that every store has from the start
 _ROWS = 2_000  # a statement
 _START = "Start the server once, so that it makes its tables and its first experiment."
@@ -260,11 +256,13 @@ def _schema(connection: Connection) -> str:
 
 
 def _need_ended(source: Connection, runs: Table) -> None:
-    open_runs = source.scalars(select(runs.c.name).where(runs.c.status == "RUNNING")).all()
+    open_runs = source.scalars(
+        select(runs.c.name).where(runs.c.status == "RUNNING", runs.c.lifecycle_stage == "active")
+    ).all()
     if open_runs:
         raise UsageError(
             f"Still running in the local store: {', '.join(map(str, open_runs[:5]))}.",
-            "Wait for them; what was killed, `sentiflow housekeeping` closes.",
+            "Wait for them; what was killed, `sentiflow housekeeping` closes. Delete others in MLflow's UI.",
         )
 
 

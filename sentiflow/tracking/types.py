@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import dataset_of
+from sentiflow.names import dataset_of, is_model_name
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, number
 
@@ -19,12 +19,24 @@ SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of al
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
 REPRODUCED = "reproduced"  # tag of a run: the outcome
 REPRODUCED_DIGEST = "reproduced.digest"  # tag of a run: of which weights
+REGISTERED_BY = "registered_by"  # tag of a version: its run; a person's version has none
 HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 
 WANTS_LOGIN = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
 IS_IT_RUNNING = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
+_HINTS = {
+    401: WANTS_LOGIN,
+    403: "This account may not do that: use another one, or ask the server's administrator.",
+    413: "A proxy before the server limits the size of files: raise its limit (nginx: client_max_body_size).",
+}
+
+
+def hint_for(code: int) -> str:
+    """What to do when a server answers with this status."""
+    return _HINTS.get(code, IS_IT_RUNNING)
+
 
 # MLflow's own 7 retries of 120 s would wait four minutes for a dead server.
 HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -109,7 +121,7 @@ class Store(Protocol):
         """A version, or None."""
 
     def versions_by_run(self) -> Mapping[str, str]:
-        """Registered versions by the id of their run, like ``imdb-sentiment/3``; the newest of several."""
+        """Registered versions by the id of their run, like ``imdb-sentiment/3``; of several, the run's own."""
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
         """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``.
@@ -155,6 +167,7 @@ def choose_name(names: list[str], name: str | None) -> str:
     Raises:
         UsageError: there is no such model.
     """
+    names = [each for each in names if is_model_name(each)]  # no other project's
     wanted = name or "imdb-sentiment"
     if wanted in names:
         return wanted

@@ -129,9 +129,8 @@ F8 = Case(
         ),
         Red(
             "the version is read again when the answer is written", "sentiflow/serving/app.py",
-            "return _answer(schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded)",
-            "loaded = watcher.loaded\n"
-            "            return _answer(schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded)",
+            "schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded",
+            "schemas.Predictions(predictions=predictions, model=_model(watcher.loaded)), watcher.loaded",
             "other scores than its own",
         ),
     ),

@@ -4,8 +4,17 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Completed, Running
 
+from sentiflow.errors import ExternalError
 from sentiflow.orchestration import flow_runs
 from sentiflow.orchestration.deployments import Deployment, apply
+
+
+def test_a_run_that_is_deleted_meanwhile_is_told(client: SyncPrefectClient) -> None:
+    applied = apply(client, Deployment("flows.promote.promote", "Promotes.", {"dataset": "sample"}))
+    run = flow_runs.start(client, applied.on_server, {})
+    client.delete_flow_run(run.id)
+    with pytest.raises(ExternalError, match=f"The run {run.name} was deleted in Prefect"):
+        list(flow_runs.follow(client, run, lambda _: None))
 
 
 @pytest.mark.parametrize("goes_on", [True, False])

@@ -21,6 +21,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from tests.browsers import chromium
 from tests.scheduled import Home, Scheduled, until
+from tests.sentiflow.tracking.test_server_api import answering
 from tests.servers import free_port
 from tests.world import World, make_world
 
@@ -298,6 +299,13 @@ def test_a_second_schedule_on_a_server_that_is_set_is_refused_and_the_first_goes
         again.until_says("Prefect UI")
     finally:
         assert again.ends(signal.SIGINT) == 0
+
+
+def test_an_address_of_something_else_than_prefect_is_told(world: World) -> None:
+    """Such as the page of a proxy that asks for a login."""
+    with answering(200, "<html>") as address:
+        done = world.run("trigger", "train", PREFECT_API_URL=f"{address}/api")
+    assert (done.returncode, "what answers is no Prefect server" in done.stderr) == (3, True), done.stderr
 
 
 def test_a_server_that_is_set_and_does_not_answer_is_told(world: World) -> None:

@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import mlflow
 import pytest
+import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError
 from sentiflow.network import Epoch
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id
+from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.tracking.client import _clients as clients
 from tests.world import ROOT, World
 
@@ -175,6 +177,26 @@ def test_a_store_that_was_deleted_meanwhile_is_made_again(tmp_path: Path) -> Non
     (tmp_path / "mlruns" / "mlflow.db").unlink()
     connect(settings_at(tmp_path))
     assert (tmp_path / "mlruns" / "mlflow.db").stat().st_size > 100_000
+
+
+def test_a_file_that_a_proxy_refuses_is_told_without_the_login() -> None:
+    """MLflow's client has no error of its own for it: requests' own names the whole address."""
+    uri = "http://me:S3CRET@mlflow.example"
+    answer = requests.Response()
+    answer.status_code, answer.reason, answer.url = 413, "Request Entity Too Large", f"{uri}/api/2.0/x"
+    with pytest.raises(ExternalError, match="failed: 413 Client Error") as caught, tracking_errors(uri):
+        answer.raise_for_status()
+    assert "client_max_body_size" in caught.value.hint
+    assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_was_logged_can_be_read_at_once_however_mlflow_logs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    _, run = opened(world)
+    run.tag({"kind": "training"})
+    assert run.record().tags["kind"] == "training"
 
 
 def test_an_open_run_is_written_to_and_read_by_one_handle(world: World, tmp_path: Path) -> None:

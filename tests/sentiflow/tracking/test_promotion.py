@@ -32,7 +32,7 @@ def client(registry: World) -> MlflowClient:
 
 
 def promote(world: World, version: int | None, **options: object) -> promotion.Outcome:
-    evaluation = evaluate_candidate(NAME, version, world.settings)
+    evaluation = evaluate_candidate(NAME, version, world.settings, force=bool(options.get("force")))
     verdict = promotion.decide(evaluation, **{"force": False, "reason": "", **options})  # type: ignore[arg-type]
     return promotion.carry_out(evaluation, verdict, world.settings)
 
@@ -182,6 +182,23 @@ def hidden(path: Path) -> Iterator[None]:
         yield
     finally:
         away.rename(path)
+
+
+def test_a_champion_that_cannot_score_any_more_is_replaced_by_force_alone(
+    registry: World, client: MlflowClient
+) -> None:
+    """Its files are gone, and its scores are of other reviews."""
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
+    with hidden(files_of(client, Registry.POOR)):
+        with pytest.raises(
+            ExternalError, match=f"The champion, version {Registry.POOR}, cannot be comp"
+        ) as caught:
+            promote(registry, Registry.GOOD)
+        assert f"sentiflow promote {Registry.GOOD} --force" in caught.value.hint
+        outcome = promote(registry, Registry.GOOD, force=True, reason="its files are gone")
+    assert [rule.name for rule in outcome.evaluation.decision.failures] == ["better"]
+    assert champion_of(client, NAME) == Registry.GOOD
 
 
 def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(

@@ -121,6 +121,23 @@ def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
     assert tags["code.digest"] == digest and provenance.uncommitted() == b""
 
 
+def test_a_repository_around_the_project_that_does_not_keep_it_is_anothers(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Red if a home folder whose settings are kept in git stops every training below it."""
+    home = tmp_path / "home"
+    shutil.copytree(checkout, home / "project", ignore=shutil.ignore_patterns(".git"))
+    (home / ".gitignore").write_text("*\n")
+    git(home, "init", "--quiet")
+    git(home, "add", "--force", ".gitignore")
+    git(home, "-c", "user.name=me", "-c", "user.email=me@example", "commit", "--quiet", "--message", "mine")
+    (home / ".gitignore").write_text("*\n!x\n")
+    monkeypatch.setattr(provenance, "_ROOT", home / "project")
+    forget()
+    assert provenance.git_tags() == {"git.commit": "unknown", "git.dirty": "unknown"}
+    assert provenance.uncommitted() == b""
+
+
 def test_the_files_are_in_the_forms_of_other_tools(checkout: Path, tmp_path: Path) -> None:
     """Red if `sha256sum --check` or `pip install -r` could not read them."""
     provenance.write_files(kept := tmp_path / "kept")

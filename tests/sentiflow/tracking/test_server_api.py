@@ -52,7 +52,7 @@ def answering(status: int, body: str) -> Iterator[str]:
     ("status", "body", "told", "hint"),
     [
         (401, "You are not authenticated", "error code 401", "MLFLOW_TRACKING_PASSWORD"),
-        (403, "Permission denied", "error code 403", "MLFLOW_TRACKING_PASSWORD"),
+        (403, "Permission denied", "error code 403", "This account may not do that"),
         (404, "<html>", "error code 404", "SENTIFLOW_TRACKING_URI"),
         (200, "<html>another page", "is not JSON", "SENTIFLOW_TRACKING_URI"),
         (400, '{"error_code": "BAD", "message": "too odd"}', "BAD: too odd", "SENTIFLOW_TRACKING_URI"),

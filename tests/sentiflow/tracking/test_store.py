@@ -13,7 +13,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.store import find_run, open_store, score_table
-from sentiflow.tracking.types import Store
+from sentiflow.tracking.types import Store, choose_name
 from tests import servers
 from tests.mlflow_store import MlflowStore
 from tests.world import World
@@ -75,6 +75,9 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     add_version(client, experiment, "m", children[1])
     add_version(client, experiment, "m", children[1])
     client.delete_model_version("m", "3")
+    client.set_model_version_tag("m", "1", "registered_by", parent)
+    client.create_registered_model("production")
+    add_version(client, experiment, "production", parent)  # by a person, of the same run
 
     quick, slow = open_store(world.settings), MlflowStore(world.settings)
     assert isinstance(quick, SqliteStore)
@@ -95,7 +98,7 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     assert [r.name for r in quick.children(parent)] == ["child1", "child1", "child2"]
     expected = {"val/loss": [(1, 0.5), (2, 0.4), (2, 0.3), (3, 0.45)]}
     assert quick.history(parent) == slow.history(parent) == expected
-    assert quick.versions_by_run() == slow.versions_by_run() == {parent: "m/1", children[1]: "m/2"}
+    assert quick.versions_by_run() == {parent: "m/1", children[1]: "m/2"}
 
 
 def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) -> None:
@@ -176,6 +179,14 @@ def test_what_means_no_run_or_several_is_told_with_candidates(
         find_run(named, text)
     assert told in str(caught.value.args[0])
     assert hint in caught.value.hint
+
+
+def test_models_of_other_projects_are_neither_taken_nor_offered() -> None:
+    assert choose_name(["churn", "mine-sentiment"], None) == "mine-sentiment"
+    with pytest.raises(UsageError, match="there are: a-sentiment, b-sentiment"):
+        choose_name(["a-sentiment", "b-sentiment", "churn"], None)
+    with pytest.raises(UsageError, match="No model is registered yet"):
+        choose_name(["churn"], None)
 
 
 def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experiment: str) -> None:

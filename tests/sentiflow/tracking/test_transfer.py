@@ -197,6 +197,26 @@ def test_a_prompt_is_imported_as_it_is(store: Store, target: str, tmp_path: Path
     assert MlflowClient(target, target).get_prompt_version("greeting", "1").template == "Hello {{name}}"
 
 
+def test_a_version_that_was_deleted_keeps_its_number_and_nothing_out(
+    store: Store, target: str, tmp_path: Path
+) -> None:
+    """MLflow keeps the row, with a text in place of its address."""
+    client = MlflowClient(f"sqlite:///{store.file}", f"sqlite:///{store.file}")
+    files = client.get_run(store.run).info.artifact_uri
+    client.create_model_version("mine", files, store.run)
+    client.delete_model_version("mine", "2")
+    import_store(store.file, target, tmp_path / "served")
+    there = MlflowClient(target, target)
+    assert [entry.version for entry in there.search_model_versions("name = 'mine'")] == [1]
+    assert there.create_model_version("mine", "mlflow-artifacts:/1/x", store.run).version == 3
+
+
+def test_an_open_run_that_was_deleted_is_no_open_run(store: Store, target: str, tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{store.file}")
+    client.delete_run(client.create_run("1", run_name="of a notebook").info.run_id)
+    assert import_store(store.file, target, tmp_path / "served").rows["runs"] == 2
+
+
 def test_tags_of_the_experiment_that_every_store_has_stay_the_servers(
     store: Store, target: str, tmp_path: Path
 ) -> None:
