@@ -48,7 +48,8 @@ GROUPS = {
     ],
     "sentiflow/batch/*.py": [f"{TESTS}/batch/"],
     "sentiflow/serving/server.py": [  # its stories, too
-        "-m", "story or not story", *(f"{TESTS}/serving/test_{name}.py" for name in ("connections", "workers", "following")),
+        "-m", "story or not story",
+        *(f"{TESTS}/serving/test_{name}.py" for name in ("connections", "workers", "following")),
     ],
     "sentiflow/serving/*.py": [f"{TESTS}/serving/"],
 }  # fmt: skip
