@@ -102,7 +102,7 @@ def outlive_readers() -> None:
         file = LastingFile(stream.fileno(), "w", closefd=False)
         lasting = io.TextIOWrapper(
             file if stream.write_through else io.BufferedWriter(file),
-            stream.encoding, stream.errors,
+            stream.encoding, "backslashreplace" if stream.errors == "strict" else stream.errors,
             line_buffering=stream.line_buffering, write_through=stream.write_through,
         )  # fmt: skip
         setattr(sys, name, lasting)

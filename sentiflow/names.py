@@ -2,21 +2,31 @@
 
 import os
 import re
+from hashlib import sha256
 from pathlib import Path
+from unicodedata import normalize
 
 BUILT_IN = ("imdb", "sample")
 
 
 def dataset_name(dataset: str) -> str:
-    """The name of a dataset: itself when built in, else the table's file name in lower case.
+    """The name of a dataset: itself when built in, else the table's file name in lower case, without accents.
+
+    Six digits of its hash distinguish a name with letters of other alphabets.
 
     Example:
-        >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv")
-        ('my-reviews', 'imdb-table')
+        >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv"), dataset_name("Crítica.csv")
+        ('my-reviews', 'imdb-table', 'critica')
+        >>> dataset_name("отзывы 2024.csv")
+        '2024-bd9724'
     """
     if dataset in BUILT_IN:
         return dataset
-    stem = re.sub(r"[^a-z0-9]+", "-", Path(dataset).stem.lower()).strip("-") or "table"
+    written = Path(dataset).stem.lower()
+    plain = re.sub(r"[\u0300-\u036f]", "", normalize("NFKD", written))  # without accents
+    stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "table"
+    if any(each.isalnum() and not each.isascii() for each in plain):
+        stem += f"-{sha256(written.encode(errors='surrogatepass')).hexdigest()[:6]}"
     return f"{stem}-table" if stem in BUILT_IN else stem
 
 

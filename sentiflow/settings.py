@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     """Mirror of imdb_word_index.json in place of Keras's; needs SENTIFLOW_WORD_INDEX_SHA256."""
     word_index_sha256: _Hash | None = None
     """SHA-256 of the mirror's imdb_word_index.json."""
-    download_timeout: float = Field(30.0, gt=0)
+    download_timeout: float = Field(30.0, gt=0, le=1_800)
     """Seconds without an answer after which a download attempt ends."""
     download_retries: int = Field(3, ge=0, le=10)
     """Further attempts after a failed download, some seconds apart; all together end after 30 minutes a file."""
@@ -359,11 +359,16 @@ def load_settings(**options: Any) -> Settings:
         UsageError: a value is malformed.
     """
     file = project_root() / ".env"
-    named = _NAME.findall(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else []
-    for name in [*os.environ, *named]:
+    try:
+        content = file.read_text(encoding="utf-8") if file.is_file() else ""
+    except UnicodeDecodeError as err:
+        raise UsageError(
+            f"{file} is not UTF-8: {err.reason} at byte {err.start:,}.", "Save it as UTF-8."
+        ) from None
+    for name in [*os.environ, *_NAME.findall(content)]:
         _warn_if_unknown(name)
     try:
-        return Settings(_env_file=file, **options)
+        return Settings(_env_file=file if file.is_file() else None, **options)
     except SettingsError as err:  # the JSON of a setting that has parts
         field = str(err).partition('"')[2].partition('"')[0]
         raise UsageError(

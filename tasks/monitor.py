@@ -130,7 +130,7 @@ def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     if not reviews.is_whole(table):
         raise ExternalError(
             f"The reviews that {version.name} version {version.number} was trained on are not at {table}.",
-            "Train again on this machine, or copy the file there.",
+            f"Train again on this machine, or copy it and {reviews.vocabulary_file(table).name} there.",
         )
     return digest, table
 

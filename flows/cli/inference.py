@@ -1,6 +1,7 @@
 """``sentiflow predict``, ``score`` and ``serve``: a registered model in use."""
 
 import logging
+import os
 import sys
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -163,6 +164,13 @@ def _shown(word: "Word") -> str:
     return word.text.encode(errors="replace").decode()
 
 
+def _path(text: str) -> Path:
+    """A path of the command line; an empty one, such as of a variable that is not set, would be this folder."""
+    if not text.strip():
+        raise UsageError("A path is empty.", "Is the variable set that should hold it?")
+    return expanded(text)
+
+
 @command(
     app,
     USE,
@@ -172,10 +180,16 @@ def _shown(word: "Word") -> str:
 )
 def score(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files.")
+        Path,
+        typer.Argument(
+            parser=_path, metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files."
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet.")
+        Path,
+        typer.Option(
+            "--output", "-o", parser=_path, metavar="FILE", help="The file to write: .csv, .jsonl or .parquet."
+        ),
     ],
     text_column: TextColumnOption = None,
     with_text: Annotated[bool, typer.Option("--with-text", help="Copy the texts to the output.")] = False,
@@ -199,8 +213,7 @@ def score(
     from sentiflow.settings import load_settings
 
     request = Request(
-        expanded(source), expanded(output), text_column or "text", with_text, tuple(keep or ()),
-        dataset, version, workers, restart,
+        source, output, text_column or "text", with_text, tuple(keep or ()), dataset, version, workers, restart,
     )  # fmt: skip
     try:
         scored = score_input(request, load_settings(), progress_bar, _say)
@@ -257,7 +270,11 @@ def serve(
 
     Follows the champion when it changes. Runs until Ctrl-C.
     """
-    from sentiflow.serving.server import is_worker, serve
+    from sentiflow.serving import is_worker
+
+    if not is_worker():
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's folder for its own metrics
+    from sentiflow.serving.server import serve
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import open_store
 

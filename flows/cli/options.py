@@ -172,7 +172,10 @@ class Command(TyperCommand):
         close = difflib.get_close_matches(option.lstrip("-"), long, n=1)
         if field and (field == name or not close):
             return f"Set a recipe field with: --set {field}={_value_of(option, given)}"
-        return f"Did you mean --{close[0]}?" if close else f"All options: sentiflow {self.name} --help"
+        if close:
+            return f"Did you mean --{close[0]}?"
+        dash = "A text that begins with a dash goes behind --. " if self.name == "predict" else ""
+        return f"{dash}All options: sentiflow {self.name} --help"
 
 
 def _value_of(option: str, given: Sequence[str]) -> str:

@@ -103,8 +103,16 @@ def check_request(request: Request) -> tuple[Input, pa.Schema]:
     """
     source = open_input(request.source)
     source.select(request.text_column, request.keep)
-    check_output(request.output.resolve(), request.source)
+    check_output(_resolved(request.output), request.source)
     return source, output_schema(source, request.with_text)
+
+
+def _resolved(output: Path) -> Path:
+    """Where an output is written: a link stays one, and what it leads to is written."""
+    try:
+        return output.resolve()
+    except RuntimeError as err:
+        raise UsageError(f"{output} leads to itself.", "Name another file.") from err
 
 
 def score_input(
@@ -123,7 +131,7 @@ def score_input(
         OSError: the disk is full, or a place cannot be written to.
     """
     began = time.monotonic()
-    output = request.output.resolve()  # a link stays one, and what it leads to is written
+    output = _resolved(request.output)
     source, schema = check_request(request)
     with output_lock(output):
         parts = Parts(output)

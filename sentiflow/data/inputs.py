@@ -74,7 +74,7 @@ class ParquetTable(Input):
             with pq.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False) as file:
                 for batch in file.iter_batches(_BATCH, columns=wanted):
                     read += len(batch)
-                    yield pa.Table.from_batches([batch])
+                    yield _with_own_categories(pa.Table.from_batches([batch]))
         except (pa.ArrowException, OSError) as err:
             raise ExternalError(
                 f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."
@@ -89,6 +89,15 @@ class ParquetTable(Input):
         kept = table.select(self.schema.names)
         columns = kept if len(good) == len(table) else _rows(kept, good)
         return make_chunk(number, first, group, columns, len(table))
+
+
+def _with_own_categories(table: pa.Table) -> pa.Table:
+    """A batch whose dictionaries hold its own values alone: each batch of a file shares one of all its rows."""
+    for k, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) and len(table[k].chunk(0).dictionary) > len(table):
+            own = table[k].cast(field.type.value_type).dictionary_encode().cast(field.type)
+            table = table.set_column(k, field, own)
+    return table
 
 
 def _rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
@@ -119,8 +128,14 @@ def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode(errors=errors) for value in raw]
-    except (OverflowError, ValueError):
-        return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+    except (OverflowError, ValueError, LookupError) as err:
+        try:
+            return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+        except pa.ArrowException:
+            raise UsageError(
+                f"A column of type {column.type} has values that Python has none for: {first_line(err)}.",
+                "Leave it out of --keep, or write a .parquet file.",
+            ) from err
 
 
 _SUFFIX = ".txt"

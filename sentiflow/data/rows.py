@@ -92,7 +92,7 @@ def kind_of(reason: str) -> str:
 
 
 _HINTS = {
-    NOT_UTF8: "Save it as UTF-8, for example: iconv -f cp1252 -t utf-8 {path} > utf8-{name}",
+    NOT_UTF8: "If all of it has another encoding, save it as UTF-8: iconv -f cp1252 -t utf-8 {path} > utf8-{name}",
     ROW_INSIDE: "Close each quote that is opened.",
     "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
     "wrong number of fields": "A text that contains the separator of the columns needs quotes around it.",
@@ -101,7 +101,8 @@ _HINTS = {
 
 def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     """What to do about rejects of these kinds in a table."""
-    return [_HINTS[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in _HINTS]
+    hints = _HINTS if path.suffix.lower() in (".csv", ".jsonl") else {NOT_UTF8: "Write those texts as UTF-8."}
+    return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
 
 def rejects_of(path: Path) -> Path:
@@ -309,8 +310,9 @@ def find_columns(
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
         near = difflib.get_close_matches(text, found, n=1, cutoff=0.5)
-        example = f"for example --text-column {near[0]}." if near else "--text-column NAME, --label-column NAME."
-        hint = "Give the names of your columns" + ("." if matches[text] else f": {example}")
+        example = f"for example --text-column {quote(near[0])}" if near else "--text-column NAME"
+        also = "" if matches[text] else f": {example}; a training reads --label-column NAME, too"
+        hint = f"Give the names of your columns{also}."
         raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
 
@@ -337,11 +339,13 @@ def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
 def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> Iterator[pa.Table]:
     """Concatenate tables up to ``max_rows`` rows or ``max_size`` bytes, whichever comes first."""
     group: list[pa.Table] = []
+    rows = size = 0
     for table in tables:
         group.append(table)
-        if sum(map(len, group)) >= max_rows or sum(each.nbytes for each in group) >= max_size:
+        rows, size = rows + len(table), size + table.nbytes
+        if rows >= max_rows or size >= max_size:
             yield pa.concat_tables(group)
-            group = []
+            group, rows, size = [], 0, 0
     if group:
         yield pa.concat_tables(group)
 

@@ -305,10 +305,15 @@ def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int)
     Example:
         >>> [_holds_a_row(text, {"0", "1"}, ",", -1) for text in ("good film,1\nbad film", "good, 1\nbad")]
         [True, False]
+        >>> [_holds_a_row(text, {"0", "1"}, ",", 0) for text in ("good film\n1,bad film", "good\n1, bad")]
+        [True, False]
     """
     lines = text.lower().splitlines()
-    rows = (line.split(separator) for line in (lines[1:] if place >= 0 else lines[:-1]))
-    return any(len(row) > (place + 1 if place >= 0 else -place) and row[place] in labels for row in rows)
+    if place < 0:
+        rows = [line.split(separator) for line in lines[:-1]]
+        return any(len(row) > -place and row[place] in labels for row in rows)
+    rows = [line.split(separator) for line in lines[1:]]
+    return any(len(row) > place + 1 and row[place] in labels and row[place + 1][:1] != " " for row in rows)
 
 
 def _plain(value: Any) -> str:

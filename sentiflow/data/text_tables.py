@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 from sentiflow.data.rows import (
@@ -78,7 +79,7 @@ class CsvTable(RowInput):
         if head[:2] in _UTF16:
             raise UsageError(
                 f"{self.path}: not UTF-8, but UTF-16.",
-                f"Convert it: iconv -f utf-16 -t utf-8 {self.path.name} > utf8.csv",
+                f"Convert it: iconv -f utf-16 -t utf-8 {quote(str(self.path))} > utf8.csv",
             )
         unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(_BOM + b"\r\n"))
         header = re.split(rb"[\r\n]", unquoted, maxsplit=1)[0].decode(errors="replace")

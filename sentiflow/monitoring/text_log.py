@@ -125,7 +125,9 @@ class TextLog:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self.file, timeout=_TIMEOUT, isolation_level=None)) as db:
+            # Only ``append`` makes the file, for its owner alone.
+            address = f"{self.file.absolute().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(address, timeout=_TIMEOUT, isolation_level=None, uri=True)) as db:
                 yield db
         except sqlite3.Error as err:
             raise OSError(f"{self.file}: {err}") from err

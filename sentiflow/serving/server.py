@@ -28,6 +28,7 @@ from sentiflow.children import ASKED_TO_END, Child
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
 from sentiflow.process import BACKLOG, address_of, open_socket
+from sentiflow.serving import WORKER, is_worker
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
@@ -201,14 +202,6 @@ _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registr
 _REPLACED_SECONDS = 600.0  # the same for a worker that takes another's place: the others answer meanwhile
 _CHECK_SECONDS = 0.5  # between two looks whether a worker has ended
 _LIFE_SECONDS = 5.0  # at least, between two starts of a worker: one that cannot live must not keep a core busy
-_WORKER = "_SENTIFLOW_SERVE_WORKER"
-"""In a worker's environment: its place, the socket, a pipe for a byte once it answers, the model's name, and how
-long its first check of the registry may delay it."""
-
-
-def is_worker() -> bool:
-    """Whether this process is one of several that a service has started."""
-    return _WORKER in os.environ
 
 
 def serve(
@@ -237,7 +230,7 @@ def serve(
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until uvicorn listens to it
         if ASKED_TO_END in os.environ:
             return
-        place, descriptor, answers, name, wait = json.loads(os.environ.pop(_WORKER))
+        place, descriptor, answers, name, wait = json.loads(os.environ.pop(WORKER))
         if place:  # only the first logs which version answers
             logging.getLogger(__package__).setLevel(logging.WARNING)
         _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."), wait)
@@ -304,7 +297,7 @@ def _run_workers(
 
         def start(place: int, first_check_seconds: float = _FIRST_CHECK_SECONDS) -> Child:
             own = json.dumps([place, *descriptors, name, first_check_seconds])
-            variables = {_WORKER: own, "PROMETHEUS_MULTIPROC_DIR": folder}
+            variables = {WORKER: own, "PROMETHEUS_MULTIPROC_DIR": folder}
             begun[place] = time.monotonic()
             return Child(command, {**os.environ, **variables}, descriptors=descriptors)
 

@@ -69,3 +69,11 @@ def test_a_training_is_finished_and_registered(unread: int, world: World, tmp_pa
     assert run([command(), "train", "--dataset", "sample", *changes], unread, world) == 0
     (trained,) = connect(world.settings).search_runs(["1"])
     assert (trained.info.status, "end" in trained.data.tags) == ("FINISHED", False)
+
+
+def test_a_letter_that_the_output_cannot_hold_is_written_by_its_number() -> None:
+    """Red if a finished scoring ends as a bug in a terminal of Latin letters."""
+    code = "from sentiflow.console import outlive_readers; outlive_readers(); print('\u65e5 good')"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stdout == rb"\u65e5 good" + b"\n"

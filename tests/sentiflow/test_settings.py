@@ -1,6 +1,7 @@
 """Tests of the settings."""
 
 import logging
+import os
 import traceback
 from pathlib import Path
 
@@ -272,3 +273,14 @@ def test_a_malformed_secret_is_refused_without_being_shown(
     with pytest.raises(UsageError, match=f"{name}: expected ") as caught:
         load_settings()
     assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> None:
+    (empty_root / ".env").write_bytes(b"# Passw\xf6rter\n")
+    with pytest.raises(UsageError, match=r"\.env is not UTF-8"):
+        load_settings()
+
+
+def test_a_pipe_in_place_of_a_file_of_settings_is_not_read(empty_root: Path) -> None:
+    os.mkfifo(empty_root / ".env")
+    assert load_settings().experiment == "sentiflow"

@@ -53,6 +53,7 @@ def test_the_usage_line_marks_what_may_be_left_out() -> None:
         ("train --epochs 3", "No such option: --epochs.", "Set a recipe field with: --set epochs=3"),
         ("train --lr=0.01", "No such option: --lr.", "Set a recipe field with: --set learning_rate=0.01"),
         ("train --dropout --debug", "No such option: --dropout.", "Set a recipe field with: --set dropout=VALUE"),
+        ("predict --no", "No such option: --no.", "A text that begins with a dash goes behind --."),
         ("train --sed 3", "No such option: --sed.", "Did you mean --seed?"),
         ("runs --filtr a", "No such option: --filtr.", "Did you mean --filter?"),
         ("runs --epochs 3", "No such option: --epochs.", "All options: sentiflow runs --help"),

@@ -86,6 +86,16 @@ def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
     assert max(sum(map(len, chunk.texts)) for chunk in chunks) <= 8_000_000 + 256 * 50_000
 
 
+def test_categories_of_a_whole_file_are_not_in_each_of_its_chunks(path: Path) -> None:
+    """Red if a column of ids makes a chunk of each batch, and a part of each chunk with all ids: gigabytes."""
+    ids = pa.array([f"{k:064}" for k in range(200_000)]).dictionary_encode()
+    pq.write_table(pa.table({"text": ["good"] * 200_000, "id": ids}), path)
+    chunks = list(opened(path, "id").chunks())
+    assert len(chunks) == 98  # of 2,048 rows
+    assert [value for chunk in chunks for value in chunk.columns["id"].to_pylist()] == ids.to_pylist()
+    assert max(chunk.columns.nbytes for chunk in chunks) < 2_048 * 100
+
+
 def test_what_is_no_parquet_is_refused(path: Path) -> None:
     path.write_text("text\ngood\n")
     with pytest.raises(UsageError, match="cannot be read as Parquet"):

@@ -317,7 +317,9 @@ def test_the_source_of_a_table_is_named_by_its_whole_path(
         ("SAMPLE.parquet", "sample-table"),
         ("./imdb", "imdb-table"),
         ("--.csv", "table"),
-        ("отзывы.csv", "table"),
+        ("отзывы.csv", "table-370e6c"),
+        ("影评.csv", "table-4e0548"),
+        ("crítica.csv", "critica"),
         ("a.b.csv", "a-b"),
     ],
 )

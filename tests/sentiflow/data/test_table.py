@@ -208,7 +208,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
         "  no label (1 row): line 11",
     ]
     assert error.hint.splitlines() == [
-        f"Save it as UTF-8, for example: iconv -f cp1252 -t utf-8 {path} > utf8-mine.csv",
+        f"If all of it has another encoding, save it as UTF-8: iconv -f cp1252 -t utf-8 {path} > utf8-mine.csv",
         "A text that contains the separator of the columns needs quotes around it.",
         "Known labels: 0, 1, negative, positive, neg, pos, false, true. "
         "Give others a meaning: --labels good=1,bad=0",

@@ -108,6 +108,14 @@ def test_nobody_else_may_read_the_texts_nor_the_journal(tmp_path: Path) -> None:
     assert names == {"texts.db", "texts.db-journal"} and modes == {0}
 
 
+def test_a_log_that_was_deleted_during_a_check_is_made_by_the_next_text_alone(tmp_path: Path) -> None:
+    """Red if SQLite makes it for the check, in a mode by which others can read later texts."""
+    log = TextLog(tmp_path, LARGE)
+    with pytest.raises(OSError, match="texts.db: unable to open"):
+        log.mark_checked(MODEL, 1, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_checked_is_not_read_again_and_what_comes_later_is(tmp_path: Path) -> None:
     log = TextLog(tmp_path, LARGE)
     log.append([entry("first"), entry("second")])
