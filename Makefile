@@ -105,8 +105,10 @@ COMPOSE := docker compose --env-file .env $(if $(filter redis,$(PROFILES)),--env
 env:
 	@sh stack/env.sh
 
+# Containers run as users of their own: they read these as others do, whatever the umask is.
 up: env
-	@mkdir -p inputs
+	@mkdir -p -m 755 inputs
+	@find stack ! -perm -004 -exec chmod go+rX {} +
 	$(COMPOSE) up --build --detach --wait
 
 down:
@@ -132,12 +134,18 @@ import:
 	@test -f "$(STORE)/mlflow.db" || { echo "There is no mlflow.db in $(STORE); name its folder: make import STORE=..." >&2; exit 2; }
 	STORE="$$(cd "$(STORE)" && pwd)" $(COMPOSE) run --rm import
 
-.venv/bin/python:
+# An environment is of one place and one Python; it is made again for others, and where it was not finished.
+MADE := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
+ifneq ($(shell cat .venv/.made 2>/dev/null),$(MADE))
+.PHONY: .venv/.made
+endif
+.venv/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \
 		"(on Debian: apt-get install python3-venv); name it with PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
+	@echo '$(MADE)' >$@
 
-.venv/.installed: .venv/bin/python requirements.lock pyproject.toml
+.venv/.installed: .venv/.made requirements.lock pyproject.toml
 	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@

@@ -55,7 +55,9 @@ def _in_site(path: Path) -> str:
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the pages that do not lie in docs/."""
-    for path in ROOT.glob("*.md"):
+    readme = ROOT / "README.md"
+    linked = re.findall(r"\]\((\w+\.md)\)", readme.read_text(encoding="utf-8"))
+    for path in [readme, *(ROOT / name for name in dict.fromkeys(linked))]:
         files.append(File.generated(config, _in_site(path), abs_src_path=str(path)))
     files.append(File.generated(config, _OPTIONS, content=all_options()))
 

@@ -22,7 +22,7 @@ def dataset_name(dataset: str) -> str:
     """
     if dataset in BUILT_IN:
         return dataset
-    written = Path(dataset).stem.lower()
+    written = normalize("NFC", Path(dataset).stem.lower())
     plain = re.sub(r"[\u0300-\u036f]", "", normalize("NFKD", written))  # without accents
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "table"
     if any(each.isalnum() and not each.isascii() for each in plain):

@@ -214,8 +214,8 @@ class Settings(BaseSettings):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and not re.fullmatch(pattern, text, re.DOTALL):
             raise ValueError(f"expected {expected}")
-        if text is not None and "://" in text:
-            _check_login(text)
+        if text is not None and urlparse(text).netloc.count("@") > 1:
+            raise ValueError("expected a valid address; in a login, write @ as %40")
         return value
 
     @field_validator("schedule_timezone")
@@ -361,6 +361,9 @@ def load_settings(**options: Any) -> Settings:
     file = project_root() / ".env"
     try:
         content = file.read_text(encoding="utf-8") if file.is_file() else ""
+    except OSError as err:
+        hint = "Whose is it? What `sudo make` made may be root's."
+        raise UsageError(f"{file} cannot be read: {err.strerror}.", hint) from err
     except UnicodeDecodeError as err:
         raise UsageError(
             f"{file} is not UTF-8: {err.reason} at byte {err.start:,}.", "Save it as UTF-8."

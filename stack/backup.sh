@@ -7,8 +7,11 @@ store=$1
 name=$(date -u +%Y%m%dT%H%M%SZ)
 goal=$2/$name
 partial=$2/.$name.partial
+find "$2" -maxdepth 1 -name '.*.partial' -mmin +1440 -exec rm -rf {} +  # of those that were killed
 mkdir -p "$partial"
 trap 'rm -rf "$partial"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # As the database's own user, DATABASE PASSWORD: what it holds has no superuser's rights here.
 dump() { PGUSER=$1 PGPASSWORD=$2 pg_dump --format=custom --file="$partial/$1.dump" "$1"; }

@@ -8,8 +8,10 @@ file=${1:-.env}
 touch "$file"
 chmod 600 "$file"
 if [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
-if ! grep -q '^SECRETS=.' "$file"; then echo "SECRETS=${2:-./secrets}" >>"$file"; fi
-folder=$(sed -n 's/^SECRETS=//p' "$file" | tr -d "\"'")
+if ! grep -q '^\(export \)\{0,1\}SECRETS=.' "$file"; then echo "SECRETS=${2:-./secrets}" >>"$file"; fi
+# As Compose reads it: the last line counts, without a comment.
+folder=$(sed -n 's/^\(export \)\{0,1\}SECRETS=//p' "$file" | tail -n 1 | sed 's/[[:space:]]#.*//' | tr -d "\"'\r")
+case $folder in *[\$~]*) echo "SECRETS in $file: write the whole path, without \$ and ~." >&2; exit 2 ;; esac
 
 mkdir -p "$folder"
 chmod 700 "$folder"
@@ -25,3 +27,5 @@ for name in POSTGRES_PASSWORD PREFECT_DB_PASSWORD MLFLOW_DB_PASSWORD PREFECT_LOG
     # The containers' users are others than the folder's owner, who alone gets to the files on this machine.
     chmod 444 "$folder/$name"
 done
+# `sudo make up`: the commands of the user read this file, too.
+if [ -n "${SUDO_UID:-}" ]; then chown -R "$SUDO_UID:$SUDO_GID" "$file" "$folder"; fi

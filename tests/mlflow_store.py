@@ -104,11 +104,13 @@ class MlflowStore:
             return None
 
     def versions_by_run(self) -> dict[str, str]:
-        return {
-            str(version.run_id): f"{name}/{number}"
-            for name in self.models()
-            for number, version in versions_of(self._client, name).items() if version.run_id
-        }  # fmt: skip
+        found: dict[str, str] = {}
+        for own in (False, True):  # the run's own last
+            for name in self.models():
+                for number, version in versions_of(self._client, name).items():
+                    if version.run_id and (version.tags.get("registered_by") == version.run_id) == own:
+                        found[version.run_id] = f"{name}/{number}"
+        return found
 
     def _living(self, run_id: str) -> Run | None:
         with tracking_errors(self._uri):

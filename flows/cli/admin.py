@@ -1,6 +1,7 @@
 """``sentiflow housekeeping``, ``monitor``, ``import`` and ``ui``."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlparse
@@ -156,7 +157,9 @@ def ui(
         pages = runs_url(address, experiment)
         CONSOLE.say(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)")
         code = server.wait()
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends; a closed terminal is not
+        if signal.SIGHUP in process.received:
+            raise
         code = 0
     finally:
         server.stop()

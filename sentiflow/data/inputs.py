@@ -123,6 +123,8 @@ def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list
 
     Times that Python has none for, such as those after the year 9999 or with nanoseconds, are texts.
     """
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # else pandas decides, where there is one
+        column = column.cast(pa.string())
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:
@@ -134,7 +136,7 @@ def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list
         except pa.ArrowException:
             raise UsageError(
                 f"A column of type {column.type} has values that Python has none for: {first_line(err)}.",
-                "Leave it out of --keep, or write a .parquet file.",
+                "Leave that column out, or score into a .parquet file.",
             ) from err
 
 

@@ -153,7 +153,7 @@ def judge(
     notes: list[str] = []
     comparison = champion_accuracy = None
     if silent:
-        rules.append(Rule("better", False, 0.0, 0.0, silent))
+        rules.append(Rule("better", False, float("nan"), 0.0 - settings.gate_margin, silent))
     elif champion is None:
         notes.append("First model: checked against the minimum accuracy, latency and size only.")
     else:

@@ -14,6 +14,7 @@ from typing import IO
 
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 
 from sentiflow.children import Child
@@ -282,7 +283,9 @@ def _configured() -> Server | None:
         failure: object = client.api_healthcheck()
         try:
             failure = failure or not client.api_version() or None
-        except ValueError:
+        except (ValueError, PrefectHTTPStatusError) as err:
+            if isinstance(err, PrefectHTTPStatusError) and err.response.status_code != 404:
+                raise  # such as a refused login
             failure = "what answers is no Prefect server"
         if failure:
             raise ExternalError(

@@ -69,8 +69,11 @@ class CandidateEvaluation:
     def title(self) -> str:
         """The candidate, why it was chosen, and what it was compared with."""
         chosen = f" ({self.why})" if self.why else ""
+        compared = "compared" if self.decision.comparison else "cannot be compared"
         against = (
-            "no champion yet" if self.champion is None else f"compared with version {self.champion}, the champion"
+            "no champion yet"
+            if self.champion is None
+            else f"{compared} with version {self.champion}, the champion"
         )
         return f"{self.name} version {self.version}{chosen}: {against}"
 
@@ -85,6 +88,10 @@ class CandidateEvaluation:
             "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
             f'Promote it all the same: {command} --force --reason "..."'
         )
+
+
+class UnloadableError(ExternalError):
+    """A version's files are gone or damaged, or of another kind."""
 
 
 def evaluate_candidate(
@@ -122,11 +129,11 @@ def evaluate_candidate(
         if champion is not None:
             try:
                 champion_table = scores.of_champion(champion, candidate)
-            except ExternalError as err:
-                silent = f"the champion, version {current}, cannot be compared with: {first_line(err)}"
+            except UnloadableError as err:
+                silent = f"the champion cannot be compared with: {first_line(err)}"
                 if not force:
-                    again = f'To replace it all the same: sentiflow promote {number} --force --reason "..."'
-                    raise ExternalError(silent[0].upper() + silent[1:], again) from err
+                    again = f"sentiflow promote {number} --dataset {dataset_of(name)} --force --reason"
+                    raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
     decision = gate.judge(table, champion_table, cost, settings, reproduction_of(candidate.tags), silent)
     return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
@@ -192,7 +199,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         The folder of its files, and what scores with them.
 
     Raises:
-        ExternalError: it cannot be loaded, here or by MLflow.
+        UnloadableError: it cannot be loaded, here or by MLflow.
     """
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
@@ -202,7 +209,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         tags = MlflowClient().get_model_version(name, str(number)).tags
         return path, load_unchanged(path, tags)
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise ExternalError(
+        raise UnloadableError(
             f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}.",
             "Are its files still there?",
         ) from without_secrets(err)

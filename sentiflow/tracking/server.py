@@ -391,8 +391,8 @@ def _login() -> dict[str, str]:
     file = configparser.ConfigParser(interpolation=None)
     try:
         file.read(expanded("~/.mlflow/credentials"), encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as err:
-        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", "Write it anew: mlflow login") from err
+    except (configparser.Error, UnicodeDecodeError):
+        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", "Write it anew: mlflow login") from None
     kept = dict(file["mlflow"]) if file.has_section("mlflow") else {}
     name, password = (
         os.environ.get(variable) or kept.get(variable.lower())

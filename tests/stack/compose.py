@@ -17,13 +17,22 @@ from typing import Any
 Config = dict[str, Any]
 
 
+def find_compose() -> list[str] | None:
+    """Docker's plugin, or Compose's own program; its first release reads other files."""
+    for program in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(program[0]):
+            done = subprocess.run([*program, "version", "--short"], capture_output=True, text=True, check=False)
+            if re.match(r"v?([2-9]|[1-9]\d)", done.stdout):
+                return program
+    return None
+
+
 def read_config(project: Path, options: list[str]) -> Config:
     """What Compose itself makes of the file: interpolated, merged, only the services of the profiles."""
-    program = shutil.which("docker-compose")
+    program = find_compose()
     assert program is not None
-    done = subprocess.run(
-        [program, *options, "config", "--format", "json"], cwd=project, capture_output=True, text=True, check=False
-    )
+    command = [*program, *options, "config", "--format", "json"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr.strip())
     config: Config = json.loads(done.stdout.replace("$$", "$"))

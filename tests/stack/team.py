@@ -29,6 +29,7 @@ from prefect.settings import (
 )
 
 from tests.servers import free_port
+from tests.stack.compose import find_compose
 from tests.stack.container import DATABASE_PROGRAMS, HERE
 from tests.stack.processes import processes_of
 from tests.world import ROOT
@@ -177,8 +178,8 @@ def make_env(folder: Path) -> Path:
 
 def need_programs() -> None:
     """Skip where what stands in for the images is not installed; CI installs it."""
-    if not DATABASE_PROGRAMS or shutil.which("docker-compose") is None:
-        pytest.skip("needs PostgreSQL and docker-compose: apt-get install postgresql docker-compose")
+    if not DATABASE_PROGRAMS or find_compose() is None:
+        pytest.skip("needs PostgreSQL and Compose 2: apt-get install postgresql docker-compose")
 
 
 def until(holds: Callable[[], Any], seconds: float, otherwise: Callable[[], str] = str) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -115,10 +116,15 @@ def test_a_login_goes_along_as_mlflows_client_sends_it(
 def test_a_file_of_logins_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".mlflow").mkdir()
-    for content in (b"me:password", b"[mlflow]\nmlflow_tracking_username = caf\xe9"):
+    for content in (
+        b"me:S3CRET",
+        b"[mlflow]\nmlflow_tracking_username = me\nS3CRET",
+        b"[mlflow]\nmlflow_tracking_username = caf\xe9",
+    ):
         (tmp_path / ".mlflow" / "credentials").write_bytes(content)
-        with pytest.raises(UsageError, match="~/.mlflow/credentials is no file of MLflow's"):
+        with pytest.raises(UsageError, match="~/.mlflow/credentials is no file of MLflow's") as caught:
             open_store(Settings(tracking_uri="http://127.0.0.1:9")).models()
+        assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("name", ["MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"])

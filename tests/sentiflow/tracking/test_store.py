@@ -98,7 +98,7 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     assert [r.name for r in quick.children(parent)] == ["child1", "child1", "child2"]
     expected = {"val/loss": [(1, 0.5), (2, 0.4), (2, 0.3), (3, 0.45)]}
     assert quick.history(parent) == slow.history(parent) == expected
-    assert quick.versions_by_run() == {parent: "m/1", children[1]: "m/2"}
+    assert quick.versions_by_run() == slow.versions_by_run() == {parent: "m/1", children[1]: "m/2"}
 
 
 def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) -> None:
