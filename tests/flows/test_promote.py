@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
@@ -214,13 +215,19 @@ def test_a_training_whose_promotion_nobody_answers_ends_well(
     assert state is not None and state.is_completed()
 
 
+@flow(name="training")
+def after(version: int) -> promotion.Outcome | None:
+    """As the end of a training: Prefect counts tasks outside of a flow among those of the last one."""
+    return after_training(NAME, version)
+
+
 def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World, prefect_server: None) -> None:
     """As of repeats that are run again: nothing new was registered."""
     connect(registry.settings).set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
-    assert after_training(NAME, Registry.GOOD) is None
+    assert after(Registry.GOOD) is None
     need_champion(registry.settings, NAME, Registry.GOOD)
-    assert (refused := after_training(NAME, Registry.POOR)) is not None and refused.event is None
-    assert after_training(NAME, Registry.POOR) is None
+    assert (refused := after(Registry.POOR)) is not None and refused.event is None
+    assert after(Registry.POOR) is None
     with pytest.raises(
         RejectedError, match=f"version {Registry.POOR}, an equal one, was refused before: minimum accuracy"
     ):
@@ -235,8 +242,8 @@ def test_a_promotion_that_was_killed_before_the_switch_is_made_by_the_next_train
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(promotion, "move", die)
-        after_training(NAME, Registry.GOOD)
-    outcome = after_training(NAME, Registry.GOOD)
+        after(Registry.GOOD)
+    outcome = after(Registry.GOOD)
     assert outcome is not None and outcome.event is not None
 
 
@@ -244,9 +251,9 @@ def test_a_version_that_was_rolled_back_is_not_promoted_again_by_itself(
     registry: World, prefect_server: None
 ) -> None:
     promote("sample", Registry.POOR, force=True, reason="the first")
-    after_training(NAME, Registry.GOOD)
+    after(Registry.GOOD)
     rollback(NAME, "complaints", registry.settings)
-    assert after_training(NAME, Registry.GOOD) is None
+    assert after(Registry.GOOD) is None
     assert champion_of(connect(registry.settings), NAME) == Registry.POOR
     with pytest.raises(RejectedError, match="was in use before, and is not now"):
         need_champion(registry.settings, NAME, Registry.GOOD)

@@ -15,7 +15,7 @@ from sentiflow.orchestration.flow_runs import job
 def handler(number, frame):
     raise KeyError("the signal's own")
 
-@job(name="train")
+@job()
 def train():
     assert not process.noticed()
     try:
