@@ -1,6 +1,7 @@
 """Write the tables of the guide docs/guides/own-reviews.md: reviews.csv to train on, new-reviews.csv to score."""
 
 import csv
+import io
 from pathlib import Path
 
 from sentiflow.data.sample import sample_rows
@@ -20,8 +21,12 @@ def main() -> None:
 
 
 def write(name: str, header: list[str], rows: list[list[object]]) -> None:
-    with Path(name).open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
+    stream = io.StringIO()
+    csv.writer(stream).writerows([header, *rows])
+    path, content = Path(name), stream.getvalue().encode()
+    if path.exists() and path.read_bytes() != content:
+        raise SystemExit(f"{name} is there already, with other content: go to another folder.")
+    path.write_bytes(content)
     print(f"{name}: {len(rows)} rows")
 
 

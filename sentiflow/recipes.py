@@ -264,7 +264,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 def _problem(found: ErrorDetails) -> tuple[str, str]:
     """What is wrong with a field, and what to do."""
     field = ".".join(str(part) for part in found["loc"])
-    if not field:
+    if not found["loc"]:
         return str(found["ctx"]["error"]), "Fields that do not go together; change one of them."
     if found["type"] != "extra_forbidden":
         why = plain_reason(found["msg"])

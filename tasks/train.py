@@ -95,12 +95,10 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     if warning := reviews.unread_warning(table):
         logger.warning("%s", warning)
     if run.dataset != "sample" and (steps := config.few_steps(len(train_split))):
-        logger.warning(
-            "%d steps on so few reviews are not enough for recipe %s; what often helps: "
-            "--set epochs=60 --set ema_momentum=0.99",
-            steps,
-            config.recipe,
-        )
+        followed = config.epochs >= 60 and config.ema_momentum <= 0.99
+        advice = "ema_momentum=0" if followed else "epochs=60 --set ema_momentum=0.99"
+        why = "%d steps on so few reviews are not enough for recipe %s; what often helps: --set %s"
+        logger.warning(why, steps, config.recipe, advice)
     trained = training.train(train_split, validation, config, run.seed, epochs.add, progress_bar)
     kept = trained.history[trained.kept - 1]
     files = TrainedFiles(run.work / "model.keras", run.work / "trained-weights.npz", trained.history, kept)

@@ -139,8 +139,8 @@ def _represented(store: "Store", found: Sequence[RunRecord]) -> Sequence[RunReco
         return found
     below = child_runs(store, found[0])
     scored = [one for one in below if one.kind != TRIAL]
-    below = scored if len(scored) > 1 else below  # of a sweep its best recipe's seeds: trials see no test review
-    return below if len(below) > 1 else found
+    # Of a sweep its best recipe's seeds: trials see no test review.
+    return scored or below or found
 
 
 @dataclass(frozen=True)

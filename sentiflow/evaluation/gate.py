@@ -81,13 +81,13 @@ class Rule:
     """One rule of the gate.
 
     Attributes:
-        number: the measurement.
+        number: the measurement; None if there is none.
         text: the measurement, the condition and the limit in words.
     """
 
     name: str
     passed: bool
-    number: float
+    number: float | None
     limit: float
     text: str
 
@@ -153,7 +153,7 @@ def judge(
     notes: list[str] = []
     comparison = champion_accuracy = None
     if silent:
-        rules.append(Rule("better", False, float("nan"), 0.0 - settings.gate_margin, silent))
+        rules.append(Rule("better", False, None, 0.0 - settings.gate_margin, silent))
     elif champion is None:
         notes.append("First model: checked against the minimum accuracy, latency and size only.")
     else:
@@ -215,7 +215,7 @@ def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_],
 
 
 def _at_most(name: str, number: float, limit: float, unit: str) -> Rule:
-    texts = _distinct(lambda x, digits: f"{x:,.{max(digits, len(str(int(x))))}g} {unit}", number, limit, 3)
+    texts = _distinct(lambda x, digits: f"{x:,.{max(digits, len(f'{x:.0f}'))}g} {unit}", number, limit, 3)
     return Rule(name, number <= limit, number, limit, "{}, at most {}".format(*texts))
 
 

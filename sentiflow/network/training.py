@@ -270,9 +270,14 @@ def _mixed_apart(
 
 
 def _divergence(epoch: int, config: TrainConfig) -> UsageError:
+    more = ""
+    if config.learning_rate * config.embedding_weight_decay > 2:  # each step then makes the embedding larger
+        more = f", or embedding_weight_decay, now {config.embedding_weight_decay:g}"
+    elif config.backend == "numba" and not config.global_clipnorm:
+        more = ", or set global_clipnorm"
     return UsageError(
         f"The training diverged: the loss became NaN or infinite in epoch {epoch}.",
-        f"Lower learning_rate, now {config.learning_rate:g}, or set global_clipnorm.",
+        f"Lower learning_rate, now {config.learning_rate:g}{more}.",
     )
 
 

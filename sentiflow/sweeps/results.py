@@ -94,9 +94,8 @@ def recipe_file(config: TrainConfig, head: str) -> str:
     fields = {
         name: value for name, value in config.model_dump().items() if name == "recipe" or value != base[name]
     }
-    return f"# {head}\n" + "".join(
-        f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items()
-    )
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items()]
+    return f"# {' '.join(head.split())}\n{''.join(lines)}".replace("\x7f", "\\u007f")
 
 
 def importance_of(study: Study) -> dict[str, float]:
@@ -104,7 +103,10 @@ def importance_of(study: Study) -> dict[str, float]:
     losses = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
     if len(losses) < _MIN_FOR_IMPORTANCE or len(set(losses)) < 2:
         return {}
-    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    try:
+        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    except (RuntimeError, ValueError):  # its trees find no difference, or a value is beyond them
+        return {}
 
 
 def describe_importance(shares: Mapping[str, float], rows: Sequence[TrialRow]) -> str:
@@ -114,7 +116,7 @@ def describe_importance(shares: Mapping[str, float], rows: Sequence[TrialRow]) -
     count = len(by_loss(rows))
     if count < _MIN_FOR_IMPORTANCE:
         return f"needs {_MIN_FOR_IMPORTANCE} complete trials; there {'is' if count == 1 else 'are'} {count}"
-    return "all complete trials have the same validation loss"
+    return "all complete trials have nearly the same validation loss"
 
 
 def count_of_trials(count: int) -> str:

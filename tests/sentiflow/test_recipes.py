@@ -153,6 +153,11 @@ def test_a_missing_file_is_named() -> None:
     assert "Cannot read the recipe nowhere.toml: No such file or directory." in str(refused("nowhere.toml"))
 
 
+def test_a_field_without_a_name_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('"" = 1\n')
+    assert "unknown field ''" in str(refused(str(tmp_path / "mine.toml")))
+
+
 def test_a_folder_instead_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     assert "folder.toml: Is a directory" in str(refused(str(tmp_path / "folder.toml")))

@@ -1,5 +1,6 @@
 """Tests of the gate, on tables made by hand."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -76,6 +77,7 @@ def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allow
     tight = limits(min_accuracy=0, latency_ms=5.0, size_mb=10.0)
     right = table([True] * 4)
     assert judge(right, None, CHEAP, tight).passed
+    assert judge(right, None, Cost(1e6, 1e6), limits(min_accuracy=0, latency_ms=math.inf, size_mb=math.inf)).passed
     assert rules(judge(right, None, Cost(5.1, 10.0), tight)) == {
         "minimum accuracy": True,
         "latency": False,
