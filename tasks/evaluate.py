@@ -1,8 +1,9 @@
 """Measure a model on the test split, a trained network or a baseline; log metrics, files and the report."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,15 +46,19 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
     run.tag({SCORER_DIGEST: scorer.digest})
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
-        score = scorer.network.score  # the network is built before the clock starts
-        began = time.perf_counter()
-        scores = score(ids)
-        speed = len(ids) / (time.perf_counter() - began)
+        scores, speed = _timed(scorer.network.score, ids)
     return record_evaluation(
         run, prepared, content, scorer.vocabulary, scores,
         parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
         speed=speed, history=trained.history, scorer=scorer,
     )  # fmt: skip
+
+
+def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[NDArray[np.float64], float]:
+    """Scores of reviews, and reviews per second."""
+    began = time.perf_counter()
+    scores = score(reviews)
+    return scores, len(scores) / (time.perf_counter() - began)
 
 
 def train_below(
@@ -140,9 +145,7 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
     else:
         run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
     with run.timed("evaluate"):
-        began = time.perf_counter()
-        scores = fitted.score(content.of("test"))
-        speed = len(scores) / (time.perf_counter() - began)
+        scores, speed = _timed(fitted.score, content.of("test"))
     record_evaluation(
         run, prepared, content, words, scores,
         parameters=fitted.parameters, speed=speed, history=fitted.history or None,

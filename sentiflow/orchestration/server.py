@@ -22,6 +22,7 @@ from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError
 from sentiflow.files import create_private, publish
 from sentiflow.locks import if_free
+from sentiflow.names import expanded
 from sentiflow.output import redact, without_login
 from sentiflow.process import open_socket
 from sentiflow.settings import Settings, load_settings
@@ -231,8 +232,8 @@ def _choose_database(settings: Settings) -> None:
     Prefect's default is one for all projects of a user: they would overwrite each other's deployments there, and
     a schedule would run the other's flows.
     """
-    shared = os.path.expanduser("~/.prefect/prefect.db")  # noqa: PTH111 - pathlib's fails without a home
-    if PREFECT_API_DATABASE_CONNECTION_URL.value() == f"sqlite+aiosqlite:///{shared}":
+    shared = f"sqlite+aiosqlite:///{expanded('~/.prefect/prefect.db')}"
+    if PREFECT_API_DATABASE_CONNECTION_URL.value() == shared:
         folder = settings.data_dir.resolve() / "prefect"
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)  # blocks hold secrets
@@ -280,13 +281,13 @@ def _configured() -> Server | None:
     if not url:
         return None
     with get_client(sync_client=True) as client:
-        failure: object = client.api_healthcheck()
         try:
-            failure = failure or not client.api_version() or None
+            if not (failure := client.api_healthcheck()):
+                client.api_version()
         except (ValueError, PrefectHTTPStatusError) as err:
             if isinstance(err, PrefectHTTPStatusError) and err.response.status_code != 404:
                 raise  # such as a refused login
-            failure = "what answers is no Prefect server"
+            failure = ValueError("what answers is no Prefect server")
         if failure:
             raise ExternalError(
                 f"The Prefect server at {redact(url)} does not answer: {failure}",

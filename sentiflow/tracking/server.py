@@ -392,7 +392,7 @@ def _login() -> dict[str, str]:
     try:
         file.read(expanded("~/.mlflow/credentials"), encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
-        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", "Write it anew: mlflow login") from None
+        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", "Write it again: mlflow login") from None
     kept = dict(file["mlflow"]) if file.has_section("mlflow") else {}
     name, password = (
         os.environ.get(variable) or kept.get(variable.lower())
