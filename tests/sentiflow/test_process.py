@@ -1,10 +1,13 @@
-"""Signals of a process: noticed where what they raise is lost."""
+"""Signals of a process, noticed where what they raise is lost, and its listening sockets."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
+
+from sentiflow.process import open_socket
 
 # A flow of a deployment, with a handler like Prefect's; what that raises is lost, or another error is made of it.
 FLOW = """
@@ -44,3 +47,10 @@ def test_a_signal_to_a_deployments_run_is_told_where_its_exception_was_lost(depl
         check=False,
     )
     assert done.stdout == told, done.stderr
+
+
+def test_an_answer_in_two_parts_does_not_wait_for_the_client_to_confirm_the_first() -> None:
+    with open_socket("127.0.0.1", 0, "") as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
