@@ -75,7 +75,10 @@ def sweep(
     if promote:
         need_server(settings)
     workers = min(workers_of(settings, workers), max(trials, repeats))
-    with training_run(config, dataset, seed, SWEEP) as run, running(settings, workers, start_worker) as runner:
+    with (
+        training_run(config, dataset, seed, SWEEP, searched=searched.fields) as run,
+        running(settings, workers, start_worker) as runner,
+    ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})
         prepared = prepare(run, fetch(run, table))

@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -158,11 +158,17 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 @contextmanager
 def training_run(
-    config: TrainConfig, dataset: str, seed: int, kind: str = TRAINING, tags: Mapping[str, str] = NO_TAGS
+    config: TrainConfig,
+    dataset: str,
+    seed: int,
+    kind: str = TRAINING,
+    tags: Mapping[str, str] = NO_TAGS,
+    searched: Collection[str] = (),
 ) -> Iterator[RunContext]:
     """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
 
-    Tags are added to the usual ones.
+    Tags are added to the usual ones. Searched fields of the recipe are not logged as parameters: a sweep logs
+    those of its best recipe at its end, as MLflow lets no parameter be changed.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
@@ -188,7 +194,7 @@ def training_run(
         run = _open(planned, {KIND: kind, **tags})
         try:
             with _closing(run):
-                _describe(run)
+                _describe(run, {name: value for name, value in _parameters(run).items() if name not in searched})
                 run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
         finally:
@@ -218,7 +224,7 @@ def child_run(
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
     with _closing(run):
-        _describe(run, parameters)
+        _describe(run, _parameters(run) if parameters is None else parameters)
         log_dataset(run, prepared)
         yield run
         run.tag_seconds({"total": run.seconds})
@@ -329,10 +335,12 @@ def _keep(run: RunContext, key: str, ending: Ending) -> None:
         get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
 
 
-def _describe(run: RunContext, parameters: Mapping[str, object] | None = None) -> None:
+def _parameters(run: RunContext) -> dict[str, object]:
+    return {**run.config.model_dump(), "seed": run.seed}
+
+
+def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
     """Log the parameters, and the files that say what the run was trained with."""
-    if parameters is None:
-        parameters = {**run.config.model_dump(), "seed": run.seed}
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
     run.params(
         {**parameters, "dataset": located(run.dataset), "version.python": platform.python_version(), **versions}

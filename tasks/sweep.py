@@ -46,7 +46,7 @@ from sentiflow.tracking.results import ModelResult, Registered, RunContext, Seed
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import NOTE, Store
 from tasks.evaluate import evaluate
-from tasks.runs import child_run, publish_summary, seeds_label
+from tasks.runs import changed_fields, child_run, publish_summary, seeds_label
 from tasks.summarize import seeds_table
 from tasks.train import train
 
@@ -311,7 +311,8 @@ def summarize_sweep(
 ) -> SweepResult:
     """Sum a sweep up.
 
-    Written: plots, the table of trials and the best recipe as artifacts of the parent; ``val/loss``,
+    Written: plots, the table of trials and the best recipe as artifacts of the parent; the values of the searched
+    fields in that recipe as parameters, and the tag ``recipe.changes``; ``val/loss``,
     ``trials.complete``, ``trials.pruned``, ``time.total``, the mean and sd of ``test/accuracy`` (of a single seed
     its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
     """
@@ -342,7 +343,10 @@ def summarize_sweep(
     importances = {f"importance/{name}": share for name, share in shares.items()}
     run.log({"val/loss": float(complete[0].loss or 0.0), **_accuracy(result), **importances})
     run.tag_seconds({"total": result.seconds})
-    run.tag({"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))})
+    run.params({name: getattr(config, name) for name in sweep.space.fields})
+    changes = changed_fields(config.model_copy(update={"recipe": sweep.config.recipe}))
+    trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
+    run.tag({**trials, "recipe.changes": changes or "none"})
     publish_summary(run, _markdown(result, prepared, sweep), "sweep-summary")
     return result
 

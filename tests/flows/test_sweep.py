@@ -22,6 +22,7 @@ from tests.world import World, make_world
 pytestmark = pytest.mark.story
 
 CONFIG = load_recipe("tutorial", ["epochs=2", "sequence_length=20", "units=4", "embedding_size=4"])
+CONFIG_PARAMS = {name: str(value) for name, value in CONFIG}
 SPACE = "[learning_rate]\nlow = 0.0005\nhigh = 0.02\nlog = true\n[batch_size]\nchoices = [64, 128]\n"
 
 
@@ -119,6 +120,12 @@ def test_the_parent_tells_the_whole(result: SweepResult, client: MlflowClient, t
         assert (files / "plots" / f"{name}.png").read_bytes().startswith(PNG)
     assert "10 complete trials" in (files / "plots" / "importance.txt").read_text()
     assert not (files / "plots" / "importance.png").exists()
+    best = {name: str(getattr(result.config, name)) for name in ("learning_rate", "batch_size")}
+    assert {name: parent.data.params[name] for name in best} == best  # whose accuracy the parent has
+    assert (parent.data.params["epochs"], parent.data.params["seed"]) == ("2", "3")
+    set_before = ["epochs=2", "sequence_length=20", "units=4", "embedding_size=4"]
+    found = [f"{name}={value}" for name, value in best.items() if value != CONFIG_PARAMS[name]]
+    assert sorted(parent.data.tags["recipe.changes"].split(", ")) == sorted([*set_before, *found])
     table = pd.read_parquet(files / "trials.parquet")
     assert table["val_loss"].tolist() == [row.loss for row in result.trials]
     assert pd.read_csv(files / "trials.csv")["run_id"].tolist() == [row.run_id for row in result.trials]
@@ -154,6 +161,7 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
         sweep(CONFIG, "sample", trials=4, workers=1, repeats=1, space=space)
     client = connect(world.settings)
     (first,) = client.search_runs(["1"], "tags.kind = 'sweep'")
+    assert not first.data.params.keys() & {"learning_rate", "batch_size"}  # no best is known
     before = {run.info.run_id: run for run in children(client, first.info.run_id, "trial")}
     assert sorted(run.info.status for run in before.values()) == ["FAILED", "FINISHED", "FINISHED"]
     done = sweep(CONFIG, "sample", trials=4, workers=1, repeats=1, space=space)
