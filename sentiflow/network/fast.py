@@ -1,6 +1,9 @@
 """A Keras model that trains the variables of a stock network by the fast recurrence."""
 
+import itertools
 import random
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -61,9 +64,9 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         for member in self._members:
             member.begin(source)
 
-    def call(self, ids: Any, training: bool = False) -> Any:
+    def call(self, ids: Any) -> Any:
         """Score reviews, shape (n, t) -> (n, 1)."""
-        return _mean([member(ids, training=training) for member in self._members])
+        return _mean([member(ids) for member in self._members])
 
     def train_step(self, data: Any) -> Any:
         """One step of ``fit``; Keras's own, but for the optimizer's part, which XLA compiles into one pass.
@@ -73,13 +76,37 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         ids, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         alone = len(self._members) == 1
         shares = [(ids, labels)] if alone else list(zip(tf.unstack(ids), tf.unstack(labels), strict=True))
-        with tf.GradientTape() as tape:
-            each = [member(own, training=True) for member, (own, _) in zip(self._members, shares, strict=True)]
-            losses = [self.compute_loss(*own, one, training=True) for one, own in zip(each, shares, strict=True)]
-            total = tf.add_n(losses)
-        self._update(tape.gradient(total, self.trainable_variables))
+        gradients, losses, scores = self.derive(shares)
+        self._update(gradients)
         self._loss_tracker.update_state(_mean(losses), sample_weight=tf.shape(shares[0][0])[0])
-        return self.compute_metrics(ids, tf.concat([own for _, own in shares], 0), tf.concat(each, 0))
+        return self.compute_metrics(ids, tf.concat([own for _, own in shares], 0), tf.concat(scores, 0))
+
+    def derive(
+        self, shares: Sequence[tuple[tf.Tensor, tf.Tensor]]
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+        """Derive the sum of the members' losses, each on ids (n, t) and labels (n,) of its own.
+
+        By hand, first what comes after the recurrences and then what comes before: TensorFlow never forgets a
+        ``tf.custom_gradient``, nor the network that it belongs to.
+
+        Returns:
+            The gradient of each trainable variable; each member's loss; each member's scores (n, 1).
+        """
+        pairs = list(zip(self._members, shares, strict=True))
+        with tf.GradientTape(persistent=True) as tape:
+            reads = [member.read(ids, training=True) for member, (ids, _) in pairs]
+            every = list(itertools.chain(*reads))
+            tape.watch([read.states for read in every])
+            scores = [member.score(own, training=True) for member, own in zip(self._members, reads, strict=True)]
+            losses = [self.compute_loss(*own, one, training=True) for own, one in zip(shares, scores, strict=True)]
+            total = tf.add_n(losses)
+        variables = self.trainable_variables
+        d_states, after = (tape.gradient(total, each) for each in ([read.states for read in every], variables))
+        given = [tensor for read in every for tensor in (read.inputs, read.kernel)]
+        d_given = [tensor for read, d in zip(every, d_states, strict=True) for tensor in read.gradients(d)]
+        before = tape.gradient(given, variables, output_gradients=d_given)
+        found = [one if other is None else other for one, other in zip(before, after, strict=True)]
+        return found, losses, scores
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
     def _update(self, gradients: list[tf.Tensor]) -> None:
@@ -108,49 +135,66 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
             if layer.rate:
                 layer.seed_generator.state.assign([seed, 0])
 
-    def call(self, ids: Any, training: bool = False) -> Any:
+    def call(self, ids: Any) -> Any:
+        return self.score(self.read(ids))
+
+    def read(self, ids: Any, *, training: bool = False) -> "list[_Read]":
+        """Read the reviews in each direction."""
         kept = None
         if training and self._vocabulary_dropout.rate:
             kept = self._vocabulary_dropout(tf.ones((self._embedding.input_dim, 1)), training=True)  # (v, 1)
         ids = tf.cast(ids, tf.int32)
-        read = [self._read(cell, recurrence, ids, kept) for cell, recurrence in self._directions]  # (n, u) each
-        states = read[0] if len(read) == 1 else tf.concat(read, axis=1)
-        return self._score(self._dropout(states, training=training))
+        return [self._read(cell, recurrence, ids, kept) for cell, recurrence in self._directions]
 
-    def _read(self, cell: Any, recurrence: Recurrence, ids: tf.Tensor, kept: tf.Tensor | None) -> tf.Tensor:
-        """What one direction hands on, (n, u)."""
+    def score(self, reads: "list[_Read]", *, training: bool = False) -> Any:
+        """Score what was read, (n, 1)."""
+        states = [read.states for read in reads]
+        together = states[0] if len(states) == 1 else tf.concat(states, axis=1)
+        return self._score(self._dropout(together, training=training))
+
+    def _read(self, cell: Any, recurrence: Recurrence, ids: tf.Tensor, kept: tf.Tensor | None) -> "_Read":
         # Each word's share of the recurrent layer's input is computed once a batch, and looked up at each step.
-        inputs = tf.matmul(self._embedding.embeddings, cell.kernel)  # (v, u)
+        inputs = tf.matmul(self._embedding.embeddings, cell.kernel)
         if kept is not None:
             inputs *= kept
-        return _differentiable(recurrence, inputs + cell.bias, tf.convert_to_tensor(cell.recurrent_kernel), ids)
+        return _Read(recurrence, inputs + cell.bias, tf.convert_to_tensor(cell.recurrent_kernel), ids)
+
+
+class _Read:
+    """What ``Recurrence.read`` hands on of a batch, and its gradients.
+
+    TensorFlow runs stateful functions one after the other. Called stateless, members and directions are read side
+    by side, on as many cores as there are. What ``read`` keeps for ``gradients`` is safe: that waits for it.
+
+    Attributes:
+        inputs: (v, u).
+        kernel: the recurrent one, (u, u).
+        states: what is handed on, (n, u).
+    """
+
+    def __init__(self, recurrence: Recurrence, inputs: tf.Tensor, kernel: tf.Tensor, ids: tf.Tensor) -> None:
+        self._recurrence, self.inputs, self.kernel = recurrence, inputs, kernel
+        self.states = tf.numpy_function(
+            _weakly(recurrence.read), [inputs, kernel, ids], tf.float32, stateful=False
+        )
+        self.states.set_shape((ids.shape[0], kernel.shape[0]))
+
+    def gradients(self, d_states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss by ``inputs`` and by ``kernel``."""
+        with tf.control_dependencies([self.states]):
+            d_inputs, d_kernel = tf.numpy_function(
+                _weakly(self._recurrence.gradients), [d_states], (tf.float32, tf.float32), stateful=False
+            )
+        d_inputs.set_shape(self.inputs.shape)
+        d_kernel.set_shape(self.kernel.shape)
+        return d_inputs, d_kernel
 
 
 def _mean(values: list[tf.Tensor]) -> tf.Tensor:
     return values[0] if len(values) == 1 else tf.add_n(values) / len(values)
 
 
-def _differentiable(recurrence: Recurrence, inputs: tf.Tensor, recurrent: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """What ``Recurrence.read`` gives, (n, u), with its own gradients.
-
-    TensorFlow runs stateful functions one after the other. Called stateless, members and directions are read side
-    by side, on as many cores as there are. What ``read`` keeps for ``gradients`` is safe: that waits for it.
-    """
-
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def read(inputs: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        states = tf.numpy_function(recurrence.read, [inputs, recurrent, ids], tf.float32, stateful=False)
-        states.set_shape((ids.shape[0], recurrent.shape[0]))
-
-        def gradients(d_states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.control_dependencies([states]):
-                d_inputs, d_recurrent = tf.numpy_function(
-                    recurrence.gradients, [d_states], (tf.float32, tf.float32), stateful=False
-                )
-            d_inputs.set_shape(inputs.shape)
-            d_recurrent.set_shape(recurrent.shape)
-            return d_inputs, d_recurrent
-
-        return states, gradients
-
-    return read(inputs, recurrent)
+def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """TensorFlow never forgets a function that it calls: this one does not keep what the method belongs to."""
+    reference = weakref.WeakMethod(method)
+    return lambda *given: reference()(*given)  # type: ignore[misc] # called only while it is there

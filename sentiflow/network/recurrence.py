@@ -19,6 +19,9 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Result = TypeVar("Result")
 
+# Shared: TensorFlow keeps what it once called, so that threads of each training's own would never end.
+_helpers = ThreadPoolExecutor(thread_name_prefix="recurrence")
+
 
 @dataclass(frozen=True)
 class _Slice:
@@ -59,7 +62,6 @@ class Recurrence:
         if (mean or backwards) and not masked:
             raise ValueError("a mean, or a reading backwards, is of words alone: it needs masked=True")
         self._masked, self._mean, self._backwards = masked, mean, backwards
-        self._helper = ThreadPoolExecutor(1, thread_name_prefix="recurrence")
         self._memory = [np.empty(0, np.float32)] * 2
 
     def read(self, inputs: Floats, recurrent: Floats, ids: Ids) -> Floats:
@@ -141,7 +143,7 @@ class Recurrence:
 
     def _on_both_cores(self, work: Callable[[_Slice], Result]) -> tuple[Result, Result]:
         """Work on both slices at once; the results stand in their order, whichever is ready first."""
-        second = self._helper.submit(work, self._slices[1])
+        second = _helpers.submit(work, self._slices[1])
         return work(self._slices[0]), second.result()
 
     def _memory_for(self, k: int, *shape: int) -> Floats:

@@ -6,9 +6,9 @@ import multiprocessing
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,18 @@ from sentiflow.settings import Settings
 _NUMBER = re.compile(r"\d+$")
 
 
-class Runner:
-    """An open task runner of Prefect, and how many calls it is given at a time."""
+_LIFE = 20  # calls of a process, on average: TensorFlow keeps some 20 MB of each training that it compiled
 
-    def __init__(self, runner: "TaskRunner[Any]", max_calls: int) -> None:
-        self._runner, self._max_calls = runner, max_calls
+
+class Runner:
+    """An open task runner of Prefect, and how many calls it is given at a time.
+
+    After ``_LIFE`` calls for each process the processes end, and ``begin`` makes others.
+    """
+
+    def __init__(self, begin: "Callable[[], TaskRunner[Any]]", max_calls: int) -> None:
+        self._begin, self._max_calls = begin, max_calls
+        self._runner, self._calls = begin(), 0
 
     def side_by_side(self, task: "Task[Any, Any]", calls: Iterable[dict[str, Any]]) -> Iterator[Any]:
         """Run a task for each set of arguments; gives results as they come.
@@ -44,6 +51,11 @@ class Runner:
         pending: set[PrefectFuture[Any]] = set()
         try:
             for arguments in calls:
+                if self._calls == _LIFE * self._max_calls and isinstance(self._runner, ProcessPoolTaskRunner):
+                    while pending:
+                        yield _one_of(pending).result()
+                    self._runner, self._calls = self._begin(), 0
+                self._calls += 1
                 pending.add(self._runner.submit(task, arguments))
                 if len(pending) >= self._max_calls:
                     yield _one_of(pending).result()
@@ -67,11 +79,17 @@ def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterat
         UsageError: Dask is asked for without an address, or is not installed.
         ExternalError: no scheduler answers there, or it has no worker.
     """
-    with _one_server(settings), _task_runner(settings, workers) as runner:
+    started: list[PrefectFuture[Any]] = []  # as long as they may run: Dask ends a task that nothing refers to
+
+    def begin() -> "TaskRunner[Any]":
+        opened.close()
+        runner = opened.enter_context(_task_runner(settings, workers))
+        started[:] = [runner.submit(start, {}) for _ in range(workers)]
+        return runner
+
+    with _one_server(settings), ExitStack() as opened:
         try:
-            started = [runner.submit(start, {}) for _ in range(workers)]
-            yield Runner(runner, workers)
-            del started  # until here: Dask ends a task that nothing refers to
+            yield Runner(begin, workers)
         except BaseException:
             for process in multiprocessing.active_children():
                 process.terminate()  # else leaving waits until each has ended what it does

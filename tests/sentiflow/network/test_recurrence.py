@@ -1,5 +1,6 @@
 """Tests of the recurrence against a plain loop in float64, and of its gradients against finite differences."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -172,3 +173,10 @@ def test_a_word_that_is_no_number_spoils_only_the_reviews_that_hold_it(kind: dic
     inputs[4] = np.nan
     states = Recurrence(**kind).read(inputs, recurrent, ids)
     np.testing.assert_array_equal(np.isnan(states).all(axis=1), (ids == 4).any(axis=1))
+
+
+def test_threads_do_not_grow_with_the_number_of_recurrences() -> None:
+    """TensorFlow keeps what it calls: threads of each one's own stayed until the process ended."""
+    for _ in range(40):
+        Recurrence(masked=True).read(*case(8))
+    assert 1 <= sum(thread.name.startswith("recurrence") for thread in threading.enumerate()) <= 32

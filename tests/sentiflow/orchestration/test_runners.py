@@ -29,3 +29,20 @@ def test_a_process_that_the_kernel_kills_is_told_as_such(prefect_server: None) -
     ):
         list(runner.side_by_side(be_killed, [{}, {}]))
     assert "fewer --workers" in raised.value.hint
+
+
+@task
+def process_id() -> int:
+    return os.getpid()
+
+
+@pytest.mark.story
+def test_processes_end_before_what_tensorflow_keeps_fills_the_memory(
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiflow.orchestration.runners._LIFE", 2)
+    with running(Settings(_env_file=None, task_runner="processes"), 2, begin) as runner:
+        first = list(runner.side_by_side(process_id, [{}] * 3))
+        rest = list(runner.side_by_side(process_id, [{}] * 6))
+    lives = {tuple(first + rest[:1]), tuple(rest[1:5]), tuple(rest[5:])}
+    assert not any(set(one) & set(other) for one in lives for other in lives if one is not other)
