@@ -14,9 +14,21 @@ from pathlib import Path
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.recipes import TUTORIAL
-from sentiflow.settings import load_settings, project_root
+from sentiflow.reports.run import STAGES
+from sentiflow.settings import Settings, load_settings, project_root
+from sentiflow.tracking.store import open_store
 
 Seconds = dict[str, list[float]]
+
+
+# What a training starts with, each in a process of its own.
+ALONE = {
+    "imports": "import mlflow, prefect, tensorflow",
+    "server": (
+        "from sentiflow.orchestration.server import start_early; from sentiflow.settings import load_settings\n"
+        "start_early(load_settings())[0]()"
+    ),
+}
 
 
 class Worker:
@@ -90,16 +102,26 @@ def measure_fits(seconds: Seconds, rounds: int, folder: Path) -> None:
 
 
 def measure_jobs(seconds: Seconds, rounds: int, folder: Path) -> None:
-    """The whole main job, from process start to registered version, and a plain script in its place."""
+    """The whole main job, from process start to registered version, its stages, and a plain script."""
     (source,) = (file for file in prepare.fetch("imdb", load_settings()).files if file.suffix == ".npz")
     own = machine.own_store(folder)
     job = [machine.SENTIFLOW, "train", "--recipe", "tutorial", "--force"]  # else an equal one is skipped
     script = [sys.executable, "-m", "benchmarks.plain_script", str(source)]
+    store = open_store(Settings(tracking_uri=own["SENTIFLOW_TRACKING_URI"]))
     for _ in range(rounds):
         for name, command in (("job", job), ("script", script)):
             started = time.perf_counter()
             subprocess.run(command, env={**os.environ, **own}, cwd=project_root(), check=True, capture_output=True)
             note(seconds, name, time.perf_counter() - started)
+        newest = max(store.runs(), key=lambda run: run.started)
+        for stage in STAGES:
+            note(seconds, f"job {stage}", newest.seconds(stage))
+        for way, code in ALONE.items():
+            started = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-c", code], env={**os.environ, **own}, check=True, capture_output=True
+            )
+            note(seconds, f"alone {way}", time.perf_counter() - started)
 
 
 def limits() -> tuple[float, float]:

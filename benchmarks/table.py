@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiflow.reports.run import STAGES
 from sentiflow.settings import project_root
 
 RECIPES_PAGE, SPEED_PAGE = (project_root() / "docs" / name for name in ("recipes.md", "speed.md"))
@@ -44,6 +45,19 @@ def render(seconds: Mapping[str, Sequence[float]], limit: tuple[float, float], m
         _pair(
             "the main job, data and compiled code on disk (before: a plain Keras script)", at["script"], at["job"]
         ),
+    ]
+    others = at["job"] - sum(at[f"job {stage}"] for stage in STAGES)
+    alone = at["alone imports"] + at["alone server"]
+    lines += [
+        "",
+        "| stage of the main job | seconds |",
+        "|---|---:|",
+        *(f"| {stage} | {at[f'job {stage}']:.2f} |" for stage in STAGES),
+        f"| others, and the end of the process | {others:.2f} |",
+        "",
+        f"Its start-up imports while Prefect's server starts. One after the other, imports take "
+        f"{at['alone imports']:.2f} s and the server {at['alone server']:.2f} s; together they take "
+        f"{at['job startup'] / alone:.2f} of the sum.",
     ]
     note = f"Medians of {rounds} rounds, all in turns, on {date}. {machine}."
     return "\n".join([*lines, "", note])
