@@ -11,13 +11,14 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
-from prefect import Flow, flow, runtime
+from prefect import Flow, runtime
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, Log, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Crashed
 
 from sentiflow import process
@@ -37,17 +38,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Job(Flow[P, R]):
+    """A flow that sends no heartbeats when it is called: Prefect waits a second for the end of their thread."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return super().__call__(*args, **kwargs)
+
+
 def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Prefect's ``flow``, with what all our flows share.
 
     They end with the schedule, their ends are notified, and the ``summary`` of the result becomes the message of
     the flow run's final state. ``named`` gives the name of a run, from its parameters.
     """
-    registered = flow(
-        version=TAG, flow_run_name=None if named is None else lambda: named(runtime.flow_run.parameters),
-        persist_result=False, on_running=[end_with_schedule], on_completion=[notify_end],
-        on_failure=[notify_end], on_crashed=[notify_end],
-    )  # fmt: skip
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
@@ -61,7 +65,12 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
             # Called by hand, a flow that returns a state gives the state's data.
             return result if summary is None else cast("R", Completed(message=summary, data=result))
 
-        return registered(summarized)
+        return _Job(
+            summarized,
+            version=TAG, flow_run_name=None if named is None else lambda: named(runtime.flow_run.parameters),
+            persist_result=False, on_running=[end_with_schedule], on_completion=[notify_end],
+            on_failure=[notify_end], on_crashed=[notify_end],
+        )  # fmt: skip
 
     return decorate
 

@@ -1,7 +1,8 @@
-"""What the one who follows a run is told while it waits."""
+"""Flow runs: called, and followed by one who waits."""
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import get_current_settings
 from prefect.states import Completed, Running
 
 from sentiflow.errors import ExternalError
@@ -35,3 +36,14 @@ def test_it_is_told_whether_another_run_of_the_deployment_goes_on(
     *_, last = flow_runs.follow(client, waiting, waits)
     assert told == [goes_on]
     assert not isinstance(last, flow_runs.Line) and last.is_completed()
+
+
+@flow_runs.job()
+def heartbeat() -> int | None:
+    return get_current_settings().flows.heartbeat_frequency
+
+
+def test_a_flow_that_is_called_sends_no_heartbeats(prefect_server: None) -> None:
+    """Prefect would wait a second at its end, for the thread that sends them."""
+    assert heartbeat() is None
+    assert get_current_settings().flows.heartbeat_frequency is not None
