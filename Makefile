@@ -134,8 +134,11 @@ import:
 	@test -f "$(STORE)/mlflow.db" || { echo "There is no mlflow.db in $(STORE); name its folder: make import STORE=..." >&2; exit 2; }
 	STORE="$$(cd "$(STORE)" && pwd)" $(COMPOSE) run --rm import
 
-# An environment is of one place and one Python; it is made again for others, and where it was not finished.
-MADE := $(CURDIR) $(shell $(PYTHON) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
+# An environment is of one place and one Python. It is made again in another place, where its Python has changed or
+# PYTHON=... names another, and where it was not finished.
+VERSION := -c 'import sys; print(sys.version_info[:2])'
+NAMED := $(if $(filter-out file,$(origin PYTHON)),$(PYTHON),.venv/bin/python)
+MADE := $(CURDIR) $(shell $(NAMED) $(VERSION) 2>/dev/null)
 ifneq ($(shell cat .venv/.made 2>/dev/null),$(MADE))
 .PHONY: .venv/.made
 endif
@@ -143,7 +146,7 @@ endif
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \
 		"(on Debian: apt-get install python3-venv); name it with PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	@echo '$(MADE)' >$@
+	@echo "$(CURDIR) $$(.venv/bin/python $(VERSION))" >$@
 
 .venv/.installed: .venv/.made requirements.lock pyproject.toml
 	$(INSTALL) --require-hashes -r requirements.lock

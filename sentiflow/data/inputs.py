@@ -123,14 +123,14 @@ def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list
 
     Times that Python has none for, such as those after the year 9999 or with nanoseconds, are texts.
     """
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # else pandas decides, where there is one
-        column = column.cast(pa.string())
     try:
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # else pandas reads it, if installed
+            column = column.cast(pa.timestamp("us", column.type.tz))
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode(errors=errors) for value in raw]
-    except (OverflowError, ValueError, LookupError) as err:
+    except (OverflowError, ValueError, LookupError) as err:  # Arrow's are ValueErrors: nanoseconds would be lost
         try:
             return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
         except pa.ArrowException:

@@ -101,7 +101,8 @@ _HINTS = {
 
 def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     """What to do about rejects of these kinds in a table."""
-    hints = _HINTS if path.suffix.lower() in (".csv", ".jsonl") else {NOT_UTF8: "Write those texts as UTF-8."}
+    is_text = path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
+    hints = _HINTS if is_text else {NOT_UTF8: "Write those texts as UTF-8."}
     return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
 

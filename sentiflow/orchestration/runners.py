@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -83,8 +84,13 @@ def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterat
 
     def begin() -> "TaskRunner[Any]":
         opened.close()
-        runner = opened.enter_context(_task_runner(settings, workers))
-        started[:] = [runner.submit(start, {}) for _ in range(workers)]
+        # A terminal's Ctrl-C reaches processes that do not listen yet: it is for this one alone.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            runner = opened.enter_context(_task_runner(settings, workers))
+            started[:] = [runner.submit(start, {}) for _ in range(workers)]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return runner
 
     with _one_server(settings), ExitStack() as opened:

@@ -30,6 +30,7 @@ from sentiflow.tracking.client import connect, record_of, tracking_errors
 from sentiflow.tracking.store import open_store, score_table
 from sentiflow.tracking.types import (
     ACCURACY,
+    MISSING,
     VALIDATION_LOSS,
     VersionRecord,
     compared_with,
@@ -199,7 +200,8 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         The folder of its files, and what scores with them.
 
     Raises:
-        UnloadableError: it cannot be loaded, here or by MLflow.
+        UnloadableError: its files are gone or damaged, here or for MLflow.
+        ExternalError: the store does not answer, or the disk is full.
     """
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
@@ -209,10 +211,19 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         tags = MlflowClient().get_model_version(name, str(number)).tags
         return path, load_unchanged(path, tags)
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise UnloadableError(
-            f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}.",
-            "Are its files still there?",
-        ) from without_secrets(err)
+        message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
+        if _is_passing(err):
+            raise ExternalError(
+                message, "Try again when the store answers and the disk has space."
+            ) from without_secrets(err)
+        raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
+
+
+def _is_passing(err: Exception) -> bool:
+    """Whether a server, the network or this machine failed, and not the files."""
+    if isinstance(err, MlflowException):
+        return err.error_code not in MISSING
+    return isinstance(err, OSError) and not isinstance(err, FileNotFoundError | NotADirectoryError)
 
 
 def cost_of(folder: Path, scorer: TextScorer) -> Cost:

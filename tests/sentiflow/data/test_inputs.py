@@ -1,10 +1,13 @@
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from sentiflow.data.inputs import open_input
+from sentiflow.data.inputs import open_input, to_values
+from sentiflow.data.rows import NOT_UTF8, hints_for
 from sentiflow.errors import UsageError
 
 
@@ -71,3 +74,25 @@ print(to_values(pa.chunked_array([pa.Array.from_buffers(pa.timestamp("ns"), 1, [
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "['1970-01-01 00:00:00.000000001']\n"
+
+
+def test_whole_microseconds_look_alike_in_whatever_unit() -> None:
+    moment = datetime(2026, 3, 5, 1, 2, 3, 4, tzinfo=UTC)
+    for unit in ("us", "ns"):
+        assert to_values(pa.chunked_array([pa.array([moment, None], pa.timestamp(unit, "UTC"))])) == [moment, None]
+
+
+def test_a_time_zone_that_nobody_knows_is_told_in_whatever_unit() -> None:
+    for unit in ("us", "ns"):
+        column = pa.chunked_array(
+            [pa.array([0], pa.int64()).cast(pa.timestamp(unit)).cast(pa.timestamp(unit, "No/Where"))]
+        )
+        with pytest.raises(UsageError, match="has values that Python has none for"):
+            to_values(column)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("a.csv", "iconv"), ("a.ndjson", "iconv"), ("a.parquet", "Write those")]
+)
+def test_the_hint_about_an_encoding_is_for_files_of_text(name: str, hint: str) -> None:
+    assert hint in hints_for([NOT_UTF8], Path(name))[0]

@@ -1,5 +1,6 @@
 """Promotion and rollback against a real store with real models of the sample."""
 
+import errno
 import json
 import logging
 import signal
@@ -11,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow.artifacts
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
@@ -197,6 +201,34 @@ def test_a_champion_that_cannot_score_any_more_is_replaced_by_force_alone(
         outcome = promote(registry, Registry.GOOD, force=True, reason="its files are gone")
     assert [rule.name for rule in outcome.evaluation.decision.failures] == ["better"]
     assert champion_of(client, NAME) == Registry.GOOD
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        requests.ConnectionError("refused"),
+        OSError(errno.ENOSPC, "No space left"),
+        MlflowException("a bad gateway"),
+    ],
+    ids=["network", "disk", "server"],
+)
+def test_a_champion_that_cannot_be_reached_now_is_not_replaced_by_force(
+    registry: World, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
+    real = mlflow.artifacts.download_artifacts
+
+    def failing(uri: str, **options: str) -> str:
+        if uri == f"models:/{NAME}/{Registry.POOR}":
+            raise failure
+        return real(uri, **options)
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", failing)
+    with pytest.raises(ExternalError, match="Cannot load") as caught:
+        promote(registry, Registry.GOOD, force=True, reason="its files are gone")
+    assert "--force" not in caught.value.hint
+    assert champion_of(client, NAME) == Registry.POOR
 
 
 def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
