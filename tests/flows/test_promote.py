@@ -122,6 +122,7 @@ def test_a_no_of_the_gate_fails_the_flow_run_and_says_why(registry: World, prefe
 @pytest.fixture
 def approval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
+    monkeypatch.setattr("tasks.promote._POLL", 0.2)
 
 
 def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server: None, approval: None) -> None:

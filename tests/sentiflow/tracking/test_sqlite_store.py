@@ -23,7 +23,7 @@ from sentiflow.tracking.sqlite import query
 from sentiflow.tracking.store import open_store
 from tests.world import World
 
-SECONDS = 3.0  # more than the second after which it is told
+SECONDS = 1.0  # more than the attempt after which it is told, see `_short_attempts`
 COUNT = "SELECT count(*) FROM experiments"
 
 
@@ -49,6 +49,11 @@ def locked(file: Path, seconds: float | None = None, how: str = "EXCLUSIVE") -> 
     finally:
         done.set()
         thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _short_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_ATTEMPT", 0.2)
 
 
 @pytest.fixture
@@ -115,7 +120,7 @@ def test_two_writers_that_wait_for_each_other_both_get_through(client: MlflowCli
 def test_what_stays_locked_is_named(
     world: World, client: MlflowClient, file: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 2.0)
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.5)
     monkeypatch.setattr("sentiflow.tracking.client._clients", {})  # as in a new process
     with locked(file), pytest.raises(ExternalError, match="Another process has held the store") as caught:
         if what == "query":
