@@ -108,20 +108,15 @@ def measure_jobs(seconds: Seconds, rounds: int, folder: Path) -> None:
     job = [machine.SENTIFLOW, "train", "--recipe", "tutorial", "--force"]  # else an equal one is skipped
     script = [sys.executable, "-m", "benchmarks.plain_script", str(source)]
     store = open_store(Settings(tracking_uri=own["SENTIFLOW_TRACKING_URI"]))
+    alone = {f"alone {name}": [sys.executable, "-c", code] for name, code in ALONE.items()}
     for _ in range(rounds):
-        for name, command in (("job", job), ("script", script)):
+        for name, command in {"job": job, "script": script, **alone}.items():
             started = time.perf_counter()
             subprocess.run(command, env={**os.environ, **own}, cwd=project_root(), check=True, capture_output=True)
             note(seconds, name, time.perf_counter() - started)
         newest = max(store.runs(), key=lambda run: run.started)
         for stage in STAGES:
             note(seconds, f"job {stage}", newest.seconds(stage))
-        for way, code in ALONE.items():
-            started = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-c", code], env={**os.environ, **own}, check=True, capture_output=True
-            )
-            note(seconds, f"alone {way}", time.perf_counter() - started)
 
 
 def limits() -> tuple[float, float]:

@@ -92,16 +92,18 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         Returns:
             The gradient of each trainable variable; each member's loss; each member's scores (n, 1).
         """
-        pairs = list(zip(self._members, shares, strict=True))
         with tf.GradientTape(persistent=True) as tape:
-            reads = [member.read(ids, training=True) for member, (ids, _) in pairs]
+            reads = [
+                member.read(ids, training=True) for member, (ids, _) in zip(self._members, shares, strict=True)
+            ]
             every = list(itertools.chain(*reads))
-            tape.watch([read.states for read in every])
+            states = [read.states for read in every]
+            tape.watch(states)
             scores = [member.score(own, training=True) for member, own in zip(self._members, reads, strict=True)]
             losses = [self.compute_loss(*own, one, training=True) for own, one in zip(shares, scores, strict=True)]
             total = tf.add_n(losses)
         variables = self.trainable_variables
-        d_states, after = (tape.gradient(total, each) for each in ([read.states for read in every], variables))
+        d_states, after = tape.gradient(total, [states, variables])
         given = [tensor for read in every for tensor in (read.inputs, read.kernel)]
         d_given = [tensor for read, d in zip(every, d_states, strict=True) for tensor in read.gradients(d)]
         before = tape.gradient(given, variables, output_gradients=d_given)

@@ -27,8 +27,6 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 
 _NUMBER = re.compile(r"\d+$")
-
-
 _LIFE = 20  # calls of a process, on average: TensorFlow keeps some 20 MB of each training that it compiled
 
 

@@ -44,5 +44,5 @@ def test_processes_end_before_what_tensorflow_keeps_fills_the_memory(
     with running(Settings(_env_file=None, task_runner="processes"), 2, begin) as runner:
         first = list(runner.side_by_side(process_id, [{}] * 3))
         rest = list(runner.side_by_side(process_id, [{}] * 6))
-    lives = {tuple(first + rest[:1]), tuple(rest[1:5]), tuple(rest[5:])}
-    assert not any(set(one) & set(other) for one in lives for other in lives if one is not other)
+    lives = [set(first + rest[:1]), set(rest[1:5]), set(rest[5:])]
+    assert sum(map(len, lives)) == len(set.union(*lives))  # none has a process of another
