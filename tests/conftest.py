@@ -10,6 +10,7 @@ import pytest
 
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import PREFIX, Settings
+from tests import servers
 from tests.world import Trained, World, copy_world, make_world
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a dead server is dead at once
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", "0.5")  # seconds, of 5
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 # One process runs a file, and none should be left with a long one at the end.
 LONGEST = (
@@ -122,11 +122,14 @@ def world(tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One Prefect server with an empty database for all flows that run in this process."""
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with (
+        servers.prefect(tmp_path_factory.mktemp("prefect")) as address,
+        temporary_settings({PREFECT_API_URL: address}),
+    ):
         yield
 
 

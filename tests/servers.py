@@ -1,4 +1,4 @@
-"""MLflow's own servers, as processes that a test starts and ends."""
+"""MLflow's and Prefect's servers, as processes that a test starts and ends."""
 
 import os
 import random
@@ -41,6 +41,31 @@ def mlflow(arguments: Sequence[str], folder: Path, answers: str, **variables: st
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # the command starts the server as a child
+            process.wait()
+
+
+@contextmanager
+def prefect(folder: Path) -> Iterator[str]:
+    """Run a Prefect server until the block ends; gives the address of its API.
+
+    Its database is a copy of the one that the environment keeps: ``prefect_test_harness`` makes one in 12 s.
+    """
+    own = {
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        "PREFECT_UI_ENABLED": "false",
+    }
+    with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "server.log").open("w+") as log:
+        descriptor = listener.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sentiflow.orchestration.server_process", str(descriptor)],
+            env={**os.environ, **own}, stdout=log, stderr=log, pass_fds=[descriptor], start_new_session=True,
+        )  # fmt: skip
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        try:
+            wait_for(f"{address}/health", process, folder / "server.log")
+            yield address
+        finally:
+            process.terminate()
             process.wait()
 
 

@@ -201,7 +201,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
 
     Raises:
         UnloadableError: its files are gone or damaged, here or for MLflow.
-        ExternalError: the store does not answer, or the disk is full.
+        MlflowException, OSError: the store does not answer, or the disk is full.
     """
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
@@ -211,12 +211,12 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         tags = MlflowClient().get_model_version(name, str(number)).tags
         return path, load_unchanged(path, tags)
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
         if _is_passing(err):
-            raise ExternalError(
-                message, "Try again when the store answers and the disk has space."
-            ) from without_secrets(err)
-        raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
+            raise
+        raise UnloadableError(
+            f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}.",
+            "Are its files still there?",
+        ) from without_secrets(err)
 
 
 def _is_passing(err: Exception) -> bool:

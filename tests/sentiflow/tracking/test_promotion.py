@@ -204,16 +204,16 @@ def test_a_champion_that_cannot_score_any_more_is_replaced_by_force_alone(
 
 
 @pytest.mark.parametrize(
-    "failure",
+    ("failure", "told"),
     [
-        requests.ConnectionError("refused"),
-        OSError(errno.ENOSPC, "No space left"),
-        MlflowException("a bad gateway"),
+        (requests.ConnectionError("refused"), "The tracking store .* failed: refused"),
+        (OSError(errno.ENOSPC, "No space left"), "No space left"),
+        (MlflowException("a bad gateway"), "The tracking store .* failed: a bad gateway"),
     ],
     ids=["network", "disk", "server"],
 )
 def test_a_champion_that_cannot_be_reached_now_is_not_replaced_by_force(
-    registry: World, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    registry: World, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, failure: Exception, told: str
 ) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
     client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
@@ -225,9 +225,9 @@ def test_a_champion_that_cannot_be_reached_now_is_not_replaced_by_force(
         return real(uri, **options)
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", failing)
-    with pytest.raises(ExternalError, match="Cannot load") as caught:
+    with pytest.raises((ExternalError, OSError), match=told) as caught:
         promote(registry, Registry.GOOD, force=True, reason="its files are gone")
-    assert "--force" not in caught.value.hint
+    assert "--force" not in getattr(caught.value, "hint", "")
     assert champion_of(client, NAME) == Registry.POOR
 
 
