@@ -109,16 +109,11 @@ def file_lock(
     logger: Logger = _LOGGER,
     shared: SecretStr | None = None,
 ) -> Iterator[None]:
-    """Hold a file's lock, and the shared one of the same name; the file says who holds it.
+    """Hold a file's lock, and the one of the same name in the PostgreSQL at the address ``shared``.
 
-    Args:
-        path: the file stays afterwards.
-        what: is going on while another process holds it, for messages.
-        purpose: of this process, for those that find it taken; None for who gives it back at once.
-        hint: what to do then.
-        patience: seconds to wait for another holder; without any it takes one second to find the lock taken.
-        logger: gets who is waited for.
-        shared: address of the PostgreSQL that holds the shared lock.
+    The file stays afterwards; it says who holds it and for which ``purpose``, None for who gives it back at once.
+    Another holder is named in the log and waited for, ``patience`` seconds but at least one; then the error says
+    ``what`` is going on, with a ``hint`` what to do.
 
     Raises:
         BusyError: another process holds it; the message says which.
@@ -228,12 +223,7 @@ class _Session:
         self._held = False
 
     def take(self) -> str | None:
-        """Take the lock if it is free; else say who holds it.
-
-        Raises:
-            UsageError: the driver is missing, or the address is none.
-            ExternalError: PostgreSQL does not answer.
-        """
+        """Take the lock if it is free; else say who holds it."""
         if self._connection is None or self._connection.closed:
             self._connection = _connect(self._url, self._application)
         try:

@@ -39,16 +39,9 @@ def announce(settings: Settings, logger: Logger, what: Notification, text: str, 
 
 
 def send(settings: Settings, what: Notification, text: str, **more: str) -> list[str]:
-    """Send a message to each address of the settings, if it is wanted.
+    """Send a message, one line for people and more fields for programs, to each address, if its kind is wanted.
 
-    Args:
-        settings: with addresses and kinds of messages.
-        what: kind of the message.
-        text: for people, in one line.
-        more: further fields, for programs.
-
-    Returns:
-        Of each address that did not take it the reason, which does not name the address.
+    Gives a reason for each address that did not take it; it does not name the address.
     """
     if not wanted(settings, what):
         return []

@@ -340,8 +340,7 @@ def _need_http(address: str) -> None:
 def _check_login(address: str) -> None:
     """Refuse a login that libraries would read in different ways, and then repeat in what they say.
 
-    Raises:
-        ValueError: its message gives nothing of the address away.
+    The ValueError gives nothing of the address away.
     """
     try:
         parts = urlparse(address)

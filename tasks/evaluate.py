@@ -84,22 +84,13 @@ def record_evaluation(
     scorer: TextScorer | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> Measured:
-    """Measure the scores of the test reviews, and log metrics, files and the report.
+    """Measure the scores of the test reviews, shape (n,), 0 to 1, and log metrics, files and the report.
 
     Written on the run: metrics ``test/*`` and ``test_slices/*``, sizes as parameters and tags, the score table,
     plots, worst errors and ``report.html``; the description of a run that is part of another.
 
-    Args:
-        run: open.
-        prepared: the dataset.
-        content: its reviews.
-        words: its vocabulary.
-        scores: of the test reviews, shape (n,), 0 to 1.
-        parameters: number of those that were trained.
-        speed: reviews scored per second.
-        history: of a training that has epochs.
-        scorer: explains scores word by word; None for models without explanations.
-        facts: more rows for the report's table of the run.
+    ``parameters`` counts those that were trained; ``speed`` is reviews scored per second; ``facts`` are more rows
+    for the report's table of the run. Only with a scorer are scores explained word by word.
     """
     test = content.of("test")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)

@@ -113,13 +113,10 @@ def _log_figures(run: RunContext, prepared: Prepared, model_id: str, cost: Cost)
 
 
 def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -> None:
-    """Check that the store holds the packed model, and that this scores as it should.
+    """Raise ExternalError unless the store holds the packed model, and this scores as it should.
 
     What was packed here is loaded, never the store's copy: anyone who can write to the store could have put other
     code there. The two are compared instead, byte by byte.
-
-    Raises:
-        ExternalError: they differ.
     """
     right = package.contents(packed)  # before it is loaded: Python may write __pycache__ then
     copy.mkdir()

@@ -296,8 +296,7 @@ def _closing(run: RunContext) -> Iterator[None]:
 def _system_metrics(run: RunContext) -> Iterator[None]:
     """Let MLflow's own monitor log the machine's load, if it is asked to, as ``mlflow.start_run`` would.
 
-    Raises:
-        UsageError: it needs psutil, which is not installed.
+    That needs psutil; without it, this raises UsageError.
     """
     if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
         yield

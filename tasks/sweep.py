@@ -265,17 +265,15 @@ def train_best(parent: RunContext, prepared: Prepared, config: TrainConfig, seed
 
 @dataclass(frozen=True)
 class SweepResult(ModelResult):
-    """The outcome of a sweep.
+    """The outcome of a sweep: its finished trials, in their order, and the seeds of the best recipe, ``config``.
+
+    The seed whose validation loss is lowest, ``best``, is registered. The seconds are wall time of the whole.
 
     Attributes:
-        trials: the finished ones, in their order.
-        config: the best recipe.
         recipe: URI of the best recipe as a file in the store; not shown, as it may hold a login.
         importance: share of the variance that each field explains; empty with too few complete trials.
         importance_text: the same in words, or why there are none.
-        best: the seed whose validation loss is lowest; it is registered.
         accuracy: of the test split, over the seeds; None for a single one.
-        seconds: wall time of the whole.
     """
 
     trials: tuple[results.TrialRow, ...]

@@ -147,10 +147,10 @@ def _represented(store: "Store", found: Sequence[RunRecord]) -> Sequence[RunReco
 class SideBySide:
     """Runs, numbered from 1, and what is printed of them: columns fold into blocks that fit the terminal's width.
 
+    Each metric, and each parameter that differs, has a value a run.
+
     Attributes:
         versions: the registered version that each made, such as ``imdb-sentiment/3``, or None.
-        parameters: those that differ, a value a run.
-        figures: of each metric, one a run.
         held: each run but the first against the first.
     """
 

@@ -141,10 +141,7 @@ def start_up(
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
     The message, what will be done, is markup. Each import here costs a second or more: what is known to fail is
-    reported before the next one.
-
-    Returns:
-        A function that waits until Prefect's server answers.
+    reported before the next one. Gives a function that waits until Prefect's server answers.
 
     Raises:
         UsageError: no such dataset, a table that cannot be trained on, a mirror without its hash, or, to

@@ -46,10 +46,9 @@ _READS_NOTHING = 1e7  # reviews a second from which on a model cannot have looke
 
 @dataclass(frozen=True)
 class Row:
-    """One model on the test reviews.
+    """One model, a baseline or a recipe's network, on the test reviews.
 
     Attributes:
-        name: of the baseline, or of the recipe.
         comparison: its right labels less the network's; None for the network itself.
         seconds: of the training, choices included.
         reviews_per_second: in scoring the test split.

@@ -96,8 +96,7 @@ class FitInput:
     """What a baseline is fitted on.
 
     Attributes:
-        training: the only reviews that are learned from.
-        validation: reviews that choose settings or the epoch.
+        training: the only reviews that are learned from; those of ``validation`` choose settings or the epoch.
         config: the recipe to compare with, which sets vocabulary, length and size.
         on_epoch: called after each epoch of a network.
     """

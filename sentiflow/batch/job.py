@@ -53,10 +53,9 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Request:
-    """What to score, with what, and where to.
+    """What to score, a table or a folder of text files, with what, and where to.
 
     Attributes:
-        source: a table, or a folder of text files.
         output: the file to write; its ending is the format, .csv, .jsonl or .parquet.
         keep: columns to copy.
         dataset: whose model; by default imdb's, or the only one that there is.

@@ -188,8 +188,6 @@ class Job:
 
     Attributes:
         source: the input's absolute path.
-        keep: columns that go along.
-        model: registered name.
         scorer: digest of the version's content.
         code: formats and versions that decide how the input is cut and written.
     """
@@ -210,9 +208,7 @@ class Totals:
     """What a finished job came to.
 
     Attributes:
-        rows: of the input; each is scored or rejected.
-        reasons: how often a row was rejected, by kind of reason.
-        rejects: the file of the rejects, if there are any.
+        rows: of the input; each is scored, or rejected and counted by kind of reason.
         blank: how many texts were scored without a word that the model knows.
     """
 

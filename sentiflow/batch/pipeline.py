@@ -239,11 +239,7 @@ class DaskWorkers:
         self._settings, self._scorer, self._wanted = settings, scorer, wanted
 
     def __enter__(self) -> "DaskWorkers":
-        """Connect, and send the scorer to every worker.
-
-        Raises:
-            UsageError, ExternalError: see ``dask_client``.
-        """
+        """Connect, and send the scorer to every worker; raises what ``dask_client`` raises."""
         self._client = dask_client(self._settings)
         there = threads_of(self._client)
         self.number = min(self._wanted or there, there)
@@ -287,10 +283,7 @@ def score_chunks(
     """Score every chunk that is not finished yet, and keep it in ``parts``, in the columns of the schema.
 
     Without a pool, this process scores. ``advance`` is called with the units of the input that are done; the
-    sample gets each chunk and its scores.
-
-    Returns:
-        The rows that were finished this time.
+    sample gets each chunk and its scores. Gives the number of rows that were finished this time.
 
     Raises:
         ExternalError: a scoring process ended, or the input is damaged.

@@ -40,22 +40,13 @@ def fetch_file(
     progress: Progress = no_progress,
     deadline: float = DEADLINE,
 ) -> bool:
-    """Copy ``url`` to ``target`` unless it is there already with the right hash.
+    """Copy an http(s) or file URL, or a path, unless the target is there with the right hash (hexadecimal digits).
 
-    Written to a temporary file beside the target, verified, then renamed, under a lock. Leftovers of killed
-    downloads in the target's folder are removed.
+    Gives whether something was copied. Written to a temporary file beside the target, verified, then renamed,
+    under a lock. Leftovers of killed downloads in the target's folder, which must be its own, are removed.
 
-    Args:
-        url: http(s) or file URL, or a path.
-        sha256: hexadecimal digits.
-        target: in a folder of its own.
-        timeout: seconds without an answer after which an attempt ends.
-        retries: further attempts over http(s), some seconds apart.
-        progress: shown while the file arrives.
-        deadline: seconds after which all attempts together end.
-
-    Returns:
-        True when something was copied, False when the file was there.
+    An attempt ends after ``timeout`` seconds without an answer, all together after ``deadline`` seconds. Over
+    http(s) there are ``retries`` further attempts, some seconds apart.
 
     Raises:
         UnreachableError: the address does not answer, holds no such file, or sends it too slowly.

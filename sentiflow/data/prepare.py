@@ -34,7 +34,6 @@ class Source:
         files: what it is made from; none for the sample, which is generated.
         digest: SHA-256 over the contents of the files.
         origin: where it came from, for people.
-        fetched: whether anything was copied or downloaded this time.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Rejected:
 
     Attributes:
         rows: of the table, those left out not counted; rejected ones are among them.
-        reasons: how often each kind of reason.
         file: of the rejected rows, an object a line.
         digest: SHA-256 of that file.
     """
@@ -68,13 +66,10 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A canonical table on this machine.
+    """A canonical table on this machine, a Parquet file, with the digest of its content.
 
     Attributes:
-        digest: of the table's content.
-        table: the Parquet file.
         made: whether it was made this time rather than found.
-        rejected: rows of a user's table that cannot be used, if there are any.
         left_out: how many rows of a user's table have each of the labels to skip.
     """
 
@@ -137,8 +132,7 @@ def fetch(
 def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS) -> Prepared | None:
     """The canonical table that ``prepare`` made earlier; None if it or its source is not on this machine.
 
-    Raises:
-        UsageError: see ``check_dataset``.
+    Raises UsageError as ``check_dataset`` does.
     """
     check_dataset(dataset, settings, options)
     if dataset == "imdb" and not all(

@@ -222,12 +222,10 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Figures of a dataset under a recipe.
+    """Figures of a dataset under a recipe, of splits that have reviews; ``words`` counts the whole vocabulary.
 
     Attributes:
-        splits: those that have reviews.
         in_both: test reviews whose ids stand in the training split, too.
-        words: in the whole vocabulary.
         first_ids: of the first training review, rare words replaced.
         first_text: the same, decoded; ``?`` for the start marker and for rare words.
         first_label: 0 or 1.

@@ -199,10 +199,9 @@ class Chunk:
 
     Attributes:
         number: 0 is the first.
-        rows: numbers of the rows that have a text; 1 is the first of the input.
+        rows: numbers of the rows that have a text, the others are rejects; 1 is the first of the input.
         lines: of the file, where these rows begin; 0 for inputs without lines.
         columns: those selected beside the text, a row a text.
-        rejects: the other rows.
         units: of the input (bytes, rows or files) that this chunk took.
     """
 
@@ -248,7 +247,7 @@ class Input(ABC):
         """Read the selected columns from the beginning; a chunk is a function of the input alone.
 
         Raises:
-            UsageError: a quote of a CSV is never closed.
+            UsageError: a quote of a CSV is never closed; the message names the line.
             ExternalError: the input is damaged further down.
             OSError: it cannot be read.
         """

@@ -96,11 +96,7 @@ class CsvTable(RowInput):
         return [beginning(name) if not is_unicode(name) else name for name in fields]
 
     def _records(self) -> Generator[tuple[list[str], str, int, int]]:
-        """Every record, the header first: fields, what is wrong, number of its first line, bytes read so far.
-
-        Raises:
-            UsageError: a quote is never closed; the message names the line.
-        """
+        """Every record, the header first: fields, what is wrong, number of its first line, bytes read so far."""
         csv.field_size_limit(MOST)  # the default, 131,072 characters, is less than a long text
         with self.path.open("rb") as stream:
             lines = _Lines(stream)

@@ -97,7 +97,6 @@ class Decision:
     """The gate's outcome: passed when every rule holds.
 
     Attributes:
-        accuracy: of the candidate.
         champion_accuracy: on the same reviews; None without a champion, as ``comparison``.
         notes: what was not judged, and why.
     """

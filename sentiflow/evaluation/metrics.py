@@ -167,7 +167,6 @@ class Slice:
 
     Attributes:
         name: a key of ``SLICES``.
-        reviews: their number.
         accuracy: fraction of correct labels; ``low`` and ``high`` are the ends of its 95% Wilson interval.
     """
 
@@ -189,12 +188,9 @@ def negates(word: str) -> bool:
 
 
 def traits_of(reviews: Reviews, words: Vocabulary, vocabulary_size: int) -> Traits:
-    """Traits of whole reviews for a model of this vocabulary size.
+    """Traits of whole reviews, rare words not yet replaced, for a model of this vocabulary size.
 
-    Args:
-        reviews: as ids, rare words not yet replaced.
-        words: of the ids from 4 on.
-        vocabulary_size: of the model; ids from this one on are out of vocabulary.
+    The words are those of the ids from 4 on; ids from ``vocabulary_size`` on are out of vocabulary.
     """
     flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)  # (w,)
     ends = np.cumsum(reviews.n_tokens, dtype=np.int64)  # (n,)

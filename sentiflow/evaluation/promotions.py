@@ -31,15 +31,12 @@ def check_request(reason: str, *, force: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Event:
-    """One promotion or rollback.
+    """One promotion or rollback; ``version`` is the new champion.
 
     Attributes:
-        version: the new champion.
         replaced: the champion before it, or None.
-        run_id: of the version's training.
         accuracy: of the version on its test split, or None.
         decision: ``passed`` by the gate, ``approved`` by a person, ``forced`` or ``rollback``.
-        by: a person.
         at: ISO 8601 in UTC.
         rules: the gate's, one line each; empty for a rollback.
         done: the alias has moved.

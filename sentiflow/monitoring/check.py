@@ -33,7 +33,6 @@ class DriftCheck:
     """A drift check that has begun.
 
     Attributes:
-        model: registered name.
         lock: tag of its MLflow run: the lock that is held meanwhile.
         work: folder for files that tasks pass on; deleted at the end.
     """
@@ -52,10 +51,8 @@ class RecentTexts:
 
     Attributes:
         file: a Parquet table, each text once.
-        distinct: number of different texts.
-        repeated: how many more were equal to one of them.
+        repeated: how many more were equal to one of the distinct ones.
         first: when the first one was scored, UTC, and ``last`` the last one; empty without texts.
-        sources: number of texts by source.
         last_id: of the last text in the log; 0 without texts.
         key: identifies the first text: a check that is repeated has the same.
     """
@@ -75,10 +72,8 @@ class DriftResult:
     """Recent texts compared with the reviews that a version was trained and tested on.
 
     Attributes:
-        model: registered name.
         version: that scored both sides.
         digest: of the dataset.
-        facts: what was compared with what, as text.
         unusual: the texts least like the reviews.
     """
 
@@ -121,11 +116,9 @@ class DriftResult:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """The outcome of a drift check.
+    """The outcome of a drift check; ``texts`` counts different new ones.
 
     Attributes:
-        model: registered name.
-        texts: number of different new texts.
         result: the comparison; None with too few texts for one.
         run_url: of the report in MLflow; empty without one.
     """

@@ -123,12 +123,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class UnusualText:
-    """A text that is unlike the reviews.
+    """The beginning of a text that is unlike the reviews, with the features of the whole text.
 
     Attributes:
         surprise: in nats, of vocabulary and length together.
-        features: its values by name.
-        text: its beginning.
     """
 
     surprise: float

@@ -46,7 +46,6 @@ class Entry:
     Attributes:
         at: when it was scored, UTC, in ISO format.
         source: ``served`` or ``scored``.
-        model: registered name of the model that scored it.
         text: as it came; half of a surrogate pair is kept as a question mark.
         id: in the log; 0 until it is read from there.
     """
@@ -73,8 +72,7 @@ class TextLog:
     def append(self, entries: Sequence[Entry]) -> int:
         """Write texts; the oldest ones of all models are deleted to make room.
 
-        Returns:
-            How many were written: texts that need more than half of the log are left out.
+        Gives how many were written: texts that need more than half of the log are left out.
         """
         rows = [_row(entry) for entry in entries]
         rows = [row for row in rows if _pages(row) <= self._max]

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training split.
+    """One pass over the training split, numbered from 1.
 
     Attributes:
-        number: 1 is the first.
         train_loss: binary cross-entropy in nats, the mean over the epoch while the weights moved.
         val_loss: after the epoch, on the validation split.
         learning_rate: at the end of the epoch.

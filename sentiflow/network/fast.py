@@ -51,9 +51,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
     def begin(self, weights: list[NDArray[np.float32]], seed: int) -> None:
         """Be as new, whatever was trained before: nothing has to be compiled again.
 
-        Args:
-            weights: the first ones, as the stock network's ``get_weights`` gives them.
-            seed: of what dropout leaves out.
+        The first weights are as the stock network's ``get_weights`` gives them; the seed is of dropout alone.
         """
         self.stock.set_weights(weights)
         rate = self.optimizer.learning_rate

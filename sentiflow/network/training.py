@@ -32,8 +32,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Turns Keras's events into epochs and progress.
 
     Attributes:
-        history: an entry for each epoch that has ended.
-        epoch: number of the one that goes on, or of the last.
+        epoch: number of the epoch that goes on, or of the last.
     """
 
     def __init__(self, reviews: int, epochs: int, on_epoch: Callable[[Epoch], None], progress: Progress) -> None:

@@ -43,7 +43,6 @@ class Deployment:
     Attributes:
         entrypoint: the flow's module and name, as an import would find it.
         concurrency_limit: runs at a time, beyond which others wait; None for no limit.
-        triggers: events that start a run.
     """
 
     entrypoint: str

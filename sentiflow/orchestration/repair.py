@@ -42,9 +42,7 @@ class CleanupReport:
 
     Attributes:
         closed: runs that a killed process left open.
-        removed: what was deleted.
         left: what looks like work but was left alone, and why.
-        failures: what could not be done.
         freed: bytes.
     """
 

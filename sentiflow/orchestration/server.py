@@ -42,10 +42,9 @@ _temporary: set[str] = set()  # API addresses of this process's temporary server
 
 @dataclass(frozen=True)
 class Server:
-    """A running Prefect server.
+    """A running Prefect server; ``ui`` is its address for a browser.
 
     Attributes:
-        ui: the address for a browser.
         login: user and password of a server of our own, ``user:password``; empty for one that the settings name.
     """
 
@@ -58,9 +57,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
 
     It needs some eight seconds, about as long as this process's imports, and ends with this process.
     Written: address and login of the server, in this process's environment, for Prefect's client and for children.
-
-    Returns:
-        A function to call before the flow (it waits, and raises what the start raised), and which server it is.
+    Gives a function to call before the flow (it waits, and raises what the start raised), and which server it is.
     """
     if url := get_current_settings().api.url:
         return lambda: None, f"the server at {redact(url)}"
@@ -174,11 +171,7 @@ class _OwnServer:
         )  # fmt: skip
 
     def wait_until_ready(self) -> None:
-        """Wait for its first answer.
-
-        Raises:
-            ExternalError: it ended, or does not answer in time.
-        """
+        """Wait for its first answer; raises ExternalError if it ends, or does not answer in time."""
         if not self._child.answers(f"{self.base}/api/health", _START_SECONDS):
             if self._child.exit_code is None:
                 raise ExternalError(

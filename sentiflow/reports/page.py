@@ -213,9 +213,8 @@ class Report:
     def markdown(self, *lines: str, first: str = "") -> str:
         """A summary that fits into a description of MLflow; sections beyond that are left to the page.
 
-        Args:
-            lines: Markdown, at the end: what MLflow's page of the run shows elsewhere, too.
-            first: Markdown, after the lead.
+        Both are Markdown: ``first`` follows the lead; ``lines``, at the end, are what MLflow's page of the run
+        shows elsewhere, too.
         """
         parts = ["\n\n".join(text.markdown() for text in self.lead), first]
         parts += [section.markdown() for section in self.sections]

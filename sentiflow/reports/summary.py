@@ -22,11 +22,10 @@ PARAMETERS, SPEED, ECE = "model.parameters", "test/throughput", "test/ece"
 
 @dataclass(frozen=True)
 class Misclassified:
-    """A review that the model gets wrong.
+    """A review that the model gets wrong, whole and decoded.
 
     Attributes:
         label: the true one, 0 or 1.
-        text: the whole review, decoded.
         reading: the score word by word; None without the model.
     """
 
@@ -80,9 +79,7 @@ class RunSummary:
 
     Attributes:
         curves: metrics by epoch; empty for a run without epochs.
-        traits: of the reviews in ``table``.
         test_data: the dataset, if it is on this machine.
-        scorer: explains scores word by word, or None.
         version: the registered version that the run made, like ``imdb-sentiment/3``, or None.
         missing: what is not available, one sentence each.
         facts: more rows of the report's table of the run.

@@ -39,7 +39,6 @@ class Query:
         since: a date, a time, or a span before now, such as 7d.
         where: conditions like ``test/accuracy>=0.88``.
         sort: a field to sort by; with a minus before it, the highest first.
-        children: include child runs.
     """
 
     kinds: Sequence[str] = ()

@@ -109,14 +109,10 @@ class Origins:
     """Refuses requests that a page of another site, or a browser under an unknown host name, has sent."""
 
     def __init__(self, listener: socket.socket, names: Iterable[str]) -> None:
-        """Allow this machine's own names, and some besides.
+        """Allow this machine's own names, and some names and addresses besides, without ports.
 
         A socket that listens on every address (``--host 0.0.0.0``) may be asked by any address (only a name can be
         made to lead here) and by the machine's name.
-
-        Args:
-            listener: that the service answers on.
-            names: and addresses besides, without ports.
         """
         address = listener.getsockname()[0]
         self._every_address = ipaddress.ip_address(address).is_unspecified

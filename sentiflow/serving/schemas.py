@@ -38,13 +38,7 @@ class _Body(BaseModel):
 
 
 class BodyParser:
-    """Reads texts from bodies: small bodies at once, large ones in a thread, one at a time.
-
-    Attributes:
-        predict: schema of a body with one text or several.
-        explain: schema of a body with one text.
-        max_characters, max_texts: the most that a text and a body may have.
-    """
+    """Reads texts from bodies: small bodies at once, large ones in a thread, one at a time."""
 
     def __init__(self, max_characters: int, max_texts: int) -> None:
         rule = Field(max_length=max_characters, pattern=r"\S")

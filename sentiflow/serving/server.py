@@ -214,13 +214,9 @@ def serve(
 ) -> None:
     """Answer over HTTP with the champion until SIGINT or SIGTERM; then answer what is under way, and return.
 
-    Args:
-        settings: of the service.
-        name: of the registered model; by default ``imdb-sentiment``, or the only one that there is.
-        host: name or address to listen on.
-        port: 0 takes a free one.
-        command: what calls this in a worker, if the settings ask for several: module or function, and arguments.
-        ready: called with the service's address once it answers.
+    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The host is a
+    name or an address; port 0 takes a free one. ``ready`` is called with the service's address once it answers.
+    If the settings ask for several workers, ``command`` calls this in each: a module or function, and arguments.
 
     Raises:
         UsageError: no model was named, and there are several; or the token's file holds none.

@@ -35,14 +35,11 @@ _MIN_FOR_IMPORTANCE = 10
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One finished trial.
+    """One finished trial, numbered from 0, with its values of the searched fields; the seconds are wall time.
 
     Attributes:
-        number: 0 is the first.
         state: complete, pruned, or diverged, which counts as pruned.
         loss: validation loss of the epoch kept, if complete; else the lowest seen, None if none was.
-        seconds: wall time.
-        values: of the searched fields.
     """
 
     number: int

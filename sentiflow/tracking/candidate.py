@@ -48,13 +48,9 @@ Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 @dataclass(frozen=True)
 class CandidateEvaluation:
-    """A candidate compared with the champion and the limits.
+    """A version of a registered model, and why it was chosen, compared with the champion and the limits.
 
     Attributes:
-        name: of the registered model.
-        why: it was chosen.
-        run_id: of its training.
-        champion: the version in use, or None.
         warning: of a first model, another version that tests better; else empty.
     """
 
@@ -146,10 +142,7 @@ def choose(
     """Choose the candidate: the lowest validation loss of the versions that were never in use.
 
     Only versions trained on the newest one's data can be compared. Those that the gate refused against this
-    champion come last, and versions without a validation loss after them.
-
-    Returns:
-        Its number, and why it was chosen.
+    champion come last, and versions without a validation loss after them. Gives the number, and why it was chosen.
 
     Raises:
         UsageError: every version was in use before.
@@ -293,11 +286,7 @@ class _Scores:
         return table
 
     def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
-        """Score the candidate's test reviews with a version.
-
-        Raises:
-            ExternalError: these reviews are not on this machine.
-        """
+        """Score the candidate's test reviews with a version; ExternalError if they are not on this machine."""
         dataset, digest = candidate.tags.get("dataset", ""), candidate.tags.get("dataset.digest", "")
         path = reviews.table_path(self.settings.data_dir, dataset, digest)
         if not path.is_file():

@@ -166,14 +166,11 @@ def _need_git(*arguments: str, **variables: str) -> bytes:
 
 @dataclass(frozen=True)
 class Original:
-    """A run that is to be trained again.
+    """A run that is to be trained again, ``called`` as the user named it.
 
     Attributes:
-        called: as the user named it.
         dataset: as its training was given it, a table by its path.
-        table: how that table was read.
-        data: digest of the prepared dataset.
-        weights: digest of all that its scores depend on.
+        data, weights: digests of the prepared dataset, and of all that its scores depend on.
         version: the registered version that it made, like ``imdb-sentiment/3``, or None.
         sources, packages: of the run, as ``sources`` and ``packages`` give them; None if it keeps none.
     """
@@ -274,9 +271,7 @@ class Check:
 def checks(original: Original, data: str) -> list[Check]:
     """What decided a run's training, compared with here and now.
 
-    Args:
-        original: the run.
-        data: digest of what its dataset gives now, or why it gives nothing.
+    ``data`` is the digest of what its dataset gives now, or why it gives nothing.
     """
     then, now = original.record.tags, provenance_tags()
     return [

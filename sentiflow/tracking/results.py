@@ -20,7 +20,6 @@ class RunContext(OpenRun):
 
     Attributes:
         dataset: as the user named it.
-        model_name: of the registered model that gets its version.
         work: folder for files of this run, deleted when the run ends.
         began: start of the process, or in a shared process of the flow (seconds since the epoch).
     """
@@ -114,12 +113,9 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class RepeatsResult(ModelResult):
-    """The outcome of a set of repeats.
+    """The outcome of a set of repeats; ``best``, the seed of the lowest validation loss, is registered.
 
-    Attributes:
-        best: the seed of the lowest validation loss; it is registered.
-        accuracy: of the test split, over the seeds.
-        seconds: wall time of the whole.
+    The accuracy is of the test split, over the seeds; the seconds are wall time of the whole.
     """
 
     seeds: tuple[SeedResult, ...]

@@ -261,11 +261,8 @@ class PassingError(ExternalError):
 class Api:
     """A server; every call raises ExternalError when it does not answer, or not with what was asked for.
 
-    Several threads may ask at once.
-
-    Args:
-        address: of the server.
-        attempts: how often a request is repeated at most; by default as often as by MLflow's client.
+    Several threads may ask at once. A request is repeated ``attempts`` times at most, by default as often as by
+    MLflow's client.
     """
 
     def __init__(self, address: str, attempts: int | None = None) -> None:

@@ -161,7 +161,6 @@ class Imported:
     """What was moved.
 
     Attributes:
-        rows: by table.
         left: rows by table of what is not moved: traces and the like.
     """
 
@@ -172,15 +171,11 @@ class Imported:
 
 
 def import_store(file: Path, database: str, artifacts: Path) -> Imported:
-    """Copy every experiment, run and registered model of a local store into a server's.
+    """Copy every experiment, run and registered model of a local store, an SQLite file, into a server's.
 
-    Written: rows in one transaction of the database; files below the artifacts, one folder an experiment. What
-    fails leaves no row, and at most a folder that nothing names.
-
-    Args:
-        file: the SQLite file of the local store, which nothing writes to meanwhile.
-        database: the server's own backend store.
-        artifacts: the folder that the server keeps artifacts in.
+    Nothing may write to the file meanwhile. Written: rows in one transaction of the database, the server's own
+    backend store; files below the server's folder of artifacts, one folder an experiment. What fails leaves no
+    row, and at most a folder that nothing names.
 
     Raises:
         UsageError: a run is still open, the server has an experiment or a model of a name already, or the two

@@ -225,11 +225,9 @@ def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
 
 
 def load_unchanged(folder: Path, tags: Mapping[str, str]) -> TextScorer:
-    """Load what a version scores with from its files.
+    """Load what a version scores with from the folder of its files.
 
-    Args:
-        folder: of the version's files.
-        tags: of the version; without the digest that a training writes, nothing is compared.
+    If its tags lack the digest that a training writes, nothing is compared.
 
     Raises:
         ValueError: the files are damaged, or not those that were registered.
@@ -243,13 +241,9 @@ def load_unchanged(folder: Path, tags: Mapping[str, str]) -> TextScorer:
 
 
 def reproduction_of(tags: Mapping[str, str]) -> str:
-    """How a version's training came out again, ``identical`` or ``different``.
+    """How a version's training came out again, by its tags: ``identical`` or ``different``.
 
-    Args:
-        tags: of the version.
-
-    Returns:
-        An empty text if it was not trained again, or was with other weights than it has now.
+    Empty if it was not trained again, or was with other weights than it has now.
     """
     return tags.get(REPRODUCED, "") if tags.get(REPRODUCED_DIGEST) == tags.get(SCORER_DIGEST) else ""
 
