@@ -38,7 +38,7 @@ def _end_with_parent() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-class Child:
+class Child(subprocess.Popen[bytes]):
     """A Python module, or a function of it (``module:function``), in a process group of its own.
 
     Ctrl-C, which a terminal sends to the group of this process, does not reach it. Its output goes to a file, by
@@ -52,7 +52,7 @@ class Child:
         output: "IO[bytes] | None" = None,
         descriptors: Sequence[int] = (),
     ) -> None:
-        self._process = subprocess.Popen(
+        super().__init__(
             [sys.executable, "-P", __file__, *command],
             env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,
             pass_fds=descriptors, start_new_session=True,
@@ -61,26 +61,12 @@ class Child:
         self.stopping = False
         """Whether it was asked to end."""
 
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
-        return self._process.poll()
-
-    def wait(self) -> int:
-        """Wait until it ends; gives its exit code."""
-        return self._process.wait()
-
     def answers(self, url: str, seconds: float) -> bool:
         """Wait until it answers at an address of this machine; gives False if it ends before, or takes longer."""
         from urllib.request import ProxyHandler, build_opener
 
         opener, until = build_opener(ProxyHandler({})), time.monotonic() + seconds
-        while self.exit_code is None and time.monotonic() < until:
+        while self.poll() is None and time.monotonic() < until:
             try:
                 with opener.open(url, timeout=2):
                     return True
@@ -91,19 +77,19 @@ class Child:
     def ask_to_end(self) -> None:
         """Send it SIGTERM, and do not wait; ``stop`` gives what it does then no more time."""
         self.stopping = True
-        self._process.terminate()
+        self.terminate()
 
     def stop(self, *, at_once: bool = False) -> None:
         """End it and what it started, ``at_once`` without asking first, and wait; it may have ended already."""
         self.stopping = True
         with self._lock:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            if self.stdin is not None:
+                self.stdin.close()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(0 if at_once else END_SECONDS + 1)
+                self.wait(0 if at_once else END_SECONDS + 1)
             with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+                os.killpg(self.pid, signal.SIGKILL)
+            self.wait()
 
 
 gone = threading.Event()

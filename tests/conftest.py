@@ -1,12 +1,14 @@
 """The world of the tests: stores and folders of their own, one Prefect server, no network."""
 
 import os
+import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from filelock import FileLock
 
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import PREFIX, Settings
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from sentiflow.data.reviews import Reviews
     from sentiflow.scoring import Vocabulary
+
+Made = TypeVar("Made")
 
 MIRROR = {name: os.environ.get(name, "") for name in (
     "SENTIFLOW_IMDB_URL", "SENTIFLOW_IMDB_SHA256", "SENTIFLOW_WORD_INDEX_URL", "SENTIFLOW_WORD_INDEX_SHA256",
@@ -32,6 +36,7 @@ os.environ.setdefault("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", 
 
 # One process runs a file, and none should be left with a long one at the end.
 LONGEST = (
+    "sentiflow/network/test_training.py",  # it needs none of the worlds that another process makes meanwhile
     "test_guides.py",
     "flows/cli/test_schedule.py",
     "sentiflow/orchestration/test_prefect_server.py",
@@ -147,15 +152,31 @@ def client(prefect_server: None) -> "Iterator[SyncPrefectClient]":
             client.delete_work_pool(pool.name)
 
 
+def _made_once(folders: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What the first of the processes that run the tests makes in a folder, for all of them."""
+    shared = folders.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    kept = shared / f"{name}.pickle"
+    with FileLock(shared / f"{name}.lock"):
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(make(shared / name)))
+        made: Made = pickle.loads(kept.read_bytes())
+    return made
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path, prefect_server: None) -> Trained:
     """The sample, trained once for all tests that only look."""
     from flows.train import train
 
-    made = make_world(tmp_path_factory.mktemp("trained"), migrated_store)
-    with pytest.MonkeyPatch.context() as patch:
-        made.enter(patch)
-        return Trained(made, train(load_recipe("tutorial", ["sequence_length=80"]), "sample", 4))
+    def make(root: Path) -> Trained:
+        world = make_world(root, migrated_store)
+        with pytest.MonkeyPatch.context() as patch:
+            world.enter(patch)
+            return Trained(world, train(load_recipe("tutorial", ["sequence_length=80"]), "sample", 4))
+
+    return _made_once(tmp_path_factory, "trained", make)
 
 
 @pytest.fixture(scope="session")
@@ -163,12 +184,15 @@ def three_versions(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -
     """A store with three versions of the sample's model, see ``Registry``; nobody is champion."""
     from flows.train import train
 
-    made = copy_world(tmp_path_factory.mktemp("registry"), trained.world)
-    with pytest.MonkeyPatch.context() as patch:
-        made.enter(patch)
-        train(load_recipe("tutorial", ["sequence_length=80", "epochs=1", "learning_rate=0.0001"]), "sample", 4)
-        train(load_recipe("tutorial", ["sequence_length=80"]), "sample", 5)
-    return made
+    def make(root: Path) -> World:
+        world = copy_world(root, trained.world)
+        with pytest.MonkeyPatch.context() as patch:
+            world.enter(patch)
+            train(load_recipe("tutorial", ["sequence_length=80", "epochs=1", "learning_rate=0.0001"]), "sample", 4)
+            train(load_recipe("tutorial", ["sequence_length=80"]), "sample", 5)
+        return world
+
+    return _made_once(tmp_path_factory, "registry", make)
 
 
 @pytest.fixture

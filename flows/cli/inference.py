@@ -17,7 +17,6 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import expanded, model_name
 
 if TYPE_CHECKING:
-    from sentiflow.batch.job import Scored
     from sentiflow.reports.page import MarkedWord
     from sentiflow.scoring import Attribution, TextScorer, Word
     from sentiflow.tracking.types import Version
@@ -222,7 +221,8 @@ def score(
         raise
     counts = {"output": scored.output, "totals": scored.totals, "rows": scored.rows, "seconds": scored.seconds}
     stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)
-    stdout.say(*_counts(scored))
+    counted, *others = map(escape, scored.lines)
+    stdout.say(f"[bold]{counted}[/]", *others)
     for hint in hints_for(scored.totals.reasons, request.source):
         _say(hint)
     if scored.totals.rejects:
@@ -231,25 +231,6 @@ def score(
 
 def _say(line: str) -> None:
     CONSOLE.say(escape(line))
-
-
-def _counts(scored: "Scored") -> list[str]:
-    from sentiflow.data.rows import count_reasons
-
-    totals, version = scored.totals, scored.version
-    rejected = totals.rows - totals.scored
-    earlier = totals.rows - scored.rows
-    lines = [
-        f"[bold]{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all[/]{totals.note}",
-        f"{scored.rows / scored.seconds:,.0f} reviews a second: {scored.rows:,} in {scored.seconds:.1f} s"
-        + (f"; {earlier:,} were done before" if earlier else ""),
-        f"Scored by {version.name} version {version.number} ({version.why})",
-        f"Scores:  {escape(str(scored.output))}",
-    ]
-    if totals.rejects:
-        reasons = escape(count_reasons(totals.reasons))
-        lines.append(f"Rejects: {escape(str(totals.rejects))} ({reasons})")
-    return lines
 
 
 @command(app, USE, "sentiflow serve", "sentiflow serve --port 8080 --dataset sample")

@@ -12,7 +12,7 @@ from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock
 from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, score_chunks
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rows import Input, changed
+from sentiflow.data.rows import Input, changed, count_reasons
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
@@ -88,9 +88,23 @@ class Scored:
     @property
     def summary(self) -> str:
         """The counts and the file."""
-        rejected = self.totals.rows - self.totals.scored
-        counts = f"{self.totals.scored:,} scored, {rejected:,} rejected, {self.totals.rows:,} rows in all"
-        return f"{counts}{self.totals.note}: {self.output}"
+        return f"{self.lines[0]}: {self.output}"
+
+    @property
+    def lines(self) -> list[str]:
+        """The counts, the speed, the version, the output, and the rejects if there are any."""
+        totals, version = self.totals, self.version
+        rejected, earlier = totals.rows - totals.scored, totals.rows - self.rows
+        lines = [
+            f"{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all{totals.note}",
+            f"{self.rows / self.seconds:,.0f} reviews a second: {self.rows:,} in {self.seconds:.1f} s"
+            + (f"; {earlier:,} were done before" if earlier else ""),
+            f"Scored by {version.name} version {version.number} ({version.why})",
+            f"Scores:  {self.output}",
+        ]
+        if totals.rejects:
+            lines.append(f"Rejects: {totals.rejects} ({count_reasons(totals.reasons)})")
+        return lines
 
 
 def check_request(request: Request) -> tuple[Input, pa.Schema]:

@@ -173,7 +173,7 @@ class _OwnServer:
     def wait_until_ready(self) -> None:
         """Wait for its first answer; raises ExternalError if it ends, or does not answer in time."""
         if not self._child.answers(f"{self.base}/api/health", _START_SECONDS):
-            if self._child.exit_code is None:
+            if self._child.poll() is None:
                 raise ExternalError(
                     f"The Prefect server did not answer within {_START_SECONDS} s.",
                     "Is the machine very busy? Run again, or set PREFECT_API_URL to a server of yours.",

@@ -301,9 +301,9 @@ def _run_workers(
         try:
             starting = number
             while starting and not end.is_set():
-                if ended := [worker for worker in workers if worker.exit_code is not None]:
+                if ended := [worker for worker in workers if worker.poll() is not None]:
                     raise ExternalError(
-                        f"A worker ended with exit code {ended[0].exit_code} before it answered.",
+                        f"A worker ended with exit code {ended[0].returncode} before it answered.",
                         "Try one alone, which says more: sentiflow serve --workers 1",
                     )
                 if select.select([answering], [], [], _CHECK_SECONDS)[0]:
@@ -314,10 +314,12 @@ def _run_workers(
                 if select.select([answering], [], [], 0)[0]:  # of those that took another's place
                     os.read(answering, 1_024)
                 for place, worker in enumerate(workers):
-                    if worker.exit_code is not None and time.monotonic() - begun[place] >= _LIFE_SECONDS:
-                        logger.warning("A worker ended (exit code %d); another takes its place.", worker.exit_code)
+                    if worker.poll() is not None and time.monotonic() - begun[place] >= _LIFE_SECONDS:
+                        logger.warning(
+                            "A worker ended (exit code %d); another takes its place.", worker.returncode
+                        )
                         mark_process_dead(worker.pid, folder)  # type: ignore[no-untyped-call]
-                        alone = all(other.exit_code is not None for other in workers)
+                        alone = all(other.poll() is not None for other in workers)
                         try:
                             workers[place] = start(place, _FIRST_CHECK_SECONDS if alone else _REPLACED_SECONDS)
                         except OSError as err:  # no memory or process left for it now
@@ -342,7 +344,7 @@ def _stop(workers: Sequence[Child]) -> None:
     until = time.monotonic() + _END_SECONDS + 1
     for worker in workers:
         worker.ask_to_end()
-    while time.monotonic() < until and any(worker.exit_code is None for worker in workers):
+    while time.monotonic() < until and any(worker.poll() is None for worker in workers):
         time.sleep(0.02)
     for worker in workers:
         worker.stop(at_once=True)

@@ -52,11 +52,14 @@ def test_the_stages_add_up_to_most_of_the_total(trained: Trained) -> None:
     assert all(value >= 0 for value in seconds.values())
 
 
-def test_the_flow_run_has_named_tasks_and_a_telling_name(trained: Trained) -> None:
+def test_prefect_shows_named_tasks_a_summary_and_a_link_to_the_mlflow_run(
+    world: World, prefect_server: None
+) -> None:
+    result = train(QUICK, "sample", 4)
+    tags = connect(world.settings).get_run(result.run_id).data.tags
     with get_client(sync_client=True) as client:
-        tags = connect(trained.world.settings).get_run(trained.result.run_id).data.tags
         flow_run = client.read_flow_run(UUID(tags["prefect.flow_run_id"]))
-    assert flow_run.name.startswith("tutorial+sequence_length=80-sample-seed4-")
+    assert flow_run.name.startswith("tutorial+4changes-sample-seed4-")
     assert flow_run.name == tags["mlflow.runName"]
     assert [task.name for task in tasks_of(flow_run.id)] == [
         "fetch",
@@ -66,13 +69,9 @@ def test_the_flow_run_has_named_tasks_and_a_telling_name(trained: Trained) -> No
         "register",
         "summarize",
     ]
-
-
-def test_prefect_shows_a_summary_and_a_link_to_the_mlflow_run(trained: Trained) -> None:
-    tags = connect(trained.world.settings).get_run(trained.result.run_id).data.tags
-    by_key = {artifact.key: artifact for artifact in artifacts_of(tags["prefect.flow_run_id"])}
-    assert f"{trained.result.measured.accuracy:.2%}" in by_key["training-summary"].data
-    assert trained.result.run_url in by_key["mlflow-run"].data
+    by_key = {artifact.key: artifact for artifact in artifacts_of(flow_run.id)}
+    assert f"{result.measured.accuracy:.2%}" in by_key["training-summary"].data
+    assert result.run_url in by_key["mlflow-run"].data
 
 
 def test_a_second_run_skips_fetch_and_prepare_and_says_so(

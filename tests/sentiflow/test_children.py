@@ -43,7 +43,7 @@ def test_a_request_to_end_that_comes_before_the_module_listens_is_not_lost(tmp_p
     with (tmp_path / "output").open("wb") as output:
         child = Child(["slow"], {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}, output)
     while "up" not in (tmp_path / "output").read_text():
-        assert child.exit_code is None
+        assert child.poll() is None
         time.sleep(0.01)
     child.ask_to_end()
     assert child.wait() == 0
@@ -93,7 +93,7 @@ def test_one_that_hangs_is_ended_with_what_it_started(environment: dict[str, str
     with (tmp_path / "output").open("w+b") as output:
         child, started = stubborn(environment, output, tmp_path / "output")
         child.stop(at_once=True)
-        assert (child.exit_code, [ended(process) for process in started]) == (-signal.SIGKILL, [True, True])
+        assert (child.poll(), [ended(process) for process in started]) == (-signal.SIGKILL, [True, True])
         child.stop()  # once more does no harm
 
 
