@@ -33,7 +33,7 @@ from sentiflow.tracking import creation
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import local_path
-from sentiflow.tracking.versions import champion_of
+from sentiflow.tracking.versions import champion_of, with_dataset
 
 _DAY = 86_400  # seconds
 _PARENT = "mlflow.parentRunId"
@@ -113,8 +113,8 @@ def _digests_of_champions(settings: Settings) -> set[str]:
     for name in store.models():
         number = champion_of(store, name)
         champion = None if number is None else store.version(name, number)
-        if champion is not None and "dataset.digest" in champion.tags:
-            found.add(champion.tags["dataset.digest"])
+        if champion is not None:
+            found.add(with_dataset(store, champion).tags.get("dataset.digest", ""))
     return found
 
 

@@ -29,8 +29,8 @@ from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import find_version, load_scorer
+from sentiflow.tracking.types import Version, need_number
+from sentiflow.tracking.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
 from tasks.runs import create, ending_of, provenance, publish_summary
 
 LOCK = "monitor.lock"
@@ -121,9 +121,10 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
 
 def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     """Digest and table of the reviews of a version's training; missing ones of a built-in dataset are made."""
-    found = open_store(settings).version(version.name, version.number)
-    tags = {} if found is None else found.tags
-    dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
+    store = open_store(settings)
+    versions = need_versions(store, version.name)
+    found = versions[need_number(versions, version.name, version.number)]
+    dataset, digest = need_dataset(version.name, with_dataset(store, found))
     table = reviews.table_path(settings.data_dir, dataset, digest)
     if not reviews.is_whole(table) and dataset in BUILT_IN:
         prepare.prepare(prepare.fetch(dataset, settings), settings)

@@ -13,6 +13,7 @@ from pathlib import Path
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from yaml import YAMLError
 
 from sentiflow.data import reviews
 from sentiflow.errors import ExternalError, UsageError, first_line
@@ -27,7 +28,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
 from sentiflow.tracking.client import connect, record_of, tracking_errors
-from sentiflow.tracking.store import open_store, score_table
+from sentiflow.tracking.store import SCORES, open_store, score_table
 from sentiflow.tracking.types import (
     ACCURACY,
     MISSING,
@@ -37,7 +38,15 @@ from sentiflow.tracking.types import (
     need_number,
     parse_fraction,
 )
-from sentiflow.tracking.versions import champion_of, history_of, load_unchanged, need_versions, reproduction_of
+from sentiflow.tracking.versions import (
+    champion_of,
+    history_of,
+    load_unchanged,
+    need_dataset,
+    need_versions,
+    reproduction_of,
+    with_dataset,
+)
 
 LOGGER = logging.getLogger("gate")
 
@@ -106,7 +115,7 @@ def evaluate_candidate(
     client, store = connect(settings), open_store(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
         current = champion_of(store, name)  # before the versions: they include it then
-        versions = need_versions(store, name)
+        versions = {each.number: with_dataset(store, each) for each in need_versions(store, name).values()}
         if number is None:
             number, why = choose(versions, history_of(name, settings)[0], current, dataset_of(name))
         else:
@@ -125,7 +134,7 @@ def evaluate_candidate(
         champion_table, silent = None, ""
         if champion is not None:
             try:
-                champion_table = scores.of_champion(champion, candidate)
+                champion_table = scores.of_champion(champion, candidate, table)
             except UnloadableError as err:
                 silent = f"the champion cannot be compared with: {first_line(err)}"
                 if not force:
@@ -177,6 +186,11 @@ def choose(
     return best, f"{why} of {len(candidates)} candidates{kind}"
 
 
+def _same_data(one: VersionRecord, other: VersionRecord) -> bool:
+    digest = one.tags.get("dataset.digest")
+    return digest is not None and digest == other.tags.get("dataset.digest")
+
+
 def _validation_loss(version: VersionRecord) -> float:
     """Of a version; infinite when it does not say."""
     loss = parse_number(version.tags.get(VALIDATION_LOSS))
@@ -203,7 +217,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
             LOGGER.warning(other, name, number)
         tags = MlflowClient().get_model_version(name, str(number)).tags
         return path, load_unchanged(path, tags)
-    except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+    except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError) as err:
         if _is_passing(err):
             raise
         raise UnloadableError(
@@ -239,30 +253,35 @@ class _Scores:
     logger: Logger
     folder: Path
 
-    def of_champion(self, champion: VersionRecord, candidate: VersionRecord) -> ScoreTable:
-        """The stored table if it has the candidate's test reviews, else new scores."""
-        if champion.tags.get("dataset.digest") == candidate.tags.get("dataset.digest"):
-            if (stored := self.stored(champion)) is not None:
+    def of_champion(self, champion: VersionRecord, candidate: VersionRecord, table: ScoreTable) -> ScoreTable:
+        """The stored table if it has the test reviews of the candidate's table, else new scores."""
+        if _same_data(champion, candidate):
+            if (stored := self.stored(champion, table)) is not None:
                 return stored
         else:
             self.logger.info("the champion was tested on other reviews: scored again on the candidate's")
         _, scorer = load(self.name, champion.number, self.folder / "champion")
-        return self.score(champion, candidate, scorer)
+        try:
+            return self.score(champion, candidate, scorer).in_order_of(table)
+        except ValueError as err:
+            raise ExternalError(
+                f"The scores in the run of {self.name} version {candidate.number} are damaged: {first_line(err)}.",
+                f"Remove {SCORES} from that run: the version is then scored again.",
+            ) from err
 
     def better_than(self, candidate: VersionRecord, table: ScoreTable, others: Iterable[VersionRecord]) -> str:
         """Of a first model: the version that labels more of the same test reviews correctly, as a warning."""
-        data = candidate.tags.get("dataset.digest")
         known = [
             (accuracy, other)
             for other in others
             if other.number != candidate.number
-            and other.tags.get("dataset.digest") == data
+            and _same_data(other, candidate)
             and (accuracy := parse_fraction(other.tags.get(ACCURACY))) is not None
         ]
         accuracy, best = max(known, key=lambda each: each[0], default=(0.0, candidate))
-        if accuracy <= table.right.mean() or (stored := self.stored(best)) is None:
+        if accuracy <= table.right.mean() or (stored := self.stored(best, table)) is None:
             return ""
-        found = compare(stored.in_order_of(table).right, table.right)
+        found = compare(stored.right, table.right)
         interval = format_interval(found.low, found.high)
         chance = "beyond" if beyond_chance(found.low, found.high) else "within"
         return (
@@ -270,14 +289,19 @@ class _Scores:
             f"{format_points(found.difference)} (95% interval {interval}, {chance} chance)."
         )
 
-    def stored(self, version: VersionRecord) -> ScoreTable | None:
-        """The table that the version's run keeps; None if it is gone or damaged."""
+    def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
+        """The table that the version's run keeps, in the order of another one.
+
+        None if it is gone or damaged, or does not hold the reviews of the other one.
+        """
         try:
             # By MLflow's client: the run may be deleted, and its scores still be there.
             record = record_of(self.client.get_run(str(version.run_id)))
             table = score_table(open_store(self.settings), record, self.folder)
             reason = "there is no such file"
-        except (MlflowException, ExternalError) as err:
+            if table is not None and other is not None:
+                table = table.in_order_of(other)
+        except (MlflowException, ExternalError, ValueError) as err:
             table, reason = None, first_line(err)
         if table is None:
             self.logger.warning(
@@ -287,7 +311,7 @@ class _Scores:
 
     def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
         """Score the candidate's test reviews with a version; ExternalError if they are not on this machine."""
-        dataset, digest = candidate.tags.get("dataset", ""), candidate.tags.get("dataset.digest", "")
+        dataset, digest = need_dataset(self.name, candidate)
         path = reviews.table_path(self.settings.data_dir, dataset, digest)
         if not path.is_file():
             raise ExternalError(

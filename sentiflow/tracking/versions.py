@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -222,6 +222,37 @@ def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
         hint = f"Train one first: sentiflow train --dataset {dataset_of(name)}"
         raise UsageError(f"No version is registered as {name}.", hint)
     return versions
+
+
+def with_dataset(store: Store, version: VersionRecord) -> VersionRecord:
+    """The version, with the dataset of its run if its own tags name none: a person may have registered it.
+
+    Raises:
+        ExternalError: the store does not answer.
+    """
+    if "dataset.digest" in version.tags or version.run_id is None:
+        return version
+    try:
+        tags = store.record(version.run_id).tags
+    except UsageError:  # deleted
+        return version
+    found = {key: tags[key] for key in ("dataset", "dataset.digest") if key in tags}
+    return replace(version, tags={**version.tags, **found})
+
+
+def need_dataset(name: str, version: VersionRecord) -> tuple[str, str]:
+    """Name and digest of the dataset of a version from ``with_dataset``.
+
+    Raises:
+        ExternalError: it does not name them.
+    """
+    try:
+        return version.tags["dataset"], version.tags["dataset.digest"]
+    except KeyError as err:
+        raise ExternalError(
+            f"Neither {name} version {version.number} nor its run has the tags dataset and dataset.digest.",
+            "Set them on the version in MLflow, as on the version of a training with the same data.",
+        ) from err
 
 
 def load_unchanged(folder: Path, tags: Mapping[str, str]) -> TextScorer:

@@ -84,6 +84,16 @@ def events(*run_ids: str) -> list[list[dict[str, Any]]]:
     raise AssertionError("the server does not write events down")
 
 
+def test_a_version_that_a_person_registered_is_checked_against_the_reviews_of_its_run(watched: World) -> None:
+    client = connect(watched.settings)
+    trained = client.get_model_version(MODEL, "1")
+    client.create_model_version(MODEL, client.get_model_version_download_uri(MODEL, "1"), trained.run_id)
+    log(watched, held_out(7, 300))
+    assert monitor("sample", return_state=True).type == StateType.COMPLETED
+    (run_id,) = monitoring_runs(watched)
+    assert client.get_run(run_id).data.tags["monitor.version"] == "2"
+
+
 def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: World, tmp_path: Path) -> None:
     log(watched, held_out(7, 300))
     state = monitor("sample", return_state=True)

@@ -15,7 +15,8 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import vocabulary_file
 from sentiflow.orchestration.repair import CleanupReport
 from sentiflow.settings import Settings
-from tasks.housekeeping import delete_old_files
+from sentiflow.tracking.client import connect
+from tasks.housekeeping import delete_old_files, remove_old_files
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import World
 
@@ -70,6 +71,17 @@ def test_finding_a_dataset_again_and_reading_it_are_uses(world: World) -> None:
 def test_what_a_champion_is_judged_by_stays(world: World) -> None:
     table = old(prepared(world), 99)
     deleted(world.settings, {table.stem})
+    assert table.exists()
+
+
+def test_what_a_champion_without_tags_of_its_own_is_judged_by_stays(world: World) -> None:
+    table = old(prepared(world), 99)
+    client = connect(world.settings)
+    run = client.create_run("0", tags={"dataset.digest": table.stem}).info
+    client.create_registered_model("mine-sentiment")
+    client.create_model_version("mine-sentiment", run.artifact_uri, run.run_id)
+    client.set_registered_model_alias("mine-sentiment", "champion", "1")
+    remove_old_files.fn()
     assert table.exists()
 
 

@@ -86,7 +86,8 @@ promotion.carry_out(evaluation, verdict, load_settings())
     ("where", "content"),
     [
         ("code/*/scorer.py", None), ("code/*/scorer.py", "x = "), ("sentiment_model.py", None), ("MLmodel", None),
-        ("MLmodel", "flavors: [1]"), ("artifacts/model.keras", None), ("artifacts/weights.npz", None),
+        ("MLmodel", "flavors: [1]"), ("MLmodel", "flavors: [unclosed\n  a: b: c"),
+        ("artifacts/model.keras", None), ("artifacts/weights.npz", None),
     ],
 )  # fmt: skip
 def test_a_version_that_mlflow_could_not_load_never_becomes_champion(

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlflow.artifacts
+import pandas as pd
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
@@ -172,6 +173,65 @@ def test_a_champion_of_another_state_of_the_dataset_is_scored_on_the_candidates_
         again = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
     assert "on other reviews" in caplog.text
     assert again.comparison == stored.comparison
+
+
+def by_hand(client: MlflowClient, number: int) -> int:
+    """Register the files of a version once more, without tags, as a person does in MLflow's UI."""
+    run = client.get_model_version(NAME, str(number)).run_id
+    return int(client.create_model_version(NAME, files_of(client, number).as_uri(), run).version)
+
+
+def test_a_version_that_a_person_registered_is_compared_on_the_reviews_of_its_run(
+    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    expected = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
+    with caplog.at_level(logging.INFO):
+        again = evaluate_candidate(NAME, by_hand(client, Registry.GOOD), registry.settings).decision
+    assert again.comparison == expected.comparison
+    assert "scor" not in caplog.text  # both by their stored scores
+
+
+def test_versions_that_do_not_say_what_they_were_tested_on_are_not_compared(
+    registry: World, client: MlflowClient
+) -> None:
+    for number in (Registry.GOOD, Registry.POOR):
+        client.delete_tag(client.get_model_version(NAME, str(number)).run_id, "dataset.digest")
+    promote(registry, by_hand(client, Registry.POOR), force=True, reason="the first")
+    number = by_hand(client, Registry.GOOD)
+    with pytest.raises(ExternalError, match=f"Neither {NAME} version {number} nor its run has the tags dataset"):
+        evaluate_candidate(NAME, number, registry.settings)
+
+
+@contextmanager
+def another_review(client: MlflowClient, number: int) -> Iterator[None]:
+    """In the stored scores of a version, one review has another id."""
+    run = client.get_run(str(client.get_model_version(NAME, str(number)).run_id))
+    scores = Path(str(run.info.artifact_uri).removeprefix("file://")) / "test_scores.parquet"
+    table = pd.read_parquet(scores)
+    table.loc[0, "review_id"] = "another"
+    with hidden(scores):
+        table.to_parquet(scores)
+        try:
+            yield
+        finally:
+            scores.unlink()
+
+
+def test_stored_scores_of_other_reviews_than_the_candidates_are_not_used(
+    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with another_review(client, Registry.GOOD):
+        assert evaluate_candidate(NAME, Registry.POOR, registry.settings).champion is None
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    expected = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
+    with another_review(client, Registry.POOR):
+        again = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
+    assert "hold different reviews): scored again" in caplog.text
+    assert again.comparison == expected.comparison
+    damaged = f"scores in the run of {NAME} version {Registry.GOOD} are damaged"
+    with another_review(client, Registry.GOOD), pytest.raises(ExternalError, match=damaged):
+        evaluate_candidate(NAME, Registry.GOOD, registry.settings)
 
 
 def files_of(client: MlflowClient, version: int) -> Path:

@@ -1,6 +1,8 @@
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
@@ -11,12 +13,14 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import VersionRecord
 from sentiflow.tracking.versions import (
     find_champion,
     find_version,
     load_scorer,
     model_named,
     need_versions,
+    with_dataset,
 )
 from tests.mlflow_store import MlflowStore
 from tests.world import World
@@ -154,6 +158,20 @@ def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
     assert quick is not None
     assert (quick.version.name, quick.version.number) == ("imdb-sentiment", 4)
     assert (quick.run_id, quick.accuracy) == (run_id, 0.8732)
+
+
+def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, registry: MlflowClient) -> None:
+    store = open_store(world.settings)
+    run_id = registry.create_run(
+        "1", tags={"dataset": "imdb", "dataset.digest": "d1", "recipe": "tuned"}
+    ).info.run_id
+    version = VersionRecord(3, datetime(2026, 3, 1, tzinfo=UTC), run_id, {"seed": "4"})
+    own = replace(version, tags={"dataset": "mine", "dataset.digest": "d2"})
+    assert with_dataset(store, version).tags == {"seed": "4", "dataset": "imdb", "dataset.digest": "d1"}
+    assert with_dataset(store, own) == own
+    registry.delete_run(run_id)
+    for unknown in (version, replace(version, run_id=None)):
+        assert with_dataset(store, unknown) == unknown
 
 
 def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
