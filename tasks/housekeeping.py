@@ -32,7 +32,7 @@ from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import local_path
+from sentiflow.tracking.types import local_path, time_of
 from sentiflow.tracking.versions import champion_of, with_dataset
 
 _DAY = 86_400  # seconds
@@ -194,7 +194,7 @@ def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, r
     client.delete_run(run_id)
     if settings.sqlite_file is not None:
         delete_records(client, run_id, [model.model_id for model in models])
-    began = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    began = time_of(run.info.start_time)
     report.removed.append(f"run {run.info.run_name} of {began:%Y-%m-%d}, which has no version")
 
 

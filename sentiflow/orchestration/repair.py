@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import httpx
 from mlflow.entities import LoggedModelStatus, Run
@@ -25,7 +25,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.creation import CREATION, Ending, runs_of
-from sentiflow.tracking.types import LOCK, MISSING
+from sentiflow.tracking.types import LOCK, MISSING, time_of
 
 RUNNING = "attributes.status = 'RUNNING'"
 _KILLED = Ending("KILLED", "its process was killed")
@@ -249,7 +249,7 @@ class _Closing:
         if any(run.info.status == "RUNNING" for run in runs):
             return None
         if runs:
-            ended = max(datetime.fromtimestamp((run.info.end_time or 0) / 1000, UTC) for run in runs)
+            ended = max(time_of(run.info.end_time or 0) for run in runs)
             return "Its MLflow run ended long ago" if self.now - ended > _GRACE else None
         if flow_run.deployment_id is None:  # a person started it, and it may log to another store than this one
             return None

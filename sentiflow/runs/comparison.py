@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sentiflow.evaluation import statistics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.runs.record import TIME, RunRecord, number
+from sentiflow.runs.record import TIME, RunRecord, number, whole_number
 
 ACCURACY = "test/accuracy"
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
@@ -141,8 +141,7 @@ def _sample(run: RunRecord) -> tuple[float, float, int] | None:
 
 
 def _repeats(run: RunRecord) -> int:
-    count = run.params.get("repeats") or run.params.get("sweep.repeats", "")
-    return int(count) if count.isdecimal() else 0
+    return whole_number(run.params.get("repeats") or run.params.get("sweep.repeats")) or 0
 
 
 def _normalized(value: str | None) -> str | float | None:

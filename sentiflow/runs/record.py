@@ -91,14 +91,13 @@ class RunRecord:
     @property
     def epochs_trained(self) -> int | None:
         """Number of epochs; None before a training ends, and for a run without any."""
-        number = self.tags.get(EPOCHS_TRAINED, "")
-        return int(number) if number.isdecimal() else None
+        return whole_number(self.tags.get(EPOCHS_TRAINED))
 
     @property
     def kept_epoch(self) -> int | None:
         """The epoch whose weights were kept: the one that early stopping chose, else the last."""
-        number = self.tags.get(BEST_EPOCH, "")
-        return int(number) if number.isdecimal() else self.epochs_trained
+        chosen = whole_number(self.tags.get(BEST_EPOCH))
+        return self.epochs_trained if chosen is None else chosen
 
     @property
     def digest(self) -> str | None:
@@ -121,10 +120,9 @@ Value = str | float | None
 
 def _seed(run: RunRecord) -> str | None:
     """The seed, or the range of seeds of a set of repeats."""
-    seed, repeats = run.params.get("seed"), run.params.get("repeats", "")
-    if seed is None or not (seed.isdecimal() and repeats.isdecimal()):
-        return seed
-    return f"{seed} to {int(seed) + int(repeats) - 1}"
+    seed = run.params.get("seed")
+    first, repeats = whole_number(seed), whole_number(run.params.get("repeats"))
+    return seed if first is None or repeats is None else f"{seed} to {first + repeats - 1}"
 
 
 FIELDS: Mapping[str, Callable[[RunRecord], Value]] = {
@@ -184,6 +182,11 @@ class Fields:
         close += sorted(known for known in shown if known.endswith(f"/{name}") and known not in close)[:3]
         examples = "for example: accuracy, test/loss, params.units, tags.started_by"
         return f"Did you mean {' or '.join(close)}?" if close else f"Name one, {examples}"
+
+
+def whole_number(text: str | None) -> int | None:
+    """The text as a whole number of at most 18 digits; None for any other text."""
+    return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text) else None
 
 
 def number(value: Value) -> float | None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -30,7 +29,7 @@ from sentiflow.runs.record import TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
-from sentiflow.tracking.types import HTTP, hint_for
+from sentiflow.tracking.types import HTTP, hint_for, time_of
 
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -301,7 +300,7 @@ def record_of(run: Run) -> RunRecord:
         run_id=run.info.run_id,
         name=run.info.run_name or "",
         status=run.info.status,
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        started=time_of(run.info.start_time),
         params=run.data.params,
         metrics=run.data.metrics,
         tags=run.data.tags,

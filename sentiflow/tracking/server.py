@@ -12,8 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlparse
@@ -37,6 +36,7 @@ from sentiflow.tracking.types import (
     local_path,
     need_version_files,
     no_run,
+    time_of,
     unreadable,
 )
 
@@ -71,7 +71,7 @@ class ServerStore:
         first, whole = _newest_first(found.values()), not page.get("next_page_token")
         if whole or enough(first):
             return first, whole
-        last = page["runs"][-1]["info"]["start_time"]
+        last = page["runs"][-1]["info"].get("start_time", 0)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for part in pool.map(self._part, [int(last)] * len(_DIGITS), _DIGITS):
                 found |= {run.run_id: run for run in part}
@@ -208,8 +208,8 @@ class ServerStore:
     def _line(self, run_id: str, name: str) -> list[tuple[int, float]]:
         asked = {"run_id": run_id, "metric_key": name}
         points = list(self._api.pages("metrics/get-history", "metrics", **asked))
-        points.sort(key=lambda point: (int(point.get("step", 0)), int(point["timestamp"])))
-        return [(int(point.get("step", 0)), float(point["value"])) for point in points]
+        points.sort(key=lambda point: (int(point.get("step", 0)), int(point.get("timestamp", 0))))
+        return [(int(point.get("step", 0)), float(point.get("value", 0))) for point in points]
 
 
 def _is_own(version: Mapping[str, Any]) -> bool:
@@ -235,16 +235,16 @@ def _record(run: Mapping[str, Any]) -> RunRecord:
         run_id=info["run_id"],
         name=info.get("run_name", ""),
         status=info["status"],
-        started=datetime.fromtimestamp(int(info["start_time"]) / 1000, UTC),
+        started=time_of(int(info.get("start_time", 0))),
         params=_pairs(data.get("params", ())),
-        metrics={entry["key"]: float(entry["value"]) for entry in data.get("metrics", ())},
+        metrics={entry["key"]: float(entry.get("value", 0)) for entry in data.get("metrics", ())},
         tags=_pairs(data.get("tags", ())),
         artifact_uri=info.get("artifact_uri", ""),
     )
 
 
 def _version(version: Mapping[str, Any]) -> VersionRecord:
-    made = datetime.fromtimestamp(int(version["creation_timestamp"]) / 1000, UTC)
+    made = time_of(int(version.get("creation_timestamp", 0)))
     return VersionRecord(
         int(version["version"]), made, version.get("run_id") or None, _pairs(version.get("tags", ()))
     )
@@ -331,14 +331,14 @@ class Api:
         """Fetch an artifact that the server itself keeps into a file, whole or not at all."""
         where = f"/api/2.0/mlflow-artifacts/artifacts/{quote(path.strip('/'))}"
         response = self._ask("GET", where, stream=True)
-        if response.status_code != requests.codes.ok:
-            raise self._failed(_refused(where, response), response.status_code)
 
         def write(partial: Path) -> None:
             with partial.open("wb") as file:
                 file.writelines(response.iter_content(_BLOCK))
 
         try:
+            if response.status_code != requests.codes.ok:
+                raise self._failed(_refused(where, response), response.status_code)
             publish(target, write)
         except requests.RequestException as err:
             raise self._failed(str(err)) from without_secrets(err)
@@ -353,7 +353,7 @@ class Api:
             raise self._failed("it does not answer." if away else str(err)) from without_secrets(err)
 
     def _json(self, what: str, response: requests.Response) -> dict[str, Any]:
-        answer = _object_of(response)
+        answer = _object_of(response, lambda key: self._failed(f"its answer to {what} lacks {key}."))
         if response.status_code == requests.codes.ok and answer is not None:
             return answer
         raise self._failed(_refused(what, response), response.status_code)
@@ -365,10 +365,21 @@ class Api:
         )
 
 
-def _object_of(response: requests.Response) -> dict[str, Any] | None:
+class _Answer(dict[str, Any]):
+    """An object in a server's answer; ``lacks`` makes the error for a key that is not in it."""
+
+    def __init__(self, found: Mapping[str, Any], lacks: Callable[[str], Exception]) -> None:
+        super().__init__(found)
+        self._lacks = lacks
+
+    def __missing__(self, key: str) -> Any:
+        raise self._lacks(key)
+
+
+def _object_of(response: requests.Response, lacks: Callable[[str], Exception] = KeyError) -> dict[str, Any] | None:
     """The JSON object that an answer holds; None when it holds anything else."""
     try:
-        answer = response.json()
+        answer = response.json(object_hook=partial(_Answer, lacks=lacks))
     except requests.JSONDecodeError:
         return None
     return answer if isinstance(answer, dict) else None

@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,8 @@ from sentiflow.tracking.types import (
     local_path,
     need_version_files,
     no_run,
+    no_version,
+    time_of,
     unreadable,
 )
 
@@ -220,7 +221,10 @@ class SqliteStore:
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
         sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
-        location = str(self._query(sql, name, number)[0][0])
+        found = self._query(sql, name, number)
+        if not found:
+            raise no_version(name, number)
+        location = str(found[0][0])
         place = local_path(location)
         if place is None:
             raise unreadable(f"The files of {name} version {number}", location)
@@ -231,9 +235,7 @@ class SqliteStore:
         rows = self._query(f"{sql} ORDER BY version", *values, _DELETED)
         tags = self._by_owner(f"SELECT version, key, value, 0 FROM model_version_tags WHERE {condition}", *values)
         return [
-            VersionRecord(
-                int(number), datetime.fromtimestamp(made / 1000, UTC), run_id or None, tags.get(number, {})
-            )
+            VersionRecord(int(number), time_of(made), run_id or None, tags.get(number, {}))
             for number, made, run_id in rows
         ]
 
@@ -246,7 +248,7 @@ class SqliteStore:
         tags = self._by_owner(f"SELECT run_uuid, key, value, 0 {below.format('tags')}", *values)
         return [
             RunRecord(
-                run_id, name or "", status, datetime.fromtimestamp(started / 1000, UTC),
+                run_id, name or "", status, time_of(started),
                 params.get(run_id, {}), metrics.get(run_id, {}), tags.get(run_id, {}), place or "",
             )
             for run_id, name, status, started, place in rows

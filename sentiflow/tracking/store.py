@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of, model_name
 from sentiflow.output import redact
-from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord, whole_number
 from sentiflow.settings import Settings
 from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.types import CHAMPION, Store
@@ -216,5 +216,4 @@ def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
 
 def _seed(run: RunRecord) -> int:
     """Seeds that ran side by side began in any order."""
-    seed = run.params.get("seed", "")
-    return int(seed) if run.kind == REPEAT and seed.isdecimal() else 0
+    return (whole_number(run.params.get("seed")) or 0) if run.kind == REPEAT else 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from sqlalchemy import Connection, MetaData, Table, create_engine, func, insert, inspect, select
+from sqlalchemy import URL, Connection, MetaData, Table, create_engine, func, insert, inspect, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
 
@@ -187,7 +187,7 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
         raise UsageError(f"There is no store {file}.", "Name the mlflow.db of a local store.")
     try:
         with (
-            create_engine(f"sqlite:///{file.as_uri()}?mode=ro&uri=true").connect() as source,
+            create_engine(_read_only(file)).connect() as source,
             create_engine(database).begin() as target,
         ):
             return _copy(source, target, file, artifacts)
@@ -200,6 +200,11 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
         raise ExternalError(
             f"Cannot import into {redact(database)}: {redact(first_line(err))}", "Nothing was imported."
         ) from without_secrets(err)
+
+
+def _read_only(file: Path) -> URL:
+    """An SQLite file whose path may hold any character."""
+    return URL.create("sqlite", database=file.as_uri(), query={"mode": "ro", "uri": "true"})
 
 
 def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -> Imported:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlparse
@@ -131,6 +131,14 @@ class Store(Protocol):
         """
 
 
+_LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()  # the last day is over in some time zones
+
+
+def time_of(milliseconds: float) -> datetime:
+    """A time of the store, from 1970 to 9999: a client may have written one in another unit."""
+    return datetime.fromtimestamp(min(max(milliseconds / 1000, 0), _LATEST), UTC)
+
+
 def local_path(uri: str) -> Path | None:
     """The path that a URI names on this machine, or None if it names another place."""
     parts = urlparse(uri)
@@ -184,6 +192,14 @@ def choose_name(names: list[str], name: str | None) -> str:
 def no_run(run_id: str, tracking_uri: str) -> UsageError:
     """The error for a run that the store does not have."""
     return UsageError(f"There is no run {run_id} in {redact(tracking_uri)}.", "See what there is: sentiflow runs")
+
+
+def no_version(name: str, number: int) -> UsageError:
+    """The error for a version that the store does not have."""
+    return UsageError(
+        f"{name} has no version {number}.",
+        f"See what there is: sentiflow versions --dataset {dataset_of(name)}",
+    )
 
 
 def compared_with(champion: int | None) -> str:

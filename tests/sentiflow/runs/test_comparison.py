@@ -117,6 +117,12 @@ def test_two_sets_of_repeats_are_compared_by_welchs_test() -> None:
     assert outcome.why_not == "a stands for 3 seeds and b stands for 5 seeds"
 
 
+def test_a_number_of_seeds_of_more_digits_than_python_reads_is_none() -> None:
+    assert accuracy_difference(run("b", params={"repeats": "1" * 5_000}), None, run("a"), None).why_not == (
+        "a keeps no test scores and b keeps no test scores"
+    )
+
+
 def test_sets_of_other_reviews_have_no_interval() -> None:
     outcome = accuracy_difference(set_of("b", [0.8, 0.9], "e" * 64), None, set_of("a", [0.8, 0.7]), None)
     assert outcome.low is outcome.difference is None

@@ -1,14 +1,16 @@
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sentiflow.errors import UsageError
 from sentiflow.runs.query import Query, moment, select
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs.record import FIELDS, RunRecord
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
+LONG = "1" * 5_000
 
 
 def run(name: str, days_ago: float, kind: str, **given: object) -> RunRecord:
@@ -54,6 +56,16 @@ def test_a_value_of_zero_is_sorted_between_the_negative_and_the_positive() -> No
     ]
     assert "".join(found.name for found in select(runs, Query(sort="gain"), NOW)) == "nzp"
     assert "".join(found.name for found in select(runs, Query(sort="-gain"), NOW)) == "pzn"
+
+
+@pytest.mark.parametrize(("seed", "repeats", "told"), [("3", "2", "3 to 4"), ("3", LONG, "3"), (LONG, "2", LONG)])
+def test_a_number_of_more_digits_than_python_reads_is_a_text(seed: str, repeats: str, told: str) -> None:
+    one = replace(
+        RUNS[0], params={"seed": seed, "repeats": repeats}, tags={"epochs_trained": LONG, "best_epoch": LONG}
+    )
+    assert FIELDS["seed"](one) == told
+    assert one.epochs_trained is one.kept_epoch is None
+    assert select([one], Query(where=["seed=1"]), NOW) == []
 
 
 def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:

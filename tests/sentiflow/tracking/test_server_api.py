@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.server import ServerStore
+from sentiflow.tracking.server import Api, ServerStore
 from sentiflow.tracking.store import open_store
 
 LOGIN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
@@ -23,12 +24,13 @@ LOGIN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING
 class Answer(BaseHTTPRequestHandler):
     """Answers everything alike, and keeps the login that came."""
 
-    status, body = 200, b"{}"
+    status, body, length = 200, b"{}", 2
     logins: list[str | None] = []
 
     def do_GET(self) -> None:
         Answer.logins.append(self.headers["Authorization"])
         self.send_response(Answer.status)
+        self.send_header("Content-Length", str(Answer.length))
         self.end_headers()
         self.wfile.write(Answer.body)
 
@@ -37,8 +39,9 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering(status: int, body: str) -> Iterator[str]:
+def answering(status: int, body: str, length: int | None = None) -> Iterator[str]:
     Answer.status, Answer.body, Answer.logins = status, body.encode(), []
+    Answer.length = len(Answer.body) if length is None else length
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -56,6 +59,8 @@ def answering(status: int, body: str) -> Iterator[str]:
         (403, "Permission denied", "error code 403", "This account may not do that"),
         (404, "<html>", "error code 404", "SENTIFLOW_TRACKING_URI"),
         (200, "<html>another page", "is not JSON", "SENTIFLOW_TRACKING_URI"),
+        (200, "{}", "its answer to experiments/get-by-name lacks experiment.", "SENTIFLOW_TRACKING_URI"),
+        (200, '{"experiment": {}}', "its answer to experiments/get-by-name lacks experiment_id.", "running"),
         (400, '{"error_code": "BAD", "message": "too odd"}', "BAD: too odd", "SENTIFLOW_TRACKING_URI"),
         (503, "", "error code 503", "Is the server running"),
         (500, '{"error_code": "INTERNAL_ERROR", "message": "it is locked"}', "it is locked", "running"),
@@ -66,6 +71,25 @@ def test_what_is_no_answer_is_told_with_a_way_out(status: int, body: str, told: 
     with answering(status, body) as address, pytest.raises(ExternalError, match=told) as caught:
         open_store(Settings(tracking_uri=address)).runs()
     assert hint in caught.value.hint
+
+
+def test_what_an_answer_leaves_out_because_it_is_zero_is_read_as_zero() -> None:
+    """As servers do that write proto3 JSON."""
+    data = {"metrics": [{"key": "test/loss"}], "params": [{"key": "empty"}]}
+    run = {"info": {"run_id": "a", "status": "FINISHED", "lifecycle_stage": "active"}, "data": data}
+    body = json.dumps({"run": run, "model_version": {"version": "1"}, "metrics": data["metrics"]})
+    with answering(200, body) as address:
+        store = open_store(Settings(tracking_uri=address))
+        record, version = store.record("a"), store.version("m", 1)
+        assert store.history("a") == {}  # one point, at step 0
+    assert (record.metrics, record.params) == ({"test/loss": 0.0}, {"empty": ""})
+    assert version is not None and record.started == version.registered == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_an_error_answer_that_breaks_off_is_a_failure_of_the_server(tmp_path: Path) -> None:
+    broken = answering(404, "no such", length=1_000)
+    with broken as address, pytest.raises(ExternalError, match="The tracking store .* failed"):
+        Api(address).download("1/model/weights.npz", tmp_path / "weights.npz")
 
 
 @pytest.mark.parametrize("name", ["../../../evil", "/{root}/evil", "..", "a/../../../../evil"])

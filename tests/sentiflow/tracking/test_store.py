@@ -111,6 +111,17 @@ def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("start", "started"), [(10**17, "9999-12-30"), (-(10**17), "1970-01-01"), (MOMENT, "2023-11-14")]
+)
+def test_a_start_in_another_unit_is_the_last_or_first_that_a_time_can_be(
+    world: World, client: MlflowClient, experiment: str, start: int, started: str
+) -> None:
+    run_id = client.create_run(experiment, start_time=start).info.run_id
+    for store in (open_store(world.settings), MlflowStore(world.settings)):
+        assert f"{store.record(run_id).started:%Y-%m-%d}" == started
+
+
 def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
     with pytest.raises(ExternalError, match="Cannot read the store"):

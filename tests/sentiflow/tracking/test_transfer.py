@@ -190,6 +190,15 @@ def test_files_of_the_store_itself_are_imported(store: Store, target: str, tmp_p
     assert (moved.files, moved.rows["runs"], moved.rows["model_versions"]) == (1, 1, 1)
 
 
+def test_a_store_in_a_folder_of_any_name_is_imported_and_left_alone(
+    store: Store, target: str, tmp_path: Path
+) -> None:
+    folder = store.file.parent.rename(tmp_path / "100% of #1?")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert import_store(folder / store.file.name, target, tmp_path / "served").rows["runs"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "served"])
+
+
 def test_a_prompt_is_imported_as_it_is(store: Store, target: str, tmp_path: Path) -> None:
     """Red if a prompt's address, which is none of a folder, keeps a whole store out."""
     MlflowClient(*[f"sqlite:///{store.file}"] * 2).register_prompt("greeting", "Hello {{name}}")

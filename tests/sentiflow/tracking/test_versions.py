@@ -129,6 +129,13 @@ def test_files_that_are_gone_are_told_with_their_place(
         load_scorer(world.settings, version)
 
 
+def test_a_version_whose_model_was_deleted_meanwhile_is_told(world: World, registry: MlflowClient) -> None:
+    version = find_version(world.settings, "sample-sentiment", None)
+    registry.delete_registered_model("sample-sentiment")
+    with pytest.raises(UsageError, match="sample-sentiment has no version 1"):
+        load_scorer(world.settings, version)
+
+
 def test_files_in_a_place_of_another_kind_are_refused_with_the_way_out(
     world: World, registry: MlflowClient, tmp_path: Path
 ) -> None:
