@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from sentiflow.data import reviews
@@ -48,7 +49,13 @@ def _summary(
     missing: list[str] = []
     try:
         table = score_table(store, record, folder)
-        if table is None and "test/accuracy" in record.metrics:
+        if table is not None and len(set(table.label.tolist())) < 2:
+            table = None
+            missing.append(
+                f"The scores of the test reviews ({SCORES}) have labels of one class only: metrics and slices are "
+                "those that the run logged."
+            )
+        elif table is None and "test/accuracy" in record.metrics:
             missing.append(
                 f"The scores of the test reviews ({SCORES}) are gone: metrics and slices are those that the run "
                 "logged; no calibration curve, paired difference or worst error."
@@ -56,10 +63,16 @@ def _summary(
     except ExternalError as err:
         missing.append(str(err.args[0]))
     if table is not None and (path := store.file(record, SCORES, folder)) is not None:
-        columns = pq.read_table(path, columns=["unknown", "negated"])
-        traits = Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
+        traits = _traits(path)
+        if traits is None:
+            missing.append(f"{SCORES} lacks columns: slices by words are those that the run logged.")
         test_data = read_test_data(record.dataset, record.digest or "")
-        if test_data is None:
+        if test_data is not None and not np.isin(table.review_id, test_data.test.review_id).all():
+            test_data = None
+            missing.append(
+                f"The reviews of {record.dataset} on this machine lack some that were scored: no texts."
+            )
+        elif test_data is None:
             name = record.dataset or "that name"
             missing.append(
                 f"The reviews of {name} (digest {(record.digest or 'unknown')[:12]}) are not on this machine: no "
@@ -75,6 +88,14 @@ def _summary(
             missing.append(f"No word-by-word explanations: {err.args[0]}")
     curves = _curves(store, record)
     return RunSummary(record, curves, table, traits, test_data, scorer, version, tuple(missing))
+
+
+def _traits(scores: Path) -> Traits | None:
+    try:
+        columns = pq.read_table(scores, columns=["unknown", "negated"])
+    except (OSError, ValueError, KeyError):  # Arrow's are ValueErrors or KeyErrors
+        return None
+    return Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
 
 
 def _curves(store: Store, record: RunRecord) -> Curves:

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -138,6 +139,31 @@ def test_a_damaged_score_table_is_told_in_the_report(registry: World, good: RunR
     assert "cannot be read" in summary.missing[0]
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (
+            lambda scores: scores.drop(columns=["unknown", "negated"]),
+            "lacks columns: slices by words",
+        ),
+        (lambda scores: scores[scores["label"] == 1], "have labels of one class only"),
+        (
+            lambda scores: scores.assign(review_id=["another", *scores["review_id"][1:]]),
+            "lack some that were scored",
+        ),
+    ],
+    ids=["columns", "class", "reviews"],
+)
+def test_scores_that_miss_something_are_told_in_the_report(
+    registry: World, good: RunRecord, tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], told: str
+) -> None:
+    damage(scores_of(good)).to_parquet(tmp_path / "test_scores.parquet")
+    move_files(registry, good, tmp_path)
+    (missing,) = summary_of(registry, good, tmp_path).missing
+    assert told in missing
+    assert told in report_on(registry.settings, [good.run_id]).page()
+
+
 def test_a_deleted_version_leaves_no_readings(
     registry: World, client: MlflowClient, good: RunRecord, tmp_path: Path
 ) -> None:
@@ -199,12 +225,13 @@ def _labels(report: Report) -> list[str]:
 def test_seeds_stand_in_their_order_whichever_began_first(registry: World, client: MlflowClient) -> None:
     parent = parent_of(client, [])
     experiment = client.get_run(parent).info.experiment_id
-    for seed in ("10", "2", "0"):
+    long = "1" * 5_000  # no number that Python reads
+    for seed in ("10", "2", "1", long):
         child = client.create_run(experiment, tags={KIND: REPEAT, "mlflow.parentRunId": parent}).info.run_id
         client.log_param(child, "seed", seed)
         client.set_terminated(child)
     store = open_store(registry.settings)
-    assert [run.params["seed"] for run in child_runs(store, store.record(parent))] == ["0", "2", "10"]
+    assert [run.params["seed"] for run in child_runs(store, store.record(parent))] == [long, "1", "2", "10"]
 
 
 def test_a_run_that_is_named_beside_its_parent_stands_once(
