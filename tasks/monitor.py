@@ -19,7 +19,7 @@ from sentiflow.monitoring import drift
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts, collect_texts, measure, pictures
 from sentiflow.monitoring.check import report as drift_report
 from sentiflow.monitoring.drift import UNKNOWN
-from sentiflow.monitoring.text_log import need_log
+from sentiflow.monitoring.text_log import DamagedLogError, need_log
 from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.notifications import announce
 from sentiflow.orchestration.repair import RUNNING, close
@@ -79,7 +79,12 @@ def collect(check: DriftCheck) -> RecentTexts:
 
     Written: a table in the work folder.
     """
-    texts = collect_texts(check.log, check.model, check.work / "texts.parquet")
+    try:
+        texts = collect_texts(check.log, check.model, check.work / "texts.parquet")
+    except DamagedLogError as err:
+        raise ExternalError(
+            f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
+        ) from err
     get_run_logger().info("%d new texts, %d repeated", texts.distinct, texts.repeated)
     return texts
 

@@ -59,6 +59,10 @@ class Entry:
     id: int = 0
 
 
+class DamagedLogError(OSError):
+    """The file of the log is no database, or a damaged one."""
+
+
 class TextLog:
     """A log in a folder; neither is made before the first text.
 
@@ -127,8 +131,10 @@ class TextLog:
             address = f"{self.file.absolute().as_uri()}?mode=rw"
             with closing(sqlite3.connect(address, timeout=_TIMEOUT, isolation_level=None, uri=True)) as db:
                 yield db
-        except sqlite3.Error as err:
+        except sqlite3.OperationalError as err:
             raise OSError(f"{self.file}: {err}") from err
+        except sqlite3.Error as err:
+            raise DamagedLogError(f"{self.file}: {err}") from err
 
     def _make_room(self, db: sqlite3.Connection, wanted: int) -> None:
         """Delete the oldest texts, a sixteenth at a time, until ``wanted`` bytes fit."""

@@ -23,7 +23,7 @@ from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
-from tasks.monitor import monitoring_run
+from tasks.monitor import collect, monitoring_run
 from tests.receiver import receiver
 from tests.world import Trained, World, copy_world
 
@@ -92,6 +92,14 @@ def test_a_version_that_a_person_registered_is_checked_against_the_reviews_of_it
     assert monitor("sample", return_state=True).type == StateType.COMPLETED
     (run_id,) = monitoring_runs(watched)
     assert client.get_run(run_id).data.tags["monitor.version"] == "2"
+
+
+def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:
+    with monitoring_run("sample") as check:
+        check.log.file.write_bytes(b"no database" * 1_000)
+        with pytest.raises(ExternalError, match=r"damaged: .*/texts\.db: file is not a database") as caught:
+            collect.fn(check)
+    assert caught.value.hint == "Move that file away; the next text makes a new one."
 
 
 def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: World, tmp_path: Path) -> None:
