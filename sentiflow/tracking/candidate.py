@@ -32,6 +32,7 @@ from sentiflow.tracking.store import SCORES, open_store, score_table
 from sentiflow.tracking.types import (
     ACCURACY,
     MISSING,
+    SCORER_DIGEST,
     VALIDATION_LOSS,
     VersionRecord,
     compared_with,
@@ -292,8 +293,11 @@ class _Scores:
     def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
         """The table that the version's run keeps, in the order of another one.
 
-        None if it is gone or damaged, or does not hold the reviews of the other one.
+        None if it is gone or damaged, does not hold the reviews of the other one, or may be of other weights.
         """
+        if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
+            self.logger.info("version %s may have other weights than its run: scored again", version.number)
+            return None
         try:
             # By MLflow's client: the run may be deleted, and its scores still be there.
             record = record_of(self.client.get_run(str(version.run_id)))

@@ -175,30 +175,36 @@ def test_a_champion_of_another_state_of_the_dataset_is_scored_on_the_candidates_
     assert again.comparison == stored.comparison
 
 
-def by_hand(client: MlflowClient, number: int) -> int:
-    """Register the files of a version once more, without tags, as a person does in MLflow's UI."""
-    run = client.get_model_version(NAME, str(number)).run_id
+def by_hand(client: MlflowClient, number: int, of_run: int = Registry.GOOD) -> int:
+    """Register the files of a version as of another's run, without tags, as a person does in MLflow's UI."""
+    run = client.get_model_version(NAME, str(of_run)).run_id
     return int(client.create_model_version(NAME, files_of(client, number).as_uri(), run).version)
 
 
 def test_a_version_that_a_person_registered_is_compared_on_the_reviews_of_its_run(
-    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
+    registry: World, client: MlflowClient
 ) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
     expected = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
-    with caplog.at_level(logging.INFO):
-        again = evaluate_candidate(NAME, by_hand(client, Registry.GOOD), registry.settings).decision
+    again = evaluate_candidate(NAME, by_hand(client, Registry.GOOD), registry.settings).decision
     assert again.comparison == expected.comparison
-    assert "scor" not in caplog.text  # both by their stored scores
 
 
-def test_versions_that_do_not_say_what_they_were_tested_on_are_not_compared(
+def test_a_version_that_a_person_registered_is_judged_by_its_own_weights(
     registry: World, client: MlflowClient
 ) -> None:
-    for number in (Registry.GOOD, Registry.POOR):
-        client.delete_tag(client.get_model_version(NAME, str(number)).run_id, "dataset.digest")
-    promote(registry, by_hand(client, Registry.POOR), force=True, reason="the first")
+    """Red if it is judged by the scores of the run that the person named."""
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    number = by_hand(client, Registry.POOR, of_run=Registry.GOOD)
+    decision = evaluate_candidate(NAME, number, registry.settings).decision
+    assert decision.accuracy == decision.champion_accuracy == accuracy_tag(client, Registry.POOR)
+
+
+def test_a_version_that_does_not_say_what_to_test_it_on_is_not_judged(
+    registry: World, client: MlflowClient
+) -> None:
     number = by_hand(client, Registry.GOOD)
+    client.delete_tag(client.get_model_version(NAME, str(number)).run_id, "dataset.digest")
     with pytest.raises(ExternalError, match=f"Neither {NAME} version {number} nor its run has the tags dataset"):
         evaluate_candidate(NAME, number, registry.settings)
 
