@@ -91,3 +91,12 @@ def printable(text: str, keep: str = "") -> str:
 
 def _is_shown(char: str) -> bool:
     return char.isprintable() or char in _JOINERS or unicodedata.category(char) == "Zs"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written at all: halves of surrogate pairs cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow.lib import StringBuilder
 
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.output import is_unicode
 
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:
@@ -106,13 +108,24 @@ def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
 
+_LONGEST_NAME = 222  # bytes: with .rejects.jsonl, and what is added while that is written, 255
+
+
 def rejects_of(path: Path) -> Path:
     """The file of rejects beside an output or a training table.
+
+    Raises:
+        UsageError: its name would be too long.
 
     Example:
         >>> rejects_of(Path("reviews.csv")).name
         'reviews.csv.rejects.jsonl'
     """
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise UsageError(
+            f"{path}: the name is too long; rejected rows go to a file with a longer one.",
+            f"Choose a name of at most {_LONGEST_NAME} bytes.",
+        )
     return path.with_name(f"{path.name}.rejects.jsonl")
 
 
@@ -154,15 +167,6 @@ def why_not(value: object) -> str:
     if not is_unicode(value):
         return NOT_UTF8
     return "" if value.strip() else NO_TEXT
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text can be written at all: halves of surrogate pairs cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def changed(source: object) -> ExternalError:

@@ -115,7 +115,7 @@ class TableOptions(BaseModel):
     )
     max_rejects: str = Field(
         default="1%",
-        pattern=r"^(\d{1,2}(\.\d+)?|100)%$|^\d+$",
+        pattern=r"^(\d{1,2}(\.\d+)?|100)%$|^\d{1,18}$",
         description="Rows that may be rejected, a number or a percentage; with more of them nothing is trained.",
     )
 
@@ -298,8 +298,9 @@ def _labelled(
 
 
 def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int) -> bool:
-    r"""Whether a line of a text has a label where a row has it. In prose, a space follows a separator.
+    r"""Whether a line of a text has a label where a row has it.
 
+    In prose, a space follows a separator, or a digit a comma.
     A quote that is opened in one row and closed in a later one makes one text of both.
 
     Example:
@@ -307,13 +308,18 @@ def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int)
         [True, False]
         >>> [_holds_a_row(text, {"0", "1"}, ",", 0) for text in ("good film\n1,bad film", "good\n1, bad")]
         [True, False]
+        >>> _holds_a_row("cheap:\n1,000 extras", {"0", "1"}, ",", 0)
+        False
     """
     lines = text.lower().splitlines()
     if place < 0:
         rows = [line.split(separator) for line in lines[:-1]]
         return any(len(row) > -place and row[place] in labels for row in rows)
+    prose = tuple(" 0123456789" if separator == "," else " ")
     rows = [line.split(separator) for line in lines[1:]]
-    return any(len(row) > place + 1 and row[place] in labels and row[place + 1][:1] != " " for row in rows)
+    return any(
+        len(row) > place + 1 and row[place] in labels and not row[place + 1].startswith(prose) for row in rows
+    )
 
 
 def _plain(value: Any) -> str:

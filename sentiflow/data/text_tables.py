@@ -21,16 +21,17 @@ from sentiflow.data.rows import (
     beginning,
     changed,
     find_columns,
-    is_unicode,
     text_schema,
     why_not,
 )
 from sentiflow.errors import UsageError
+from sentiflow.output import is_unicode
 
 _STRAY_QUOTE = "expected after '\"'"  # in an error of csv: a quoted text ends before its field does
 _HEAD_SIZE = 2**16  # bytes that are enough for a header
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_MOST_AGAIN = 10  # times that a file may be read again for quotes that do not match
 
 
 class CsvTable(RowInput):
@@ -43,6 +44,7 @@ class CsvTable(RowInput):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.total = self.size = path.stat().st_size
+        _refuse_utf16(path)
         self.separator = self._separator()
         self.names = self._header()
 
@@ -76,11 +78,6 @@ class CsvTable(RowInput):
     def _separator(self) -> str:
         with self.path.open("rb") as stream:
             head = stream.read(_HEAD_SIZE)
-        if head[:2] in _UTF16:
-            raise UsageError(
-                f"{self.path}: not UTF-8, but UTF-16.",
-                f"Convert it: iconv -f utf-16 -t utf-8 {quote(str(self.path))} > utf8.csv",
-            )
         unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(_BOM + b"\r\n"))
         header = re.split(rb"[\r\n]", unquoted, maxsplit=1)[0].decode(errors="replace")
         return "," if "," in header else max(",;\t", key=header.count)
@@ -109,7 +106,7 @@ class CsvTable(RowInput):
                     return
                 except csv.Error as err:
                     fields, wrong = [beginning(lines.record[0].rstrip("\r\n"))], str(err)
-                if wrong.endswith(_STRAY_QUOTE):
+                if wrong.endswith(_STRAY_QUOTE) and lines.can_take_back():
                     wrong = f"quotes do not match: line {lines.number:,} goes on after a closing quote"
                     lines.take_back()
                 # A record takes more lines than one only while a quote is open.
@@ -120,6 +117,16 @@ class CsvTable(RowInput):
                     )
                 if fields:
                     yield fields, wrong, first, stream.tell()
+
+
+def _refuse_utf16(path: Path) -> None:
+    with path.open("rb") as stream:
+        mark = stream.read(2)
+    if mark in _UTF16:
+        raise UsageError(
+            f"{path}: not UTF-8, but UTF-16.",
+            f"Convert it: iconv -f utf-16 -t utf-8 {quote(str(path))} > utf8{path.suffix}",
+        )
 
 
 class _Lines(Iterator[str]):
@@ -135,19 +142,30 @@ class _Lines(Iterator[str]):
         self._again: deque[str] = deque()
         self.record: list[str] = []
         self.number, self.ended = 0, False
+        self._read = self._taken_back = 0  # characters
 
     def start(self) -> int:
         """Begin a record; the number of its first line."""
         self.record = []
         return self.number + 1
 
+    def can_take_back(self) -> bool:
+        """Whether the time to read all stays in proportion to the file if the current record is taken back."""
+        return self._taken_back + sum(map(len, self.record[1:])) <= _MOST_AGAIN * self._read
+
     def take_back(self) -> None:
         """Give the lines of the current record again, but for its first."""
-        self._again.extendleft(reversed(self.record[1:]))
-        self.number -= len(self.record) - 1
+        again = self.record[1:]
+        self._again.extendleft(reversed(again))
+        self._taken_back += sum(map(len, again))
+        self.number -= len(again)
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else self._text.readline(MOST + 1)
+        if self._again:
+            line = self._again.popleft()
+        else:
+            line = self._text.readline(MOST + 1)
+            self._read += len(line)
         if not line:
             self.ended = True
             raise StopIteration
@@ -169,6 +187,7 @@ class JsonLines(RowInput):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.total = self.size = path.stat().st_size
+        _refuse_utf16(path)
         self.names, self._whole = self._keys()
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:

@@ -152,6 +152,12 @@ def test_a_quote_that_is_not_doubled_is_a_reject(path: Path) -> None:
     ]
 
 
+def test_quotes_that_never_match_are_not_read_again_and_again(path: Path) -> None:
+    """The file has 261 characters. The k-th row is taken back by 250 - 8k of them; all 14 together are 2,660."""
+    with pytest.raises(UsageError, match="the row that begins in line 15 opens a quote that is never closed"):
+        texts(path, b"text,label\n" + b'x""","y\n' * 30 + b'x""","z"z\n')
+
+
 @pytest.mark.parametrize("row", [b'"bad,2', b'bad,"', b'bad,"\n\n'])
 def test_a_quote_that_is_opened_in_the_last_row_is_found(path: Path, row: bytes) -> None:
     with pytest.raises(UsageError, match="the row that begins in line 3 opens a quote"):

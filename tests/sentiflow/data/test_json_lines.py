@@ -60,6 +60,13 @@ def test_blank_lines_a_mark_in_front_and_carriage_returns_are_no_rows(path: Path
     assert outcomes(path, b"\xef\xbb\xbf" + GOOD + b"\r", b"", b" \t\r", GOOD, b"") == ["good", "good"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_refused(path: Path, encoding: str) -> None:
+    with pytest.raises(UsageError, match="UTF-16") as refused:
+        outcomes(path, f"\ufeff{GOOD.decode()}".encode(encoding))
+    assert refused.value.hint == f"Convert it: iconv -f utf-16 -t utf-8 {path} > utf8.jsonl"
+
+
 def test_any_unicode_arrives_escaped_or_not(path: Path) -> None:
     text = "Ünï — 😀 مرحبا \u2028 \u0000"
     lines = [json.dumps({"text": text}, ensure_ascii=ascii).encode() for ascii in (True, False)]

@@ -127,6 +127,7 @@ def test_a_row_inside_a_text_is_found_whatever_the_label_of_both(tmp_path: Path)
     [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": "skip"}},
      {"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
      {"max_rejects": "-1"}, {"max_rejects": "some"},
+     {"max_rejects": "9" * 5_000},
      {"max_rejects": "1.5"}, {"max_rejects": "150%"}, {"text_column": ""}, {"textcolumn": "a"}],
 )  # fmt: skip
 def test_options_that_mean_nothing_are_refused(options: dict[str, object]) -> None:
@@ -177,6 +178,13 @@ def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
     (reject,) = made.rejects
     assert (reject.row, reject.reason) == (121, "a row inside the text: is a quote missing?")
     assert first_label or "good film" in reject.value
+
+
+def test_a_number_with_a_comma_is_no_row(tmp_path: Path) -> None:
+    texts = ('"A bad film.\n1,000 extras were hired."', '"It is dull:\n0,5 of five stars."')
+    lines = [f"{k % 2},{texts[k % 2]}" for k in range(20)]
+    made = read(csv(tmp_path, ["label,text", *(f"{k % 2},film {k}" for k in range(10)), *lines]))
+    assert (len(made.rows), made.rejects) == (30, [])
 
 
 def test_a_row_without_a_label_makes_no_line_that_ends_in_a_comma_a_row(tmp_path: Path) -> None:
