@@ -7,7 +7,6 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,14 +25,12 @@ from sentiflow.data.rows import (
     find_columns,
     grouped_tables,
     make_chunk,
-    numbers,
     text_schema,
     why_not,
 )
 from sentiflow.data.text_tables import CsvTable, JsonLines
 from sentiflow.errors import ExternalError, UsageError, first_line
 
-_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 _BATCH = 256  # rows decoded at a time
 _BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 
@@ -85,9 +82,8 @@ class ParquetTable(Input):
             Row("", reason, "" if value is None else beginning(value), 0) if reason else Row(value, "", "", 0)
             for value, reason in zip(*_judged(table[self._column]), strict=True)
         ]
-        good = [k for k, row in enumerate(group) if not row.reason]
-        kept = table.select(self.schema.names)
-        columns = kept if len(good) == len(table) else _rows(kept, good)
+        rejected = [k for k, row in enumerate(group) if row.reason]
+        columns = _without(table.select(self.schema.names), rejected)
         return make_chunk(number, first, group, columns, len(table))
 
 
@@ -100,10 +96,10 @@ def _with_own_categories(table: pa.Table) -> pa.Table:
     return table
 
 
-def _rows(table: pa.Table, rows: Sequence[int]) -> pa.Table:
-    """Some rows of a table; views, which Arrow cannot pick from, by way of the usual kind."""
-    usual = pa.schema([field.with_type(_VIEWS.get(field.type, field.type)) for field in table.schema])
-    return table.cast(usual).take(numbers(np.array(rows, np.int64))).cast(table.schema)
+def _without(table: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """A table without some of its rows; by slices, as Arrow cannot pick rows from views."""
+    starts, ends = [0, *(row + 1 for row in rows)], [*rows, len(table)]
+    return pa.concat_tables(table.slice(start, end - start) for start, end in zip(starts, ends, strict=True))
 
 
 def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:
@@ -113,7 +109,10 @@ def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:
     if column.type in (pa.string(), pa.large_string(), pa.string_view()):
         values = to_values(column, "surrogateescape")
         return values, [why_not(value) for value in values]
-    values = (column.cast(pa.string()) if pa.types.is_temporal(column.type) else column).to_pylist()
+    try:
+        values = to_values(column)
+    except UsageError:  # they are only shown
+        values = ["?" if there else None for there in column.is_valid().to_pylist()]
     # Not by the value: a date written as text would pass for one.
     return values, [NO_TEXT if why_not(value) == NO_TEXT else f"not text: {column.type}" for value in values]
 
@@ -126,12 +125,14 @@ def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list
     try:
         if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # else pandas reads it, if installed
             column = column.cast(pa.timestamp("us", column.type.tz))
+        elif column.type == pa.time64("ns"):  # else they are cut off
+            column = column.cast(pa.time64("us"))
         return column.to_pylist()  # type: ignore[no-any-return]
-    except UnicodeDecodeError:
-        raw = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else value.decode(errors=errors) for value in raw]
     except (OverflowError, ValueError, LookupError) as err:  # Arrow's are ValueErrors: nanoseconds would be lost
         try:
+            if isinstance(err, UnicodeDecodeError):
+                raw = column.cast(pa.large_binary()).to_pylist()
+                return [None if value is None else value.decode(errors=errors) for value in raw]
             return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
         except pa.ArrowException:
             raise UsageError(

@@ -161,6 +161,21 @@ def test_texts_without_a_known_word_are_told_by_their_number(blank: int, note: s
     assert Totals(9, 9, blank, {}, None).note == note
 
 
+def test_times_keep_their_nanoseconds(tmp_path: Path) -> None:
+    columns = {"at": pa.array([1, None], pa.time64("ns"))}
+    assert finished(tmp_path / "out.csv", columns).splitlines()[1:] == ["00:00:00.000000001,0.5", ",0.5"]
+    assert finished(tmp_path / "exact.csv", {"at": pa.array([1_000], pa.time64("ns"))}).splitlines()[1:] == [
+        "00:00:00.000001,0.5"
+    ]
+
+
+def test_bytes_of_a_kept_struct_that_are_no_utf_8_are_refused(tmp_path: Path) -> None:
+    broken = pa.array([b"caf\xe9"], pa.binary()).view(pa.string())
+    with pytest.raises(UsageError, match="A column of type struct<a: string> has values") as refused:
+        finished(tmp_path / "out.csv", {"a": pa.StructArray.from_arrays([broken], ["a"])})
+    assert "into a .parquet file" in refused.value.hint
+
+
 def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
     """Red if Parquet, which does not check its texts, could end a CSV in a traceback."""
     broken = pa.array([b"caf\xe9", None], pa.binary()).view(pa.string())

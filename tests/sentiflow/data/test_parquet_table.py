@@ -47,9 +47,14 @@ BROKEN = pa.array([b"good", b"caf\xe9", None], pa.binary())
         (pa.array([["good"], None]), ["not text: list<element: string>", "no text"]),
         (pa.array([1, None], pa.timestamp("ns")), ["not text: timestamp[ns]", "no text"]),
         (pa.array([date(2026, 1, 1)]), ["not text: date32[day]"]),
+        (pa.array([1, None], pa.timestamp("us", "Mars/Olympus")),
+         ["not text: timestamp[us, tz=Mars/Olympus]", "no text"]),
+        (pa.array([[10**7], None], pa.list_(pa.int32())).cast(pa.list_(pa.date32())),  # in the year 29349
+         ["not text: list<element: date32[day]>", "no text"]),
+        (pa.StructArray.from_arrays([BROKEN.view(pa.string())], ["a"]), ["not text: struct<a: string>"] * 3),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
-)
+)  # fmt: skip
 def test_what_each_type_of_column_gives(path: Path, column: pa.Array, expected: list[str]) -> None:
     assert reasons(path, column) == expected
 
@@ -126,11 +131,19 @@ def test_damage_further_down_names_the_row(path: Path) -> None:
         list(opened(path).chunks())
 
 
-def test_columns_of_views_are_kept_beside_rejected_rows(path: Path) -> None:
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pa.array(["a", "b", "c"], pa.string_view()),
+        pa.array([["a"], ["b"], ["c"]], pa.list_(pa.string_view())),
+        pa.array([{"a": b"a"}, {"a": b"b"}, {"a": b"c"}], pa.struct({"a": pa.binary_view()})),
+    ],
+    ids=lambda value: str(value.type),
+)
+def test_columns_of_views_are_kept_beside_rejected_rows(path: Path, kept: pa.Array) -> None:
     """Red if Arrow, which picks no rows from views, is asked to."""
-    table = pa.table({"text": ["good", None, "bad"], "kept": pa.array(["a", "b", "c"], pa.string_view())})
-    pq.write_table(table, path)
+    pq.write_table(pa.table({"text": ["good", None, "bad"], "kept": kept}), path)
     kind = pq.read_schema(path).field("kept").type
     (chunk,) = opened(path, "kept").chunks()
-    assert chunk.columns["kept"].to_pylist() == ["a", "c"]
+    assert chunk.columns["kept"].to_pylist() == [kept[0].as_py(), kept[2].as_py()]
     assert chunk.columns.schema.field("kept").type == kind
