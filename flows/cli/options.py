@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from itertools import pairwise
@@ -15,6 +15,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from flows.cli import console
 from sentiflow.console import Console
 from sentiflow.errors import UsageError, plain_reason
+from sentiflow.output import is_unicode
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
@@ -210,6 +211,7 @@ def command(
         @wraps(function)
         def run(*, debug: bool, **given: Any) -> None:
             console.set_up(debug=debug)
+            _check_unicode(function.__name__, given)
             if group == TRAIN and not debug:
                 console.filter_native_lines()
             if "table" in own:
@@ -222,6 +224,18 @@ def command(
         return function
 
     return decorate
+
+
+_MAY_BE_BYTES = {("predict", "texts"), ("score", "source"), ("score", "output"), ("data", "dataset")}
+
+
+def _check_unicode(command: str, given: Mapping[str, Any]) -> None:
+    """Refuse what is not UTF-8, as stores and messages cannot hold it."""
+    for name, value in given.items():
+        texts = map(str, value if isinstance(value, list) else [value])
+        wrong = next((text for text in texts if not is_unicode(text)), None)
+        if wrong is not None and (command, name) not in _MAY_BE_BYTES:
+            raise UsageError(f"{wrong!r} is not UTF-8.", "Write it in UTF-8; if it names a file, rename the file.")
 
 
 def _option(name: str, default: Any, kind: Any) -> Parameter:

@@ -250,7 +250,7 @@ class Parts:
             leftover.unlink()
         for path in self.folder.glob("*.arrow"):
             try:
-                with ipc.open_file(path) as file:
+                with path.open("rb") as stream, ipc.open_file(stream) as file:
                     self.rows[int(path.stem)] = int(file.schema.metadata[_ROWS])
             except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
                 path.unlink()
@@ -314,7 +314,7 @@ class Parts:
         """The scored rows part by part; the rejected ones are written and counted."""
         for number in sorted(self.rows):
             try:
-                with ipc.open_file(self._part(number)) as file:
+                with self._part(number).open("rb") as part, ipc.open_file(part) as file:
                     table = file.read_all()
             except (pa.ArrowException, FileNotFoundError) as err:
                 raise ExternalError(

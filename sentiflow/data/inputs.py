@@ -41,7 +41,7 @@ class ParquetTable(Input):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with pq.ParquetFile(path) as file:
+            with path.open("rb") as stream, pq.ParquetFile(stream) as file:
                 self._fields, about = file.schema_arrow, file.metadata
         except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
             if getattr(err, "errno", None) is not None:  # the system's; Arrow's own, of a damaged footer, has none
@@ -68,7 +68,10 @@ class ParquetTable(Input):
         read = 0
         wanted = list(dict.fromkeys([self._column, *self.schema.names]))
         try:
-            with pq.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False) as file:
+            with (
+                self.path.open("rb") as stream,
+                pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False) as file,
+            ):
                 for batch in file.iter_batches(_BATCH, columns=wanted):
                     read += len(batch)
                     yield _with_own_categories(pa.Table.from_batches([batch]))

@@ -178,6 +178,25 @@ def test_wrong_use_is_refused_in_a_sentence(world: World, arguments: list[str], 
     assert not list((world.root / "data").glob("**/*.parquet"))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--dataset", "\udcff.csv"),
+        ("compare", "\udcff"),
+        ("promote", "--reason", "x\udcff"),
+        ("score", "a.csv", "-o", "b.csv", "--keep", "\udcff"),
+        ("schedule", "--input", "\udcff.csv"),
+    ],
+)
+def test_what_is_not_utf_8_is_refused(world: World, arguments: tuple[str, ...]) -> None:
+    error = refusal(*arguments)
+    assert (error.exit_code, "\\udcff" in str(error), "is not UTF-8." in str(error)) == (2, True, True), error
+
+
+def test_the_name_of_a_scored_file_need_not_be_utf_8(world: World) -> None:
+    assert "\udcff.csv: no such file" in str(refusal("score", "\udcff.csv", "-o", "\udcff.parquet"))
+
+
 @pytest.mark.parametrize("host", ["a..b", "no-such-host.invalid", "192.0.2.1"])
 def test_pages_cannot_be_shown_at_an_address_that_is_not_this_machines(
     world: World, host: str, monkeypatch: pytest.MonkeyPatch

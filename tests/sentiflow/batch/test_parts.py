@@ -38,6 +38,18 @@ def test_another_process_finds_job_and_parts(parts: Parts) -> None:
     assert again.rows == {0: 2, 2: 3}
 
 
+def test_the_name_of_an_output_need_not_be_utf_8(tmp_path: Path) -> None:
+    """Red if what is done were deleted as damaged."""
+    made = Parts(tmp_path / os.fsdecode(b"caf\xe9.csv"))
+    made.begin(JOB)
+    made.add(0, table(0, 1), [])
+    again = Parts(made.output)
+    again.resume()
+    assert again.rows == {0: 2}
+    again.finish(SCHEMA, -1.0)
+    assert made.output.read_text() == "row,score\n0,0.0\n1,0.1\n"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"source": "of another format"}'])
 def test_a_job_that_cannot_be_told_is_none(parts: Parts, content: str) -> None:
     (parts.folder / "job.json").write_text(content)

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -99,6 +100,13 @@ def test_categories_of_a_whole_file_are_not_in_each_of_its_chunks(path: Path) ->
     assert len(chunks) == 98  # of 2,048 rows
     assert [value for chunk in chunks for value in chunk.columns["id"].to_pylist()] == ids.to_pylist()
     assert max(chunk.columns.nbytes for chunk in chunks) < 2_048 * 100
+
+
+def test_the_name_of_a_file_need_not_be_utf_8(path: Path) -> None:
+    path = path.with_name(os.fsdecode(b"caf\xe9.parquet"))
+    pq.write_table(pa.table({"text": ["good"]}), path.open("wb"))
+    (chunk,) = opened(path).chunks()
+    assert chunk.texts == ["good"]
 
 
 def test_what_is_no_parquet_is_refused(path: Path) -> None:
