@@ -142,9 +142,12 @@ def no_progress(description: str, total: int) -> Iterator[Advance]:  # noqa: ARG
 
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
-    """Show a bar that vanishes when done, if there is a terminal to show it on."""
+    """Show a bar that vanishes when done, if there is a terminal to show it on.
+
+    Each batch of a training comes by here, in whatever thread or process it runs: one that was asked to end does.
+    """
     if not CONSOLE.is_terminal:
-        yield lambda _step: process.stop_if_asked()  # each batch of a training comes by here
+        yield lambda _step: process.stop_if_asked()
         return
     # Not at the top: every command loads this module, and few show a bar.
     from rich import progress
@@ -157,4 +160,9 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
     )
     with progress.Progress(*columns, console=CONSOLE, transient=True) as bar:
         task = bar.add_task(description, total=total or None)
-        yield lambda step: bar.advance(task, step)
+
+        def advance(step: int) -> None:
+            process.stop_if_asked()
+            bar.advance(task, step)
+
+        yield advance

@@ -163,13 +163,18 @@ def listen_for_end() -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
 
 
+def asked_to_end() -> bool:
+    """Whether a signal has come that ends this process, in any thread, and whoever handles it."""
+    return bool(received) or _noticed.is_set()
+
+
 def stop_if_asked() -> None:
     """Fail if this process was asked to end.
 
     Raises:
         ExternalError: it was.
     """
-    if received:
+    if asked_to_end():
         raise ExternalError("It was asked to end.")
 
 

@@ -350,7 +350,7 @@ def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
 
 def ending_of(err: BaseException) -> Ending:
     """How a run ends by an error: failed, or killed by an interrupt."""
-    failed = isinstance(err, Exception) and not process.received
+    failed = isinstance(err, Exception) and not process.asked_to_end()
     return Ending("FAILED" if failed else "KILLED", _why(err))
 
 
@@ -360,7 +360,7 @@ def _why(err: BaseException) -> str:
         return "the schedule that ran it ended"
     if signal.SIGINT in process.received or isinstance(err, KeyboardInterrupt):
         return "it was interrupted"
-    if process.received or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
+    if process.asked_to_end() or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"

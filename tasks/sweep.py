@@ -18,7 +18,7 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation.metrics import Spread, spread
 from sentiflow.network import Epoch
 from sentiflow.output import redact
@@ -60,8 +60,12 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     The finished trials of an unfinished sweep become children of this run. Trials that were running are marked as
     failed, and tried again.
 
-    Written: the study's journal in the data folder, deleted when the sweep is finished; tags of earlier runs.
+    Written: the study's journal in the data folder, deleted when the sweep is finished; tags of this run and of
+    the earlier ones that tell that one continues the other.
     """
+    if outside := space.outside(run.config):
+        values = results.format_values(outside)
+        get_run_logger().warning("the recipe is outside of the space, and so not tried itself: %s", values)
     settings = run.settings
     store = {"store": redact(settings.tracking_uri), "experiment": settings.experiment}
     key = identity(run.config, run.seed, dataset=prepared.digest, space=space.digest, name=name, **store)
@@ -95,19 +99,28 @@ def _find_unfinished(store: Store, home: Path, fresh: Sweep, *, restart: bool) -
     """
     for folder in sorted(home.glob("*/")):
         earlier = replace(fresh, folder=folder)
-        study = open_study(earlier)
-        parents = study.user_attrs.get(PARENTS, [])
-        why = "as requested" if restart else _why_not(store, study, parents)
+        why = "as requested" if restart else _why_not(store, earlier)
         if why is None:
             return earlier
-        if parents:
-            get_run_logger().info("starting over: %s", why)
+        get_run_logger().info("starting over: %s", why)
         shutil.rmtree(folder)
     return fresh
 
 
-def _why_not(store: Store, study: Study, parents: Sequence[str]) -> str | None:
-    """Why an earlier sweep cannot be continued; None if it can."""
+def _why_not(store: Store, earlier: Sweep) -> str | None:
+    """Why an earlier sweep cannot be continued; None if it can.
+
+    Raises:
+        ExternalError: its study cannot be read.
+    """
+    try:
+        study = open_study(earlier)
+    except (ValueError, KeyError, TypeError) as err:  # of a damaged line
+        raise ExternalError(
+            f"The study of the earlier sweep cannot be read: {earlier.folder}: {first_line(err)}",
+            "Start over with --restart.",
+        ) from err
+    parents = study.user_attrs.get(PARENTS, [])
     if not parents:
         return "the earlier sweep had not begun"
     if _status(store, parents[-1]) == "FINISHED":
@@ -128,6 +141,7 @@ def _status(store: Store, run_id: str) -> str | None:
 def _take_over_runs(run: RunContext, study: Study, parents: Sequence[str]) -> None:
     for trial in finished(study):
         _adopt(run.client, trial, run.run_id)
+    run.tag({"continues": parents[-1]})
     store = open_store(run.settings)
     for parent in parents:
         if _status(store, parent) is not None:

@@ -245,12 +245,19 @@ def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
 
 
 def _are_enough(newest: Sequence[RunRecord], query: "Query", limit: int, now: datetime) -> bool:
-    """Whether older runs would change nothing of what is listed; what stands below a run is newer than it is."""
+    """Whether older runs would change nothing of what is listed.
+
+    What stands below a run is newer than it is, but for the trials of a sweep that another one continues.
+    """
     from sentiflow.runs.query import select
 
     ids, top = {one.run_id for one in newest}, _top(select(newest, query, now))
     orphans = [one for one in newest if one.parent and one.parent not in ids]  # theirs is older, or was deleted
-    return len(top) > limit and all(one.started < top[limit - 1].started for one in [*orphans, newest[-1]])
+    return (
+        len(top) > limit
+        and all(one.started < top[limit - 1].started for one in [*orphans, newest[-1]])
+        and not any("continues" in one.tags for one in top[:limit])
+    )
 
 
 def _top(found: Sequence[RunRecord]) -> list[RunRecord]:

@@ -302,7 +302,7 @@ def trigger(
 
         server = connect_to_running(settings)
     with get_client(sync_client=True) as client:
-        deployment = read(client, f"{flow}/{flow}")
+        deployment = read(client, flow if "/" in flow else f"{flow}/{flow}")
         if deployment is None:
             there = flow_runs.names(client)
             near = difflib.get_close_matches(flow, there, n=1)

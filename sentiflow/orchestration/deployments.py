@@ -173,7 +173,9 @@ def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = N
 
 
 def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None:
-    """The deployment of that name, or None."""
+    """The deployment of that name, ``FLOW/DEPLOYMENT``, or None."""
+    if full_name.count("/") != 1:
+        return None
     try:
         return client.read_deployment_by_name(full_name)
     except ObjectNotFound:

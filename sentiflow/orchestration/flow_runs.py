@@ -60,7 +60,8 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
                 process.listen()
             if runtime.deployment.id and FOLDER in os.environ:
                 os.chdir(os.environ[FOLDER])
-            result = function(*args, **kwargs)
+            with process.signals_as_raised():
+                result = function(*args, **kwargs)
             summary = getattr(result, "summary", None)
             # Called by hand, a flow that returns a state gives the state's data.
             return result if summary is None else cast("R", Completed(message=summary, data=result))

@@ -29,7 +29,7 @@ from sentiflow.tracking.types import LOCK, MISSING, time_of
 
 RUNNING = "attributes.status = 'RUNNING'"
 _KILLED = Ending("KILLED", "its process was killed")
-_TRAININGS = ("train", "repeat", "sweep", "baselines")
+_TRAININGS = ("train", "repeat", "sweep", "baselines", "reproduce")
 # A training promotes for seconds after its MLflow run has ended, and waits for the lock before it opens one.
 _GRACE = timedelta(hours=1)
 _LONG = timedelta(days=1)

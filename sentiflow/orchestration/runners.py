@@ -55,7 +55,8 @@ class Runner:
                         yield _one_of(pending).result()
                     self._runner, self._calls = self._begin(), 0
                 self._calls += 1
-                pending.add(self._runner.submit(task, arguments))
+                with interrupts.signals_as_raised():  # pydantic makes an error of what a signal raises
+                    pending.add(self._runner.submit(task, arguments))
                 if len(pending) >= self._max_calls:
                     yield _one_of(pending).result()
             while pending:
@@ -69,7 +70,7 @@ class Runner:
 
 @contextmanager
 def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterator[Runner]:
-    """Keep the task runner of the settings open; what it runs is ended when the block is left by an error.
+    """Keep the task runner of the settings open; its processes are ended when the block is left by an error.
 
     ``workers`` are threads or processes, or how many of Dask's workers are used at a time; each is prepared by the
     task ``start``, which nothing waits for.

@@ -88,9 +88,10 @@ class SearchSpace:
         content = {name: field.model_dump() for name, field in sorted(self.fields.items())}
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def holds(self, config: TrainConfig) -> bool:
-        """Whether a recipe lies in the space."""
-        return all(field.holds(getattr(config, name)) for name, field in self.fields.items())
+    def outside(self, config: TrainConfig) -> dict[str, Any]:
+        """The values of a recipe that do not lie in the space, by field."""
+        values = {name: getattr(config, name) for name in self.fields}
+        return {name: value for name, value in values.items() if not self.fields[name].holds(value)}
 
 
 def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:

@@ -139,7 +139,7 @@ def _sampler(study: Study, sweep: Sweep, number: int, attempt: int) -> BaseSampl
         return RandomSampler(seed)
     trials = study.get_trials(deepcopy=False)
     earlier = [trial.params for trial in trials if trial.user_attrs.get(NUMBER) == number]
-    if number == 0 and sweep.space.holds(sweep.config):
+    if number == 0 and not sweep.space.outside(sweep.config):
         earlier.append(sweep.config.model_dump(include=set(sweep.space.fields)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -219,15 +219,24 @@ def test_a_run_whose_model_is_a_path_costs_no_folder(
 
 
 @pytest.mark.parametrize(
-    ("opened", "hours"), [(False, 3), (True, 1)], ids=["never opened an MLflow run", "its MLflow run has ended"]
+    ("flow", "opened", "hours"),
+    [("train", False, 3), ("train", True, 1), ("reproduce", False, 3)],
+    ids=["never opened an MLflow run", "its MLflow run has ended", "a reproduction"],
 )
 def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
-    world: World, prefect: SyncPrefectClient, opened: bool, hours: float, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    prefect: SyncPrefectClient,
+    flow: str,
+    opened: bool,
+    hours: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It waits for the lock as long as the settings say, and promotes for a while after its MLflow run ended."""
     monkeypatch.setenv("SENTIFLOW_LOCK_TIMEOUT", "7200")
     client, by_hand = connect(world.settings), flow_run_in(prefect, Running())
-    deployment = prefect.create_deployment(prefect.create_flow(empty_train), "of-a-test", tags=[TAG])
+    deployment = prefect.create_deployment(
+        prefect.create_flow(empty_train.with_options(name=flow)), "of-a-test", tags=[TAG]
+    )
     others = flow_run_in(prefect, Running(), foreign)
     flow_run = prefect.create_flow_run_from_deployment(deployment, state=Running())
     experiment = client.create_experiment("another than the settings name")

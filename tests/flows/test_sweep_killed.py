@@ -30,13 +30,13 @@ def runs(client: MlflowClient, kind: str) -> list[Run]:
 
 
 @pytest.fixture
-def begin(world: World) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
+def begin(world: World) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     begun: list[subprocess.Popen[bytes]] = []
 
-    def start() -> "subprocess.Popen[bytes]":
+    def start(*more: str, **variables: str) -> "subprocess.Popen[bytes]":
         with (world.root / f"output-{len(begun)}.txt").open("w") as output:
             begun.append(subprocess.Popen(
-                [command(), *SWEEP], env=world.environment(), cwd=ROOT, start_new_session=True,
+                [command(), *SWEEP, *more], env=world.environment(**variables), cwd=ROOT, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             ))  # fmt: skip
         return begun[-1]
@@ -85,7 +85,7 @@ def check_whole(world: World) -> None:
 
 
 def test_asked_to_end_or_killed_it_leaves_nothing_running_and_goes_on(
-    world: World, prefect_server: None, begin: Callable[[], "subprocess.Popen[bytes]"]
+    world: World, prefect_server: None, begin: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:
     client = connect(world.settings)
     ended = begin()
@@ -108,3 +108,16 @@ def test_asked_to_end_or_killed_it_leaves_nothing_running_and_goes_on(
     assert not workers_of(killed)
     assert begin().wait(timeout=600) == 0
     check_whole(world)
+
+
+def test_trainings_in_threads_end_at_their_next_batch(
+    world: World, prefect_server: None, begin: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    """Red if they trained on until the process is ended by force, with their runs open."""
+    client = connect(world.settings)
+    ended = begin("--set", "epochs=1000", SENTIFLOW_TASK_RUNNER="threads")
+    wait_for(lambda: any(run.data.metrics for run in runs(client, "trial")), ended)
+    ended.send_signal(signal.SIGTERM)
+    assert ended.wait(timeout=45) == 128 + signal.SIGTERM
+    assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} == {"KILLED"}
+    assert "The same command resumes this sweep" in (world.root / "output-0.txt").read_text()

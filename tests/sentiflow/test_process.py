@@ -25,8 +25,7 @@ def train():
         os.kill(os.getpid(), signal.SIGTERM)
     except KeyError:
         pass
-    with process.signals_as_raised():
-        raise SystemError("made of it")
+    raise SystemError("made of it")
 
 signal.signal(signal.SIGTERM, handler)
 try:

@@ -1,5 +1,6 @@
 """Which study a sweep goes on with, and which it leaves alone."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +30,13 @@ def client(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClie
         yield connect(world.settings)
 
 
-def begun(client: MlflowClient, *, restart: bool = False) -> tuple[RunContext, Sweep]:
+def begun(client: MlflowClient, *, restart: bool = False, space: SearchSpace = SPACE) -> tuple[RunContext, Sweep]:
     run_id = client.create_run("0").info.run_id
     run = RunContext(
         run_id, "sweep", "0", load_settings(), TUNED, "sample", "sample", 0, "sample-sentiment", Path("work"), 0.0
     )
     prepared = Prepared("sample", "d" * 64, Path("table.parquet"), "", made=False)
-    return run, begin.fn(run, prepared, SPACE, "", restart)
+    return run, begin.fn(run, prepared, space, "", restart)
 
 
 def test_the_same_sweep_goes_on_with_its_study(client: MlflowClient) -> None:
@@ -85,6 +86,29 @@ def test_a_sweep_that_cannot_go_on_begins_with_an_empty_study(client: MlflowClie
     assert not old.folder.exists()
     assert open_study(new).user_attrs[PARENTS] == [second.run_id]
     assert open_study(new).trials == []
+
+
+def test_a_damaged_study_is_named_and_a_restart_does_without_it(client: MlflowClient) -> None:
+    first, old = begun(client)
+    client.set_terminated(first.run_id, "KILLED")
+    journal = old.folder / "journal.log"
+    journal.write_bytes(b"\xff\n" + journal.read_bytes())
+    with pytest.raises(ExternalError, match="cannot be read: .*utf-8") as caught:
+        begun(client)
+    assert str(old.folder) in str(caught.value) and "--restart" in caught.value.hint
+    _, new = begun(client, restart=True)
+    assert new.folder != old.folder and not old.folder.exists()
+
+
+def test_a_recipe_that_the_space_leaves_out_is_told(
+    client: MlflowClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a sweep ended with something worse than the recipe that it began with, and said nothing."""
+    monkeypatch.setattr("tasks.sweep.get_run_logger", lambda: logging.getLogger("sweep"))
+    begun(client)
+    assert "outside" not in caplog.text
+    begun(client, space=SearchSpace({"dropout": Range(low=0.9, high=0.95)}))
+    assert "the recipe is outside of the space, and so not tried itself: dropout" in caplog.text
 
 
 def test_the_end_of_one_leaves_a_later_beginning_alone(client: MlflowClient, world: World) -> None:

@@ -121,6 +121,18 @@ def test_a_table_that_a_run_could_not_read_is_refused_before_there_is_a_run(
         check_tables(parameters, Settings(_env_file=None, data_dir=tmp_path / "data"))
 
 
+@pytest.mark.parametrize("name", ["nightly", "train/nightly", "a/b/c"])
+def test_a_deployment_that_is_not_there_is_told(client: SyncPrefectClient, world: World, name: str) -> None:
+    deployed(client, "train")
+    told = refusal("trigger", name)
+    assert (str(told.args[0]), told.hint) == (f"There is no deployment of {name!r}.", "There are: train.")
+
+
+def test_a_deployment_may_be_named_in_full(client: SyncPrefectClient, world: World) -> None:
+    deployed(client, "train")
+    assert "Did you mean epochs?" in refusal("trigger", "train/train", "--set", "epoch=1").hint
+
+
 def test_without_a_server_it_says_how_to_start_one(world: World) -> None:
     done = world.run("trigger", "train", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(free_port()))
     assert (done.returncode, "Start `sentiflow schedule`" in done.stderr) == (3, True)

@@ -38,18 +38,20 @@ def filled(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Wo
     experiment = experiment_id(client, world.settings)
     assert world.settings.sqlite_file is not None
     fill(world.settings.sqlite_file, experiment, MADE)
-    add_odd(
-        client, experiment, SqliteStore(world.settings, world.settings.sqlite_file).runs()[30].started.timestamp()
-    )
+    made = SqliteStore(world.settings, world.settings.sqlite_file).runs()
+    add_odd(client, experiment, made[30].started.timestamp(), made[6].started.timestamp())
     return world
 
 
-def add_odd(client: MlflowClient, experiment: str, moment: float) -> None:
-    """Runs of one millisecond, amid the others: namesakes, one below a deleted one, one of another experiment."""
+def add_odd(client: MlflowClient, experiment: str, moment: float, later: float) -> None:
+    """Runs of one millisecond, amid the others: namesakes, one below a deleted one, one of another experiment.
 
-    def add(name: str, experiment: str = experiment, **tags: str) -> str:
+    A trial that is older than the sweep that took it over, and than all others.
+    """
+
+    def add(name: str, experiment: str = experiment, at: float = moment, **tags: str) -> str:
         named = {key.replace("__", "."): value for key, value in tags.items()}
-        run = client.create_run(experiment, start_time=round(moment * 1000), tags=named, run_name=name)
+        run = client.create_run(experiment, start_time=round(at * 1000), tags=named, run_name=name)
         return str(run.info.run_id)
 
     parent, gone = add("sweep", kind="sweep", recipe="tuned"), add("gone", kind="sweep")
@@ -57,6 +59,8 @@ def add_odd(client: MlflowClient, experiment: str, moment: float) -> None:
     add("below a trial", kind="repeat", mlflow__parentRunId=trial)
     add("orphan", kind="trial", mlflow__parentRunId=gone)
     client.delete_run(gone)
+    again = add("again", at=later, kind="sweep", continues=gone)
+    add("taken over", at=moment - 1e6, kind="trial", mlflow__parentRunId=again)
     for name in ("twin", "twin", ODD, "50%_done", "a;b"):
         client.log_param(add(name, recipe="other", dataset="reviews"), "empty", "")
     add("a look", kind="monitor")
@@ -105,7 +109,7 @@ def test_a_server_tells_the_same_runs_in_the_same_order(
     server: ServerStore, local: SqliteStore, filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = local.runs()
-    assert len(told) == MADE + 11
+    assert len(told) == MADE + 13
     for first in (35, reader._FIRST, 10_000):  # the 35th is in the middle of those that began at once
         monkeypatch.setattr(reader, "_FIRST", first)
         assert repr(server.runs()) == repr(told)  # NaN is no NaN's equal, but they read the same
