@@ -29,11 +29,11 @@ setup-dev: .venv/.installed-dev
 run: .venv/.installed
 	$(BIN)/sentiflow train --fallback-sample
 
+# Files of tests start in the order of tests/conftest.py, the longest first.
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The long ones: many processes, real servers, kills, whole sweeps, pages in a browser, the guides word by word.
-# They start in the order of tests/conftest.py, which puts the longest files first.
 test-stories: setup-dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m story
 

@@ -37,6 +37,10 @@ os.environ.setdefault("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", 
 # One process runs a file, and none should be left with a long one at the end.
 LONGEST = (
     "sentiflow/network/test_training.py",  # it needs none of the worlds that another process makes meanwhile
+    "flows/test_promote.py",
+    "sentiflow/tracking/test_promotion.py",
+    "sentiflow/network/test_fast.py",
+    "flows/cli/test_commands.py",
     "test_guides.py",
     "flows/cli/test_schedule.py",
     "sentiflow/orchestration/test_prefect_server.py",
@@ -129,6 +133,8 @@ def world(tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One Prefect server with an empty database for all flows that run in this process."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with (
@@ -136,6 +142,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         temporary_settings({PREFECT_API_URL: address}),
     ):
         yield
+        APILogWorker.drain_all()  # else they try to reach the server for a minute
+        EventsWorker.drain_all()
 
 
 @pytest.fixture

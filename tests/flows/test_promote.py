@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 
 import pytest
 from prefect import flow
@@ -54,7 +55,7 @@ def answered(world: World, answer: dict[str, object], **options: object) -> tupl
         except RejectedError as err:
             outcome.append(err)
 
-    worker = threading.Thread(target=run)
+    worker = threading.Thread(target=copy_context().run, args=(run,))  # with Prefect's settings of the tests
     worker.start()
     try:
         paused = wait_for(
