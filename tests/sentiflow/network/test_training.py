@@ -112,6 +112,7 @@ def trained_once(config: TrainConfig) -> Trained:
 SIDE_BY_SIDE = FULL.model_copy(update={"bidirectional": True, "pooling": "mixed", "ensemble_size": 2, "epochs": 5})
 
 
+@pytest.mark.story
 def test_the_same_seed_gives_the_same_weights_of_members_and_directions() -> None:
     one, other = trained_once(SIDE_BY_SIDE), train(LEARNT, HELD_BACK, SIDE_BY_SIDE, 5)
     assert same(one, other)
@@ -356,7 +357,13 @@ def test_progress_has_a_bar_an_epoch_and_a_step_a_batch(observed: Observed) -> N
     assert observed.bars == [("epoch 1/2", 3, 3), ("epoch 2/2", 3, 3)]
 
 
-@pytest.mark.parametrize("config", [TINY, TINY.model_copy(update=CAREFUL)], ids=["plain", "careful"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(TINY, id="plain"),
+        pytest.param(TINY.model_copy(update=CAREFUL), id="careful", marks=pytest.mark.story),
+    ],
+)
 def test_steps_made_at_once_give_the_weights_of_steps_made_one_by_one(
     monkeypatch: pytest.MonkeyPatch, config: TrainConfig
 ) -> None:
@@ -373,7 +380,7 @@ def test_steps_made_at_once_give_the_weights_of_steps_made_one_by_one(
     ]
 
 
-@pytest.mark.parametrize("backend", ["numba", "keras"])
+@pytest.mark.parametrize("backend", ["numba", pytest.param("keras", marks=pytest.mark.story)])
 @pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
 def test_the_network_learns_32_reviews_by_heart(backend: str, mask_zero: bool) -> None:
     reviews = toy_reviews(32, 3)
@@ -470,7 +477,9 @@ def test_an_empty_split_is_refused_by_name(training: Reviews, validation: Review
         train(training, validation, TINY, 5)
 
 
-@pytest.mark.parametrize("conversion", [*range(8), 10, 11])  # three batches, a validation batch, the epoch
+@pytest.mark.parametrize(  # three batches, a validation batch, the epoch
+    "conversion", [0, 7, 10, *(pytest.param(number, marks=pytest.mark.story) for number in (*range(1, 7), 11))]
+)
 def test_an_interrupt_that_keras_ignores_ends_the_training_all_the_same(
     monkeypatch: pytest.MonkeyPatch, conversion: int
 ) -> None:
