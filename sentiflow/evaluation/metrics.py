@@ -239,7 +239,7 @@ def slice_tags(slices: list[Slice]) -> dict[str, str]:
 
 def slices_logged(metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[Slice]:
     """The slices that ``slice_metrics`` and ``slice_tags`` wrote, with their intervals."""
-    counts = {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", tags.get(_SLICE_REVIEWS, ""))}
+    counts = {name: int(count) for name, count in re.findall(r"(\w+) (\d{1,18})\b", tags.get(_SLICE_REVIEWS, ""))}
     return [
         _slice(name, round(metrics[f"{_SLICE_ACCURACY}{name}"] * counts[name]), counts[name])
         for name in SLICES
