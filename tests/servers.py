@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,43 +29,49 @@ def mlflow(arguments: Sequence[str], folder: Path, answers: str, **variables: st
     port = free_port()
     environment = {**os.environ, "PATH": f"{_PROGRAMS}{os.pathsep}{os.environ['PATH']}", **variables}
     environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    with (folder / "server.log").open("w+") as log:
-        process = subprocess.Popen(
-            [_PROGRAMS / "mlflow", *arguments, "--port", str(port)],
-            env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        address = f"http://127.0.0.1:{port}"
-        try:
-            wait_for(f"{address}{answers}", process, folder / "server.log")
-            yield address
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # the command starts the server as a child
-            process.wait()
+    address = f"http://127.0.0.1:{port}"
+    command = [str(_PROGRAMS / "mlflow"), *arguments, "--port", str(port)]
+    with _running(command, folder, environment, f"{address}{answers}"):
+        yield address
 
 
 @contextmanager
 def prefect(folder: Path) -> Iterator[str]:
-    """Run a Prefect server until the block ends; gives the address of its API.
+    """Run a Prefect server with its database in a folder until the block ends; gives the address of its API.
 
-    Its database is a copy of the one that the environment keeps: ``prefect_test_harness`` makes one in 12 s.
+    The database is a copy of the one that the environment keeps: ``prefect_test_harness`` makes one in 12 s.
     """
     own = {
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         "PREFECT_UI_ENABLED": "false",
     }
-    with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "server.log").open("w+") as log:
-        descriptor = listener.fileno()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sentiflow.orchestration.server_process", str(descriptor)],
-            env={**os.environ, **own}, stdout=log, stderr=log, pass_fds=[descriptor], start_new_session=True,
-        )  # fmt: skip
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        try:
-            wait_for(f"{address}/health", process, folder / "server.log")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        descriptor, address = listener.fileno(), f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        command = [sys.executable, "-m", "sentiflow.orchestration.server_process", str(descriptor)]
+        with _running(command, folder, {**os.environ, **own}, f"{address}/health", [descriptor]):
             yield address
+
+
+@contextmanager
+def _running(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    answers: str,
+    descriptors: Sequence[int] = (),
+) -> Iterator[None]:
+    log = folder / "server.log"
+    with log.open("w+") as output:
+        process = subprocess.Popen(
+            command, env=environment, cwd=folder, stdout=output, stderr=output, pass_fds=descriptors,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_for(answers, process, log)
+            yield
         finally:
-            process.terminate()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # `mlflow` starts the server as a child
             process.wait()
 
 
