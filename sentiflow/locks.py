@@ -117,6 +117,8 @@ def file_lock(
 
     Raises:
         BusyError: another process holds it; the message says which.
+        UsageError: PostgreSQL's driver is missing, or the address is none.
+        ExternalError: PostgreSQL does not answer.
         OSError: the file cannot be made or written to.
     """
     until = time.monotonic() + patience

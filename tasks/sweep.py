@@ -102,27 +102,28 @@ def _find_unfinished(store: Store, home: Path, fresh: Sweep, *, restart: bool) -
         why = "as requested" if restart else _why_not(store, earlier)
         if why is None:
             return earlier
-        get_run_logger().info("starting over: %s", why)
+        if why:
+            get_run_logger().info("starting over: %s", why)
         shutil.rmtree(folder)
     return fresh
 
 
 def _why_not(store: Store, earlier: Sweep) -> str | None:
-    """Why an earlier sweep cannot be continued; None if it can.
+    """Why an earlier sweep cannot be continued; empty if it had not begun, None if it can.
 
     Raises:
         ExternalError: its study cannot be read.
     """
     try:
         study = open_study(earlier)
-    except (ValueError, KeyError, TypeError) as err:  # of a damaged line
+    except (ValueError, KeyError, TypeError, AssertionError) as err:  # of a damaged line
         raise ExternalError(
             f"The study of the earlier sweep cannot be read: {earlier.folder}: {first_line(err)}",
             "Start over with --restart.",
         ) from err
     parents = study.user_attrs.get(PARENTS, [])
     if not parents:
-        return "the earlier sweep had not begun"
+        return ""
     if _status(store, parents[-1]) == "FINISHED":
         return "the earlier sweep is finished"
     if any(_status(store, trial.user_attrs[RUN_ID]) is None for trial in finished(study)):

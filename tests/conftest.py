@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,6 +169,7 @@ def _made_once(folders: pytest.TempPathFactory, name: str, make: Callable[[Path]
     kept = shared / f"{name}.pickle"
     with FileLock(shared / f"{name}.lock"):
         if not kept.exists():
+            shutil.rmtree(shared / name, ignore_errors=True)  # of one that failed
             kept.write_bytes(pickle.dumps(make(shared / name)))
         made: Made = pickle.loads(kept.read_bytes())
     return made

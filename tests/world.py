@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,3 +144,21 @@ def copy_world(root: Path, source: World) -> World:
     """A world with a copy of another's store and datasets; files of runs and models stay where they are."""
     shutil.copytree(source.root / "data" / "datasets", root / "data" / "datasets")
     return make_world(root, source.root / "mlruns" / "mlflow.db")
+
+
+def with_own_files(root: Path, world: World, *others: World) -> World:
+    """A copy of a world with copies of the files of its runs and models, some of which lie in the other worlds."""
+    made = copy_world(root, world)
+    with closing(sqlite3.connect(made.root / "mlruns" / "mlflow.db")) as database, database:
+        for number, source in enumerate((world, *others)):
+            copy = shutil.copytree(source.root / "mlruns", root / "files" / str(number))
+            for table, column in _PLACES:
+                change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
+                database.execute(change, (str(source.root / "mlruns"), str(copy)))
+    return made
+
+
+_PLACES = [
+    ("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"),
+    ("model_versions", "source"), ("model_versions", "storage_location"),
+]  # fmt: skip

@@ -152,8 +152,9 @@ def ui(
     server = Child(command_line, variables)
     try:
         if not server.answers(f"{address}/health", _START_SECONDS):
-            slow, ended = f"did not answer within {_START_SECONDS} s", f"ended (exit code {server.returncode})"
-            raise ExternalError(f"The MLflow UI {slow if server.poll() is None else ended}.", _AGAIN)
+            code = server.poll()
+            why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
+            raise ExternalError(f"The MLflow UI {why}.", _AGAIN)
         pages = runs_url(address, experiment)
         CONSOLE.say(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)")
         code = server.wait()

@@ -7,6 +7,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,12 +26,14 @@ from sentiflow.data.rows import (
     find_columns,
     grouped_tables,
     make_chunk,
+    numbers,
     text_schema,
     why_not,
 )
 from sentiflow.data.text_tables import CsvTable, JsonLines
 from sentiflow.errors import ExternalError, UsageError, first_line
 
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 _BATCH = 256  # rows decoded at a time
 _BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 
@@ -86,7 +89,8 @@ class ParquetTable(Input):
             for value, reason in zip(*_judged(table[self._column]), strict=True)
         ]
         rejected = [k for k, row in enumerate(group) if row.reason]
-        columns = _without(table.select(self.schema.names), rejected)
+        kept = table.select(self.schema.names)
+        columns = _without(kept, rejected) if rejected else kept
         return make_chunk(number, first, group, columns, len(table))
 
 
@@ -100,9 +104,17 @@ def _with_own_categories(table: pa.Table) -> pa.Table:
 
 
 def _without(table: pa.Table, rows: Sequence[int]) -> pa.Table:
-    """A table without some of its rows; by slices, as Arrow cannot pick rows from views."""
-    starts, ends = [0, *(row + 1 for row in rows)], [*rows, len(table)]
-    return pa.concat_tables(table.slice(start, end - start) for start, end in zip(starts, ends, strict=True))
+    """A table without some of its rows. Arrow cannot pick from views: by way of the usual kind, or of slices."""
+    others = numbers(np.delete(np.arange(len(table)), rows))
+    between = list(zip([0, *(row + 1 for row in rows)], [*rows, len(table)], strict=True))
+    columns = []
+    for column in table.columns:
+        if pa.types.is_nested(column.type):
+            parts = [column.slice(start, end - start).chunks for start, end in between]
+            columns.append(pa.chunked_array([chunk for part in parts for chunk in part], column.type))
+        else:
+            columns.append(column.cast(_VIEWS.get(column.type, column.type)).take(others).cast(column.type))
+    return pa.table(columns, schema=table.schema)
 
 
 def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:

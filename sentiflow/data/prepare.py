@@ -34,6 +34,7 @@ class Source:
         files: what it is made from; none for the sample, which is generated.
         digest: SHA-256 over the contents of the files.
         origin: where it came from, for people.
+        fetched: whether anything was copied or downloaded this time.
     """
 
     name: str

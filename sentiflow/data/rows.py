@@ -108,7 +108,7 @@ def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
 
-_LONGEST_NAME = 222  # bytes: with .rejects.jsonl, and what is added while that is written, 255
+_LONGEST_NAME = 223  # bytes: with .rejects.jsonl, and what is added while that is written, 255
 
 
 def rejects_of(path: Path) -> Path:

@@ -98,6 +98,7 @@ SHUFFLE_SEED = 113  # any fixed number; the same as for imdb
 
 _FEWEST = 3  # a fifth of them rounds to one
 _SHOWN = 3  # rejected rows of a kind in a message
+_REST_OF_NUMBER = re.compile(r"\d(\d\d)?(?!\d)")  # behind a comma: 1,000 or 0,5
 _WORD = re.compile(f"[^ {re.escape(FILTERED)}]")
 
 
@@ -253,18 +254,20 @@ def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]
     return [], []
 
 
-def _label_place(source: Input, options: TableOptions) -> tuple[str, int] | None:
-    """Separator and place of the label in a line of a CSV: from the end if it is after the text."""
+def _label_place(source: Input, options: TableOptions) -> tuple[str, int, bool] | None:
+    """Of a CSV: its separator, the place of the label in a line, and whether the text stands right behind it.
+
+    The place is from the end if it is after the text.
+    """
     if not isinstance(source, CsvTable):
         return None
     names = list(source.names)
-    place = names.index(source.schema.names[0])
-    before = place < names.index(match(options.text_column, names)[0])
-    return source.separator, place if before else place - len(names)
+    place, text = names.index(source.schema.names[0]), names.index(match(options.text_column, names)[0])
+    return source.separator, place if place < text else place - len(names), text == place + 1
 
 
 def _labelled(
-    chunk: Chunk, columns: Sequence[str], options: TableOptions, place: tuple[str, int] | None
+    chunk: Chunk, columns: Sequence[str], options: TableOptions, place: tuple[str, int, bool] | None
 ) -> tuple[list[Labelled], list[Reject], list[str]]:
     """The rows of a chunk with a text, a label and a split that are known, the rejects, and labels to skip."""
     known = options.labels or LABELS
@@ -297,28 +300,30 @@ def _labelled(
     return rows, rejects, skipped
 
 
-def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int) -> bool:
+def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int, before_text: bool) -> bool:
     r"""Whether a line of a text has a label where a row has it.
 
-    In prose, a space follows a separator, or a digit a comma.
-    A quote that is opened in one row and closed in a later one makes one text of both.
+    A quote that is opened in one row and closed in a later one makes one text of both. In prose, a space follows
+    a separator, and a label may be the beginning of a number: 1,000 or 0,5.
 
     Example:
-        >>> [_holds_a_row(text, {"0", "1"}, ",", -1) for text in ("good film,1\nbad film", "good, 1\nbad")]
+        >>> texts = "good film,1\nbad film", "good, 1\nbad"
+        >>> [_holds_a_row(text, {"0", "1"}, ",", -1, False) for text in texts]
         [True, False]
-        >>> [_holds_a_row(text, {"0", "1"}, ",", 0) for text in ("good film\n1,bad film", "good\n1, bad")]
-        [True, False]
-        >>> _holds_a_row("cheap:\n1,000 extras", {"0", "1"}, ",", 0)
-        False
+        >>> texts = "good\n1,bad", "good\n1,12 angry men", "good\n1, bad", "dear:\n1,000 men", "bad:\n0,5 stars"
+        >>> [_holds_a_row(text, {"0", "1"}, ",", 0, True) for text in texts]
+        [True, True, False, False, False]
     """
     lines = text.lower().splitlines()
     if place < 0:
         rows = [line.split(separator) for line in lines[:-1]]
         return any(len(row) > -place and row[place] in labels for row in rows)
-    prose = tuple(" 0123456789" if separator == "," else " ")
     rows = [line.split(separator) for line in lines[1:]]
+    found = [(row[place], row[place + 1]) for row in rows if len(row) > place + 1 and row[place] in labels]
+    numbers = separator == "," and before_text
     return any(
-        len(row) > place + 1 and row[place] in labels and not row[place + 1].startswith(prose) for row in rows
+        not behind.startswith(" ") and not (numbers and label.isdecimal() and _REST_OF_NUMBER.match(behind))
+        for label, behind in found
     )
 
 

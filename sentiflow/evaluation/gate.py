@@ -97,6 +97,7 @@ class Decision:
     """The gate's outcome: passed when every rule holds.
 
     Attributes:
+        accuracy: of the candidate.
         champion_accuracy: on the same reviews; None without a champion, as ``comparison``.
         notes: what was not judged, and why.
     """

@@ -74,6 +74,7 @@ class DriftResult:
     Attributes:
         version: that scored both sides.
         digest: of the dataset.
+        facts: what was compared with what.
         unusual: the texts least like the reviews.
     """
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from requests import RequestException
 from yaml import YAMLError
 
 from sentiflow.data import reviews
@@ -116,11 +117,10 @@ def evaluate_candidate(
     client, store = connect(settings), open_store(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
         current = champion_of(store, name)  # before the versions: they include it then
-        versions = {each.number: with_dataset(store, each) for each in need_versions(store, name).values()}
+        found, why = need_versions(store, name), ""
         if number is None:
-            number, why = choose(versions, history_of(name, settings)[0], current, dataset_of(name))
-        else:
-            why = ""
+            number, why = choose(found, history_of(name, settings)[0], current, dataset_of(name))
+        versions = {key: with_dataset(store, version) for key, version in found.items()}
         candidate = versions[need_number(versions, name, number)]
         if current == number:
             raise UsageError(
@@ -209,7 +209,8 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
 
     Raises:
         UnloadableError: its files are gone or damaged, here or for MLflow.
-        MlflowException, OSError: the store does not answer, or the disk is full.
+        ExternalError: the disk is full, or a file cannot be read.
+        MlflowException, requests.RequestException: the store does not answer.
     """
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
@@ -219,12 +220,12 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         tags = MlflowClient().get_model_version(name, str(number)).tags
         return path, load_unchanged(path, tags)
     except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError) as err:
-        if _is_passing(err):
-            raise
-        raise UnloadableError(
-            f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}.",
-            "Are its files still there?",
-        ) from without_secrets(err)
+        message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
+        if not _is_passing(err):
+            raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
+        if isinstance(err, MlflowException | RequestException):
+            raise  # whoever connected says what to do
+        raise ExternalError(message, "Try again when the disk has space and the file can be read.") from err
 
 
 def _is_passing(err: Exception) -> bool:
@@ -260,10 +261,11 @@ class _Scores:
             if (stored := self.stored(champion, table)) is not None:
                 return stored
         else:
-            self.logger.info("the champion was tested on other reviews: scored again on the candidate's")
+            self.logger.info("the champion may have been tested on other reviews: scored again")
         _, scorer = load(self.name, champion.number, self.folder / "champion")
+        scored = self.score(champion, candidate, scorer)
         try:
-            return self.score(champion, candidate, scorer).in_order_of(table)
+            return scored.in_order_of(table)
         except ValueError as err:
             raise ExternalError(
                 f"The scores in the run of {self.name} version {candidate.number} are damaged: {first_line(err)}.",

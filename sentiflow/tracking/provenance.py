@@ -170,6 +170,7 @@ class Original:
 
     Attributes:
         dataset: as its training was given it, a table by its path.
+        table: how that table was read.
         data, weights: digests of the prepared dataset, and of all that its scores depend on.
         version: the registered version that it made, like ``imdb-sentiment/3``, or None.
         sources, packages: of the run, as ``sources`` and ``packages`` give them; None if it keeps none.

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlparse
@@ -368,6 +368,8 @@ class Api:
 class _Answer(dict[str, Any]):
     """An object in a server's answer; ``lacks`` makes the error for a key that is not in it."""
 
+    __slots__ = ("_lacks",)
+
     def __init__(self, found: Mapping[str, Any], lacks: Callable[[str], Exception]) -> None:
         super().__init__(found)
         self._lacks = lacks
@@ -379,7 +381,8 @@ class _Answer(dict[str, Any]):
 def _object_of(response: requests.Response, lacks: Callable[[str], Exception] = KeyError) -> dict[str, Any] | None:
     """The JSON object that an answer holds; None when it holds anything else."""
     try:
-        answer = response.json(object_hook=partial(_Answer, lacks=lacks))
+        # Most objects are a metric, a parameter or a tag, of which nothing else must be there than its key.
+        answer = response.json(object_hook=lambda found: found if "key" in found else _Answer(found, lacks))
     except requests.JSONDecodeError:
         return None
     return answer if isinstance(answer, dict) else None

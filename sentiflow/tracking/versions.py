@@ -225,19 +225,19 @@ def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
 
 
 def with_dataset(store: Store, version: VersionRecord) -> VersionRecord:
-    """The version, with the dataset of its run if its own tags name none: a person may have registered it.
+    """The version, with the dataset of its run where its own tags name none: a person may have registered it.
 
     Raises:
         ExternalError: the store does not answer.
     """
-    if "dataset.digest" in version.tags or version.run_id is None:
+    if version.tags.keys() >= {"dataset", "dataset.digest"} or version.run_id is None:
         return version
     try:
         tags = store.record(version.run_id).tags
     except UsageError:  # deleted
         return version
     found = {key: tags[key] for key in ("dataset", "dataset.digest") if key in tags}
-    return replace(version, tags={**version.tags, **found})
+    return replace(version, tags={**found, **version.tags})
 
 
 def need_dataset(name: str, version: VersionRecord) -> tuple[str, str]:

@@ -247,11 +247,11 @@ def test_rejects_of_a_folder_that_cannot_be_written_to_go_to_the_data_folder(
 
 
 def test_a_name_too_long_for_a_file_of_rejects_is_refused(settings: Settings, tmp_path: Path) -> None:
-    """A name of 222 bytes is not: while the rejects are written, their file's name has 33 more."""
-    assert run(rejecting(tmp_path / f"{'m' * 218}.csv"), settings).rejected is not None
+    """A name of 223 bytes is not: while the rejects are written, their file's name has 32 more."""
+    assert run(rejecting(tmp_path / f"{'m' * 219}.csv"), settings).rejected is not None
     with pytest.raises(UsageError, match=r"m\.csv: the name is too long; rejected rows") as refused:
-        run(write(tmp_path / f"{'m' * 219}.csv"), settings)
-    assert refused.value.hint == "Choose a name of at most 222 bytes."
+        run(write(tmp_path / f"{'m' * 220}.csv"), settings)
+    assert refused.value.hint == "Choose a name of at most 223 bytes."
 
 
 def test_all_rejects_of_a_refused_table_are_written(settings: Settings, tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
         ("id,text,label,lang", ['7,"good film,1,en', '8,bad film",0,en']),
         ("label,text", ['1,"good film', '0,bad film"']),
         ("id,label,text", ['7,1,"good film', '8,0,bad film"']),
+        ("label,id,text", ['1,7,"good film', '0,8,bad film"']),
+        ("label,text", ['1,"good film', '0,12 angry men"']),
     ],
 )
 def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(

@@ -26,9 +26,15 @@ from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.versions import history_of
 from tests.mlflow_store import champion_of, events_of, versions_of
-from tests.world import Registry, World
+from tests.world import Registry, Trained, World, with_own_files
 
 NAME = "sample-sentiment"
+
+
+@pytest.fixture(scope="module")
+def three_versions(three_versions: World, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """With files of their own: tests here take some away for a while, which other processes read."""
+    return with_own_files(tmp_path_factory.mktemp("own"), three_versions, trained.world)
 
 
 @pytest.fixture
@@ -273,7 +279,7 @@ def test_a_champion_that_cannot_score_any_more_is_replaced_by_force_alone(
     ("failure", "told"),
     [
         (requests.ConnectionError("refused"), "The tracking store .* failed: refused"),
-        (OSError(errno.ENOSPC, "No space left"), "No space left"),
+        (OSError(errno.ENOSPC, "No space left"), "Cannot load .* version 2: .*No space left"),
         (MlflowException("a bad gateway"), "The tracking store .* failed: a bad gateway"),
     ],
     ids=["network", "disk", "server"],
@@ -291,9 +297,9 @@ def test_a_champion_that_cannot_be_reached_now_is_not_replaced_by_force(
         return real(uri, **options)
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", failing)
-    with pytest.raises((ExternalError, OSError), match=told) as caught:
+    with pytest.raises(ExternalError, match=told) as caught:
         promote(registry, Registry.GOOD, force=True, reason="its files are gone")
-    assert "--force" not in getattr(caught.value, "hint", "")
+    assert "--force" not in caught.value.hint
     assert champion_of(client, NAME) == Registry.POOR
 
 
