@@ -232,10 +232,12 @@ _MAY_BE_BYTES = {("predict", "texts"), ("score", "source"), ("score", "output"),
 def _check_unicode(command: str, given: Mapping[str, Any]) -> None:
     """Refuse what is not UTF-8, as stores and messages cannot hold it."""
     for name, value in given.items():
-        texts = map(str, value if isinstance(value, list) else [value])
-        wrong = next((text for text in texts if not is_unicode(text)), None)
-        if wrong is not None and (command, name) not in _MAY_BE_BYTES:
-            raise UsageError(f"{wrong!r} is not UTF-8.", "Write it in UTF-8; if it names a file, rename the file.")
+        if (command, name) in _MAY_BE_BYTES:
+            continue
+        for text in map(str, value if isinstance(value, list) else [value]):
+            if not is_unicode(text):
+                hint = "Write it in UTF-8; if it names a file, rename the file."
+                raise UsageError(f"{text!r} is not UTF-8.", hint)
 
 
 def _option(name: str, default: Any, kind: Any) -> Parameter:

@@ -12,7 +12,8 @@ from math import nan
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import dataset_of
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import (
@@ -22,7 +23,6 @@ from sentiflow.tracking.types import (
     local_path,
     need_version_files,
     no_run,
-    no_version,
     time_of,
     unreadable,
 )
@@ -223,7 +223,8 @@ class SqliteStore:
         sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
         found = self._query(sql, name, number)
         if not found:
-            raise no_version(name, number)
+            see = f"sentiflow versions --dataset {dataset_of(name)}"
+            raise UsageError(f"{name} has no version {number}.", f"See what there is: {see}")
         location = str(found[0][0])
         place = local_path(location)
         if place is None:

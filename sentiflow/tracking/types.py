@@ -194,14 +194,6 @@ def no_run(run_id: str, tracking_uri: str) -> UsageError:
     return UsageError(f"There is no run {run_id} in {redact(tracking_uri)}.", "See what there is: sentiflow runs")
 
 
-def no_version(name: str, number: int) -> UsageError:
-    """The error for a version that the store does not have."""
-    return UsageError(
-        f"{name} has no version {number}.",
-        f"See what there is: sentiflow versions --dataset {dataset_of(name)}",
-    )
-
-
 def compared_with(champion: int | None) -> str:
     """What a candidate was compared with; value of the version's tag ``gate.against``."""
     return "no champion" if champion is None else f"version {champion}"

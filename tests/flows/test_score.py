@@ -34,6 +34,7 @@ def test_the_flow_scores_logs_its_counts_and_leaves_a_summary(
     assert (done.totals.rows, done.totals.scored, done.totals.reasons) == (3, 2, {"no text": 1})
     logged = [record.getMessage() for record in caplog.records]
     assert "2 scored, 1 rejected, 3 rows in all" in logged
+    assert any(line.startswith("Scored by sample-sentiment version 1 (") for line in logged)
     with get_client(sync_client=True) as client:
         found = [
             artifact.data
