@@ -59,9 +59,9 @@ def test_told_to_end_it_answers_what_is_under_way_and_ends_quietly_with_0(
     promoted: World, number: signal.Signals
 ) -> None:
     answers: list[int] = []
+    texts = ["good film " * 900] * 200
 
     def ask(address: str) -> None:
-        texts = ["good film " * 900] * 200
         answers.append(httpx.post(f"{address}/predict", json={"texts": texts}, timeout=30).status_code)
 
     with service.running(promoted) as running:
@@ -69,7 +69,14 @@ def test_told_to_end_it_answers_what_is_under_way_and_ends_quietly_with_0(
         for thread in asking:
             thread.start()
         with running.client() as http:
-            service.until(lambda: "sentiflow_batch_texts_count 0.0" not in http.get("/metrics").text)
+            # a request that has not arrived by then is refused: all four are scored by now, or wait for it
+            service.until(
+                lambda: (
+                    service.figure(http, "sentiflow_texts_scored_total")
+                    + service.figure(http, "sentiflow_queue_texts")
+                    >= 4 * len(texts)
+                )
+            )
         running.process.send_signal(number)
         for thread in asking:
             thread.join()
