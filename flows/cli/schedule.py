@@ -264,7 +264,8 @@ def trigger(
     flow: Annotated[
         str,
         typer.Argument(
-            metavar="FLOW", help="train, repeat, sweep, reproduce, promote, score, housekeeping or monitor."
+            metavar="FLOW",
+            help="train, repeat, sweep, reproduce, promote, score, housekeeping, monitor, or FLOW/DEPLOYMENT.",
         ),
     ],
     *,

@@ -212,8 +212,13 @@ def find_original(called: str, settings: Settings) -> Original:
         field = ".".join(map(str, err.errors()[0]["loc"]))
         problem = f"Today's code does not train the recipe of {record.name}: {field} = {params.get(field)}."
         raise UsageError(problem, "\n".join(["Bring its code back:", *old_code(record, settings)])) from err
+    try:
+        dataset, seed, table = params["dataset"], int(params["seed"]), _table_options(params)
+    except (KeyError, ValueError, SyntaxError) as err:
+        problem = f"{record.name} cannot be reproduced: its parameters were changed ({err})."
+        raise UsageError(problem, "See what there is: sentiflow runs") from err
     return Original(
-        called, record, config, int(params["seed"]), params["dataset"], _table_options(params), str(record.digest),
+        called, record, config, seed, dataset, table, str(record.digest),
         record.tags[SCORER_DIGEST], store.versions_by_run().get(record.run_id), *files,
     )  # fmt: skip
 

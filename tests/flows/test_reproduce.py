@@ -214,6 +214,21 @@ def test_a_recipe_that_todays_code_does_not_train_is_told_with_the_way_back(
     assert "Bring its code back" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("UPDATE params SET value = '1e9' WHERE key = 'seed'", "'1e9'"),
+        ("DELETE FROM params WHERE key = 'dataset'", "'dataset'"),
+        ("INSERT INTO params SELECT 'table.labels', '{', run_uuid FROM params WHERE key = 'seed'", "never closed"),
+    ],
+)
+def test_parameters_that_somebody_changed_are_told(sql: str, told: str, copied: World) -> None:
+    edit(copied, sql)
+    with pytest.raises(UsageError, match="its parameters were changed") as caught:
+        find_original(f"{NAME}/1", copied.settings)
+    assert told in str(caught.value)
+
+
 def test_the_recipe_of_a_run_is_read_back_as_it_was(copied: World) -> None:
     original = find_original(f"{NAME}/1", copied.settings)
     assert original.config == load_recipe("tutorial", ["sequence_length=80"])
