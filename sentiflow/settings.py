@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     """Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share SENTIFLOW_DATA_DIR
     and SENTIFLOW_TRACKING_URI with this machine."""
 
-    # Schedules: a cron line (``0 3 * * 1``), an interval (``every 30s``, ``15m``, ``6h``, ``7d``) or ``off``
+    # Schedules: a cron line (``0 3 * * 1``), an interval (``every 30s``, ``every 15m``, ``every 6h``) or ``off``
     schedule_train: str = "0 3 * * 1"
     """When to train: weekly, on Monday at 3, when the machine is idle."""
     schedule_promote: str = OFF

@@ -4,6 +4,7 @@
 set -eu
 umask 077
 folder=$1
+mkdir -p "$folder"
 if [ -f "$folder/certificate.pem" ]; then exit 0; fi
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 3650 -subj /CN=sentiflow-dask \
     -keyout "$folder/key.pem" -out "$folder/.certificate.pem" 2>/dev/null

@@ -45,7 +45,7 @@ app = typer.Typer()
     "sentiflow schedule",
     'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promote-after-train',
     'sentiflow schedule --train "every 10m" --dataset sample --recipe tutorial --set epochs=2',
-    note="A schedule is a cron line (`0 3 * * 1`), an interval (`every 30s`, `15m`, `6h` or `7d`), or `off`. "
+    note="A schedule is a cron line (`0 3 * * 1`), an interval (`every 30s`, `every 15m`, `every 6h`), or `off`. "
     "Options override the settings `SENTIFLOW_SCHEDULE_...`.",
 )
 def schedule(

@@ -81,7 +81,7 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
     if (found := re.fullmatch(r"every (\d{1,6}) ?([smhd])", text)) and int(found[1]):
         every = timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
         return IntervalSchedule(interval=every, anchor_date=_ANCHOR, timezone="UTC")
-    expected = "a cron line (0 3 * * 1), an interval (every 30s, 15m, 6h or 7d), or off"
+    expected = "a cron line (0 3 * * 1), an interval (every 30s, every 15m, every 6h), or off"
     refused = UsageError(f"{what}: expected {expected}, got {text!r}.", "For example: every 6h")
     if not re.fullmatch(r"@[a-z]+", text) and len(text.split()) != 5:
         raise refused

@@ -403,7 +403,8 @@ def _login() -> dict[str, str]:
     try:
         file.read(expanded("~/.mlflow/credentials"), encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
-        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", "Write it again: mlflow login") from None
+        hint = "It has a line [mlflow], below it mlflow_tracking_username = ... and mlflow_tracking_password = ..."
+        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", hint) from None
     kept = dict(file["mlflow"]) if file.has_section("mlflow") else {}
     name, password = (
         os.environ.get(variable) or kept.get(variable.lower())

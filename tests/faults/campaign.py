@@ -154,7 +154,8 @@ def _tried(latest: list[Result]) -> str:
     what = ", ".join(f"{number:,} {name}" for name, number in counted.items())
     days = sorted({result.at[:10] for result in latest})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"{len(latest)} {'try' if len(latest) == 1 else 'tries'}: {what} ({when})"
+    commits = ", ".join(dict.fromkeys(result.commit for result in latest))
+    return f"{len(latest)} {'try' if len(latest) == 1 else 'tries'}: {what} ({when}, at {commits})"
 
 
 def _found(own: list[Result], latest: dict[int, Result]) -> str:

@@ -16,9 +16,9 @@ def row(*results: Result) -> str:
 
 
 def test_tries_of_other_seeds_add_up_over_days() -> None:
-    other = replace(GOOD, seed=1, counted={"kills": 1_000}, at="2026-11-27T10:00:00+00:00")
+    other = replace(GOOD, seed=1, counted={"kills": 1_000}, at="2026-11-27T10:00:00+00:00", commit="bbb")
     assert row(GOOD, other) == (
-        "| F0 | It holds. | by hand | 2 tries: 1,002 kills (2026-11-26 to 2026-11-27) | nothing |"
+        "| F0 | It holds. | by hand | 2 tries: 1,002 kills (2026-11-26 to 2026-11-27, at aaa, bbb) | nothing |"
     )
 
 

@@ -211,7 +211,9 @@ def test_the_images_are_not_root_s_and_hold_what_the_locks_say() -> None:
     assert not re.search(r"^(tensorflow|keras|prefect|numba)==", _lock("-serve"), re.M)
 
 
-def test_a_run_in_a_container_or_a_pod_gets_image_memory_and_server_from_its_work_pool() -> None:
+def test_a_run_in_a_container_or_a_pod_gets_image_memory_and_server_from_its_work_pool(
+    prefect_server: None,
+) -> None:
     docker, kubernetes = (
         asyncio.run(kind.from_template_and_values(_template(name), {}, client=get_client()))
         for kind, name in (
