@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -38,7 +38,7 @@ class Home:
         }
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return self.world.run(*arguments, **self.variables)
+        return self.world.run(*arguments, timeout=600, **self.variables)
 
     def api(self) -> httpx.Client:
         """A client that knows the server's login, as the commands of the same user do."""
@@ -48,16 +48,22 @@ class Home:
         return httpx.Client(base_url=base, auth=(user, password), trust_env=False, timeout=30)
 
     def deployment(self, flow: str) -> dict[str, object]:
-        with self.api() as api:
-            found: dict[str, object] = api.get(f"/deployments/name/{flow}/{flow}").raise_for_status().json()
+        found: dict[str, object] = self._asked("GET", f"/deployments/name/{flow}/{flow}")
         return found
 
     def flow_runs(self, flow: str) -> list[dict[str, object]]:
         """The runs of a deployment, in the order of their time."""
         wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_ASC"}
-        with self.api() as api:
-            found: list[dict[str, object]] = api.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+        found: list[dict[str, object]] = self._asked("POST", "/flow_runs/filter", json=wanted)
         return found
+
+    def _asked(self, method: str, path: str, **options: Any) -> Any:
+        """The server's answer; while it says 503, as its database is locked, it is asked again."""
+        with self.api() as api:
+            answer = until(
+                lambda: (got := api.request(method, path, **options)).status_code != 503 and got, "an answer", []
+            )
+        return answer.raise_for_status().json()
 
 
 class Scheduled:

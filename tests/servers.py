@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,12 +75,19 @@ def _running(
             process.wait()
 
 
-def free_port() -> int:
-    """A port below those that the system gives to others meanwhile."""
+_RANDOM = random.SystemRandom()  # no test's seed makes it say the same in two processes
+_given: set[int] = set()
+
+
+def free_port(others: Collection[int] = ()) -> int:
+    """A port below those that the system gives to others meanwhile, not given before and none of some others."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = _RANDOM.randrange(20_000, 32_000)
+        if port in _given or port in others:
+            continue
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
+                _given.add(port)
                 return port
 
 

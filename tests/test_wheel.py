@@ -80,7 +80,7 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
         )
     try:
         wait_for(f"http://127.0.0.1:{port}/readyz", served, tmp_path / "log")
-        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"}, trust_env=False)
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"}, trust_env=False, timeout=60)
         assert answer.status_code == 200
     finally:
         served.terminate()

@@ -98,7 +98,7 @@ def _asked(world: World) -> Iterator[list[int]]:
     process = start(world, "sentiflow", "serve", *SAMPLE, "--port", str(port))
     try:
         wait_until(lambda: _ready(port), "the service to answer")
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
             question = {"text": "The acting was dull."}
             with repeated(lambda: client.post("/predict", json=question).status_code, 0.1) as answers:
                 yield answers
@@ -109,7 +109,7 @@ def _asked(world: World) -> Iterator[list[int]]:
 
 def _ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -189,7 +189,7 @@ def test_the_command_that_shows_them_ends_quietly_with_all_that_it_started(
     try:
         assert process.stderr is not None
         assert any(f"MLflow UI: http://127.0.0.1:{port}/#/experiments/1/" in line for line in process.stderr)
-        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=60).status_code == 200
         process.send_signal(number)
         assert process.wait(30) == 0
         assert "Traceback" not in process.stderr.read()

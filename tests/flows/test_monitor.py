@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.sorting import ArtifactSort
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import StateType
@@ -24,6 +23,7 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
 from tasks.monitor import collect, monitoring_run
+from tests.prefect_store import artifacts_of
 from tests.receiver import receiver
 from tests.world import Trained, World, copy_world
 
@@ -144,9 +144,8 @@ def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(
     )
     (feature,) = (each for each in payload["features"] if each["name"] == "oov")
     assert feature["drifted"] and feature["psi"] > 0.2 and feature["p"] < 0.001
-    with get_client(sync_client=True) as client:
-        newest = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
-    artifacts = [str(artifact.data) for artifact in newest if artifact.key == "drift"]
+    flow_run = connect(watched.settings).get_run(run_id).data.tags["prefect.flow_run_id"]
+    artifacts = [str(artifact.data) for artifact in artifacts_of(flow_run) if artifact.key == "drift"]
     assert any("| out-of-vocabulary share | 0.0% |" in text and "| yes |" in text for text in artifacts)
 
 

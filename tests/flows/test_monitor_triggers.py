@@ -15,7 +15,7 @@ from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
 MODEL = "sample-sentiment"
 
@@ -36,7 +36,10 @@ def scheduled(world: World, **variables: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(60)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
 
 def wait(holds: Callable[[], object], world: World, seconds: float = 150) -> None:
@@ -50,7 +53,6 @@ def is_up(world: World) -> bool:
     return "Prefect UI:" in (world.root / "schedule.log").read_text()
 
 
-@pytest.mark.timeout(280)
 def test_drift_starts_a_training_whose_version_meets_the_gate(trained: Trained, tmp_path: Path) -> None:
     world = copy_world(tmp_path, trained.world)
     uri = world.variables["SENTIFLOW_TRACKING_URI"]

@@ -11,6 +11,7 @@ from typing import IO
 import pytest
 
 from sentiflow.children import Child
+from tests.stack.processes import alive
 from tests.world import ROOT
 
 # Starts a process of its own, ignores being asked to end, as its child does, and says both numbers.
@@ -51,7 +52,7 @@ def test_a_request_to_end_that_comes_before_the_module_listens_is_not_lost(tmp_p
 
 def ended(process: int, seconds: float = 20) -> bool:
     until = time.monotonic() + seconds
-    while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]:
+    while alive(process):
         if time.monotonic() > until:
             return False
         time.sleep(0.1)

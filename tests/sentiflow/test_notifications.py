@@ -45,7 +45,7 @@ class Mailbox:
 def mail() -> Iterator[tuple[Mailbox, str]]:
     """A mail server, and its address for the settings."""
     box = Mailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=free_port())
+    controller = Controller(box, hostname="127.0.0.1", port=free_port(), ready_timeout=60)
     controller.start()
     yield box, f"mailto://127.0.0.1:{controller.port}/?from=sentiflow@example.org&to=ops@example.org&mode=insecure"
     controller.stop()

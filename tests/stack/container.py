@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -115,7 +116,8 @@ class Container:
     def kill(self) -> None:
         """End all its processes at once."""
         for pid in self._processes():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         while self._processes():
             time.sleep(0.05)
 

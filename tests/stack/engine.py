@@ -117,7 +117,7 @@ def choose_ports(file: Path, services: dict[str, Any]) -> dict[str, dict[int, in
         ports = known.setdefault(name, {})
         checked = re.findall(r"127\.0\.0\.1:(\d+)", json.dumps(service.get("healthcheck", {})))
         for inside in [*service.get("expose", []), *checked]:
-            ports.setdefault(str(inside), free_port())
+            ports.setdefault(str(inside), free_port({here for each in known.values() for here in each.values()}))
         ports |= {str(port["target"]): int(port["published"]) for port in service.get("ports", [])}
     file.write_text(json.dumps(known))
     return {name: {int(inside): here for inside, here in ports.items()} for name, ports in known.items()}

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Team:
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command in the project; gives what it wrote."""
         done = subprocess.run(
-            words, cwd=self.project, env=self.environment, text=True, check=False, timeout=280,
+            words, cwd=self.project, env=self.environment, text=True, check=False, timeout=600,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}"
@@ -139,7 +139,7 @@ class Team:
             f"http://127.0.0.1:{self.port('API_PORT')}{path}", data, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
         except (urllib.error.URLError, OSError):
             return None
@@ -165,7 +165,8 @@ def team(**settings: str) -> Iterator[Team]:
         yield made
     finally:
         for pid in processes_of(f"{root}/"):
-            os.kill(pid, 9)
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
         shutil.rmtree(root, ignore_errors=True)
 
 

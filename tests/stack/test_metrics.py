@@ -45,7 +45,7 @@ def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: 
             )  # fmt: skip
         try:
             wait_for(f"http://127.0.0.1:{port}/-/ready", process, tmp_path / "log")
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as prometheus:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as prometheus:
                 _wait_for_answers(prometheus, http)
                 drift = prometheus.get("/api/v1/query", params={"query": "sentiflow_drift_psi"}).json()
                 found = {each["metric"]["feature"]: float(each["value"][1]) for each in drift["data"]["result"]}

@@ -37,6 +37,7 @@ def run_telling_modules(*arguments: str, world: World) -> tuple["subprocess.Comp
         text=True,
         check=False,
     )
+    assert done.stdout, done.stderr
     return done, set(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -15,7 +15,7 @@ from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import make_world
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
 INTERVAL = timedelta(seconds=4)  # a run's start alone takes longer
 STOPPED_SECONDS = 16
@@ -77,6 +77,9 @@ def send(found: Sequence[psutil.Process], number: signal.Signals) -> None:
 
 
 def test_after_standing_still_one_run_catches_up(home: Home, schedule: Scheduled) -> None:
+    until(
+        lambda: "RUNNING" in [run["state_type"] for run in home.flow_runs("housekeeping")], "a run", schedule.lines
+    )
     frozen = processes(schedule)
     send(frozen, signal.SIGSTOP)
     time.sleep(STOPPED_SECONDS)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.stack.processes import alive
 from tests.world import Trained, World, command, refusal, telling_modules
 
 TEXT = "The acting was fine, and the direction touching, but the ending was a mess. "
@@ -67,9 +68,9 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     for pid in pids:
-        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2:3]:
+        while alive(pid):
             assert time.monotonic() < until, f"process {pid} was left behind"
             time.sleep(0.02)
 
@@ -84,6 +85,7 @@ def modules_of(world: World, *arguments: str) -> set[str]:
         text=True,
         check=False,
     )
+    assert done.stdout, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -169,7 +171,7 @@ def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
     wait_for_parts(process, output)
     workers = workers_of(process)
     (os.killpg if whole_group else os.kill)(process.pid, number)
-    told, errors = process.communicate(timeout=30)
+    told, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert told == "" and "Traceback" not in errors
     assert "The same command resumes it." in errors
@@ -200,7 +202,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_3_and_the_next_one_goes_on(
     process = start(trained.world, str(many), "-o", str(output), "--workers", "2")
     wait_for_parts(process, output)
     os.kill(workers_of(process)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "A scoring process ended by signal 9" in errors and "Traceback" not in errors
     done = trained.world.run("score", str(many), "-o", str(output))

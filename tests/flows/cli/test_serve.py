@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -42,7 +42,7 @@ def test_nothing_slow_is_loaded_however_it_is_used(promoted: World) -> None:
         address = next(
             re.findall(r"http://[\d.:]+", line)[0] for line in process.stderr or [] if "answers at" in line
         )
-        with httpx.Client(base_url=address, trust_env=False) as http:
+        with httpx.Client(base_url=address, trust_env=False, timeout=60) as http:
             assert http.post("/predict", json={"text": "good"}).status_code == 200
             assert http.post("/explain", json={"text": "good"}).status_code == 200
             assert http.get("/docs/swagger-ui.css").status_code == 200
@@ -58,16 +58,13 @@ def test_nothing_slow_is_loaded_however_it_is_used(promoted: World) -> None:
 def test_told_to_end_it_answers_what_is_under_way_and_ends_quietly_with_0(
     promoted: World, number: signal.Signals
 ) -> None:
-    answers: list[int] = []
     texts = ["good film " * 900] * 200
 
-    def ask(address: str) -> None:
-        answers.append(httpx.post(f"{address}/predict", json={"texts": texts}, timeout=30).status_code)
+    def ask(http: httpx.Client) -> int:
+        return http.post("/predict", json={"texts": texts}).status_code
 
-    with service.running(promoted) as running:
-        asking = [threading.Thread(target=ask, args=(running.address,)) for _ in range(4)]
-        for thread in asking:
-            thread.start()
+    with service.running(promoted) as running, ThreadPoolExecutor(4) as threads, running.client() as asking:
+        asked = [threads.submit(ask, asking) for _ in range(4)]
         with running.client() as http:
             # a request that has not arrived by then is refused: all four are scored by now, or wait for it
             service.until(
@@ -78,10 +75,8 @@ def test_told_to_end_it_answers_what_is_under_way_and_ends_quietly_with_0(
                 )
             )
         running.process.send_signal(number)
-        for thread in asking:
-            thread.join()
+        assert [each.result() for each in asked] == [200] * 4
         assert running.process.wait(20) == 0
-    assert answers == [200] * 4
     assert not [line for line in running.lines if "answers" not in line]
 
 
@@ -113,7 +108,7 @@ def test_port_and_host_come_from_the_settings_when_no_option_names_them(promoted
     try:
         assert process.stderr is not None
         assert any(f"http://[::1]:{port}" in line for line in process.stderr)
-        assert httpx.get(f"http://[::1]:{port}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"http://[::1]:{port}/healthz", trust_env=False, timeout=60).status_code == 200
     finally:
         process.terminate()
         process.wait(20)

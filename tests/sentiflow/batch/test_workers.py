@@ -13,6 +13,7 @@ import pytest
 from sentiflow.batch.pipeline import Workers
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
+from tests.stack.processes import alive
 
 TEXTS = ["good film", "bad plot", "", "é good \x00", "good " * 1_000]
 
@@ -70,18 +71,10 @@ def test_processes_end_with_a_starter_that_is_killed() -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2
-    until = time.monotonic() + 10
-    while any(is_alive(pid) for pid in pids):
+    until = time.monotonic() + 60
+    while any(alive(pid) for pid in pids):
         assert time.monotonic() < until, "they outlive their starter"
         time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has asked about yet has ended all the same."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_module_of_the_same_name_in_the_current_folder_is_not_taken(

@@ -19,6 +19,7 @@ import pytest
 from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient
 
+from sentiflow.orchestration.deployments import last_polls
 from tests.browsers import chromium
 from tests.scheduled import Home, Scheduled, until
 from tests.sentiflow.tracking.test_server_api import answering
@@ -288,7 +289,7 @@ def test_a_second_schedule_on_a_server_that_is_set_is_refused_and_the_first_goes
     running = Scheduled(first, *quiet)
     try:
         running.until_says("Prefect UI")
-        time.sleep(3)  # until it has polled once
+        until(lambda: last_polls(client), "a poll", running.lines)
         refused = second.run("schedule", *quiet)
         assert (refused.returncode, "Another `sentiflow schedule` runs with" in refused.stderr) == (3, True)
         assert running.process.poll() is None

@@ -59,9 +59,13 @@ def test_a_page_fits_its_window_shows_its_pictures_and_can_be_read(tab: Tab) -> 
     sizes = tab.evaluate("[...document.images].map((each) => [each.complete, each.naturalWidth])")
     assert sizes and all(complete and width > 0 for complete, width in sizes)
     for place in ("h1", ".lead p", "nav a", "thead th", "td", ".small, .unread"):
-        for found in tab.locator(place).all()[:3]:
+        shown = tab.locator(place).all()
+        assert shown, place
+        for found in shown[:3]:
             assert found.evaluate(CONTRAST) >= 4.5, place
-    for link in tab.locator("nav a").all():
+    links = tab.locator("nav a").all()
+    assert links
+    for link in links:
         link.click()
         assert tab.locator(f"[id='{(link.get_attribute('href') or '')[1:]}']").evaluate(
             "(each) => each.getBoundingClientRect().top < innerHeight"

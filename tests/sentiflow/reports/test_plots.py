@@ -153,8 +153,10 @@ def test_pictures_of_a_run_are_of_its_test_split(pictures: dict[str, Figure]) ->
     assert shares == ["3\n75.0%", "1\n25.0%", "1\n33.3%", "2\n66.7%"]
 
 
-def test_no_picture_is_registered_globally(pictures: dict[str, Figure]) -> None:  # noqa: ARG001
-    assert pyplot.get_fignums() == []
+def test_no_picture_is_registered_globally() -> None:
+    before = pyplot.get_fignums()
+    assert run.pictures(made.summary())
+    assert pyplot.get_fignums() == before
 
 
 def test_pictures_can_be_written(pictures: dict[str, Figure], tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -39,7 +39,7 @@ class Running:
     lines: list[str] = field(default_factory=list)
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.address, timeout=30, trust_env=False, **options)
+        return httpx.Client(base_url=self.address, timeout=60, trust_env=False, **options)
 
     @property
     def host_and_port(self) -> tuple[str, int]:
@@ -62,10 +62,13 @@ def running(world: World, *options: str, descriptors: int = 1_024, **variables: 
     reader = threading.Thread(target=_read, args=(process, lines, told))
     reader.start()
     try:
-        assert told.wait(30), lines
+        assert told.wait(120), lines
         found = re.search(r"http://[^\s,]+", "\n".join(lines))
         assert found, lines
-        yield Running(process, found[0], lines)
+        made = Running(process, found[0], lines)
+        with made.client() as http:  # it answers before it has read the registry, if that takes long
+            until(lambda: "has not checked the registry" not in http.get("/readyz").text)
+        yield made
     finally:
         process.terminate()
         try:
@@ -133,7 +136,7 @@ def exchange(running: Running, sent: bytes, seconds: float = 10) -> bytes:
         return connection.recv(65_536)
 
 
-def until(holds: Callable[[], bool], seconds: float = 10) -> float:
+def until(holds: Callable[[], bool], seconds: float = 60) -> float:
     """Wait until something holds; how long that took."""
     began = time.monotonic()
     while not holds():

@@ -74,11 +74,13 @@ def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> Non
             return http.post("/explain", content=body).status_code
 
     with ThreadPoolExecutor(24) as pool:
-        answers = pool.map(ask, range(96))
+        answers = [pool.submit(ask, i) for i in range(24)]
         with small.client() as http:
-            until(lambda: figure(http, "sentiflow_queue_texts") > 3, 60)
+            until(  # one of them is at work; one that has not sent its head yet might be closed
+                lambda: figure(http, "sentiflow_queue_texts") + sum(each.done() for each in answers) >= 23, 60
+            )
         with flood(small, b""):
-            assert set(answers) == {200}
+            assert {each.result() for each in answers} == {200}
 
 
 def test_of_one_connection_too_many_the_oldest_that_waits_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +145,7 @@ def test_who_neither_asks_nor_reads_is_let_go_and_who_does_is_kept(small: Runnin
     with small.client() as http, ExitStack() as opened:
         assert http.get("/healthz").status_code == 200
         until(lambda: connections(small) == 1)  # what earlier tests left is gone
+        began = time.monotonic()
         for sent in (b"", HALF_A_HEAD, UNREAD):
             opened.enter_context(connect(small, sent))
         dripping = opened.enter_context(connect(small, HALF_A_HEAD))
@@ -159,7 +162,8 @@ def test_who_neither_asks_nor_reads_is_let_go_and_who_does_is_kept(small: Runnin
             time.sleep(0.2)
             return http.get("/healthz").status_code == 200 and connections(small) == 1
 
-        assert until(all_gone, 60) > 8
+        until(all_gone)
+        assert time.monotonic() - began > 8
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/predict", "/healthz"])

@@ -49,7 +49,7 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body_comes(served: Runn
     head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n"
     for length in ("1000000000000", "9" * 19):
         assert exchange(served, head.format(length, "").encode()).startswith(b"HTTP/1.1 413 ")
-    told = exchange(served, head.format(BODY + 1, "Expect: 100-continue\r\n").encode(), 1)
+    told = exchange(served, head.format(BODY + 1, "Expect: 100-continue\r\n").encode())
     assert told.startswith(b"HTTP/1.1 413 ")
 
 
@@ -84,7 +84,7 @@ def test_slow_clients_hold_nobody_up(served: Running, http: httpx.Client) -> Non
         slow.append(connection)
     began = time.monotonic()
     assert http.post("/predict", json={"text": "quick"}).status_code == 200
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4  # the slow ones have 5 s
     for connection in slow:
         connection.close()
 
@@ -206,10 +206,12 @@ def test_many_large_bodies_at_once_stay_within_the_memory_that_was_promised(serv
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    with ThreadPoolExecutor(16) as pool:
-        statuses = set(pool.map(ask, range(32)))
-    done.set()
-    watcher.join()
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            statuses = set(pool.map(ask, range(32)))
+    finally:
+        done.set()
+        watcher.join()
     assert statuses <= {200, 429}
     assert 200 in statuses
     assert 0 < most < 400_000  # kB

@@ -41,7 +41,7 @@ def scorer_of(trained: Trained) -> TextScorer:
 def test_mlflows_own_server_gives_the_scores_that_the_scorer_gives(address: str, trained: Trained) -> None:
     scores = scorer_of(trained).score(TEXTS)
     body = {"dataframe_split": {"columns": ["text"], "data": [[text] for text in TEXTS]}}
-    response = httpx.post(f"{address}/invocations", json=body, trust_env=False)
+    response = httpx.post(f"{address}/invocations", json=body, trust_env=False, timeout=60)
     assert response.status_code == 200, response.text
     predictions = response.json()["predictions"]
     assert [one["score"] for one in predictions] == pytest.approx(scores.tolist(), abs=1e-12)
@@ -73,7 +73,11 @@ def test_the_service_answers_200_requests_as_mlflows_own_server_does(
 ) -> None:
     world, client = service.copied(trained, tmp_path)
     service.promote(client, 1)
-    with service.running(world) as running, running.client() as ours, httpx.Client(trust_env=False) as theirs:
+    with (
+        service.running(world) as running,
+        running.client() as ours,
+        httpx.Client(trust_env=False, timeout=60) as theirs,
+    ):
         for number in range(200):
             kind, body = _request(number)
             expected = theirs.post(f"{address}/invocations", content=body, headers={"Content-Type": kind})

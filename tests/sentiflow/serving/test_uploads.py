@@ -13,14 +13,19 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sentiflow.serving.middleware import Uploads
+from tests.sentiflow.serving.service import until
 
-SECONDS, MOST = 3.0, 200_000
+SECONDS, MOST = 6.0, 1_000_000
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """A server that takes bodies of 200,000 bytes, 1,600,000 at a time, and waits 3 s for each 64,000."""
-    uploads = Uploads(MOST, SECONDS)
+def uploads() -> Uploads:
+    return Uploads(MOST, SECONDS)
+
+
+@pytest.fixture(scope="module")
+def port(uploads: Uploads) -> Iterator[int]:
+    """A server that takes bodies of 1,000,000 bytes, 8,000,000 at a time, and waits 6 s for each 64,000."""
 
     async def size(request: Request) -> Response:
         async with uploads.body(request) as body:
@@ -40,7 +45,9 @@ def answer_of(each: socket.socket) -> bytes:
     """Status line and all the rest, head and body may come apart."""
     answer = b""
     while b"\r\n\r\n" not in answer or answer.endswith(b"\r\n\r\n"):
-        answer += each.recv(1_000)
+        part = each.recv(1_000)
+        assert part, answer
+        answer += part
     return answer
 
 
@@ -77,19 +84,22 @@ def large(size: int) -> bytes:
 
 def test_a_body_that_keeps_its_pace_may_take_longer_in_all(port: int) -> None:
     began = time.monotonic()
-    with connection(port, large(192_000)) as steady:
-        for _ in range(3):
-            time.sleep(SECONDS / 2.5)
+    with connection(port, large(960_000)) as steady:
+        for _ in range(15):
+            time.sleep(SECONDS / 14)
             steady.sendall(b"x" * 64_000)
-        assert answer_of(steady).endswith(b"192000")
+        assert answer_of(steady).endswith(b"960000")
     assert time.monotonic() - began > SECONDS
 
 
 @pytest.mark.parametrize(("size", "dropped"), [(60_000, 0), (MOST, 1)], ids=["a small one", "a large one"])
-def test_stalled_bodies_that_fill_the_room_keep_nobody_out(port: int, size: int, dropped: int) -> None:
+def test_stalled_bodies_that_fill_the_room_keep_nobody_out(
+    port: int, uploads: Uploads, size: int, dropped: int
+) -> None:
     """A small one needs no room; for a large one that is faster, one of the stalled gives way."""
     held = [connection(port, large(MOST) + b"x" * (MOST - 1)) for _ in range(8)]
-    time.sleep(0.5)  # 8 bytes are left
+    until(lambda: sum(len(each.body) for each in list(uploads._large)) == 8 * (MOST - 1))  # 8 bytes are left
+    time.sleep(0.5)  # the other one is faster
     with connection(port, large(size) + b"x" * size) as another:
         assert answer_of(another).endswith(str(size).encode())
     for each in held:
@@ -102,7 +112,7 @@ def test_stalled_bodies_that_fill_the_room_keep_nobody_out(port: int, size: int,
 
 def test_who_goes_away_in_the_middle_leaves_no_bytes_behind(port: int) -> None:
     for _ in range(20):
-        connection(port, large(MOST) + b"x" * 180_000).close()
+        connection(port, large(MOST) + b"x" * 900_000).close()
     time.sleep(0.2)
     with connection(port, large(MOST) + b"x" * MOST) as later:
         assert answer_of(later).startswith(b"HTTP/1.1 200 ")

@@ -76,10 +76,12 @@ evaluation = evaluate_candidate({NAME!r}, {Registry.GOOD}, load_settings())
 verdict = promotion.decide(evaluation, force=True, reason="test")
 promotion.carry_out(evaluation, verdict, load_settings())
 """
-    subprocess.run(
-        [sys.executable, "-c", code], env=registry.environment(MLFLOW_TRACKING_PASSWORD="S3CRET"), check=False
-    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=registry.environment(MLFLOW_TRACKING_PASSWORD="S3CRET"),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert not ran.exists()
+    assert done.returncode == 0 or "Cannot load" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

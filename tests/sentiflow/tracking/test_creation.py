@@ -22,7 +22,7 @@ FAULTS: dict[str, Callable[[str], Callable[[Any], None]]] = {
     "frozen for longer than several time-outs": lambda address: freeze(address, 12),
     "its answer cut off": lambda _: cut,
     "no answer": lambda _: drop,
-    "so late that it was asked again": lambda _: hold(9),
+    "so late that it was asked again": lambda _: hold(8),
 }
 RUNS, MODELS, VERSIONS = "runs/create", "logged-models", "model-versions/create"
 
@@ -37,19 +37,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def experiment(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT))
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+def experiment(server: str) -> str:
     return str(MlflowClient(server, server).create_experiment(token()))
+
+
+@pytest.fixture
+def be_impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Gives the requests from now on the short time-out."""
+
+    def shorten() -> None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT))
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+
+    return shorten
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("what", [RUNS, MODELS, VERSIONS])
-def test_one_thing_is_made(server: str, experiment: str, what: str, fault: str) -> None:
+def test_one_thing_is_made(
+    server: str, experiment: str, be_impatient: Callable[[], None], what: str, fault: str
+) -> None:
     """Red if MLflow's client repeats by itself: a server that was only slow then makes two, silently."""
     direct = MlflowClient(server, server)
     run = direct.create_run(experiment).info.run_id
     direct.create_registered_model(experiment)
+    model = direct.create_logged_model(experiment, "another", run).model_id
+    be_impatient()
     with proxy(server, f"POST /api/2.0/mlflow/{what}", FAULTS[fault](server)) as address:
         client = MlflowClient(address, address)
         if what == RUNS:
@@ -57,21 +70,26 @@ def test_one_thing_is_made(server: str, experiment: str, what: str, fault: str) 
         elif what == MODELS:
             made = create_model(client, experiment, "mine", run, {"a": "b"}, {"c": "d"}).model_id
         else:
-            model = direct.create_logged_model(experiment, "mine", run).model_id
             made = create_version(client, experiment, run, model, {"a": "b"}, "Mine.").version
         time.sleep(3)  # whatever is still under way arrives
     there = {
         RUNS: lambda: [found.info.run_id for found in direct.search_runs([experiment], "run_name = 'mine'")],
-        MODELS: lambda: [found.model_id for found in direct.search_logged_models([experiment])],
+        MODELS: lambda: [found.model_id for found in direct.search_logged_models([experiment], "name = 'mine'")],
         VERSIONS: lambda: [found.version for found in direct.search_model_versions(f"name = '{experiment}'")],
     }
     assert there[what]() == [made]
 
 
 def test_a_training_whose_server_freezes_at_each_creation_gives_one_run_and_one_version(
-    server: str, experiment: str, world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    server: str,
+    world: World,
+    prefect_server: None,
+    monkeypatch: pytest.MonkeyPatch,
+    be_impatient: Callable[[], None],
 ) -> None:
     """For longer than one time-out."""
+    MlflowClient(server, server).search_registered_models()  # the first request opens the store
+    be_impatient()
     creations = ["experiments/create", RUNS, MODELS, "registered-models/create", VERSIONS]
     with ExitStack() as stack:
         address = server

@@ -22,7 +22,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import Vocabulary
 from sentiflow.tracking.client import connect
 from tests.against_keras import check_scores
-from tests.world import ROOT, Trained
+from tests.world import ROOT, Trained, copy_world
 
 SITE = Path(sysconfig.get_paths()["purelib"])
 
@@ -153,7 +153,8 @@ def test_the_logged_model_has_the_figures_of_its_run_once(trained: Trained) -> N
     assert best.model_id == model.model_id
 
 
-def test_the_examples_of_the_docs_run(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_docs_run(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = copy_world(tmp_path, trained.world)
     # Their experiment is that of this test alone.
     monkeypatch.setattr(fluent, "_active_experiment_id", None)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "")
@@ -161,7 +162,7 @@ def test_the_examples_of_the_docs_run(trained: Trained, monkeypatch: pytest.Monk
     section = page.partition("## The registered model")[2].partition("\n## ")[0]
     code = "\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
     code = code.replace("imdb-sentiment", trained.result.model.name)
-    code = code.replace("sqlite:///mlruns/mlflow.db", trained.world.settings.tracking_uri)
+    code = code.replace("sqlite:///mlruns/mlflow.db", world.settings.tracking_uri)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 - the docs' own
     assert names["network"].name == "sentiment"

@@ -454,11 +454,13 @@ def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClien
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    for _ in range(3):
-        promote(registry, Registry.GOOD, force=True, reason="to")
-        promotion.rollback(NAME, "and fro", registry.settings)
-    stop.set()
-    watcher.join()
+    try:
+        for _ in range(3):
+            promote(registry, Registry.GOOD, force=True, reason="to")
+            promotion.rollback(NAME, "and fro", registry.settings)
+    finally:
+        stop.set()
+        watcher.join()
     assert len(seen) > 20
     assert set(seen) == {Registry.POOR, Registry.GOOD}
 

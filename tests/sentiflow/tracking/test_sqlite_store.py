@@ -23,14 +23,26 @@ from sentiflow.tracking.sqlite import query
 from sentiflow.tracking.store import open_store
 from tests.world import World
 
-SECONDS = 1.0  # more than the attempt after which it is told, see `_short_attempts`
+SECONDS = 0.7  # more than three further attempts, see `_short_attempts`
 COUNT = "SELECT count(*) FROM experiments"
+
+
+class Told(logging.Handler):
+    """Notices when a log line says that something is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "waiting for" in record.getMessage():
+            self.event.set()
 
 
 @contextmanager
 def locked(file: Path, seconds: float | None = None, how: str = "EXCLUSIVE") -> Iterator[None]:
-    """Hold a lock of the database for some seconds, or until the block ends."""
-    done, begun = threading.Event(), threading.Event()
+    """Hold a lock of the database until the block ends, or for seconds after somebody has said to wait for it."""
+    done, begun, told = threading.Event(), threading.Event(), Told()
 
     def hold() -> None:
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
@@ -38,15 +50,20 @@ def locked(file: Path, seconds: float | None = None, how: str = "EXCLUSIVE") -> 
             if how == "DEFERRED":
                 other.execute(COUNT).fetchall()  # a reader: nobody can commit
             begun.set()
+            if seconds is not None:
+                told.event.wait(60)
             done.wait(seconds)
             other.execute("ROLLBACK")
 
     thread = threading.Thread(target=hold)
     thread.start()
-    begun.wait()
+    assert begun.wait(60)
+    logging.getLogger().addHandler(told)
     try:
         yield
     finally:
+        logging.getLogger().removeHandler(told)
+        told.event.set()
         done.set()
         thread.join()
 
