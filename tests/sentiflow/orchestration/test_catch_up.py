@@ -88,6 +88,7 @@ def test_slots_that_pass_while_one_waits_are_dropped(client: SyncPrefectClient) 
     assert len(reasons(client, applied)) == 5
 
 
+@pytest.mark.story
 def test_more_runs_than_the_server_gives_at_once_are_dropped(client: SyncPrefectClient) -> None:
     applied = written(client, HOURLY)
     for hours in (270, 180, 90):
