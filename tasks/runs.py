@@ -42,7 +42,7 @@ from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import provenance_tags, write_files
 from sentiflow.tracking.results import RunContext, TrainedFiles
-from sentiflow.tracking.types import LOCK, NOTE
+from sentiflow.tracking.types import ATTEMPT, LOCK, NOTE
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
@@ -60,6 +60,7 @@ def provenance() -> dict[str, str]:
         **provenance_tags(),
         "prefect.flow_run_id": flow_run_id,
         "prefect.flow_run_name": str(runtime.flow_run.name),
+        ATTEMPT: str(runtime.flow_run.run_count),
         **({"prefect.flow_run_url": flow_run_url(flow_run_id)} if lasting_api_url() else {}),
         "started_by": f"{name}, {f'deployment {deployment}' if deployment else 'by hand'}",
         "host": socket.gethostname(),

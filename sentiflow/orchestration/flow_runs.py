@@ -135,9 +135,26 @@ def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -
     return [each for each in found if not (each.state and each.state.state_details.pause_reschedule)]
 
 
-def crash(prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger) -> None:
-    """Mark a flow run whose process was killed, and its tasks, as crashed."""
-    close(prefect, flow_run, Crashed(message=message), logger)
+def crash(
+    prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger, attempt: str | None = None
+) -> None:
+    """Mark a flow run whose process was killed, and its tasks, as crashed.
+
+    If it was started again since that ``attempt``, only the tasks that the attempt began are marked.
+    """
+    end: State[Any] = Crashed(message=message)
+    if attempt is not None and _was_retried(flow_run, attempt):
+        _close_tasks(prefect, flow_run, end, attempt)
+    else:
+        close(prefect, flow_run, end, logger)
+
+
+def _was_retried(flow_run: FlowRun, attempt: str) -> bool:
+    """Whether a flow run waits for another attempt than this one, or is in it; Prefect counts those that run."""
+    state = flow_run.state
+    if state is None or state.is_final():
+        return False
+    return state.is_scheduled() or state.is_pending() or attempt != str(flow_run.run_count)
 
 
 def close(prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", logger: Logger) -> None:
@@ -149,14 +166,22 @@ def close(prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", logg
     if state is None or not state.is_final():
         prefect.set_flow_run_state(flow_run.id, end, force=True)
         state = end
+    _close_tasks(prefect, flow_run, end)
+    if state.is_crashed():
+        notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
+
+
+def _close_tasks(
+    prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", attempt: str | None = None
+) -> None:
+    """Give the unfinished tasks of a flow run, or those that one attempt began, their final state."""
     unfinished = [each for each in StateType if each not in TERMINAL_STATES]
     for task_run in prefect.read_task_runs(
         flow_run_filter=filters.FlowRunFilter(id={"any_": [flow_run.id]}),
         task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}}),
     ):
-        prefect.set_task_run_state(task_run.id, end, force=True)
-    if state.is_crashed():
-        notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
+        if attempt in (None, str(task_run.flow_run_run_count)):
+            prefect.set_task_run_state(task_run.id, end, force=True)
 
 
 def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -> None:

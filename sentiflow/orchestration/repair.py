@@ -25,7 +25,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.creation import CREATION, Ending, runs_of
-from sentiflow.tracking.types import LOCK, MISSING, time_of
+from sentiflow.tracking.types import ATTEMPT, LOCK, MISSING, time_of
 
 RUNNING = "attributes.status = 'RUNNING'"
 _KILLED = Ending("KILLED", "its process was killed")
@@ -130,15 +130,15 @@ def _delete_twins(client: MlflowClient, experiment: str, found: Sequence[Run], l
 
 
 def close(client: MlflowClient, run: Run, why: str, logger: Logger, status: str = "KILLED") -> None:
-    """End a run whose process is gone, and crash its flow run."""
-    run_id = run.info.run_id
+    """End a run whose process is gone, and crash its flow run, unless that was started again since."""
+    run_id, tags = run.info.run_id, run.data.tags
     client.set_tag(run_id, "end", why)
     client.set_terminated(run_id, status)
     logger.warning("Closed run %s: %s.", run.info.run_name, why)
     with get_client(sync_client=True) as prefect:
-        flow_run = flow_runs.find(prefect, run.data.tags.get("prefect.flow_run_id"))
+        flow_run = flow_runs.find(prefect, tags.get("prefect.flow_run_id"))
         if flow_run is not None:
-            flow_runs.crash(prefect, flow_run, f"{why[0].upper()}{why[1:]}.", logger)
+            flow_runs.crash(prefect, flow_run, f"{why[0].upper()}{why[1:]}.", logger, tags.get(ATTEMPT))
 
 
 def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import logging
+from uuid import UUID
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from prefect import flow
+from prefect import flow, task
 from prefect.client.orchestration import get_client
-from prefect.states import Running
+from prefect.client.schemas.objects import State
+from prefect.states import AwaitingRetry, Crashed, Pending, Running
 
 from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
@@ -19,9 +21,10 @@ from sentiflow.tracking.client import _clients as clients
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending
 from sentiflow.tracking.results import RunContext
-from sentiflow.tracking.types import LOCK
+from sentiflow.tracking.types import ATTEMPT, LOCK
 from tasks import runs
 from tasks.housekeeping import delete_records
+from tests.receiver import receiver
 from tests.world import World
 
 NAME = "sample-sentiment"
@@ -183,6 +186,41 @@ def test_the_flow_run_of_a_killed_run_is_crashed_with_the_reason(store: Store) -
         state = prefect.read_flow_run(flow_run.id).state
     assert state is not None and state.is_crashed()
     assert state.message == "Its process was killed; closed by the next run."
+
+
+@pytest.mark.parametrize("state", [AwaitingRetry(), Pending(), Running()], ids=lambda state: state.name)
+def test_a_flow_run_that_was_started_again_lives_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """Red if a retried training crashes itself when it closes what its killed attempt left."""
+
+    @task(task_run_name="fetch")
+    def fetch() -> None: ...
+
+    @flow
+    def training() -> None: ...
+
+    def begun_task(key: str) -> UUID:
+        made = prefect.create_task_run(fetch, flow_run.id, key)
+        prefect.set_task_run_state(made.id, Running())
+        return made.id
+
+    def state_of(task: UUID) -> str | None:
+        return prefect.read_task_run(task).state_name
+
+    with receiver() as got, get_client(sync_client=True) as prefect:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        flow_run = prefect.create_flow_run(training, state=Running())
+        killed = begun_task("1")
+        store.run(**{"prefect.flow_run_id": str(flow_run.id), ATTEMPT: "1"})
+        for each in (Crashed(), state):
+            prefect.set_flow_run_state(flow_run.id, each, force=True)
+        alive = begun_task("2") if state.is_running() else None
+        store.next_start()
+        assert prefect.read_flow_run(flow_run.id).state_name == state.name
+        assert state_of(killed) == "Crashed"
+        assert alive is None or state_of(alive) == "Running"
+    assert got.messages == []
 
 
 def test_what_is_kept_is_one_readable_file(world: World) -> None:
