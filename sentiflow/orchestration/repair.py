@@ -234,7 +234,9 @@ class _Closing:
         """Crash trainings that Prefect takes for running, and that cannot be."""
         experiments = [found.experiment_id for found in self.client.search_experiments()]
         for flow_run in flow_runs.search(self.prefect, state={"type": {"any_": flow_runs.BEGUN}}):
-            name, began = self.prefect.read_flow(flow_run.flow_id).name, flow_run.start_time or self.now
+            name = self.prefect.read_flow(flow_run.flow_id).name
+            # Its start_time is that of its first attempt, and from before a person's answer.
+            began = flow_run.state.timestamp if flow_run.state else self.now
             if name not in _TRAININGS:
                 if self.now - began > _LONG:
                     what = f"flow run {flow_run.name}, {name}: running since {began:%Y-%m-%d %H:%M}, says Prefect"
@@ -248,10 +250,11 @@ class _Closing:
         runs = self.client.search_runs(experiments, f"tags.`prefect.flow_run_id` = '{flow_run.id}'")
         if any(run.info.status == "RUNNING" for run in runs):
             return None
-        if runs:
-            ended = max(time_of(run.info.end_time or 0) for run in runs)
-            return "Its MLflow run ended long ago" if self.now - ended > _GRACE else None
-        if flow_run.deployment_id is None:  # a person started it, and it may log to another store than this one
+        if not runs and flow_run.deployment_id is None:  # a person started it, and it may log to another store
             return None
-        waited = timedelta(seconds=self.settings.lock_timeout) + _GRACE
-        return "It never opened an MLflow run" if self.now - began > waited else None
+        ended, patience = max((time_of(run.info.end_time or 0) for run in runs), default=began), _GRACE
+        if ended <= began:  # it may wait for the lock
+            patience += timedelta(seconds=self.settings.lock_timeout)
+        if self.now - max(began, ended) <= patience:
+            return None
+        return "Its MLflow run ended long ago" if runs else "It never opened an MLflow run"

@@ -20,7 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Completed, Crashed, Failed, Running
+from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Paused, Running
 
 from flows.housekeeping import housekeeping
 from sentiflow.errors import ExternalError
@@ -242,8 +242,7 @@ def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
     experiment = client.create_experiment("another than the settings name")
     if opened:
         for ended in (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC)):  # of a set, its last one counts
-            run = client.create_run(experiment, tags={"prefect.flow_run_id": str(flow_run.id)}).info.run_id
-            client.set_terminated(run, end_time=round(ended.timestamp() * 1000))
+            ended_run(client, experiment, flow_run.id, ended)
     for later, state in ((hours - 0.1, "Running"), (hours + 0.1, "Crashed")):
         now = datetime.now(UTC) + timedelta(hours=later)
         report = close_killed(load_settings(), logging.getLogger(), now)
@@ -254,6 +253,35 @@ def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
     assert prefect.read_flow_run(others.id).state_name == "Running"
     prefect.delete_flow_run(by_hand.id)
     prefect.delete_flow_run(others.id)
+    prefect.delete_deployment(deployment)
+
+
+def ended_run(client: MlflowClient, experiment: str, flow_run: UUID, ended: datetime) -> None:
+    run = client.create_run(experiment, tags={"prefect.flow_run_id": str(flow_run)}).info.run_id
+    client.set_terminated(run, end_time=round(ended.timestamp() * 1000))
+
+
+@pytest.mark.parametrize(
+    "states",
+    [[Crashed(), AwaitingRetry(), Running()], [Paused(), Running()]],
+    ids=["started again", "answered by a person"],
+)
+def test_a_training_that_goes_on_is_judged_from_that_moment(
+    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, states: list[State]
+) -> None:
+    """Red if what counts is when it first began, or when the MLflow run from before ended."""
+    monkeypatch.setenv("SENTIFLOW_LOCK_TIMEOUT", "7200")
+    client = connect(world.settings)
+    deployment = prefect.create_deployment(prefect.create_flow(empty_train), "of-a-test", tags=[TAG])
+    flow_run = prefect.create_flow_run_from_deployment(deployment, state=Running())
+    experiment = experiment_id(client, world.settings)
+    ended_run(client, experiment, flow_run.id, datetime.now(UTC) - timedelta(days=1))
+    for state in states:
+        prefect.set_flow_run_state(flow_run.id, state, force=True)
+    began = prefect.read_flow_run(flow_run.id).state.timestamp
+    for later, name in ((timedelta(), "Running"), (timedelta(seconds=1), "Crashed")):
+        close_killed(load_settings(), logging.getLogger(), began + timedelta(hours=3) + later)
+        assert prefect.read_flow_run(flow_run.id).state_name == name
     prefect.delete_deployment(deployment)
 
 
