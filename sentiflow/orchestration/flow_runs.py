@@ -26,7 +26,7 @@ from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.orchestration.deployments import TAG
-from sentiflow.orchestration.notify import NOTIFIED, notify, notify_end
+from sentiflow.orchestration.notify import is_notified, notify, notify_end
 
 FLOWS = ("train", "repeat", "sweep", "baselines", "reproduce", "promote", "score", "housekeeping", "monitor")
 FOLDER = "_SENTIFLOW_FOLDER"
@@ -190,7 +190,7 @@ def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -
     A worker that starts containers marks a run whose container was killed, and runs no hooks.
     """
     for flow_run in search(prefect, state={"type": {"any_": [StateType.CRASHED]}}, end_time={"after_": since}):
-        if flow_run.state is not None and NOTIFIED not in flow_run.labels:
+        if flow_run.state is not None and not is_notified(flow_run):
             notify(prefect.read_flow(flow_run.flow_id).name, flow_run, flow_run.state, logger)
 
 

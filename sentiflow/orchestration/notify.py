@@ -20,7 +20,7 @@ from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Notification, Settings, load_settings
 from sentiflow.tracking.client import connect, run_url, tracking_errors
 
-NOTIFIED = "sentiflow.notified"  # label of flow runs of which a notification was sent
+_NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which a notification was sent
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 500
 ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
@@ -45,9 +45,9 @@ def error_of(state: State[Any]) -> str:
 
 
 def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, known: bool = False) -> None:
-    """Send a notification of a flow run's end, if the settings ask for one, once for each flow run.
+    """Send a notification of a flow run's end, if the settings ask for one, once for each attempt of the flow run.
 
-    A flow run whose end is ``known`` is marked as notified, and nothing is sent. What goes wrong is a warning in
+    An attempt whose end is ``known`` is marked as notified, and nothing is sent. What goes wrong is a warning in
     the log and changes nothing.
     """
     what: Notification = "success" if state.is_completed() else "crashed" if state.is_crashed() else "failed"
@@ -57,7 +57,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             return
         with get_client(sync_client=True) as prefect:
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
-            if NOTIFIED in flow_run.labels:
+            if is_notified(flow_run):
                 return
             refusal: Notification = "not-reproduced" if flow == "reproduce" else "refused"
             notified = error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
@@ -68,9 +68,14 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             for problem in problems:
                 logger.warning(_NOT_SENT, flow, flow_run.name, problem)
             if len(problems) < len(addresses(settings)):  # else the next housekeeping tries again
-                prefect.update_flow_run_labels(flow_run.id, {NOTIFIED: state.type.value})
+                prefect.update_flow_run_labels(flow_run.id, {_NOTIFIED: flow_run.run_count})
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
         logger.warning(_NOT_SENT, flow, flow_run.name, first_line(err))
+
+
+def is_notified(flow_run: FlowRun) -> bool:
+    """Whether a notification of the flow run's last attempt was sent."""
+    return flow_run.labels.get(_NOTIFIED) == flow_run.run_count
 
 
 def _message(
@@ -86,7 +91,7 @@ def _message(
 
 
 def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | None:
-    """Address of the MLflow run that belongs to the flow run; the message goes out without it, too."""
+    """Address of the MLflow run of the flow run's last attempt; the message goes out without it, too."""
     if settings.sqlite_file is not None and not settings.sqlite_file.exists():
         return None
     try:
@@ -95,9 +100,13 @@ def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | 
             experiment = client.get_experiment_by_name(settings.experiment)
             found = [] if experiment is None else client.search_runs(
                 [experiment.experiment_id], f"tags.`prefect.flow_run_id` = '{flow_run_id}'",
-                order_by=["attributes.start_time ASC"], max_results=1,
+                order_by=["attributes.start_time DESC"], max_results=1,
             )  # fmt: skip
-            return run_url(settings, found[0].info.experiment_id, found[0].info.run_id) if found else None
+            if not found:
+                return None
+            last = found[0]
+            run_id = last.data.tags.get("mlflow.parentRunId", last.info.run_id)
+            return run_url(settings, last.info.experiment_id, run_id)
     except (SentiflowError, OSError) as err:
         logger.warning("The notification has no link to MLflow: %s", first_line(err))
         return None

@@ -1,5 +1,6 @@
 """The webhook hears of every flow run that failed or crashed, once."""
 
+import logging
 import os
 import re
 import signal
@@ -14,13 +15,15 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.states import AwaitingRetry, Failed, Running
 
 from flows.housekeeping import housekeeping
 from flows.train import train
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import training_lock
+from sentiflow.orchestration.notify import notify
 from sentiflow.recipes import load_recipe
-from sentiflow.tracking.client import connect
+from sentiflow.tracking.client import connect, experiment_id
 from tests.receiver import PATH, receiver
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import ROOT, World
@@ -53,6 +56,27 @@ def test_a_failed_flow_run_is_told_with_links_to_both_sides(
     assert f"/runs/{run.info.run_id}?" in message["mlflow_run_url"]
     assert message["text"].startswith(f"Sentiflow: train {run.info.run_name} failed.")
     assert message["text"].endswith(message["flow_run_url"]) and "\n" not in message["text"]
+
+
+def test_each_attempt_of_a_flow_run_that_fails_is_told_once_with_its_own_mlflow_run(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(world.settings)
+    experiment, made = experiment_id(client, world.settings), []
+    with receiver() as got, get_client(sync_client=True) as prefect:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        flow_run = prefect.create_flow_run(train)
+        tags = {"prefect.flow_run_id": str(flow_run.id)}
+        for message in ("the first", "the second"):
+            for state in (AwaitingRetry(), Running(), failed := Failed(message=message)):
+                prefect.set_flow_run_state(flow_run.id, state, force=True)
+            made.append(client.create_run(experiment, tags=tags).info.run_id)
+            client.create_run(experiment, tags={**tags, "mlflow.parentRunId": made[-1]})
+            for _ in range(2):
+                notify("train", flow_run, failed, logging.getLogger())
+    assert [each["message"] for each in got.messages] == ["the first", "the second"]
+    for run_id, each in zip(made, got.messages, strict=True):
+        assert f"/runs/{run_id}?" in each["mlflow_run_url"]
 
 
 def test_success_is_told_where_it_is_asked_for(
