@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, ExternalError, UsageError, first_line
+from sentiflow.files import publish
 from sentiflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,8 +48,20 @@ def lock_tag(model_name: str, settings: Settings) -> str:
 
 
 def own_lock_tag(model_name: str, settings: Settings) -> str:
-    """The lock of this machine alone; a training holds it beside a shared one."""
-    return f"{socket.gethostname()}:{lock_file(model_name, settings)}"
+    """The lock of this machine's data folder alone; a training holds it beside a shared one."""
+    path = lock_file(model_name, settings)
+    return f"{socket.gethostname()}:{_id_of(path.parent)}:{path}"
+
+
+def _id_of(folder: Path) -> str:
+    """What tells a folder from one at the same path on another machine of this name; it is made once."""
+    file = folder / "id"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "id.lock", mode=0o600):
+            if not file.exists():
+                publish(file, lambda partial: partial.write_text(uuid.uuid4().hex, encoding="utf-8"))
+    return file.read_text(encoding="utf-8")
 
 
 @contextmanager

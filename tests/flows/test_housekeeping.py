@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -199,6 +200,28 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
         "running elsewhere, and this Prefect server does not know it", "running elsewhere, says Prefect",
     ]  # fmt: skip
     prefect.delete_flow_run(flow_runs["running"])
+
+
+def test_a_run_of_another_data_folder_at_the_same_path_is_one_of_elsewhere(
+    world: World, prefect: SyncPrefectClient
+) -> None:
+    """Red if two machines of one name, each with a disk of its own, close each other's living runs."""
+    client, name, data = connect(world.settings), "mine-sentiment", world.settings.data_dir
+    flow_run = flow_run_in(prefect, Running())
+    tags = {
+        "registered_model": name,
+        LOCK: own_lock_tag(name, world.settings),
+        "prefect.flow_run_id": str(flow_run.id),
+    }
+    run = client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
+    own = data.rename(world.root / "of the first machine")
+    report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
+    assert (report.closed, report.left) == ([], ["run night: running elsewhere, says Prefect"])
+    assert client.get_run(run).info.status == "RUNNING"
+    shutil.rmtree(data)
+    own.rename(data)
+    report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
+    assert report.closed == ["run night, whose process is gone"]
 
 
 @pytest.mark.parametrize("name", ["../../photos", "", "."])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -112,6 +113,12 @@ def test_the_tag_of_a_shared_lock_names_no_machine(world: World) -> None:
     shared = world.settings.model_copy(update={"lock_url": "any"})
     assert lock_tag("mine", shared) == "shared:mine"
     assert lock_tag("mine", world.settings).endswith(":" + str(world.root / "data" / "locks" / "mine.lock"))
+
+
+def test_all_processes_give_a_data_folder_one_id(world: World) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        tags = set(pool.map(lambda _: lock_tag("mine", world.settings), range(8)))
+    assert len(tags) == 1
 
 
 def test_no_driver_is_loaded_without_a_shared_lock() -> None:
