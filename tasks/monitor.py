@@ -1,7 +1,6 @@
 """Tasks: the steps of a drift check."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from prefect.events import Event
 
 from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
-from sentiflow.locks import file_lock
+from sentiflow.locks import file_lock, lock_file, own_lock_tag, work_folder
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts, collect_texts, measure, pictures
 from sentiflow.monitoring.check import report as drift_report
@@ -50,13 +49,13 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
     """
     settings, model = load_settings(), model_name(dataset)
     log = need_log(settings)
-    log.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock, work = log.folder / f"{model}.lock", log.folder / f"{model}.work"  # here, as the work files hold texts
-    check = DriftCheck(dataset_name(dataset), model, settings, log, f"{socket.gethostname()}:{lock}", work)
-    with file_lock(lock, f"Another drift check of {model}", "monitoring"):
+    name = f"{model}.monitor"  # in the data folder: the service, which strangers ask, can write to the log's
+    lock, work = lock_file(name, settings), work_folder(name, settings)
+    check = DriftCheck(dataset_name(dataset), model, settings, log, own_lock_tag(name, settings), work)
+    with file_lock(lock, f"Another drift check of {model}", "monitoring", shared=settings.lock_url):
         try:
             _close_killed(check)
-            work.mkdir(mode=0o700)
+            work.mkdir(mode=0o700, parents=True)  # the work files hold texts
             yield check
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -215,6 +214,6 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
 def mark_checked(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> None:
     """Note up to where the texts have been checked; a check that was killed before is repeated.
 
-    Written: the id of the last text, and the PSI of each feature, in the text log; the service shows the latter.
+    Written: the id of the last text, and the PSI of each feature, beside the log; the service shows the latter.
     """
     check.log.mark_checked(check.model, texts.last_id, {each.name: each.psi for each in result.features})

@@ -20,7 +20,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
-from sentiflow.tracking.client import connect
+from sentiflow.tracking.client import OpenRun, connect
 from sentiflow.tracking.store import open_store
 from tasks.monitor import collect, monitoring_run
 from tests.prefect_store import artifacts_of
@@ -95,6 +95,7 @@ def test_a_version_that_a_person_registered_is_checked_against_the_reviews_of_it
 
 
 def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:
+    log(watched, ["text"])
     with monitoring_run("sample") as check:
         check.log.file.write_bytes(b"no database" * 1_000)
         with pytest.raises(ExternalError, match=r"damaged: .*/texts\.db: file is not a database") as caught:
@@ -214,6 +215,32 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(watched: Worl
     monitor("sample")
     assert client.get_run(left).info.status == "KILLED"
     assert not check.work.exists()
+
+
+def test_a_check_keeps_no_files_where_the_service_can_write(watched: World) -> None:
+    with monitoring_run("sample") as check:
+        assert check.work.is_dir() and not check.work.is_relative_to(check.log.folder)
+        assert not check.log.folder.exists()
+
+
+def test_a_link_that_the_service_plants_is_not_followed_into_the_report(
+    watched: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret, folder = watched.root / "secret", watched.root / "the owner's log"
+    secret.write_text("password")
+
+    def report(*arguments: Any) -> OpenRun:
+        for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+            (place / "planted").symlink_to(secret)
+        return original(*arguments)
+
+    original = flow_module.report
+    monkeypatch.setattr(flow_module, "report", report)
+    log(watched, held_out(7, 300))
+    monitor("sample")
+    (run_id,) = monitoring_runs(watched)
+    files = Path(connect(watched.settings).download_artifacts(run_id, "", str(tmp_path / "artifacts")))
+    assert [path.name for path in files.rglob("*") if path.is_file() and path.read_bytes() == b"password"] == []
 
 
 def test_two_checks_of_a_model_never_overlap(watched: World) -> None:
