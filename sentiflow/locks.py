@@ -202,7 +202,9 @@ class _File:
                 return "a process that has just ended"
         if self._purpose is not None:
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            self._path.write_text(f"{_who(self._purpose)}, since {since}", encoding="utf-8")
+            file = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+            with os.fdopen(file, "w", encoding="utf-8") as opened:
+                opened.write(f"{_who(self._purpose)}, since {since}")
         return None
 
     def release(self) -> None:

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from sentiflow.errors import BusyError
-from sentiflow.locks import HOUSEKEEPING, check_free, if_free, lock_file, lock_tag, training_lock
+from sentiflow.locks import HOUSEKEEPING, check_free, file_lock, if_free, lock_file, lock_tag, training_lock
 from tests.world import ROOT, World
 
 HOLD = """
@@ -107,6 +110,24 @@ def test_housekeeping_does_not_get_a_lock_that_is_held(world: World) -> None:
         holder.wait()
         with if_free(lock_file("mine", world.settings), HOUSEKEEPING) as free:
             assert free
+
+
+def test_a_link_that_takes_the_place_of_a_lock_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, victim = tmp_path / "mine.lock", tmp_path / "victim"
+    victim.write_text("precious")
+    original = FileLock.acquire
+
+    def acquire(lock: FileLock, **options: Any) -> None:
+        original(lock, **options)
+        path.unlink()
+        path.symlink_to(victim)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(OSError, match="symbolic links"), file_lock(path, "Another training", "training"):
+        pass
+    assert victim.read_text() == "precious"
 
 
 def test_the_tag_of_a_shared_lock_names_no_machine(world: World) -> None:
