@@ -81,7 +81,12 @@ class TextLog:
         rows = [_row(entry) for entry in entries]
         rows = [row for row in rows if _pages(row) <= self._max]
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.file, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))  # SQLite's journal gets the same mode
+        if self.file.is_symlink():
+            raise OSError(
+                f"{self.file} is a link; set {PREFIX}PREDICTION_LOG_DIR to the folder of the file itself"
+            )
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        os.close(os.open(self.file, flags, _OWNER_ONLY))  # SQLite's journal gets the same mode
         with self._open() as db:
             db.execute("PRAGMA auto_vacuum = FULL")  # deleted texts leave the file, which shrinks
             for chunk in _chunks(rows, self._max // _CHUNKS):

@@ -116,6 +116,15 @@ def test_a_log_that_was_deleted_during_a_check_is_made_by_the_next_text_alone(tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
+    victim, log = tmp_path / "victim", TextLog(tmp_path / "log", LARGE)
+    log.folder.mkdir()
+    log.file.symlink_to(victim)
+    with pytest.raises(OSError, match=r"texts\.db is a link; set SENTIFLOW_PREDICTION_LOG_DIR to the folder of"):
+        log.append([entry("text")])
+    assert not victim.exists()
+
+
 def test_what_was_checked_is_not_read_again_and_what_comes_later_is(tmp_path: Path) -> None:
     log = TextLog(tmp_path, LARGE)
     log.append([entry("first"), entry("second")])
