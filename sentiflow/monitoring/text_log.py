@@ -8,7 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from sentiflow.errors import UsageError
+from pydantic import BaseModel, Field
+
+from sentiflow.errors import UsageError, first_line
+from sentiflow.files import create_private, publish
 from sentiflow.settings import PREFIX, Settings
 
 SERVED, SCORED = "served", "scored"
@@ -20,6 +23,9 @@ _BATCH = 2_048  # texts read at a time
 _CHUNKS = 32  # texts are written in transactions of at most this part of the log
 _ROW = 100  # bytes of a text's other columns, rounded up
 _SLACK = 8_192  # bytes: two pages that a transaction may add besides those of its texts
+_CHECKED = ".checked.json"
+_MAX_NOTE = 100_000  # bytes
+_KILLED = "a process was killed while it wrote; the next text that is logged repairs the file"
 
 _TEXTS = """
 CREATE TABLE IF NOT EXISTS texts (
@@ -31,7 +37,6 @@ CREATE TABLE IF NOT EXISTS texts (
     score REAL NOT NULL,
     text TEXT NOT NULL
 )"""
-_CHECKED = "CREATE TABLE IF NOT EXISTS checked (model TEXT PRIMARY KEY, id INTEGER NOT NULL, psi TEXT NOT NULL)"
 _INSERT = "INSERT INTO texts (at, source, model, version, score, text) VALUES (?, ?, ?, ?, ?, ?)"
 _SELECT = """
 SELECT at, source, model, version, score, text, id FROM texts
@@ -63,8 +68,18 @@ class DamagedLogError(OSError):
     """The file of the log is no database, or a damaged one."""
 
 
+class _Checked(BaseModel):
+    """What a check notes: the id up to which the texts of a model have been checked, and each feature's PSI."""
+
+    id: int = Field(ge=0, lt=2**63)
+    psi: dict[str, float]
+
+
 class TextLog:
     """A log in a folder; neither is made before the first text.
+
+    Whoever may write texts can plant anything in the folder, a journal too, which makes SQLite delete files as it
+    repairs the log. So reading repairs nothing, and what a check notes lies beside the log.
 
     Every method raises ``OSError`` if the file cannot be used: the disk is full or read-only, the file is damaged,
     or another process holds it for more than 15 seconds.
@@ -85,15 +100,17 @@ class TextLog:
             raise OSError(
                 f"{self.file} is a link; set {PREFIX}PREDICTION_LOG_DIR to the folder of the file itself"
             )
+        if not self.file.exists():  # a new log begins again with the first id
+            for note in self._notes():
+                note.unlink(missing_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         os.close(os.open(self.file, flags, _OWNER_ONLY))  # SQLite's journal gets the same mode
-        with self._open() as db:
+        with self._open("rw") as db:
             db.execute("PRAGMA auto_vacuum = FULL")  # deleted texts leave the file, which shrinks
             for chunk in _chunks(rows, self._max // _CHUNKS):
                 db.execute("BEGIN IMMEDIATE")
                 with db:  # commits, or rolls back after an exception
                     db.execute(_TEXTS)
-                    db.execute(_CHECKED)
                     self._make_room(db, sum(map(_pages, chunk)) + _SLACK)
                     db.executemany(_INSERT, chunk)
         return len(rows)
@@ -105,8 +122,8 @@ class TextLog:
         """
         if not self._begun:
             return
-        with self._open() as db:
-            (last,) = db.execute("SELECT coalesce(max(id), 0) FROM checked WHERE model = ?", (model,)).fetchone()
+        last = self._last_checked(model)
+        with self._open("ro") as db:
             (end,) = db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()
             while rows := db.execute(_SELECT, (model, last, end, _BATCH)).fetchall():
                 yield [Entry(*row) for row in rows]
@@ -114,15 +131,32 @@ class TextLog:
 
     def mark_checked(self, model: str, last: int, psi: Mapping[str, float]) -> None:
         """Note the id up to which the texts of a model have been checked, and the PSI of each feature."""
-        with self._open() as db:
-            db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", (model, last, json.dumps(psi)))
+
+        def write(file: Path) -> None:
+            with create_private(file) as opened:
+                opened.write(json.dumps({"id": last, "psi": dict(psi)}).encode())
+
+        publish(self.folder / f"{model}{_CHECKED}", write)
 
     def last_psi(self) -> dict[str, dict[str, float]]:
-        """By model, the PSI of each feature at the last check."""
-        if not self._begun:
-            return {}
-        with self._open() as db:
-            return {model: json.loads(psi) for model, psi in db.execute("SELECT model, psi FROM checked")}
+        """By model, the PSI of each feature at the last check.
+
+        Raises:
+            ValueError: a note is damaged.
+        """
+        return {note.name.removesuffix(_CHECKED): _read(note).psi for note in self._notes()}
+
+    def _last_checked(self, model: str) -> int:
+        note = self.folder / f"{model}{_CHECKED}"
+        try:
+            return _read(note).id
+        except FileNotFoundError:
+            return 0
+        except ValueError as err:
+            raise DamagedLogError(f"{note}: {first_line(err)}") from err
+
+    def _notes(self) -> list[Path]:
+        return sorted(self.folder.glob(f"*{_CHECKED}"))
 
     @property
     def _begun(self) -> bool:
@@ -130,14 +164,15 @@ class TextLog:
         return self.file.is_file() and self.file.stat().st_size > 0
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self, mode: str) -> Iterator[sqlite3.Connection]:
         try:
             # Only ``append`` makes the file, for its owner alone.
-            address = f"{self.file.absolute().as_uri()}?mode=rw"
+            address = f"{self.file.absolute().as_uri()}?mode={mode}"
             with closing(sqlite3.connect(address, timeout=_TIMEOUT, isolation_level=None, uri=True)) as db:
                 yield db
         except sqlite3.OperationalError as err:
-            raise OSError(f"{self.file}: {err}") from err
+            killed = getattr(err, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK"
+            raise OSError(f"{self.file}: {_KILLED if killed else err}") from err
         except sqlite3.Error as err:
             raise DamagedLogError(f"{self.file}: {err}") from err
 
@@ -145,6 +180,11 @@ class TextLog:
         """Delete the oldest texts, a sixteenth at a time, until ``wanted`` bytes fit."""
         while _used(db) + wanted > self._max and db.execute(_DELETE_OLDEST).rowcount:
             pass
+
+
+def _read(note: Path) -> _Checked:
+    with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        return _Checked.model_validate_json(file.read(_MAX_NOTE))
 
 
 def need_log(settings: Settings) -> TextLog:

@@ -1,6 +1,7 @@
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -108,12 +109,38 @@ def test_nobody_else_may_read_the_texts_nor_the_journal(tmp_path: Path) -> None:
     assert names == {"texts.db", "texts.db-journal"} and modes == {0}
 
 
-def test_a_log_that_was_deleted_during_a_check_is_made_by_the_next_text_alone(tmp_path: Path) -> None:
-    """Red if SQLite makes it for the check, in a mode by which others can read later texts."""
+def test_a_log_that_was_deleted_during_a_check_is_made_by_the_next_text_and_checked_from_its_first(
+    tmp_path: Path,
+) -> None:
     log = TextLog(tmp_path, LARGE)
-    with pytest.raises(OSError, match="texts.db: unable to open"):
-        log.mark_checked(MODEL, 1, {})
-    assert list(tmp_path.iterdir()) == []
+    log.mark_checked(MODEL, 5, {"oov": 0.5})
+    assert not log.file.exists() and log.last_psi() == {MODEL: {"oov": 0.5}}
+    log.append([entry("new")])
+    assert check(tmp_path) == ["new"]
+
+
+def plant_journal(log: TextLog, victim: Path) -> None:
+    """A journal as a killed process leaves it, by which SQLite deletes a file when it repairs the log."""
+    db = log.file.read_bytes()
+    page = int.from_bytes(db[16:18], "big")
+    magic, name, nonce = bytes.fromhex("d9d505f920a163d7"), str(victim).encode(), 12_345
+    header = magic + struct.pack(">IIIII", 1, nonce, len(db) // page, 512, page)
+    first = db[:page]
+    record = struct.pack(">I", 1) + first + struct.pack(">I", nonce + sum(first[page - 200 : 0 : -200]))
+    end = struct.pack(">I", 0x40000000 // page + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    log.file.with_name("texts.db-journal").write_bytes(header.ljust(512, b"\0") + record + end)
+
+
+def test_a_check_deletes_no_file_that_a_planted_journal_names(tmp_path: Path) -> None:
+    victim, log = tmp_path / "victim", TextLog(tmp_path / "log", LARGE)
+    victim.write_text("precious")
+    log.append([entry("text")])
+    plant_journal(log, victim)
+    with pytest.raises(OSError, match="killed while it wrote; the next text that is logged repairs the file"):
+        list(log.unchecked(MODEL))
+    log.mark_checked(MODEL, 1, {"oov": 0.5})
+    assert log.last_psi() == {MODEL: {"oov": 0.5}}
+    assert victim.exists()
 
 
 def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
@@ -123,6 +150,27 @@ def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"texts\.db is a link; set SENTIFLOW_PREDICTION_LOG_DIR to the folder of"):
         log.append([entry("text")])
     assert not victim.exists()
+
+
+def test_a_link_in_place_of_a_note_is_replaced_and_not_read(tmp_path: Path) -> None:
+    victim, log = tmp_path / "victim", TextLog(tmp_path / "log", LARGE)
+    victim.write_text("precious")
+    log.append([entry("text")])
+    note = log.folder / f"{MODEL}.checked.json"
+    note.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        list(log.unchecked(MODEL))
+    log.mark_checked(MODEL, 1, {})
+    assert victim.read_text() == "precious" and not note.is_symlink()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"id": "x", "psi": {}}', '{"id": 9223372036854775808, "psi": {}}'])
+def test_a_damaged_note_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
+    log = TextLog(tmp_path, LARGE)
+    log.append([entry("text")])
+    (tmp_path / f"{MODEL}.checked.json").write_text(content)
+    with pytest.raises(text_log.DamagedLogError, match=rf"{MODEL}\.checked\.json: "):
+        list(log.unchecked(MODEL))
 
 
 def test_what_was_checked_is_not_read_again_and_what_comes_later_is(tmp_path: Path) -> None:
