@@ -21,6 +21,7 @@ from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.orchestration import flow_runs
 from sentiflow.output import redact
+from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
 from sentiflow.tracking.client import connect, tracking_errors
@@ -221,7 +222,9 @@ class _Closing:
         if flow_run is None or flow_run.state is None:
             self.report.left.append(f"{what}: running elsewhere, and this Prefect server does not know it")
         elif not flow_run.state.is_final():
-            self.report.left.append(f"{what}: running elsewhere, says Prefect")
+            checks = run.data.tags.get(KIND) == MONITOR
+            why = "if killed, the next drift check closes it" if checks else "running elsewhere, says Prefect"
+            self.report.left.append(f"{what}: {why}")
         else:
             state = flow_run.state.name or flow_run.state.type.value
             status = "FAILED" if flow_run.state.is_failed() else "KILLED"

@@ -187,16 +187,20 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
     }
     runs = {name: run_elsewhere(client, each) for name, each in flow_runs.items()}
     runs["by hand"] = run_elsewhere(client)
+    check = {"kind": "monitor", "prefect.flow_run_id": str(flow_run_in(prefect, Running()).id)}
+    runs["check"] = client.create_run(experiment_id(client, world.settings), tags=check).info.run_id
     state = housekeeping(return_state=True)
     report = state.result()
     assert state.message == "\n".join(report.lines()) and state.message.startswith("Closed: ")
     assert {name: client.get_run(run).info.status for name, run in runs.items()} == {
         "crashed": "KILLED", "failed": "FAILED", "running": "RUNNING", "unknown": "RUNNING", "by hand": "RUNNING",
+        "check": "RUNNING",
     }  # fmt: skip
     assert sorted(line.rpartition(", ")[2] for line in report.closed) == [
         "whose flow run ended as Crashed", "whose flow run ended as Failed",
     ]  # fmt: skip
     assert sorted(line.partition(": ")[2] for line in report.left) == [
+        "if killed, the next drift check closes it",
         "running elsewhere, and this Prefect server does not know it", "running elsewhere, says Prefect",
     ]  # fmt: skip
     prefect.delete_flow_run(flow_runs["running"])
