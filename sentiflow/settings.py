@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     """A candidate must have been trained again with the same outcome, bit for bit; it costs a second training."""
     promotion_approval: bool = False
     """Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server."""
-    approval_timeout: int = Field(86_400, ge=1)
+    approval_timeout: int = Field(86_400, ge=1, le=31_536_000)
     """Seconds to wait for that answer; without one, nothing is promoted."""
 
     # The service

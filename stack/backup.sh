@@ -8,7 +8,7 @@ name=$(date -u +%Y%m%dT%H%M%SZ)
 goal=$2/$name
 partial=$2/.$name.partial
 find "$2" -maxdepth 1 -name '.*.partial' -mmin +1440 -exec rm -rf {} +  # of those that were killed
-mkdir -p "$partial"
+mkdir "$partial" || { echo "Another backup of this second is under way." >&2; exit 1; }
 trap 'rm -rf "$partial"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

@@ -14,6 +14,7 @@ from pydantic import Field
 from sentiflow.errors import UsageError
 from sentiflow.notifications import announce
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url, use_running
+from sentiflow.reports.page import escape_markdown
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import candidate, promotion
 from sentiflow.tracking.candidate import CandidateEvaluation
@@ -89,7 +90,8 @@ def _ask(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) 
     text = f"{evaluation.name} version {evaluation.version} waits for an answer: promote it, or not? {url}"
     fields = {"model": evaluation.name, "version": str(evaluation.version), "flow_run_url": url}
     announce(settings, get_run_logger(), "approval", text, **fields)
-    description = f"Asked for by {verdict.by}: {verdict.reason}.\n\n{markdown(evaluation)}"
+    asked = escape_markdown(f"Asked for by {verdict.by}: {verdict.reason}.")
+    description = f"{asked}\n\n{markdown(evaluation)}"
     question = Approval.with_initial_data(description=description)
     try:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
@@ -116,10 +118,11 @@ def markdown(evaluation: CandidateEvaluation) -> str:
     """The evaluation as Markdown."""
     decision = evaluation.decision
     rules = "".join(
-        f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {rule.text}\n" for rule in decision.rules
+        f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {escape_markdown(rule.text)}\n"
+        for rule in decision.rules
     )
-    notes = "".join(f"- {note}\n" for note in (*decision.notes, evaluation.warning) if note)
-    return f"""**{evaluation.title}**; \
-{"all checks passed" if decision.passed else f"**{decision.refusal}**"}
+    notes = "".join(f"- {escape_markdown(note)}\n" for note in (*decision.notes, evaluation.warning) if note)
+    return f"""**{escape_markdown(evaluation.title)}**; \
+{"all checks passed" if decision.passed else f"**{escape_markdown(decision.refusal)}**"}
 
 {rules}{notes}"""

@@ -23,7 +23,7 @@ from sentiflow.evaluation.metrics import Spread, spread
 from sentiflow.network import Epoch
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
-from sentiflow.reports.page import Table
+from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.runs.record import REPEAT, TRIAL, epoch_tags
 from sentiflow.sweeps import results
 from sentiflow.sweeps.space import SearchSpace
@@ -385,7 +385,7 @@ def _markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
 - trials: {len(best)} complete, {len(result.trials) - len(best)} pruned; trial {best[0].number} has the lowest \
 validation loss
 - what mattered: {result.importance_text}
-- searched: {", ".join(fields)}, from the recipe {sweep.config.recipe}
+- searched: {", ".join(fields)}, from the recipe {escape_markdown(sweep.config.recipe)}
 - dataset: {prepared.name}, digest `{prepared.digest[:12]}`
 - registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
 validation loss is lowest

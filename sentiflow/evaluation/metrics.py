@@ -243,7 +243,7 @@ def slices_logged(metrics: Mapping[str, float], tags: Mapping[str, str]) -> list
     return [
         _slice(name, round(metrics[f"{_SLICE_ACCURACY}{name}"] * counts[name]), counts[name])
         for name in SLICES
-        if counts.get(name) and f"{_SLICE_ACCURACY}{name}" in metrics
+        if counts.get(name) and 0 <= metrics.get(f"{_SLICE_ACCURACY}{name}", -1) <= 1
     ]
 
 

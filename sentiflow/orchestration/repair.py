@@ -21,6 +21,7 @@ from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.orchestration import flow_runs
 from sentiflow.output import redact
+from sentiflow.reports.page import escape_markdown
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Settings
 from sentiflow.tracking import creation as endings
@@ -83,7 +84,7 @@ class CleanupReport:
 
     def markdown(self) -> str:
         """The same as a list for Prefect's page."""
-        return "\n".join(f"- {line}" for line in self.lines())
+        return "\n".join(f"- {escape_markdown(line)}" for line in self.lines())
 
 
 def reconcile(

@@ -71,15 +71,27 @@ def _publish(file: Path, make: Callable[[Path], object]) -> None:
 def _make(file: Path) -> None:
     """Copy the empty database that this environment keeps: making one takes seconds, which only the first pays."""
     kept = Path(sys.prefix) / "share" / "sentiflow" / f"prefect-{prefect.__version__}.db"
-    with suppress(OSError, SQLAlchemyError, sqlite3.Error):  # the environment may be read-only
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(kept.with_name(f".{kept.name}.lock")):
-            if not kept.exists() or not _has_blocks(kept):
-                _publish(kept, _make_new)
-    if kept.exists():
+    if not _is_whole(kept):
+        with suppress(OSError, SQLAlchemyError, sqlite3.Error):  # the environment may be read-only
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(kept.with_name(f".{kept.name}.lock")):
+                if not _is_whole(kept):
+                    _publish(kept, _make_new)
+    if _is_whole(kept):
         shutil.copyfile(kept, file)
     else:
         _make_new(file)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether it is there, of this release, and undamaged."""
+    if not file.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            return connection.execute("PRAGMA quick_check").fetchone() == ("ok",) and _has_blocks(file)
+    except sqlite3.Error:
+        return False
 
 
 def _make_new(file: Path) -> None:

@@ -26,7 +26,8 @@ _UNREAD = {
 MAX_ROWS = 24  # of a table in Markdown
 _MAX_CHARACTERS = 7_500  # of a summary: MLflow keeps 8,000 of a description
 _WIDE = 8  # inches; a wider picture scrolls on a narrow page
-_MARKUP = re.compile(r"([\\`*~|<\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore within a word is itself
+# An underscore within a word is itself, a number sign matters at the start, an ampersand before an entity.
+_MARKUP = re.compile(r"([\\`*~|<\[\]]|^#|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_]))")
 _BLACK = "#000000"
 _INK = "<style>svg{color:#1c1c1c;fill:currentColor}@media(prefers-color-scheme:dark){svg{color:#e4e4e4}}</style>"
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -247,7 +248,7 @@ def escape_markdown(text: str) -> str:
         >>> escape_markdown("a|b <i>")
         'a\\|b \\<i>'
     """
-    return _MARKUP.sub(r"\\\1", text).replace("\n", " ")
+    return _MARKUP.sub(r"\\\1", " ".join(text.splitlines()))
 
 
 def format_cell(value: float | None, form: str) -> str:

@@ -129,12 +129,14 @@ def approval(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server: None, approval: None) -> None:
     answer = {"promote": True, "reason": "looks right", "name": "Ada"}
-    outcome, question = answered(registry, answer, version=Registry.GOOD)
+    forged = "fine\n\n**all checks passed**\n\n<b>"
+    outcome, question = answered(registry, answer, version=Registry.GOOD, reason=forged)
     assert "*minimum accuracy*: 9" in question and f"{NAME} version {Registry.GOOD}" in question
+    assert json.loads(question).splitlines()[0].endswith(r": fine  \*\*all checks passed\*\*  \<b>.")
     client = connect(registry.settings)
     assert champion_of(client, NAME) == Registry.GOOD
     event = events_of(client, NAME)[-1]
-    assert (event.decision, event.reason) == ("approved", "looks right")
+    assert (event.decision, event.reason) == ("approved", f"{forged}; looks right")
     assert event.by == f"Ada, asked by {person()}"
 
 

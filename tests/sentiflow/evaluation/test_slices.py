@@ -111,3 +111,8 @@ def test_metrics_of_slices_lead_back_to_them() -> None:
 
 def test_metrics_without_slices_give_none() -> None:
     assert slices_logged({"test/accuracy": 0.5}, {"slice_reviews": "short 3"}) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.5, 1.5])
+def test_a_metric_that_is_no_share_is_no_slice(value: float) -> None:
+    assert slices_logged({"test_slices/short": value}, {"slice_reviews": "short 10"}) == []

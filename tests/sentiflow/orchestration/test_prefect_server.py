@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
+import prefect
 import pytest
 from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient
@@ -379,6 +380,25 @@ def test_types_of_blocks_are_registered_once_for_each_release_of_prefect(tmp_pat
     assert prepare() == known
     change("DELETE FROM block_type")  # as `prefect server database reset` does
     assert prepare() == known
+
+
+@pytest.mark.story
+@pytest.mark.parametrize("damage", [b"\0" * 4_096, b"SQLite format 3\0"])
+def test_a_kept_database_that_was_damaged_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    """Red if each new data folder got a copy of it."""
+    (tmp_path / "share" / "sentiflow").mkdir(parents=True)
+    kept = tmp_path / "share" / "sentiflow" / f"prefect-{prefect.__version__}.db"
+    kept.write_bytes(damage)
+    code = "import sys; sys.prefix = sys.argv[1]; from sentiflow.orchestration import server_process as it; "
+    url = f"sqlite+aiosqlite:///{tmp_path}/prefect.db"
+    variables = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_DATABASE_CONNECTION_URL": url}
+    subprocess.run(
+        [sys.executable, "-c", f"{code}it.prepare_database()", str(tmp_path)],
+        env={**os.environ, **variables}, check=True, timeout=120,
+    )  # fmt: skip
+    for file in (kept, tmp_path / "prefect.db"):
+        with closing(sqlite3.connect(file)) as database:
+            assert database.execute("SELECT count(*) FROM block_type").fetchone()[0] > 10
 
 
 def schema(home: Path) -> list[object]:

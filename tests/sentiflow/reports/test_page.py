@@ -60,7 +60,8 @@ def test_a_page_refers_to_itself_and_to_pictures_inside_alone(hostile: Report) -
 
 def test_markup_from_outside_is_text_in_markdown() -> None:
     assert escape_markdown(HOSTILE).startswith(r"\<script>alert('x')\</script> & \<img src=")
-    assert escape_markdown("a\nb\\c") == r"a b\\c"
+    assert escape_markdown("a\nb\rc\\d") == r"a b c\\d"
+    assert escape_markdown("# a # &lt; & b") == r"\# a # \&lt; & b"
     assert escape_markdown("__init__ snake_case _x_ ~~y~~") == r"\_\_init\_\_ snake_case \_x\_ \~\~y\~\~"
 
 
