@@ -394,5 +394,5 @@ def _warn_if_unknown(name: str) -> None:
     """Once in a process: settings are read again and again."""
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     if name.startswith(PREFIX) and name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)  # all begin alike
         logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")

@@ -264,7 +264,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
     for folder in _folders(data / "work"):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free:
-                _remove(folder, "only the work files of a run that has ended", report)
+                _remove(folder, "of a run that has ended", report, f"work files of {folder.name}")
     for folder in _folders(data / "datasets"):
         lock = lock_file(model_name(folder.name), settings)
         with report.attempt(f"clean {folder}"), if_free(lock, HOUSEKEEPING) as free:
@@ -325,14 +325,14 @@ def _clean_download(lock: Path, before: float, report: CleanupReport) -> None:
             _remove(target, "download, unused", report)
 
 
-def _remove(path: Path, why: str, report: CleanupReport) -> None:
+def _remove(path: Path, why: str, report: CleanupReport, what: str = "") -> None:
     size = _bytes(path)
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink()
     report.freed += size
-    report.removed.append(f"{path.name} ({why})")
+    report.removed.append(f"{what or path.name} ({why})")
 
 
 def _bytes(path: Path) -> int:

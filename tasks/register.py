@@ -142,7 +142,7 @@ def _about(model: str, dataset: str) -> str:
 - out: `score`, the probability of `positive`, and `label`: `positive` above 0.5, else `negative`
 - in use: the version with the alias `champion`; a version's description has its test accuracy
 - load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`; the Keras network: `mlflow.keras.load_model`
-- who promoted what, and why: `sentiflow versions --history`
+- who promoted what, and why: `sentiflow versions --history --dataset {dataset}`
 """
 
 

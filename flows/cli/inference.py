@@ -50,6 +50,10 @@ def predict(
     """
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
+    if texts == ["-"]:
+        raise UsageError(
+            "Texts are arguments, and not read from the standard input.", "Many: sentiflow score FILE"
+        )
     if html is not None and not explain:
         raise UsageError("--html writes an explanation.", "Add --explain.")
     if html is not None and len(texts) > 1:

@@ -13,7 +13,6 @@ from flows.cli.options import INSPECT, TRAIN, JsonOption, command
 from flows.cli.tables import (
     Column,
     accuracy_text,
-    cut_in_the_middle,
     interval_text,
     kind_cells,
     print_columns,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from sentiflow.tracking.results import Reproduction
 
 _SEEDS = re.compile(r"-seeds?\d+(to\d+)?$")  # at the end of a short name
-_DATASET = 10  # characters of a dataset's name; longer ones are cut
+_DATASET = 10  # characters of a dataset's name in a narrow terminal
 
 app = typer.Typer()
 
@@ -163,7 +162,7 @@ class Listed:
         return [
             Column("id", [one.run_id[:8] for one in rows]),
             Column("name", self._names(), shrinks=True),
-            Column("dataset", [cut_in_the_middle(one.dataset, _DATASET) for one in rows], 2),
+            Column("dataset", [one.dataset for one in rows], 2, most=_DATASET),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("val loss", [_loss(one) for one in rows], 2, right=True),
             Column("version", [self._version(one) for one in rows], 1),

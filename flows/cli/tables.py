@@ -59,6 +59,7 @@ class Column:
         leaves: how soon it is hidden when the terminal is too narrow; never at 0.
         right: align to the right, as numbers do.
         shrinks: its cells may be cut in the middle when the terminal is too narrow.
+        most: characters of a cell when the terminal is too narrow for all columns; 0 for all.
     """
 
     heading: str
@@ -66,6 +67,7 @@ class Column:
     leaves: int = 0
     right: bool = False
     shrinks: bool = False
+    most: int = 0
 
     @property
     def width(self) -> int:
@@ -74,8 +76,11 @@ class Column:
 
     def cut(self, width: int) -> "Column":
         """The column with its cells cut to a width, but no narrower than what can be distinguished."""
-        most = max(width, _NARROWEST, cell_len(self.heading))
-        return replace(self, cells=[cut_in_the_middle(cell, most) for cell in self.cells])
+        return _cut(self, max(width, _NARROWEST, cell_len(self.heading)))
+
+
+def _cut(column: Column, most: int) -> Column:
+    return replace(column, cells=[cut_in_the_middle(cell, most) for cell in column.cells])
 
 
 def cut_in_the_middle(text: str, width: int) -> str:
@@ -100,6 +105,8 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
     One that shrinks leaves others two thirds of the width, and takes what they do not need.
     """
     wanted = [column for column in columns if not column.leaves or any(column.cells)]
+    if sum(column.width + GAP for column in wanted) > width + GAP:
+        wanted = [_cut(column, column.most) if column.most else column for column in wanted]
     kept, left = [], width + GAP
     for column in sorted(wanted, key=lambda column: column.leaves):
         needed = min(column.width, width // 3) if column.shrinks else column.width

@@ -97,6 +97,7 @@ TEST_SHARE = 0.2  # of a table without a split
 SHUFFLE_SEED = 113  # any fixed number; the same as for imdb
 
 _FEWEST = 3  # a fifth of them rounds to one
+_SPLITS = f"Known splits: {', '.join(SPLITS)}. Without the column a fifth is set aside for the test."
 _SHOWN = 3  # rejected rows of a kind in a message
 _REST_OF_NUMBER = re.compile(r"\d(\d\d)?(?!\d)")  # behind a comma: 1,000 or 0,5
 _WORD = re.compile(f"[^ {re.escape(FILTERED)}]")
@@ -230,8 +231,10 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         problems.append(f"{len(rejects):,} of {total:,} rows are rejected, {limit}")
         hints.append("Correct the rows, or allow more of them with --max-rejects.")
     if rows or not problems:
+        has_splits = any(row.split for row in rows)
         rows, more = _split(rows, options.text_column)
         problems += more
+        hints += [_SPLITS] if more and has_splits else []
     if problems:
         raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path, options), *hints], rejects)
     return Table(rows, rejects, dict(left_out.most_common()))
@@ -363,7 +366,8 @@ def _one_label(where: str, rows: Sequence[Labelled]) -> str:
 
 def _error(path: Path, problems: list[str], hints: list[str], rejects: Sequence[Reject] = ()) -> TableError:
     first, *others = problems
-    error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), "\n".join(hints))
+    hint = "\n".join(dict.fromkeys(hints))
+    error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), hint)
     error.rejects = rejects
     return error
 
@@ -391,6 +395,8 @@ def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list
         hints.append(f"{name} has no meaning yet: add {name}=1, {name}=0 or {name}=skip to --labels.")
     elif unknown is not None:
         hints.append(f"Known labels: {', '.join(LABELS)}. Give others a meaning: --labels good=1,bad=0")
+    if any(reject.reason in ("unknown split", "no split") for reject in rejects):
+        hints.append(_SPLITS)
     if any(reject.reason == "no label" for reject in rejects):
         hints.append("Rows without a label are left out by =skip: --labels good=1,bad=0,=skip")
     return hints

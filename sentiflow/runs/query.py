@@ -143,7 +143,9 @@ def _where(text: str, fields: Fields) -> Condition:
         limit = number(value)
         if limit is None:
             raise UsageError(
-                f"The condition {text!r} needs a number behind {sign}, got {value!r}.", "Dates go to --since."
+                f"The condition {text!r} needs a number behind {sign}, got {value!r}.",
+                "An accuracy is a fraction: 'accuracy>=0.88'. Dates go to --since; of several conditions each has "
+                "a --filter of its own.",
             )
         return lambda run: (found := number(get(run))) is not None and _ORDERED[sign](found, limit)
     if sign == "~":

@@ -1,5 +1,6 @@
 """What the readers of a tracking store and the client that writes have in common: records, the protocol, names."""
 
+import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -184,9 +185,10 @@ def choose_name(names: list[str], name: str | None) -> str:
         return names[0]
     if not names:
         raise UsageError("No model is registered yet.", "Train one first: sentiflow train")
+    near = difflib.get_close_matches(wanted, names, n=1)
     raise UsageError(
         f"No model is registered as {wanted}; there are: {', '.join(names)}.",
-        f"Choose one, for example: --dataset {dataset_of(names[0])}",
+        f"Choose one, for example: --dataset {dataset_of(near[0] if near else names[0])}",
     )
 
 

@@ -366,5 +366,5 @@ def test_the_command_says_what_was_done(world: World, prefect_server: None) -> N
     (left / "weights").write_bytes(bytes(2_500_000))
     done = world.run("housekeeping")
     assert done.returncode == 0, done.stderr
-    removed = "Removed: mine-sentiment (only the work files of a run that has ended)"
+    removed = "Removed: work files of mine-sentiment (of a run that has ended)"
     assert done.stdout.splitlines() == [removed, "Freed 2.5 MB"]

@@ -172,8 +172,11 @@ def test_an_unknown_variable_is_warned_of_with_the_near_one(
 ) -> None:
     monkeypatch.setenv("SENTIFLOW_IMDB_SHA", "x")
     load_settings()
-    expected = "Setting SENTIFLOW_IMDB_SHA is unknown; did you mean SENTIFLOW_IMDB_SHA256?"
-    assert caplog.record_tuples == [("sentiflow.settings", logging.WARNING, expected)]
+    monkeypatch.setenv("SENTIFLOW_FOO", "x")
+    load_settings()
+    near = "Setting SENTIFLOW_IMDB_SHA is unknown; did you mean SENTIFLOW_IMDB_SHA256?"
+    none = "Setting SENTIFLOW_FOO is unknown."
+    assert caplog.record_tuples == [("sentiflow.settings", logging.WARNING, told) for told in (near, none)]
 
 
 def test_an_unknown_name_in_the_file_env_is_warned_of_once(

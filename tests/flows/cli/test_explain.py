@@ -29,10 +29,13 @@ def test_a_text_without_a_known_word_is_marked(registry: World) -> None:
     assert ("no word of it is known" in first, "no word of it is known" in second) == (False, True)
 
 
-def test_explain_of_an_empty_text_is_wrong_use(registry: World) -> None:
-    done = registry.run("predict", "--explain", "  ")
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(("--explain", "  "), "A text is empty"), (("-",), "sentiflow score FILE")]
+)
+def test_what_is_no_text_is_wrong_use(registry: World, arguments: tuple[str, ...], told: str) -> None:
+    done = registry.run("predict", *arguments)
     assert done.returncode == 2
-    assert "A text is empty" in done.stderr
+    assert told in done.stderr
 
 
 @pytest.mark.parametrize("command", ["promote", "versions --history"])

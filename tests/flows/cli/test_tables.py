@@ -59,6 +59,12 @@ def test_a_name_leaves_two_thirds_to_others_and_takes_what_they_do_not_need(
     assert len(kept[1].cells[0]) == name
 
 
+@pytest.mark.parametrize(("width", "cell"), [(20, "reviews-of-june"), (19, "revi..june")])
+def test_a_cell_is_cut_to_its_most_where_not_all_columns_fit(width: int, cell: str) -> None:
+    kept, _ = fitting([Column("dataset", ["reviews-of-june"], most=10), Column("n", ["123"])], width)
+    assert kept[0].cells == [cell]
+
+
 def test_a_pipe_gets_everything_uncut_however_wide() -> None:
     lines = printed(60, terminal=False, name="n" * 300)
     assert len(lines) == 2

@@ -222,6 +222,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
         "A text that contains the separator of the columns needs quotes around it.",
         "Known labels: 0, 1, negative, positive, neg, pos, false, true. "
         "Give others a meaning: --labels good=1,bad=0",
+        "Known splits: train, validation, test. Without the column a fifth is set aside for the test.",
         "Rows without a label are left out by =skip: --labels good=1,bad=0,=skip",
         "Correct the rows, or allow more of them with --max-rejects.",
     ]
@@ -372,7 +373,12 @@ def test_a_split_that_is_given_is_kept_whatever_its_case(tmp_path: Path) -> None
 def test_a_given_split_without_both_labels_is_refused(
     tmp_path: Path, splits: list[str], labels: list[int], message: str
 ) -> None:
-    assert message in str(refused(split_table(tmp_path, splits, labels)))
+    error = refused(split_table(tmp_path, splits, labels))
+    assert message in str(error)
+    assert (
+        error.hint
+        == "Known splits: train, validation, test. Without the column a fifth is set aside for the test."
+    )
 
 
 def test_a_drawn_test_split_is_a_fifth_of_each_label(tmp_path: Path) -> None:

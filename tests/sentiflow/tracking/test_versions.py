@@ -210,6 +210,9 @@ def test_several_models_of_which_none_was_named_are_told(world: World, registry:
     registry.rename_registered_model("imdb-sentiment", "mine-sentiment")
     with pytest.raises(UsageError, match="mine-sentiment, sample-sentiment"):
         find_champion(world.settings, None)
+    with pytest.raises(UsageError) as caught:
+        find_version(world.settings, "sampel-sentiment", None)
+    assert caught.value.hint == "Choose one, for example: --dataset sample"
 
 
 def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:
