@@ -10,9 +10,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +30,23 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+class AllWorkers(MultiProcessCollector):
+    """Adds the figures of all workers up."""
+
+    def collect(self) -> list[Metric]:
+        """All but those of a file that a worker has just made, which is empty for a moment."""
+        files = [str(file) for file in Path(self._path).glob("*.db") if _size(file)]
+        found: list[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        return found
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # of a worker that has ended
+        return 0
+
+
 class Metrics:
     """Prometheus metrics of the service; their labels have few values.
 
@@ -40,7 +58,7 @@ class Metrics:
         self.registry = own = CollectorRegistry()
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # the client library then keeps values in files there
             self.registry = CollectorRegistry()
-            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
+            AllWorkers(self.registry)  # type: ignore[no-untyped-call]
         else:
             ProcessCollector(registry=own)
         self.requests = Counter("sentiflow_http_requests", "Requests answered.", ("path", "status"), registry=own)

@@ -16,9 +16,11 @@ import httpx
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
+from prometheus_client import CollectorRegistry, generate_latest
 
 from sentiflow.children import ASKED_TO_END
 from sentiflow.serving import server
+from sentiflow.serving.middleware import AllWorkers
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, figure, until
 from tests.world import Trained, World
@@ -168,6 +170,13 @@ def test_asked_to_end_they_answer_what_is_under_way(two: Service, number: signal
     assert two.running.process.wait(20) == 0
     assert not any(worker.is_running() for worker in workers)
     assert "Traceback" not in "".join(two.running.lines)
+
+
+def test_a_file_of_figures_that_a_worker_has_just_made_fails_nobody(tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").touch()
+    registry = CollectorRegistry()
+    AllWorkers(registry, str(tmp_path))
+    assert generate_latest(registry) == b""
 
 
 def test_none_is_left_when_the_one_that_started_them_is_killed(trained: Trained, tmp_path: Path) -> None:
