@@ -75,12 +75,8 @@ class Column:
         return max(cell_len(line) for cell in (self.heading, *self.cells) for line in cell.split("\n"))
 
     def cut(self, width: int) -> "Column":
-        """The column with its cells cut to a width, but no narrower than what can be distinguished."""
-        return _cut(self, max(width, _NARROWEST, cell_len(self.heading)))
-
-
-def _cut(column: Column, most: int) -> Column:
-    return replace(column, cells=[cut_in_the_middle(cell, most) for cell in column.cells])
+        """The column with its cells cut to a width."""
+        return replace(self, cells=[cut_in_the_middle(cell, width) for cell in self.cells])
 
 
 def cut_in_the_middle(text: str, width: int) -> str:
@@ -106,7 +102,7 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
     """
     wanted = [column for column in columns if not column.leaves or any(column.cells)]
     if sum(column.width + GAP for column in wanted) > width + GAP:
-        wanted = [_cut(column, column.most) if column.most else column for column in wanted]
+        wanted = [column.cut(column.most) if column.most else column for column in wanted]
     kept, left = [], width + GAP
     for column in sorted(wanted, key=lambda column: column.leaves):
         needed = min(column.width, width // 3) if column.shrinks else column.width
@@ -115,7 +111,9 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
             left -= needed + GAP
     spare = left + sum(min(column.width, width // 3) for column in kept if column.shrinks)
     fitted = [
-        column.cut(spare) if column.shrinks and column.width > spare else column
+        column.cut(max(spare, _NARROWEST, cell_len(column.heading)))
+        if column.shrinks and column.width > spare
+        else column
         for column in wanted
         if column in kept
     ]

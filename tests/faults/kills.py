@@ -199,7 +199,7 @@ def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     else:
         process = start(world, "sentiflow", *arguments)
         wait_until(lambda: command.begun(world) or process.poll() is not None, f"{name} to begin its work", 300)
-        assert process.poll() in (None, 0), f"{name} ended with {process.poll()} before it was killed"
+        assert process.poll() is None, f"{name} ended with {process.poll()} before it was killed"
         time.sleep(random_.uniform(0, command.seconds))
         process.kill()
         gone = process.wait() == -signal.SIGKILL

@@ -133,8 +133,8 @@ def test_what_cannot_be_closed_is_ended_with_the_signals_code(body: str) -> None
 
 
 def test_a_signal_that_comes_twice_at_once_is_one_and_a_later_one_ends_the_process() -> None:
-    at_once = "try:\n    hold(60)\nfinally:\n    os.kill(os.getpid(), signal.SIGINT)\n    say('closed')"
-    with main(at_once) as process:
+    again = "os.kill(os.getpid(), signal.SIGINT)"
+    with main(f"try:\n    hold(60)\nfinally:\n    {again}\n    time.sleep(3)\n    say('closed')") as process:
         read(process, "begun")
         process.send_signal(signal.SIGINT)
         assert ended(process)[:2] == (130, "closed\n")

@@ -25,8 +25,6 @@ def train():
         os.kill(os.getpid(), signal.SIGTERM)
     except KeyError:
         pass
-    if process._wakeup is not None:
-        process._noticed.wait(20)  # the thread that notices may get no processor for a while
     raise SystemError("made of it")
 
 signal.signal(signal.SIGTERM, handler)

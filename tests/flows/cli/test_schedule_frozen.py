@@ -46,11 +46,15 @@ def late(home: Home, now: datetime) -> list[dict[str, Any]]:
     return [run for run in found if run["state_type"] == "SCHEDULED" and due(run) < now]
 
 
-def test_while_a_run_takes_longer_than_its_interval_one_waits(home: Home, schedule: Scheduled) -> None:
-    """Looked at for six intervals; a slot that has just passed may not have been seen yet."""
+def until_one_runs(home: Home, schedule: Scheduled) -> None:
     until(
         lambda: "RUNNING" in [run["state_type"] for run in home.flow_runs("housekeeping")], "a run", schedule.lines
     )
+
+
+def test_while_a_run_takes_longer_than_its_interval_one_waits(home: Home, schedule: Scheduled) -> None:
+    """Looked at for six intervals; a slot that has just passed may not have been seen yet."""
+    until_one_runs(home, schedule)
     end = time.monotonic() + 6 * INTERVAL.total_seconds()
     while time.monotonic() < end:
         assert len(late(home, datetime.now(UTC) - 2 * INTERVAL)) <= 1
@@ -77,9 +81,7 @@ def send(found: Sequence[psutil.Process], number: signal.Signals) -> None:
 
 
 def test_after_standing_still_one_run_catches_up(home: Home, schedule: Scheduled) -> None:
-    until(
-        lambda: "RUNNING" in [run["state_type"] for run in home.flow_runs("housekeeping")], "a run", schedule.lines
-    )
+    until_one_runs(home, schedule)
     frozen = processes(schedule)
     send(frozen, signal.SIGSTOP)
     time.sleep(STOPPED_SECONDS)

@@ -68,7 +68,7 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 10
     for pid in pids:
         while alive(pid):
             assert time.monotonic() < until, f"process {pid} was left behind"
@@ -171,7 +171,7 @@ def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
     wait_for_parts(process, output)
     workers = workers_of(process)
     (os.killpg if whole_group else os.kill)(process.pid, number)
-    told, errors = process.communicate(timeout=120)
+    told, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert told == "" and "Traceback" not in errors
     assert "The same command resumes it." in errors
@@ -202,7 +202,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_3_and_the_next_one_goes_on(
     process = start(trained.world, str(many), "-o", str(output), "--workers", "2")
     wait_for_parts(process, output)
     os.kill(workers_of(process)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 3
     assert "A scoring process ended by signal 9" in errors and "Traceback" not in errors
     done = trained.world.run("score", str(many), "-o", str(output))

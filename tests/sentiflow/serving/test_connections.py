@@ -74,13 +74,11 @@ def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> Non
             return http.post("/explain", content=body).status_code
 
     with ThreadPoolExecutor(24) as pool:
-        answers = [pool.submit(ask, i) for i in range(24)]
+        answers = pool.map(ask, range(96))
         with small.client() as http:
-            until(  # one of them is at work; one that has not sent its head yet might be closed
-                lambda: figure(http, "sentiflow_queue_texts") + sum(each.done() for each in answers) >= 23, 60
-            )
+            until(lambda: figure(http, "sentiflow_queue_texts") > 3, 60)
         with flood(small, b""):
-            assert {each.result() for each in answers} == {200}
+            assert set(answers) == {200}
 
 
 def test_of_one_connection_too_many_the_oldest_that_waits_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
 from tests.servers import mlflow
 from tests.world import Trained, World
 
-SOON = 9.0  # seconds within which a change must be seen
+SOON = 3.0  # seconds within which a change must be seen
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def test_slow_clients_hold_nobody_up(served: Running, http: httpx.Client) -> Non
         slow.append(connection)
     began = time.monotonic()
     assert http.post("/predict", json={"text": "quick"}).status_code == 200
-    assert time.monotonic() - began < 4  # the slow ones have 5 s
+    assert time.monotonic() - began < 1
     for connection in slow:
         connection.close()
 

@@ -185,7 +185,7 @@ def test_none_is_left_when_the_one_that_started_them_is_killed(trained: Trained,
         workers = psutil.Process(running.process.pid).children()
         assert len(workers) == 3
         running.process.kill()
-        _, alive = psutil.wait_procs(workers, timeout=60)
+        _, alive = psutil.wait_procs(workers, timeout=10)
         assert not alive
 
 
