@@ -185,7 +185,7 @@ def choose_name(names: list[str], name: str | None) -> str:
         return names[0]
     if not names:
         raise UsageError("No model is registered yet.", "Train one first: sentiflow train")
-    near = difflib.get_close_matches(wanted, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1) if name else []
     raise UsageError(
         f"No model is registered as {wanted}; there are: {', '.join(names)}.",
         f"Choose one, for example: --dataset {dataset_of(near[0] if near else names[0])}",

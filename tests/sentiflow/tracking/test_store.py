@@ -194,8 +194,9 @@ def test_what_means_no_run_or_several_is_told_with_candidates(
 
 def test_models_of_other_projects_are_neither_taken_nor_offered() -> None:
     assert choose_name(["churn", "mine-sentiment"], None) == "mine-sentiment"
-    with pytest.raises(UsageError, match="there are: a-sentiment, b-sentiment"):
-        choose_name(["a-sentiment", "b-sentiment", "churn"], None)
+    with pytest.raises(UsageError, match="there are: one-sentiment, two-sentiment") as caught:
+        choose_name(["one-sentiment", "two-sentiment", "churn"], None)  # nobody named imdb
+    assert caught.value.hint == "Choose one, for example: --dataset one"
     with pytest.raises(UsageError, match="No model is registered yet"):
         choose_name(["churn"], None)
 
