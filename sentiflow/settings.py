@@ -370,7 +370,7 @@ def load_settings(**options: Any) -> Settings:
     for name in [*os.environ, *_NAME.findall(content)]:
         _warn_if_unknown(name)
     try:
-        return Settings(_env_file=file if file.is_file() else None, **options)
+        settings = Settings(_env_file=file if file.is_file() else None, **options)
     except SettingsError as err:  # the JSON of a setting that has parts
         field = str(err).partition('"')[2].partition('"')[0]
         raise UsageError(
@@ -387,6 +387,16 @@ def load_settings(**options: Any) -> Settings:
             name, hint = PREFIX + field.upper(), "Correct it in the environment or in .env."
         # Without pydantic's own error, which shows the value: it may hold a password.
         raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
+    if "tracking_uri" not in settings.model_fields_set:
+        _warn_if_elsewhere(settings.tracking_uri)
+    return settings
+
+
+@cache
+def _warn_if_elsewhere(store: str) -> None:
+    """Whoever set MLflow's own variable expects it to be read. MLflow sets it, too, to the store in use."""
+    if os.environ.get("MLFLOW_TRACKING_URI", "") not in ("", store):
+        logger.warning("MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI.")
 
 
 @cache

@@ -163,7 +163,7 @@ def _create_version(
             raise
     metrics = {name: getattr(measured, name) for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")}
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
-    tags |= {f"test.{name}": f"{value:.10g}" for name, value in metrics.items()}
+    tags |= {f"test.{name}": f"{value}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
     tags |= identity
     description = join(card, _DESCRIPTION, f"More is in {package.CARD}, among the files of the model.")

@@ -20,6 +20,7 @@ def empty_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     root = tmp_path / "root"
     root.mkdir()
     monkeypatch.setattr(module, "project_root", lambda: root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow's own client sets it
     return root
 
 
@@ -194,6 +195,21 @@ def test_an_unknown_variable_like_no_other_is_warned_of_without_a_guess(
     monkeypatch.setenv("SENTIFLOW_QQQQQQQQQQQQQQQQQQQQQQQQ", "x")
     load_settings()
     assert caplog.messages == ["Setting SENTIFLOW_QQQQQQQQQQQQQQQQQQQQQQQQ is unknown."]
+
+
+def test_who_names_the_store_by_mlflows_variable_alone_is_warned(
+    empty_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow's own client sets that variable to the store in use, which says nothing."""
+    for value in ("", f"sqlite:///{empty_root}/mlruns/mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
+        load_settings()
+    assert not caplog.messages
+    monkeypatch.setattr(module, "project_root", lambda: empty_root / "another")
+    load_settings()
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://mlflow:5000")
+    load_settings()
+    assert caplog.messages == ["MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI."]
 
 
 def test_known_variables_pass_in_silence(
