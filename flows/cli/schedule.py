@@ -352,7 +352,7 @@ def parameters_of(
     """The parameters that differ from the deployment's; options of a table are added to the deployment's.
 
     Raises:
-        UsageError: an unknown one, or a malformed value.
+        UsageError: an unknown one, a malformed value, or one is missing.
     """
     from sentiflow.recipes import load_recipe, make_recipe, split_changes
 
@@ -379,6 +379,9 @@ def parameters_of(
     if recipe is not None or rest:
         unknown = "--recipe" if recipe is not None else rest[0].partition("=")[0]
         raise UsageError(f"This flow has no parameter {unknown!r}.", f"It has: {', '.join(known) or 'none'}.")
+    if missing := [name for name in schema.get("required", ()) if name not in deployment.parameters | mine]:
+        example = " ".join(f"--set {name}=VALUE" for name in missing)
+        raise UsageError(f"This flow needs {' and '.join(missing)}.", f"Give them: {example}")
     return mine
 
 
