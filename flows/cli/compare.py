@@ -201,7 +201,7 @@ class SideBySide:
             Column("kind", kind_cells([one.trial or one.kind for one in self.runs]), 2),
             Column("started", [f"{one.started.astimezone():%Y-%m-%d %H:%M}" for one in self.runs], 3),
         ]
-        print_columns(columns, stdout, note=False)
+        print_columns(columns, stdout)
 
     def _numbers(self) -> list[str]:
         return [str(place + 1) for place in range(len(self.runs))]
@@ -251,7 +251,7 @@ class SideBySide:
             ),
             Column("", [verdict(run, self.runs[0], one) for run, one in zip(self.runs[1:], held, strict=True)]),
         ]
-        print_columns(columns, stdout, note=False)
+        print_columns(columns, stdout)
         for place, one in zip(numbers, held, strict=True):
             if one.why_not:
                 means = " The means are compared by Welch's t-test." if one.p_value is not None else ""

@@ -32,6 +32,7 @@ from sentiflow.runs.record import FIELDS, TRIAL, Fields, RunRecord, Value
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
     from sentiflow.tracking.results import Reproduction
+    from sentiflow.tracking.types import Store
 
 _SEEDS = re.compile(r"-seeds?\d+(to\d+)?$")  # at the end of a short name
 _DATASET = 10  # characters of a dataset's name in a narrow terminal
@@ -128,7 +129,7 @@ def runs(
     listed = Listed(
         [one for group in groups for one in (group[:limit] if sort else _with_below(group[:limit], found))],
         Counter(one.parent for one in every if one.parent),
-        store.versions_by_run(),
+        _versions(store, every),
     )
     stdout = Console()
     asked = _asked(columns or (), listed.rows, Fields(every)) if every else []
@@ -149,7 +150,7 @@ def runs(
 
 @dataclass(frozen=True)
 class Listed:
-    """The runs to show, how many children each run has, and the registered versions by run."""
+    """The runs to show, how many children each run has, and the registered versions by run or by its parent."""
 
     rows: Sequence[RunRecord]
     children: Mapping[str, int]
@@ -212,6 +213,12 @@ class Listed:
             }
             for one in self.rows
         ]
+
+
+def _versions(store: "Store", runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Registered versions by the id of the run that made them, and of its parent."""
+    own = store.versions_by_run()
+    return {one.parent: own[one.run_id] for one in runs if one.parent and one.run_id in own} | {**own}
 
 
 def _loss(one: RunRecord) -> str:

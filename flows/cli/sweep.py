@@ -92,7 +92,7 @@ def sweep(
     from flows.sweep import sweep
 
     wait_for_server()
-    began = time.time()
+    began = int(time.time())  # the times of files are coarser than the clock
     try:
         with report_registered():
             result = sweep(

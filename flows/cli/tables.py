@@ -120,7 +120,7 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
     return fitted, [column for column in wanted if column not in kept]
 
 
-def print_columns(columns: Sequence[Column], console: Console, *, note: bool = True) -> None:
+def print_columns(columns: Sequence[Column], console: Console) -> None:
     """Print a table, without what does not fit, and name those columns; a pipe gets all of them."""
     widen(console, sum(column.width + GAP for column in columns))
     kept, out = fitting(columns, console.width)
@@ -130,7 +130,7 @@ def print_columns(columns: Sequence[Column], console: Console, *, note: bool = T
     for row in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*map(escape, row))
     console.print(table)
-    if out and note:
+    if out:
         hidden = ", ".join(column.heading for column in out)
         console.print(f"[dim]Hidden columns (terminal too narrow): {escape(hidden)}[/]")
 

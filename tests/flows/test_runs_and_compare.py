@@ -114,6 +114,17 @@ def test_a_row_of_a_terminal_of_80_columns_has_what_a_user_needs(
     assert all(len(line) <= 80 for line in lines[:5])
 
 
+def test_a_parent_shows_the_version_that_a_run_below_it_made(
+    typed: Type, registry: World, run_ids: dict[int, str]
+) -> None:
+    client = connect(registry.settings)
+    parent = client.create_run("1", run_name="tuned-sample-seeds0to1-251125-184954", tags={"kind": "repeats"})
+    client.set_tag(run_ids[Registry.GOOD], "mlflow.parentRunId", parent.info.run_id)
+    shown = {run["id"]: run["version"] for run in json.loads(typed("runs", "--json", "--children").stdout)}
+    version = f"sample-sentiment/{Registry.GOOD}"
+    assert shown[parent.info.run_id] == shown[run_ids[Registry.GOOD]] == version
+
+
 def test_a_wrong_name_is_refused(typed: Type, run_ids: dict[int, str]) -> None:
     refused = typed("runs", "--sort", "test/accurcy")
     assert isinstance(refused.exception, UsageError)
