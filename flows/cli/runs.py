@@ -310,7 +310,7 @@ def _starts(rows: Sequence[RunRecord]) -> list[str]:
 )
 def reproduce(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Id, its beginning, name, NAME@champion or NAME/VERSION.")
+        str, typer.Argument(metavar="RUN", help="Id, its beginning, name, MODEL@ALIAS or MODEL/VERSION.")
     ],
     as_json: JsonOption = False,
 ) -> None:

@@ -15,7 +15,7 @@ from sentiflow.output import redact
 from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord, whole_number
 from sentiflow.settings import Settings
 from sentiflow.tracking.sqlite import SqliteStore
-from sentiflow.tracking.types import CHAMPION, Store
+from sentiflow.tracking.types import Store
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.gate import ScoreTable
@@ -25,7 +25,7 @@ SCORES = "test_scores.parquet"
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
 _MIN_DIGITS = 4  # digits of the beginning of an id
 _ID = re.compile(rf"[0-9a-f]{{{_MIN_DIGITS},32}}")  # a run's id, or the beginning of one
-_VERSION = re.compile(rf"(?P<name>[^@/]+)(?:@{CHAMPION}|/(?P<number>\d{{1,9}}))")
+_VERSION = re.compile(r"(?:models:/)?(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<number>\d{1,9}))")
 _WHOLE = 32  # digits of a whole id
 _MAX_SHOWN = 8  # candidates that an error names
 
@@ -75,8 +75,8 @@ def find_run(store: Store, text: str) -> RunRecord:
     """Find the run that a user means.
 
     The text is its whole id, a beginning of at least 4 digits that no other id shares, its name (also the short
-    one that ``sentiflow runs`` shows), or the registered version that it made: ``imdb-sentiment@champion`` or
-    ``imdb-sentiment/3``.
+    one that ``sentiflow runs`` shows), or the registered version that it made: ``imdb-sentiment/3`` or, by any
+    alias, ``imdb-sentiment@champion``, also as MLflow writes them, with ``models:/`` before.
 
     Raises:
         UsageError: there is no such run, or several; the hint names what there is.
@@ -91,7 +91,7 @@ def find_run(store: Store, text: str) -> RunRecord:
     if found:
         raise UsageError(f"{text!r} means {len(found)} runs: {_named(found)}.", "Type more characters of the id.")
     if version := _VERSION.fullmatch(text):
-        return store.record(_run_of_version(store, version["name"], version["number"]))
+        return store.record(_run_of_version(store, **version.groupdict()))
     runs = store.runs()
     short = [run for run in runs if run.short_name == text]  # as `sentiflow runs` shows it
     if len(short) == 1:
@@ -145,14 +145,14 @@ def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | 
         ) from err
 
 
-def _run_of_version(store: Store, name: str, number: str | None) -> str:
-    """Id of the run that made a version, by default the champion."""
+def _run_of_version(store: Store, name: str, alias: str | None, number: str | None) -> str:
+    """Id of the run that made a version, which an alias or its number names."""
     model = store.model(name)
     if model is None:
-        raise UsageError(f"No model is registered as {name}.", _models_like(store, name, number))
-    wanted = model.champion if number is None else int(number)
+        raise UsageError(f"No model is registered as {name}.", _models_like(store, name, alias, number))
+    wanted = model.aliases.get(str(alias)) if number is None else int(number)
     if wanted is None or (version := store.version(name, wanted)) is None:
-        missing = "champion" if wanted is None else f"version {wanted}"
+        missing = alias or f"version {number}"
         there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
         raise UsageError(f"{name} has no {missing}.", there)
     if version.run_id is None:
@@ -160,12 +160,12 @@ def _run_of_version(store: Store, name: str, number: str | None) -> str:
     return version.run_id
 
 
-def _models_like(store: Store, dataset: str, number: str | None) -> str:
+def _models_like(store: Store, dataset: str, alias: str | None, number: str | None) -> str:
     """The version of a dataset's model, if the dataset was named in place of it; else which models there are."""
     meant = model_name(dataset)
     if (model := store.model(meant)) is not None:
-        if number is None and model.champion is not None:
-            return f"Did you mean {meant}@{CHAMPION}?"
+        if alias in model.aliases:
+            return f"Did you mean {meant}@{alias}?"
         if number is not None and store.version(meant, int(number)) is not None:
             return f"Did you mean {meant}/{number}?"
     names = store.models()

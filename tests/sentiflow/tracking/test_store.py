@@ -209,13 +209,17 @@ def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experime
     for store in (open_store(world.settings), MlflowStore(world.settings)):
         assert find_run(store, "m-sentiment/2").name == "second"
         for text, told in (
-            ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"),
+            ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"), ("m-sentiment@c", "no c"),
             ("m-sentiment/3", "without a run"), ("n-sentiment/1", "No model is registered"),
         ):  # fmt: skip
             with pytest.raises(UsageError, match=told):
                 find_run(store, text)
     client.set_registered_model_alias("m-sentiment", "champion", "1")
-    assert find_run(open_store(world.settings), "m-sentiment@champion").name == "first"
+    client.set_registered_model_alias("m-sentiment", "challenger", "2")
+    store = open_store(world.settings)
+    for text in ("m-sentiment@champion", "models:/m-sentiment@champion", "models:/m-sentiment/1"):
+        assert find_run(store, text).name == "first"
+    assert find_run(store, "m-sentiment@challenger").name == "second"
 
 
 def test_who_names_a_version_by_its_dataset_or_its_number_alone_is_told_its_name(
