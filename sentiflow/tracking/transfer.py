@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, MetaData, Table, create_engine, func, insert, inspect, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.exc import NoSuchModuleError as NoSuchDialectError
 
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact, without_secrets
@@ -196,7 +195,7 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
             f"{redact(database)} refuses a row: {redact(first_line(str(err.orig)))}.",
             "Nothing was imported. Is some of it there already, or was the local store changed by hand?",
         ) from without_secrets(err)
-    except (SQLAlchemyError, NoSuchDialectError, ImportError) as err:
+    except (SQLAlchemyError, ImportError) as err:
         raise ExternalError(
             f"Cannot import into {redact(database)}: {redact(first_line(err))}", "Nothing was imported."
         ) from without_secrets(err)
