@@ -6,20 +6,21 @@ answer that did not come it is looked for before it is asked for again. How a ru
 written to the store, is kept in the data folder until the next start.
 """
 
-import json
 import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlparse
 
 from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
+from pydantic import TypeAdapter
 
 from sentiflow.errors import ExternalError
 from sentiflow.files import publish
@@ -142,15 +143,15 @@ def _pairs(values: Pairs) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
-_STATUSES = ("FINISHED", "FAILED", "KILLED")
-
-
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: its status, one of ``_STATUSES``, and why, without a full stop."""
+    """How a run ended, and why, without a full stop."""
 
-    status: str
+    status: Literal["FINISHED", "FAILED", "KILLED"]
     why: str
+
+
+_ENDING = TypeAdapter(Ending)
 
 
 def keep(key: str, ending: Ending, settings: Settings) -> None:
@@ -159,19 +160,14 @@ def keep(key: str, ending: Ending, settings: Settings) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    text = json.dumps(asdict(ending), ensure_ascii=False)
-    publish(folder(settings) / f"{key}.json", lambda file: file.write_text(text, encoding="utf-8"))
+    publish(folder(settings) / f"{key}.json", lambda file: file.write_bytes(_ENDING.dump_json(ending)))
 
 
 def find(run: Run, settings: Settings) -> Ending | None:
     """How a run ended; None if nothing that can be read was kept on this machine."""
     for file in _files(run, settings):
-        try:
-            ending = Ending(**json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            continue
-        if ending.status in _STATUSES:
-            return ending
+        with suppress(OSError, ValueError):
+            return _ENDING.validate_json(file.read_bytes())
     return None
 
 
