@@ -73,37 +73,24 @@ def tracking_errors(uri: str) -> Iterator[None]:
     """Turn MLflow's failures into errors that say what to do."""
     try:
         yield
-    except MlflowException as err:
-        reason = first_line(err)
-        if "Max retries exceeded" in reason:
-            reason = "it does not answer."
-        if "database is locked" in reason:
-            raise locked_error(redact(uri)) from err
-        if "out-of-date database schema" in reason:
-            hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
-        elif uri.startswith("http"):
-            code = re.search(r"error code (\d+)", reason)
-            hint = hint_for(int(code[1]) if code else 0)
-        else:
-            hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
-        raise ExternalError(
-            f"The tracking store {redact(uri)} failed: {redact(reason)}", hint
-        ) from without_secrets(err)
-    except requests.RequestException as err:  # of files, for which MLflow's client has no error of its own
-        raise ExternalError(
-            f"The tracking store {redact(uri)} failed: {redact(first_line(err))}",
-            hint_for(0 if err.response is None else err.response.status_code),
-        ) from without_secrets(err)
     except ImportError as err:
         raise UsageError(
             f"The tracking store {redact(uri)} needs a driver: {redact(str(err))}.",
             "Install it, or use another store.",
         ) from without_secrets(err)
-    except SQLAlchemyError as err:
-        raise ExternalError(
-            f"The tracking store {redact(uri)} failed: {redact(first_line(err))}",
-            "Check SENTIFLOW_TRACKING_URI and its database.",
-        ) from without_secrets(err)
+    except (MlflowException, SQLAlchemyError, requests.RequestException) as err:
+        reason = first_line(err)
+        if "database is locked" in reason:
+            raise locked_error(redact(uri)) from err
+        if "out-of-date database schema" in reason:
+            hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
+        elif uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
+            code = re.search(r"error code (\d+)|^(\d+) \w+ Error", reason)
+            hint = hint_for(int(code[1] or code[2]) if code else 0)
+        else:
+            hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
+        what = "it does not answer." if "Max retries exceeded" in reason else redact(reason)
+        raise ExternalError(f"The tracking store {redact(uri)} failed: {what}", hint) from without_secrets(err)
 
 
 _clients: dict[str, MlflowClient] = {}  # by address: tests and benchmarks use several stores in one process
