@@ -61,7 +61,7 @@ def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRe
     conditions = _conditions(runs, query, now)
     if not runs:
         return []  # and no name is wrong
-    conditions += [_where(text, fields) for text in query.where]
+    conditions += [_where(text, fields, runs) for text in query.where]
     found = [run for run in runs if all(holds(run) for holds in conditions)]
     return _sorted(found, query.sort, fields) if query.sort else found
 
@@ -125,7 +125,7 @@ def moment(text: str, now: datetime) -> datetime:
         ) from err
 
 
-def _where(text: str, fields: Fields) -> Condition:
+def _where(text: str, fields: Fields, runs: Sequence[RunRecord]) -> Condition:
     """A condition as a function; a run without the value does not meet it."""
     parts = _WHERE.fullmatch(text)
     if parts is None:
@@ -137,8 +137,8 @@ def _where(text: str, fields: Fields) -> Condition:
         raise UsageError(f"The condition {text!r} is not understood.", "Dates go to --since.")
     get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
     if sign in ("=", "==", "!=") and parts["name"] in _KNOWN_VALUES:
-        there = _KNOWN_VALUES[parts["name"]]
-        _need([value], (*there, *sorted(fields.texts(parts["name"]) - set(there))), parts["name"])
+        usual = _KNOWN_VALUES[parts["name"]]
+        _need([value], (*usual, *sorted({str(get(run)) for run in runs}.difference(usual))), parts["name"])
     if sign in _ORDERED:
         limit = number(value)
         if limit is None:

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -149,10 +149,9 @@ class Fields:
     ``metrics.``, ``params.`` or ``tags.`` chooses between them.
     """
 
-    def __init__(self, runs: Iterable[RunRecord]) -> None:
-        self._runs = list(runs)
+    def __init__(self, runs: Collection[RunRecord]) -> None:
         self._known = {
-            prefix: {name for run in self._runs for name in getattr(run, prefix[:-1])} for prefix in _PREFIXES
+            prefix: {name for run in runs for name in getattr(run, prefix[:-1])} for prefix in _PREFIXES
         }
 
     def getter(self, name: str) -> Callable[[RunRecord], Value]:
@@ -168,11 +167,6 @@ class Fields:
             if plain in self._known[prefix] and (plain != name or not name.startswith(_PREFIXES)):
                 return lambda run: _value(getattr(run, prefix[:-1]).get(plain))
         raise UsageError(f"No run has a metric, parameter or tag {name!r}.", self._near(name))
-
-    def texts(self, name: str) -> set[str]:
-        """The values of all runs, as text."""
-        get = self.getter(name)
-        return {str(value) for run in self._runs if (value := get(run)) is not None}
 
     def _near(self, name: str) -> str:
         prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
