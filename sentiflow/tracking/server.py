@@ -66,7 +66,8 @@ class ServerStore:
     def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
         if self._experiment is None:
             return [], True
-        page = self._page([self._experiment], "", "DESC", most=_FIRST)
+        # The newest come first, as MLflow sorts runs unless asked otherwise.
+        page = self._api.post("runs/search", {"experiment_ids": [self._experiment], "max_results": _FIRST})
         found = {run.run_id: run for run in map(_record, page.get("runs", ()))}
         first, whole = _newest_first(found.values()), not page.get("next_page_token")
         if whole or enough(first):
@@ -83,7 +84,7 @@ class ServerStore:
         if _PLAIN.fullmatch(name):
             wanted = [f"attributes.run_name = '{name}'"]
             wanted += [f"attributes.run_id LIKE '{beginning}%'"] if beginning else []
-            runs = [run for text in wanted for run in self._search([self._experiment], text, "DESC")]
+            runs = [run for text in wanted for run in self._search([self._experiment], text)]
         else:
             runs = self.runs()
         found = {
@@ -102,7 +103,8 @@ class ServerStore:
         if run is None:
             return []
         below = f"tags.`mlflow.parentRunId` = '{run['info']['run_id']}'"
-        return list(self._search([run["info"]["experiment_id"]], below, "ASC"))
+        found = self._search([run["info"]["experiment_id"]], below)
+        return sorted(found, key=lambda child: (child.started, child.run_id))
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         run = self._living(run_id)
@@ -133,7 +135,7 @@ class ServerStore:
         experiments = [each["experiment_id"] for each in found]
         for first in range(0, len(wanted), _PAGE):
             ids = ", ".join(f"'{run_id}'" for run_id in wanted[first : first + _PAGE])
-            for run in self._search(experiments, f"attributes.run_id IN ({ids})", "DESC"):
+            for run in self._search(experiments, f"attributes.run_id IN ({ids})"):
                 names[run.run_id] = run.name
         return names
 
@@ -185,21 +187,11 @@ class ServerStore:
 
     def _part(self, before: int, digit: str) -> list[RunRecord]:
         wanted = f"attributes.start_time <= {before} AND attributes.run_id LIKE '{digit}%'"
-        return list(self._search([str(self._experiment)], wanted, "DESC"))
+        return list(self._search([str(self._experiment)], wanted))
 
-    def _search(self, experiments: Sequence[str], wanted: str, order: str) -> Iterator[RunRecord]:
-        token: str | None = None
-        while token is None or token:
-            page = self._page(experiments, wanted, order, token=token)
-            yield from map(_record, page.get("runs", ()))
-            token = page.get("next_page_token", "")
-
-    def _page(
-        self, experiments: Sequence[str], wanted: str, order: str, most: int = _PAGE, token: str | None = None
-    ) -> dict[str, Any]:
-        asked = {"experiment_ids": list(experiments), "filter": wanted, "max_results": most,
-                 "order_by": [f"attributes.start_time {order}"]}  # fmt: skip
-        return self._api.post("runs/search", asked | ({"page_token": token} if token else {}))
+    def _search(self, experiments: Sequence[str], wanted: str) -> Iterator[RunRecord]:
+        body = {"experiment_ids": experiments, "filter": wanted, "max_results": _PAGE}
+        return map(_record, self._api.pages("runs/search", "runs", body))
 
     def _versions(self, condition: str) -> Iterator[dict[str, Any]]:
         asked = {"filter": condition} if condition else {}
@@ -302,11 +294,14 @@ class Api:
         """The answer to a question with one, such as ``runs/search``."""
         return self._json(what, self._ask("POST", f"/api/2.0/mlflow/{what}", json=body))
 
-    def pages(self, what: str, key: str, **wanted: str | int) -> Iterator[Any]:
-        """Everything under a key of the answers to ``get``, page by page."""
-        token = None
+    def pages(
+        self, what: str, key: str, body: Mapping[str, Any] | None = None, /, **wanted: str | int
+    ) -> Iterator[Any]:
+        """Everything under a key of the answers to ``get``, or with a body to ``post``, page by page."""
+        token: str | None = None
         while token is None or token:
-            page = self.get(what, **wanted, **({"page_token": token} if token else {}))
+            more = {"page_token": token} if token else {}
+            page = self.get(what, **wanted, **more) if body is None else self.post(what, {**body, **more})
             yield from page.get(key, ())
             token = page.get("next_page_token", "")
 
