@@ -17,6 +17,7 @@ from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.network import Epoch
 from sentiflow.reports.page import lay_out
+from sentiflow.runs.record import EPOCH_METRICS
 from sentiflow.scoring import is_positive
 
 warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)  # a name in another alphabet
@@ -37,11 +38,9 @@ Curves = Mapping[str, Sequence[tuple[int, float]]]
 
 def curves_of(history: Sequence[Epoch]) -> Curves:
     """Curves of a history, named as in the store."""
-    speed = [(epoch.number, epoch.reviews_per_second) for epoch in history]
-    return {"train/throughput": speed} | {
-        f"{split}/{name}": [(epoch.number, getattr(epoch, f"{split}_{name}")) for epoch in history]
-        for split in ("train", "val")
-        for name in ("loss", "accuracy")
+    return {
+        metric: [(epoch.number, getattr(epoch, field)) for epoch in history]
+        for field, metric in EPOCH_METRICS.items()
     }
 
 

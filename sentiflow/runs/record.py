@@ -26,6 +26,17 @@ TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``ti
 # Tags of a run that has epochs. The second is absent if nothing chose the epoch: the last is kept then.
 EPOCHS_TRAINED, BEST_EPOCH = "epochs_trained", "best_epoch"
 
+# Metrics of each epoch, by the field of ``Epoch`` that they log.
+EPOCH_METRICS = {
+    "val_accuracy": "val/accuracy",  # first: MLflow's page that compares runs opens on the metric logged first
+    "val_loss": "val/loss",
+    "train_accuracy": "train/accuracy",
+    "train_loss": "train/loss",
+    "learning_rate": "train/learning_rate",
+    "seconds": "train/epoch_seconds",
+    "reviews_per_second": "train/throughput",
+}
+
 
 def epoch_tags(trained: int, best: int | None) -> dict[str, str]:
     """Tags: how many epochs were trained, and which one early stopping chose."""

@@ -25,7 +25,7 @@ from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import leftovers, publish
 from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
-from sentiflow.runs.record import TIME, RunRecord
+from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
 from sentiflow.tracking.store import need_readable
@@ -295,17 +295,6 @@ def record_of(run: Run) -> RunRecord:
     )
 
 
-_EPOCH_METRICS = {
-    "val_accuracy": "val/accuracy",  # first: MLflow's page that compares runs opens on the metric logged first
-    "val_loss": "val/loss",
-    "train_accuracy": "train/accuracy",
-    "train_loss": "train/loss",
-    "learning_rate": "train/learning_rate",
-    "seconds": "train/epoch_seconds",
-    "reviews_per_second": "train/throughput",
-}
-
-
 class EpochLog:
     """Logs epochs, and keeps those that the server does not take until it does.
 
@@ -321,7 +310,7 @@ class EpochLog:
     def add(self, epoch: Epoch) -> None:
         """Log one epoch, and whatever waits."""
         self._last = epoch.number
-        self._add(epoch, epoch.number, _EPOCH_METRICS)
+        self._add(epoch, epoch.number, EPOCH_METRICS)
         try:
             self._flush()
         except ExternalError as err:
@@ -344,7 +333,7 @@ class EpochLog:
 
     def _add(self, epoch: Epoch, step: int, names: Iterable[str]) -> None:
         now, values = int(time.time() * 1000), asdict(epoch)
-        self._waiting += [Metric(_EPOCH_METRICS[name], values[name], now, step) for name in names]
+        self._waiting += [Metric(EPOCH_METRICS[name], values[name], now, step) for name in names]
 
     def _flush(self) -> None:
         if self._waiting:
