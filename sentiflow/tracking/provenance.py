@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from ast import literal_eval
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -166,7 +166,7 @@ def _need_git(*arguments: str, **variables: str) -> bytes:
 
 @dataclass(frozen=True)
 class Original:
-    """A run that is to be trained again, ``called`` as the user named it.
+    """A run that is to be trained again.
 
     Attributes:
         dataset: as its training was given it, a table by its path.
@@ -176,7 +176,6 @@ class Original:
         sources, packages: of the run, as ``sources`` and ``packages`` give them; None if it keeps none.
     """
 
-    called: str
     record: RunRecord
     config: TrainConfig
     seed: int
@@ -218,7 +217,7 @@ def find_original(called: str, settings: Settings) -> Original:
         problem = f"{record.name} cannot be reproduced: its parameters were changed ({err})."
         raise UsageError(problem, "See what there is: sentiflow runs") from err
     return Original(
-        called, record, config, seed, dataset, table, str(record.digest),
+        record, config, seed, dataset, table, str(record.digest),
         record.tags[SCORER_DIGEST], store.versions_by_run().get(record.run_id), *files,
     )  # fmt: skip
 
@@ -383,8 +382,7 @@ def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
 
-def _listed(names: Iterable[str], what: str, separator: str = ", ") -> str:
-    every = list(names)
-    more = f"{separator}and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
-    count = f"{len(every)} {what}{'s' * (len(every) != 1)} differ{'s' * (len(every) == 1)}: "
-    return count + separator.join(every[:_SHOWN]) + more
+def _listed(names: Sequence[str], what: str, separator: str = ", ") -> str:
+    more = f"{separator}and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    count = f"{len(names)} {what}{'s' * (len(names) != 1)} differ{'s' * (len(names) == 1)}: "
+    return count + separator.join(names[:_SHOWN]) + more
