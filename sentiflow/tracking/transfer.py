@@ -63,11 +63,6 @@ class Moves:
             "Delete that run for good (mlflow gc), or that version, in a copy of the store, and import that.",
         )
 
-    @property
-    def absent(self) -> list[str]:
-        """The locations whose files are not beside the store."""
-        return [location for location in self.names if self.folder(location) is None]
-
     def folder(self, location: str) -> Path | None:
         """Where a location's files are: in their place or moved with the store, but always below its folder.
 
@@ -184,11 +179,10 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
     """
     if not file.is_file():
         raise UsageError(f"There is no store {file}.", "Name the mlflow.db of a local store.")
+    # So made, as the path may hold any character.
+    local = URL.create("sqlite", database=file.as_uri(), query={"mode": "ro", "uri": "true"})
     try:
-        with (
-            create_engine(_read_only(file)).connect() as source,
-            create_engine(database).begin() as target,
-        ):
+        with create_engine(local).connect() as source, create_engine(database).begin() as target:
             return _copy(source, target, file, artifacts)
     except IntegrityError as err:
         raise ExternalError(
@@ -201,11 +195,6 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
         ) from without_secrets(err)
 
 
-def _read_only(file: Path) -> URL:
-    """An SQLite file whose path may hold any character."""
-    return URL.create("sqlite", database=file.as_uri(), query={"mode": "ro", "uri": "true"})
-
-
 def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -> Imported:
     tables = _tables(source, target)
     _need_ended(source, tables["runs"])
@@ -215,19 +204,19 @@ def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -
     for table in tables.values():
         if table.name != "experiments":
             rows[table.name] = _copy_rows(source, target, table, experiments, moves)
-    _need_files(source, tables["runs"], tables["logged_models"], moves.absent, file)
+    _need_files(source, tables["runs"], tables["logged_models"], moves)
     files, size = copy_all(moves, artifacts)
     return Imported(rows, files, size / 1e6, _left(source))
 
 
-def _need_files(source: Connection, runs: Table, models: Table, absent: list[str], file: Path) -> None:
+def _need_files(source: Connection, runs: Table, models: Table, moves: Moves) -> None:
     """Check that nothing which was imported has its files in a folder that was not found."""
-    for location in absent:
+    for location in [each for each in moves.names if moves.folder(each) is None]:
         for column in (runs.c.artifact_uri, models.c.artifact_location):
             if source.scalar(select(column).where(column.startswith(f"{location}/", autoescape=True)).limit(1)):
                 raise UsageError(
                     f"The artifacts of the store, at {location}, are not in the folder of the store.",
-                    f"Put that folder itself (no link), named {Path(location).name}, beside {file.name}, "
+                    f"Put that folder itself (no link), named {Path(location).name}, beside {moves.file.name}, "
                     "and import again.",
                 )
 
