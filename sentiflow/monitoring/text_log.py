@@ -120,7 +120,7 @@ class TextLog:
 
         Writers are not blocked between two batches.
         """
-        if not self._begun:
+        if not self.file.is_file() or self.file.stat().st_size == 0:  # empty: its writer was killed at once
             return
         last = self._last_checked(model)
         with self._open("ro") as db:
@@ -157,11 +157,6 @@ class TextLog:
 
     def _notes(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{_CHECKED}"))
-
-    @property
-    def _begun(self) -> bool:
-        """Whether there is a log; a file that is empty is of somebody who was killed at once."""
-        return self.file.is_file() and self.file.stat().st_size > 0
 
     @contextmanager
     def _open(self, mode: str) -> Iterator[sqlite3.Connection]:
