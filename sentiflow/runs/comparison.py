@@ -1,7 +1,7 @@
 """Runs side by side: parameters, metrics, and whether their accuracies differ beyond chance."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sentiflow.evaluation import statistics
@@ -64,12 +64,10 @@ def differing(runs: Sequence[RunRecord]) -> dict[str, tuple[str | None, ...]]:
     }
 
 
-def metric_names(runs: Iterable[RunRecord]) -> list[str]:
+def metric_names(runs: Sequence[RunRecord]) -> list[str]:
     """Names for ``figure``: of metrics, without those of ends of intervals and of spreads, and of times."""
-    names, times = set[str](), set[str]()
-    for run in runs:
-        names.update(run.metrics)
-        times.update(name for name in run.tags if name.startswith(TIME))
+    names = {name for run in runs for name in run.metrics}
+    times = {name for run in runs for name in run.tags if name.startswith(TIME)}
     return [*sorted({_base(name, names) for name in names}, key=_place_of_metric), *sorted(times)]
 
 
