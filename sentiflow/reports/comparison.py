@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,9 @@ from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_p, format_points
 from sentiflow.reports import plots
 from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
-from sentiflow.reports.run import costs, quote, side_by_side
+from sentiflow.reports.run import costs, quote
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, figure, verdict
+from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, differing, figure, verdict
 from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive, label_of
 
@@ -25,41 +25,18 @@ _MAX_COLUMNS = 6  # runs; with more, a table has one row per run
 _MAX_REVIEWS = 8
 
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """A run and its number in the report; 1 is the first."""
-
-    number: int
-    summary: RunSummary
-
-    @property
-    def label(self) -> str:
-        return f"{self.number} {self.summary.title}"
-
-    @property
-    def name(self) -> str:
-        """In a sentence."""
-        return f"run {self.number} ({self.summary.title})"
-
-    @property
-    def loss(self) -> float:
-        """On the validation split; infinite for a run without one."""
-        loss = self.summary.metrics.get("val/loss", math.inf)
-        return math.inf if math.isnan(loss) else loss
-
-
 @dataclass(frozen=True)
 class _SameReviews:
     """Runs that have scored the same reviews: those of ``table``, in its order; scores of shape (runs, n)."""
 
-    runs: Sequence[_Run]
+    runs: Sequence[RunSummary]
     table: ScoreTable
     scores: NDArray[np.float64]
 
 
 def report(summaries: Sequence[RunSummary], title: str = "", parents: Sequence[RunRecord] = ()) -> Report:
     """Compare two or more runs with the first of them; parents are runs that stand for several of these."""
-    runs = [_Run(number, run) for number, run in enumerate(summaries, 1)]
+    runs = [replace(run, number=number) for number, run in enumerate(summaries, 1)]
     first = summaries[0]
     outcomes = [accuracy_difference(run.record, run.table, first.record, first.table) for run in summaries[1:]]
     shown, note = runs, list[Block]()
@@ -67,50 +44,49 @@ def report(summaries: Sequence[RunSummary], title: str = "", parents: Sequence[R
         best = sorted(runs[1:], key=lambda run: run.loss)[: MAX_RUNS - 1]
         shown = [runs[0], *sorted(best, key=lambda run: run.number)]
         note.append(Text(f"Of {len(runs)} runs the first and those of the lowest validation loss."))
-    columns = [run.summary for run in shown], [run.label for run in shown]
     same = _same_reviews(shown)
     sections = [
         Section("Sets of seeds", _seed_sets(parents)),
         Section("Runs", _overview(runs)),
         Section("Paired differences", _differences(runs, outcomes)),
-        Section("Parameters that differ", note + _fold(side_by_side(*columns))),
+        Section("Parameters that differ", note + _fold(_parameters(shown))),
         Section("Learning curves", _curves(shown)),
         Section("Slices", note + _slices(shown)),
         Section("Calibration", note + _calibration(shown)),
-        Section("Cost", note + _fold(costs(*columns))),
+        Section("Cost", note + _fold(costs(shown, [run.label for run in shown]))),
         Section("Largest disagreements", _disagreements(same) if same else [], brief=False),
         Section("Worst common errors", _common_errors(same) if same else [], brief=False),
-        Section("Not available", [Text(f"{run.label}: {each}") for run in runs for each in run.summary.missing]),
+        Section("Not available", [Text(f"{run.label}: {each}") for run in runs for each in run.missing]),
     ]
     return Report(title or f"{len(runs)} runs compared", _lead(runs, outcomes), [s for s in sections if s.blocks])
 
 
-def _lead(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -> list[Text]:
+def _lead(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Text]:
     sentences = [sentence for sentence in (_over_seeds(runs), _best(runs, outcomes)) if sentence]
     sentences = sentences or ["None of these runs has metrics to compare."]
     return [Text(sentence, strong=i == 0) for i, sentence in enumerate(sentences)]
 
 
-def _best(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -> str:
+def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
     """The run of the lowest validation loss, and its difference on the test split."""
     best = min(runs, key=lambda run: run.loss)
     if best.loss == math.inf:
         return ""
-    if len({run.summary.record.digest for run in runs if run.loss < math.inf}) > 1:
+    if len({run.record.digest for run in runs if run.loss < math.inf}) > 1:
         return "Trained on different reviews: validation losses do not say which run is the best."
     sentence = f"By validation loss {best.name} is the best, with {best.loss:.4f}"
-    if best.summary.measured is not None:
-        sentence += f": test accuracy {best.summary.measured.accuracy:.2%}"
+    if best.measured is not None:
+        sentence += f": test accuracy {best.measured.accuracy:.2%}"
     if best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
         chance = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
         sentence += f", {format_points(paired.difference)} against {runs[0].name}, {chance}"
     return f"{sentence}."
 
 
-def _over_seeds(runs: Sequence[_Run]) -> str:
+def _over_seeds(runs: Sequence[RunSummary]) -> str:
     """Mean and spread, if all runs are seeds of one set."""
-    records = [run.summary.record for run in runs]
-    accuracies = [run.summary.measured.accuracy for run in runs if run.summary.measured is not None]
+    records = [run.record for run in runs]
+    accuracies = [run.measured.accuracy for run in runs if run.measured is not None]
     seeds = all(record.kind == REPEAT for record in records)
     if not seeds or len({record.parent for record in records}) > 1 or len(accuracies) < len(runs):
         return ""
@@ -118,15 +94,12 @@ def _over_seeds(runs: Sequence[_Run]) -> str:
     return f"Test accuracy over {len(accuracies)} seeds: mean {over.mean:.2%}, {over.text()}."
 
 
-def _overview(runs: Sequence[_Run]) -> list[Block]:
-    measured = [run.summary.measured for run in runs]
+def _overview(runs: Sequence[RunSummary]) -> list[Block]:
+    measured = [run.measured for run in runs]
     intervals = [
         (each.accuracy_ci_low, each.accuracy, each.accuracy_ci_high) if each else None for each in measured
     ]
-    names = [
-        (run.label, run.summary.record.run_id[:8], run.summary.version or "-", run.summary.record.name)
-        for run in runs
-    ]
+    names = [(run.label, run.record.run_id[:8], run.version or "-", run.record.name) for run in runs]
     heading = ("run", "test accuracy", "95% interval", "validation loss", "total seconds")
     return [
         Table(heading, [_overview_row(run) for run in runs], intervals=intervals),
@@ -135,14 +108,14 @@ def _overview(runs: Sequence[_Run]) -> list[Block]:
     ]
 
 
-def _overview_row(run: _Run) -> tuple[str, ...]:
-    each = run.summary.measured
+def _overview_row(run: RunSummary) -> tuple[str, ...]:
+    each = run.measured
     return (
         run.label,
         "-" if each is None else f"{each.accuracy:.2%}",
         "-" if each is None else f"{each.accuracy_ci_low:.2%} to {each.accuracy_ci_high:.2%}",
-        format_cell(run.summary.metrics.get("val/loss"), ".4f"),
-        format_cell(run.summary.record.seconds("total"), ".0f"),
+        format_cell(run.metrics.get("val/loss"), ".4f"),
+        format_cell(run.record.seconds("total"), ".0f"),
     )
 
 
@@ -154,10 +127,10 @@ def _fold(blocks: Sequence[Block]) -> list[Block]:
     ]
 
 
-def _differences(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -> list[Block]:
+def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Block]:
     """Of the runs that were scored on the test split; a sweep's trials never are."""
     others = list(zip(runs[1:], outcomes, strict=True))
-    scored = [(run, outcome) for run, outcome in others if run.summary.measured is not None]
+    scored = [(run, outcome) for run, outcome in others if run.measured is not None]
     notes: list[Block] = [
         Text(f"No pair of {run.name} and {runs[0].name}: {outcome.why_not}.")
         for run, outcome in scored
@@ -178,7 +151,7 @@ def _differences(runs: Sequence[_Run], outcomes: Sequence[AccuracyDifference]) -
     for run, outcome in scored:
         paired = outcome.paired
         only = (f"{paired.gained:,}", f"{paired.lost:,}") if paired else ("-", "-")
-        said = verdict(run.summary.record, runs[0].summary.record, outcome)
+        said = verdict(run.record, runs[0].record, outcome)
         rows.append((run.label, *_tested(outcome), *only, said))
     return [Table(heading, rows), Text(explained), *notes]
 
@@ -217,21 +190,29 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
     return [Table(heading, rows), Text(note), *map(Text, whys)]
 
 
-def _curves(runs: Sequence[_Run]) -> list[Block]:
-    runs = [run for run in runs if run.summary.curves.get("val/loss")]
-    if not runs:
-        return []
-    by_label = {run.label: run.summary.curves for run in runs}
-    drawn = plots.learning_curves_of_runs(by_label, [run.number - 1 for run in runs])
-    return [Picture(drawn, "Validation loss and accuracy of each run over the epochs")]
+def _parameters(runs: Sequence[RunSummary]) -> list[Block]:
+    """Parameters that are not the same in all runs."""
+    found = differing([run.record for run in runs])
+    if not found:
+        return [Text("None: all runs have the same parameters.")]
+    rows = [(name, *("-" if value is None else value for value in row)) for name, row in found.items()]
+    return [Table(("parameter", *(run.label for run in runs)), rows)]
 
 
-def _slices(runs: Sequence[_Run]) -> list[Block]:
-    runs = [run for run in runs if run.summary.slices]
+def _curves(runs: Sequence[RunSummary]) -> list[Block]:
+    runs = [run for run in runs if run.curves.get("val/loss")]
     if not runs:
         return []
-    by_label = {run.label: run.summary.slices for run in runs}
-    accuracies = [{each.name: each.accuracy for each in slices} for slices in by_label.values()]
+    return [
+        Picture(plots.learning_curves_of_runs(runs), "Validation loss and accuracy of each run over the epochs")
+    ]
+
+
+def _slices(runs: Sequence[RunSummary]) -> list[Block]:
+    runs = [run for run in runs if run.slices]
+    if not runs:
+        return []
+    accuracies = [{each.name: each.accuracy for each in run.slices} for run in runs]
     names = {name: text for name, text in SLICES.items() if any(name in accuracy for accuracy in accuracies)}
     rows = [
         (text, *(format_cell(accuracy.get(name), ".2%") for accuracy in accuracies))
@@ -241,38 +222,38 @@ def _slices(runs: Sequence[_Run]) -> list[Block]:
         "Accuracy of each run on slices of its own test reviews. For runs of another length or vocabulary, "
         "slices by truncation and by rare words hold other reviews."
     )
-    drawn = plots.slices(by_label, [run.number - 1 for run in runs], names)
     return [
-        Picture(drawn, "Accuracy of each run on each slice, with intervals"),
-        *_fold([Table(("slice", *by_label), rows)]),
+        Picture(plots.slices(runs, names), "Accuracy of each run on each slice, with intervals"),
+        *_fold([Table(("slice", *(run.label for run in runs)), rows)]),
         Text(note),
     ]
 
 
-def _calibration(runs: Sequence[_Run]) -> list[Block]:
+def _calibration(runs: Sequence[RunSummary]) -> list[Block]:
     """Reliability curves of runs with scores, and the metrics of all."""
     rows = [
-        (run.label, format_cell(run.summary.ece, ".4f"), f"{measured.brier:.4f}")
+        (run.label, format_cell(run.ece, ".4f"), f"{measured.brier:.4f}")
         for run in runs
-        if (measured := run.summary.measured)
+        if (measured := run.measured)
     ]
     if not rows:
         return []
     table = Table(("run", "expected calibration error", "Brier score"), rows)
-    runs = [run for run in runs if run.summary.reliability]
-    bins = {run.label: run.summary.reliability for run in runs if run.summary.reliability}
-    if not bins:
+    runs = [run for run in runs if run.reliability]
+    if not runs:
         return [table]
-    drawn = plots.reliability_of_runs(bins, [run.number - 1 for run in runs])
-    return [Picture(drawn, "Share of positive reviews over the score, a line per run"), table]
+    return [
+        Picture(plots.reliability_of_runs(runs), "Share of positive reviews over the score, a line per run"),
+        table,
+    ]
 
 
-def _same_reviews(runs: Sequence[_Run]) -> _SameReviews | None:
+def _same_reviews(runs: Sequence[RunSummary]) -> _SameReviews | None:
     """The runs that have scored the same reviews as the first one with scores; None for fewer than two."""
-    scored = [(run, table) for run in runs if (table := run.summary.table) is not None]
-    found: dict[_Run, NDArray[np.float64]] = {}
+    scored = [(run, table) for run in runs if (table := run.table) is not None]
+    found: dict[RunSummary, NDArray[np.float64]] = {}
     for run, table in scored:
-        if run.summary.record.digest != scored[0][0].summary.record.digest:
+        if run.record.digest != scored[0][0].record.digest:
             continue
         try:
             found[run] = table.in_order_of(scored[0][1]).score
@@ -301,7 +282,7 @@ def _common_errors(same: _SameReviews) -> list[Block]:
 
 def _reviews(same: _SameReviews, rows: Sequence[int]) -> list[Block]:
     blocks: list[Block] = []
-    if any(run.summary.scorer and run.summary.test_data for run in same.runs):
+    if any(run.scorer and run.test_data for run in same.runs):
         blocks.append(Legend())
     for row in rows:
         blocks += _review(same, row)
@@ -316,10 +297,10 @@ def _review(same: _SameReviews, row: int) -> list[Block]:
         Heading(f"{name}: {label_of(same.table.label[row])}"),
         Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
     ]
-    text = next((run.summary.test_data.text(name) for run in same.runs if run.summary.test_data), None)
+    text = next((run.test_data.text(name) for run in same.runs if run.test_data), None)
     if text is None:
         return blocks
-    explaining = [run for run, _ in ordered if run.summary.scorer is not None]
+    explaining = [run for run, _ in ordered if run.scorer is not None]
     ends = explaining if len(explaining) < 3 else [explaining[0], explaining[-1]]
-    quotes = [quote(text, run.summary.explain(text), f"as read by {run.label}:") for run in ends]
+    quotes = [quote(text, run.explain(text), f"as read by {run.label}:") for run in ends]
     return [*blocks, *(quotes or [quote(text, None)])]

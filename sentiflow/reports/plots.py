@@ -13,10 +13,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from sentiflow.evaluation.metrics import Measured, Reliability, Slice
+from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.network import Epoch
 from sentiflow.reports.page import lay_out
+from sentiflow.reports.summary import Curves, RunSummary
 from sentiflow.runs.record import EPOCH_METRICS
 from sentiflow.scoring import is_positive
 
@@ -32,8 +33,6 @@ _LINE = 60  # characters of a label in a legend; longer ones fold
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
-Curves = Mapping[str, Sequence[tuple[int, float]]]
-"""Metrics logged per epoch by name (``train/loss``, ``val/loss``, ...): the epoch and the value of each point."""
 
 
 def curves_of(history: Sequence[Epoch]) -> Curves:
@@ -156,41 +155,42 @@ def style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[colour], "linestyle": _LINES[turn % len(_LINES)], "marker": _MARKERS[colour]}
 
 
-def learning_curves_of_runs(runs: Mapping[str, Curves], numbers: Sequence[int]) -> Figure:
+def learning_curves_of_runs(runs: Sequence[RunSummary]) -> Figure:
     """Loss and accuracy on the validation split over the epochs, a line per run; its number sets its ``style``."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for number, (label, curves) in zip(numbers, runs.items(), strict=True):
-            draw_line(axes, curves.get(f"val/{name}", ()), label=_literally(label), markersize=4, **style(number))
+        for run in runs:
+            draw_line(axes, run.curves.get(f"val/{name}", ()), **_look(run))
         finish_curves(axes, name, f"Validation {name}")
     _legend(figure)
     return figure
 
 
-def reliability_of_runs(runs: Mapping[str, Reliability], numbers: Sequence[int]) -> Figure:
-    """Share of positive reviews by score, a line per run."""
+def reliability_of_runs(runs: Sequence[RunSummary]) -> Figure:
+    """Share of positive reviews by score, a line per run with scores."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
-    for number, (label, bins) in zip(numbers, runs.items(), strict=True):
-        axes.plot(bins.score, bins.positive, label=_literally(label), markersize=4, **style(number))
+    for run in runs:
+        if (bins := run.reliability) is not None:
+            axes.plot(bins.score, bins.positive, **_look(run))
     describe(axes, "Reliability", "score", "share that is positive")
     _legend(figure)
     return figure
 
 
-def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: Mapping[str, str]) -> Figure:
+def slices(runs: Sequence[RunSummary], labels: Mapping[str, str]) -> Figure:
     """Accuracy on each slice to show, by name with its label, and its interval, a dot per run."""
     lines = len(labels) * (len(runs) + 1)
     figure = Figure(figsize=(9, 1.0 + 0.16 * lines), layout="constrained")
     axes = figure.subplots()
     rows = {name: row for row, name in enumerate(labels)}
-    for place, (number, (label, found)) in enumerate(zip(numbers, runs.items(), strict=True)):
+    for place, run in enumerate(runs):
+        found = run.slices
         height = [rows[each.name] + 0.8 * ((place + 0.5) / len(runs) - 0.5) for each in found]
         at = np.array([each.accuracy for each in found])
         ends = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in found]).reshape(-1, 2)
-        marks = style(number) | {"linestyle": "none"}
-        axes.errorbar(at, height, xerr=ends.T, label=_literally(label), markersize=4, elinewidth=1.2, **marks)
+        axes.errorbar(at, height, xerr=ends.T, elinewidth=1.2, **_look(run) | {"linestyle": "none"})
     axes.set_yticks(range(len(labels)), list(labels.values()))
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -199,9 +199,9 @@ def slices(runs: Mapping[str, Sequence[Slice]], numbers: Sequence[int], labels: 
     return figure
 
 
-def _literally(text: str) -> str:
-    """A text whose dollars do not start a formula."""
-    return text.replace("$", r"\$")
+def _look(run: RunSummary) -> dict[str, Any]:
+    """Style and label of a run; its dollars do not start a formula."""
+    return {"label": run.label.replace("$", r"\$"), "markersize": 4, **style(run.number - 1)}
 
 
 def _legend(figure: Figure) -> None:

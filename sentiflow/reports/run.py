@@ -24,7 +24,6 @@ from sentiflow.reports.page import (
     marked_words,
 )
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, worst_rows
-from sentiflow.runs.comparison import differing
 from sentiflow.runs.record import RunRecord, number
 from sentiflow.scoring import Attribution, label_of
 
@@ -163,15 +162,6 @@ def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
     ]
     rows = [row for row in rows if set(row[1:]) != {"-"}]
     return [Table(("what", *labels), rows)] if rows else []
-
-
-def side_by_side(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
-    """Parameters that are not the same in all runs."""
-    found = differing([run.record for run in runs])
-    if not found:
-        return [Text("None: all runs have the same parameters.")]
-    rows = [(name, *("-" if value is None else value for value in row)) for name, row in found.items()]
-    return [Table(("parameter", *labels), rows)]
 
 
 def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:

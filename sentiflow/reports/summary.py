@@ -1,5 +1,6 @@
 """What a report knows of one run: its record, scores, metrics and misclassified reviews."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -12,12 +13,14 @@ from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
 from sentiflow.recipes import RECIPES
-from sentiflow.reports.plots import Curves
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive, label_of
 
 MAX_ERRORS = 20
 PARAMETERS, SPEED, ECE = "model.parameters", "test/throughput", "test/ece"
+
+Curves = Mapping[str, Sequence[tuple[int, float]]]
+"""Metrics logged per epoch by name (``train/loss``, ``val/loss``, ...): the epoch and the value of each point."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class TestData:
         return self.words.decode(self.test.tokens[self._rows[review_id]], unknown="")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunSummary:
     """A run, with whatever of it is available.
 
@@ -83,6 +86,7 @@ class RunSummary:
         version: the registered version that the run made, like ``imdb-sentiment/3``, or None.
         missing: what is not available, one sentence each.
         facts: more rows of the report's table of the run.
+        number: in a report of several runs; 1 is the first.
     """
 
     record: RunRecord
@@ -94,6 +98,7 @@ class RunSummary:
     version: str | None = None
     missing: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    number: int = 1
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -112,6 +117,22 @@ class RunSummary:
         count = 0 if changes == "none" or recipe not in RECIPES else len(changes.split(", "))
         changed = f" with {count} change{'s' * (count > 1)}" if count else ""
         return f"{recipe}{changed}" + ("" if seed is None else f", seed {seed}")
+
+    @property
+    def label(self) -> str:
+        """Number and title."""
+        return f"{self.number} {self.title}"
+
+    @property
+    def name(self) -> str:
+        """Number and title, in a sentence."""
+        return f"run {self.number} ({self.title})"
+
+    @property
+    def loss(self) -> float:
+        """On the validation split; infinite for a run without one."""
+        loss = self.metrics.get("val/loss", math.inf)
+        return math.inf if math.isnan(loss) else loss
 
     @cached_property
     def measured(self) -> Measured | None:

@@ -14,8 +14,7 @@ from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Report
-from sentiflow.reports.plots import Curves
-from sentiflow.reports.summary import RunSummary, TestData
+from sentiflow.reports.summary import Curves, RunSummary, TestData
 from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import PARENTS, SCORES, child_runs, open_store, score_table

@@ -1,5 +1,7 @@
 """Tests of the pictures of several runs: what is drawn, not how it looks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,15 @@ from sentiflow.reports.page import lay_out
 CURVES = {"val/loss": [(1, 0.6), (2, 0.5)], "val/accuracy": [(1, 0.7), (2, 0.8)]}
 
 
+def run(number: int, name: str, **data: object) -> SimpleNamespace:
+    """What a picture shows of a run's summary."""
+    return SimpleNamespace(number=number, label=f"{number} {name}", **data)
+
+
 def test_curves_of_each_run_stand_under_its_label() -> None:
-    figure = plots.learning_curves_of_runs({"1 a": CURVES, "3 b": {"val/loss": [(1, 0.4)]}}, [0, 2])
+    figure = plots.learning_curves_of_runs(
+        [run(1, "a", curves=CURVES), run(3, "b", curves={"val/loss": [(1, 0.4)]})]
+    )
     loss, accuracy = figure.axes
     assert [(line.get_label(), list(line.get_ydata())) for line in loss.lines] == [
         ("1 a", [0.6, 0.5]),
@@ -21,9 +30,10 @@ def test_curves_of_each_run_stand_under_its_label() -> None:
 
 
 def test_a_run_has_the_colour_of_its_number_in_every_picture() -> None:
-    curves = plots.learning_curves_of_runs({"3 b": CURVES}, [2]).axes[0].lines[0].get_color()
     bins = reliability(np.array([0, 1], np.int8), np.array([0.2, 0.9]))
-    calibrated = plots.reliability_of_runs({"3 b": bins}, [2]).axes[0].lines[1].get_color()
+    third = run(3, "b", curves=CURVES, reliability=bins)
+    curves = plots.learning_curves_of_runs([third]).axes[0].lines[0].get_color()
+    calibrated = plots.reliability_of_runs([third]).axes[0].lines[1].get_color()
     assert curves == calibrated == plots.COLOURS[2]
 
 
@@ -33,8 +43,9 @@ def test_styles_of_twenty_runs_differ() -> None:
 
 
 def test_slices_are_drawn_with_their_intervals_run_beside_run() -> None:
-    runs = {"1 a": [Slice("short", 9, 0.5, 0.3, 0.8)], "2 b": [Slice("short", 9, 0.6, 0.4, 0.7)]}
-    (axes,) = plots.slices(runs, [0, 1], {"short": "short ones"}).axes
+    one = run(1, "a", slices=[Slice("short", 9, 0.5, 0.3, 0.8)])
+    other = run(2, "b", slices=[Slice("short", 9, 0.6, 0.4, 0.7)])
+    (axes,) = plots.slices([one, other], {"short": "short ones"}).axes
     ends = [tuple(axes.collections[i].get_segments()[0][:, 0].round(6)) for i in (0, 1)]
     heights = [axes.collections[i].get_segments()[0][0, 1] for i in (0, 1)]
     assert ends == [(0.3, 0.8), (0.4, 0.7)]
@@ -46,7 +57,7 @@ def test_slices_are_drawn_with_their_intervals_run_beside_run() -> None:
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_a_legend_of_long_labels_is_whole_and_leaves_room_for_the_plot(count: int, label: str) -> None:
     bins = reliability(np.array([0, 1], np.int8), np.array([0.2, 0.9]))
-    figure = plots.reliability_of_runs({f"{n} {label}": bins for n in range(count)}, range(count))
+    figure = plots.reliability_of_runs([run(n + 1, label, reliability=bins) for n in range(count)])
     lay_out(figure)
     (legend,), (axes,) = figure.legends, figure.axes
     drawn, plot = legend.get_window_extent(), axes.get_window_extent()
