@@ -117,12 +117,14 @@ class ServerStore:
         place = local_path(record.artifact_uri)
         if place is not None and (place / name).is_file():
             return place / name
+        copy = folder / record.run_id / name
+        if copy.is_file():  # it was asked for before
+            return copy
         parent = str(Path(name).parent)
         asked = {} if parent == "." else {"path": parent}
         there = self._api.pages("artifacts/list", "files", run_id=record.run_id, **asked)
         if name not in {entry["path"] for entry in there}:
             return None
-        copy = folder / record.run_id / name
         self._api.download(f"{_served(f'The files of {record.name}', record.artifact_uri)}/{name}", copy)
         return copy
 

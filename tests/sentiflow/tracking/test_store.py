@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from contextlib import closing
 from math import isnan
@@ -294,3 +295,5 @@ def test_files_behind_a_server_are_fetched(world: World, tmp_path: Path) -> None
         assert behind.file(record, "below/none.txt", tmp_path / "copies") is None
         table = score_table(behind, find_run(behind, "far"), tmp_path / "copies")
         assert table is not None and list(table.score) == [0.25, 0.5]
+        shutil.rmtree(tmp_path / "far")  # red if a file were fetched a second time for the same folder
+        assert behind.file(record, "below/test_scores.parquet", tmp_path / "copies") == copy
