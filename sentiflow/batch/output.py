@@ -45,14 +45,7 @@ def output_lock(output: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)  # while held: who waits for this file finds it gone, and opens the next
 
 
-_ROW = pa.field("row", pa.int64())
-_TEXT = pa.field("text", pa.string())
-_SCORED = [
-    pa.field("label", pa.string()),
-    pa.field("score", pa.float64()),
-    pa.field("model", pa.string()),
-    pa.field("version", pa.int32()),
-]
+_SCORED = [("label", pa.string()), ("score", pa.float64()), ("model", pa.string()), ("version", pa.int32())]
 
 
 def output_schema(source: Input, with_text: bool) -> pa.Schema:
@@ -62,13 +55,13 @@ def output_schema(source: Input, with_text: bool) -> pa.Schema:
         UsageError: a kept column is named like one of the output's own.
     """
     files, kept = (list(source.schema), []) if source.many else ([], list(source.schema))
-    own = [_ROW, *files, *_SCORED, *([_TEXT] if with_text else [])]
-    names = [field.name for field in own]
+    text = [("text", pa.string())] if with_text else []
+    own = pa.schema([("row", pa.int64()), *files, *_SCORED, *text])
     for field in kept:
-        if field.name in names:
+        if field.name in own.names:
             raise UsageError(
                 f"The output has a column {field.name} of its own, so {field.name} of the input cannot be kept.",
-                f"Rename it in the input; the output's own are: {', '.join(names)}.",
+                f"Rename it in the input; the output's own are: {', '.join(own.names)}.",
             )
     return pa.schema([*own, *kept])
 
