@@ -18,14 +18,12 @@ from sentiflow.data.rows import (
     NO_TEXT,
     NOT_UTF8,
     TOO_LONG,
-    Chunk,
     Input,
     Row,
     RowInput,
     beginning,
     find_columns,
     grouped_tables,
-    make_chunk,
     numbers,
     text_schema,
     why_not,
@@ -59,12 +57,16 @@ class ParquetTable(Input):
         self._column, kept = find_columns(self.path, self.names, text, others)
         self.schema = pa.schema([self._fields.field(name) for name in kept])
 
-    def chunks(self) -> Iterator[Chunk]:
+    def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         """Read from the beginning."""
-        first = 1
-        for number, table in enumerate(grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE)):
-            yield self._chunk(number, first, table)
-            first += len(table)
+        for table in grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE):
+            group = [
+                Row("", reason, "" if value is None else beginning(value), 0) if reason else Row(value, "", "", 0)
+                for value, reason in zip(*_judged(table[self._column]), strict=True)
+            ]
+            rejected = [k for k, row in enumerate(group) if row.reason]
+            kept = table.select(self.schema.names)
+            yield group, _without(kept, rejected) if rejected else kept, len(table)
 
     def _tables(self) -> Iterator[pa.Table]:
         """Consecutive rows, a batch a table."""
@@ -82,16 +84,6 @@ class ParquetTable(Input):
             raise ExternalError(
                 f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."
             ) from err
-
-    def _chunk(self, number: int, first: int, table: pa.Table) -> Chunk:
-        group = [
-            Row("", reason, "" if value is None else beginning(value), 0) if reason else Row(value, "", "", 0)
-            for value, reason in zip(*_judged(table[self._column]), strict=True)
-        ]
-        rejected = [k for k, row in enumerate(group) if row.reason]
-        kept = table.select(self.schema.names)
-        columns = _without(kept, rejected) if rejected else kept
-        return make_chunk(number, first, group, columns, len(table))
 
 
 def _with_own_categories(table: pa.Table) -> pa.Table:

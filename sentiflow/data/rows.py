@@ -247,6 +247,9 @@ class Input(ABC):
         """
 
     @abstractmethod
+    def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
+        """The rows of each chunk, the columns of those that have a text, and the units that all of them took."""
+
     def chunks(self) -> Iterator[Chunk]:
         """Read the selected columns from the beginning; a chunk is a function of the input alone.
 
@@ -255,6 +258,14 @@ class Input(ABC):
             ExternalError: the input is damaged further down.
             OSError: it cannot be read.
         """
+        first = 1
+        for number, (group, columns, units) in enumerate(self.groups()):
+            rows = list(enumerate(group, first))
+            good = [(k, row) for k, row in rows if not row.reason]
+            rejects = [Reject(k, row.line, row.source, row.reason, row.value) for k, row in rows if row.reason]
+            places, lines = [k for k, _ in good], [row.line for _, row in good]
+            yield Chunk(number, places, lines, [row.text for _, row in good], columns, rejects, units)
+            first += len(group)
 
     def identity(self) -> dict[str, str | int]:
         """Identifies the input: size, time of change, and a sample of its content."""
@@ -274,15 +285,14 @@ class RowInput(Input):
     def rows(self) -> Iterator[Row]:
         """Read from the beginning, row by row."""
 
-    def chunks(self) -> Iterator[Chunk]:
+    def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         """Read from the beginning."""
-        first, done = 1, 0
-        for number, group in enumerate(_grouped(self.rows())):
+        done = 0
+        for group in _grouped(self.rows()):
             good = [row.columns for row in group if not row.reason]
             columns = [strings([each[k] for each in good]) for k in range(len(self.schema))]
-            units = group[-1].done - done
-            yield make_chunk(number, first, group, pa.table(columns, schema=self.schema), units)
-            first, done = first + len(group), group[-1].done
+            yield group, pa.table(columns, schema=self.schema), group[-1].done - done
+            done = group[-1].done
 
 
 def _shown(name: str) -> str:
@@ -352,12 +362,3 @@ def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> 
             group, rows, size = [], 0, 0
     if group:
         yield pa.concat_tables(group)
-
-
-def make_chunk(number: int, first: int, group: Sequence[Row], columns: pa.Table, units: int) -> Chunk:
-    """Part those rows from the others that have a reason to be rejected; the columns are of the former."""
-    rows = list(enumerate(group, first))
-    good = [(k, row) for k, row in rows if not row.reason]
-    rejects = [Reject(k, row.line, row.source, row.reason, row.value) for k, row in rows if row.reason]
-    places, lines = [k for k, _ in good], [row.line for _, row in good]
-    return Chunk(number, places, lines, [row.text for _, row in good], columns, rejects, units)
