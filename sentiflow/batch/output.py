@@ -94,8 +94,8 @@ def _parquet(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
 @contextmanager
 def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     """A header and a line a row; a missing value is an empty field, a list or an object is JSON."""
-    stream = io.TextIOWrapper(file, "utf-8", newline="")
-    out = csv.writer(_UnixLines(stream), lineterminator="\r\n")
+    stream = _UnixLines(file, "utf-8", newline="")
+    out = csv.writer(stream, lineterminator="\r\n")
     out.writerow(schema.names)
     yield lambda table: out.writerows(
         zip(*(map(_cell, to_values(column)) for column in table.columns), strict=True)
@@ -103,14 +103,11 @@ def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     stream.detach()
 
 
-class _UnixLines:
+class _UnixLines(io.TextIOWrapper):
     """Lines of csv that end in a line feed. Before Python 3.13 csv quotes what its own line end holds alone."""
 
-    def __init__(self, stream: io.TextIOWrapper) -> None:
-        self._stream = stream
-
     def write(self, line: str) -> int:
-        return self._stream.write(line.removesuffix("\r\n") + "\n")
+        return super().write(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Any) -> Any:
