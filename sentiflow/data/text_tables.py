@@ -1,5 +1,6 @@
 """Inputs that are text: CSV and JSON Lines."""
 
+import codecs
 import csv
 import io
 import itertools
@@ -29,8 +30,6 @@ from sentiflow.output import is_unicode
 
 _STRAY_QUOTE = "expected after '\"'"  # in an error of csv: a quoted text ends before its field does
 _HEAD_SIZE = 2**16  # bytes that are enough for a header
-_BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MOST_AGAIN = 10  # times that a file may be read again for quotes that do not match
 
 
@@ -78,7 +77,7 @@ class CsvTable(RowInput):
     def _separator(self) -> str:
         with self.path.open("rb") as stream:
             head = stream.read(_HEAD_SIZE)
-        unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(_BOM + b"\r\n"))
+        unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(codecs.BOM_UTF8 + b"\r\n"))
         header = re.split(rb"[\r\n]", unquoted, maxsplit=1)[0].decode(errors="replace")
         return "," if "," in header else max(",;\t", key=header.count)
 
@@ -122,7 +121,7 @@ class CsvTable(RowInput):
 def _refuse_utf16(path: Path) -> None:
     with path.open("rb") as stream:
         mark = stream.read(2)
-    if mark in _UTF16:
+    if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise UsageError(
             f"{path}: not UTF-8, but UTF-16.",
             f"Convert it: iconv -f utf-16 -t utf-8 {quote(str(path))} > utf8{path.suffix}",
@@ -235,8 +234,7 @@ class JsonLines(RowInput):
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, numbered; of one too long to hold, a beginning that is too long for ``_parse``."""
-    start = stream.read(len(_BOM))
-    if start != _BOM:
+    if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
         stream.seek(0)
     number = 0
     while line := stream.readline(MOST + 1):
