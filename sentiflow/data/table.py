@@ -211,7 +211,7 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
             for chunk in source.chunks():
                 rejects += chunk.rejects
                 if has_columns:
-                    good, bad, skipped = _labelled(chunk, source.schema.names, options, place)
+                    good, bad, skipped = _labelled(chunk, options, place)
                     rows += good
                     rejects += bad
                     left_out.update(skipped)
@@ -270,13 +270,12 @@ def _label_place(source: Input, options: TableOptions) -> tuple[str, int, bool] 
 
 
 def _labelled(
-    chunk: Chunk, columns: Sequence[str], options: TableOptions, place: tuple[str, int, bool] | None
+    chunk: Chunk, options: TableOptions, place: tuple[str, int, bool] | None
 ) -> tuple[list[Labelled], list[Reject], list[str]]:
     """The rows of a chunk with a text, a label and a split that are known, the rejects, and labels to skip."""
     known = options.labels or LABELS
-    label_column, *split_column = columns
-    labels = to_values(chunk.columns[label_column])
-    splits = to_values(chunk.columns[split_column[0]]) if split_column else None
+    labels, *others = map(to_values, chunk.columns.columns)
+    splits = others[0] if others else None
     used = {str(label).lower() for label in labels if _plain(label) and _plain(label) in known}
     rows: list[Labelled] = []
     rejects: list[Reject] = []
