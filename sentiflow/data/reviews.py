@@ -274,7 +274,6 @@ def unread_warning(reviews: Reviews) -> str | None:
 def _split(name: str, split: Reviews, config: TrainConfig) -> SplitFacts:
     lengths = split.n_tokens
     flat = limit(np.concatenate(split.tokens), config.vocabulary_size)
-    words = len(flat) - len(split)
     return SplitFacts(
         name=name,
         reviews=len(split),
@@ -282,6 +281,6 @@ def _split(name: str, split: Reviews, config: TrainConfig) -> SplitFacts:
         quantiles=tuple(int(q) for q in np.quantile(lengths, QUANTILES, method="nearest")),
         mean_length=float(lengths.mean()),
         truncated=float((lengths > config.sequence_length).mean()),
-        unknown=float((flat == OUT_OF_VOCABULARY).sum() / max(words, 1)),
-        shape=split.padded(config.sequence_length, config.vocabulary_size).shape,
+        unknown=float((flat == OUT_OF_VOCABULARY).sum() / max(len(flat) - len(split), 1)),  # without start markers
+        shape=(len(split), config.sequence_length),
     )
