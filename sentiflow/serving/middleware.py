@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
@@ -61,47 +62,41 @@ class Metrics:
             AllWorkers(self.registry)  # type: ignore[no-untyped-call]
         else:
             ProcessCollector(registry=own)
-        self.requests = Counter("sentiflow_http_requests", "Requests answered.", ("path", "status"), registry=own)
-        self.seconds = Histogram(
-            "sentiflow_http_request_seconds", "From request to answer.", ("path",), buckets=_SECONDS, registry=own
+        counter, histogram = partial(Counter, registry=own), partial(Histogram, registry=own)
+        self._gauge = gauge = partial(Gauge, registry=own)
+        self.requests = counter("sentiflow_http_requests", "Requests answered.", ("path", "status"))
+        self.seconds = histogram(
+            "sentiflow_http_request_seconds", "From request to answer.", ("path",), buckets=_SECONDS
         )
-        self.texts = Counter("sentiflow_texts_scored", "Texts scored or explained.", registry=own)
-        self.batches = Histogram("sentiflow_batch_texts", "Texts in one call.", buckets=_TEXTS, registry=own)
-        self.waiting = Gauge(
-            "sentiflow_queue_texts", "Texts in the queue.", registry=own, multiprocess_mode="livesum"
-        )
-        self.kept = Counter("sentiflow_texts_kept", "Texts written to the log for monitoring.", registry=own)
-        self.not_kept = Counter(
-            "sentiflow_texts_not_kept", "Texts that the log for monitoring did not take.", registry=own
-        )
-        self.labels = Counter("sentiflow_predictions", "Texts by the label they got.", ("label",), registry=own)
-        self._drift = Gauge(
+        self.texts = counter("sentiflow_texts_scored", "Texts scored or explained.")
+        self.batches = histogram("sentiflow_batch_texts", "Texts in one call.", buckets=_TEXTS)
+        self.waiting = gauge("sentiflow_queue_texts", "Texts in the queue.", multiprocess_mode="livesum")
+        self.kept = counter("sentiflow_texts_kept", "Texts written to the log for monitoring.")
+        self.not_kept = counter("sentiflow_texts_not_kept", "Texts that the log for monitoring did not take.")
+        self.labels = counter("sentiflow_predictions", "Texts by the label they got.", ("label",))
+        self._drift = gauge(
             "sentiflow_drift_psi", "Population stability index at the last drift check.", ("model", "feature"),
-            registry=own, multiprocess_mode="mostrecent",
+            multiprocess_mode="mostrecent",
         )  # fmt: skip
-        self.loads = Counter("sentiflow_champion_loads", "Champions loaded.", registry=own)
-        self.failures = Counter(
-            "sentiflow_champion_failures", "Failed checks of the registry, or loads.", ("stage",), registry=own
+        self.loads = counter("sentiflow_champion_loads", "Champions loaded.")
+        self.failures = counter(
+            "sentiflow_champion_failures", "Failed checks of the registry, or loads.", ("stage",)
         )
         for stage in ("find", "load"):
             self.failures.labels(stage)  # shown as 0 before the first failure
         for label in ("positive", "negative"):
             self.labels.labels(label)
-        self._model = Gauge(
+        self._model = gauge(
             "sentiflow_model_info", "1 for the version in use, 0 for those before it.", ("name", "version"),
-            registry=own, multiprocess_mode="livemax",
+            multiprocess_mode="livemax",
         )  # fmt: skip
         self._shown: Gauge | None = None
         self._ready: Gauge | None = None
-        self._own = own
 
     def show_ready(self, ready: Callable[[], bool]) -> None:
         """Show from now on whether a champion answers; a worker that starts shows nothing beside the others."""
-        self._ready = Gauge(
-            "sentiflow_ready",
-            "1 while a champion answers, else 0.",
-            registry=self._own,
-            multiprocess_mode="livemin",
+        self._ready = self._gauge(
+            "sentiflow_ready", "1 while a champion answers, else 0.", multiprocess_mode="livemin"
         )
         self._ready.set(ready())
 
