@@ -86,9 +86,8 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(path) as archive:
             return {name: _read(archive, f"{name}.npy") for name in names}
     except (
-        OSError, KeyError, ValueError, TypeError, EOFError, IndexError, AttributeError, NotImplementedError,
-        OverflowError, MemoryError, RecursionError, RuntimeError, zipfile.BadZipFile, zlib.error,
-        pickle.UnpicklingError,
+        OSError, LookupError, ValueError, TypeError, EOFError, AttributeError, OverflowError, MemoryError,
+        RuntimeError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
     ) as err:  # fmt: skip
         raise ExternalError(
             f"Cannot read {path}: {str(err) or type(err).__name__}.",

@@ -112,8 +112,7 @@ class Weights:
             with np.load(path, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays.files}
         except (
-            ValueError, TypeError, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError,
-            zipfile.BadZipFile, zlib.error,
+            ValueError, TypeError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
         ) as err:  # fmt: skip
             what = err if str(err) else type(err).__name__
             raise ValueError(f"{path}: damaged, or not the weights of a network: {what}") from err
