@@ -313,6 +313,13 @@ def main() -> None:
     chosen = parser.parse_args()
     listed = tomllib.loads(EQUIVALENT.read_text())["mutant"]
     equivalent = {(each["module"], each["before"], each["after"]) for each in listed}
+    there = {
+        (module, each.before, each.after)
+        for module in {each["module"] for each in listed}
+        for each in mutants_of(module)
+    }
+    if gone := equivalent - there:
+        parser.error(f"{EQUIVALENT.name} lists mutants that the code no longer has: {sorted(gone)}")
     for name in [name for name in os.environ if name.startswith("SENTIFLOW_")]:
         del os.environ[name]  # of whoever runs this
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
