@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
@@ -30,7 +30,7 @@ from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version, need_number
 from sentiflow.tracking.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
-from tasks.runs import create, ending_of, provenance, publish_summary
+from tasks.runs import closing, create, provenance, publish_summary
 
 LOCK = "monitor.lock"
 """Tag of a monitoring run: the lock that is held while it is open."""
@@ -69,7 +69,7 @@ def _close_killed(check: DriftCheck) -> None:
         experiment = experiment_id(client, check.settings)
         for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
             if run.data.tags.get(LOCK) == str(check.lock):  # a path, which may hold a quote: no filter takes it
-                close(client, run, "its process was killed; closed by the next drift check", get_run_logger())
+                close(client, run, check.settings, "the next drift check", get_run_logger())
 
 
 @task(name="collect", task_run_name="collect", persist_result=False)
@@ -147,17 +147,10 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
     Written: an MLflow run with metrics ``drift/*``, plots and the report; in Prefect a table and a link.
     """
     run = _open(check, result)
-    try:
+    with closing(run, check.work):
         run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
         run.upload(check.work / _ARTIFACTS)
         publish_summary(run, drift_report(result, {}).markdown(), "drift", result.headline)
-    except BaseException as err:
-        ending = ending_of(err)
-        with suppress(ExternalError):  # the next check closes it
-            run.tag({"end": ending.why})
-            run.close(ending.status)
-        raise
-    run.close()
     return run
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -194,7 +195,7 @@ def training_run(
         )  # fmt: skip
         run = _open(planned, {KIND: kind, **tags})
         try:
-            with _closing(run):
+            with closing(run, run.work), _system_metrics(run):
                 _describe(run, {name: value for name, value in _parameters(run).items() if name not in searched})
                 run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
@@ -224,7 +225,7 @@ def child_run(
     seed, config = parent.seed if seed is None else seed, config or parent.config
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
-    with _closing(run):
+    with closing(run, run.work), _system_metrics(run):
         _describe(run, _parameters(run) if parameters is None else parameters)
         log_dataset(run, prepared)
         yield run
@@ -271,20 +272,18 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
     try:
         run = create(planned, tags)
     except BaseException as err:  # the store may have made it all the same
-        _keep(planned, tags[CREATION], ending_of(err))
+        _keep(planned, tags[CREATION], _ending_of(err))
         raise
     return replace(run, work=planned.work / run.run_id)
 
 
 @contextmanager
-def _closing(run: RunContext) -> Iterator[None]:
+def closing(run: OpenRun, work: Path) -> Iterator[None]:
     """Close the run as what it was: finished, failed, or killed by an interrupt."""
     try:
-        run.work.mkdir(parents=True)
-        with _system_metrics(run):
-            yield
+        yield
     except BaseException as err:
-        _close(run, ending_of(err))
+        _close(run, work, _ending_of(err))
         raise
     try:
         run.close()
@@ -316,18 +315,18 @@ def _system_metrics(run: RunContext) -> Iterator[None]:
         monitor.finish()  # type: ignore[no-untyped-call]
 
 
-def _close(run: RunContext, ending: Ending) -> None:
+def _close(run: OpenRun, work: Path, ending: Ending) -> None:
     """Say on the run how it ended; when even that fails, the error on its way matters more."""
     try:
         run.tag({"end": ending.why})
         run.close(ending.status)
     except Exception as failure:  # noqa: BLE001
         get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
-        shutil.rmtree(run.work, ignore_errors=True)  # first: the disk may be full
+        shutil.rmtree(work, ignore_errors=True)  # first: the disk may be full
         _keep(run, run.run_id, ending)
 
 
-def _keep(run: RunContext, key: str, ending: Ending) -> None:
+def _keep(run: OpenRun, key: str, ending: Ending) -> None:
     """Let the next start say how a run ended; when even that fails, the error on its way matters more."""
     try:
         creation.keep(key, ending, run.settings)
@@ -340,7 +339,8 @@ def _parameters(run: RunContext) -> dict[str, object]:
 
 
 def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
-    """Log the parameters, and the files that say what the run was trained with."""
+    """Make the work folder; log the parameters, and the files that say what the run was trained with."""
+    run.work.mkdir(parents=True)
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
     run.params(
         {**parameters, "dataset": located(run.dataset), "version.python": platform.python_version(), **versions}
@@ -349,7 +349,7 @@ def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
     run.upload(kept)
 
 
-def ending_of(err: BaseException) -> Ending:
+def _ending_of(err: BaseException) -> Ending:
     """How a run ends by an error: failed, or killed by an interrupt."""
     failed = isinstance(err, Exception) and not process.asked_to_end()
     return Ending("FAILED" if failed else "KILLED", _why(err))

@@ -102,9 +102,7 @@ def reconcile(
         orphaned = [run for run in found if _has_local_lock(run, settings)]
         orphaned = _delete_twins(client, experiment, orphaned, logger)
         for run in orphaned:
-            ending = endings.find(run, settings) or _KILLED
-            close(client, run, f"{ending.why}; closed by {who}", logger, ending.status)
-            endings.drop(run, settings)
+            close(client, run, settings, who, logger)
         _delete_unfinished_models(client, experiment, name)
     shutil.rmtree(work_folder(name, settings), ignore_errors=True)
     return orphaned
@@ -131,16 +129,24 @@ def _delete_twins(client: MlflowClient, experiment: str, found: Sequence[Run], l
     return stay
 
 
-def close(client: MlflowClient, run: Run, why: str, logger: Logger, status: str = "KILLED") -> None:
-    """End a run whose process is gone, and crash its flow run, unless that was started again since."""
+def close(
+    client: MlflowClient, run: Run, settings: Settings, who: str, logger: Logger, ending: Ending = _KILLED
+) -> None:
+    """End a run whose process is gone, and crash its flow run, unless that was started again since.
+
+    How it ended is what was kept of that on this machine, else ``ending``.
+    """
     run_id, tags = run.info.run_id, run.data.tags
+    ending = endings.find(run, settings) or ending
+    why = f"{ending.why}; closed by {who}"
     client.set_tag(run_id, "end", why)
-    client.set_terminated(run_id, status)
+    client.set_terminated(run_id, ending.status)
     logger.warning("Closed run %s: %s.", run.info.run_name, why)
     with get_client(sync_client=True) as prefect:
         flow_run = flow_runs.find(prefect, tags.get("prefect.flow_run_id"))
         if flow_run is not None:
             flow_runs.crash(prefect, flow_run, f"{why[0].upper()}{why[1:]}.", logger, tags.get(ATTEMPT))
+    endings.drop(run, settings)
 
 
 def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
@@ -229,9 +235,8 @@ class _Closing:
         else:
             state = flow_run.state.name or flow_run.state.type.value
             status = "FAILED" if flow_run.state.is_failed() else "KILLED"
-            close(
-                self.client, run, f"its flow run ended as {state}; closed by {HOUSEKEEPING}", self.logger, status
-            )
+            ending = Ending(status, f"its flow run ended as {state}")
+            close(self.client, run, self.settings, HOUSEKEEPING, self.logger, ending)
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 
     def flow_runs(self) -> None:

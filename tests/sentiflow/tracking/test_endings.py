@@ -89,7 +89,7 @@ def test_the_reason_outlives_a_store_that_is_away(
 
     @flow
     def training() -> None:
-        with runs._closing(run):
+        with runs.closing(run, run.work):
             if error is not None:
                 raise error
 
