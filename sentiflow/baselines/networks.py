@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from sentiflow import process
 from sentiflow.baselines import models
@@ -17,7 +16,7 @@ from sentiflow.errors import UsageError
 from sentiflow.network import Epoch, best_epoch
 from sentiflow.network.model import build as build_recipe
 from sentiflow.network.model import embedding_layer, prepare_to_fit, score_layer, summary_of
-from sentiflow.network.training import Diverged, Recorder
+from sentiflow.network.training import Diverged, Recorder, run_epochs
 from sentiflow.recipes import TrainConfig
 
 _PER_WORD = (None, None, 1)  # noise shape: whole words are dropped
@@ -114,33 +113,21 @@ def fit(name: str, given: FitInput) -> Fitted:
 def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
     """Train a network that ``build`` made, in place; it ends with the weights of the best epoch."""
     params, config = TRAINING_PARAMS[network.name], given.config
-    epochs = models.epochs(network.name, config)
     optimizer = keras.optimizers.Adam(params.learning_rate, use_ema=True, ema_momentum=params.ema_momentum)
     # Without XLA, which would compile once per length.
     prepare_to_fit(network, optimizer, jit_compile=False)
+    epochs = models.epochs(network.name, config)
     recorder = Recorder(len(given.training), epochs, given.on_epoch, given.progress)
-    callbacks = [
-        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # first: the others must see the average
-        recorder,
-        keras.callbacks.EarlyStopping(
-            "val_loss", patience=params.early_stopping_patience, restore_best_weights=True
-        ),
-    ]
     shuffled = _shuffled(given.training, config, params.batch_size, given.seed)
     learned = _batches(given.training, config, shuffled)
     held_out = _batches(given.validation, config, _in_order(given.validation, config))
     try:
-        with threadpool_limits(1, user_api="blas"):
-            network.fit(
-                learned, validation_data=held_out, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0
-            )
+        run_epochs(network, learned, held_out, recorder, params.early_stopping_patience)
     except Diverged as err:
         raise UsageError(
             f"The baseline {network.name} diverged in epoch {recorder.epoch}.",
             "Leave it out: --only with the others.",
         ) from err
-    finally:
-        recorder.close()
     return recorder.history
 
 

@@ -25,7 +25,7 @@ from sentiflow.recipes import TrainConfig
 
 
 class Diverged(RuntimeError):
-    """The validation loss is no number: the weights are spoilt."""
+    """The loss is no number: the weights are spoilt."""
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -39,7 +39,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.history: list[Epoch] = []
         self.epoch = 1
-        self._reviews, self._epochs = reviews, epochs
+        self.epochs, self._reviews = epochs, reviews
         self._on_epoch, self._progress = on_epoch, progress
         self._bar = ExitStack()
 
@@ -47,19 +47,19 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """Open the epoch's bar."""
         self.epoch = epoch + 1
         self._started = time.perf_counter()
-        bar = self._progress(f"epoch {epoch + 1}/{self._epochs}", self.params["steps"])
+        bar = self._progress(f"epoch {epoch + 1}/{self.epochs}", self.params["steps"])
         self._advance, self._done = self._bar.enter_context(bar), 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Move the bar on, to this batch: several were done at once."""
-        _check_signals(logs)
+        _check(logs)
         done = min(batch + 1, self.params["steps"])
         self._advance(done - self._done)
         self._done = done
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """A batch of the validation reviews was measured."""
-        _check_signals(logs)
+        _check(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record the epoch and report it.
@@ -67,12 +67,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         Raises:
             Diverged: the epoch's last step spoilt the weights, which no batch after it could show.
         """
-        _check_signals(logs)
+        _check(logs)
         self.close()
         seconds = time.perf_counter() - self._started
         values = logs or {}
-        if not math.isfinite(values["val_loss"]):
-            raise Diverged
         entry = Epoch(
             number=epoch + 1,
             train_loss=float(values["loss"]),
@@ -91,15 +89,50 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar.close()
 
 
-def _check_signals(logs: dict[str, float] | None) -> None:
+def _check(logs: dict[str, float] | None) -> None:
     """Raise what a signal raised while TensorFlow traced a step or Keras converted these values.
 
     TensorFlow's C++ code loses about one such exception in thirty, or turns it into a SystemError. Keras ignores
     it in a bare ``except`` (``pythonify_logs``), and leaves the value as it is, which shows where no handler
     listens to signals. The training would go on to its end.
+
+    Raises:
+        Diverged: a value is no finite number.
     """
-    if process.noticed() or not all(isinstance(value, float) for value in (logs or {}).values()):
+    values = (logs or {}).values()
+    if process.noticed() or not all(isinstance(value, float) for value in values):
         process.raise_ignored()
+    if not all(map(math.isfinite, values)):
+        raise Diverged
+
+
+def run_epochs(
+    core: keras.Model, learned: tf.data.Dataset, held_out: tf.data.Dataset, recorder: Recorder, patience: int
+) -> int:
+    """Train a compiled network for the recorder's epochs; with patience, stop early and restore the best.
+
+    Gives the number of the epoch whose weights it ends with. An optimizer that averages the weights leaves those.
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+    """
+    epochs = recorder.epochs
+    stopper = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
+    callbacks = [
+        # Before those that look at the weights at the end of an epoch: they are to see the average.
+        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if core.optimizer.use_ema else []),
+        recorder,
+        *([stopper] if patience else []),
+    ]
+    try:
+        # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
+        with threadpool_limits(1, user_api="blas"):
+            core.fit(
+                learned, validation_data=held_out, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0
+            )
+    finally:
+        recorder.close()
+    return stopper.best_epoch + 1 if patience else epochs
 
 
 # TensorFlow's seed is the whole process's: trainings side by side in threads take turns until it is taken up.
@@ -152,48 +185,22 @@ def train(
         mixed = batches(training, config, mixed=seed)
     network, steps = build(config, seed), config.epochs * math.ceil(len(training) / config.batch_size)
     recorder = Recorder(len(training), config.epochs, on_epoch, progress)
-    stopper = keras.callbacks.EarlyStopping(
-        "val_loss", patience=config.early_stopping_patience, restore_best_weights=True
-    )
-    callbacks = [
-        keras.callbacks.TerminateOnNaN(raise_error=True),
-        # Before those that look at the weights at the end of an epoch: they are to see the average.
-        *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
-        recorder,
-        *([stopper] if config.early_stopping_patience else []),
-    ]
     started = time.perf_counter()
-    # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
-    with (
-        _core(network, config, steps, seed) as core,
-        _divergence_as_error(core, recorder, config),
-        threadpool_limits(1, user_api="blas"),
-    ):
-        core.fit(
-            mixed,
-            validation_data=batches(validation, config),
-            epochs=config.epochs,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
-    kept = stopper.best_epoch + 1 if config.early_stopping_patience else config.epochs
+    with _core(network, config, steps, seed) as core, _divergence_as_error(core, recorder, config):
+        kept = run_epochs(core, mixed, batches(validation, config), recorder, config.early_stopping_patience)
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
 
 
 @contextmanager
 def _divergence_as_error(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
-    """Close the recorder, and turn whatever comes of a loss that is no number into an error that says so."""
+    """Turn whatever comes of a loss that is no number into an error that says so."""
     try:
         yield
     except (RuntimeError, tf.errors.InvalidArgumentError) as err:
         # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
-        diverged = isinstance(err, Diverged) or "NaN or Inf loss" in str(err) or not _is_finite(core)
-        if not diverged:
+        if not isinstance(err, Diverged) and _is_finite(core):
             raise
         raise _divergence(recorder.epoch, config) from err
-    finally:
-        recorder.close()
     if not _is_finite(core):  # in a word, say, that no validation review holds
         raise _divergence(recorder.epoch, config)
 

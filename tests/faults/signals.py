@@ -116,7 +116,7 @@ F1S = Case(
     reds=(
         Red(
             "a signal that Keras ignores is lost", "sentiflow/network/training.py",
-            ".values()):\n        process.raise_ignored()\n", ".values()):\n        pass\n", "timed out after",
+            "in values):\n        process.raise_ignored()\n", "in values):\n        pass\n", "timed out after",
             seed=1,
         ),
         Red(
