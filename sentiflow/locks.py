@@ -220,7 +220,6 @@ _ALIVE = {
     "connect_timeout": 10,
 }
 _SERVER_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
-_TAKE = "SELECT pg_try_advisory_lock(%s)"
 _HOLDER = """
 SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')
 FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -245,7 +244,7 @@ class _Session:
         if self._connection is None or self._connection.closed:
             self._connection = _connect(self._url, self._application)
         try:
-            row = self._connection.execute(_TAKE, [key_of(self._name)]).fetchone()
+            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [key_of(self._name)]).fetchone()
             self._held = bool(row and row[0])
             row = None if self._held else self._connection.execute(_HOLDER, [key_of(self._name)]).fetchone()
         except _driver().Error as err:

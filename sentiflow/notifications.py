@@ -19,7 +19,6 @@ from sentiflow.settings import Notification, Settings
 
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds before the second attempt; each further one waits twice as long
-_TRY_AGAIN = 429
 
 
 def wanted(settings: Settings, what: Notification) -> bool:
@@ -81,7 +80,7 @@ def _post(address: str, message: dict[str, str], timeout: float) -> None:
                 return
         except urllib.error.HTTPError as err:
             err.close()
-            if last or (err.code < 500 and err.code != _TRY_AGAIN):
+            if last or (err.code < 500 and err.code != http.HTTPStatus.TOO_MANY_REQUESTS):
                 raise ExternalError(f"The webhook answered {err.code}.") from None
         except (OSError, http.client.HTTPException, ValueError) as err:
             if last:

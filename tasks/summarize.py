@@ -43,8 +43,6 @@ from sentiflow.tracking.store import open_store, score_table
 from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, Store
 from tasks.runs import changed_fields, publish_summary, scorer_of
 
-NETWORK = "network"  # in names of metrics
-
 
 @task(name="summarize", task_run_name="summarize", persist_result=False)
 def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Registered) -> TrainingResult:
@@ -271,7 +269,7 @@ def summarize_baselines(
     for name, run in baselines.items():
         comparison = compare(_scores(run).in_order_of(reference).right, reference.right)
         rows.append(_row(name, run, comparison))
-    parent.log(_baseline_metrics(dict(zip((NETWORK, *baselines), rows, strict=True))))
+    parent.log(_baseline_metrics(dict(zip(("network", *baselines), rows, strict=True))))
     lines = [
         f"- network: the recipe {_recipe(network)}",
         *(f"- {name}: {about}" for name, about in ABOUT.items() if name in baselines),

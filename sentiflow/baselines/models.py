@@ -148,7 +148,6 @@ def fit_majority(given: FitInput) -> Fitted:
 
 # Half-decades around scikit-learn's default of 1; on the IMDB reviews 10 has the lowest validation loss.
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
-_MAX_STEPS = 1_000
 
 
 def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
@@ -170,7 +169,7 @@ def fit_tfidf(given: FitInput) -> Fitted:
     learned, held_out = (tfidf.transform(counts(part, config)) for part in (training, validation))
     tried = []
     for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=_MAX_STEPS).fit(learned, training.label)
+        model = LogisticRegression(C=strength, max_iter=1_000).fit(learned, training.label)
         tried.append((*_loss_and_accuracy(validation.label, _positive(model, held_out)), strength, model))
     loss, accuracy, strength, best = min(tried, key=lambda one: one[0])
 

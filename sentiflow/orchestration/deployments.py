@@ -114,12 +114,11 @@ def next_time(schedule: AnySchedule, after: datetime) -> datetime | None:
     return found[0].astimezone(UTC) if found else None
 
 
-# An update changes only the fields that it names, so it names all that Prefect knows.
-_KEPT = {"paused", "schedules"}
+# An update changes only the fields that it names, so it names all that Prefect knows but what stays.
 _EMPTY = {
     name: field.get_default(call_default_factory=True)
     for name, field in DeploymentUpdate.model_fields.items()
-    if name not in _KEPT
+    if name not in ("paused", "schedules")
 }
 
 

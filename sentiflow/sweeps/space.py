@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.recipes import TrainConfig, nearest_field, read_toml
@@ -23,10 +23,8 @@ _NOT_SEARCHED = {
 _SHAPES = "A field has low and high, and optionally log = true or a step; or it has choices = [...]."
 
 
-class Range(BaseModel):
+class Range(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
     """Numbers from ``low`` to ``high``, both included."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     low: float
     high: float
@@ -53,10 +51,8 @@ class Range(BaseModel):
         return self.low <= value <= self.high and (self.step is None or _is_multiple(value - self.low, self.step))
 
 
-class Choices(BaseModel):
+class Choices(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
     """Two or more different values without an order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     choices: tuple[Value, ...] = Field(strict=False)
 

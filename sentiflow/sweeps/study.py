@@ -31,7 +31,6 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 NUMBER, RUN_ID, ENDED_AS, REFUSED, FAILED = "number", "run_id", "ended_as", "refused", "failed"
 PARENTS = "parents"  # attribute of the study: its MLflow parent runs, the latest last
 
-_NAME = "sweep"
 _COMPLETE_FIRST = 4  # trials before any is pruned: the median of fewer says little
 _MAX_ASKED = 1_000  # times in a row for values that go together
 _MAX_FAILED = 2  # attempts at a trial that end in an error
@@ -69,7 +68,7 @@ def open_study(sweep: Sweep) -> Study:
     sweep.folder.mkdir(parents=True, exist_ok=True)
     return optuna.create_study(
         storage=JournalStorage(Journal(sweep.folder / "journal.log")),
-        study_name=_NAME,
+        study_name="sweep",
         load_if_exists=True,
         # Not Hyperband: a training has only a few epochs, too small a budget to divide. The first quarter is never
         # pruned, because averaged weights and a cosine rate look bad at first.
