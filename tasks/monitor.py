@@ -146,15 +146,6 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
 
     Written: an MLflow run with metrics ``drift/*``, plots and the report; in Prefect a table and a link.
     """
-    run = _open(check, result)
-    with closing(run, check.work):
-        run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
-        run.upload(check.work / _ARTIFACTS)
-        publish_summary(run, drift_report(result, {}).markdown(), "drift", result.headline)
-    return run
-
-
-def _open(check: DriftCheck, result: DriftResult) -> OpenRun:
     tags = {
         KIND: MONITOR,
         LOCK: check.lock,
@@ -166,7 +157,12 @@ def _open(check: DriftCheck, result: DriftResult) -> OpenRun:
         **provenance(),
     }
     experiment = experiment_id(connect(check.settings), check.settings)
-    return create(OpenRun("", str(runtime.flow_run.name), experiment, check.settings), tags)
+    run = create(OpenRun("", str(runtime.flow_run.name), experiment, check.settings), tags)
+    with closing(run, check.work):
+        run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
+        run.upload(check.work / _ARTIFACTS)
+        publish_summary(run, drift_report(result, {}).markdown(), "drift", result.headline)
+    return run
 
 
 @task(name="emit event", task_run_name="emit event", persist_result=False)
