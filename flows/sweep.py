@@ -14,7 +14,7 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
-from sentiflow.recipes import TUNED, TrainConfig, check_seeds
+from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps.results import by_loss, trial_rows
@@ -69,7 +69,6 @@ def sweep(
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
     """
     settings = load_settings()
-    check_seeds(0, repeats)
     searched = load_space(space, config)
     check_runner(settings)
     if promote:

@@ -365,7 +365,6 @@ def _why(err: BaseException) -> str:
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"
-    reason = redact(prefect_away(err) or first_line(err))
-    reason = reason.removesuffix(".")
+    reason = redact(prefect_away(err) or first_line(err)).removesuffix(".")
     kind = type(err).__name__
     return reason if " " in reason or reason == kind else f"{kind}: {reason}"

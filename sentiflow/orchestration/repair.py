@@ -60,8 +60,7 @@ class CleanupReport:
         try:
             yield
         except (SentiflowError, OSError, MlflowException, httpx.HTTPError, PrefectException) as err:
-            reason = err.args[0] if isinstance(err, SentiflowError) else err
-            self.failures.append(f"{what}: {redact(first_line(reason))}")
+            self.failures.append(f"{what}: {redact(first_line(err))}")
 
     def add(self, other: "CleanupReport") -> None:
         """Add what another step did."""

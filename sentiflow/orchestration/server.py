@@ -205,8 +205,8 @@ class _OwnServer:
 
     def _last_line(self) -> str:
         self._output.seek(0)
-        lines = [line.strip() for line in self._output.read().decode(errors="replace").splitlines()]
-        return next((line for line in reversed(lines) if line), "it gave no reason")
+        lines = self._output.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "it gave no reason"
 
 
 def _use(base: str, login: str, pages: str = "") -> None:
