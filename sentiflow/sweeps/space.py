@@ -158,8 +158,7 @@ def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> No
     try:
         TrainConfig.model_validate({**config.model_dump(), name: value}, strict=True)
     except ValidationError as err:
-        first = err.errors()[0]
-        message = plain_reason(str(first.get("ctx", {}).get("error") or first["msg"]))
+        message = plain_reason(err.errors()[0]["msg"])
         description = TrainConfig.model_fields[name].description
         raise UsageError(f"{where} = {shown} is not allowed: {message}.", f"{name}: {description}") from err
 

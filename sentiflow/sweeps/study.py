@@ -176,9 +176,7 @@ class Journal(JournalFileBackend):
 def _cut_torn_line(path: Path) -> None:
     with path.open("rb+") as file:
         size = file.seek(0, 2)
-        if size == 0:
-            return
-        file.seek(size - 1)
-        if file.read(1) != b"\n":
+        file.seek(max(size - 1, 0))
+        if file.read(1) not in (b"", b"\n"):
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
