@@ -56,9 +56,11 @@ class CleanupReport:
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
-        """Note an external failure and go on with the next thing."""
+        """Note an external failure, or that another process is at work there, and go on with the next thing."""
         try:
             yield
+        except BusyError as err:
+            self.left.append(str(err.args[0]))
         except (SentiflowError, OSError, MlflowException, httpx.HTTPError, PrefectException) as err:
             self.failures.append(f"{what}: {redact(first_line(err))}")
 
@@ -203,21 +205,16 @@ class _Closing:
             running = list(self.client.search_runs([experiment], RUNNING))
         local = [run for run in running if _has_local_lock(run, self.settings)]
         for model in sorted({run.data.tags["registered_model"] for run in local}):
-            with self.report.attempt(f"close the runs of {model}"):
-                self._local_runs(experiment, model)
+            with (
+                self.report.attempt(f"close the runs of {model}"),
+                training_lock(model, self.settings, logger=self.logger, purpose=HOUSEKEEPING),
+            ):
+                closed = reconcile(self.client, experiment, model, self.settings, HOUSEKEEPING, self.logger)
+                self.report.closed += [f"run {run.info.run_name}, whose process is gone" for run in closed]
         for run in running:
             if run not in local:
                 with self.report.attempt(f"close run {run.info.run_name}"):
                     self._remote_run(run)
-
-    def _local_runs(self, experiment: str, model: str) -> None:
-        try:
-            with training_lock(model, self.settings, logger=self.logger, purpose=HOUSEKEEPING):
-                closed = reconcile(self.client, experiment, model, self.settings, HOUSEKEEPING, self.logger)
-        except BusyError as err:
-            self.report.left.append(str(err.args[0]))
-            return
-        self.report.closed += [f"run {run.info.run_name}, whose process is gone" for run in closed]
 
     def _remote_run(self, run: Run) -> None:
         """Judge a run of another machine by its flow run; one without a flow run is not ours."""
