@@ -1,7 +1,7 @@
 """Repair after a killed process: what it left open is closed."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -98,15 +98,22 @@ def reconcile(
     because it carried out a request again, is deleted. Returns the runs that were closed; their tag ``end`` names
     ``who`` did it.
     """
+    closed = []
     with tracking_errors(settings.tracking_uri):
         found = client.search_runs([experiment], f"{RUNNING} and tags.registered_model = '{name}'")
-        orphaned = [run for run in found if _has_local_lock(run, settings)]
-        orphaned = _delete_twins(client, experiment, orphaned, logger)
-        for run in orphaned:
-            close(client, run, settings, who, logger)
+        for run in [each for each in found if _has_local_lock(each, settings)]:
+            creation = run.data.tags.get(CREATION)
+            if creation and len(runs_of(client, experiment, creation)) > 1:
+                logger.warning(
+                    "Deleted a second record of run %s, which the MLflow server made.", run.info.run_name
+                )
+                client.delete_run(run.info.run_id)
+            else:
+                close(client, run, settings, who, logger)
+                closed.append(run)
         _delete_unfinished_models(client, experiment, name)
     shutil.rmtree(work_folder(name, settings), ignore_errors=True)
-    return orphaned
+    return closed
 
 
 def _has_local_lock(run: Run, settings: Settings) -> bool:
@@ -115,19 +122,6 @@ def _has_local_lock(run: Run, settings: Settings) -> bool:
     return is_model_name(name) and run.data.tags.get(LOCK) in (
         lock_tag(name, settings), own_lock_tag(name, settings),
     )  # fmt: skip
-
-
-def _delete_twins(client: MlflowClient, experiment: str, found: Sequence[Run], logger: Logger) -> list[Run]:
-    """Delete those runs of whose creation another run came, too; gives those that stay."""
-    stay = []
-    for run in found:
-        creation = run.data.tags.get(CREATION)
-        if creation and len(runs_of(client, experiment, creation)) > 1:
-            logger.warning("Deleted a second record of run %s, which the MLflow server made.", run.info.run_name)
-            client.delete_run(run.info.run_id)
-        else:
-            stay.append(run)
-    return stay
 
 
 def close(
