@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Weights
@@ -142,13 +141,11 @@ def weights_of(network: keras.Model) -> Weights:
 def _weights_of(member: keras.Sequential) -> Weights:
     embedding, score = member.get_layer("embedding"), member.get_layer("score")
     forward, *backward = directions_of(member)
-    arrays: dict[str, Any] = dict(zip(ARRAYS, _arrays(embedding, forward, score, *backward), strict=False))
+    layers = [embedding, forward, score, *backward]
+    copies = [np.array(array, dtype=np.float32) for layer in layers for array in layer.get_weights()]
+    arrays: dict[str, Any] = dict(zip(ARRAYS, copies, strict=False))
     pooling = "mean" if forward.return_sequences else "last"
     return Weights(**arrays, mask_zero=bool(embedding.mask_zero), pooling=pooling)
-
-
-def _arrays(*layers: keras.Layer) -> list[NDArray[np.float32]]:
-    return [np.array(array, dtype=np.float32) for layer in layers for array in layer.get_weights()]
 
 
 def summary_of(network: keras.Model) -> str:
