@@ -256,7 +256,7 @@ def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], No
         if "diverged" not in str(err):
             raise
         return results.DIVERGED, None
-    return results.COMPLETE, trained.history[trained.kept - 1]
+    return results.COMPLETE, trained.kept
 
 
 @lru_cache(maxsize=1)

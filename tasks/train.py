@@ -100,7 +100,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         why = "%d steps on so few reviews are not enough for recipe %s; what often helps: --set %s"
         logger.warning(why, steps, config.recipe, advice)
     trained = training.train(train_split, validation, config, run.seed, epochs.add, progress_bar)
-    kept = trained.history[trained.kept - 1]
+    kept = trained.kept
     files = TrainedFiles(run.work / "model.keras", run.work / "trained-weights.npz", trained.history, kept)
     trained.network.save(files.keras)
     model.weights_of(trained.network).save(files.weights)
@@ -113,7 +113,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
 
 def _ending(trained: "Trained", config: TrainConfig) -> str:
-    last, kept, best = trained.history[-1], trained.history[trained.kept - 1], best_epoch(trained.history)
+    last, kept, best = trained.history[-1], trained.kept, best_epoch(trained.history)
     patient = f"no lower validation loss for {config.early_stopping_patience} epochs"
     why = "all epochs done" if last.number == config.epochs else patient
     missed = (

@@ -13,7 +13,6 @@ from sentiflow.baselines import models
 from sentiflow.baselines.models import TRAINING_PARAMS, FitInput, Fitted, Floats
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.network import Epoch, best_epoch
 from sentiflow.network.model import build as build_recipe
 from sentiflow.network.model import embedding_layer, prepare_to_fit, score_layer, summary_of
 from sentiflow.network.training import Diverged, Recorder, run_epochs
@@ -80,6 +79,7 @@ Rows = NDArray[np.int64]
 Plan = Callable[[], list[Rows]]
 
 
+@process.signals_as_raised()
 def fit(name: str, given: FitInput) -> Fitted:
     """Train embeddings, gru or lstm; the validation split chooses the epoch.
 
@@ -91,44 +91,30 @@ def fit(name: str, given: FitInput) -> Fitted:
     """
     tf.config.experimental.enable_op_determinism()
     tf.random.set_seed(given.seed)
-    network = build(name, given.config, given.seed)
-    history = _train(network, given)
-    kept = best_epoch(history)
-
-    def score(reviews: Reviews) -> Floats:
-        return scores_of(network, reviews, given.config)
-
-    return Fitted(
-        score=score,
-        parameters=network.count_params(),
-        val_loss=kept.val_loss,
-        val_accuracy=kept.val_accuracy,
-        found={"units": units_of(name, given.config)},
-        summary=summary_of(network),
-        history=tuple(history),
-    )
-
-
-@process.signals_as_raised()
-def _train(network: keras.Model, given: FitInput) -> list[Epoch]:
-    """Train a network that ``build`` made, in place; it ends with the weights of the best epoch."""
-    params, config = TRAINING_PARAMS[network.name], given.config
+    params, config = TRAINING_PARAMS[name], given.config
+    network = build(name, config, given.seed)
     optimizer = keras.optimizers.Adam(params.learning_rate, use_ema=True, ema_momentum=params.ema_momentum)
     # Without XLA, which would compile once per length.
     prepare_to_fit(network, optimizer, jit_compile=False)
-    epochs = models.epochs(network.name, config)
-    recorder = Recorder(len(given.training), epochs, given.on_epoch, given.progress)
+    recorder = Recorder(len(given.training), models.epochs(name, config), given.on_epoch, given.progress)
     shuffled = _shuffled(given.training, config, params.batch_size, given.seed)
     learned = _batches(given.training, config, shuffled)
     held_out = _batches(given.validation, config, _in_order(given.validation, config))
     try:
-        run_epochs(network, learned, held_out, recorder, params.early_stopping_patience)
+        kept = run_epochs(network, learned, held_out, recorder, params.early_stopping_patience)
     except Diverged as err:
         raise UsageError(
-            f"The baseline {network.name} diverged in epoch {recorder.epoch}.",
-            "Leave it out: --only with the others.",
+            f"The baseline {name} diverged in epoch {recorder.epoch}.", "Leave it out: --only with the others."
         ) from err
-    return recorder.history
+    return Fitted(
+        score=lambda reviews: scores_of(network, reviews, config),
+        parameters=network.count_params(),
+        val_loss=kept.val_loss,
+        val_accuracy=kept.val_accuracy,
+        found={"units": units_of(name, config)},
+        summary=summary_of(network),
+        history=tuple(recorder.history),
+    )
 
 
 @process.signals_as_raised()

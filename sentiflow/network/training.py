@@ -108,10 +108,10 @@ def _check(logs: dict[str, float] | None) -> None:
 
 def run_epochs(
     core: keras.Model, learned: tf.data.Dataset, held_out: tf.data.Dataset, recorder: Recorder, patience: int
-) -> int:
+) -> Epoch:
     """Train a compiled network for the recorder's epochs; with patience, stop early and restore the best.
 
-    Gives the number of the epoch whose weights it ends with. An optimizer that averages the weights leaves those.
+    Gives the epoch whose weights it ends with. An optimizer that averages the weights leaves those.
 
     Raises:
         Diverged: the loss became NaN or infinite.
@@ -132,7 +132,7 @@ def run_epochs(
             )
     finally:
         recorder.close()
-    return stopper.best_epoch + 1 if patience else epochs
+    return recorder.history[stopper.best_epoch if patience else -1]
 
 
 # TensorFlow's seed is the whole process's: trainings side by side in threads take turns until it is taken up.
@@ -144,14 +144,14 @@ class Trained:
     """A trained network.
 
     Attributes:
-        network: stock Keras layers, with the weights of epoch ``kept``.
-        kept: number of the epoch whose weights these are: the last, or with early stopping the best by validation.
+        network: stock Keras layers, with the weights of the epoch ``kept``.
+        kept: the epoch whose weights these are: the last, or with early stopping the best by validation.
         seconds: wall time of ``fit``, compilation included.
     """
 
     network: keras.Model
     history: tuple[Epoch, ...]
-    kept: int
+    kept: Epoch
     seconds: float
 
 

@@ -231,8 +231,8 @@ def test_patience_ends_the_training_and_restores_the_epoch_of_the_lowest_validat
     """The labels are random: what is learnt by heart makes the held back reviews worse, soon and for good."""
     trained = trained_once(FULL)
     losses = [epoch.val_loss for epoch in trained.history]
-    assert trained.kept == int(np.argmin(losses)) + 1
-    assert len(losses) == trained.kept + FULL.early_stopping_patience < FULL.epochs
+    assert trained.kept.number == int(np.argmin(losses)) + 1
+    assert len(losses) == trained.kept.number + FULL.early_stopping_patience < FULL.epochs
     assert measured(trained, FULL) == pytest.approx(kept_figures(trained), abs=1e-5)
 
 
@@ -241,12 +241,12 @@ def test_patience_restores_the_best_epoch_of_a_training_that_ran_to_its_end() ->
         update={"epochs": 12, "early_stopping_patience": 50, "ema_momentum": 0.0, "learning_rate": 0.1}
     )
     trained = train(LEARNT, HELD_BACK, config, 5)
-    assert len(trained.history) == 12 > trained.kept
+    assert len(trained.history) == 12 > trained.kept.number
     assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
 
 
 def test_without_patience_the_last_epoch_is_kept(observed: Observed) -> None:
-    assert observed.trained.kept == 2
+    assert observed.trained.kept.number == 2
 
 
 @pytest.mark.parametrize("backend", ["numba", "keras"])
@@ -279,8 +279,7 @@ def measured(trained: Trained, config: TrainConfig) -> tuple[float, float]:
 
 
 def kept_figures(trained: Trained) -> tuple[float, float]:
-    kept = trained.history[trained.kept - 1]
-    return kept.val_loss, kept.val_accuracy
+    return trained.kept.val_loss, trained.kept.val_accuracy
 
 
 def test_a_cosine_lowers_the_rate_epoch_by_epoch_to_nothing() -> None:
