@@ -25,7 +25,7 @@ from sentiflow.recipes import TrainConfig
 
 
 class Diverged(RuntimeError):
-    """The loss is no number: the weights are spoilt."""
+    """The loss is no number, or a weight is none: the network is spoilt."""
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -114,7 +114,7 @@ def run_epochs(
     Gives the epoch whose weights it ends with. An optimizer that averages the weights leaves those.
 
     Raises:
-        Diverged: the loss became NaN or infinite.
+        Diverged: the loss or a weight became NaN or infinite.
     """
     epochs = recorder.epochs
     stopper = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
@@ -130,8 +130,15 @@ def run_epochs(
             core.fit(
                 learned, validation_data=held_out, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0
             )
+    except (RuntimeError, tf.errors.InvalidArgumentError) as err:
+        # With Keras's own layers the recorder looks too late: TensorFlow fails first, on sparse gradients.
+        if isinstance(err, Diverged) or _is_finite(core):
+            raise
+        raise Diverged from err
     finally:
         recorder.close()
+    if not _is_finite(core):  # in a word, say, that no validation review holds
+        raise Diverged
     return recorder.history[stopper.best_epoch if patience else -1]
 
 
@@ -186,23 +193,12 @@ def train(
     network, steps = build(config, seed), config.epochs * math.ceil(len(training) / config.batch_size)
     recorder = Recorder(len(training), config.epochs, on_epoch, progress)
     started = time.perf_counter()
-    with _core(network, config, steps, seed) as core, _divergence_as_error(core, recorder, config):
-        kept = run_epochs(core, mixed, batches(validation, config), recorder, config.early_stopping_patience)
-    return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
-
-
-@contextmanager
-def _divergence_as_error(core: keras.Model, recorder: Recorder, config: TrainConfig) -> Iterator[None]:
-    """Turn whatever comes of a loss that is no number into an error that says so."""
     try:
-        yield
-    except (RuntimeError, tf.errors.InvalidArgumentError) as err:
-        # With Keras's own layers its check comes too late: TensorFlow fails first, on sparse gradients.
-        if not isinstance(err, Diverged) and _is_finite(core):
-            raise
+        with _core(network, config, steps, seed) as core:
+            kept = run_epochs(core, mixed, batches(validation, config), recorder, config.early_stopping_patience)
+    except Diverged as err:
         raise _divergence(recorder.epoch, config) from err
-    if not _is_finite(core):  # in a word, say, that no validation review holds
-        raise _divergence(recorder.epoch, config)
+    return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
 
 
 # Compiled for a recipe and a number of steps, and not in use: the next training of the same goes on with it.
