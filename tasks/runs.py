@@ -32,7 +32,7 @@ from sentiflow.names import BUILT_IN, dataset_name, located, model_name
 from sentiflow.orchestration.flow_runs import due
 from sentiflow.orchestration.repair import reconcile
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url
-from sentiflow.output import redact
+from sentiflow.output import printable, redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import KIND, TRAINING
@@ -365,6 +365,6 @@ def _why(err: BaseException) -> str:
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"
-    reason = redact(prefect_away(err) or first_line(err)).removesuffix(".")
+    reason = printable(redact(prefect_away(err) or first_line(err)).removesuffix("."))
     kind = type(err).__name__
     return reason if " " in reason or reason == kind else f"{kind}: {reason}"

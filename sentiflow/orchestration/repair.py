@@ -224,8 +224,7 @@ class _Closing:
             self.report.left.append(f"{what}: {why}")
         else:
             state = flow_run.state.name or flow_run.state.type.value
-            status = "FAILED" if flow_run.state.is_failed() else "KILLED"
-            ending = Ending(status, f"its flow run ended as {state}")
+            ending = Ending("FAILED" if flow_run.state.is_failed() else "KILLED", f"its flow run ended as {state}")
             close(self.client, run, self.settings, HOUSEKEEPING, self.logger, ending)
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 

@@ -103,6 +103,13 @@ def test_the_reason_outlives_a_store_that_is_away(
     assert store.ended(run.run_id) == (status, f"{why}; closed by the next run")
 
 
+def test_a_reason_with_a_name_that_is_not_utf_8_can_be_kept(world: World) -> None:
+    """Red if what cannot be written as text left the run open, with another error in place of its own."""
+    ending = runs._ending_of(ExternalError("/data/caf\udce9 is full.", ""))
+    assert ending.why == r"/data/caf\udce9 is full"
+    creation.keep("a" * 32, ending, world.settings)
+
+
 def test_a_run_whose_creation_was_never_answered_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     @flow
     def training() -> None:
