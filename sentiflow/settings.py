@@ -395,7 +395,10 @@ def load_settings(**options: Any) -> Settings:
 @cache
 def _warn_if_elsewhere(store: str) -> None:
     """Whoever set MLflow's own variable expects it to be read. MLflow sets it, too, to the store in use."""
-    if os.environ.get("MLFLOW_TRACKING_URI", "") not in ("", store):
+    named = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if named.startswith(_SQLITE):
+        named = _SQLITE + str(Path(named.removeprefix(_SQLITE)).absolute())
+    if named not in ("", store):
         logger.warning("MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI.")
 
 

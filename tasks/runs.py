@@ -196,6 +196,7 @@ def training_run(
         run = _open(planned, {KIND: kind, **tags})
         try:
             with closing(run, run.work), _system_metrics(run):
+                run.work.mkdir(parents=True)
                 _describe(run, {name: value for name, value in _parameters(run).items() if name not in searched})
                 run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
@@ -226,6 +227,7 @@ def child_run(
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
     with closing(run, run.work), _system_metrics(run):
+        run.work.mkdir(parents=True)
         _describe(run, _parameters(run) if parameters is None else parameters)
         log_dataset(run, prepared)
         yield run
@@ -339,8 +341,7 @@ def _parameters(run: RunContext) -> dict[str, object]:
 
 
 def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
-    """Make the work folder; log the parameters, and the files that say what the run was trained with."""
-    run.work.mkdir(parents=True)
+    """Log the parameters, and the files that say what the run was trained with."""
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
     run.params(
         {**parameters, "dataset": located(run.dataset), "version.python": platform.python_version(), **versions}

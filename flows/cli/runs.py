@@ -216,9 +216,11 @@ class Listed:
 
 
 def _versions(store: "Store", runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Registered versions by the id of the run that made them, and of its parent."""
+    """Registered versions by the id of the run that made them, and of its parent, once that has finished."""
     own = store.versions_by_run()
-    return {one.parent: own[one.run_id] for one in runs if one.parent and one.run_id in own} | {**own}
+    finished = {one.run_id for one in runs if one.status == "FINISHED"}
+    oldest_first = [one for one in reversed(runs) if one.run_id in own]
+    return {one.parent: own[one.run_id] for one in oldest_first if one.parent in finished} | {**own}
 
 
 def _loss(one: RunRecord) -> str:

@@ -381,7 +381,7 @@ def parameters_of(
         raise UsageError(f"This flow has no parameter {unknown!r}.", f"It has: {', '.join(known) or 'none'}.")
     if missing := [name for name in schema.get("required", ()) if name not in deployment.parameters | mine]:
         example = " ".join(f"--set {name}=VALUE" for name in missing)
-        raise UsageError(f"This flow needs {' and '.join(missing)}.", f"Give them: {example}")
+        raise UsageError(f"This flow needs {', '.join(missing)}.", f"For example: {example}")
     return mine
 
 

@@ -274,7 +274,7 @@ def _labelled(
 ) -> tuple[list[Labelled], list[Reject], list[str]]:
     """The rows of a chunk with a text, a label and a split that are known, the rejects, and labels to skip."""
     known = options.labels or LABELS
-    labels, *others = map(to_values, chunk.columns.columns)
+    labels, *others = map(to_values, chunk.columns.columns)  # as they were selected
     splits = others[0] if others else None
     used = {str(label).lower() for label in labels if _plain(label) and _plain(label) in known}
     rows: list[Labelled] = []

@@ -51,22 +51,26 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._advance, self._done = self._bar.enter_context(bar), 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the bar on, to this batch: several were done at once."""
+        """Move the bar on, to this batch: several were done at once.
+
+        Raises:
+            Diverged: the loss is no finite number.
+        """
         _check(logs)
         done = min(batch + 1, self.params["steps"])
         self._advance(done - self._done)
         self._done = done
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """A batch of the validation reviews was measured."""
+        """A batch of the validation reviews was measured.
+
+        Raises:
+            Diverged: its loss is no finite number, as after a last step that spoilt the weights.
+        """
         _check(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Record the epoch and report it.
-
-        Raises:
-            Diverged: the epoch's last step spoilt the weights, which no batch after it could show.
-        """
+        """Record the epoch and report it."""
         _check(logs)
         self.close()
         seconds = time.perf_counter() - self._started

@@ -74,12 +74,12 @@ def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) ->
         return ""
     if len({run.record.digest for run in runs if run.loss < math.inf}) > 1:
         return "Trained on different reviews: validation losses do not say which run is the best."
-    sentence = f"By validation loss {best.name} is the best, with {best.loss:.4f}"
+    sentence = f"By validation loss {best.in_a_sentence} is the best, with {best.loss:.4f}"
     if best.measured is not None:
         sentence += f": test accuracy {best.measured.accuracy:.2%}"
     if best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
         chance = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
-        sentence += f", {format_points(paired.difference)} against {runs[0].name}, {chance}"
+        sentence += f", {format_points(paired.difference)} against {runs[0].in_a_sentence}, {chance}"
     return f"{sentence}."
 
 
@@ -132,7 +132,7 @@ def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifferen
     others = list(zip(runs[1:], outcomes, strict=True))
     scored = [(run, outcome) for run, outcome in others if run.measured is not None]
     notes: list[Block] = [
-        Text(f"No pair of {run.name} and {runs[0].name}: {outcome.why_not}.")
+        Text(f"No pair of {run.in_a_sentence} and {runs[0].in_a_sentence}: {outcome.why_not}.")
         for run, outcome in scored
         if outcome.why_not
     ]
@@ -141,8 +141,9 @@ def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifferen
     if not scored:
         return notes
     explained = (
-        f"Points: difference in accuracy to {runs[0].name} on the same reviews, with its 95% interval and "
-        "McNemar's exact test. Only here: right here and wrong in run 1. Only in 1: wrong here and right in run 1."
+        f"Points: difference in accuracy to {runs[0].in_a_sentence} on the same reviews, with its 95% interval "
+        "and McNemar's exact test. Only here: right here and wrong in run 1. Only in 1: wrong here and right in "
+        "run 1."
     )
     if len(scored) > 1:
         explained += f" No p-value is corrected for there being {len(scored)} comparisons."

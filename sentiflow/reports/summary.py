@@ -124,8 +124,8 @@ class RunSummary:
         return f"{self.number} {self.title}"
 
     @property
-    def name(self) -> str:
-        """Number and title, in a sentence."""
+    def in_a_sentence(self) -> str:
+        """Number and title."""
         return f"run {self.number} ({self.title})"
 
     @property

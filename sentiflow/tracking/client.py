@@ -81,7 +81,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, requests.RequestException) as err:
         reason = first_line(err)
         if "database is locked" in reason:
-            raise locked_error(redact(uri)) from err
+            raise locked_error(redact(uri)) from without_secrets(err)
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
         elif uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on

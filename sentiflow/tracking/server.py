@@ -104,7 +104,8 @@ class ServerStore:
             return []
         below = f"tags.`mlflow.parentRunId` = '{run['info']['run_id']}'"
         found = self._search([run["info"]["experiment_id"]], below)
-        return sorted(found, key=lambda child: (child.started, child.run_id))
+        once = {child.run_id: child for child in found}  # one that begins meanwhile shifts the pages
+        return sorted(once.values(), key=lambda child: (child.started, child.run_id))
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         run = self._living(run_id)

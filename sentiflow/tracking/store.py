@@ -15,7 +15,7 @@ from sentiflow.output import redact
 from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord, whole_number
 from sentiflow.settings import Settings
 from sentiflow.tracking.sqlite import SqliteStore
-from sentiflow.tracking.types import Store
+from sentiflow.tracking.types import CHAMPION, RegisteredModel, Store
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.gate import ScoreTable
@@ -90,14 +90,20 @@ def find_run(store: Store, text: str) -> RunRecord:
         return found[0]
     if found:
         raise UsageError(f"{text!r} means {len(found)} runs: {_named(found)}.", "Type more characters of the id.")
-    if version := _VERSION.fullmatch(text):
-        return store.record(_run_of_version(store, **version.groupdict()))
+    version = _VERSION.fullmatch(text)
+    model = store.model(version["name"]) if version else None
+    if version and model:
+        return store.record(_run_of_version(store, model, **version.groupdict()))
     runs = store.runs()
     short = [run for run in runs if run.short_name == text]  # as `sentiflow runs` shows it
     if len(short) == 1:
         return short[0]
     if short:
         raise UsageError(f"{text!r} means {len(short)} runs: {_named(short)}.", "Type the beginning of an id.")
+    if version:
+        raise UsageError(
+            f"No model is registered as {version['name']}.", _models_like(store, **version.groupdict())
+        )
     raise UsageError(f"There is no run {text!r}.", _nearest(store, runs, text))
 
 
@@ -145,14 +151,11 @@ def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | 
         ) from err
 
 
-def _run_of_version(store: Store, name: str, alias: str | None, number: str | None) -> str:
+def _run_of_version(store: Store, model: RegisteredModel, name: str, alias: str | None, number: str | None) -> str:
     """Id of the run that made a version, which an alias or its number names."""
-    model = store.model(name)
-    if model is None:
-        raise UsageError(f"No model is registered as {name}.", _models_like(store, name, alias, number))
     wanted = model.aliases.get(str(alias)) if number is None else int(number)
     if wanted is None or (version := store.version(name, wanted)) is None:
-        missing = alias or f"version {number}"
+        missing = f"version {wanted}" if number else alias if alias == CHAMPION else f"alias {alias}"
         there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
         raise UsageError(f"{name} has no {missing}.", there)
     if version.run_id is None:
@@ -160,9 +163,9 @@ def _run_of_version(store: Store, name: str, alias: str | None, number: str | No
     return version.run_id
 
 
-def _models_like(store: Store, dataset: str, alias: str | None, number: str | None) -> str:
+def _models_like(store: Store, name: str, alias: str | None, number: str | None) -> str:
     """The version of a dataset's model, if the dataset was named in place of it; else which models there are."""
-    meant = model_name(dataset)
+    meant = model_name(name)
     if (model := store.model(meant)) is not None:
         if alias in model.aliases:
             return f"Did you mean {meant}@{alias}?"

@@ -89,7 +89,7 @@ def test_paths_are_taken_from_the_current_folder(
         ("train", None, ["epochs=0"], "epochs = '0' is not allowed"),
         ("train", None, ["epochs"], "--set expects key=value"),
         ("promote", None, ["version=x"], "The parameters are refused"),
-        ("score", None, [], "This flow needs source and output."),
+        ("score", None, [], "This flow needs source, output."),
         ("score", None, ["source=in.csv"], "This flow needs output."),
         ("housekeeping", "sample", [], "This flow has no parameter 'dataset'."),
     ],

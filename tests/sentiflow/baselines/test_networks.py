@@ -122,12 +122,17 @@ def test_batches_hold_each_review_once_and_little_padding() -> None:
     assert labels.tolist() == reviews.label[first[0]].tolist()
 
 
-def test_a_loss_that_is_no_number_ends_in_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("words", "epoch"), [(slice(None), 1), (slice(3, 4), 2)])  # no review holds word 3
+def test_weights_that_are_no_numbers_end_in_an_error_that_says_what_to_do(
+    words: slice, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(name: str, config: TrainConfig, seed: int) -> keras.Model:
         network = build(name, config, seed)
-        network.set_weights([np.full(array.shape, np.nan) for array in network.get_weights()])
+        arrays = network.get_weights()
+        arrays[0][words] = np.nan
+        network.set_weights(arrays)
         return network
 
     monkeypatch.setattr(networks, "build", broken)
-    with pytest.raises(UsageError, match=r"embeddings diverged in epoch 1\.\nLeave it out"):
+    with pytest.raises(UsageError, match=rf"embeddings diverged in epoch {epoch}\.\nLeave it out"):
         fit("embeddings", FitInput(LEARNT, HELD_BACK, CONFIG, 0))

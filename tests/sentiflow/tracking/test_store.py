@@ -44,6 +44,8 @@ def test_a_short_name_means_the_only_run_that_has_it(world: World, client: Mlflo
     store = open_store(world.settings)
     first = add(client, experiment, "tuned-imdb-seed0-261125-101500", dataset="imdb")
     assert find_run(store, "tuned-seed0").run_id == first
+    mine = add(client, experiment, "me@work-imdb-seed0-261125-101500", dataset="imdb")  # like a version's name
+    assert find_run(store, "me@work-seed0").run_id == mine
     add(client, experiment, "tuned-imdb-seed0-261126-101500", dataset="imdb")
     with pytest.raises(UsageError, match="'tuned-seed0' means 2 runs"):
         find_run(store, "tuned-seed0")
@@ -210,8 +212,9 @@ def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experime
     for store in (open_store(world.settings), MlflowStore(world.settings)):
         assert find_run(store, "m-sentiment/2").name == "second"
         for text, told in (
-            ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"), ("m-sentiment@c", "no c"),
-            ("m-sentiment/3", "without a run"), ("n-sentiment/1", "No model is registered"),
+            ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"),
+            ("m-sentiment@c", "no alias c"), ("m-sentiment/3", "without a run"),
+            ("n-sentiment/1", "No model is registered"),
         ):  # fmt: skip
             with pytest.raises(UsageError, match=told):
                 find_run(store, text)
