@@ -201,7 +201,8 @@ def test_who_names_the_store_by_mlflows_variable_alone_is_warned(
     empty_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """MLflow's own client sets that variable to the store in use, which says nothing."""
-    for value in ("", f"sqlite:///{empty_root}/mlruns/mlflow.db"):
+    monkeypatch.chdir(empty_root)
+    for value in ("", f"sqlite:///{empty_root}/mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
         load_settings()
     assert not caplog.messages

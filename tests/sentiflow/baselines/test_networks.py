@@ -122,15 +122,20 @@ def test_batches_hold_each_review_once_and_little_padding() -> None:
     assert labels.tolist() == reviews.label[first[0]].tolist()
 
 
-@pytest.mark.parametrize(("words", "epoch"), [(slice(None), 1), (slice(3, 4), 2)])  # no review holds word 3
+@pytest.mark.parametrize(
+    ("arrays", "words", "epoch"),
+    [(slice(None), slice(None), 1), (slice(1), slice(3, 4), 2)],
+    ids=["all", "a word that no review holds"],
+)
 def test_weights_that_are_no_numbers_end_in_an_error_that_says_what_to_do(
-    words: slice, epoch: int, monkeypatch: pytest.MonkeyPatch
+    arrays: slice, words: slice, epoch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(name: str, config: TrainConfig, seed: int) -> keras.Model:
         network = build(name, config, seed)
-        arrays = network.get_weights()
-        arrays[0][words] = np.nan
-        network.set_weights(arrays)
+        weights = network.get_weights()
+        for array in weights[arrays]:
+            array[words] = np.nan
+        network.set_weights(weights)
         return network
 
     monkeypatch.setattr(networks, "build", broken)
