@@ -219,8 +219,9 @@ def _versions(store: "Store", runs: Sequence[RunRecord]) -> dict[str, str]:
     """Registered versions by the id of the run that made them, and of its parent, once that has finished."""
     own = store.versions_by_run()
     finished = {one.run_id for one in runs if one.status == "FINISHED"}
-    oldest_first = [one for one in reversed(runs) if one.run_id in own]
-    return {one.parent: own[one.run_id] for one in oldest_first if one.parent in finished} | {**own}
+    made = [one for one in reversed(runs) if one.run_id in own]  # of several below a parent the newest counts
+    of_parents = {one.parent: own[one.run_id] for one in made if one.parent in finished}
+    return {**of_parents, **own}
 
 
 def _loss(one: RunRecord) -> str:
