@@ -87,6 +87,12 @@ def _own_settings() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _no_store_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client names its store in the environment, for whichever process is started later."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture(scope="session")
 def imdb_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings with the mirror of the real reviews that the environment names."""

@@ -20,7 +20,6 @@ def empty_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     root = tmp_path / "root"
     root.mkdir()
     monkeypatch.setattr(module, "project_root", lambda: root)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow's own client sets it
     return root
 
 
