@@ -5,6 +5,7 @@ import pickle
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -165,6 +166,13 @@ def client(prefect_server: None) -> "Iterator[SyncPrefectClient]":
             client.delete_deployment(each.id)
         for pool in client.read_work_pools():
             client.delete_work_pool(pool.name)
+
+
+@pytest.fixture
+def three_at_a_time(client: "SyncPrefectClient", monkeypatch: pytest.MonkeyPatch) -> None:
+    """That client as with a server whose ``PREFECT_SERVER_API_DEFAULT_LIMIT`` is 3, not 200."""
+    for name in ("read_artifacts", "read_flow_runs", "read_logs", "read_task_runs"):
+        monkeypatch.setattr(client, name, partial(getattr(client, name), limit=3))
 
 
 def _made_once(folders: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:

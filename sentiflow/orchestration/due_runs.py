@@ -29,6 +29,8 @@ from sentiflow.orchestration.deployments import TAG, Applied
 
 logger = logging.getLogger(__name__)
 
+_PAGE = 200  # runs; Prefect's server gives no more at a time
+
 
 def close_orphaned(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:
     """Mark runs of these deployments as crashed that say they run: their process ended with its schedule.
@@ -66,8 +68,8 @@ def due_runs(
 
 
 def _ask(client: SyncPrefectClient, ids: list[UUID], before: datetime) -> list[FlowRunResponse]:
-    due = client.get_scheduled_flow_runs_for_deployments(ids, before, flow_runs.PAGE)
-    if len(due) < flow_runs.PAGE or len(ids) == 1:
+    due = client.get_scheduled_flow_runs_for_deployments(ids, before, _PAGE)
+    if len(due) < _PAGE or len(ids) == 1:
         return due
     # Many runs of one deployment would keep those of all others from a full page.
     return [run for each in ids for run in _ask(client, [each], before)]

@@ -32,7 +32,6 @@ FLOWS = ("train", "repeat", "sweep", "baselines", "reproduce", "promote", "score
 FOLDER = "_SENTIFLOW_FOLDER"
 """Variable with the folder of `sentiflow schedule`, to which its runs return once they are loaded."""
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
-PAGE = 200  # the most that Prefect's server gives at a time
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,18 +111,23 @@ def find(prefect: SyncPrefectClient, flow_run_id: str | None) -> FlowRun | None:
         return None
 
 
+def _all(read: Callable[..., list[R]], **wanted: Any) -> list[R]:
+    """What a method of the client finds, on all pages; Prefect's server sets how much one holds."""
+    found: list[R] = []
+    while page := read(offset=len(found), **wanted):
+        found += page
+    return found
+
+
 def search(prefect: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
     """All runs of our flows that fit these fields of a ``FlowRunFilter``, oldest first.
 
     Others may use the same server, also for flows of these names; what our code runs has its version there.
     """
-    found: list[FlowRun] = []
-    named = filters.FlowFilter(name={"any_": list(FLOWS)})
-    while page := prefect.read_flow_runs(
-        flow_filter=named, flow_run_filter=filters.FlowRunFilter(**wanted),
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=len(found),
-    ):  # fmt: skip
-        found += page
+    found = _all(
+        prefect.read_flow_runs, flow_filter=filters.FlowFilter(name={"any_": list(FLOWS)}),
+        flow_run_filter=filters.FlowRunFilter(**wanted), sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+    )  # fmt: skip
     return [each for each in found if TAG in (each.flow_version, *each.tags)]
 
 
@@ -131,7 +135,7 @@ def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -
     """Runs of deployments that have begun and not ended; one that a person suspended has no process to end."""
     begun = {"type": {"any_": [StateType.PENDING, StateType.PAUSED, *BEGUN]}}
     wanted = filters.FlowRunFilter(deployment_id={"any_": list(deployment_ids)}, state=begun)
-    found = prefect.read_flow_runs(flow_run_filter=wanted)
+    found = _all(prefect.read_flow_runs, flow_run_filter=wanted)
     return [each for each in found if not (each.state and each.state.state_details.pause_reschedule)]
 
 
@@ -176,10 +180,10 @@ def _close_tasks(
 ) -> None:
     """Give the unfinished tasks of a flow run, or those that one attempt began, their final state."""
     unfinished = [each for each in StateType if each not in TERMINAL_STATES]
-    for task_run in prefect.read_task_runs(
-        flow_run_filter=filters.FlowRunFilter(id={"any_": [flow_run.id]}),
+    for task_run in _all(
+        prefect.read_task_runs, flow_run_filter=filters.FlowRunFilter(id={"any_": [flow_run.id]}),
         task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}}),
-    ):
+    ):  # fmt: skip
         if attempt in (None, str(task_run.flow_run_run_count)):
             prefect.set_task_run_state(task_run.id, end, force=True)
 
@@ -201,7 +205,7 @@ def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
     deleted = 0
     for flow_run in found:
         mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
-        while artifacts := prefect.read_artifacts(artifact_filter=mine, limit=PAGE):
+        while artifacts := prefect.read_artifacts(artifact_filter=mine):
             for artifact in artifacts:
                 with suppress(ObjectNotFound):  # somebody else deletes it, too
                     prefect.delete_artifact(artifact.id)
@@ -264,13 +268,7 @@ class _Lines:
 
     def fresh(self) -> Iterator[Line]:
         wanted = filters.LogFilter(flow_run_id={"any_": [self._run.id]}, timestamp={"after_": self._since})
-        logs: list[Log] = []
-        while len(logs) % PAGE == 0:
-            page = self._client.read_logs(wanted, PAGE, len(logs), LogSort.TIMESTAMP_ASC)
-            logs += page
-            if not page:
-                break
-        for log in logs:
+        for log in _all(self._client.read_logs, log_filter=wanted, sort=LogSort.TIMESTAMP_ASC):
             if log.id not in self._given:
                 self._given.add(log.id)
                 self._since = max(self._since, log.timestamp - _LATE)

@@ -69,7 +69,7 @@ def test_of_five_slots_that_passed_the_first_is_kept_with_the_parameters_of_toda
 def test_many_runs_of_one_deployment_keep_no_other_waiting(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentiflow.orchestration.flow_runs.PAGE", 3)
+    monkeypatch.setattr("sentiflow.orchestration.due_runs._PAGE", 3)
     asked = written(client, HOURLY)
     other = apply(client, Deployment("flows.monitor.monitor", "Checks.", {}, HOURLY))
     for _ in range(4):
@@ -91,8 +91,8 @@ def test_slots_that_pass_while_one_waits_are_dropped(client: SyncPrefectClient) 
 @pytest.mark.story
 def test_more_runs_than_the_server_gives_at_once_are_dropped(client: SyncPrefectClient) -> None:
     applied = written(client, HOURLY)
-    for hours in (270, 180, 90):
-        make_late(client, applied, hours=hours, until=hours - 90)
+    for hours in (204, 136, 68):
+        make_late(client, applied, hours=hours, until=hours - 68)
     assert len(runs(client, applied, StateType.SCHEDULED)) == 200, "as many as one answer holds"
     (due,) = due_runs(client, [applied.id])
     now = datetime.now(UTC)  # the server plans further runs meanwhile

@@ -1,7 +1,10 @@
 """Flow runs: called, and followed by one who waits."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import LogCreate
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Running
 
@@ -16,6 +19,22 @@ def test_a_run_that_is_deleted_meanwhile_is_told(client: SyncPrefectClient) -> N
     client.delete_flow_run(run.id)
     with pytest.raises(ExternalError, match=f"The run {run.name} was deleted in Prefect"):
         list(flow_runs.follow(client, run, lambda _: None))
+
+
+@pytest.mark.usefixtures("three_at_a_time")
+def test_many_lines_are_all_given_in_their_order(client: SyncPrefectClient) -> None:
+    applied = apply(client, Deployment("flows.promote.promote", "Promotes.", {"dataset": "sample"}))
+    run = flow_runs.start(client, applied.on_server, {})
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    client.create_logs(
+        LogCreate(
+            name="n", level=20, message=str(second), timestamp=at + timedelta(seconds=second), flow_run_id=run.id
+        )
+        for second in range(7)
+    )
+    client.set_flow_run_state(run.id, Completed(), force=True)
+    *lines, _ = flow_runs.follow(client, run, lambda _: None)
+    assert [line.message for line in lines if isinstance(line, flow_runs.Line)] == list("0123456")
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
