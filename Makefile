@@ -41,7 +41,7 @@ test-stories: setup-dev
 # docs/reliability.md. CASES="F5 F9" runs some; LONG=1 takes hours, in parts with SEED=20 TRIES=10.
 test-faults: setup-dev
 	$(BIN)/python -m tests.faults $(CASES) --write $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
-		$(if $(TRIES),--tries $(TRIES))
+		$(if $(TRIES),--tries $(TRIES)) $(if $(MINUTES),--minutes $(MINUTES))
 
 # Mutation testing: which changes of the code no test notices. MODULE=sentiflow/locks.py SAMPLE=20 SEED=1.
 mutants: setup-dev

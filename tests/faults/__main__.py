@@ -1,11 +1,13 @@
 """Run the fault campaign: ``make test-faults``, or ``python -m tests.faults F5 --tries 3``."""
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.world import ROOT
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+_BEGAN = time.monotonic()
 _CODE = (
     "flows", "tasks", "sentiflow", "tests", "benchmarks", "pyproject.toml",
     "stack", "docker-compose.yml", "Dockerfile", "Makefile",
@@ -27,6 +30,9 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all by default: {', '.join(CASES)}")
     parser.add_argument("--long", action="store_true", help="as many tries as the long form has: hours")
     parser.add_argument("--tries", type=int, help="how many tries of each case instead")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin no try later; all the same by default"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first try; the next ones follow (default 0)")
     parser.add_argument("--write", action="store_true", help="keep the results, and write docs/reliability.md")
     parser.add_argument("--red", action="store_true", help="put the known faults into copies of the code instead")
@@ -73,6 +79,9 @@ def _run(case: Case, chosen: argparse.Namespace, worlds: Worlds) -> int:
     for seed in range(
         chosen.seed, chosen.seed + (chosen.tries or (case.long if chosen.long else case.short or 1))
     ):
+        if time.monotonic() - _BEGAN > 60 * chosen.minutes:
+            _say(f"  {case.name} seed {seed} and what follows: not tried, {chosen.minutes:g} minutes are over")
+            break
         result = attempt(case, seed, worlds)
         counted = ", ".join(f"{number:,} {name}" for name, number in result.counted.items())
         state = "ok" if result.passed else "BROKEN"

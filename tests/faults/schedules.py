@@ -408,7 +408,7 @@ F12 = Case(
     f"{LONG_INTERVAL} s set on or back by an hour: no slot runs twice, one at most of the hour left out, and it "
     "goes on; set back, it runs what is triggered, and its slots once the clock comes to them",
     due_again,
-    short=1,
+    short=0,
     long=8,
     reds=(
         Red(

@@ -91,7 +91,7 @@ class Engine:
             if self._failed or (begun and ended) or time.monotonic() > until:
                 self._failed.append(f"{container.name}: not {condition}\n{container.log()}")
                 raise SystemExit(self._failed[0])
-            time.sleep(0.2)
+            time.sleep(1)
 
 
 def _is_gone(container: Container) -> bool:

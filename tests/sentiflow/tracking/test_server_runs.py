@@ -177,15 +177,15 @@ def test_reading_no_further_than_is_listed_lists_the_same(
 ) -> None:
     filled.enter(monkeypatch)
     monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
-    if behind_a_server:
-        monkeypatch.setenv("SENTIFLOW_TRACKING_URI", address)
 
     def printed() -> list[list[str]]:
         """What each limit lists, but for how many more there are."""
         results = [CliRunner().invoke(app, ["runs", *more, "--limit", str(limit)]) for limit in LIMITS]
         return [[line for line in result.output.splitlines() if "--limit" not in line] for result in results]
 
-    whole, complete = printed(), []
+    whole, complete = printed(), []  # the whole list of the local store, on which the server stands
+    if behind_a_server:
+        monkeypatch.setenv("SENTIFLOW_TRACKING_URI", address)
     for module, store in ((sqlite, SqliteStore), (reader, ServerStore)):
         newest = store.newest
         monkeypatch.setattr(module, "_FIRST", first)
