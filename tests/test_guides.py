@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from matplotlib import image
 from prefect.client.orchestration import SyncPrefectClient
 
 from sentiflow.settings import Settings
@@ -20,6 +21,8 @@ from tests.world import ROOT, World, command
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
 GUIDES = ROOT / "docs" / "guides"
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+CAPTIONS = "examples/captions.py"
 MIRROR = ("imdb_url", "imdb_sha256", "word_index_url", "word_index_sha256")
 
 
@@ -137,16 +140,32 @@ def asked(world: World, block: str, code: str) -> str:
 def test_tutorial(world: World, imdb_settings: Settings) -> None:
     (world.root / "examples").symlink_to(ROOT / "examples")
     mirror = {f"SENTIFLOW_{name.upper()}": str(getattr(imdb_settings, name)) for name in MIRROR}
-    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    for commands in page.split("```sh\n")[1:]:
-        block, _, rest = commands.partition("```\n")
-        figures = "train" in block or "captions" in block
-        printed = plain(run_block(f"exec 2>&1\n{block}", world, **mirror), figures=figures)
-        for shown in re.findall(r"^```text\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL):
-            lines = [shown] if "train" not in block else shown.splitlines()  # log lines, each after its time
-            assert all(plain(line, figures=figures) in printed for line in lines), f"{block}\n{printed}"
+    for block, rest in steps_of(TUTORIAL):
+        if CAPTIONS not in block:
+            run_step(block, rest, world, **mirror)
     (summary,) = world.root.glob("mlruns/**/model_summary.txt")
-    assert summary.read_text(encoding="utf-8").strip() in page
+    assert summary.read_text(encoding="utf-8").strip() in TUTORIAL
+
+
+def test_captions_of_the_tutorial_are_right_and_of_several_lengths(world: World) -> None:
+    """Without the reviews of IMDB."""
+    (world.root / "examples").symlink_to(ROOT / "examples")
+    ((block, rest),) = (step for step in steps_of(TUTORIAL) if CAPTIONS in step[0])
+    told = run_step(block, rest, world)
+    assert float(told.partition("%")[0].split()[-1]) >= 95
+    assert "Captions have 3, 7, 8 words." in told
+    assert image.imread(world.root / "captions.png").shape[:2] == (850, 1100)
+
+
+def run_step(block: str, rest: str, world: World, **variables: str) -> str:
+    """Run a block of the tutorial, which prints what the page shows; gives what it printed."""
+    figures = "train" in block or CAPTIONS in block
+    told = run_block(f"exec 2>&1\n{block}", world, **variables)
+    printed = plain(told, figures=figures)
+    for shown in re.findall(r"^```text\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL):
+        lines = [shown] if "train" not in block else shown.splitlines()  # log lines, each after its time
+        assert all(plain(line, figures=figures) in printed for line in lines), f"{block}\n{printed}"
+    return told
 
 
 def plain(text: str, *, figures: bool) -> str:
