@@ -1,7 +1,11 @@
 """The table of the campaign."""
 
+import sys
 from dataclasses import replace
 
+import pytest
+
+from tests.faults import __main__ as program
 from tests.faults.campaign import Case, Result, render
 from tests.faults.cases import CASES
 from tests.world import ROOT
@@ -37,6 +41,22 @@ def test_a_failure_stays_in_the_table_when_its_seed_passes_later() -> None:
 
 def test_a_case_that_was_not_tried_has_no_row() -> None:
     assert "F0" not in render([CASE], [])
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [("1", "F0 seed 1: ok"), ("0", "F0 seed 0 and what follows: not tried, 0 minutes are over")],
+)
+def test_no_try_begins_when_the_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], minutes: str, told: str
+) -> None:
+    monkeypatch.setattr(program, "CASES", {"F0": CASE})
+    monkeypatch.setattr(program, "_BEGAN", program.time.monotonic())
+    monkeypatch.setattr(sys, "argv", ["faults", "F0", "--tries", "2", "--minutes", minutes])
+    with pytest.raises(SystemExit) as end:
+        program.main()
+    printed = capsys.readouterr().out
+    assert (end.value.code, told in printed, "F0 seed 0: ok" in printed) == (0, True, minutes == "1"), printed
 
 
 def test_the_faults_of_each_case_can_still_be_put_into_the_code() -> None:
