@@ -84,8 +84,7 @@ def test_paths_are_taken_from_the_current_folder(
 @pytest.mark.parametrize(
     ("flow", "dataset", "changes", "told"),
     [
-        ("promote", None, ["versoin=1"], "This flow has no parameter 'versoin'.\nDid you mean version?"),
-        ("promote", None, ["champion=1"], "It has: dataset, version, force, reason."),
+        ("promote", None, ["versoin=1"], "It has: dataset, version, force, reason."),
         ("train", None, ["forse=true"], "This flow has no parameter 'forse'.\nDid you mean force?"),
         ("train", None, ["epoch=1"], "Did you mean epochs?"),
         ("train", None, ["epochs=0"], "epochs = '0' is not allowed"),
