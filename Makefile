@@ -38,7 +38,8 @@ test-stories: setup-dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m story
 
 # What breaks things on purpose: kills, races, damaged files, malformed requests. Adds to the table in
-# docs/reliability.md. CASES="F5 F9" runs some; LONG=1 takes hours, in parts with SEED=20 TRIES=10.
+# docs/reliability.md. CASES="F5 F9" runs some; LONG=1 takes hours, in parts with SEED=20 TRIES=10; MINUTES=10
+# begins no try later.
 test-faults: setup-dev
 	$(BIN)/python -m tests.faults $(CASES) --write $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
 		$(if $(TRIES),--tries $(TRIES)) $(if $(MINUTES),--minutes $(MINUTES))

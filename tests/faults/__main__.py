@@ -18,7 +18,6 @@ from tests.world import ROOT
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-_BEGAN = time.monotonic()
 _CODE = (
     "flows", "tasks", "sentiflow", "tests", "benchmarks", "pyproject.toml",
     "stack", "docker-compose.yml", "Dockerfile", "Makefile",
@@ -38,6 +37,7 @@ def main() -> None:
     parser.add_argument("--red", action="store_true", help="put the known faults into copies of the code instead")
     parser.add_argument("--worlds", type=Path, help="keep the trained versions here, for the next time")
     chosen = parser.parse_args()
+    chosen.until = time.monotonic() + 60 * chosen.minutes
     if unknown := set(chosen.cases) - set(CASES):
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     cases = [CASES[name] for name in chosen.cases] or [
@@ -79,7 +79,7 @@ def _run(case: Case, chosen: argparse.Namespace, worlds: Worlds) -> int:
     for seed in range(
         chosen.seed, chosen.seed + (chosen.tries or (case.long if chosen.long else case.short or 1))
     ):
-        if time.monotonic() - _BEGAN > 60 * chosen.minutes:
+        if time.monotonic() >= chosen.until:
             _say(f"  {case.name} seed {seed} and what follows: not tried, {chosen.minutes:g} minutes are over")
             break
         result = attempt(case, seed, worlds)

@@ -51,7 +51,6 @@ def test_no_try_begins_when_the_time_is_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], minutes: str, told: str
 ) -> None:
     monkeypatch.setattr(program, "CASES", {"F0": CASE})
-    monkeypatch.setattr(program, "_BEGAN", program.time.monotonic())
     monkeypatch.setattr(sys, "argv", ["faults", "F0", "--tries", "2", "--minutes", minutes])
     with pytest.raises(SystemExit) as end:
         program.main()
