@@ -18,7 +18,6 @@ from sentiflow.errors import SentiflowError, first_line
 from sentiflow.notifications import addresses, send, wanted
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Notification, Settings, load_settings
-from sentiflow.tracking.client import connect, run_url, tracking_errors
 
 _NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which a notification was sent
 _NOT_SENT = "The notification of %s %s was not sent: %s"
@@ -94,6 +93,8 @@ def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | 
     """Address of the MLflow run of the flow run's last attempt; the message goes out without it, too."""
     if settings.sqlite_file is not None and not settings.sqlite_file.exists():
         return None
+    from sentiflow.tracking.client import connect, run_url, tracking_errors  # MLflow: seconds for `trigger`
+
     try:
         client = connect(settings)
         with tracking_errors(settings.tracking_uri):

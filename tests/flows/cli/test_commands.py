@@ -27,11 +27,13 @@ SLOW = {"mlflow", "prefect", "tensorflow", "pandas", "sklearn", "scipy", "matplo
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 
 
-def run_telling_modules(*arguments: str, world: World) -> tuple["subprocess.CompletedProcess[str]", set[str]]:
+def run_telling_modules(
+    *arguments: str, world: World, **variables: str
+) -> tuple["subprocess.CompletedProcess[str]", set[str]]:
     """Run a command in a process of its own; gives also the top-level modules that it has loaded when it ends."""
     done = subprocess.run(
         [sys.executable, "-c", telling_modules(*arguments)],
-        env=world.environment(),
+        env=world.environment(**variables),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -332,6 +334,7 @@ def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: N
     assert world.run("predict", "--dataset", "my reviews.csv", "great music").returncode == 0
 
 
+@pytest.mark.story
 def test_a_full_disk_ends_with_3_leaves_nothing_half_written_and_the_next_run_works(world: World) -> None:
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # writes beyond it fail as on a full disk
@@ -364,6 +367,7 @@ def test_a_tracking_server_that_is_down_ends_with_3(
     assert "http://127.0.0.1:9 failed: it does not answer" in str(error)
 
 
+@pytest.mark.story
 def test_a_prefect_server_that_is_down_ends_with_3(world: World) -> None:
     done = world.run("train", "--dataset", "sample", *QUICK, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert done.returncode == 3

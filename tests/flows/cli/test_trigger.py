@@ -13,6 +13,7 @@ from sentiflow.orchestration.deployments import Applied, apply
 from sentiflow.orchestration.flow_runs import start
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
+from tests.flows.cli.test_commands import run_telling_modules
 from tests.servers import free_port
 from tests.world import World, refusal
 
@@ -135,9 +136,11 @@ def test_a_deployment_may_be_named_in_full(client: SyncPrefectClient, world: Wor
     assert "Did you mean epochs?" in refusal("trigger", "train/train", "--set", "epoch=1").hint
 
 
-def test_without_a_server_it_says_how_to_start_one(world: World) -> None:
-    done = world.run("trigger", "train", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(free_port()))
+def test_without_a_server_it_says_how_to_start_one_and_loads_nothing_of_a_training(world: World) -> None:
+    nowhere = {"PREFECT_API_URL": "", "SENTIFLOW_PREFECT_PORT": str(free_port())}
+    done, loaded = run_telling_modules("trigger", "train", world=world, **nowhere)
     assert (done.returncode, "Start `sentiflow schedule`" in done.stderr) == (3, True)
+    assert not loaded & {"mlflow", "tensorflow", "keras"}
 
 
 @pytest.mark.parametrize(
