@@ -33,7 +33,7 @@ run: .venv/.installed
 test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The long ones: many processes, real servers, kills, whole sweeps, pages in a browser, the guides word by word.
+# The long ones: many processes, real servers, kills, sweeps, repeated trainings, pages in a browser, the guides.
 test-stories: setup-dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m story
 

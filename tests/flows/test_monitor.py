@@ -87,6 +87,7 @@ def events(*run_ids: str) -> list[list[dict[str, Any]]]:
     raise AssertionError("the server does not write events down")
 
 
+@pytest.mark.story
 def test_a_version_that_a_person_registered_is_checked_against_the_reviews_of_its_run(watched: World) -> None:
     client = connect(watched.settings)
     trained = client.get_model_version(MODEL, "1")
@@ -153,6 +154,7 @@ def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(
     assert any("| out-of-vocabulary share | 0.0% |" in text and "| yes |" in text for text in artifacts)
 
 
+@pytest.mark.story
 def test_a_check_reads_only_what_came_since_the_last_one(watched: World) -> None:
     log(watched, swapped(held_out(7, 300)))
     assert monitor("sample").drifted
@@ -178,6 +180,7 @@ def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
     assert (metrics["drift/texts"], metrics["drift/repeated"]) == (240, 120)
 
 
+@pytest.mark.story
 def test_a_check_that_was_killed_after_its_event_is_repeated_and_emits_the_same_event(
     watched: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypa
     assert (run.info.status, run.data.tags["end"]) == ("KILLED", "it was interrupted")
 
 
+@pytest.mark.story
 def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(watched: World) -> None:
     client = connect(watched.settings)
     with monitoring_run("sample") as check:
@@ -220,6 +224,7 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(watched: Worl
     assert not check.work.exists()
 
 
+@pytest.mark.story
 def test_a_report_that_failed_while_the_store_was_away_is_closed_by_the_next_check_with_its_reason(
     watched: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +252,7 @@ def test_a_check_keeps_no_files_where_the_service_can_write(watched: World) -> N
         assert not check.log.folder.exists()
 
 
+@pytest.mark.story
 def test_a_link_that_the_service_plants_is_not_followed_into_the_report(
     watched: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -288,6 +294,7 @@ def test_a_monitoring_run_is_no_training(watched: World) -> None:
     assert len(before) == 1
 
 
+@pytest.mark.story
 def test_reviews_that_are_gone_are_made_again(watched: World) -> None:
     for path in (watched.root / "data" / "datasets").rglob("*.parquet"):
         path.unlink()

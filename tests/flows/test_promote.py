@@ -30,7 +30,7 @@ from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
-from tests.world import Registry, World
+from tests.world import Registry, Trained, World
 
 NAME = "sample-sentiment"
 SAMPLE = load_recipe("tutorial", ["sequence_length=80"])
@@ -180,6 +180,7 @@ def test_a_persons_no_ends_the_flow_and_moves_nothing(
     assert (tags["gate.outcome"], tags["gate.by"]) == ("declined", "Ada")
 
 
+@pytest.mark.story
 def test_who_forced_and_why_stays_on_record_beside_who_approved(
     registry: World, prefect_server: None, approval: None
 ) -> None:
@@ -198,6 +199,7 @@ def test_nobody_is_asked_about_a_version_that_the_gate_refuses(
         promote("sample", Registry.POOR)
 
 
+@pytest.mark.story
 def test_without_an_answer_in_time_nothing_is_promoted(
     registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +241,7 @@ def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World, p
         need_champion(registry.settings, NAME, Registry.POOR)
 
 
+@pytest.mark.story
 def test_a_promotion_that_was_killed_before_the_switch_is_made_by_the_next_training(
     registry: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +255,7 @@ def test_a_promotion_that_was_killed_before_the_switch_is_made_by_the_next_train
     assert outcome is not None and outcome.event is not None
 
 
+@pytest.mark.story
 def test_a_version_that_was_rolled_back_is_not_promoted_again_by_itself(
     registry: World, prefect_server: None
 ) -> None:
@@ -305,6 +309,7 @@ def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, p
     assert {"register", "gate", "decide", "switch"} <= set(names)
 
 
+@pytest.mark.story
 def test_a_training_whose_version_the_gate_refuses_ends_well_and_leaves_the_champion(
     registry: World, prefect_server: None
 ) -> None:
@@ -316,7 +321,6 @@ def test_a_training_whose_version_the_gate_refuses_ends_well_and_leaves_the_cham
     assert client.get_run(result.run_id).info.status == "FINISHED"
 
 
-def test_training_promotes_nothing_by_default(registry: World, prefect_server: None) -> None:
-    result = train(SAMPLE.model_copy(update={"epochs": 1}), "sample", 8)
-    assert result.promotion is None
-    assert champion_of(connect(registry.settings), NAME) is None
+def test_training_promotes_nothing_by_default(trained: Trained) -> None:
+    assert trained.result.promotion is None
+    assert champion_of(connect(trained.world.settings), NAME) is None

@@ -67,6 +67,7 @@ def test_the_same_again_is_identical_and_the_version_and_the_run_say_so(copied: 
     assert "reproduction:sample-sentiment@champion" in copied.run("runs").stdout
 
 
+@pytest.mark.story
 def test_another_recipe_is_told_with_the_size_of_each_change_and_a_message(
     copied: World, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +95,7 @@ def scores(client: MlflowClient, run_id: str, folder: Path) -> pd.DataFrame:
     return pd.read_parquet(client.download_artifacts(run_id, "test_scores.parquet", str(folder)))
 
 
+@pytest.mark.story
 def test_a_table_that_was_changed_is_told_and_the_one_of_then_is_trained_on(
     world: World, prefect_server: None
 ) -> None:

@@ -75,6 +75,7 @@ def test_prefect_shows_named_tasks_a_summary_and_a_link_to_the_mlflow_run(
     assert result.run_url in by_key["mlflow-run"].data
 
 
+@pytest.mark.story
 def test_a_second_run_skips_fetch_and_prepare_and_says_so(
     world: World, prefect_server: None, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
     assert train(QUICK, "sample", 0).model.version == 1
 
 
+@pytest.mark.story
 def test_a_registration_whose_last_request_failed_is_completed_by_its_retry(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,10 @@ def test_the_rest_of_an_address_stays() -> None:
     assert redact("postgresql://me:s3cret@db:5432/mlflow?x=y") == "postgresql://***@db:5432/mlflow?***"
 
 
-@pytest.mark.parametrize("piece", ["://x:", "a:b", "://h:1/", "/?", "password=", "'", "@", "://@"])
+@pytest.mark.parametrize(
+    "piece",
+    ["://x:", "a:b", pytest.param("://h:1/", marks=pytest.mark.story), "/?", "password=", "'", "@", "://@"],
+)
 def test_a_long_text_takes_no_long_time(piece: str) -> None:
     """Red if a rule took a time that grows with the square of the length: minutes, for this."""
     began = time.process_time()

@@ -35,6 +35,7 @@ except Exception as err:
 """
 
 
+@pytest.mark.story
 @pytest.mark.parametrize(("deployment", "told"), [("1", '"the signal\'s own" True\n'), ("", "made of it False\n")])
 def test_a_signal_to_a_deployments_run_is_told_where_its_exception_was_lost(deployment: str, told: str) -> None:
     environment = {"PREFECT__RUNTIME__DEPLOYMENT__ID": deployment} if deployment else {}

@@ -98,6 +98,7 @@ def test_a_connection_that_was_lost_is_logged_at_the_end(
     assert "The connection that held the shared lock of lost was lost" in caplog.text
 
 
+@pytest.mark.story
 def test_a_run_of_another_machine_is_closed(
     server: Postgres, world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

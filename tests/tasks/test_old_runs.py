@@ -234,6 +234,7 @@ def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -
     assert {run.info.run_id for run in store.client.search_runs([bad])} == set(made)
 
 
+@pytest.mark.story
 def test_over_http_files_go_and_the_server_keeps_hidden_records(world: World, tmp_path: Path) -> None:
     arguments = ["server", "--backend-store-uri", world.variables["SENTIFLOW_TRACKING_URI"],
                  "--artifacts-destination", str(tmp_path / "files"), "--workers", "1"]  # fmt: skip

@@ -138,6 +138,7 @@ def test_one_run_shows_its_metrics_once_and_writes_its_page_without_anything_slo
     assert page.stat().st_size < 3_000_000
 
 
+@pytest.mark.story
 def test_several_runs_are_compared_and_stored_beside_the_first_ones_own_report(
     registry: World, tmp_path: Path
 ) -> None:

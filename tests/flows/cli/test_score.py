@@ -161,6 +161,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_what_an_uninterrupted_one_gives
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "out.parquet.rejects.jsonl"]
 
 
+@pytest.mark.story
 @pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
     trained: Trained, many: Path, tmp_path: Path, number: signal.Signals, whole_group: bool
@@ -179,6 +180,7 @@ def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
     assert not output.exists() and not (tmp_path / ".out.parquet.lock").exists()
 
 
+@pytest.mark.story
 def test_a_second_run_of_the_same_output_ends_with_3_and_the_first_is_not_disturbed(
     trained: Trained, many: Path, whole: pa.Table, tmp_path: Path
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_second_run_of_the_same_output_ends_with_3_and_the_first_is_not_distur
     assert pq.read_table(output).equals(whole)
 
 
+@pytest.mark.story
 def test_a_worker_that_is_killed_ends_the_run_with_3_and_the_next_one_goes_on(
     trained: Trained, many: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +212,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_3_and_the_next_one_goes_on(
     assert done.returncode == 5 and "Resuming an unfinished run" in done.stderr
 
 
+@pytest.mark.story
 def test_a_full_disk_ends_with_3_leaves_no_output_and_the_next_run_works(
     trained: Trained, many: Path, tmp_path: Path
 ) -> None:

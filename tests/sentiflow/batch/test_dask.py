@@ -84,6 +84,7 @@ def test_dask_without_an_address_is_refused(trained: Trained, path: Path, tmp_pa
         score_input(Request(path, tmp_path / "out.parquet"), settings)
 
 
+@pytest.mark.story
 def test_a_cluster_with_certificates_scores_for_who_has_one_and_for_nobody_else(
     trained: Trained, path: Path, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_scores_of_a_mean_of_both_directions_are_those_of_the_scorer() -> None:
     np.testing.assert_allclose(BulkScorer(scorer).score(EDGES), scorer.score(EDGES), rtol=0, atol=1e-14)
 
 
+@pytest.mark.story
 def test_the_real_reviews_give_their_own_ids(imdb: tuple[Reviews, Vocabulary]) -> None:
     content, vocabulary = imdb
     test = content.of("test")

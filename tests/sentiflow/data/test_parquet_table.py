@@ -92,6 +92,7 @@ def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
     assert max(sum(map(len, chunk.texts)) for chunk in chunks) <= 8_000_000 + 256 * 50_000
 
 
+@pytest.mark.story
 def test_categories_of_a_whole_file_are_not_in_each_of_its_chunks(path: Path) -> None:
     """Red if a column of ids makes a chunk of each batch, and a part of each chunk with all ids: gigabytes."""
     ids = pa.array([f"{k:064}" for k in range(200_000)]).dictionary_encode()

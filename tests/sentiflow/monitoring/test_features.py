@@ -130,6 +130,7 @@ def test_shortened_texts_are_a_drift_of_the_length_and_not_of_the_vocabulary(
     assert found["length"] and not found["oov"]
 
 
+@pytest.mark.story
 def test_held_out_imdb_reviews_are_no_drift(imdb: tuple[Reviews, Vocabulary]) -> None:
     content, vocabulary = imdb
     scorer = scorer_of(vocabulary, 10_000)

@@ -132,6 +132,7 @@ def test_members_go_through_all_reviews_in_orders_of_their_own_and_anew_each_tim
     assert len(set(orders)) == 4
 
 
+@pytest.mark.story
 @pytest.mark.parametrize("field", ["dropout", "vocabulary_dropout"])
 def test_each_dropout_reaches_the_weights(field: str) -> None:
     """The counterpart of the test above: red if what should be random were not in use at all."""
@@ -140,6 +141,7 @@ def test_each_dropout_reaches_the_weights(field: str) -> None:
     assert not same(trained_once(dropping), trained_once(calm))
 
 
+@pytest.mark.story
 def test_the_same_weights_at_full_size() -> None:
     """At the shapes where TensorFlow, BLAS and the core use several threads."""
     assert digest_of(TUTORIAL) == digest_of(TUTORIAL)
@@ -166,6 +168,7 @@ def digest_elsewhere(recipe: TrainConfig) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.story
 def test_seeds_do_not_depend_on_the_process_s_global_random_numbers() -> None:
     """Red if another thread that draws a number, as Prefect's do, gave other weights."""
     first = trained_once(FULL)
@@ -173,6 +176,7 @@ def test_seeds_do_not_depend_on_the_process_s_global_random_numbers() -> None:
     assert same(first, train(LEARNT, HELD_BACK, FULL, 5))
 
 
+@pytest.mark.story
 def test_a_recipe_is_compiled_once_and_nothing_of_a_training_reaches_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -191,6 +195,7 @@ def test_a_recipe_is_compiled_once_and_nothing_of_a_training_reaches_the_next(
     assert without_times(first.history) == without_times(again.history)
 
 
+@pytest.mark.story
 def test_a_training_that_was_interrupted_leaves_nothing_to_the_next() -> None:
     def interrupt(epoch: Epoch) -> None:
         raise KeyboardInterrupt
@@ -236,6 +241,7 @@ def test_patience_ends_the_training_and_restores_the_epoch_of_the_lowest_validat
     assert measured(trained, FULL) == pytest.approx(kept_figures(trained), abs=1e-5)
 
 
+@pytest.mark.story
 def test_patience_restores_the_best_epoch_of_a_training_that_ran_to_its_end() -> None:
     config = FULL.model_copy(
         update={"epochs": 12, "early_stopping_patience": 50, "ema_momentum": 0.0, "learning_rate": 0.1}
@@ -249,7 +255,7 @@ def test_without_patience_the_last_epoch_is_kept(observed: Observed) -> None:
     assert observed.trained.kept.number == 2
 
 
-@pytest.mark.parametrize("backend", ["numba", "keras"])
+@pytest.mark.parametrize("backend", ["numba", pytest.param("keras", marks=pytest.mark.story)])
 def test_the_average_of_the_weights_is_what_is_measured_and_kept(backend: str) -> None:
     """Red if the last step's weights were returned, or measured: an average this slow has hardly moved."""
     config = TINY.model_copy(
@@ -298,7 +304,11 @@ def test_the_network_that_leaves_has_stock_layers_alone_and_no_optimizer() -> No
     assert not network.compiled
 
 
-@pytest.mark.parametrize("kind", [{}, {"mask_zero": True, "bidirectional": True, "pooling": "mean"}])
+@pytest.mark.parametrize(
+    "kind",
+    [{}, pytest.param({"mask_zero": True, "bidirectional": True, "pooling": "mean"}, marks=pytest.mark.story)],
+    ids=["plain", "mean both ways"],
+)
 def test_both_cores_train_alike(kind: dict[str, object]) -> None:
     """By plain gradient descent, where Keras's treatment of repeated words makes no difference (decision 0005)."""
     config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 0.5, "epochs": 5, **kind})
@@ -356,13 +366,8 @@ def test_progress_has_a_bar_an_epoch_and_a_step_a_batch(observed: Observed) -> N
     assert observed.bars == [("epoch 1/2", 3, 3), ("epoch 2/2", 3, 3)]
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(TINY, id="plain"),
-        pytest.param(TINY.model_copy(update=CAREFUL), id="careful", marks=pytest.mark.story),
-    ],
-)
+@pytest.mark.parametrize("config", [TINY, TINY.model_copy(update=CAREFUL)], ids=["plain", "careful"])
+@pytest.mark.story
 def test_steps_made_at_once_give_the_weights_of_steps_made_one_by_one(
     monkeypatch: pytest.MonkeyPatch, config: TrainConfig
 ) -> None:
@@ -380,7 +385,10 @@ def test_steps_made_at_once_give_the_weights_of_steps_made_one_by_one(
 
 
 @pytest.mark.parametrize("backend", ["numba", pytest.param("keras", marks=pytest.mark.story)])
-@pytest.mark.parametrize("mask_zero", [False, True], ids=["read", "masked"])
+@pytest.mark.parametrize(
+    "mask_zero",
+    [pytest.param(False, id="read"), pytest.param(True, id="masked", marks=pytest.mark.story)],
+)
 def test_the_network_learns_32_reviews_by_heart(backend: str, mask_zero: bool) -> None:
     reviews = toy_reviews(32, 3)
     sizes = {"epochs": 10, "learning_rate": 0.03, "units": 16, "embedding_size": 16}
@@ -392,7 +400,13 @@ def test_the_network_learns_32_reviews_by_heart(backend: str, mask_zero: bool) -
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "backend"), [("rmsprop", "numba"), ("adam", "numba"), ("sgd", "numba"), ("rmsprop", "keras")]
+    ("optimizer", "backend"),
+    [
+        ("rmsprop", "numba"),
+        ("sgd", "numba"),
+        pytest.param("adam", "numba", marks=pytest.mark.story),
+        pytest.param("rmsprop", "keras", marks=pytest.mark.story),
+    ],
 )
 def test_a_loss_that_is_no_number_ends_the_training_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, optimizer: str, backend: str
@@ -531,7 +545,7 @@ def test_a_network_alone_learns_the_reviews_in_another_order_each_epoch() -> Non
         assert sorted(map(tuple, epoch)) == sorted(map(tuple, ids))
 
 
-@pytest.mark.parametrize("backend", ["numba", "keras"])
+@pytest.mark.parametrize("backend", ["numba", pytest.param("keras", marks=pytest.mark.story)])
 def test_a_training_mixes_the_reviews_by_its_seed(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     """Without it the same training on the reviews as they come would end in the same weights."""
     config = TINY.model_copy(update={"backend": backend})

@@ -303,6 +303,7 @@ def test_a_second_schedule_on_a_server_that_is_set_is_refused_and_the_first_goes
         assert again.ends(signal.SIGINT) == 0
 
 
+@pytest.mark.story
 def test_an_address_of_something_else_than_prefect_is_told(world: World) -> None:
     """Such as the page of a proxy that asks for a login."""
     with answering(200, "<html>") as address:

@@ -11,6 +11,8 @@ from sentiflow.reports import comparison, run
 from tests.browsers import chromium
 from tests.sentiflow.reports.made import record, summary
 
+pytestmark = pytest.mark.story
+
 LONG = "seed+sequence_length=200+learning_rate=0.0005-a-dataset-with-a-long-name-seed4294967295-261125-151553"
 LOOKS = [("one", "light", 400), ("one", "dark", 1100), ("several", "dark", 400), ("several", "light", 1100)]
 CONTRAST = """(element) => {

@@ -66,6 +66,7 @@ def test_more_connections_than_descriptors_keep_nobody_out_and_leave_the_log_emp
     assert [line for line in small.lines if "answers" not in line] == []
 
 
+@pytest.mark.story
 def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> None:
     body = json.dumps({"text": "a good film " * 8_000}).encode()
 

@@ -55,6 +55,7 @@ def registry(trained: Trained, tmp_path: Path) -> Iterator[Registry]:
         yield Registry(world, client, running, http, folder)
 
 
+@pytest.mark.story
 def test_promotion_and_rollback_under_load_fail_no_request_and_show_within_seconds(registry: Registry) -> None:
     expected = {number: service.scorer_of(registry.client, number).score(TEXTS) for number in (1, 2)}
     stop = threading.Event()
@@ -117,6 +118,7 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_
     assert len([line for line in registry.running.lines if "cannot be loaded" in line]) == 1
 
 
+@pytest.mark.story
 def test_files_that_are_broken_in_any_way_do_not_end_the_watching(registry: Registry) -> None:
     config = registry.folder / "artifacts" / "scorer.json"
     whole = config.read_text()

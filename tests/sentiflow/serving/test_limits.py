@@ -136,6 +136,7 @@ def test_a_body_of_a_million_pieces_costs_little_and_others_are_answered_meanwhi
     assert figure(http, "process_cpu_seconds_total") - before - 0.003 * answered < 0.5
 
 
+@pytest.mark.story
 def test_the_longest_explanation_costs_little_more_than_to_read_the_text(
     http: httpx.Client, scorer: TextScorer
 ) -> None:
@@ -186,6 +187,7 @@ def test_more_texts_than_the_queue_holds_are_not_told_to_come_back(tight: Runnin
     assert "at most 2 items" in refused.json()["detail"][0]["msg"]
 
 
+@pytest.mark.story
 def test_many_large_bodies_at_once_stay_within_the_memory_that_was_promised(served: Running) -> None:
     body = b'{"texts": [' + b",".join([b'"' + b"good film " * 9_000 + b'"'] * 40) + b"]}"
 

@@ -15,6 +15,8 @@ from tests.sentiflow.serving import service
 from tests.servers import mlflow
 from tests.world import Trained
 
+pytestmark = pytest.mark.story
+
 TEXTS = ["The acting was dull and wooden.", "The direction was touching and at times rewarding.", "", "zyzzyva 😀"]
 
 

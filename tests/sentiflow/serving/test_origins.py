@@ -139,6 +139,7 @@ def browser() -> Iterator[Browser]:
 POST = "([address, body]) => fetch(address, { method: 'POST', mode: 'no-cors', body }).catch(() => null)"
 
 
+@pytest.mark.story
 def test_a_page_of_another_site_in_a_browser_can_neither_feed_nor_read_the_service(
     browser: Browser, elsewhere: str, served: Running, http: httpx.Client
 ) -> None:

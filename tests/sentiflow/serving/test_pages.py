@@ -13,6 +13,8 @@ from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running
 from tests.world import Trained, World
 
+pytestmark = pytest.mark.story
+
 REVIEW = "The acting was touching, but the ending was dull and the zyzzyva wooden."
 
 

@@ -83,6 +83,7 @@ def test_a_token_that_is_none_is_told_and_nothing_is_served(
     assert TOKEN not in done.stderr and "with a space" not in done.stderr
 
 
+@pytest.mark.story
 def test_the_page_asks_for_the_token_and_then_answers(guarded: Running) -> None:
     with browsers.chromium() as browser:
         page = browser.new_page(base_url=guarded.address)
@@ -98,6 +99,7 @@ def test_the_page_asks_for_the_token_and_then_answers(guarded: Running) -> None:
         expect(page.locator("#model")).to_contain_text("sample-sentiment v1")
 
 
+@pytest.mark.story
 def test_a_service_without_a_token_shows_no_field(served: Running, http: httpx.Client) -> None:
     with browsers.chromium() as browser:
         page = browser.new_page(base_url=served.address)

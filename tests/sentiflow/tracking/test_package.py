@@ -175,6 +175,7 @@ def test_the_model_holds_no_pickle(model_dir: Path) -> None:
     assert "python_model" not in (model_dir / "MLmodel").read_text().replace("python_model_", "")
 
 
+@pytest.mark.story
 def test_it_loads_in_a_bare_environment_with_just_its_own_requirements(
     model_dir: Path, raw_texts: list[str], tmp_path: Path
 ) -> None:

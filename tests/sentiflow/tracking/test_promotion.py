@@ -444,6 +444,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: Worl
     ]
 
 
+@pytest.mark.story
 def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClient) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
     seen, stop = [], threading.Event()
@@ -477,6 +478,7 @@ promotion.carry_out(evaluation, promotion.decide(evaluation, force=False, reason
 """
 
 
+@pytest.mark.story
 def test_killed_just_before_the_switch_the_old_champion_stays_and_the_next_promotion_works(
     registry: World, client: MlflowClient
 ) -> None:
