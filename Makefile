@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 .PHONY: setup setup-dev run test test-stories test-faults mutants check format docs bench bench-use bench-compare bench-growth results images ui \
-	lock clean env up down logs backup restore import
+	lock clean env folders up down logs backup restore import
 
 setup: .venv/.installed
 	@echo 'Ready. Next: export PATH="$(CURDIR)/$(BIN):$$PATH", then sentiflow --help'
@@ -98,8 +98,10 @@ images: setup-dev
 ui: .venv/.installed
 	$(BIN)/sentiflow ui
 
-# The stack of docker-compose.yml. PROFILES="redis dask metrics" adds a second Prefect server, a Dask cluster, and Grafana.
+# The stack of docker-compose.yml. PROFILES="redis dask metrics" adds a second Prefect server, a Dask cluster, and Grafana;
+# WORKERS=3 runs three workers.
 PROFILES ?=
+WORKERS ?= 1
 COMPOSE := docker compose --env-file .env $(if $(filter redis,$(PROFILES)),--env-file stack/redis.env) \
 	$(addprefix --profile ,$(PROFILES))
 
@@ -107,10 +109,12 @@ env:
 	@sh stack/env.sh
 
 # Containers run as users of their own: they read these as others do, whatever the umask is.
-up: env
+folders: env
 	@mkdir -p -m 755 inputs
 	@find stack ! -perm -004 -exec chmod go+rX {} +
-	$(COMPOSE) up --build --detach --wait
+
+up: folders
+	$(COMPOSE) up --build --detach --wait --scale=worker=$(WORKERS)
 
 down:
 	$(COMPOSE) --profile '*' down
@@ -123,11 +127,11 @@ backup:
 	$(COMPOSE) run --rm backup
 
 # Whoever writes is stopped meanwhile; when it fails, what was there is as it was.
-restore:
+restore: folders
 	@test -f "backups/$(BACKUP)/SHA256SUMS" || { echo "There is no backup '$(BACKUP)': make restore BACKUP=..., one of:" >&2; \
 		ls backups >&2; exit 2; }
 	others=$$($(COMPOSE) ps --services | grep -v '^postgres$$'); [ -z "$$others" ] || $(COMPOSE) stop $$others
-	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up --detach --wait && exit $$status
+	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up --detach --wait --scale=worker=$(WORKERS) && exit $$status
 
 # A local store with its artifacts, moved into the stack's server.
 STORE ?= mlruns

@@ -36,7 +36,7 @@ def score(
         text_column: The table's column of texts.
         with_text: Copy the texts to the output.
         keep: Columns of the table to copy to the output.
-        dataset: Whose model: imdb, sample, or your table's name; the only one if there is one.
+        dataset: Whose model: imdb, sample, or your table's name. By default imdb, or the only one.
         version: A version; without it the champion, else the newest.
         workers: Processes that score; by default one a core.
         restart: Start over instead of resuming a killed run.

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, ExternalError, UsageError, first_line
 from sentiflow.files import publish
-from sentiflow.settings import Settings
+from sentiflow.settings import INSTALL_TEAM, Settings
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -292,9 +292,7 @@ def _driver() -> Any:
     try:
         import psycopg
     except ImportError as err:
-        raise UsageError(
-            "SENTIFLOW_LOCK_URL needs the driver psycopg.", "Install it: pip install 'sentiflow[team]'"
-        ) from err
+        raise UsageError("SENTIFLOW_LOCK_URL needs the driver psycopg.", INSTALL_TEAM) from err
     return psycopg
 
 

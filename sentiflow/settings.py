@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "SENTIFLOW_"
 OFF = "off"  # no schedule
+INSTALL_TEAM = "Install the extra: .venv/bin/python -m pip install --require-hashes -r requirements-team.lock"
 _SQLITE = "sqlite:///"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 

@@ -44,7 +44,7 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
     """Hold the lock of a model's drift checks, and close what killed checks left open.
 
     Raises:
-        UsageError: no text log is configured.
+        UsageError: no text log is configured, or the model has no version.
         ExternalError: another check of this model is running, or the store fails.
     """
     settings, model = load_settings(), model_name(dataset)
@@ -55,6 +55,7 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
     with file_lock(lock, f"Another drift check of {model}", "monitoring", shared=settings.lock_url):
         try:
             _close_killed(check)
+            need_versions(open_store(settings), model)
             work.mkdir(mode=0o700, parents=True)  # the work files hold texts
             yield check
         finally:
@@ -137,6 +138,7 @@ def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
             f"The reviews that {version.name} version {version.number} was trained on are not at {table}.",
             f"Train again on this machine, or copy it and {reviews.vocabulary_file(table).name} there.",
         )
+    reviews.mark_used(table)  # housekeeping removes what is not
     return digest, table
 
 

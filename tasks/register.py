@@ -90,8 +90,9 @@ def _log_model(
     whole = "\n\n".join([f"# {escape_markdown(run.model_name)}", *card])
     package.save(folder / "model", scorer, trained.keras, folder, description, f"{whole}\n")
     client.log_model_artifacts(model_id, str(folder / "model"))
+    cost = cost_of(folder / "model", scorer)  # before it is loaded, which leaves compiled code there
     _check_stored(model_id, folder / "model", run.work / f"{model_id}-stored", scorer)
-    _log_figures(run, prepared, model_id, cost_of(folder / "model", scorer))
+    _log_figures(run, prepared, model_id, cost)
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     client.log_outputs(run.run_id, [LoggedModelOutput(model_id, step=trained.kept.number)])
     return model_id

@@ -14,7 +14,7 @@ from flows.cli.train import start_servers
 from sentiflow import process
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import dataset_of
+from sentiflow.names import BUILT_IN, dataset_of
 
 _START_SECONDS = 90  # of MLflow's UI
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
@@ -67,12 +67,13 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
         stdout.say(f"\nReport: {outcome.run_url}")
     stdout.say(f"[bold]{escape(outcome.summary)}[/]")
     if outcome.drifted:
+        trained_on = model if model in BUILT_IN else "PATH"
         stdout.say(
             "The event was sent to Prefect: a deployment that waits for it, if there is one, trains now, and its "
             "version goes through the gate."
             if has_server
             else "No Prefect server is running: a deployment that waits for the event trains once `sentiflow "
-            f"schedule` runs. To train now: sentiflow train --promote --dataset {model}"
+            f"schedule` runs. To train now: sentiflow train --promote --dataset {trained_on}"
         )
 
 

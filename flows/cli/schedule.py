@@ -15,7 +15,7 @@ from flows.cli import console
 from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
 from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.names import BUILT_IN, expanded, located
+from sentiflow.names import expanded, located
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -184,6 +184,11 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
     from sentiflow.orchestration.server import connect_to_running
 
     server = connect_to_running(settings)
+    if server.login:
+        raise UsageError(
+            "The running `sentiflow schedule` runs the deployments of its Prefect server itself.",
+            "For --pool set PREFECT_API_URL to another server: prefect server start",
+        )
     with get_client(sync_client=True) as client:
         try:
             client.read_work_pool(pool)
@@ -363,7 +368,8 @@ def parameters_of(
         given["dataset"] = located(named)
     mine = {key: _value(value, known[key]) for key, value in given.items() if key in known and key != "config"}
     theirs = deployment.parameters.get("table") or {}
-    base = {} if mine.get("dataset") in BUILT_IN else theirs  # a table's options are of no other dataset
+    same = mine.get("dataset") in (None, deployment.parameters.get("dataset"))
+    base = theirs if same and "table" not in mine else {}  # a table's options are of no other dataset
     if "table" in known and (table or base != theirs):
         own: Any = mine.get("table", {})
         mine["table"] = {**base, **own, **table} if isinstance(own, dict) else own  # a check refuses what is none
@@ -395,7 +401,8 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
     forms = [schema, *schema.get("anyOf", [])]
     kinds = {each.get("type") for each in forms} - {None}
     if any(each.get("format") == "path" for each in forms):
-        return str(expanded(text).absolute())
+        empty = not text and any(each.get("type") == "null" for each in forms)
+        return None if empty else str(expanded(text).absolute())
     if kinds and kinds <= {"string", "null"}:
         return text
     try:

@@ -27,7 +27,7 @@ from sentiflow.data.rows import Chunk, Input
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact, without_secrets
 from sentiflow.scoring import TextScorer
-from sentiflow.settings import Settings
+from sentiflow.settings import INSTALL_TEAM, Settings
 from sentiflow.tracking.types import Version
 
 MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer
@@ -163,7 +163,6 @@ class _Worker:
 
 
 REACH_SECONDS = 10
-_MISSING = "Install the extra: pip install 'sentiflow[team]'"
 _CERTIFICATE = "Name its files in " + ", ".join(
     f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
 )
@@ -184,7 +183,7 @@ def check_dask(settings: Settings) -> None:
     try:
         from distributed import Security
     except ImportError as err:
-        raise UsageError(f"The task runner dask needs Dask: {err}.", _MISSING) from err
+        raise UsageError(f"The task runner dask needs Dask: {err}.", INSTALL_TEAM) from err
     if settings.dask_address.startswith("tls://"):
         try:
             context = Security().get_connection_args("client")["ssl_context"]  # type: ignore[no-untyped-call]

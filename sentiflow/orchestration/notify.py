@@ -52,7 +52,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
     what: Notification = "success" if state.is_completed() else "crashed" if state.is_crashed() else "failed"
     try:
         settings = load_settings()
-        if not wanted(settings, what):
+        if not wanted(settings, what) and not (known and what == "crashed"):
             return
         with get_client(sync_client=True) as prefect:
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
@@ -66,7 +66,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
                 problems = send(settings, what, text, **fields)
             for problem in problems:
                 logger.warning(_NOT_SENT, flow, flow_run.name, problem)
-            if len(problems) < len(addresses(settings)):  # else the next housekeeping tries again
+            if known or len(problems) < len(addresses(settings)):  # else the next housekeeping tries again
                 prefect.update_flow_run_labels(flow_run.id, {_NOTIFIED: flow_run.run_count})
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
         logger.warning(_NOT_SENT, flow, flow_run.name, first_line(err))

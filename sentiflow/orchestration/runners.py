@@ -24,7 +24,7 @@ from sentiflow import process as interrupts
 from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.settings import Settings
+from sentiflow.settings import INSTALL_TEAM, Settings
 
 _NUMBER = re.compile(r"\d+$")
 _LIFE = 20  # calls of a process, on average: TensorFlow keeps some 20 MB of each training that it compiled
@@ -141,9 +141,7 @@ def check_runner(settings: Settings) -> None:
     try:
         import prefect_dask  # noqa: F401
     except ImportError as err:
-        raise UsageError(
-            f"The task runner dask needs prefect-dask: {err}.", "Install the extra: pip install 'sentiflow[team]'"
-        ) from err
+        raise UsageError(f"The task runner dask needs prefect-dask: {err}.", INSTALL_TEAM) from err
 
 
 def _task_runner(settings: Settings, workers: int) -> "TaskRunner[Any]":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -96,7 +97,7 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
     Raises:
         UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.
     """
-    file = path or DEFAULT
+    file = path if path and path != Path() else DEFAULT  # a form sends an empty text
     tables = read_toml(file, "search space")
     if not tables:
         raise UsageError(f"The search space {file} names no field.", _SHAPES)
@@ -104,8 +105,9 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
     for name, table in tables.items():
         where = f"Search space {file}: {name}"
         fields[name] = _field(where, name, table)
-        for value in fields[name].examples:
-            _check_value(where, name, value, config)
+    for name, field in fields.items():
+        for value in field.examples:
+            _check_value(f"Search space {file}: {name}", {name: value}, fields, config)
     return SearchSpace(fields)
 
 
@@ -151,16 +153,33 @@ def _problem(err: ValidationError) -> str:
     return f"{key} = {first['input']!r} is not allowed: {plain_reason(first['msg'])}"
 
 
-def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> None:
-    shown = f"{value:g}" if isinstance(value, float) else repr(value)
-    if is_whole(name) and isinstance(value, float) and value.is_integer():
-        value = int(value)
+def _recipe(config: TrainConfig, changes: Mapping[str, Value]) -> TrainConfig:
+    whole = {
+        name: int(value)
+        for name, value in changes.items()
+        if is_whole(name) and isinstance(value, float) and value.is_integer()
+    }
+    return TrainConfig.model_validate({**config.model_dump(), **changes, **whole}, strict=True)
+
+
+def _check_value(
+    where: str, tried: dict[str, Value], fields: Mapping[str, Range | Choices], config: TrainConfig
+) -> None:
+    """Check that a value makes a valid recipe, by itself or with a value of another field."""
     try:
-        TrainConfig.model_validate({**config.model_dump(), name: value}, strict=True)
+        _recipe(config, tried)
     except ValidationError as err:
-        message = plain_reason(err.errors()[0]["msg"])
+        first, ((name, value),) = err.errors()[0], tried.items()
+        alone = bool(first["loc"])  # the value is wrong whatever stands in the other fields
+        others = [(other, example) for other in fields if other != name for example in fields[other].examples]
+        for other, example in [] if alone else others:
+            with suppress(ValidationError):
+                _recipe(config, {**tried, other: example})
+                return
+        shown = f"{value:g}" if isinstance(value, float) else repr(value)
         description = TrainConfig.model_fields[name].description
-        raise UsageError(f"{where} = {shown} is not allowed: {message}.", f"{name}: {description}") from err
+        reason = plain_reason(first["msg"])
+        raise UsageError(f"{where} = {shown} is not allowed: {reason}.", f"{name}: {description}") from err
 
 
 def _is_multiple(distance: float, step: float) -> bool:

@@ -115,8 +115,9 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
     with changing(name, settings) as (client, store):
         if store.version(name, number) is None:
             raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
-        if verdict.promotes:
+        if verdict.promotes or champion_of(store, name) == number:  # a no came after another's yes
             need_unchanged(store, name, evaluation.champion)
+        if verdict.promotes:
             need_files(name, number)
         _write_outcome(client, evaluation, verdict)
         if verdict.promotes:

@@ -41,7 +41,7 @@ def main() -> None:
     if unknown := set(chosen.cases) - set(CASES):
         parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     cases = [CASES[name] for name in chosen.cases] or [
-        case for case in CASES.values() if case.short or chosen.long or chosen.tries
+        case for case in CASES.values() if case.short or chosen.long or chosen.tries or chosen.red
     ]
     for name in [name for name in os.environ if name.startswith("SENTIFLOW_")]:
         del os.environ[name]  # of whoever runs this

@@ -1,5 +1,6 @@
 """Drift checks of a real log with a trained version, a real store and a real Prefect server."""
 
+import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -96,6 +97,11 @@ def test_a_version_that_a_person_registered_is_checked_against_the_reviews_of_it
     assert monitor("sample", return_state=True).type == StateType.COMPLETED
     (run_id,) = monitoring_runs(watched)
     assert client.get_run(run_id).data.tags["monitor.version"] == "2"
+
+
+def test_a_model_that_is_not_there_is_no_check_without_new_texts(watched: World) -> None:
+    with pytest.raises(UsageError, match="No version is registered as imbd-sentiment"):
+        monitor("imbd")
 
 
 def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:
@@ -292,6 +298,16 @@ def test_a_monitoring_run_is_no_training(watched: World) -> None:
     monitor("sample")
     assert listed(watched) == before
     assert len(before) == 1
+
+
+@pytest.mark.story
+def test_the_reviews_of_a_check_are_in_use(watched: World) -> None:
+    """Red if housekeeping took them for unused: the check reads their table, and the model's words."""
+    (words,) = (watched.root / "data" / "datasets").rglob("*.json")
+    os.utime(words, (0, 0))
+    log(watched, held_out(1, 300))
+    monitor("sample")
+    assert words.stat().st_mtime > 0
 
 
 @pytest.mark.story

@@ -147,10 +147,9 @@ def test_the_champion_of_the_scheduled_dataset_is_reproduced() -> None:
     }
 
 
-def test_only_trainings_are_one_at_a_time() -> None:
-    assert {flow for flow, each in table().items() if each.concurrency_limit} == {
-        "train", "repeat", "sweep", "reproduce", "housekeeping", "monitor",
-    }  # fmt: skip
+def test_a_deployment_runs_once_at_a_time() -> None:
+    """Red if a scoring that outlasts its interval met the next one, or one version were asked about twice."""
+    assert {each.concurrency_limit for each in table().values()} == {1}
 
 
 def test_a_drift_of_the_model_starts_a_training_that_meets_the_gate() -> None:

@@ -56,6 +56,10 @@ def test_options_of_a_table_are_added_to_the_deployments_unless_the_dataset_is_b
     assert parameters_of(deployment, None, None, (), own)["table"] == deployment.parameters["table"] | own
     assert parameters_of(deployment, "sample", None, (), {}) == {"dataset": "sample", "table": {}}
     assert parameters_of(deployment, None, None, ["table=foo"], own)["table"] == "foo"  # it is refused next
+    assert parameters_of(deployment, "/b.csv", None, (), own) == {"dataset": "/b.csv", "table": own}
+    assert parameters_of(deployment, None, None, ['table={"max_rejects": "5%"}'], own)["table"] == {
+        "max_rejects": "5%", **own,
+    }  # fmt: skip
 
 
 def test_changes_of_a_deployment_without_a_recipe_are_of_the_flows_own(client: SyncPrefectClient) -> None:

@@ -27,6 +27,18 @@ def test_a_file_gives_ranges_and_choices_in_its_order(tmp_path: Path) -> None:
     ]
 
 
+def test_values_that_need_one_of_another_field_are_searched_together(tmp_path: Path) -> None:
+    mixed = '[pooling]\nchoices = ["last", "mixed"]\n'
+    space = space_of(tmp_path, f"{mixed}[ensemble_size]\nchoices = [2, 4]\n")
+    assert space.fields["pooling"].examples == ("last", "mixed")
+    with pytest.raises(UsageError, match="set ensemble_size to 2 or more"):
+        space_of(tmp_path, f"{mixed}[units]\nlow = 8\nhigh = 32\n")
+
+
+def test_an_empty_path_is_the_default_space() -> None:
+    assert load_space(Path(), TUNED) == load_space(None, TUNED)
+
+
 def test_the_default_space_is_around_tuned_and_keeps_its_parameters() -> None:
     space = load_space(None, TUNED)
     assert space.outside(TUNED) == {}

@@ -73,6 +73,16 @@ def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, cl
     assert event.by in (tags["promotion.by"], tags["gate.by"])
 
 
+def test_a_no_that_comes_after_anothers_yes_changes_nothing(registry: World, client: MlflowClient) -> None:
+    """Two people are asked about one version, and the second one answers no, or not at all."""
+    first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
+    promotion.carry_out(first, promotion.Verdict("approved", "looks right", "Ada"), registry.settings)
+    with pytest.raises(ExternalError, match=f"the champion is now version {Registry.GOOD}, no longer none"):
+        promotion.carry_out(second, promotion.Verdict("declined", "no answer", "Nobody"), registry.settings)
+    tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
+    assert (tags["gate.outcome"], tags["gate.by"]) == ("approved", "Ada")
+
+
 def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: MlflowClient) -> None:
     promote(registry, Registry.GOOD)
     outcome = promote(registry, Registry.POOR)
