@@ -126,8 +126,9 @@ def _why_not(store: Store, earlier: Sweep) -> str | None:
         return ""
     if _status(store, parents[-1]) == "FINISHED":
         return "the earlier sweep is finished"
-    if any(_status(store, trial.user_attrs[RUN_ID]) is None for trial in finished(study)):
-        return "runs of the earlier sweep are gone from the store"
+    done = finished(study)
+    if done and all(_status(store, trial.user_attrs[RUN_ID]) is None for trial in done):
+        return "the runs of the earlier sweep are gone from the store"
     return None
 
 
@@ -140,10 +141,11 @@ def _status(store: Store, run_id: str) -> str | None:
 
 
 def _take_over_runs(run: RunContext, study: Study, parents: Sequence[str]) -> None:
-    for trial in finished(study):
-        _adopt(run.client, trial, run.run_id)
-    run.tag({"continues": parents[-1]})
     store = open_store(run.settings)
+    for trial in finished(study):
+        if _status(store, trial.user_attrs[RUN_ID]) is not None:  # a person may have deleted it
+            _adopt(run.client, trial, run.run_id)
+    run.tag({"continues": parents[-1]})
     for parent in parents:
         if _status(store, parent) is not None:
             run.client.set_tag(parent, "continued_by", run.run_id)

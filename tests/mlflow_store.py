@@ -108,7 +108,9 @@ class MlflowStore:
         for own in (False, True):  # the run's own last
             for name in self.models():
                 for number, version in versions_of(self._client, name).items():
-                    if version.run_id and (version.tags.get("registered_by") == version.run_id) == own:
+                    made = version.tags.get("registered_by") == version.run_id
+                    copied = str(version.source).startswith("models:/") and "/" in str(version.source)[8:]
+                    if version.run_id and (made and not copied) == own:
                         found[version.run_id] = f"{name}/{number}"
         return found
 

@@ -215,8 +215,9 @@ def score(
     from sentiflow.data.rows import hints_for
     from sentiflow.settings import load_settings
 
+    column = "text" if text_column is None else text_column
     request = Request(
-        source, output, text_column or "text", with_text, tuple(keep or ()), dataset, version, workers, restart,
+        source, output, column, with_text, tuple(keep or ()), dataset, version, workers, restart,
     )  # fmt: skip
     try:
         scored = score_input(request, load_settings(), progress_bar, _say)

@@ -1,6 +1,5 @@
 """``sentiflow runs`` and ``sentiflow reproduce``: runs, listed and trained again."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,14 +26,13 @@ from sentiflow.console import Console, escape, progress_bar, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import model_name
 from sentiflow.output import redact
-from sentiflow.runs.record import FIELDS, TRIAL, Fields, RunRecord, Value
+from sentiflow.runs.record import FIELDS, TRIAL, Fields, RunRecord, Value, without_seeds
 
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
     from sentiflow.tracking.results import Reproduction
     from sentiflow.tracking.types import Store
 
-_SEEDS = re.compile(r"-seeds?\d+(to\d+)?$")  # at the end of a short name
 _DATASET = 10  # characters of a dataset's name in a narrow terminal
 
 app = typer.Typer()
@@ -136,7 +134,8 @@ def runs(
     if as_json:
         print_json(stdout, listed.records())
     elif not every:
-        stdout.say(f"No runs yet in {redact(settings.tracking_uri)}. Make one: sentiflow train")
+        where = f"the experiment {settings.experiment} of {redact(settings.tracking_uri)}"
+        stdout.say(f"No runs in {escape(where)}. Make one: sentiflow train")
     elif not found:
         stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
     else:
@@ -176,7 +175,7 @@ class Listed:
     def _names(self) -> list[str]:
         """Short names, those of children set in below their parent's."""
         short = [one.short_name for one in self.rows]
-        bare = [_SEEDS.sub("", name) for name in short]
+        bare = [without_seeds(name) for name in short]
         if len(short) > 1 and len({name.removeprefix(rest) for name, rest in zip(short, bare, strict=True)}) == 1:
             short = bare  # what all have distinguishes none
         names: list[str] = []
@@ -335,7 +334,7 @@ def reproduce(
     if not all(each.same for each in found if each.what in ("code", "lock", "packages")):
         stdout.print("To train it with its own code and packages instead:")
         stdout.say(*(f"  {escape(line)}" for line in old_code(record, settings)))
-    result = _reproduce(run, wait_for_server)
+    result = _reproduce(record.run_id, wait_for_server)
     outcome = {"identical": result.identical, "summary": result.summary, **vars(result), "checks": found}
     stdout = stdout_for(outcome, as_json=as_json)
     result.need_identical()

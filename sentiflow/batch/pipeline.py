@@ -242,7 +242,14 @@ class DaskWorkers:
         self._client = dask_client(self._settings)
         there = threads_of(self._client)
         self.number = min(self._wanted or there, there)
-        self._sent = self._client.scatter(BulkScorer(self._scorer), broadcast=True, hash=False)
+        try:
+            self._sent = self._client.scatter(BulkScorer(self._scorer), broadcast=True, hash=False)
+        except Exception as err:
+            self._client.close()
+            raise ExternalError(
+                f"The Dask workers cannot take the model: {first_line(err)}",
+                "Install the same release of Sentiflow, with its packages, where they run.",
+            ) from err
         return self
 
     def __exit__(self, *_error: object) -> None:

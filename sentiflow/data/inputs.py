@@ -257,6 +257,8 @@ def open_input(path: Path) -> Input:
         UsageError: there is none, none of a known kind, or an empty one.
         OSError: it cannot be read.
     """
+    if path.is_dir() and path.suffix.lower() in _KINDS:
+        raise UsageError(f"{path} is a folder.", "Give one file of it, or put its parts into one.")
     if path.is_dir():
         return Folder(path)
     if not path.exists():

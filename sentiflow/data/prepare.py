@@ -102,12 +102,10 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
     elif dataset != "sample" and not expanded(dataset).is_file():
         beside = sorted(map(str, Path().glob(f"{dataset}.*"))) if re.fullmatch(r"[\w-]+", dataset) else []
         near = difflib.get_close_matches(dataset, BUILT_IN, 1) or beside
-        raise UsageError(
-            f"No dataset or table {dataset!r}.",
-            f"Did you mean {near[0]}?"
-            if near
-            else "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table: each training reads it.",
-        )
+        hint = "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table: each training reads it."
+        if dataset and expanded(dataset).is_dir():
+            hint = "It is a folder: give one file, a .csv, .jsonl or .parquet table."
+        raise UsageError(f"No dataset or table {dataset!r}.", f"Did you mean {near[0]}?" if near else hint)
 
 
 def fetch(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -246,10 +247,10 @@ def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]
     try:
         source.select(options.text_column, [options.label_column, *split])
     except UsageError as err:
-        names = [name for name in source.names if list(source.names).count(name) == 1]
-        if not names:
+        once = [name for name, count in Counter(source.names).items() if count == 1]
+        if not once:
             raise
-        source.select(names[0], names)
+        source.select(once[0], once)
         hint = err.hint
         if match(options.text_column, source.names) and not match(options.label_column, source.names):
             hint = "Give the name of your column, for example --label-column rating."
@@ -331,6 +332,8 @@ def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int,
 
 def _plain(value: Any) -> str:
     """A label or a split as it is compared: 1, 1.0, " 1" and True of a Parquet table are the same as in a CSV."""
+    if isinstance(value, bytes):  # of a Parquet file that does not say that they are text
+        value = value.decode(errors="backslashreplace")
     return "" if value is None or value != value else str(value).strip().lower().removesuffix(".0")
 
 
@@ -344,7 +347,6 @@ def _split(rows: list[Labelled], text_column: str) -> tuple[list[Labelled], list
         named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
         return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
     texts = {row.text: row.label for row in reversed(rows)}  # equal texts stay together, under their first label
-    mixed = np.random.RandomState(SHUFFLE_SEED)
     test: set[str] = set()
     for label in (0, 1):
         distinct = [text for text, its in reversed(texts.items()) if its == label]
@@ -352,7 +354,9 @@ def _split(rows: list[Labelled], text_column: str) -> tuple[list[Labelled], list
             few = f"{len(distinct)} of label {label}, at least {_FEWEST} are needed"
             why = f"too few different texts to set some aside for a test: {few}"
             return rows, [f"{why}; is {text_column} the column of the texts?"]
-        test |= {distinct[k] for k in mixed.permutation(len(distinct))[: round(TEST_SHARE * len(distinct))]}
+        # By a hash, so that few texts change sides when the table grows: a champion has learnt from the others.
+        distinct.sort(key=lambda text: sha256(text.encode()).digest())
+        test.update(distinct[: round(TEST_SHARE * len(distinct))])
     return [row._replace(split="test" if row.text in test else "train") for row in rows], []
 
 

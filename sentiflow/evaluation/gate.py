@@ -149,7 +149,11 @@ def judge(
     accuracy = float(candidate.right.mean())
     floor = settings.gate_min_accuracy
     text = "{}, at least {}".format(*_distinct(lambda x, digits: f"{x:.{digits}%}", accuracy, floor, 2))
-    rules = [Rule("minimum accuracy", accuracy >= floor, accuracy, floor, text)]
+    positive = float(candidate.label.mean())
+    if floor <= accuracy <= max(positive, 1 - positive):
+        always = "positive" if positive > 0.5 else "negative"
+        text = f"{accuracy:.2%}, no better than {always} for every review ({max(positive, 1 - positive):.2%})"
+    rules = [Rule("minimum accuracy", floor <= accuracy > max(positive, 1 - positive), accuracy, floor, text)]
     notes: list[str] = []
     comparison = champion_accuracy = None
     if silent:

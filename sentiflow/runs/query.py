@@ -22,7 +22,9 @@ Condition = Callable[[RunRecord], bool]
 
 _SPAN = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_WHERE = re.compile(r"\s*(?P<name>[^\s<>=!~]+)\s*(?P<sign>>=|<=|!=|==|=|~|<|>)\s*(?P<value>(?![<>=~]).*?)\s*")
+_WHERE = re.compile(
+    r"\s*(?P<name>[^\s<>=!~](?:[^<>=!~]*[^\s<>=!~])?)\s*(?P<sign>>=|<=|!=|==|=|~|<|>)\s*(?P<value>(?![<>=~]).*?)\s*"
+)
 _ORDERED: dict[str, Callable[[float, float], bool]] = {
     ">=": float.__ge__, "<=": float.__le__, ">": float.__gt__, "<": float.__lt__,
 }  # fmt: skip
@@ -182,4 +184,4 @@ def _need(given: Collection[str], known: Collection[str], what: str) -> None:
         if (one.upper() if what == "status" else one) not in known:
             there = ", ".join(sorted(filter(None, known)) if isinstance(known, set) else known)
             there = there.lower() if what == "status" else there
-            raise UsageError(f"No run has the {what} {one!r}.", f"There are: {there}.")
+            raise UsageError(f"No run has the {what} {one!r}.", f"There are: {there}." if there else "")

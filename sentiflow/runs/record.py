@@ -126,6 +126,16 @@ def short_name(name: str, dataset: str) -> str:
     return re.sub(rf"-{re.escape(dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", name)
 
 
+def without_seeds(name: str) -> str:
+    """A short name without the seed, or the seeds, at its end.
+
+    Example:
+        >>> without_seeds("tuned+epochs=2-seed0"), without_seeds("large-seeds0to4")
+        ('tuned+epochs=2', 'large')
+    """
+    return re.sub(r"-seeds?\d+(to\d+)?$", "", name)
+
+
 Value = str | float | None
 
 

@@ -143,7 +143,7 @@ def evaluate_candidate(
                     raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
     decision = gate.judge(table, champion_table, cost, settings, reproduction_of(candidate.tags), silent)
-    return CandidateEvaluation(name, number, why, str(candidate.run_id), current, decision, warning)
+    return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
 
 
 def choose(

@@ -146,8 +146,8 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
                 f"mlflow experiments restore -x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
             )
-        for name, value in _UI_TAGS.items() - found.tags.items():  # made elsewhere
-            client.set_experiment_tag(found.experiment_id, name, value)
+        for name in _UI_TAGS.keys() - found.tags.keys():  # made elsewhere; what a person set stays
+            client.set_experiment_tag(found.experiment_id, name, _UI_TAGS[name])
         return str(found.experiment_id)
 
 

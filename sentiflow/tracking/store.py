@@ -12,7 +12,17 @@ from urllib.parse import urlparse
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of, model_name
 from sentiflow.output import redact
-from sentiflow.runs.record import BASELINES, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord, whole_number
+from sentiflow.runs.record import (
+    BASELINES,
+    MONITOR,
+    REPEAT,
+    REPEATS,
+    SWEEP,
+    TRIAL,
+    RunRecord,
+    whole_number,
+    without_seeds,
+)
 from sentiflow.settings import Settings
 from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.types import CHAMPION, RegisteredModel, Store
@@ -96,6 +106,7 @@ def find_run(store: Store, text: str) -> RunRecord:
         return store.record(_run_of_version(store, model, **version.groupdict()))
     runs = store.runs()
     short = [run for run in runs if run.short_name == text]  # as `sentiflow runs` shows it
+    short = short or [run for run in runs if without_seeds(run.short_name) == text]
     if len(short) == 1:
         return short[0]
     if short:

@@ -303,7 +303,7 @@ def test_a_monitoring_run_is_no_training(watched: World) -> None:
 @pytest.mark.story
 def test_the_reviews_of_a_check_are_in_use(watched: World) -> None:
     """Red if housekeeping took them for unused: the check reads their table, and the model's words."""
-    (words,) = (watched.root / "data" / "datasets").rglob("*.json")
+    (words,) = (watched.root / "data" / "datasets").rglob("*.vocabulary.json")
     os.utime(words, (0, 0))
     log(watched, held_out(1, 300))
     monitor("sample")

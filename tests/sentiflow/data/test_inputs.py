@@ -35,6 +35,12 @@ def test_a_missing_input_is_refused(tmp_path: Path) -> None:
         open_input(tmp_path / "in.csv")
 
 
+def test_a_folder_of_the_parts_of_a_table_is_no_folder_of_texts(tmp_path: Path) -> None:
+    (tmp_path / "reviews.parquet").mkdir()
+    with pytest.raises(UsageError, match=r"reviews\.parquet is a folder"):
+        open_input(tmp_path / "reviews.parquet")
+
+
 def test_a_column_named_twice_is_selected_once(tmp_path: Path) -> None:
     source = open_input(table(tmp_path))
     source.select("text", ("source", "text", "Source"))

@@ -342,8 +342,9 @@ def test_an_unknown_dataset_is_refused_with_what_there_is(dataset: str, settings
 
 
 def test_a_folder_is_no_dataset(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No dataset or table"):
+    with pytest.raises(UsageError, match="No dataset or table") as caught:
         check_dataset(str(tmp_path), settings)
+    assert caught.value.hint == "It is a folder: give one file, a .csv, .jsonl or .parquet table."
 
 
 def test_an_unknown_table_is_refused_before_anything_is_made(settings: Settings) -> None:

@@ -274,6 +274,11 @@ def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, header: str, mess
         assert message in str(refused(path))
 
 
+def test_labels_of_a_parquet_table_that_calls_its_texts_bytes(tmp_path: Path) -> None:
+    pd.DataFrame({"text": texts(10), "label": [b"0", b"1"] * 5}).to_parquet(tmp_path / "mine.parquet")
+    assert labels(tmp_path / "mine.parquet") == [0, 1] * 5
+
+
 def test_a_missing_value_of_a_parquet_table_is_named_by_its_row(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": texts(10), "label": [0, 1] * 5}).astype(object)
     frame.loc[2, "text"] = None
@@ -401,6 +406,18 @@ def test_a_drawn_split_is_the_same_each_time_and_no_end_of_the_file(tmp_path: Pa
     path = table(tmp_path, rows(40))
     assert splits_of(path) == splits_of(path)
     assert splits_of(path) != sorted(splits_of(path)) != splits_of(path)[::-1]
+
+
+def test_few_texts_change_sides_when_a_table_grows_or_is_sorted(tmp_path: Path) -> None:
+    """Red if the split were drawn anew: a champion would be judged on what it has learnt."""
+
+    def tested(pairs: list[tuple[str, str]]) -> set[str]:
+        return {row.text for row in read(table(tmp_path, pairs)).rows if row.split == "test"}
+
+    before = tested(rows(500))
+    assert tested(sorted(rows(500))) == before
+    grown = tested([*rows(500), *((f"{text} again", label) for text, label in rows(50))])
+    assert len(before - grown) <= 10 and len(before) == 100
 
 
 def test_the_vocabulary_is_of_the_training_split_alone(tmp_path: Path) -> None:

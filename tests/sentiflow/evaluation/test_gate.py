@@ -45,6 +45,16 @@ def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
     assert decision.notes == ("First model: checked against the minimum accuracy, latency and size only.",)
 
 
+def test_one_answer_for_every_review_is_no_model_however_often_it_is_right() -> None:
+    labels = np.array([1] * 90 + [0] * 10, dtype=np.int8)
+    ids, lengths = np.array([f"test/{i}" for i in range(100)]), np.full(100, 100, dtype=np.int32)
+    always = judge(ScoreTable(ids, labels, np.full(100, 0.9), lengths, 500), None, CHEAP, limits(min_accuracy=0.8))
+    (failed,) = always.failures
+    assert failed.text == "90.00%, no better than positive for every review (90.00%)"
+    one_more = np.array([0.9] * 99 + [0.1])
+    assert judge(ScoreTable(ids, labels, one_more, lengths, 500), None, CHEAP, limits(min_accuracy=0.8)).passed
+
+
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:
     poor = table([True] * 79 + [False] * 21)
     worse = table([True] * 20 + [False] * 80)

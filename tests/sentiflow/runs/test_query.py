@@ -113,6 +113,18 @@ def test_runs_asked_for(asked: dict[str, object], found: str) -> None:
     assert names(**asked) == found
 
 
+def test_a_name_may_hold_spaces_as_mlflow_allows() -> None:
+    one = run("x", 1, "training", metrics={"val loss": 0.3})
+    assert select([one], Query(where=["val loss < 0.4"]), NOW) == [one]
+    assert select([one], Query(where=["val loss>0.4"]), NOW) == []
+
+
+def test_a_recipe_where_no_run_has_one_gets_no_empty_list() -> None:
+    with pytest.raises(UsageError, match="No run has the recipe 'tuned'") as caught:
+        select([replace(RUNS[1], tags={"kind": "training"})], Query(recipes=["tuned"]), NOW)
+    assert caught.value.hint == ""
+
+
 def test_without_any_run_no_name_is_wrong() -> None:
     assert select([], Query(where=["test/accuracy>=0.8"], sort="-test/loss"), NOW) == []
 

@@ -154,6 +154,9 @@ def test_an_experiment_that_was_made_without_a_view_gets_it(world: World) -> Non
     assert experiment_id(client, world.settings) == made
     view = json.loads(client.get_experiment(made).tags["mlflow.sharedViewState.sentiflow"])
     assert view["selectedColumns"][:2] == ["metrics.`test/accuracy`", "metrics.`val/loss`"]
+    client.set_experiment_tag(made, "mlflow.experimentKind", "genai_development")
+    experiment_id(client, world.settings)
+    assert client.get_experiment(made).tags["mlflow.experimentKind"] == "genai_development"  # a person's choice
 
 
 def test_a_store_is_asked_whether_it_answers_once_a_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

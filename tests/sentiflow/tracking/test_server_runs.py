@@ -78,6 +78,7 @@ def add_versions(client: MlflowClient, experiment: str, *run_ids: str) -> None:
         logged = client.create_logged_model(experiment, name="m")
         client.create_model_version("m", f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
     client.set_model_version_tag("m", "1", "registered_by", run_ids[0])
+    client.copy_model_version("models:/m/1", "shipped")
     client.delete_model_version("m", "5")
     client.set_registered_model_alias("m", "champion", "2")
 

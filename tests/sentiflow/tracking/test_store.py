@@ -49,6 +49,10 @@ def test_a_short_name_means_the_only_run_that_has_it(world: World, client: Mlflo
     add(client, experiment, "tuned-imdb-seed0-261126-101500", dataset="imdb")
     with pytest.raises(UsageError, match="'tuned-seed0' means 2 runs"):
         find_run(store, "tuned-seed0")
+    plain = add(client, experiment, "tutorial-imdb-seed0-261126-101500", dataset="imdb")
+    assert find_run(store, "tutorial").run_id == plain  # `sentiflow runs` leaves out the seed that all have
+    with pytest.raises(UsageError, match="'tuned' means 2 runs"):
+        find_run(store, "tuned")
 
 
 def add_version(client: MlflowClient, experiment: str, model: str, run_id: str | None) -> None:
@@ -81,6 +85,7 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     client.set_model_version_tag("m", "1", "registered_by", parent)
     client.create_registered_model("production")
     add_version(client, experiment, "production", parent)  # by a person, of the same run
+    client.copy_model_version("models:/m/1", "shipped")  # as MLflow's "Promote model" does, with all tags
 
     quick, slow = open_store(world.settings), MlflowStore(world.settings)
     assert isinstance(quick, SqliteStore)
