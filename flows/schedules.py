@@ -78,7 +78,7 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         entry["description"],
         entry.get("parameters", {}) | ours,
         _schedule(flow, settings),
-        entry.get("concurrency_limit"),
+        entry["concurrency_limit"],
         tuple(DeploymentEventTrigger(**trigger | drift) for trigger in entry.get("triggers", ())),
     )
 

@@ -241,7 +241,13 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
             f"No recipe is named {name_or_file!r}; there are: {', '.join(sorted(RECIPES))}.",
             f"Did you mean {near[0]}?" if near else "A recipe of your own is a TOML file: --recipe my-recipe.toml",
         )
-    return {"recipe": path.stem, **read_toml(path, "recipe")}
+    fields = read_toml(path, "recipe")
+    if "recipe" not in fields and path.stem in RECIPES:
+        raise UsageError(
+            f"{path} has the name of a built-in recipe, but what it leaves out is that of tutorial.",
+            f"Rename the file, or change that recipe: --recipe {path.stem} --set FIELD=VALUE",
+        )
+    return {"recipe": path.stem, **fields}
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -42,14 +42,14 @@ class Deployment:
 
     Attributes:
         entrypoint: the flow's module and name, as an import would find it.
-        concurrency_limit: runs at a time, beyond which others wait; None for no limit.
+        concurrency_limit: runs at a time, beyond which others wait.
     """
 
     entrypoint: str
     description: str
     parameters: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule | None = None
-    concurrency_limit: int | None = None
+    concurrency_limit: int = 1
     triggers: tuple[DeploymentEventTrigger, ...] = ()
 
     @property

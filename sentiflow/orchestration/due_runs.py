@@ -164,7 +164,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
         asyncio.run(_run(client, limits, ending))
 
 
-async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int | None], ending: Callable[[], None]) -> None:
+async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int], ending: Callable[[], None]) -> None:
     stop = asyncio.Event()
     began = 0.0
 
@@ -205,7 +205,7 @@ async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int | None], end
 
 
 async def _poll(
-    client: SyncPrefectClient, limits: Mapping[UUID, int | None], running: _Running, stop: asyncio.Event
+    client: SyncPrefectClient, limits: Mapping[UUID, int], running: _Running, stop: asyncio.Event
 ) -> None:
     failing_since = None
     while not stop.is_set():
@@ -224,7 +224,7 @@ async def _poll(
             del running[task]
         count = Counter(deployment_id for deployment_id, _ in running.values())
         for deployment_id, limit in limits.items():
-            if deployment_id in due and (limit is None or count[deployment_id] < limit):
+            if deployment_id in due and count[deployment_id] < limit:
                 runner = _Runner(name=TAG, pause_on_shutdown=False, prefetch_seconds=0, limit=limit)
                 running[asyncio.create_task(runner.run(deployment_id))] = deployment_id, runner
         with suppress(TimeoutError):

@@ -82,6 +82,10 @@ def tracking_errors(uri: str) -> Iterator[None]:
         reason = first_line(err)
         if "database is locked" in reason:
             raise locked_error(redact(uri)) from without_secrets(err)
+        if "Current state is deleted" in reason:
+            raise DeletedError(f"{redact(reason)}", "Restore it in MLflow, or train again.") from without_secrets(
+                err
+            )
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
         elif uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
@@ -295,6 +299,10 @@ def record_of(run: Run) -> RunRecord:
     )
 
 
+class DeletedError(ExternalError):
+    """What is written to was deleted in MLflow."""
+
+
 class EpochLog:
     """Logs epochs, and keeps those that the server does not take until it does.
 
@@ -313,6 +321,8 @@ class EpochLog:
         self._add(epoch, epoch.number, EPOCH_METRICS)
         try:
             self._flush()
+        except DeletedError:  # a person ends a training so
+            raise
         except ExternalError as err:
             self._logger.warning("Epoch %d is not in MLflow yet: %s", epoch.number, err.args[0])
         self._logger.info(

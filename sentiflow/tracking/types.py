@@ -195,7 +195,10 @@ def choose_name(names: list[str], name: str | None) -> str:
 
 def no_run(run_id: str, tracking_uri: str) -> UsageError:
     """The error for a run that the store does not have."""
-    return UsageError(f"There is no run {run_id} in {redact(tracking_uri)}.", "See what there is: sentiflow runs")
+    return UsageError(
+        f"There is no run {run_id} in {redact(tracking_uri)}.",
+        "See what there is: sentiflow runs. A deleted one can be restored in MLflow.",
+    )
 
 
 def compared_with(champion: int | None) -> str:

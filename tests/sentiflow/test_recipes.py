@@ -58,6 +58,17 @@ def test_a_file_may_name_its_recipe(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, "recipe = 'other'\n")).recipe == "other"
 
 
+def test_a_file_with_the_name_of_a_built_in_recipe_says_which_it_is(tmp_path: Path) -> None:
+    """Red if a run were listed as `tuned` that was trained with the fields of `tutorial`."""
+    file = tmp_path / "tuned.toml"
+    file.write_text("epochs = 12\n")
+    with pytest.raises(UsageError, match="has the name of a built-in recipe") as caught:
+        load_recipe(str(file))
+    assert "--recipe tuned --set" in caught.value.hint
+    file.write_text('recipe = "mine"\nepochs = 12\n')
+    assert load_recipe(str(file)).recipe == "mine"
+
+
 def test_overrides_win_over_a_file(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, "epochs = 2\n"), ["epochs=3"]).epochs == 3
 

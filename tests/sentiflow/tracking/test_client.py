@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError
 from sentiflow.network import Epoch
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id, tracking_errors
+from sentiflow.tracking.client import DeletedError, EpochLog, OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.tracking.client import _clients as clients
 from tests.world import ROOT, World
 
@@ -132,6 +132,14 @@ def test_epochs_that_a_server_did_not_take_are_logged_with_the_next(
         log.add(Epoch(number, 0.5 / number, 0.7, 0.6, 0.65, 0.001, 2.0, 100.0))
     logged = client.get_metric_history(run.run_id, "train/loss")
     assert [(entry.step, entry.value) for entry in logged] == [(1, 0.5), (2, 0.25)]
+
+
+def test_a_training_whose_run_a_person_deletes_ends_with_its_epoch(world: World) -> None:
+    client, run = opened(world)
+    client.delete_run(run.run_id)
+    with pytest.raises(DeletedError, match="is deleted") as caught:
+        EpochLog(run, 2, logging.getLogger("test")).add(Epoch(1, 0.5, 0.7, 0.6, 0.65, 0.001, 2.0, 100.0))
+    assert "Restore it in MLflow" in caught.value.hint
 
 
 @pytest.mark.parametrize(("kept", "steps"), [(1, [1, 2, 3, 4]), (3, [1, 2, 3])])
