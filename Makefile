@@ -127,9 +127,10 @@ backup:
 	$(COMPOSE) run --rm backup
 
 # Whoever writes is stopped meanwhile; when it fails, what was there is as it was.
-restore: folders
+restore:
 	@test -f "backups/$(BACKUP)/SHA256SUMS" || { echo "There is no backup '$(BACKUP)': make restore BACKUP=..., one of:" >&2; \
 		ls backups >&2; exit 2; }
+	@$(MAKE) --no-print-directory folders
 	others=$$($(COMPOSE) ps --services | grep -v '^postgres$$'); [ -z "$$others" ] || $(COMPOSE) stop $$others
 	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up --detach --wait --scale=worker=$(WORKERS) && exit $$status
 

@@ -78,8 +78,9 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         entry["description"],
         entry.get("parameters", {}) | ours,
         _schedule(flow, settings),
-        entry["concurrency_limit"],
+        entry.get("concurrency_limit"),
         tuple(DeploymentEventTrigger(**trigger | drift) for trigger in entry.get("triggers", ())),
+        settings.promotion_approval,
     )
 
 

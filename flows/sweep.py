@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from prefect import get_run_logger
+from prefect import get_run_logger, runtime
 from pydantic import Field
 
 from flows.promote import after_training
@@ -69,6 +69,8 @@ def sweep(
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
     """
     settings = load_settings()
+    if runtime.deployment.id and space == Path():  # what a form makes of an empty text
+        space = None
     searched = load_space(space, config)
     check_runner(settings)
     if promote:

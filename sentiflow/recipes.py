@@ -244,8 +244,8 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
     fields = read_toml(path, "recipe")
     if "recipe" not in fields and path.stem in RECIPES:
         raise UsageError(
-            f"{path} has the name of a built-in recipe, but what it leaves out is that of tutorial.",
-            f"Rename the file, or change that recipe: --recipe {path.stem} --set FIELD=VALUE",
+            f"{path} has the name of a built-in recipe: {path.stem}.",
+            f"Rename it or add recipe = ..., or change the built-in one: --recipe {path.stem} --set FIELD=VALUE",
         )
     return {"recipe": path.stem, **fields}
 

@@ -44,7 +44,7 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
     """Hold the lock of a model's drift checks, and close what killed checks left open.
 
     Raises:
-        UsageError: no text log is configured, or the model has no version.
+        UsageError: no text log is configured.
         ExternalError: another check of this model is running, or the store fails.
     """
     settings, model = load_settings(), model_name(dataset)
@@ -55,7 +55,6 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
     with file_lock(lock, f"Another drift check of {model}", "monitoring", shared=settings.lock_url):
         try:
             _close_killed(check)
-            need_versions(open_store(settings), model)
             work.mkdir(mode=0o700, parents=True)  # the work files hold texts
             yield check
         finally:
@@ -86,6 +85,8 @@ def collect(check: DriftCheck) -> RecentTexts:
             f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
         ) from err
     get_run_logger().info("%d new texts, %d repeated", texts.distinct, texts.repeated)
+    if not texts.distinct and not open_store(check.settings).versions(check.model):
+        get_run_logger().warning("No version is registered as %s", check.model)
     return texts
 
 

@@ -39,7 +39,7 @@ from sentiflow.runs.record import KIND, TRAINING
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
-from sentiflow.tracking.client import OpenRun, connect, experiment_id
+from sentiflow.tracking.client import DeletedError, OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import provenance_tags, write_files
 from sentiflow.tracking.results import RunContext, TrainedFiles
@@ -322,6 +322,8 @@ def _close(run: OpenRun, work: Path, ending: Ending) -> None:
     try:
         run.tag({"end": ending.why})
         run.close(ending.status)
+    except DeletedError:  # by a person: there is nothing to close
+        return
     except Exception as failure:  # noqa: BLE001
         get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
         shutil.rmtree(work, ignore_errors=True)  # first: the disk may be full

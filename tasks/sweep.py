@@ -40,7 +40,7 @@ from sentiflow.sweeps.study import (
     identity,
     open_study,
 )
-from sentiflow.tracking.client import EpochLog
+from sentiflow.tracking.client import DeletedError, EpochLog
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.results import ModelResult, Registered, RunContext, SeedResult
 from sentiflow.tracking.store import open_store
@@ -206,6 +206,9 @@ def _run_trial(study: Study, asked: Trial, config: TrainConfig, parent: RunConte
             else:
                 study.tell(asked, state=TrialState.PRUNED)
         return line
+    except DeletedError:
+        study.tell(asked, state=TrialState.FAIL)
+        return f"trial {number} was deleted in MLflow"
     except (ExternalError, UpdateFinishedTrialError):
         raise  # as after a kill, it still runs
     except Exception:

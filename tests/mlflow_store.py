@@ -109,7 +109,7 @@ class MlflowStore:
             for name in self.models():
                 for number, version in versions_of(self._client, name).items():
                     made = version.tags.get("registered_by") == version.run_id
-                    copied = str(version.source).startswith("models:/") and "/" in str(version.source)[8:]
+                    copied = version.source.startswith("models:/") and version.source.count("/") > 1
                     if version.run_id and (made and not copied) == own:
                         found[version.run_id] = f"{name}/{number}"
         return found

@@ -149,16 +149,13 @@ def judge(
     accuracy = float(candidate.right.mean())
     floor = settings.gate_min_accuracy
     text = "{}, at least {}".format(*_distinct(lambda x, digits: f"{x:.{digits}%}", accuracy, floor, 2))
-    positive = float(candidate.label.mean())
-    if floor <= accuracy <= max(positive, 1 - positive):
-        always = "positive" if positive > 0.5 else "negative"
-        text = f"{accuracy:.2%}, no better than {always} for every review ({max(positive, 1 - positive):.2%})"
-    rules = [Rule("minimum accuracy", floor <= accuracy > max(positive, 1 - positive), accuracy, floor, text)]
+    rules = [Rule("minimum accuracy", accuracy >= floor, accuracy, floor, text)]
     notes: list[str] = []
     comparison = champion_accuracy = None
     if silent:
         rules.append(Rule("better", False, None, 0.0 - settings.gate_margin, silent))
     elif champion is None:
+        rules += _no_constant(candidate)
         notes.append("First model: checked against the minimum accuracy, latency and size only.")
     else:
         champion = champion.in_order_of(candidate)
@@ -189,6 +186,17 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
     short, long = np.quantile(lengths, [0.25, 0.75])
     read = min(candidate.sequence_length, champion.sequence_length)
     return {"short": lengths <= short, "long": lengths >= long, "truncated": lengths > read}
+
+
+def _no_constant(candidate: ScoreTable) -> list[Rule]:
+    """The rule that fails where one answer for every review is right as often; none where it holds."""
+    reviews, positive, right = len(candidate.label), int(candidate.label.sum()), int(candidate.right.sum())
+    commoner = max(positive, reviews - positive)
+    if right > commoner:
+        return []
+    answer = "positive" if positive == commoner else "negative"
+    text = f"{right / reviews:.2%}, always {answer} is right for {commoner / reviews:.2%}"
+    return [Rule("better than one answer", False, right / reviews, commoner / reviews, text)]
 
 
 def _better(comparison: Comparison, settings: Settings) -> Rule:

@@ -42,15 +42,17 @@ class Deployment:
 
     Attributes:
         entrypoint: the flow's module and name, as an import would find it.
-        concurrency_limit: runs at a time, beyond which others wait.
+        concurrency_limit: runs at a time, beyond which others wait; None for no limit.
+        asks: whether a run may wait for a person.
     """
 
     entrypoint: str
     description: str
     parameters: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule | None = None
-    concurrency_limit: int = 1
+    concurrency_limit: int | None = None
     triggers: tuple[DeploymentEventTrigger, ...] = ()
+    asks: bool = False
 
     @property
     def flow(self) -> str:
@@ -203,7 +205,8 @@ def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
         "path": str(Path.cwd()) if work_pool is None else None,
         "entrypoint": spec.entrypoint,
         "pull_steps": [],
-        "concurrency_limit": spec.concurrency_limit,
+        # Of a run that waits for a person Prefect gives the place away, and minutes later ends the run for that.
+        "concurrency_limit": None if spec.asks else spec.concurrency_limit,
         "work_pool_name": work_pool,
     }
 

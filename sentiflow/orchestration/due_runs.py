@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import threading
@@ -164,7 +165,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
         asyncio.run(_run(client, limits, ending))
 
 
-async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int], ending: Callable[[], None]) -> None:
+async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int | None], ending: Callable[[], None]) -> None:
     stop = asyncio.Event()
     began = 0.0
 
@@ -205,15 +206,15 @@ async def _run(client: SyncPrefectClient, limits: Mapping[UUID, int], ending: Ca
 
 
 async def _poll(
-    client: SyncPrefectClient, limits: Mapping[UUID, int], running: _Running, stop: asyncio.Event
+    client: SyncPrefectClient, limits: Mapping[UUID, int | None], running: _Running, stop: asyncio.Event
 ) -> None:
     failing_since = None
     while not stop.is_set():
         try:
-            due = {run.deployment_id for run in await asyncio.to_thread(due_runs, client, list(limits))}
+            due = await asyncio.to_thread(due_runs, client, list(limits))
             failing_since = None
         except (httpx.HTTPError, ValueError) as err:  # or a proxy answers with a page of its own
-            due = set()
+            due = []
             failing_since = failing_since or time.monotonic()
             if time.monotonic() - failing_since > _PATIENCE_SECONDS:
                 raise
@@ -223,12 +224,27 @@ async def _poll(
         for task in [task for task in running if task.done()]:
             del running[task]
         count = Counter(deployment_id for deployment_id, _ in running.values())
-        for deployment_id, limit in limits.items():
-            if deployment_id in due and count[deployment_id] < limit:
-                runner = _Runner(name=TAG, pause_on_shutdown=False, prefetch_seconds=0, limit=limit)
-                running[asyncio.create_task(runner.run(deployment_id))] = deployment_id, runner
+        for deployment_id in to_start(due, limits, count):
+            runner = _Runner(name=TAG, pause_on_shutdown=False, prefetch_seconds=0, limit=limits[deployment_id])
+            running[asyncio.create_task(runner.run(deployment_id))] = deployment_id, runner
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+
+
+def to_start(
+    due: Sequence[FlowRunResponse], limits: Mapping[UUID, int | None], running: Mapping[UUID, int]
+) -> list[UUID]:
+    """The deployments whose due runs are started now, of those with so many runs that go on.
+
+    Where there is no limit, runs that people and triggers ask for go on side by side, and a schedule's waits for
+    the one before: a scoring that outlasts its interval keeps its output to itself.
+    """
+    asked = {run.deployment_id for run in due if not run.auto_scheduled}
+    return [
+        each
+        for each in dict.fromkeys(run.deployment_id for run in due if run.deployment_id)
+        if running.get(each, 0) < (limits[each] or (math.inf if each in asked else 1))
+    ]
 
 
 async def _cancel(running: _Running) -> None:

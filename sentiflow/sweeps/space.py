@@ -97,7 +97,7 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
     Raises:
         UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.
     """
-    file = path if path and path != Path() else DEFAULT  # a form sends an empty text
+    file = path or DEFAULT
     tables = read_toml(file, "search space")
     if not tables:
         raise UsageError(f"The search space {file} names no field.", _SHAPES)

@@ -83,9 +83,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
         if "database is locked" in reason:
             raise locked_error(redact(uri)) from without_secrets(err)
         if "Current state is deleted" in reason:
-            raise DeletedError(f"{redact(reason)}", "Restore it in MLflow, or train again.") from without_secrets(
-                err
-            )
+            raise DeletedError(redact(reason), "Restore it in MLflow, or train again.") from without_secrets(err)
         if "out-of-date database schema" in reason:
             hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
         elif uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
@@ -150,8 +148,9 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
                 f"mlflow experiments restore -x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
             )
-        for name in _UI_TAGS.keys() - found.tags.keys():  # made elsewhere; what a person set stays
-            client.set_experiment_tag(found.experiment_id, name, _UI_TAGS[name])
+        for name, value in _UI_TAGS.items() - found.tags.items():
+            if name not in found.tags or VIEW in name:  # made elsewhere; what a person chose stays
+                client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
 
 

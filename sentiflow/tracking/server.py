@@ -28,7 +28,6 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import (
     HTTP,
-    LOGGED_MODEL,
     MISSING,
     REGISTERED_BY,
     RegisteredModel,
@@ -210,8 +209,8 @@ class ServerStore:
 
 def _is_own(version: Mapping[str, Any]) -> bool:
     """Whether the training of its run registered it, and no person."""
-    by = _pairs(version.get("tags", ())).get(REGISTERED_BY)
-    return by == version["run_id"] and str(version.get("source")).startswith(LOGGED_MODEL)
+    copied = re.match("models:/.*/", str(version.get("source")))  # by MLflow, with the tags of the version
+    return not copied and _pairs(version.get("tags", ())).get(REGISTERED_BY) == version["run_id"]
 
 
 def _served(what: str, uri: str) -> str:
@@ -229,7 +228,10 @@ def _newest_first(runs: Iterable[RunRecord]) -> list[RunRecord]:
 def _record(run: Mapping[str, Any]) -> RunRecord:
     info, data = run["info"], run.get("data", {})
     if not _RUN_ID.fullmatch(info["run_id"]):  # it names folders, and stands in commands that are shown
-        raise ExternalError(f"The tracking server tells of a run with the id {info['run_id']!r}, which is none.")
+        raise ExternalError(
+            f"The tracking server names a run with the id {info['run_id']!r}, which is not valid.",
+            "Check SENTIFLOW_TRACKING_URI.",
+        )
     return RunRecord(
         run_id=info["run_id"],
         name=info.get("run_name", ""),

@@ -17,7 +17,6 @@ from sentiflow.names import dataset_of
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import (
-    LOGGED_MODEL,
     REGISTERED_BY,
     RegisteredModel,
     VersionRecord,
@@ -216,10 +215,10 @@ class SqliteStore:
         sql = (
             "SELECT v.run_id, v.name, v.version FROM model_versions v LEFT JOIN model_version_tags t"
             " ON t.name = v.name AND t.version = v.version AND t.key = ? AND t.value = v.run_id"
-            " AND v.source LIKE ? WHERE v.current_stage != ? ORDER BY t.key IS NOT NULL, v.name, v.version"
+            " AND v.source NOT LIKE 'models:/%/%'"  # of a version: MLflow's copy of it, which keeps its tags
+            " WHERE v.current_stage != ? ORDER BY t.key IS NOT NULL, v.name, v.version"
         )
-        found = self._query(sql, REGISTERED_BY, f"{LOGGED_MODEL}%", _DELETED)
-        return {run: f"{name}/{number}" for run, name, number in found if run}
+        return {run: f"{name}/{number}" for run, name, number in self._query(sql, REGISTERED_BY, _DELETED) if run}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
         sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"

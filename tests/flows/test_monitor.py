@@ -99,9 +99,11 @@ def test_a_version_that_a_person_registered_is_checked_against_the_reviews_of_it
     assert client.get_run(run_id).data.tags["monitor.version"] == "2"
 
 
-def test_a_model_that_is_not_there_is_no_check_without_new_texts(watched: World) -> None:
-    with pytest.raises(UsageError, match="No version is registered as imbd-sentiment"):
-        monitor("imbd")
+def test_a_model_that_is_not_there_is_told(watched: World, caplog: pytest.LogCaptureFixture) -> None:
+    monitor("sample")
+    assert "No version" not in caplog.text
+    monitor("imbd")
+    assert "No version is registered as imbd-sentiment" in caplog.text
 
 
 def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:

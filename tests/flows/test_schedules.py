@@ -9,10 +9,12 @@ import pytest
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
 
+from flows.cli.schedule import _register
 from flows.schedules import FILE, deployments
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import TAG, Deployment
 from sentiflow.orchestration.flow_runs import FLOWS
+from sentiflow.orchestration.server import Server
 from sentiflow.recipes import TUNED, TrainConfig, load_recipe
 from sentiflow.settings import Settings
 from tasks.monitor import EVENT
@@ -147,9 +149,23 @@ def test_the_champion_of_the_scheduled_dataset_is_reproduced() -> None:
     }
 
 
-def test_a_deployment_runs_once_at_a_time() -> None:
-    """Red if a scoring that outlasts its interval met the next one, or one version were asked about twice."""
-    assert {each.concurrency_limit for each in table().values()} == {1}
+def test_only_trainings_are_one_at_a_time() -> None:
+    assert {flow for flow, each in table().items() if each.concurrency_limit} == {
+        "train", "repeat", "sweep", "reproduce", "housekeeping", "monitor",
+    }  # fmt: skip
+
+
+def test_with_approval_each_run_may_wait_for_a_person() -> None:
+    assert not any(each.asks for each in table().values())
+    assert all(each.asks for each in table(promotion_approval=True).values())
+
+
+def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if the next start of the schedule found its deployments with a pool, and refused them."""
+    own = Server("http://127.0.0.1:4200", "sentiflow:secret")
+    monkeypatch.setattr("sentiflow.orchestration.server.connect_to_running", lambda _settings: own)
+    with pytest.raises(UsageError, match="runs the deployments of its Prefect server itself"):
+        _register([], "team", Settings(_env_file=None))
 
 
 def test_a_drift_of_the_model_starts_a_training_that_meets_the_gate() -> None:

@@ -45,14 +45,20 @@ def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
     assert decision.notes == ("First model: checked against the minimum accuracy, latency and size only.",)
 
 
-def test_one_answer_for_every_review_is_no_model_however_often_it_is_right() -> None:
-    labels = np.array([1] * 90 + [0] * 10, dtype=np.int8)
-    ids, lengths = np.array([f"test/{i}" for i in range(100)]), np.full(100, 100, dtype=np.int32)
-    always = judge(ScoreTable(ids, labels, np.full(100, 0.9), lengths, 500), None, CHEAP, limits(min_accuracy=0.8))
-    (failed,) = always.failures
-    assert failed.text == "90.00%, no better than positive for every review (90.00%)"
-    one_more = np.array([0.9] * 99 + [0.1])
-    assert judge(ScoreTable(ids, labels, one_more, lengths, 500), None, CHEAP, limits(min_accuracy=0.8)).passed
+@pytest.mark.parametrize(("reviews", "positive"), [(100, 90), (58, 5)])  # 1 - 5 / 58 is rounded below 53 / 58
+def test_one_answer_for_every_review_is_no_model_however_often_it_is_right(reviews: int, positive: int) -> None:
+    labels = np.arange(reviews) < positive
+    ids, lengths = np.array([f"test/{i}" for i in range(reviews)]), np.full(reviews, 100, dtype=np.int32)
+    always = np.full(reviews, 0.9 if positive > reviews / 2 else 0.1)
+    one_better = np.where(np.arange(reviews) == (0 if positive < reviews / 2 else reviews - 1), 1 - always, always)
+
+    def judged(scores: np.ndarray) -> Decision:
+        table = ScoreTable(ids, labels.astype(np.int8), scores, lengths, 500)
+        return judge(table, None, CHEAP, limits(min_accuracy=0.8))
+
+    (failed,) = judged(always).failures
+    assert failed.name == "better than one answer"
+    assert judged(one_better).passed
 
 
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:

@@ -36,6 +36,14 @@ def test_what_the_table_says_stands_on_the_server(client: SyncPrefectClient) -> 
     assert made.enforce_parameter_schema and "dataset" in (made.parameter_openapi_schema or {})["properties"]
 
 
+def test_a_run_that_may_wait_for_a_person_has_no_place_that_prefect_could_take_away(
+    client: SyncPrefectClient,
+) -> None:
+    """Red if a training that asks for a promotion were ended after four minutes without an answer."""
+    apply(client, spec(HOURLY, concurrency_limit=1))
+    assert apply(client, spec(HOURLY, concurrency_limit=1, asks=True)).on_server.global_concurrency_limit is None
+
+
 def test_a_schedule_that_is_as_it_was_stays_the_same_one(client: SyncPrefectClient) -> None:
     """Else the moment of its making, from which missed slots count, would be lost at each start."""
     before = apply(client, spec(HOURLY)).on_server

@@ -1,10 +1,13 @@
-"""How the loop that runs deployments ends when its server is gone; stories of the command tell the rest."""
+"""What the loop that runs deployments starts, and how it ends when its server is gone; stories tell the rest."""
 
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.responses import FlowRunResponse
 
+from sentiflow.orchestration.due_runs import to_start
 from tests.servers import free_port
 from tests.world import World
 
@@ -18,6 +21,18 @@ except Exception as err:
     report(err, debug=False)
     raise SystemExit(exit_code(err))
 """
+
+
+def test_a_slot_waits_for_the_run_before_and_what_is_asked_for_waits_for_the_limit_alone() -> None:
+    score, train = uuid4(), uuid4()
+    slots, asked = (
+        {each: FlowRunResponse.model_construct(deployment_id=each, auto_scheduled=auto) for each in (score, train)}
+        for auto in (True, False)
+    )
+    limits = {score: None, train: 1}
+    assert to_start([slots[score], slots[train]], limits, {}) == [score, train]
+    assert to_start([slots[score], slots[train]], limits, {score: 1, train: 1}) == []
+    assert to_start([asked[score], asked[train]], limits, {score: 3, train: 1}) == [score]
 
 
 @pytest.mark.story

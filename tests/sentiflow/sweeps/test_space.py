@@ -35,10 +35,6 @@ def test_values_that_need_one_of_another_field_are_searched_together(tmp_path: P
         space_of(tmp_path, f"{mixed}[units]\nlow = 8\nhigh = 32\n")
 
 
-def test_an_empty_path_is_the_default_space() -> None:
-    assert load_space(Path(), TUNED) == load_space(None, TUNED)
-
-
 def test_the_default_space_is_around_tuned_and_keeps_its_parameters() -> None:
     space = load_space(None, TUNED)
     assert space.outside(TUNED) == {}

@@ -105,7 +105,10 @@ def test_a_file_that_a_server_lists_outside_of_the_folder_is_not_written(tmp_pat
 @pytest.mark.parametrize("run_id", ["../../evil", "/tmp/evil", "$(id)", ""])
 def test_a_run_whose_id_could_name_a_folder_or_a_command_is_refused(run_id: str) -> None:
     run = {"info": {"run_id": run_id, "status": "FINISHED", "lifecycle_stage": "active"}}
-    with answering(200, json.dumps({"run": run})) as address, pytest.raises(ExternalError, match="which is none"):
+    with (
+        answering(200, json.dumps({"run": run})) as address,
+        pytest.raises(ExternalError, match="which is not valid"),
+    ):
         open_store(Settings(tracking_uri=address)).record("a")
 
 
