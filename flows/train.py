@@ -3,12 +3,14 @@
 from dataclasses import replace
 from typing import Annotated, cast
 
-from prefect import State, get_run_logger
+from prefect import State, get_run_logger, runtime
 from prefect.states import Completed
 from pydantic import Field
 
 from flows.promote import after_training
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
+from sentiflow.locks import training_lock
+from sentiflow.names import model_name
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -61,6 +63,9 @@ def train(
     settings = load_settings()
     if promote:
         need_server(settings)  # reported before the training, not after
+    if runtime.deployment.id:  # what is trained meanwhile may be the same
+        with training_lock(model_name(dataset), settings, settings.lock_timeout, get_run_logger(), purpose=None):
+            pass
     if not force and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
         return cast("TrainingResult", _skip(equal, promote=promote))  # Prefect ends the run in it
     preload()

@@ -3,6 +3,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from uuid import UUID
@@ -22,9 +23,10 @@ from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.types import LOCK
-from sentiflow.tracking.versions import trained_already
+from sentiflow.tracking.versions import TRAINING_KEY, trained_already
 from tests.mlflow_store import champion_of
 from tests.prefect_store import artifacts_of, tasks_of
+from tests.sentiflow.test_locks import line_with, process
 from tests.store import check_run
 from tests.world import ROOT, Registry, Trained, World, command
 
@@ -214,6 +216,25 @@ def test_what_was_trained_already_is_skipped_without_a_run(registry: World, pref
     assert state.message == f"Nothing to train: sample-sentiment version {Registry.GOOD} has {same}."
     assert len(runs(client)) == before
     assert champion_of(client, "sample-sentiment") is None
+
+
+@pytest.mark.story
+def test_a_run_of_a_schedule_finds_what_was_trained_while_it_waited(
+    registry: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if it looked before it waited: it would train and register the same again."""
+    client, version = connect(registry.settings), ("sample-sentiment", str(Registry.GOOD))
+    key = client.get_model_version(*version).tags[TRAINING_KEY]
+    client.delete_model_version_tag(*version, TRAINING_KEY)
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "0" * 8)
+    with process(registry, model="sample-sentiment") as holder:
+        line_with("held", holder)
+        end = threading.Timer(
+            3, lambda: (client.set_model_version_tag(*version, TRAINING_KEY, key), holder.kill())
+        )
+        end.start()
+        assert train(SAME, "sample", 4, return_state=True).name == "Skipped"
+        end.join()
 
 
 def test_a_skipped_training_that_promotes_promotes_the_version_that_is_there(
