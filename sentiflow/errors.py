@@ -50,6 +50,10 @@ class UnreachableError(ExternalError):
     """A dataset could not be fetched at all: no network, no such address, no such file."""
 
 
+class DeletedError(ExternalError):
+    """The run that is written to was deleted in MLflow, by a person."""
+
+
 class BusyError(ExternalError):
     """Another process holds what may be held by one at a time."""
 

@@ -55,12 +55,10 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
             card = run_report.card(RunSummary(run.record(), {}))
             model_id = _log_model(run, prepared, scorer, trained, card)
             found = _create_version(run, prepared, trained, measured, model_id, identity, card)
-        if found.run_id == run.run_id:  # an earlier training of the same saw to its own
+        if found.run_id == run.run_id:  # for MLflow's list of models; an equal one is in it
             known = json.dumps([{"name": run.model_name, "version": str(found.version)}])
             model_id = str(found.source).removeprefix("models:/")
-            run.client.set_logged_model_tags(
-                model_id, {MLFLOW_MODEL_VERSIONS: known}
-            )  # for MLflow's list of models
+            run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})
     version = Registered(run.model_name, int(found.version))
     registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)

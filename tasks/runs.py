@@ -26,7 +26,7 @@ from prefect.exceptions import TerminationSignal
 from sentiflow import children, process
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
-from sentiflow.errors import UsageError, first_line, prefect_away
+from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import BUILT_IN, dataset_name, located, model_name
 from sentiflow.orchestration.flow_runs import due
@@ -39,7 +39,7 @@ from sentiflow.runs.record import KIND, TRAINING
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
-from sentiflow.tracking.client import DeletedError, OpenRun, connect, experiment_id
+from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import provenance_tags, write_files
 from sentiflow.tracking.results import RunContext, TrainedFiles

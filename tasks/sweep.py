@@ -18,13 +18,13 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import ExternalError, UsageError, first_line
+from sentiflow.errors import DeletedError, ExternalError, UsageError, first_line
 from sentiflow.evaluation.metrics import Spread, spread
 from sentiflow.network import Epoch
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
 from sentiflow.reports.page import Table, escape_markdown
-from sentiflow.runs.record import REPEAT, TRIAL, epoch_tags
+from sentiflow.runs.record import REPEAT, TRIAL, RunRecord, epoch_tags
 from sentiflow.sweeps import results
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import (
@@ -40,7 +40,7 @@ from sentiflow.sweeps.study import (
     identity,
     open_study,
 )
-from sentiflow.tracking.client import DeletedError, EpochLog
+from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.results import ModelResult, Registered, RunContext, SeedResult
 from sentiflow.tracking.store import open_store
@@ -143,24 +143,22 @@ def _status(store: Store, run_id: str) -> str | None:
 def _take_over_runs(run: RunContext, study: Study, parents: Sequence[str]) -> None:
     store = open_store(run.settings)
     for trial in finished(study):
-        if _status(store, trial.user_attrs[RUN_ID]) is not None:  # a person may have deleted it
-            _adopt(run.client, trial, run.run_id)
+        with suppress(UsageError):  # a person deleted its run
+            _adopt(run.client, trial, store.record(trial.user_attrs[RUN_ID]), run.run_id)
     run.tag({"continues": parents[-1]})
     for parent in parents:
         if _status(store, parent) is not None:
             run.client.set_tag(parent, "continued_by", run.run_id)
 
 
-def _adopt(client: MlflowClient, trial: FrozenTrial, parent: str) -> None:
+def _adopt(client: MlflowClient, trial: FrozenTrial, run: RunRecord, parent: str) -> None:
     """Move a finished trial's run below another parent; if a kill left it open, close it as finished."""
-    run_id = trial.user_attrs[RUN_ID]
-    client.set_tag(run_id, "mlflow.parentRunId", parent)
-    run = client.get_run(run_id)
-    if run.info.status != "FINISHED":
+    client.set_tag(run.run_id, "mlflow.parentRunId", parent)
+    if run.status != "FINISHED":
         ended = int(trial.datetime_complete.timestamp() * 1000) if trial.datetime_complete else None
-        client.set_terminated(run_id, "FINISHED", end_time=ended)
-        if "end" in run.data.tags:
-            client.delete_tag(run_id, "end")
+        client.set_terminated(run.run_id, "FINISHED", end_time=ended)
+        if "end" in run.tags:
+            client.delete_tag(run.run_id, "end")
 
 
 @task(name="start worker", task_run_name="start worker", persist_result=False)

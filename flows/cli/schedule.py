@@ -401,8 +401,7 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
     forms = [schema, *schema.get("anyOf", [])]
     kinds = {each.get("type") for each in forms} - {None}
     if any(each.get("format") == "path" for each in forms):
-        empty = not text and any(each.get("type") == "null" for each in forms)
-        return None if empty else str(expanded(text).absolute())
+        return str(expanded(text).absolute()) if text else text  # an empty one is what a form sends, too
     if kinds and kinds <= {"string", "null"}:
         return text
     try:

@@ -107,7 +107,7 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
         fields[name] = _field(where, name, table)
     for name, field in fields.items():
         for value in field.examples:
-            _check_value(f"Search space {file}: {name}", {name: value}, fields, config)
+            _check_value(f"Search space {file}: {name}", name, value, fields, config)
     return SearchSpace(fields)
 
 
@@ -163,23 +163,30 @@ def _recipe(config: TrainConfig, changes: Mapping[str, Value]) -> TrainConfig:
 
 
 def _check_value(
-    where: str, tried: dict[str, Value], fields: Mapping[str, Range | Choices], config: TrainConfig
+    where: str, name: str, value: Value, fields: Mapping[str, Range | Choices], config: TrainConfig
 ) -> None:
     """Check that a value makes a valid recipe, by itself or with a value of another field."""
     try:
-        _recipe(config, tried)
+        _recipe(config, {name: value})
     except ValidationError as err:
-        first, ((name, value),) = err.errors()[0], tried.items()
-        alone = bool(first["loc"])  # the value is wrong whatever stands in the other fields
-        others = [(other, example) for other in fields if other != name for example in fields[other].examples]
-        for other, example in [] if alone else others:
-            with suppress(ValidationError):
-                _recipe(config, {**tried, other: example})
-                return
+        first = err.errors()[0]
+        if not first["loc"] and _goes_with_another(name, value, fields, config):
+            return
         shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        message = plain_reason(first["msg"])
         description = TrainConfig.model_fields[name].description
-        reason = plain_reason(first["msg"])
-        raise UsageError(f"{where} = {shown} is not allowed: {reason}.", f"{name}: {description}") from err
+        raise UsageError(f"{where} = {shown} is not allowed: {message}.", f"{name}: {description}") from err
+
+
+def _goes_with_another(
+    name: str, value: Value, fields: Mapping[str, Range | Choices], config: TrainConfig
+) -> bool:
+    for other, field in fields.items():
+        for example in field.examples:
+            with suppress(ValidationError):
+                _recipe(config, {other: example, name: value})
+                return True
+    return False
 
 
 def _is_multiple(distance: float, step: float) -> bool:

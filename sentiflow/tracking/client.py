@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiflow.errors import ExternalError, UsageError, first_line
+from sentiflow.errors import DeletedError, ExternalError, UsageError, first_line
 from sentiflow.files import leftovers, publish
 from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
@@ -296,10 +296,6 @@ def record_of(run: Run) -> RunRecord:
         tags=run.data.tags,
         artifact_uri=run.info.artifact_uri or "",
     )
-
-
-class DeletedError(ExternalError):
-    """What is written to was deleted in MLflow."""
 
 
 class EpochLog:

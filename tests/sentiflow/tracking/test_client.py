@@ -15,10 +15,10 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import ExternalError
+from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.network import Epoch
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import DeletedError, EpochLog, OpenRun, connect, experiment_id, tracking_errors
+from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.tracking.client import _clients as clients
 from tests.world import ROOT, World
 
