@@ -1,6 +1,7 @@
 """Prefect's flow runs: started, found, followed, marked as crashed, deleted."""
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -27,6 +29,7 @@ from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.notify import is_notified, notify, notify_end
+from sentiflow.settings import load_settings
 
 FLOWS = ("train", "repeat", "sweep", "baselines", "reproduce", "promote", "score", "housekeeping", "monitor")
 FOLDER = "_SENTIFLOW_FOLDER"
@@ -57,8 +60,8 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
             if runtime.deployment.id and threading.current_thread() is threading.main_thread():
                 process.listen()
-            if runtime.deployment.id and FOLDER in os.environ:
-                os.chdir(os.environ[FOLDER])
+            if runtime.deployment.id:
+                _return_to_folder()
             with process.signals_as_raised():
                 result = function(*args, **kwargs)
             summary = getattr(result, "summary", None)
@@ -73,6 +76,30 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
         )  # fmt: skip
 
     return decorate
+
+
+def _return_to_folder() -> None:
+    """Go where the command was given that runs this: relative paths are from there.
+
+    Prefect's process worker makes a folder for each run, and removes it with all that was written there.
+    """
+    folder, here = os.environ.get(FOLDER), Path.cwd()
+    if folder is None and here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect"):
+        folder = _folder_of_parent()
+        settings = load_settings()
+        if folder is None and here in (*settings.data_dir.parents, *(settings.sqlite_file or here).parents):
+            raise UsageError(
+                "This run would write to a folder that Prefect's worker removes after it.",
+                "Start it in a shell, or give SENTIFLOW_TRACKING_URI and SENTIFLOW_DATA_DIR absolute paths.",
+            )
+    if folder is not None:
+        os.chdir(folder)
+
+
+def _folder_of_parent() -> str | None:
+    with suppress(OSError):  # it is Linux that tells
+        return str(Path(f"/proc/{os.getppid()}/cwd").readlink())
+    return os.environ.get("PWD")  # of the shell that started the worker
 
 
 def due() -> str:

@@ -1,0 +1,31 @@
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sentiflow.errors import UsageError
+from sentiflow.orchestration import flow_runs
+from sentiflow.orchestration.flow_runs import job
+from tests.world import World
+
+
+@job()
+def where() -> str:
+    return str(Path.cwd())
+
+
+def test_a_run_works_in_the_folder_of_prefects_worker_and_not_in_one_that_is_removed(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a deployment's")
+    with tempfile.TemporaryDirectory(suffix="prefect") as folder:
+        monkeypatch.chdir(folder)
+        parent = psutil.Process().parent()
+        assert parent is not None and where() == parent.cwd()
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(flow_runs, "_folder_of_parent", lambda: None)
+        monkeypatch.setenv("SENTIFLOW_DATA_DIR", "data")
+        with pytest.raises(UsageError, match="a folder that Prefect's worker removes"):
+            where()
+        monkeypatch.chdir(world.root)
