@@ -1,5 +1,6 @@
 """Locks that end with their process: files on one machine, a PostgreSQL session for several."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -189,7 +190,8 @@ class _File:
     def __init__(self, path: Path, purpose: str | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._purpose = path, purpose
-        self._lock = FileLock(path, mode=0o600)  # who can open it can hold it
+        # Who can open it can hold it. Where files have no locks, filelock would use the file's content as one.
+        self._lock = FileLock(path, mode=0o600, fallback_to_soft=False)
 
     def take(self) -> str | None:
         """Take the lock if it is free; else say who holds it."""
@@ -200,6 +202,13 @@ class _File:
                 return self._path.read_text(encoding="utf-8") or "a process that has just begun"
             except FileNotFoundError:
                 return "a process that has just ended"
+        except OSError as err:
+            if err.errno != errno.ENOSYS:
+                raise
+            raise UsageError(
+                f"Files in {self._path.parent} cannot be locked: its file system has no flock.",
+                "Set SENTIFLOW_DATA_DIR to a folder on a local disk.",
+            ) from err
         if self._purpose is not None:
             since = datetime.now(UTC).isoformat(timespec="seconds")
             file = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from sentiflow.errors import BusyError
+from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import HOUSEKEEPING, check_free, file_lock, if_free, lock_file, lock_tag, training_lock
 from tests.world import ROOT, World
 
@@ -60,6 +61,15 @@ def test_who_has_no_patience_is_told_at_once_who_holds_the_lock(world: World) ->
             BusyError, match=f"Another training of mine is running: training, process {holder.pid} on "
         ):
             training_lock("mine", world.settings).__enter__()
+
+
+def test_a_folder_whose_files_cannot_be_locked_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", no_flock)
+    with pytest.raises(UsageError, match="Files in .*locks cannot be locked"):
+        training_lock("mine", world.settings).__enter__()
 
 
 def test_who_waits_is_told_once_who_holds_the_lock_and_goes_on_when_that_process_is_killed(world: World) -> None:
