@@ -94,7 +94,8 @@ def _request(address: str, body: bytes) -> urllib.request.Request:
     user, at, host = parts.netloc.rpartition("@")
     headers = {"Content-Type": "application/json", "User-Agent": "sentiflow"}
     if at:
-        headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+        login = unquote(user) if ":" in user else f"{unquote(user)}:"  # a token alone has no password
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     url = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
     return urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - http(s), `send` saw to it
 

@@ -5,11 +5,13 @@ import logging
 import os
 import re
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -20,14 +22,13 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "SENTIFLOW_"
 OFF = "off"  # no schedule
-INSTALL_TEAM = "Install the extra: .venv/bin/python -m pip install --require-hashes -r requirements-team.lock"
 _SQLITE = "sqlite:///"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
 Notification = Literal[
     "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "success"
 ]
-_NAME = re.compile(rf"^\s*(?:export\s+)?({PREFIX}\w+)\s*=", re.MULTILINE)  # of a setting in `.env`
+_NAME = re.compile(rf"^\s*(?:export\s+)?({PREFIX}\w+)\s*[=:]", re.MULTILINE)  # of a setting in `.env`
 _TOKEN = r"[A-Za-z0-9._~+/=-]+"
 _Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
 _SHA256 = "[0-9a-f]{64}", "64 hexadecimal digits"
@@ -45,6 +46,12 @@ def project_root() -> Path:
     """The checkout that this code runs from, or the current folder when it was installed elsewhere."""
     checkout = Path(__file__).resolve().parents[1]
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+_LOCK = "requirements-team.lock"  # of a checkout
+_FROM_LOCK = f".venv/bin/python -m pip install --require-hashes -r {_LOCK}"
+_FROM_INDEX = 'python -m pip install "sentiflow[team]"'
+INSTALL_TEAM = f"Install the extra: {_FROM_LOCK if (project_root() / _LOCK).is_file() else _FROM_INDEX}"
 
 
 class Settings(BaseSettings):
@@ -215,8 +222,8 @@ class Settings(BaseSettings):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and not re.fullmatch(pattern, text, re.DOTALL):
             raise ValueError(f"expected {expected}")
-        if text is not None and urlparse(text).netloc.count("@") > 1:
-            raise ValueError("expected a valid address; in a login, write @ as %40")
+        if text is not None and "://" in text:
+            _check_login(text)
         return value
 
     @field_validator("schedule_timezone")
@@ -349,7 +356,9 @@ def _check_login(address: str) -> None:
     except ValueError:
         clear = False
     if not clear:
-        raise ValueError("expected a valid address; in a login, write @ : / ? # as %40 %3A %2F %3F %23")
+        raise ValueError(
+            "expected a valid address; in a login, write @ : / ? # [ ] as %40 %3A %2F %3F %23 %5B %5D"
+        )
 
 
 def load_settings(**options: Any) -> Settings:
@@ -368,7 +377,13 @@ def load_settings(**options: Any) -> Settings:
         raise UsageError(
             f"{file} is not UTF-8: {err.reason} at byte {err.start:,}.", "Save it as UTF-8."
         ) from None
-    for name in [*os.environ, *_NAME.findall(content)]:
+    named, read = _NAME.findall(content), dotenv_values(stream=StringIO(content))
+    for name in named:
+        if read.get(name) is None:
+            raise UsageError(
+                f"{file}: the line of {name} cannot be read.", f"Write {name}=value, and close its quotes."
+            )
+    for name in [*os.environ, *named]:
         _warn_if_unknown(name)
     try:
         settings = Settings(_env_file=file if file.is_file() else None, **options)

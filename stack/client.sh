@@ -1,7 +1,7 @@
 # Read by a shell of yours, at the root of the project: commands then work with the stack's servers.
 #   . stack/client.sh
 [ -r .env ] || { echo "There is no .env here: at the root of the project, make env." >&2; return 1; }
-_of() { sed -n "s/^\(export \)\{0,1\}$1=//p" .env | tail -n 1 | tr -d "\"'\r" | sed 's/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//'; }
+_of() { sed -n "s/^[[:space:]]*\(export \)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" .env | tail -n 1 | tr -d "\"'\r" | sed 's/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//'; }
 export SENTIFLOW_TRACKING_URI="http://127.0.0.1:$(_of MLFLOW_PORT | grep . || echo 5000)"
 export MLFLOW_TRACKING_USERNAME=worker
 export MLFLOW_TRACKING_PASSWORD="$(cat "$(_of SECRETS)/MLFLOW_WORKER_PASSWORD")"

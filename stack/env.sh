@@ -8,9 +8,9 @@ file=${1:-.env}
 touch "$file"
 chmod 600 "$file"
 if [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
-if ! grep -q '^\(export \)\{0,1\}SECRETS=.' "$file"; then echo "SECRETS=${2:-./secrets}" >>"$file"; fi
+if ! grep -q '^[[:space:]]*\(export \)\{0,1\}SECRETS[[:space:]]*=[[:space:]]*[^[:space:]]' "$file"; then echo "SECRETS=${2:-./secrets}" >>"$file"; fi
 # As Compose reads it: the last line counts, without a comment.
-folder=$(sed -n 's/^\(export \)\{0,1\}SECRETS=//p' "$file" | tail -n 1 | tr -d "\"'\r" | sed 's/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//')
+folder=$(sed -n 's/^[[:space:]]*\(export \)\{0,1\}SECRETS[[:space:]]*=[[:space:]]*//p' "$file" | tail -n 1 | tr -d "\"'\r" | sed 's/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//')
 case $folder in *[\$~]*) echo "SECRETS in $file: write the whole path, without \$ and ~." >&2; exit 2 ;; esac
 
 mkdir -p "$folder"

@@ -75,11 +75,12 @@ def test_nobody_there_is_told_without_the_address() -> None:
     assert problem == "The webhook does not answer (Connection refused). Check SENTIFLOW_NOTIFY_URL."
 
 
-def test_name_and_password_of_the_address_are_sent_as_such() -> None:
+@pytest.mark.parametrize(("login", "sent"), [("me:p%40ss", b"me:p@ss"), ("t0ken", b"t0ken:")], ids=str)
+def test_name_and_password_of_the_address_are_sent_as_such(login: str, sent: bytes) -> None:
     with receiver() as got:
-        send(to(got.address.replace("://", "://me:p%40ss@")), "failed", "")
-    assert got.headers[0]["authorization"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
-    assert "p%40ss" not in got.headers[0]["host"]
+        send(to(got.address.replace("://", f"://{login}@")), "failed", "")
+    assert got.headers[0]["authorization"] == "Basic " + base64.b64encode(sent).decode()
+    assert login not in got.headers[0]["host"]
 
 
 def test_mail_and_a_webhook_get_the_same_message_though_a_third_address_fails(mail: tuple[Mailbox, str]) -> None:

@@ -283,6 +283,7 @@ def test_an_address_that_is_refused_gives_no_password_away(
         ("SENTIFLOW_NOTIFY_URL", "chat.example/T0SECRET"),
         ("SENTIFLOW_LOCK_URL", "mysql://me:T0SECRET@db/x"),
         ("SENTIFLOW_LOCK_URL", "postgresql://me:no@T0SECRET@db/x"),
+        ("SENTIFLOW_LOCK_URL", "postgresql://me:no[T0SECRET@db/x"),
     ],
 )
 def test_a_malformed_secret_is_refused_without_being_shown(
@@ -292,6 +293,13 @@ def test_a_malformed_secret_is_refused_without_being_shown(
     with pytest.raises(UsageError, match=f"{name}: expected ") as caught:
         load_settings()
     assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("line", ["SENTIFLOW_GATE_MARGIN: 0.1", "export SENTIFLOW_EXPERIMENT='mine"])
+def test_a_line_of_the_file_env_that_cannot_be_read_is_refused(empty_root: Path, line: str) -> None:
+    (empty_root / ".env").write_text(f"# ours\n{line}\n")
+    with pytest.raises(UsageError, match=r"\.env: the line of SENTIFLOW_\w+ cannot be read\."):
+        load_settings()
 
 
 def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_file_of_settings_that_others_could_read_is_closed_before_anything_is_
 
 
 def test_comments_and_blanks_after_a_setting_are_no_part_of_it(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("SECRETS=./my secrets  # ours\r\nMLFLOW_PORT=5001   # another\n")
+    (tmp_path / ".env").write_text("  SECRETS = ./my secrets  # ours\r\nMLFLOW_PORT = 5001   # another\n")
     show = '. "$0/client.sh"; echo "$SENTIFLOW_TRACKING_URI"'
     for command in (["sh", ROOT / "stack" / "env.sh"], ["sh", "-euc", show, ROOT / "stack"]):
         done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
@@ -221,7 +221,15 @@ def test_a_run_in_a_container_or_a_pod_gets_image_memory_and_server_from_its_wor
             (KubernetesWorkerJobConfiguration, "kubernetes"),
         )
     )
-    assert kubernetes.env == {"SENTIFLOW_TRACKING_URI": "http://mlflow:5000"}
+    assert kubernetes.env == {
+        "SENTIFLOW_TRACKING_URI": "http://mlflow:5000",
+        "SENTIFLOW_UI_URL": "http://127.0.0.1:5000",
+        "PREFECT_UI_URL": "http://127.0.0.1:4200",
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",
+        "PREFECT_CLIENT_MAX_RETRIES": "10",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     # The worker's own address, of this machine, leads nowhere in a container.
     assert docker.env == kubernetes.env | {"PREFECT_API_URL": "http://prefect:4200/api"}
     assert (docker.image, docker.mem_limit, docker.auto_remove) == (IMAGE, "3g", True)
