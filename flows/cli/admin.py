@@ -64,7 +64,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
 
         stdout.say(f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n")
         print_table(block_table(check.table(outcome.result)), stdout)
-        stdout.say(f"\nReport: {outcome.run_url}")
+        stdout.say(f"\nReport: {escape(outcome.run_url)}")
     stdout.say(f"[bold]{escape(outcome.summary)}[/]")
     if outcome.drifted:
         trained_on = model if model in BUILT_IN else "PATH"
@@ -131,7 +131,7 @@ def ui(
         from sentiflow.tracking.client import connect, experiment_id, runs_url, ui_url
 
         pages = runs_url(ui_url(settings), experiment_id(connect(settings), settings))
-        CONSOLE.say(f"The store is a server: open {pages}")
+        CONSOLE.say(f"The store is a server: open {escape(pages)}")
         return
     place = urlparse(settings.ui_url)
     host, port = place.hostname or "127.0.0.1", port or place.port or 5000
@@ -146,6 +146,9 @@ def ui(
         *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--uvicorn-opts", "--log-level warning"),
         *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
+        # By default a page that is asked for by this machine's name is refused, or its own requests are.
+        *("--allowed-hosts", f"{address.removeprefix('http://')},localhost:*,127.0.0.1:*,[::1]:*"),
+        *("--cors-allowed-origins", address),
     ]
     # By default the server also runs jobs that it is sent, and keeps other services' keys and calls them.
     off = dict.fromkeys(("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ENABLE_AI_GATEWAY"), "false")
@@ -157,7 +160,7 @@ def ui(
             why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
             raise ExternalError(f"The MLflow UI {why}.", _AGAIN)
         pages = runs_url(address, experiment)
-        CONSOLE.say(f"MLflow UI: [bold]{pages}[/]   (Ctrl-C ends it)")
+        CONSOLE.say(f"MLflow UI: [bold]{escape(pages)}[/]   (Ctrl-C ends it)")
         code = server.wait()
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends; a closed terminal is not
         if signal.SIGHUP in process.received:

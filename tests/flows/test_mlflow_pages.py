@@ -182,14 +182,19 @@ def test_the_command_that_shows_them_ends_quietly_with_all_that_it_started(
 ) -> None:
     world = copy_world(tmp_path, three_versions)
     port = servers.free_port()
+    root = f"http://127.0.0.2:{port}"  # not one of those that MLflow answers to by itself
     process = subprocess.Popen(
         [command(), "ui", "--port", str(port)],
-        env=world.environment(), cwd=world.root, text=True, stderr=subprocess.PIPE,
+        env=world.environment(SENTIFLOW_UI_URL="http://127.0.0.2"), cwd=world.root, text=True,
+        stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
         assert process.stderr is not None
-        assert any(f"MLflow UI: http://127.0.0.1:{port}/#/experiments/1/" in line for line in process.stderr)
-        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=60).status_code == 200
+        assert any(f"MLflow UI: {root}/#/experiments/1/" in line for line in process.stderr)
+        with httpx.Client(base_url=root, headers={"Origin": root}, trust_env=False, timeout=60) as browser:
+            assert [browser.get(path).status_code for path in ("/health", "/")] == [200, 200]
+            found = browser.post("/ajax-api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]})
+            assert found.status_code == 200
         process.send_signal(number)
         assert process.wait(30) == 0
         assert "Traceback" not in process.stderr.read()
