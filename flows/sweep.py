@@ -11,15 +11,15 @@ from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
-from sentiflow.errors import UsageError
+from sentiflow.errors import DivergedError, UsageError
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
 from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
-from sentiflow.sweeps.results import by_loss, trial_rows
+from sentiflow.sweeps.results import TrialRow, by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
-from sentiflow.sweeps.study import Sweep, numbers_left, open_study
+from sentiflow.sweeps.study import Sweep, mark_unstable, numbers_left, open_study
 from sentiflow.tracking.results import RunContext, SeedResult
 from tasks.promote import need_server
 from tasks.register import register
@@ -85,8 +85,7 @@ def sweep(
         prepared = prepare(run, fetch(run, table))
         study = begin(run, prepared, searched, name, restart)
         _try_all(runner, study, trials, run, prepared)
-        best_config = _best(study)
-        seeds = _train_best(runner, best_config, repeats, run, prepared)
+        best_config, seeds = _train_best(runner, study, repeats, run, prepared)
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_sweep(run, prepared, study, best_config, seeds, best, model)
@@ -104,17 +103,32 @@ def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepare
         logger.info("%d of %d: %s", done, trials, ended)
 
 
-def _best(study: Sweep) -> TrainConfig:
-    ranked = by_loss(trial_rows(open_study(study)))
+def _best(study: Sweep) -> TrialRow:
+    rows = trial_rows(open_study(study))
+    if not rows:
+        raise UsageError(
+            "No trial was finished: their runs were deleted in MLflow.", "Run the same command again."
+        )
+    ranked = by_loss(rows)
     if not ranked:
         raise UsageError(
             "Every trial diverged.", "Narrow the search space, learning_rate above all, or --restart."
         )
-    return study.recipe({**ranked[0].values, "recipe": f"{study.config.recipe}-best"[:60]})
+    return ranked[0]
 
 
 def _train_best(
-    runner: Runner, config: TrainConfig, repeats: int, run: RunContext, prepared: Prepared
-) -> list[SeedResult]:
-    calls = ({"parent": run, "prepared": prepared, "config": config, "seed": seed} for seed in range(repeats))
-    return sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
+    runner: Runner, study: Sweep, repeats: int, run: RunContext, prepared: Prepared
+) -> tuple[TrainConfig, list[SeedResult]]:
+    """The recipe of the best trial that diverges with none of the seeds, and its trainings, by seed."""
+    while True:
+        best = _best(study)
+        config = study.recipe({**best.values, "recipe": f"{study.config.recipe}-best"[:60]})
+        calls = ({"parent": run, "prepared": prepared, "config": config, "seed": seed} for seed in range(repeats))
+        try:
+            return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
+        except DivergedError:
+            get_run_logger().warning(
+                "trial %d, the best, diverged with another seed: the next best is trained", best.number
+            )
+            mark_unstable(open_study(study), best.number)

@@ -34,6 +34,10 @@ class UsageError(SentiflowError):
     exit_code = 2
 
 
+class DivergedError(UsageError):
+    """The loss or the weights of a training became NaN or infinite."""
+
+
 class ExternalError(SentiflowError):
     """Something outside failed: a network, a server, a disk, a file that is not what it should be (3)."""
 

@@ -18,7 +18,7 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import DeletedError, ExternalError, UsageError, first_line
+from sentiflow.errors import DeletedError, DivergedError, ExternalError, UsageError, first_line
 from sentiflow.evaluation.metrics import Spread, spread
 from sentiflow.network import Epoch
 from sentiflow.output import redact
@@ -205,7 +205,7 @@ def _run_trial(study: Study, asked: Trial, config: TrainConfig, parent: RunConte
                 study.tell(asked, state=TrialState.PRUNED)
         return line
     except DeletedError:
-        study.tell(asked, state=TrialState.FAIL)
+        study.tell(asked, state=TrialState.FAIL, skip_if_finished=True)
         return f"trial {number} was deleted in MLflow"
     except (ExternalError, UpdateFinishedTrialError):
         raise  # as after a kill, it still runs
@@ -255,9 +255,7 @@ def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], No
         trained = training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
     except TrialPruned:
         return results.PRUNED, None
-    except UsageError as err:
-        if "diverged" not in str(err):
-            raise
+    except DivergedError:
         return results.DIVERGED, None
     return results.COMPLETE, trained.kept
 

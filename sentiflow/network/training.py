@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from sentiflow import process
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import UsageError
+from sentiflow.errors import DivergedError, UsageError
 from sentiflow.network import Epoch
 from sentiflow.network.fast import FastNetwork
 from sentiflow.network.model import build, optimizer, prepare_to_fit
@@ -184,7 +184,7 @@ def train(
     what dropout leaves out. Progress takes a step a batch.
 
     Raises:
-        UsageError: a split is empty, or the loss became NaN or infinite.
+        UsageError: a split is empty, the loss became NaN or infinite, or memory is short.
     """
     for name, split in (("training", training), ("validation", validation)):
         if not len(split):
@@ -202,6 +202,12 @@ def train(
             kept = run_epochs(core, mixed, batches(validation, config), recorder, config.early_stopping_patience)
     except Diverged as err:
         raise _divergence(recorder.epoch, config) from err
+    except (tf.errors.ResourceExhaustedError, MemoryError) as err:
+        raise UsageError(
+            "The training needs more memory than there is.",
+            f"Lower batch_size, now {config.batch_size:,}, sequence_length, now {config.sequence_length:,}, "
+            f"or units, now {config.units:,}.",
+        ) from err
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
 
 
@@ -275,13 +281,13 @@ def _mixed_apart(
     return tf.data.Dataset.zip(*(order.batch(config.batch_size) for order in orders)).map(look_up)
 
 
-def _divergence(epoch: int, config: TrainConfig) -> UsageError:
+def _divergence(epoch: int, config: TrainConfig) -> DivergedError:
     more = ""
     if config.learning_rate * config.embedding_weight_decay > 2:  # each step then makes the embedding larger
         more = f", or embedding_weight_decay, now {config.embedding_weight_decay:g}"
     elif not config.global_clipnorm:
         more = ", or set global_clipnorm" + (" and backend = 'numba'" if config.backend == "keras" else "")
-    return UsageError(
+    return DivergedError(
         f"The training diverged: the loss became NaN or infinite in epoch {epoch}.",
         f"Lower learning_rate, now {config.learning_rate:g}{more}.",
     )

@@ -25,7 +25,7 @@ from sentiflow.recipes import TUTORIAL, TrainConfig
 from sentiflow.reports import plots
 from sentiflow.reports.plots import BLUE, GREY, ORANGE, describe
 from sentiflow.sweeps.space import Range, SearchSpace, Value
-from sentiflow.sweeps.study import ENDED_AS, NUMBER, RUN_ID, Sweep, finished
+from sentiflow.sweeps.study import ENDED_AS, NUMBER, RUN_ID, UNSTABLE, Sweep, finished
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
 
@@ -38,7 +38,8 @@ class TrialRow:
     """One finished trial, numbered from 0, with its values of the searched fields; the seconds are wall time.
 
     Attributes:
-        state: complete, pruned, or diverged, which counts as pruned.
+        state: complete, pruned, or diverged, with its own seed or when it was trained with others as the best;
+            diverged counts as pruned.
         loss: validation loss of the epoch kept, if complete; else the lowest seen, None if none was.
     """
 
@@ -53,15 +54,17 @@ class TrialRow:
 
 def trial_rows(study: Study) -> list[TrialRow]:
     """The finished trials, by their numbers."""
-    return [_row(trial) for trial in finished(study)]
+    unstable = study.user_attrs.get(UNSTABLE, [])
+    return [_row(trial, unstable) for trial in finished(study)]
 
 
-def _row(trial: FrozenTrial) -> TrialRow:
+def _row(trial: FrozenTrial, unstable: Sequence[int]) -> TrialRow:
     losses = trial.intermediate_values.values()
     complete = trial.state == TrialState.COMPLETE
+    number = trial.user_attrs[NUMBER]
     return TrialRow(
-        number=trial.user_attrs[NUMBER],
-        state=trial.user_attrs[ENDED_AS],
+        number=number,
+        state=DIVERGED if number in unstable else trial.user_attrs[ENDED_AS],
         loss=trial.value if complete else min(losses, default=None),
         epochs=len(losses),
         seconds=trial.duration.total_seconds() if trial.duration else 0.0,
@@ -178,7 +181,7 @@ def _history(rows: Sequence[TrialRow]) -> Figure:
     axes = figure.subplots()
     done = [row for row in rows if row.state == COMPLETE]
     axes.plot([row.number for row in done], _losses(done), "o", color=BLUE, label="complete")
-    cut = [row for row in rows if row not in done and row.loss is not None]
+    cut = [row for row in rows if row.state != COMPLETE and row.loss is not None]
     if cut:
         axes.plot([row.number for row in cut], _losses(cut), "x", color=GREY, label="pruned")
     lowest = np.minimum.accumulate(_losses(done))

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,7 +61,7 @@ class Choices(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len({json.dumps(value) for value in self.choices}) < max(2, len(self.choices)):
+        if len({(isinstance(value, bool), value) for value in self.choices}) < max(2, len(self.choices)):
             raise ValueError(f"choices = {list(self.choices)} are not two or more different values")
         return self
 
@@ -165,12 +167,12 @@ def _recipe(config: TrainConfig, changes: Mapping[str, Value]) -> TrainConfig:
 def _check_value(
     where: str, name: str, value: Value, fields: Mapping[str, Range | Choices], config: TrainConfig
 ) -> None:
-    """Check that a value makes a valid recipe, by itself or with a value of another field."""
+    """Check that a value makes a valid recipe, by itself or with values of one or two other fields."""
     try:
         _recipe(config, {name: value})
     except ValidationError as err:
         first = err.errors()[0]
-        if not first["loc"] and _goes_with_another(name, value, fields, config):
+        if not first["loc"] and _goes_with_others(name, value, fields, config):
             return
         shown = f"{value:g}" if isinstance(value, float) else repr(value)
         message = plain_reason(first["msg"])
@@ -178,16 +180,16 @@ def _check_value(
         raise UsageError(f"{where} = {shown} is not allowed: {message}.", f"{name}: {description}") from err
 
 
-def _goes_with_another(
-    name: str, value: Value, fields: Mapping[str, Range | Choices], config: TrainConfig
-) -> bool:
-    for other, field in fields.items():
-        for example in field.examples:
+def _goes_with_others(name: str, value: Value, fields: Mapping[str, Range | Choices], config: TrainConfig) -> bool:
+    others = [[(other, example) for example in field.examples] for other, field in fields.items()]
+    for count in (1, 2):
+        for changes in chain.from_iterable(product(*chosen) for chosen in combinations(others, count)):
             with suppress(ValidationError):
-                _recipe(config, {other: example, name: value})
+                _recipe(config, {**dict(changes), name: value})
                 return True
     return False
 
 
 def _is_multiple(distance: float, step: float) -> bool:
-    return abs(distance / step - round(distance / step)) < 1e-9
+    steps = distance / step
+    return math.isfinite(steps) and abs(steps - round(steps)) < 1e-9

@@ -29,7 +29,8 @@ from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of a trial. Its number here is not Optuna's: a trial that is tried again keeps it.
 NUMBER, RUN_ID, ENDED_AS, REFUSED, FAILED = "number", "run_id", "ended_as", "refused", "failed"
-PARENTS = "parents"  # attribute of the study: its MLflow parent runs, the latest last
+# Attributes of the study: its MLflow parent runs, the latest last; the trials that diverged with another seed.
+PARENTS, UNSTABLE = "parents", "unstable"
 
 _COMPLETE_FIRST = 4  # trials before any is pruned: the median of fewer says little
 _MAX_ASKED = 1_000  # times in a row for values that go together
@@ -102,6 +103,11 @@ def numbers_left(study: Study, trials: int) -> list[int]:
     )
     left = (number for number in count() if number not in done and failed[number] < _MAX_FAILED)
     return list(islice(left, max(0, trials - len(done))))
+
+
+def mark_unstable(study: Study, number: int) -> None:
+    """Note that a complete trial's recipe diverged with another seed, so that it is not the best any more."""
+    study.set_user_attr(UNSTABLE, [*study.user_attrs.get(UNSTABLE, []), number])
 
 
 def ask(study: Study, sweep: Sweep, number: int) -> tuple[Trial, TrainConfig]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -9,8 +10,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from flows.sweep import sweep
-from sentiflow.errors import ExternalError, UsageError
-from sentiflow.recipes import load_recipe
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import DivergedError, ExternalError, UsageError
+from sentiflow.network import training
+from sentiflow.recipes import TrainConfig, load_recipe
 from sentiflow.sweeps.results import by_loss
 from sentiflow.tracking.client import connect
 from tasks import sweep as sweep_tasks
@@ -186,13 +189,33 @@ def test_a_sweep_in_which_all_trials_diverge_says_so(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverging(*_arguments: object) -> None:
-        raise UsageError("The training diverged: the loss became NaN or infinite in epoch 1.")
+        raise DivergedError("The training diverged: the loss became NaN or infinite in epoch 1.")
 
     monkeypatch.setattr("sentiflow.network.training.train", diverging)
     with pytest.raises(UsageError, match="Every trial diverged"):
         sweep(CONFIG, "sample", trials=2, workers=1, repeats=1, space=space)
     found = connect(world.settings).search_runs(["1"], "tags.kind = 'trial'")
     assert [(run.info.status, run.data.tags["trial.state"]) for run in found] == [("FINISHED", "diverged")] * 2
+
+
+def test_where_the_best_diverges_with_another_seed_the_next_best_is_trained(
+    world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refused = training.train, []
+
+    def diverging(learnt: Reviews, held_back: Reviews, config: TrainConfig, *more: Any) -> training.Trained:
+        if config.recipe.endswith("-best") and (not refused or config == refused[0]):
+            refused.append(config)
+            raise DivergedError("The training diverged: the loss became NaN or infinite in epoch 1.")
+        return real(learnt, held_back, config, *more)
+
+    monkeypatch.setattr(training, "train", diverging)
+    done = sweep(CONFIG, "sample", trials=3, workers=1, repeats=1, space=space)
+    (unstable,) = (row for row in done.trials if row.state == "diverged")
+    assert refused[0].learning_rate == unstable.values["learning_rate"] != done.config.learning_rate
+    best = by_loss(done.trials)[0]
+    assert done.config.learning_rate == best.values["learning_rate"] and unstable.loss <= best.loss
+    assert connect(world.settings).get_run(done.run_id).data.metrics["val/loss"] == best.loss
 
 
 def test_dask_without_an_address_is_refused_before_a_run_is_opened(

@@ -12,6 +12,7 @@ from hashlib import sha256
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from sentiflow import process
 from sentiflow.console import Advance
@@ -463,6 +464,18 @@ def test_a_rate_far_too_high_ends_in_an_error_and_not_in_a_model() -> None:
     config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 1e38, "epochs": 20})
     with pytest.raises(UsageError, match="diverged"):
         train(LEARNT, HELD_BACK, config, 5)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
+def test_a_training_that_memory_is_too_short_for_says_what_to_lower(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "run_epochs", exhausted)
+    with pytest.raises(UsageError, match=r"more memory than there is\.\nLower batch_size, now 8, "):
+        train(LEARNT, HELD_BACK, TINY, 5)
 
 
 def test_an_open_progress_bar_is_closed_when_the_training_fails() -> None:

@@ -33,6 +33,10 @@ def test_values_that_need_one_of_another_field_are_searched_together(tmp_path: P
     assert space.fields["pooling"].examples == ("last", "mixed")
     with pytest.raises(UsageError, match="set ensemble_size to 2 or more"):
         space_of(tmp_path, f"{mixed}[units]\nlow = 8\nhigh = 32\n")
+    two = space_of(
+        tmp_path, f"[mask_zero]\nchoices = [false, true]\n{mixed}[ensemble_size]\nchoices = [1, 4]\n", TUTORIAL
+    )
+    assert two.fields["pooling"].examples == ("last", "mixed")
 
 
 def test_the_default_space_is_around_tuned_and_keeps_its_parameters() -> None:
@@ -80,6 +84,8 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
         ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", "units: low does not belong there"),
         ("units = 3", "units = 3 is not a table"),
         ("[units]\nchoices = [8, 8]", r"units: choices = \[8, 8\] are not two or more different values"),
+        ("[units]\nchoices = [8, 8.0]", r"units: choices = \[8, 8\.0\] are not two or more different values"),
+        ("[learning_rate]\nlow = 0.001\nhigh = 0.01\nstep = 1e-320", "step = .* does not lead from 0.001 to 0.01"),
         ("[units]\nchoices = [8]", r"units: choices = \[8\] are not two or more different values"),
         ("[units]\nchoices = 8", "units: choices = 8 is not a list"),
         ("[units]\nchoices = [8, [9]]", r"units: choices: \[9\] is no text, number, true or false"),
