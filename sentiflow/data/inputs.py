@@ -77,9 +77,11 @@ class ParquetTable(Input):
                 self.path.open("rb") as stream,
                 pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False) as file,
             ):
-                for batch in file.iter_batches(_BATCH, columns=wanted):
-                    read += len(batch)
-                    yield _with_own_categories(pa.Table.from_batches([batch]))
+                # Group by group: a batch of two has chunks, which Arrow cannot make of nested dictionaries.
+                for group in range(file.num_row_groups):
+                    for batch in file.iter_batches(_BATCH, [group], columns=wanted):
+                        read += len(batch)
+                        yield _with_own_categories(pa.Table.from_batches([batch]))
         except (pa.ArrowException, OSError) as err:
             raise ExternalError(
                 f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."

@@ -110,8 +110,10 @@ class CsvTable(RowInput):
                     lines.take_back()
                 # A record takes more lines than one only while a quote is open.
                 elif lines.ended or (wrong and lines.number > first):
+                    far = f", or only after more than {MOST:,} characters" if "field limit" in wrong else ""
                     raise UsageError(
-                        f"{self.path}: the row that begins in line {first:,} opens a quote that is never closed.",
+                        f"{self.path}: the row that begins in line {first:,} opens a quote that is never closed"
+                        f"{far}.",
                         "Close it, or double it where it belongs to the text.",
                     )
                 if fields:

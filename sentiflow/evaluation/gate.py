@@ -44,6 +44,8 @@ class ScoreTable:
             raise ValueError("a score table must not hold a review twice")
         if not ((self.score >= 0) & (self.score <= 1)).all():  # NaN included
             raise ValueError("scores must lie from 0 to 1")
+        if not np.isin(self.label, (0, 1)).all():
+            raise ValueError("labels must be 0 or 1")
 
     @property
     def right(self) -> NDArray[np.bool_]:

@@ -41,6 +41,7 @@ _INSERT = "INSERT INTO texts (at, source, model, version, score, text) VALUES (?
 _SELECT = """
 SELECT at, source, model, version, score, text, id FROM texts
 WHERE model = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?"""
+_LAST_ID = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'texts'"
 _DELETE_OLDEST = "DELETE FROM texts WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 16 FROM texts)"
 
 
@@ -125,6 +126,8 @@ class TextLog:
         last = self._last_checked(model)
         with self._open("ro") as db:
             (end,) = db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()
+            if last > db.execute(_LAST_ID).fetchone()[0]:  # it is of a log that was deleted meanwhile
+                last = 0
             while rows := db.execute(_SELECT, (model, last, end, _BATCH)).fetchall():
                 yield [Entry(*row) for row in rows]
                 last = rows[-1][-1]

@@ -12,6 +12,10 @@ from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Weights
 from sentiflow.scoring.weights import ARRAYS
 
+# Whatever the user's ~/.keras/keras.json says.
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+
 _OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
     "adam": keras.optimizers.Adam,

@@ -156,7 +156,7 @@ def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | 
         ids, label, score, n_tokens = (np.array(table[name].to_pylist(), _COLUMNS[name]) for name in _COLUMNS)
         length = int(record.params.get("sequence_length", n_tokens.max(initial=1)))
         return ScoreTable(ids, label, score, n_tokens, length)
-    except (OSError, ValueError, TypeError, KeyError) as err:  # Arrow's are ValueErrors or KeyErrors
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as err:  # Arrow's are two of these
         raise ExternalError(
             f"The test scores of {record.name} cannot be read: {err}.", f"Is {path} damaged? Train that run again."
         ) from err

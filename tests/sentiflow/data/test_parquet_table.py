@@ -69,6 +69,9 @@ def test_kept_columns_keep_type_and_value_beside_rejects_and_over_chunks(path: P
             "moment": pa.array(range(n), pa.timestamp("ns", tz="Europe/Berlin")),
             "kind": pa.array([f"kind {k % 300}" for k in range(n)]).dictionary_encode(),
             "list": pa.array([[k, None] for k in range(n)], pa.list_(pa.int8() if n < 100 else pa.int32())),
+            "tags": pa.ListArray.from_arrays(
+                range(n + 1), pa.array([f"tag {k % 9}" for k in range(n)]).dictionary_encode()
+            ),
             "large": pa.array([str(k) for k in range(n)], pa.large_string()),
         }
     )

@@ -449,6 +449,13 @@ def test_reviews_are_mixed_the_same_way_each_time(made: list[Labelled]) -> None:
     assert first == second != [f"row-{i}" for i in range(1, 31)]
 
 
+def test_equal_texts_stand_together_so_that_none_is_learnt_from_and_validated_on(tmp_path: Path) -> None:
+    reviews, _ = to_reviews(read(table(tmp_path, rows(40) * 3)).rows)
+    learnt, validated = reviews.learning_splits(0.25)
+    both = {ids.tobytes() for ids in learnt.tokens} & {ids.tobytes() for ids in validated.tokens}
+    assert len(both) <= 1 and len(validated) == 24  # the cut may go through one text
+
+
 @pytest.mark.parametrize(
     "index", [[0, 1, 2, 3, 4] * 2, list("abcdefghij"), pd.MultiIndex.from_product([range(2), range(5)])]
 )

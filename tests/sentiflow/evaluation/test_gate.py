@@ -214,6 +214,11 @@ def test_a_table_with_a_score_that_is_no_probability_is_refused(score: float) ->
         replace(table([True] * 2), score=np.array([0.5, score]))
 
 
+def test_a_table_with_a_label_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 or 1"):
+        replace(table([True] * 2), label=np.array([1, 2], np.int8))
+
+
 def test_a_table_with_a_review_twice_or_none_is_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         replace(table([True] * 2), review_id=np.array(["a", "a"]))

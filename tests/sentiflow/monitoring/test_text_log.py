@@ -119,6 +119,13 @@ def test_a_log_that_was_deleted_during_a_check_is_made_by_the_next_text_and_chec
     assert check(tmp_path) == ["new"]
 
 
+def test_a_note_of_a_log_that_was_deleted_does_not_hide_the_texts_of_the_next(tmp_path: Path) -> None:
+    log = TextLog(tmp_path, LARGE)
+    log.append([entry("new"), entry("newer")])
+    log.mark_checked(MODEL, 3, {})
+    assert check(tmp_path) == ["new", "newer"]
+
+
 def plant_journal(log: TextLog, victim: Path) -> None:
     """A journal as a killed process leaves it, by which SQLite deletes a file when it repairs the log."""
     db = log.file.read_bytes()

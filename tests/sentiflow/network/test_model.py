@@ -1,5 +1,8 @@
 """Tests of the network."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -213,6 +216,20 @@ def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:
     before = weights_of(network)
     network.set_weights([np.full(array.shape, 9.0) for array in network.get_weights()])
     assert not (before.embedding == 9.0).any()
+
+
+@pytest.mark.story
+def test_what_a_user_has_set_for_keras_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "jax", "floatx": "float16", "epsilon": 0.1}')
+    code = (
+        "import sentiflow.network.model, keras\n"
+        "print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon())"
+    )
+    own = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **own}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "tensorflow float32 1e-07\n"
 
 
 def test_hello_the_tutorials_worked_example() -> None:

@@ -131,8 +131,16 @@ def test_without_the_dataset_there_are_slices_and_no_texts(
     assert whole.misclassified is not None and whole.misclassified[0].review_id in made.page()
 
 
-def test_a_damaged_score_table_is_told_in_the_report(registry: World, good: RunRecord, tmp_path: Path) -> None:
-    (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
+@pytest.mark.parametrize("label", [None, 2, 300])
+def test_a_damaged_score_table_is_told_in_the_report(
+    registry: World, good: RunRecord, tmp_path: Path, label: int | None
+) -> None:
+    if label is None:
+        (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
+    else:
+        scores = scores_of(good).astype({"label": "int64"})
+        scores.loc[0, "label"] = label
+        scores.to_parquet(tmp_path / "test_scores.parquet")
     move_files(registry, good, tmp_path)
     summary = summary_of(registry, good, tmp_path)
     assert summary.table is None
