@@ -9,6 +9,7 @@ from pydantic import Field
 
 from sentiflow.batch.job import Request, Scored, score_input
 from sentiflow.console import progress_bar
+from sentiflow.names import expanded
 from sentiflow.orchestration.flow_runs import due, job
 from sentiflow.reports.page import escape_markdown
 from sentiflow.settings import load_settings
@@ -41,7 +42,9 @@ def score(
         workers: Processes that score; by default one a core.
         restart: Start over instead of resuming a killed run.
     """
-    request = Request(source, output, text_column, with_text, tuple(keep), dataset, version, workers, restart)
+    request = Request(
+        expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers, restart
+    )
     return score_task(request)
 
 

@@ -194,7 +194,7 @@ class SideBySide:
         accuracies = [accuracy_text(one) for one in self.runs]
         columns = [
             Column("", self._numbers(), right=True),
-            Column("id", [one.run_id[:8] for one in self.runs]),
+            Column("id", [one.run_id[:8] for one in self.runs], whole=True),
             Column("name", [one.short_name for one in self.runs], shrinks=True),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
             Column("version", [version_text(each or "") for each in self.versions], 1),
@@ -218,7 +218,7 @@ class SideBySide:
             table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
             table.add_column("", overflow="fold")
             for at in block:
-                table.add_column(heads[at], justify="right", overflow="fold", max_width=_WIDEST)
+                table.add_column(escape(heads[at]), justify="right", overflow="fold", max_width=_WIDEST)
             for name, cells in rows:
                 table.add_row(escape(name), *(escape(cells[at]) for at in block))
             stdout.print(f"\n[bold]{title}{', continued' if place else ''}[/]")

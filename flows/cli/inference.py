@@ -283,6 +283,6 @@ def serve(
         settings.serve_port if port is None else port,
         ["flows.cli:main", *sys.argv[1:]],
         lambda address: CONSOLE.say(
-            f"Sentiflow answers at [bold]{address}[/], API docs at {address}/docs   (Ctrl-C ends it)"
+            escape(f"Sentiflow answers at {address}, API docs at {address}/docs   (Ctrl-C ends it)")
         ),
     )

@@ -26,7 +26,7 @@ from sentiflow.console import Console, escape, progress_bar, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import model_name
 from sentiflow.output import redact
-from sentiflow.runs.record import FIELDS, TRIAL, Fields, RunRecord, Value, without_seeds
+from sentiflow.runs.record import FIELDS, MONITOR, TRIAL, Fields, RunRecord, Value, without_seeds
 
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
@@ -160,7 +160,7 @@ class Listed:
         rows = self.rows
         accuracies = [accuracy_text(one) for one in rows]
         return [
-            Column("id", [one.run_id[:8] for one in rows]),
+            Column("id", [one.run_id[:8] for one in rows], whole=True),
             Column("name", self._names(), shrinks=True),
             Column("dataset", [one.dataset for one in rows], 2, most=_DATASET),
             Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
@@ -247,7 +247,9 @@ def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
     below = 0 if query.children else len(select(runs, replace(query, children=True), now))
     if not below:
         count = f"None of {len(runs):,} runs matches" if len(runs) > 1 else "The only run does not match"
-        return f"{count}. All runs: sentiflow runs --children"
+        checks = sum(run.kind == MONITOR for run in runs)
+        every = f" ({checks:,} drift check{'s' * (checks > 1)}: --kind {MONITOR})" if checks else ""
+        return f"{count}. All runs: sentiflow runs --children{every}"
     those = f"{below:,} runs below others do" if below > 1 else "1 run below another does"
     return f"No run at the top matches, but {those}. To list them, too, add --children"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -195,11 +196,13 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
         except ObjectNotFound as err:
             raise UsageError(
                 f"This Prefect server has no work pool {pool!r}.",
-                f"Create it: prefect work-pool create {pool} --type process",
+                f"Create it: prefect work-pool create {quote(pool)} --type process",
             ) from err
         for spec in specs:
             _print_schedule(apply(client, spec, pool))
-    CONSOLE.say(f"Registered with {without_login(server.ui)}; the workers of {pool!r} run them.")
+    CONSOLE.say(
+        f"Registered with {escape(without_login(server.ui))}; the workers of {escape(repr(pool))} run them."
+    )
 
 
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
@@ -236,7 +239,7 @@ def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server") 
         _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")
     shown = server.login if server.login.startswith(OUR_USER) else "of Prefect's settings"
     login = f"   login: [bold]{escape(shown)}[/]" if server.login else ""
-    CONSOLE.say(f"Prefect UI: [bold]{without_login(server.ui)}[/]{login}   (Ctrl-C ends it)")
+    CONSOLE.say(f"Prefect UI: [bold]{escape(without_login(server.ui))}[/]{login}   (Ctrl-C ends it)")
 
 
 def _print_schedule(applied: "Applied", more: str = "") -> None:
@@ -322,7 +325,7 @@ def trigger(
             check_tables(deployment.parameters | parameters, settings)
         flow_run = flow_runs.start(client, deployment, parameters)
         url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
-        CONSOLE.say(f"Started [bold]{flow}[/]: {url}")
+        CONSOLE.say(f"Started [bold]{flow}[/]: {escape(url)}")
         if wait:
             _follow(client, flow_run)
 
@@ -408,7 +411,7 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
         value = json.loads(text.lower() if kinds == {"boolean"} else text)
         json.dumps(value, allow_nan=False)  # no request can carry NaN or 1e999
     except ValueError:
-        return text
+        return [part.strip() for part in text.split(",")] if "array" in kinds else text
     return value
 
 

@@ -161,7 +161,7 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
             lines.append(f"             {WANTS_LOGIN}")
     own = "".join(f" {quote(each)}" for each in table_arguments(table))
     lines.append(f"Train it:    {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
-    return [escape(line) for line in lines]
+    return lines
 
 
 @command(

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -60,6 +61,7 @@ class Column:
         right: align to the right, as numbers do.
         shrinks: its cells may be cut in the middle when the terminal is too narrow.
         most: characters of a cell when the terminal is too narrow for all columns; 0 for all.
+        whole: its cells are not folded: people copy them.
     """
 
     heading: str
@@ -68,6 +70,7 @@ class Column:
     right: bool = False
     shrinks: bool = False
     most: int = 0
+    whole: bool = False
 
     @property
     def width(self) -> int:
@@ -126,7 +129,8 @@ def print_columns(columns: Sequence[Column], console: Console) -> None:
     kept, out = fitting(columns, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for column in kept:
-        table.add_column(escape(column.heading), justify="right" if column.right else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(escape(column.heading), justify=side, overflow="fold", no_wrap=column.whole)
     for row in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*map(escape, row))
     console.print(table)
@@ -278,4 +282,4 @@ def write_page(path: Path, text: str, console: Console) -> None:
 
 def program() -> str:
     """How to call this program from here: by its name where the shell finds it, else by its path."""
-    return "sentiflow" if shutil.which("sentiflow") else os.path.relpath(sys.argv[0])
+    return "sentiflow" if shutil.which("sentiflow") else quote(os.path.relpath(sys.argv[0]))

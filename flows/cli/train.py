@@ -101,10 +101,10 @@ def _skip(equal: "Version", settings: "Settings", *, promote: bool, as_json: boo
     champion = find_champion(settings, equal.name)
     in_use = champion is not None and champion.version.number == equal.number
     me, dataset = program(), dataset_of(equal.name)
-    then = f" Promote it: {me} promote {equal.number} --dataset {dataset}."
+    then = [f"Promote it: {me} promote {equal.number} --dataset {dataset}"]
     if promote or in_use:
-        then = " It is the champion." if in_use else ""
-    CONSOLE.say(f"{escape(nothing_to_train(equal))} To train anyway: --force.{then}")
+        then = ["It is the champion."] if in_use else []
+    CONSOLE.say(f"{escape(nothing_to_train(equal))} To train anyway: --force.", *map(escape, then))
     if promote and not in_use:
         from flows.cli.models import promote as promote_version
 
@@ -260,7 +260,7 @@ def show_version(
     if result.promotion is not None:
         stdout.print()
         show_judgement(result.promotion.evaluation, stdout)
-    stdout.say(*next_commands(result, settings), *more)
+    stdout.say(*map(escape, [*next_commands(result, settings), *more]))
     if result.promotion is not None:
         show_promotion(result.promotion, stdout)
     elif promote:
@@ -337,7 +337,7 @@ def data(
     rows = reviews.read(prepared.table)
     facts = reviews.describe(rows, reviews.read_vocabulary(prepared.table), config)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
-    stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", str(prepared.table))
+    stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", escape(str(prepared.table)))
     if prepared.rejected:
         stdout.say(f"[yellow]{escape(str(prepared.rejected))}[/]")
     if prepared.left_out:

@@ -109,10 +109,11 @@ def _overview(runs: Sequence[RunSummary]) -> list[Block]:
 
 
 def _overview_row(run: RunSummary) -> tuple[str, ...]:
-    each = run.measured
+    each, logged = run.measured, figure(run.record, ACCURACY)
+    accuracy = each.accuracy if each else logged.value if logged else None
     return (
         run.label,
-        "-" if each is None else f"{each.accuracy:.2%}",
+        format_cell(accuracy, ".2%"),
         "-" if each is None else f"{each.accuracy_ci_low:.2%} to {each.accuracy_ci_high:.2%}",
         format_cell(run.metrics.get("val/loss"), ".4f"),
         format_cell(run.record.seconds("total"), ".0f"),

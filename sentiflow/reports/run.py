@@ -124,6 +124,8 @@ def lead(run: RunSummary) -> str:
     """The outcome of a run in one sentence."""
     if run.measured is not None:
         return f"Test accuracy {run.measured.text()}."
+    if (accuracy := run.metrics.get("test/accuracy")) is not None:
+        return f"Test accuracy {accuracy:.2%}."
     record, loss = run.record, run.metrics.get("val/loss")
     if loss is not None and record.status == "FINISHED":
         return f"Validation loss {loss:.4f}; the test split was not scored."

@@ -72,10 +72,11 @@ def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[
     _need(query.kinds, KINDS, "kind")
     _need(query.statuses, STATUSES, "status")
     statuses = [status.upper() for status in query.statuses]
-    datasets = [dataset_name(dataset) for dataset in query.datasets]
+    there = {run.dataset for run in runs}
+    datasets = [dataset if dataset in there else dataset_name(dataset) for dataset in query.datasets]
     if runs:
         _need(query.recipes, {run.recipe for run in runs}, "recipe")
-        _need(datasets, {run.dataset for run in runs}, "dataset")
+        _need(datasets, there, "dataset")
     conditions = [_of_kinds(runs, query)]
     if not query.children and not set(query.kinds) & set(CHILD_KINDS):
         ids = {run.run_id for run in runs}
@@ -168,14 +169,13 @@ def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRec
     """Sorted by a value, numbers before words; runs without it are always last."""
     down = text.startswith("-")
     get = fields.getter(text.removeprefix("-"))
-    having = [run for run in runs if get(run) is not None]
-
-    def key(run: RunRecord) -> tuple[bool, float, str]:
-        value = get(run)
-        found = number(value)
-        return found is None, found or 0.0, str(value) if found is None else ""
-
-    return sorted(having, key=key, reverse=down) + [run for run in runs if get(run) is None]
+    numbers = [run for run in runs if number(get(run)) is not None]
+    words = [run for run in runs if get(run) is not None and number(get(run)) is None]
+    return [
+        *sorted(numbers, key=lambda run: number(get(run)) or 0.0, reverse=down),
+        *sorted(words, key=lambda run: str(get(run)), reverse=down),
+        *(run for run in runs if get(run) is None),
+    ]
 
 
 def _need(given: Collection[str], known: Collection[str], what: str) -> None:

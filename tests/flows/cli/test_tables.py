@@ -43,6 +43,13 @@ def test_id_and_accuracy_stay_in_any_terminal_and_no_line_folds(width: int) -> N
     assert not left_out or left_out[0].startswith("Hidden columns")
 
 
+def test_an_id_is_never_folded_however_many_columns_there_are() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None)
+    wanted = [Column(f"a column {k}", [f"value {k}"]) for k in range(9)]
+    print_columns([Column("id", ["5cdbbdcb"], whole=True), *wanted], console)
+    assert "5cdbbdcb  " in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("width", "shown", "name"),
     [

@@ -123,6 +123,7 @@ def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_miss
         ("KILLED", {"end": "it was interrupted"}, {}, "No test metrics: the run was killed: it was interrupted."),
         ("RUNNING", {}, {}, "No test metrics: the run is still running."),
         ("FINISHED", {}, {}, "Validation loss 0.4500; the test split was not scored."),
+        ("FINISHED", {}, {"test/accuracy": 0.9}, "Test accuracy 90.00%."),  # of another tool
     ],
 )
 def test_a_run_without_test_figures_says_why(status: str, tags: dict, metrics: dict, lead: str) -> None:

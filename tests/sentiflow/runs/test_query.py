@@ -44,6 +44,18 @@ def names(**asked: object) -> str:
     return "".join(found.name for found in select(RUNS, Query(**asked), NOW))
 
 
+def test_words_come_after_numbers_in_either_direction() -> None:
+    runs = [run(name, 1, "training", units=units) for name, units in (("w", "0 to 4"), ("s", "7"), ("l", "9"))]
+    assert "".join(found.name for found in select(runs, Query(sort="units"), NOW)) == "slw"
+    assert "".join(found.name for found in select(runs, Query(sort="-units"), NOW)) == "lsw"
+
+
+def test_a_dataset_is_found_by_the_name_that_another_tool_gave_it() -> None:
+    runs = [run("x", 1, "training", dataset="My Data"), run("y", 1, "training", dataset="my-reviews")]
+    assert [found.name for found in select(runs, Query(datasets=["My Data"]), NOW)] == ["x"]
+    assert [found.name for found in select(runs, Query(datasets=["My Reviews.csv"]), NOW)] == ["y"]
+
+
 @pytest.mark.parametrize("order", ["accuracy", "-accuracy"])
 def test_an_accuracy_that_is_no_number_comes_last(order: str) -> None:
     runs = [run("x", 1, "training", metrics={"test/accuracy": float("nan")}), *RUNS]
