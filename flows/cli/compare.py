@@ -225,8 +225,7 @@ class SideBySide:
             stdout.print(table)
 
     def _differences(self, stdout: Console) -> None:
-        from sentiflow.evaluation.statistics import format_interval, format_p, format_points
-        from sentiflow.runs.comparison import verdict
+        from sentiflow.runs.comparison import HEADING, verdict
         from sentiflow.tracking.store import PARENTS
 
         if all(one.kind == TRIAL for one in self.runs):
@@ -234,21 +233,10 @@ class SideBySide:
             return
         stdout.print("\n[bold]Difference in test accuracy to run 1[/]")
         held, numbers = self.held, self._numbers()[1:]
+        cells = zip(HEADING, zip(*(one.cells("") for one in held), strict=True), strict=True)
         columns = [
             Column("", numbers, right=True),
-            Column(
-                "points",
-                ["" if one.difference is None else format_points(one.difference, "") for one in held],
-                right=True,
-            ),
-            Column("95% interval", [format_interval(one.low, one.high) for one in held]),
-            Column("p", ["" if one.p_value is None else format_p(one.p_value) for one in held], right=True),
-            Column(
-                "only here", ["" if one.paired is None else f"{one.paired.gained:,}" for one in held], right=True
-            ),
-            Column(
-                "only in 1", ["" if one.paired is None else f"{one.paired.lost:,}" for one in held], right=True
-            ),
+            *(Column(name, found, right=name != "95% interval") for name, found in cells),
             Column("", [verdict(run, self.runs[0], one) for run, one in zip(self.runs[1:], held, strict=True)]),
         ]
         print_columns(columns, stdout)

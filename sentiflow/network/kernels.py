@@ -9,6 +9,8 @@ diverging training must be seen to diverge.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,14 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "rea
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile at the first call, and keep the result on disk: beside this file, or in the user's cache folder."""
     try:
-        return njit(function, cache=True, **_OPTIONS)  # type: ignore[no-any-return]
+        made: Any = njit(function, cache=True, **_OPTIONS)
     except RuntimeError:  # numba finds neither folder writable: each process then compiles for itself
         return njit(function, **_OPTIONS)  # type: ignore[no-any-return]
+    for file in Path(made.stats.cache_path).glob(f"kernels.{function.__name__}-*.nb[ic]"):
+        with suppress(FileNotFoundError):
+            if not file.stat().st_size:  # a loss of power left it, and numba would fail on it each time
+                file.unlink()
+    return made  # type: ignore[no-any-return]
 
 
 # Rational approximation of tanh in float32, odd polynomial over even one, highest power first: the one of Eigen

@@ -9,12 +9,20 @@ from numpy.typing import NDArray
 
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
-from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_p, format_points
+from sentiflow.evaluation.statistics import beyond_chance, format_points
 from sentiflow.reports import plots
 from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
 from sentiflow.reports.run import costs, quote
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs.comparison import ACCURACY, AccuracyDifference, accuracy_difference, differing, figure, verdict
+from sentiflow.runs.comparison import (
+    ACCURACY,
+    HEADING,
+    AccuracyDifference,
+    accuracy_difference,
+    differing,
+    figure,
+    verdict,
+)
 from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive, label_of
 
@@ -148,23 +156,8 @@ def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifferen
     )
     if len(scored) > 1:
         explained += f" No p-value is corrected for there being {len(scored)} comparisons."
-    heading = ("run", "points", "95% interval", "p", "only here", "only in 1", "verdict")
-    rows = []
-    for run, outcome in scored:
-        paired = outcome.paired
-        only = (f"{paired.gained:,}", f"{paired.lost:,}") if paired else ("-", "-")
-        said = verdict(run.record, runs[0].record, outcome)
-        rows.append((run.label, *_tested(outcome), *only, said))
-    return [Table(heading, rows), Text(explained), *notes]
-
-
-def _tested(outcome: AccuracyDifference) -> tuple[str, str, str]:
-    """Difference, interval and p-value as cells."""
-    return (
-        "-" if outcome.difference is None else format_points(outcome.difference, ""),
-        format_interval(outcome.low, outcome.high) or "-",
-        "-" if outcome.p_value is None else format_p(outcome.p_value),
-    )
+    rows = [(run.label, *outcome.cells(), verdict(run.record, runs[0].record, outcome)) for run, outcome in scored]
+    return [Table(("run", *HEADING, "verdict"), rows), Text(explained), *notes]
 
 
 def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
@@ -174,10 +167,10 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
         return []
     first, _ = sets[0]
     outcomes = [accuracy_difference(record, None, first, None) for record, _ in sets]
-    heading = ("set of seeds", "mean test accuracy", "standard deviation", "points", "95% interval", "p")
+    heading = ("set of seeds", "mean test accuracy", "standard deviation", *HEADING[:3])
     rows, whys = [], list[str]()
     for (record, mean), outcome in zip(sets, outcomes, strict=True):
-        tested = _tested(outcome)
+        tested = outcome.cells()[:3]
         if record is first:
             tested = ("", "", "")
         elif record.digest != first.digest:

@@ -10,6 +10,7 @@ from sentiflow.evaluation.statistics import Comparison
 from sentiflow.runs.record import TIME, RunRecord, number, whole_number
 
 ACCURACY = "test/accuracy"
+HEADING = ("points", "95% interval", "p", "only here", "only in 1")
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
 _FOUND = ("dataset.in_both_splits", "dataset.truncated", "model.parameters")
 _GROUPS = ("test", "val", "train")
@@ -47,6 +48,16 @@ class AccuracyDifference:
     p_value: float | None = None
     paired: Comparison | None = None
     why_not: str = ""
+
+    def cells(self, none: str = "-") -> tuple[str, ...]:
+        """What ``HEADING`` names, for a table; ``none`` is what is missing."""
+        only = (f"{self.paired.gained:,}", f"{self.paired.lost:,}") if self.paired else (none, none)
+        return (
+            none if self.difference is None else statistics.format_points(self.difference, ""),
+            statistics.format_interval(self.low, self.high) or none,
+            none if self.p_value is None else statistics.format_p(self.p_value),
+            *only,
+        )
 
 
 def differing(runs: Sequence[RunRecord]) -> dict[str, tuple[str | None, ...]]:
