@@ -272,8 +272,8 @@ def serve(
         with suppress(ExternalError):  # the service waits for a registry that does not answer
             if (names := open_store(settings).models()) and name not in names:
                 CONSOLE.say(
-                    f"[yellow]No model is registered as {escape(name)} yet; there are: {', '.join(names)}. "
-                    "Until one is promoted, every request gets 503.[/]"
+                    f"[yellow]No model is registered as {escape(name)} yet; there are: "
+                    f"{escape(', '.join(names))}. Until one is promoted, every request gets 503.[/]"
                 )
     logging.getLogger("sentiflow.serving").setLevel(logging.INFO)  # which version answers from when on
     serve(

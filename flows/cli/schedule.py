@@ -442,7 +442,7 @@ def _end(state: "State[Any]") -> None:
 
     if state.is_completed():
         first, *others = map(escape, (state.message or "").splitlines() or [""])
-        CONSOLE.say(f"[bold]{state.name or 'Completed'}.[/] {first}".rstrip(), *others)
+        CONSOLE.say(f"[bold]{escape(state.name or 'Completed')}.[/] {first}".rstrip(), *others)
         return
     lines = (state.message or "It left no message.").splitlines()
     message = f"The run ended as {(state.name or state.type.value).lower()}: {ENCOUNTERED.sub('', lines[0])}"

@@ -175,7 +175,7 @@ def start_servers(settings: "Settings") -> Callable[[], None]:
     from sentiflow.orchestration.server import start_early
 
     wait_for_server, where = start_early(settings)
-    CONSOLE.say(f"Prefect: {where}; starting up ...")
+    CONSOLE.say(f"Prefect: {escape(where)}; starting up ...")
     from sentiflow.tracking.client import connect
 
     connect(settings)  # a store that does not answer is reported before anything is done
