@@ -12,12 +12,13 @@ from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import DivergedError, UsageError
+from sentiflow.names import expanded
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
 from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
-from sentiflow.sweeps.results import TrialRow, by_loss, trial_rows
+from sentiflow.sweeps.results import DIVERGED, TrialRow, by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, mark_unstable, numbers_left, open_study
 from sentiflow.tracking.results import RunContext, SeedResult
@@ -71,7 +72,7 @@ def sweep(
     settings = load_settings()
     if runtime.deployment.id and space == Path():  # what a form makes of an empty text
         space = None
-    searched = load_space(space, config)
+    searched = load_space(space and expanded(space), config)
     check_runner(settings)
     if promote:
         need_server(settings)
@@ -112,7 +113,8 @@ def _best(study: Sweep) -> TrialRow:
     ranked = by_loss(rows)
     if not ranked:
         raise UsageError(
-            "Every trial diverged.", "Narrow the search space, learning_rate above all, or --restart."
+            "Every trial diverged.",
+            "Narrow the search space, learning_rate above all, ask for more --trials, or --restart.",
         )
     return ranked[0]
 
@@ -120,15 +122,16 @@ def _best(study: Sweep) -> TrialRow:
 def _train_best(
     runner: Runner, study: Sweep, repeats: int, run: RunContext, prepared: Prepared
 ) -> tuple[TrainConfig, list[SeedResult]]:
-    """The recipe of the best trial that diverges with none of the seeds, and its trainings, by seed."""
-    while True:
-        best = _best(study)
-        config = study.recipe({**best.values, "recipe": f"{study.config.recipe}-best"[:60]})
-        calls = ({"parent": run, "prepared": prepared, "config": config, "seed": seed} for seed in range(repeats))
-        try:
-            return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
-        except DivergedError:
-            get_run_logger().warning(
-                "trial %d, the best, diverged with another seed: the next best is trained", best.number
-            )
-            mark_unstable(open_study(study), best.number)
+    """The best recipe, and its trainings by seed; if one diverges, the same command takes the next best recipe."""
+    best = _best(study)
+    config = study.recipe({**best.values, "recipe": f"{study.config.recipe}-best"[:60]})
+    calls = ({"parent": run, "prepared": prepared, "config": config, "seed": seed} for seed in range(repeats))
+    try:
+        return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
+    except DivergedError as err:
+        mark_unstable(open_study(study), best.number)
+        run.client.set_tag(best.run_id, "trial.state", DIVERGED)
+        raise DivergedError(
+            f"The recipe of trial {best.number}, the best, diverged with another seed.",
+            "Run the same command again: it trains the next best.",
+        ) from err

@@ -203,10 +203,10 @@ class _File:
             except FileNotFoundError:
                 return "a process that has just ended"
         except OSError as err:
-            if err.errno != errno.ENOSYS:
+            if err.errno not in (errno.ENOSYS, errno.ENOLCK):
                 raise
             raise UsageError(
-                f"Files in {self._path.parent} cannot be locked: its file system has no flock.",
+                f"Files in {self._path.parent} cannot be locked: its file system has no locks.",
                 "Set SENTIFLOW_DATA_DIR to a folder on a local disk.",
             ) from err
         if self._purpose is not None:

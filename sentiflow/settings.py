@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -28,7 +28,6 @@ _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an
 Notification = Literal[
     "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "success"
 ]
-_NAME = re.compile(rf"^\s*(?:export\s+)?({PREFIX}\w+)\s*[=:]", re.MULTILINE)  # of a setting in `.env`
 _TOKEN = r"[A-Za-z0-9._~+/=-]+"
 _Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
 _SHA256 = "[0-9a-f]{64}", "64 hexadecimal digits"
@@ -51,7 +50,7 @@ def project_root() -> Path:
 _LOCK = "requirements-team.lock"  # of a checkout
 _FROM_LOCK = f".venv/bin/python -m pip install --require-hashes -r {_LOCK}"
 _FROM_INDEX = 'python -m pip install "sentiflow[team]"'
-INSTALL_TEAM = f"Install the extra: {_FROM_LOCK if (project_root() / _LOCK).is_file() else _FROM_INDEX}"
+INSTALL_TEAM = f"Install the extra: {_FROM_LOCK if (Path(__file__).parents[1] / _LOCK).is_file() else _FROM_INDEX}"
 
 
 class Settings(BaseSettings):
@@ -240,6 +239,7 @@ class Settings(BaseSettings):
     def _are_addresses(cls, value: SecretStr | None) -> SecretStr | None:
         for address in value.get_secret_value().split() if value is not None else []:
             if address.startswith("http"):
+                _check_login(address)
                 _need_http(address)
             elif not re.match(r"[a-z][a-z0-9]*://.", address):
                 raise ValueError("expected addresses with :// in each, and spaces between")
@@ -351,8 +351,8 @@ def _check_login(address: str) -> None:
     The ValueError gives nothing of the address away.
     """
     try:
-        parts = urlparse(address)
-        clear = parts.netloc.count("@") <= 1 and (parts.port or 0) >= 0
+        login, _, hosts = urlparse(address).netloc.rpartition("@")
+        clear = "@" not in login and all((urlparse(f"//{host}").port or 0) >= 0 for host in hosts.split(","))
     except ValueError:
         clear = False
     if not clear:
@@ -377,13 +377,13 @@ def load_settings(**options: Any) -> Settings:
         raise UsageError(
             f"{file} is not UTF-8: {err.reason} at byte {err.start:,}.", "Save it as UTF-8."
         ) from None
-    named, read = _NAME.findall(content), dotenv_values(stream=StringIO(content))
-    for name in named:
-        if read.get(name) is None:
+    lines = list(parse_stream(StringIO(content)))
+    for line in lines:
+        if PREFIX in line.original.string.upper() and (line.error or (line.key and line.value is None)):
             raise UsageError(
-                f"{file}: the line of {name} cannot be read.", f"Write {name}=value, and close its quotes."
+                f"{file}: line {line.original.line} cannot be read.", "Write NAME=value, and close its quotes."
             )
-    for name in [*os.environ, *named]:
+    for name in [*os.environ, *(line.key for line in lines if line.key)]:
         _warn_if_unknown(name)
     try:
         settings = Settings(_env_file=file if file.is_file() else None, **options)

@@ -146,13 +146,15 @@ def ui(
         *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--uvicorn-opts", "--log-level warning"),
         *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
-        # By default a page that is asked for by this machine's name is refused, or its own requests are.
-        *("--allowed-hosts", f"{address.removeprefix('http://')},localhost:*,127.0.0.1:*,[::1]:*"),
-        *("--cors-allowed-origins", address),
     ]
     # By default the server also runs jobs that it is sent, and keeps other services' keys and calls them.
     off = dict.fromkeys(("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ENABLE_AI_GATEWAY"), "false")
     variables = {**off, "PYTHONWARNINGS": "ignore", **os.environ}
+    if host not in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):  # noqa: S104 - MLflow answers to these itself
+        without_port = address.rpartition(":")[0]
+        hosts = f"{address},{without_port},localhost:*,127.0.0.1:*".replace("http://", "")
+        variables.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", hosts)
+        variables.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", f"{address},{without_port}")
     server = Child(command_line, variables)
     try:
         if not server.answers(f"{address}/health", _START_SECONDS):

@@ -411,7 +411,9 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
         value = json.loads(text.lower() if kinds == {"boolean"} else text)
         json.dumps(value, allow_nan=False)  # no request can carry NaN or 1e999
     except ValueError:
-        return [part.strip() for part in text.split(",")] if "array" in kinds else text
+        if "array" not in kinds or text.startswith("["):
+            return text
+        return [part.strip() for part in text.split(",") if part.strip()]
     return value
 
 

@@ -68,6 +68,12 @@ class ParquetTable(Input):
             kept = table.select(self.schema.names)
             yield group, _without(kept, rejected) if rejected else kept, len(table)
 
+    def _groups_at_once(self, wanted: Sequence[str], count: int) -> list[list[int]]:
+        """All row groups, or one at a time: of two, Arrow cannot make a batch with dictionaries in a list."""
+        types = [self._fields.field(name).type for name in wanted]
+        nested = any(pa.types.is_nested(each) and "dictionary<" in str(each) for each in types)
+        return [[k] for k in range(count)] if nested else [list(range(count))]
+
     def _tables(self) -> Iterator[pa.Table]:
         """Consecutive rows, a batch a table."""
         read = 0
@@ -77,9 +83,8 @@ class ParquetTable(Input):
                 self.path.open("rb") as stream,
                 pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False) as file,
             ):
-                # Group by group: a batch of two has chunks, which Arrow cannot make of nested dictionaries.
-                for group in range(file.num_row_groups):
-                    for batch in file.iter_batches(_BATCH, [group], columns=wanted):
+                for groups in self._groups_at_once(wanted, file.num_row_groups):
+                    for batch in file.iter_batches(_BATCH, groups, columns=wanted):
                         read += len(batch)
                         yield _with_own_categories(pa.Table.from_batches([batch]))
         except (pa.ArrowException, OSError) as err:

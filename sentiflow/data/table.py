@@ -425,14 +425,13 @@ def _detail(reject: Reject) -> str:
 def to_reviews(rows: Sequence[Labelled]) -> tuple[Reviews, Vocabulary]:
     """Turn rows into ids, with a vocabulary built from their training split alone.
 
-    Rows are mixed by a fixed seed, so that the last part of the training split is no special part of the file.
-    Equal texts stand together: what is validated on was then not learnt from.
+    Texts are mixed by a fixed seed, so that the last part of the training split is no special part of the file.
+    Equal ones stand together: where that part begins, one text at most is on both sides.
     """
-    mixed = [rows[k] for k in np.random.RandomState(SHUFFLE_SEED).permutation(len(rows))]
-    place: dict[str, int] = {}
-    for row in mixed:
-        place.setdefault(row.text, len(place))
-    rows = sorted(mixed, key=lambda row: place[row.text])
+    texts = list(dict.fromkeys(row.text for row in rows))
+    mixed = np.random.RandomState(SHUFFLE_SEED).permutation(len(texts))
+    place = {texts[k]: number for number, k in enumerate(mixed)}
+    rows = sorted(rows, key=lambda row: place[row.text])
     vocabulary = Vocabulary.from_texts(row.text for row in rows if row.split == "train")
     reviews = Reviews(
         np.array([f"row-{row.row}" for row in rows]),

@@ -29,10 +29,11 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         made: Any = njit(function, cache=True, **_OPTIONS)
     except RuntimeError:  # numba finds neither folder writable: each process then compiles for itself
         return njit(function, **_OPTIONS)  # type: ignore[no-any-return]
-    for file in Path(made.stats.cache_path).glob(f"kernels.{function.__name__}-*.nb[ic]"):
-        with suppress(FileNotFoundError):
-            if not file.stat().st_size:  # a loss of power left it, and numba would fail on it each time
-                file.unlink()
+    if hasattr(made, "stats"):  # it is compiled: NUMBA_DISABLE_JIT may be set
+        for file in Path(made.stats.cache_path).glob(f"kernels.{function.__name__}-*.nb[ic]"):
+            with suppress(FileNotFoundError):
+                if not file.stat().st_size:  # a loss of power left it, and numba would fail on it each time
+                    file.unlink()
     return made  # type: ignore[no-any-return]
 
 

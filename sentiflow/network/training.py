@@ -191,13 +191,14 @@ def train(
             raise UsageError(f"The {name} split is empty.", "Use a larger table or another validation_fraction.")
     if config.deterministic:  # for the whole process: TensorFlow has no way back
         tf.config.experimental.enable_op_determinism()
-    with _SEEDING:
-        tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
-        mixed = batches(training, config, mixed=seed)
-    network, steps = build(config, seed), config.epochs * math.ceil(len(training) / config.batch_size)
+    steps = config.epochs * math.ceil(len(training) / config.batch_size)
     recorder = Recorder(len(training), config.epochs, on_epoch, progress)
-    started = time.perf_counter()
     try:
+        with _SEEDING:
+            tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
+            mixed = batches(training, config, mixed=seed)
+        network = build(config, seed)
+        started = time.perf_counter()
         with _core(network, config, steps, seed) as core:
             kept = run_epochs(core, mixed, batches(validation, config), recorder, config.early_stopping_patience)
     except Diverged as err:
@@ -205,8 +206,8 @@ def train(
     except (tf.errors.ResourceExhaustedError, MemoryError) as err:
         raise UsageError(
             "The training needs more memory than there is.",
-            f"Lower batch_size, now {config.batch_size:,}, sequence_length, now {config.sequence_length:,}, "
-            f"or units, now {config.units:,}.",
+            f"Lower batch_size, now {config.batch_size:,}, or sequence_length, units, embedding_size, "
+            "vocabulary_size or ensemble_size.",
         ) from err
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
 

@@ -86,14 +86,19 @@ def _return_to_folder() -> None:
     folder, here = os.environ.get(FOLDER), Path.cwd()
     if folder is None and here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect"):
         folder = _folder_of_parent()
-        settings = load_settings()
-        if folder is None and here in (*settings.data_dir.parents, *(settings.sqlite_file or here).parents):
-            raise UsageError(
-                "This run would write to a folder that Prefect's worker removes after it.",
-                "Start it in a shell, or give SENTIFLOW_TRACKING_URI and SENTIFLOW_DATA_DIR absolute paths.",
-            )
+        if folder in (None, str(here)):  # or of a wrapper around this process
+            _refuse_to_write_to(here)
     if folder is not None:
         os.chdir(folder)
+
+
+def _refuse_to_write_to(folder: Path) -> None:
+    settings = load_settings()
+    if folder in (*settings.data_dir.parents, *(settings.sqlite_file or folder).parents):
+        raise UsageError(
+            "This run would write to a folder that Prefect's worker removes after it.",
+            "Start it in a shell, or give SENTIFLOW_TRACKING_URI and SENTIFLOW_DATA_DIR absolute paths.",
+        )
 
 
 def _folder_of_parent() -> str | None:

@@ -169,13 +169,14 @@ def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRec
     """Sorted by a value, numbers before words; runs without it are always last."""
     down = text.startswith("-")
     get = fields.getter(text.removeprefix("-"))
-    numbers = [run for run in runs if number(get(run)) is not None]
-    words = [run for run in runs if get(run) is not None and number(get(run)) is None]
-    return [
-        *sorted(numbers, key=lambda run: number(get(run)) or 0.0, reverse=down),
-        *sorted(words, key=lambda run: str(get(run)), reverse=down),
-        *(run for run in runs if get(run) is None),
-    ]
+    found = [(run, get(run)) for run in runs]
+    numbers = [(run, amount) for run, value in found if (amount := number(value)) is not None]
+    words = [(run, str(value)) for run, value in found if value is not None and number(value) is None]
+    having = (
+        sorted(numbers, key=lambda each: each[1], reverse=down),
+        sorted(words, key=lambda each: each[1], reverse=down),
+    )
+    return [run for pairs in having for run, _ in pairs] + [run for run, value in found if value is None]
 
 
 def _need(given: Collection[str], known: Collection[str], what: str) -> None:

@@ -198,24 +198,32 @@ def test_a_sweep_in_which_all_trials_diverge_says_so(
     assert [(run.info.status, run.data.tags["trial.state"]) for run in found] == [("FINISHED", "diverged")] * 2
 
 
-def test_where_the_best_diverges_with_another_seed_the_next_best_is_trained(
+def test_where_the_best_diverges_with_another_seed_the_same_command_trains_the_next_best(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, refused = training.train, []
+    real = training.train
 
-    def diverging(learnt: Reviews, held_back: Reviews, config: TrainConfig, *more: Any) -> training.Trained:
-        if config.recipe.endswith("-best") and (not refused or config == refused[0]):
-            refused.append(config)
+    def diverging(
+        learnt: Reviews, held_back: Reviews, config: TrainConfig, seed: int, *more: Any
+    ) -> training.Trained:
+        if config.recipe.endswith("-best") and seed == 1:
             raise DivergedError("The training diverged: the loss became NaN or infinite in epoch 1.")
-        return real(learnt, held_back, config, *more)
+        return real(learnt, held_back, config, seed, *more)
 
-    monkeypatch.setattr(training, "train", diverging)
-    done = sweep(CONFIG, "sample", trials=3, workers=1, repeats=1, space=space)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", diverging)
+        with pytest.raises(UsageError, match="the best, diverged with another seed") as caught:
+            sweep(CONFIG, "sample", trials=3, workers=2, repeats=2, space=space)
+    client = connect(world.settings)
+    assert client.search_runs(["1"], "attributes.status = 'RUNNING'") == []
+    done = sweep(CONFIG, "sample", trials=3, workers=2, repeats=2, space=space)
     (unstable,) = (row for row in done.trials if row.state == "diverged")
-    assert refused[0].learning_rate == unstable.values["learning_rate"] != done.config.learning_rate
+    assert f"trial {unstable.number}," in str(caught.value)
+    assert client.get_run(unstable.run_id).data.tags["trial.state"] == "diverged"
     best = by_loss(done.trials)[0]
-    assert done.config.learning_rate == best.values["learning_rate"] and unstable.loss <= best.loss
-    assert connect(world.settings).get_run(done.run_id).data.metrics["val/loss"] == best.loss
+    assert done.config.learning_rate == best.values["learning_rate"] != unstable.values["learning_rate"]
+    assert client.get_run(done.run_id).data.metrics["val/loss"] == best.loss >= (unstable.loss or 0)
+    assert len(children(client, done.run_id, "repeat")) == 2  # none of the recipe that was given up
 
 
 def test_dask_without_an_address_is_refused_before_a_run_is_opened(

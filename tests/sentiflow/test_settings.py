@@ -281,6 +281,7 @@ def test_an_address_that_is_refused_gives_no_password_away(
     ("name", "value"),
     [
         ("SENTIFLOW_NOTIFY_URL", "chat.example/T0SECRET"),
+        ("SENTIFLOW_NOTIFY_URL", "https://me:p[T0SECRET@chat.example"),
         ("SENTIFLOW_LOCK_URL", "mysql://me:T0SECRET@db/x"),
         ("SENTIFLOW_LOCK_URL", "postgresql://me:no@T0SECRET@db/x"),
         ("SENTIFLOW_LOCK_URL", "postgresql://me:no[T0SECRET@db/x"),
@@ -295,11 +296,31 @@ def test_a_malformed_secret_is_refused_without_being_shown(
     assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("line", ["SENTIFLOW_GATE_MARGIN: 0.1", "export SENTIFLOW_EXPERIMENT='mine"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SENTIFLOW_GATE_MARGIN: 0.1",
+        "export SENTIFLOW_EXPERIMENT='mine",
+        "SENTIFLOW_EXPERIMENT",
+        "sentiflow_experiment: a",
+    ],
+)
 def test_a_line_of_the_file_env_that_cannot_be_read_is_refused(empty_root: Path, line: str) -> None:
-    (empty_root / ".env").write_text(f"# ours\n{line}\n")
-    with pytest.raises(UsageError, match=r"\.env: the line of SENTIFLOW_\w+ cannot be read\."):
+    (empty_root / ".env").write_text(f"# ours\n{line}\nSENTIFLOW_GATE_MARGIN=0.2\n")
+    with pytest.raises(UsageError, match=r"\.env: line 2 cannot be read\."):
         load_settings()
+
+
+def test_another_variables_lines_in_the_file_env_are_no_settings(empty_root: Path) -> None:
+    (empty_root / ".env").write_text("NOTE='ours\nSENTIFLOW_EXPERIMENT: a\nSENTIFLOW_GATE_MARGIN=x'\nOTHER: b\n")
+    assert load_settings().experiment == "sentiflow"
+
+
+def test_the_shared_lock_may_be_in_one_of_several_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "SENTIFLOW_LOCK_URL", "postgresql://me:p%5B@h1:5432,h2:5433/db?target_session_attrs=read-write"
+    )
+    assert load_settings().lock_url is not None
 
 
 def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> None:

@@ -35,6 +35,8 @@ def test_a_flows_parameters_are_read_as_its_form_has_them_and_all_else_as_the_re
 def test_columns_to_keep_are_named_with_commas_between_them(client: SyncPrefectClient) -> None:
     changes = ["source=in.csv", "output=out.csv", "keep=id, label"]
     assert parameters_of(deployed(client, "score").on_server, None, None, changes, {})["keep"] == ["id", "label"]
+    broken = [*changes[:2], 'keep=["id", "label"']
+    assert parameters_of(deployed(client, "score").on_server, None, None, broken, {})["keep"] == '["id", "label"'
 
 
 def test_a_number_that_no_request_can_carry_stays_text_which_the_server_refuses(client: SyncPrefectClient) -> None:

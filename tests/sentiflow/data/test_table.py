@@ -449,6 +449,13 @@ def test_reviews_are_mixed_the_same_way_each_time(made: list[Labelled]) -> None:
     assert first == second != [f"row-{i}" for i in range(1, 31)]
 
 
+def test_texts_that_are_often_there_are_not_learnt_from_alone(tmp_path: Path) -> None:
+    """Red if what stands five times in the file comes first: nearly all of it would be on one side."""
+    pairs = [(text, "1") for text in texts(200)] * 5 + [(f"dull {text}", "0") for text in texts(1_000)]
+    _, validated = to_reviews(read(table(tmp_path, pairs)).rows)[0].learning_splits(0.2)
+    assert 0.35 < validated.label.mean() < 0.65
+
+
 def test_equal_texts_stand_together_so_that_none_is_learnt_from_and_validated_on(tmp_path: Path) -> None:
     reviews, _ = to_reviews(read(table(tmp_path, rows(40) * 3)).rows)
     learnt, validated = reviews.learning_splits(0.25)

@@ -24,8 +24,9 @@ def test_a_run_works_in_the_folder_of_prefects_worker_and_not_in_one_that_is_rem
         parent = psutil.Process().parent()
         assert parent is not None and where() == parent.cwd()
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(flow_runs, "_folder_of_parent", lambda: None)
         monkeypatch.setenv("SENTIFLOW_DATA_DIR", "data")
-        with pytest.raises(UsageError, match="a folder that Prefect's worker removes"):
-            where()
+        for unknown in (None, folder):
+            monkeypatch.setattr(flow_runs, "_folder_of_parent", lambda known=unknown: known)
+            with pytest.raises(UsageError, match="a folder that Prefect's worker removes"):
+                where()
         monkeypatch.chdir(world.root)
