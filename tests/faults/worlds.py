@@ -13,6 +13,7 @@ from threading import Event
 from typing import TypeVar
 
 import psutil
+from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -21,6 +22,7 @@ from sentiflow.locks import if_free
 from sentiflow.scoring import TextScorer
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.promotion import need_files
+from tests import servers
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.world import World, copy_world
 
@@ -51,19 +53,22 @@ class Worlds:
     def copy(self, root: Path) -> World:
         """A world of a try's own, Prefect's database included; the files of the versions stay where they are."""
         made = self._made.root / "made.json"
-        if not made.exists():
-            self._make()
-            made.write_text(json.dumps(_VERSIONS))
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(made.with_suffix(".lock")):  # two processes may come at once
+            if not made.exists():
+                self._make()
+                made.write_text(json.dumps(_VERSIONS))
         root.mkdir(parents=True, exist_ok=True)
         shutil.copytree(self._made.root / "prefect", root / "prefect")
         return copy_world(root, self._made)
 
     def _make(self) -> None:
-        self._made.root.mkdir(parents=True, exist_ok=True)
-        for command in _VERSIONS:
-            done = self._made.run(*command, timeout=900, PREFECT_API_URL="")
-            assert done.returncode == 0, done.stderr
-        wait_until(lambda: not self._made.processes(), "the Prefect servers to end")
+        home = self._made.root / "prefect"
+        home.mkdir(exist_ok=True)
+        with servers.prefect(home) as address:
+            for command in _VERSIONS:
+                done = self._made.run(*command, timeout=900, PREFECT_API_URL=address)
+                assert done.returncode == 0, done.stderr
 
 
 def put_in_use(world: World, number: int) -> MlflowClient:
