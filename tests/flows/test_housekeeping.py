@@ -24,11 +24,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Paused, Running
 
 from flows.housekeeping import housekeeping
+from flows.train import train
 from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import CleanupReport, close_killed
+from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.types import LOCK
@@ -76,6 +78,8 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
     client = connect(world.settings)
     work = world.root / "data" / "work" / "sample-sentiment"
     with receiver() as got, training(world, client) as process:
+        with pytest.raises(ExternalError, match=f"process {process.pid} on "):
+            train(load_recipe("tutorial"), "sample", 0)
         monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
         (run,) = client.search_runs(["1"])
         pending = client.create_logged_model(

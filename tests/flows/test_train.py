@@ -1,10 +1,6 @@
 import json
 import logging
-import os
-import signal
-import subprocess
 import threading
-import time
 from pathlib import Path
 from uuid import UUID
 
@@ -16,11 +12,11 @@ from prefect.client.orchestration import get_client
 
 from flows.train import train
 from sentiflow.data.table import DEFAULT_OPTIONS
-from sentiflow.errors import ExternalError, UnreachableError, UsageError
+from sentiflow.errors import UnreachableError, UsageError
 from sentiflow.locks import lock_tag, work_folder
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking.candidate import evaluate_candidate
-from sentiflow.tracking.client import connect
+from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.types import LOCK
 from sentiflow.tracking.versions import TRAINING_KEY, trained_already
@@ -28,7 +24,7 @@ from tests.mlflow_store import champion_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.sentiflow.test_locks import line_with, process
 from tests.store import check_run
-from tests.world import ROOT, Registry, Trained, World, command
+from tests.world import Registry, Trained, World
 
 QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
 
@@ -100,16 +96,6 @@ def test_a_second_run_skips_fetch_and_prepare_and_says_so(
 
 
 @pytest.mark.story
-def test_the_same_seed_gives_the_same_scores_and_another_seed_others(world: World, prefect_server: None) -> None:
-    client = connect(world.settings)
-    losses = [
-        client.get_run(train(QUICK, "sample", seed, force=True).run_id).data.metrics["test/loss"]
-        for seed in (1, 1, 2)
-    ]
-    assert losses[0] == losses[1] != losses[2]
-
-
-@pytest.mark.story
 def test_mlflows_monitor_logs_the_load_of_the_machine_if_it_is_asked_to(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,42 +148,15 @@ def test_no_network_fails_naming_both_ways_out(world: World, prefect_server: Non
     assert "--dataset sample" in caught.value.hint
 
 
-@pytest.fixture
-def killed(world: World) -> World:
-    """A world in which a training was killed with SIGKILL in the middle of an epoch."""
-    process = subprocess.Popen(
-        [command(), "train", "--dataset", "sample", "--set", "epochs=900", "--set", "sequence_length=40"],
-        env=world.environment(),
-        cwd=ROOT,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        client = connect(world.settings)
-        until = time.monotonic() + 120
-        while not any("train/loss" in run.data.metrics for run in client.search_runs(["1"])):
-            assert process.poll() is None, "the training ended before it was killed"
-            assert time.monotonic() < until, "the training never began"
-            time.sleep(0.5)
-        with pytest.raises(ExternalError, match=f"process {process.pid} on "):
-            train(QUICK, "sample", 0)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return world
-
-
 @pytest.mark.story
-def test_a_second_training_is_told_who_holds_the_lock_and_a_killed_one_is_closed_by_the_next(
-    prefect_server: None, killed: World
-) -> None:
-    client = connect(killed.settings)
-    (left,) = (run for run in runs(client) if run.info.status == "RUNNING")
-    work = killed.root / "data" / "work" / "sample-sentiment"
-    assert [folder.name for folder in work.iterdir()] == [left.info.run_id]
+def test_what_a_killed_training_left_is_closed_by_the_next(world: World, prefect_server: None) -> None:
+    client, name = connect(world.settings), "sample-sentiment"
+    tags = {"registered_model": name, LOCK: lock_tag(name, world.settings)}
+    left = client.create_run(experiment_id(client, world.settings), tags=tags).info.run_id
+    work = work_folder(name, world.settings)
+    (work / left).mkdir(parents=True)
     result = train(QUICK, "sample", 0)
-    closed = client.get_run(left.info.run_id)
+    closed = client.get_run(left)
     assert closed.info.status == "KILLED"
     assert "killed" in closed.data.tags["end"]
     assert client.get_run(result.run_id).info.status == "FINISHED"
