@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli.app import app
+from sentiflow.errors import SentiflowError
 from tests.sentiflow.serving import service
 from tests.world import Registry, World, copy_world
 
@@ -18,7 +21,10 @@ pytestmark = pytest.mark.story
 
 @dataclass(frozen=True)
 class Step:
-    """What came of one command, and which version a running service answered with soon after (0 for none)."""
+    """What came of one command, and which version a running service answered with soon after (0 for none).
+
+    ``errors`` is the message that it ended with, and what that says to do.
+    """
 
     code: int
     told: str
@@ -42,13 +48,23 @@ def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> li
         ("predict", "A touching film."),
     ]
     steps = []
-    with service.running(world, "--dataset", "sample") as running, running.client() as http:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        service.running(world, "--dataset", "sample") as running,
+        running.client() as http,
+    ):
+        world.enter(patch)
+        patch.setattr("flows.cli.console.set_up", lambda **_: None)
+        patch.setattr("flows.cli.console.filter_native_lines", lambda: None)
         for command, version in zip(commands, SERVED, strict=True):
-            done = world.run(*command)
+            done = CliRunner(env={"COLUMNS": "160"}).invoke(app, command)
+            code, errors = done.exit_code, ""
+            if isinstance(error := done.exception, SentiflowError):
+                code, errors = error.exit_code, f"{error} {error.hint}"
             with suppress(AssertionError):  # the first test tells
                 service.until(lambda version=version: served(http) == version, 60)  # type: ignore[misc]
-            time.sleep(2)  # it looks five times a second, and must not change again
-            steps.append(Step(done.returncode, done.stdout, done.stderr, served(http)))
+            time.sleep(0.7)  # it looks five times a second, and must not change again
+            steps.append(Step(code, done.stdout, errors, served(http)))
     return steps
 
 
