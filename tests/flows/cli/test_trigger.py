@@ -137,9 +137,11 @@ def test_a_table_that_a_run_could_not_read_is_refused_before_there_is_a_run(
 
 @pytest.mark.parametrize("name", ["nightly", "train/nightly", "a/b/c"])
 def test_a_deployment_that_is_not_there_is_told(client: SyncPrefectClient, world: World, name: str) -> None:
-    deployed(client, "train")
+    for flow in ("train", "score"):
+        deployed(client, flow)
     told = refusal("trigger", name)
-    assert (str(told.args[0]), told.hint) == (f"There is no deployment of {name!r}.", "There are: train.")
+    assert (str(told.args[0]), told.hint) == (f"There is no deployment of {name!r}.", "There are: score, train.")
+    assert told.exit_code == 2
 
 
 def test_a_deployment_may_be_named_in_full(client: SyncPrefectClient, world: World) -> None:
