@@ -156,7 +156,7 @@ F11 = Case(
     "of a training killed at a step of it, MLflow's, Prefect's or PostgreSQL with the shared lock, and back after "
     f"{AWAY} s, in every second round after {LONG_AWAY} s",
     outage,
-    short=5,
+    short=4,
     long=16,
     reds=(
         Red(

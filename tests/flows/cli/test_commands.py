@@ -355,7 +355,9 @@ def test_a_data_folder_that_cannot_be_made_ends_with_3_before_a_server_starts(wo
     done = world.run("train", "--dataset", "sample", SENTIFLOW_DATA_DIR=str(world.root / "file" / "data"))
     assert done.returncode == 3
     assert str(world.root / "file") in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("Error: ") == 1
     assert "temporary server" not in done.stderr
+    assert connect(world.settings).search_model_versions() == []
 
 
 def test_a_tracking_server_that_is_down_ends_with_3(
