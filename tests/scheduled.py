@@ -119,7 +119,9 @@ class Scheduled:
 def until(asks: Callable[[], T], what: str, told: list[str], seconds: float = 120) -> T:
     """Ask until the answer is true; gives it."""
     end = time.monotonic() + seconds
-    while not (answer := asks()):
+    while True:
+        began = time.monotonic()
+        if answer := asks():
+            return answer
         assert time.monotonic() < end, f"waited for {what} in vain:\n" + "\n".join(told[-60:])
-        time.sleep(0.2)
-    return answer
+        time.sleep(max(0.2, 3 * (time.monotonic() - began)))  # what takes long to ask is asked seldom

@@ -100,10 +100,12 @@ def repeated(ask: Callable[[], T], pause: float = 0.0) -> Iterator[list[T]]:
 def wait_until(holds: Callable[[], T | None], what: str, seconds: float = 60) -> T:
     """Ask until the answer is true; gives it."""
     until = time.monotonic() + seconds
-    while not (answer := holds()):
+    while True:
+        began = time.monotonic()
+        if answer := holds():
+            return answer
         assert time.monotonic() < until, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(0.02)
-    return answer
+        time.sleep(max(0.02, 3 * (time.monotonic() - began)))  # what takes long to ask is asked seldom
 
 
 def until_used(pid: int, cpu_seconds: float) -> None:
