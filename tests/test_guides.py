@@ -139,6 +139,7 @@ def asked(world: World, block: str, code: str) -> str:
 
 @pytest.mark.timeout(600)
 def test_tutorial(world: World, imdb_settings: Settings) -> None:
+    assert len(shown_in(TUTORIAL)) > 20
     (world.root / "examples").symlink_to(ROOT / "examples")
     mirror = {f"SENTIFLOW_{name.upper()}": str(getattr(imdb_settings, name)) for name in MIRROR}
     for block, rest in steps_of(TUTORIAL):
