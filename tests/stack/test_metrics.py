@@ -26,6 +26,7 @@ QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["
 def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: Path) -> None:
     if shutil.which("prometheus") is None:
         pytest.skip("needs Debian's package prometheus; CI installs it")
+    assert len(QUERIES) > 5
     world, client = service.copied(trained, tmp_path / "world")
     service.promote(client, 1)
     texts = tmp_path / "texts"
