@@ -310,5 +310,11 @@ F6 = Case(
             "weights may be infinite", "sentiflow/scoring/weights.py",
             "if not all(np.isfinite(array).all() for array in arrays):", "if False:", "not a number",
         ),
+        Red(
+            "the gate runs the version's model file", "sentiflow/tracking/candidate.py",
+            "        return path, load_unchanged(path, tags)\n",
+            '        exec((path / "sentiment_model.py").read_text(), {})\n'
+            "        return path, load_unchanged(path, tags)\n", "a model file: code in the version has run",
+        ),
     ),
 )  # fmt: skip

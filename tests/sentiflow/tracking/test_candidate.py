@@ -62,6 +62,9 @@ def test_code_that_somebody_put_into_a_version_never_runs(registry: World, where
     """Red if the gate loads the version as MLflow does: its code then has the passwords of whoever promotes."""
     files, ran = files_of_own(registry, Registry.GOOD), registry.root / "ran"
     planted = f"import os, pathlib; pathlib.Path({str(ran)!r}).write_text(repr(os.environ))\n"
+    exec(planted)  # it would tell them, if it were let
+    assert ran.read_text()
+    ran.unlink()
     if where == "extra":
         (next(iter((files / "code").iterdir())).parent / "numpy.py").write_text(planted)
         (files / "code" / "sitecustomize.py").write_text(planted)
