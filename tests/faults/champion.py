@@ -44,6 +44,7 @@ def concurrent_changes(worlds: Worlds, folder: Path, seed: int) -> dict[str, int
         jobs = [pool.submit(_change, world.root, seed * PROCESSES + k) for k in range(PROCESSES)]
         seen = _watch(world, lambda: all(job.done() for job in jobs))
         came = sum((job.result() for job in jobs), Counter())
+    assert len(seen) > 100, f"the reader looked only {len(seen)} times"
     assert None not in seen, f"{seen.count(None)} of {len(seen)} looks found no champion"
     events = events_of(client, NAME)
     assert all(event.done for event in events), "an event is not marked as done"
