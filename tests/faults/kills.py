@@ -362,6 +362,7 @@ def resumed_sweep(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         else:
             again = world.run(*arguments, timeout=900, PREFECT_API_URL=address)
             assert again.returncode == 0, again.stderr
+    assert kills, "the sweep was done before its first kill"
     expected, found = _trials_of(alone), _trials_of(world)
     assert found == expected, f"other trials than those of a sweep left alone: {found}\ninstead of\n{expected}"
     _has_versions(4, world)
