@@ -283,7 +283,8 @@ def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_compu
         wanted = {"filter": {"event": {"name": ["told.to.the.second"]}}}
         until(lambda: client.request("POST", "/events/filter", json=wanted).json()["total"], 60)
     for name in ("prefect", "prefect-2"):
-        assert "connecting to localhost:6379" not in (stack.root / "state" / "logs" / f"{name}.log").read_text()
+        log = (stack.root / "state" / "logs" / f"{name}.log").read_text()
+        assert "Check out the dashboard" in log and "connecting to localhost:6379" not in log, name
     assert "NOAUTH" in _redis_without_password(stack), "its health check takes a refusal for health"
     _need_a_certificate(stack)
 
