@@ -1,13 +1,17 @@
 """The same sweep by threads, by processes, and by a real Dask scheduler with two worker processes; minutes."""
 
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from mlflow.entities import Run
 
+from flows.sweep import sweep
+from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect
 from tests.dask_cluster import cluster
-from tests.world import World
+from tests.flows.cli.test_json import check_json
+from tests.world import World, make_world, refusal
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
@@ -17,13 +21,16 @@ SWEEP = (
 )  # fmt: skip
 
 
-def sweep(world: World, trials: int, workers: int, **variables: str) -> list[Run]:
-    """Run a sweep; gives its trials by their numbers."""
-    done = world.run(*SWEEP, "--trials", str(trials), "--workers", str(workers), timeout=600, **variables)
+def run(world: World, trials: int, workers: int, *more: str, **variables: str) -> CompletedProcess[str]:
+    sizes = ("--trials", str(trials), "--workers", str(workers))
+    done = world.run(*SWEEP, *sizes, *more, timeout=600, **variables)
     assert done.returncode == 0, done.stderr[-3_000:]
-    uri = variables.get("SENTIFLOW_TRACKING_URI", world.settings.tracking_uri)
-    client = connect(world.settings.model_copy(update={"tracking_uri": uri}))
-    found = client.search_runs(["1"], "tags.kind = 'trial'")
+    return done
+
+
+def trials_of(world: World) -> list[Run]:
+    """By their numbers."""
+    found = connect(world.settings).search_runs(["1"], "tags.kind = 'trial'")
     return sorted(found, key=lambda run: int(run.data.tags["trial.number"]))
 
 
@@ -42,28 +49,39 @@ def outcome(run: Run) -> tuple[str, ...]:
 
 
 def test_a_cluster_of_two_workers_runs_every_trial_once_as_threads_and_processes_do_bit_for_bit(
-    world: World, prefect_server: None, tmp_path: Path
+    world: World, prefect_server: None, tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So few trials that none is pruned, and that none is proposed by what others found."""
     with cluster(tmp_path, **world.environment()) as address:
-        dask = sweep(world, 4, 2, SENTIFLOW_TASK_RUNNER="dask", SENTIFLOW_DASK_ADDRESS=address)
+        run(world, 4, 2, SENTIFLOW_TASK_RUNNER="dask", SENTIFLOW_DASK_ADDRESS=address)
+    dask = trials_of(world)
     assert [run.data.tags["trial.number"] for run in dask] == [str(k) for k in range(4)]
     assert {run.info.status for run in dask} == {"FINISHED"}
     assert len({run.data.tags["mlflow.parentRunId"] for run in dask}) == 1
     # Two at a time, and no more.
     at_once = [sum(o.info.start_time <= run.info.start_time < o.info.end_time for o in dask) for run in dask]
     assert max(at_once) == 2
-    for runner in ("threads", "processes"):
-        uri = f"sqlite:///{world.root / runner / 'mlflow.db'}"
-        (world.root / runner).mkdir()
-        here = sweep(world, 2, 1, SENTIFLOW_TASK_RUNNER=runner, SENTIFLOW_TRACKING_URI=uri)
+
+    by_processes, by_threads = (make_world(tmp_path / name, migrated_store) for name in ("processes", "threads"))
+    # Native code and child processes write, too.
+    done = run(by_processes, 2, 1, "--json", SENTIFLOW_TASK_RUNNER="processes")
+    check_json(done.stdout, {"model", "run_id", "trials", "config", "best"})
+    assert "starting up" in done.stderr.lower()
+    by_threads.enter(monkeypatch)
+    monkeypatch.setenv("SENTIFLOW_TASK_RUNNER", "threads")
+    sweep(load_recipe("tutorial", ["epochs=2", "sequence_length=40"]), "sample", trials=2, workers=1, repeats=1)
+    for there in (by_processes, by_threads):
+        here = trials_of(there)
         assert [outcome(run) for run in here] == [outcome(run) for run in dask[:2]]
         assert len(here) == 2
 
 
-def test_a_cluster_that_is_not_there_is_told_in_two_lines(world: World, prefect_server: None) -> None:
-    told = {"SENTIFLOW_TASK_RUNNER": "dask", "SENTIFLOW_DASK_ADDRESS": "tcp://127.0.0.1:9"}
-    done = world.run(*SWEEP, "--trials", "2", **told)
-    assert done.returncode == 3
-    assert "No Dask scheduler with a worker answers at tcp://127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_cluster_that_is_not_there_is_told(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiflow.batch.pipeline.REACH_SECONDS", 1)
+    monkeypatch.setenv("SENTIFLOW_TASK_RUNNER", "dask")
+    monkeypatch.setenv("SENTIFLOW_DASK_ADDRESS", "tcp://127.0.0.1:9")
+    error = refusal(*SWEEP, "--trials", "2")
+    assert error.exit_code == 3
+    assert "No Dask scheduler with a worker answers at tcp://127.0.0.1:9" in str(error)

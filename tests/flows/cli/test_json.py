@@ -42,12 +42,9 @@ FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
     (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
 ]
-# In a process of its own, as native code and child processes write, too.
-PROCESSES: list[tuple[tuple[str, ...], int, set[str]]] = [
-    (("sweep", *QUICK, "--trials", "1", "--repeats", "1"), 0, {"model", "run_id", "trials", "config", "best"}),
-]
-# tests/flows/test_runs_and_compare.py, test_reproduce.py, tests/sentiflow/tracking/test_transfer.py
-ELSEWHERE = {"runs", "compare", "reproduce", "import"}
+# tests/flows/test_runs_and_compare.py, test_reproduce.py, test_sweep_runners.py and
+# tests/sentiflow/tracking/test_transfer.py
+ELSEWHERE = {"runs", "compare", "reproduce", "sweep", "import"}
 
 
 def keys_of(value: Any) -> set[str]:
@@ -108,20 +105,8 @@ def test_the_result_of_a_flow_is_one_json_document(
     assert "starting up" in check(typed, code, keys).lower()
 
 
-@pytest.mark.story
-@pytest.mark.parametrize(("typed", "code", "keys"), PROCESSES, ids=[" ".join(typed) for typed, *_ in PROCESSES])
-def test_all_else_goes_to_stderr(
-    typed: tuple[str, ...], code: int, keys: set[str], registry: World, prefect_server: None
-) -> None:
-    registry.run("promote", "1")
-    done = registry.run(*typed, "--json")
-    assert done.returncode == code, done.stderr
-    check_json(done.stdout, keys)
-    assert "starting up" in done.stderr.lower()
-
-
 def test_every_command_that_prints_a_result_has_json() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     have = {name for name, each in commands.items() if any("--json" in param.opts for param in each.params)}
-    assert have == {typed[0] for typed, *_ in [*CASES, *FLOWS, *PROCESSES]} | ELSEWHERE
+    assert have == {typed[0] for typed, *_ in [*CASES, *FLOWS]} | ELSEWHERE
     assert set(commands) - have == {"ui", "serve", "schedule", "trigger"}  # they run, and have no result

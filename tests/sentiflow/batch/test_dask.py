@@ -67,7 +67,11 @@ def test_a_cluster_writes_the_same_bytes_as_this_machine_also_when_it_goes_on(
 
 
 def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
-    trained: Trained, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained,
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sentiflow.batch.pipeline.REACH_SECONDS", 1)
     settings = trained.world.settings.model_copy(
@@ -76,6 +80,7 @@ def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
     with pytest.raises(ExternalError, match="answers at tcp://127.0.0.1:9") as caught:
         score_input(Request(path, tmp_path / "out.parquet"), settings)
     assert "SENTIFLOW_DASK_ADDRESS" in caught.value.hint
+    assert "Traceback" not in capfd.readouterr().err  # Dask's own lines
 
 
 def test_dask_without_an_address_is_refused(trained: Trained, path: Path, tmp_path: Path) -> None:
