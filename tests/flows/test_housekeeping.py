@@ -38,6 +38,7 @@ from tasks.housekeeping import retire_flow_runs
 from tests.prefect_store import tasks_of
 from tests.receiver import Receiver, receiver
 from tests.sentiflow.test_locks import line_with, process
+from tests.servers import free_port
 from tests.world import ROOT, World, command
 
 
@@ -364,11 +365,13 @@ def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(
 
 
 @pytest.mark.story
-def test_the_command_says_what_was_done(world: World, prefect_server: None) -> None:
+def test_the_command_says_what_was_done_and_asks_no_proxy_for_its_own_server(world: World) -> None:
     left = world.root / "data" / "work" / "mine-sentiment" / "1"
     left.mkdir(parents=True)
     (left / "weights").write_bytes(bytes(2_500_000))
-    done = world.run("housekeeping")
+    names = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+    proxies = dict.fromkeys(names, f"http://127.0.0.1:{free_port()}")
+    done = world.run("housekeeping", **proxies, no_proxy="", NO_PROXY="", PREFECT_API_URL="")
     assert done.returncode == 0, done.stderr
     removed = "Removed: work files of mine-sentiment (of a run that has ended)"
     assert done.stdout.splitlines() == [removed, "Freed 2.5 MB"]
