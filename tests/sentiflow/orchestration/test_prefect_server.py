@@ -199,10 +199,14 @@ def test_who_does_not_know_the_login_of_our_server_is_refused(schedule: Schedule
     assert stat.S_IMODE(schedule.note.stat().st_mode) == 0o600
     assert len(schedule.login) > len("sentiflow:") + 30
     path = f"/deployments/{schedule.deploy()}"
-    with schedule.client() as stranger, schedule.client("sentiflow:guess") as guesser:
-        for client in (stranger, guesser):
-            assert client.patch(path, json=PATCHED).status_code == 401
-            assert client.post(f"{path}/create_flow_run", json={}).status_code == 401
+    for login in ("", "sentiflow:", "sentiflow:guess", ":", "admin:admin"):
+        with schedule.client(login) as stranger:
+            assert stranger.patch(path, json=PATCHED).status_code == 401
+            assert stranger.post(f"{path}/create_flow_run", json={}).status_code == 401
+            for read in ("/deployments/filter", "/flow_runs/filter", "/block_documents/filter"):
+                assert (answer := stranger.post(read, json={})).status_code == 401, (login, read)
+                assert "sentiflow" not in answer.text and "deployment" not in answer.text, answer.text
+    with schedule.client() as stranger:
         preflight = {
             "Access-Control-Request-Method": "PATCH",
             "Access-Control-Request-Headers": "content-type,authorization",
