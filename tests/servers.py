@@ -49,6 +49,7 @@ def prefect(folder: Path) -> Iterator[str]:
         descriptor, address = listener.fileno(), f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         command = [sys.executable, "-m", "sentiflow.orchestration.server_process", str(descriptor)]
         with _running(command, folder, {**os.environ, **own}, f"{address}/health", [descriptor]):
+            listener.close()  # the server has it: who kills that is refused here
             yield address
 
 

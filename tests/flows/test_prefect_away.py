@@ -3,35 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from sentiflow.tracking.client import connect
-from tests.servers import free_port, wait_for
+from tests import servers
 from tests.world import World, command
-
-
-@contextmanager
-def prefect(world: World) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """A Prefect server of its own; gives the address of its API."""
-    port, log = free_port(), world.root / "prefect.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("prefect"), "--no-prompt", "server", "start", "--port", str(port)],
-            env=world.environment(PREFECT_API_URL=""), stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
-        try:
-            wait_for(f"http://127.0.0.1:{port}/api/health", process, log, seconds=180)
-            yield f"http://127.0.0.1:{port}/api", process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.mark.story
@@ -39,7 +17,8 @@ def prefect(world: World) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 def test_a_training_whose_prefect_server_is_killed_ends_within_seconds_and_says_what_is_registered(
     world: World,
 ) -> None:
-    with prefect(world) as (address, server):
+    with servers.prefect(world.root) as address:
+        (server,) = world.processes()
         training = subprocess.Popen(
             [command(), "train", "--dataset", "sample", "--set", "epochs=4", "--set", "sequence_length=40"],
             env=world.environment(PREFECT_API_URL=address), cwd=world.root,
@@ -51,7 +30,7 @@ def test_a_training_whose_prefect_server_is_killed_ends_within_seconds_and_says_
             for line in training.stderr:
                 said.append(line)
                 if "epoch 1/" in line:
-                    os.killpg(server.pid, signal.SIGKILL)
+                    os.kill(server, signal.SIGKILL)
                 if "registered sample-sentiment version 1" in line:
                     registered_at = time.monotonic()
             code = training.wait(30)
