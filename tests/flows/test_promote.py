@@ -211,21 +211,21 @@ def test_without_an_answer_in_time_nothing_is_promoted(
     assert state is not None and state.is_failed() and "nobody answered within 1 s" in str(state.message)
 
 
+@flow(name="training")
+def after(version: int) -> promotion.Outcome | None:
+    """As the end of a training: Prefect counts tasks outside of a flow among those of the last one."""
+    return after_training(NAME, version)
+
+
 @pytest.mark.story
 def test_a_training_whose_promotion_nobody_answers_ends_well(
     registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "1")
-    result = train(SAMPLE, "sample", 6, promote=True)
-    assert result.promotion is not None and result.promotion.verdict.answer == "declined"
-    state = flow_runs("train")[-1].state
+    outcome = after(Registry.GOOD)
+    assert outcome is not None and outcome.verdict.answer == "declined"
+    state = flow_runs("training")[-1].state
     assert state is not None and state.is_completed()
-
-
-@flow(name="training")
-def after(version: int) -> promotion.Outcome | None:
-    """As the end of a training: Prefect counts tasks outside of a flow among those of the last one."""
-    return after_training(NAME, version)
 
 
 def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World, prefect_server: None) -> None:
@@ -305,6 +305,7 @@ def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, p
     assert result.promotion is not None and result.promotion.event is not None
     assert champion_of(client, NAME) == result.model.version
     run = client.get_run(result.run_id)
+    assert run.info.status == "FINISHED"
     names = [task.name for task in tasks_of(run.data.tags["prefect.flow_run_id"], 9)]
     assert {"register", "gate", "decide", "switch"} <= set(names)
 
@@ -314,11 +315,9 @@ def test_a_training_whose_version_the_gate_refuses_ends_well_and_leaves_the_cham
     registry: World, prefect_server: None
 ) -> None:
     promote("sample", Registry.GOOD)
-    result = train(SAMPLE.model_copy(update={"epochs": 1, "learning_rate": 0.0001}), "sample", 7, promote=True)
-    client = connect(registry.settings)
-    assert result.promotion is not None and result.promotion.verdict.answer == "refused"
-    assert champion_of(client, NAME) == Registry.GOOD
-    assert client.get_run(result.run_id).info.status == "FINISHED"
+    outcome = after(Registry.POOR)
+    assert outcome is not None and outcome.verdict.answer == "refused"
+    assert champion_of(connect(registry.settings), NAME) == Registry.GOOD
 
 
 def test_training_promotes_nothing_by_default(trained: Trained) -> None:
