@@ -263,7 +263,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
     before = time.time() - settings.keep_files_days * _DAY
     for folder in _folders(data / "work"):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
-            if free:
+            if free and any(folder.iterdir()):
                 _remove(folder, "of a run that has ended", report, f"work files of {folder.name}")
     for folder in _folders(data / "datasets"):
         lock = lock_file(model_name(folder.name), settings)

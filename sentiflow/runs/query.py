@@ -144,9 +144,11 @@ def _where(text: str, fields: Fields, runs: Sequence[RunRecord]) -> Condition:
         _need([value], (*usual, *sorted({str(get(run)) for run in runs}.difference(usual))), parts["name"])
     if sign in _ORDERED:
         limit = number(value)
-        if limit is None:
+        percent = limit is not None and limit > 1 and parts["name"].endswith("accuracy")
+        if limit is None or percent:
+            wanted = "fraction" if percent else "number"
             raise UsageError(
-                f"The condition {text!r} needs a number behind {sign}, got {value!r}.",
+                f"The condition {text!r} needs a {wanted} behind {sign}, got {value!r}.",
                 "An accuracy is a fraction: 'accuracy>=0.88'. Dates go to --since; of several conditions each has "
                 "a --filter of its own.",
             )

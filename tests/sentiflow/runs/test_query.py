@@ -125,6 +125,11 @@ def test_runs_asked_for(asked: dict[str, object], found: str) -> None:
     assert names(**asked) == found
 
 
+def test_an_accuracy_in_percent_is_told_to_be_a_fraction() -> None:
+    with pytest.raises(UsageError, match="needs a fraction behind >, got '88'.*\n.*'accuracy>=0.88'"):
+        names(where=["test/accuracy > 88"])
+
+
 def test_a_name_may_hold_spaces_as_mlflow_allows() -> None:
     one = run("x", 1, "training", metrics={"val loss": 0.3})
     assert select([one], Query(where=["val loss < 0.4"]), NOW) == [one]
