@@ -221,8 +221,12 @@ class Settings(BaseSettings):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and not re.fullmatch(pattern, text, re.DOTALL):
             raise ValueError(f"expected {expected}")
-        if text is not None and "://" in text:
-            _check_login(text)
+        try:
+            clear = text is None or urlparse(text).netloc.count("@") <= 1
+        except ValueError:  # of a bracket
+            clear = False
+        if not clear:
+            raise ValueError("expected a valid address; in a login, write @ [ ] as %40 %5B %5D")
         return value
 
     @field_validator("schedule_timezone")
@@ -351,8 +355,8 @@ def _check_login(address: str) -> None:
     The ValueError gives nothing of the address away.
     """
     try:
-        login, _, hosts = urlparse(address).netloc.rpartition("@")
-        clear = "@" not in login and all((urlparse(f"//{host}").port or 0) >= 0 for host in hosts.split(","))
+        parts = urlparse(address)
+        clear = parts.netloc.count("@") <= 1 and (parts.port or 0) >= 0
     except ValueError:
         clear = False
     if not clear:

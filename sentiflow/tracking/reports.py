@@ -56,8 +56,8 @@ def _summary(
             )
         elif table is None and "test/accuracy" in record.metrics:
             missing.append(
-                f"The scores of the test reviews ({SCORES}) are missing: metrics and slices are those that "
-                "the run logged; no calibration curve, paired difference or worst error."
+                f"The scores of the test reviews ({SCORES}) are gone: metrics and slices are those that the run "
+                "logged; no calibration curve, paired difference or worst error."
             )
     except ExternalError as err:
         missing.append(str(err.args[0]))
