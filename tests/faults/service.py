@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -9,21 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import httpx
 import numpy as np
-import pytest
 
 from sentiflow.errors import SentiflowError
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.versions import find_version
 from tests.faults.campaign import Case, Red
+from tests.faults.schedules import IDLE, at_home
 from tests.faults.scoring import MAX_GROWTH
 from tests.faults.worlds import NAME, SAMPLE, Worlds, put_in_use, scorer_of
+from tests.scheduled import Scheduled
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import TEXTS, Running, exchange, figure
 from tests.sentiflow.serving.test_origins import FOREIGN
 from tests.sentiflow.tracking.test_server_api import answering
-from tests.world import Registry, World, refusal
+from tests.world import Registry, World
 
 CONNECTIONS, SWAPS = (1, 8, 32, 128), 6
 LEVEL_SECONDS = 60  # of a level of connections at least, in all tries but the first
@@ -180,7 +183,7 @@ def strangers(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         grown = _peak(running.process.pid) - before
         assert grown < MAX_GROWTH, f"the service has grown by {grown / 1e6:.0f} MB"
         assert figure(http, "sentiflow_texts_scored_total") == scored, "a stranger's text was scored"
-    asked += _names(world) + _listed(folder)
+    asked += _names(world) + _listed(folder) + _logins(worlds.copy(folder / "scheduled"))
     return {"requests and names": asked}
 
 
@@ -188,6 +191,22 @@ def _peak(pid: int) -> int:
     """The most memory that a process ever had (bytes)."""
     (line,) = [each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith("VmHWM")]
     return int(line.split()[1]) * 1024
+
+
+def _logins(world: World) -> int:
+    """Requests to the Prefect server of a schedule without its login, or with a wrong one."""
+    asked = 0
+    with at_home(world) as home:
+        schedule = Scheduled(home, *IDLE)
+        schedule.until_says("Prefect UI")
+        for login in (None, ("sentiflow", ""), ("sentiflow", "wrong"), ("", ""), ("admin", "admin")):
+            with httpx.Client(base_url=f"http://127.0.0.1:{home.port}/api", auth=login, trust_env=False) as http:
+                for path in ("/deployments/filter", "/flow_runs/filter", "/block_documents/filter"):
+                    assert (answer := http.post(path, json={})).status_code == 401, (login, path)
+                    assert "sentiflow" not in answer.text and "deployment" not in answer.text, answer.text
+                    asked += 1
+        assert schedule.ends(signal.SIGTERM) == 0, schedule.output[-2_000:]
+    return asked
 
 
 def _need_refusal(call: Callable[[], object]) -> None:
@@ -204,10 +223,8 @@ def _names(world: World) -> int:
     for name in NAMES:
         _need_refusal(partial(find_version, world.settings, name or "/", None))
         for command in (("predict", "good"), ("rollback", "--reason", "none")) if "\x00" not in name else ():
-            with pytest.MonkeyPatch.context() as patch:
-                world.enter(patch)
-                error = refusal(*command, "--dataset", name)
-            assert error.exit_code == 2 and "No model is registered" in str(error), (name, command, error)
+            done = world.run(*command, "--dataset", name)
+            assert done.returncode == 2 and "No model is registered" in done.stderr, (name, command, done.stderr)
     assert set(world.root.parent.rglob("*")) == before, "a name led to a file"
     return len(NAMES)
 
@@ -226,11 +243,12 @@ def _listed(folder: Path) -> int:
 
 F14 = Case(
     "F14",
-    "Strangers are refused and learn nothing: other sites' pages, wrong hosts, names that lead elsewhere, bodies "
-    "that grow when they are read.",
+    "Strangers are refused and learn nothing: other sites' pages, wrong hosts, wrong logins, names that lead "
+    "elsewhere, bodies that grow when they are read.",
     f"{2 * len(FOREIGN)} requests as another site's page sends them, {len(HOSTS)} wrong hosts, "
     f"{len(PATHS)} paths, {len(NAMES)} names of models, {len(LISTED)} names of files that a tracking server "
-    f"lists, {len(BOMBS)} bodies, compressed or nested",
+    f"lists, {len(BOMBS)} bodies, compressed or nested; 15 requests to a schedule's Prefect server with no login "
+    "or a wrong one",
     strangers,
     short=1,
     long=1,

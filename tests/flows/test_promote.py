@@ -203,12 +203,12 @@ def test_nobody_is_asked_about_a_version_that_the_gate_refuses(
 def test_without_an_answer_in_time_nothing_is_promoted(
     registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "1")
-    with pytest.raises(RejectedError, match="nobody answered within 1 s"):
+    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
+    with pytest.raises(RejectedError, match="nobody answered within 3 s"):
         promote("sample", Registry.GOOD)
     assert champion_of(connect(registry.settings), NAME) is None
     state = flow_runs("promote")[-1].state
-    assert state is not None and state.is_failed() and "nobody answered within 1 s" in str(state.message)
+    assert state is not None and state.is_failed() and "nobody answered within 3 s" in str(state.message)
 
 
 @flow(name="training")
@@ -221,7 +221,7 @@ def after(version: int) -> promotion.Outcome | None:
 def test_a_training_whose_promotion_nobody_answers_ends_well(
     registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "1")
+    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
     outcome = after(Registry.GOOD)
     assert outcome is not None and outcome.verdict.answer == "declined"
     state = flow_runs("training")[-1].state
@@ -279,13 +279,13 @@ def test_of_a_refusal_json_is_printed_whoever_decides(
 
 @pytest.mark.story
 def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
-    asking = {"SENTIFLOW_PROMOTION_APPROVAL": "true", "SENTIFLOW_APPROVAL_TIMEOUT": "1"}
+    asking = {"SENTIFLOW_PROMOTION_APPROVAL": "true", "SENTIFLOW_APPROVAL_TIMEOUT": "3"}
     home = Home(registry, free_port(), {**asking, "SENTIFLOW_GATE_MIN_ACCURACY": "0.5"})
     running = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
     try:
         running.until_says("Prefect UI")
         done = home.run("promote", str(Registry.GOOD))
-        assert (done.returncode, "nobody answered within 1 s" in done.stderr) == (4, True), done.stderr
+        assert (done.returncode, "nobody answered within 3 s" in done.stderr) == (4, True), done.stderr
         assert [run["state_type"] for run in home.flow_runs("promote")] == ["FAILED"]
     finally:
         assert running.ends(signal.SIGINT) == 0

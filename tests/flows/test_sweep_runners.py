@@ -11,7 +11,7 @@ from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect
 from tests.dask_cluster import cluster
 from tests.flows.cli.test_json import check_json
-from tests.world import World, make_world, refusal
+from tests.world import World, make_world
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
@@ -76,12 +76,9 @@ def test_a_cluster_of_two_workers_runs_every_trial_once_as_threads_and_processes
         assert len(here) == 2
 
 
-def test_a_cluster_that_is_not_there_is_told(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sentiflow.batch.pipeline.REACH_SECONDS", 1)
-    monkeypatch.setenv("SENTIFLOW_TASK_RUNNER", "dask")
-    monkeypatch.setenv("SENTIFLOW_DASK_ADDRESS", "tcp://127.0.0.1:9")
-    error = refusal(*SWEEP, "--trials", "2")
-    assert error.exit_code == 3
-    assert "No Dask scheduler with a worker answers at tcp://127.0.0.1:9" in str(error)
+def test_a_cluster_that_is_not_there_is_told_in_two_lines(world: World, prefect_server: None) -> None:
+    told = {"SENTIFLOW_TASK_RUNNER": "dask", "SENTIFLOW_DASK_ADDRESS": "tcp://127.0.0.1:9"}
+    done = world.run(*SWEEP, "--trials", "2", **told)
+    assert done.returncode == 3
+    assert "No Dask scheduler with a worker answers at tcp://127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
