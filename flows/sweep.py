@@ -12,7 +12,6 @@ from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import DivergedError, UsageError
-from sentiflow.names import expanded
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
 from sentiflow.recipes import TUNED, TrainConfig
@@ -72,7 +71,7 @@ def sweep(
     settings = load_settings()
     if runtime.deployment.id and space == Path():  # what a form makes of an empty text
         space = None
-    searched = load_space(space and expanded(space), config)
+    searched = load_space(space, config)
     check_runner(settings)
     if promote:
         need_server(settings)

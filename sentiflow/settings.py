@@ -221,12 +221,8 @@ class Settings(BaseSettings):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and not re.fullmatch(pattern, text, re.DOTALL):
             raise ValueError(f"expected {expected}")
-        try:
-            clear = text is None or urlparse(text).netloc.count("@") <= 1
-        except ValueError:  # of a bracket
-            clear = False
-        if not clear:
-            raise ValueError("expected a valid address; in a login, write @ [ ] as %40 %5B %5D")
+        if text is not None:
+            _check_login(text, hosts=True)
         return value
 
     @field_validator("schedule_timezone")
@@ -349,14 +345,14 @@ def _need_http(address: str) -> None:
         raise ValueError("expected an http(s) address")
 
 
-def _check_login(address: str) -> None:
+def _check_login(address: str, *, hosts: bool = False) -> None:
     """Refuse a login that libraries would read in different ways, and then repeat in what they say.
 
-    The ValueError gives nothing of the address away.
+    An address may have several ``hosts``, each with a port. The ValueError gives nothing of the address away.
     """
     try:
         parts = urlparse(address)
-        clear = parts.netloc.count("@") <= 1 and (parts.port or 0) >= 0
+        clear = parts.netloc.count("@") <= 1 and (hosts or (parts.port or 0) >= 0)
     except ValueError:
         clear = False
     if not clear:

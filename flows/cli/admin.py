@@ -116,6 +116,17 @@ def import_store(
     stdout.say(*(f"Not imported: {rows} rows of {table}." for table, rows in moved.left.items()))
 
 
+def _allowed(host: str, address: str) -> dict[str, str]:
+    """Variables that let MLflow's server answer under an address, where it does not by itself."""
+    if host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):  # noqa: S104 - compared, not listened at
+        return {}
+    without_port = address.rpartition(":")[0]  # as a browser writes it for port 80
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{address},{without_port},localhost:*,127.0.0.1:*".replace("http://", ""),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"{address},{without_port}",
+    }
+
+
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")
 def ui(
     port: Annotated[
@@ -149,12 +160,7 @@ def ui(
     ]
     # By default the server also runs jobs that it is sent, and keeps other services' keys and calls them.
     off = dict.fromkeys(("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ENABLE_AI_GATEWAY"), "false")
-    variables = {**off, "PYTHONWARNINGS": "ignore", **os.environ}
-    if host not in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):  # noqa: S104 - MLflow answers to these itself
-        without_port = address.rpartition(":")[0]
-        hosts = f"{address},{without_port},localhost:*,127.0.0.1:*".replace("http://", "")
-        variables.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", hosts)
-        variables.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", f"{address},{without_port}")
+    variables = {**off, "PYTHONWARNINGS": "ignore", **_allowed(host, address), **os.environ}
     server = Child(command_line, variables)
     try:
         if not server.answers(f"{address}/health", _START_SECONDS):

@@ -30,11 +30,16 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:  # numba finds neither folder writable: each process then compiles for itself
         return njit(function, **_OPTIONS)  # type: ignore[no-any-return]
     if hasattr(made, "stats"):  # it is compiled: NUMBA_DISABLE_JIT may be set
-        for file in Path(made.stats.cache_path).glob(f"kernels.{function.__name__}-*.nb[ic]"):
-            with suppress(FileNotFoundError):
-                if not file.stat().st_size:  # a loss of power left it, and numba would fail on it each time
-                    file.unlink()
+        _drop_empty(Path(made.stats.cache_path), function.__name__)
     return made  # type: ignore[no-any-return]
+
+
+def _drop_empty(folder: Path, name: str) -> None:
+    """Remove a kernel's empty files: a loss of power leaves such, and numba would fail on them each time."""
+    for file in folder.glob(f"kernels.{name}-*.nb[ic]"):
+        with suppress(FileNotFoundError):  # another process removed it
+            if not file.stat().st_size:
+                file.unlink()
 
 
 # Rational approximation of tanh in float32, odd polynomial over even one, highest power first: the one of Eigen

@@ -13,6 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sentiflow.errors import UsageError, plain_reason
+from sentiflow.names import expanded
 from sentiflow.recipes import TrainConfig, nearest_field, read_toml
 
 DEFAULT = Path(__file__).with_name("search_space.toml")
@@ -99,7 +100,7 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
     Raises:
         UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.
     """
-    file = path or DEFAULT
+    file = expanded(path) if path else DEFAULT
     tables = read_toml(file, "search space")
     if not tables:
         raise UsageError(f"The search space {file} names no field.", _SHAPES)
