@@ -77,8 +77,8 @@ def _kept(given: Team) -> dict[str, Any]:
 F10 = Case(
     "F10",
     "A backup made while a training runs and the API answers is whole: restored elsewhere, all is the same.",
-    "the team's stack, backed up in mid training and restored as another stack: ended runs with all values, "
-    "models, versions, aliases, the digest of every file, and scores",
+    "A try backs up the team's stack in the middle of a training and restores it as another stack. Ended runs "
+    "with all their values, models, versions, aliases, the digest of every file, and scores must be the same.",
     restored_elsewhere,
     short=0,
     long=5,

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import tempfile
+import textwrap
 import time
 import traceback
 from collections import Counter
@@ -51,7 +52,7 @@ class Case:
     Attributes:
         name: for the command line.
         promise: one plain sentence.
-        how: it is tested.
+        how: it is tested, in sentences.
         attempt: one try: given worlds, a folder of its own and a seed. It gives what it counted, and raises
             if the promise is broken.
         short, long: how many tries in either form; what a story tests as well has none in the short one.
@@ -133,18 +134,18 @@ def write_page(cases: Iterable[Case]) -> None:
 
 
 def render(cases: Iterable[Case], results: list[Result]) -> str:
-    """The table: of each seed the latest try counts; a seed that failed earlier is named."""
-    lines = ["| | promise | how it is tested | tried | found |", "|---|---|---|---|---|"]
+    """The table and how each case is tested; of each seed the latest try counts, and a failed one is named."""
+    table, how = ["| | promise | tried | found |", "|---|---|---|---|"], []
+    machines: set[str] = set()
     for case in cases:
         own = [result for result in results if result.case == case.name]
         latest = {result.seed: result for result in own}
         if latest:
-            lines.append(
-                f"| {case.name} | {case.promise} | {case.how} | {_tried(list(latest.values()))} "
-                f"| {_found(own, latest)} |"
-            )
-    machines = sorted({result.machine for result in results})
-    return "\n".join([*lines, "", f"Machine: {'; '.join(machines)}."])
+            tried = list(latest.values())
+            table.append(f"| {case.name} | {case.promise} | {_tried(tried)} | {_found(own, latest)} |")
+            how += ["", f"**{case.name}.** {case.how}"]
+            machines.update(result.machine for result in tried)
+    return "\n".join([*table, "", f"Machine: {'; '.join(sorted(machines))}.", "", "## How it is tested", *how])
 
 
 def _tried(latest: list[Result]) -> str:
@@ -163,7 +164,8 @@ def _found(own: list[Result], latest: dict[int, Result]) -> str:
     told: dict[str, list[str]] = {}
     for result in own:
         if not result.passed:
-            reason = " ".join(result.found.removeprefix("AssertionError:").split()).replace("|", "/")[:120]
+            reason = " ".join(result.found.removeprefix("AssertionError:").split()).replace("|", "/")
+            reason = textwrap.shorten(reason, 100, placeholder=" ...")
             since = ", pass since" if latest[result.seed].passed else ""
             told.setdefault(f"at {result.commit}{since}: {reason or 'no message'}", []).append(str(result.seed))
     return "; ".join(f"seeds {', '.join(seeds)} {what}" for what, seeds in told.items()) or "nothing"

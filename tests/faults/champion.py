@@ -93,7 +93,8 @@ def _watch(world: World, over: Callable[[], bool]) -> list[int | None]:
 F5 = Case(
     "F5",
     "However many promote and roll back at once, there is one champion at every moment, and the history agrees.",
-    f"{PROCESSES} processes, {CHANGES} promotions or rollbacks each; a reader looks up to 100 times a second",
+    f"{PROCESSES} processes promote or roll back {CHANGES} times each, while a reader looks up to 100 times a "
+    "second.",
     concurrent_changes,
     short=1,
     long=9,
@@ -291,9 +292,9 @@ F6 = Case(
     "F6",
     "A damaged or worse version is not promoted, a damaged one is not served, and code that was put into one "
     "never runs.",
-    f"{len(KINDS)} kinds ({', '.join(KINDS)}), each as a new version and "
-    "in place of a good version's files; promoted, and with the alias set by hand under a running service, which "
-    "refuses what cannot be read or is not what was registered, and never runs a version's code",
+    f"There are {len(KINDS)} kinds of damage ({', '.join(KINDS)}), each in a new version and in place of a good "
+    "version's files. A try promotes each, and sets the alias by hand under a running service: it must refuse "
+    "what it cannot read and what is not what was registered, and never run a version's code.",
     bad_models,
     short=1,
     long=2,

@@ -117,10 +117,11 @@ def _ready(port: int) -> bool:
 F15 = Case(
     "F15",
     "A schedule that trains again and again, with a service beside it, grows only by what a training leaves.",
-    f"{RUNS[0]} trainings by a schedule one after another (a try of the long form: {HOUR}), a request to the "
-    "service every tenth of a second; after each third the memory, processes and open files of the schedule and "
-    f"its server, files in the data folder, and rows of both databases: at most {MEGABYTES} MB and {SPARE} "
-    f"processes or files more, rows of a training within {ROWS:.0%}",
+    f"A schedule trains {RUNS[0]} times (in a try of the long form {HOUR} times), while the service gets a "
+    "request every tenth of a second. Measured after each third: the memory, processes and open files of the "
+    "schedule and its server, the files in the data folder, and the rows of both databases. Allowed are "
+    f"{MEGABYTES} MB and {SPARE} processes or files more, and {ROWS:.0%} more or fewer rows in as many "
+    "trainings.",
     flat,
     short=0,
     long=2,

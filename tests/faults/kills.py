@@ -243,10 +243,10 @@ def start(
 F1 = Case(
     "F1",
     "Whenever a command is killed, the same command works the next time, and nothing half-made is left.",
-    f"SIGKILL of {', '.join(COMMANDS)}, in turn at a random moment of its work (from its first run, trial, "
-    "part, lock or file on) and right before or after a call of a named step; then the same command again. A "
-    "champion after the kill; at the end no open run, no unfinished model, no second version of a run, every "
-    "version loads, no process, no lock",
+    f"A try kills one of {', '.join(COMMANDS)} with SIGKILL, in turn at a random moment of its work (from its "
+    "first run, trial, part, lock or file on) and right before or after a call of a named step; then it runs "
+    "the same command again. A champion must be there after the kill. At the end no run is open, no model "
+    "unfinished, no lock held, no process left; no run has two versions, and every version loads.",
     killed,
     short=3,
     long=200,
@@ -321,8 +321,8 @@ def first_users(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
 F13 = Case(
     "F13",
     "The first users of an empty folder may come all at once, or be killed in their first seconds.",
-    "the making of the store killed 3 times, then 5 commands at once, 2 of them trainings (every second time one "
-    "is killed), then one more training",
+    "A try kills the making of the store 3 times, starts 5 commands at once, 2 of them trainings (in every second "
+    "try it kills one), then trains once more.",
     first_users,
     short=1,
     long=20,
@@ -387,8 +387,8 @@ def _trials_of(world: World) -> list[dict[str, object]]:
 F3 = Case(
     "F3",
     "A sweep that was killed and resumed tries the same values and finds the same losses as one left alone.",
-    f"two sweeps of {TRIALS} trials and the same seed, one of them killed in a trial (seed 0) or in two; numbers, "
-    "states, values and validation losses compared to the last bit",
+    f"A try runs two sweeps of {TRIALS} trials with the same seed and kills one of them in a trial (seed 0) or in "
+    "two. The trials' numbers, states, values and validation losses must be equal to the last bit.",
     resumed_sweep,
     short=1,
     long=20,

@@ -151,10 +151,11 @@ F11 = Case(
     "F11",
     "A locked store is waited for. Where a disk is full, a folder cannot be written to or a server is away, a "
     "command finishes or ends with one message, publishes nothing by halves, and works again afterwards.",
-    f"{', '.join(FAULTS)}: SQLite locked by another connection until the command says that it waits; no file "
-    "larger than 0.2 MB (scores) or than 2.3 MB (a model has more); a file where the folder should be; the server "
-    "of a training killed at a step of it, MLflow's, Prefect's or PostgreSQL with the shared lock, and back after "
-    f"{AWAY} s, in every second round after {LONG_AWAY} s",
+    f"The tries are, in turn: {', '.join(FAULTS)}. Locked: another connection holds SQLite until the command "
+    "says that it waits. Full: no file may grow beyond 0.2 MB (scores) or 2.3 MB (a model has more). "
+    "Unwritable: a file stands where the folder should be. Away: MLflow's server, Prefect's or the PostgreSQL "
+    f"of the shared lock is killed at a step of a training and comes back after {AWAY} s, in every second round "
+    f"after {LONG_AWAY} s.",
     outage,
     short=4,
     long=16,

@@ -147,10 +147,10 @@ F2 = Case(
     "F2",
     "When the schedule, its Prefect server and a training are killed together, the next start says within 60 s "
     "what became of it, in Prefect and in MLflow, and trains.",
-    "SIGKILL of the whole tree while a deployment trains, in seven tries of ten within 4 s of the start of its "
-    f"run in MLflow, else before it; {DOWN} s later, in three tries of ten {LONG_DOWN} s, `sentiflow schedule` "
-    "again. No flow run, task run or run of MLflow stays open, and a next training begins within 60 s and "
-    "completes",
+    "A try kills the whole process tree with SIGKILL while a deployment trains: in seven of ten within 4 s of the "
+    f"start of its run in MLflow, else before it. After {DOWN} s, in three of ten after {LONG_DOWN} s, it starts "
+    "`sentiflow schedule` again. No flow run, task run or run of MLflow may stay open, and the next training must "
+    "begin within 60 s and complete.",
     all_killed,
     short=1,
     long=20,
@@ -268,10 +268,10 @@ F4 = Case(
     "F4",
     "However many schedules and commands want to train a model, one at a time does, and when its process is "
     "killed the next one goes on.",
-    "two schedules in two data folders, with one store and PostgreSQL for the lock, and `sentiflow train` in the "
-    f"first folder, which begins in every second try; a try kills {ROUNDS} times whoever trains, after 1 to 12 "
-    "epochs, and once the Prefect server of a schedule, which starts again. No training logs an epoch after the "
-    "next one began; at the end, after `sentiflow housekeeping` in both folders, as in F1",
+    "Two schedules in two data folders share a store, and a lock in PostgreSQL; `sentiflow train` runs in the "
+    f"first folder, and begins in every second try. A try kills whoever trains {ROUNDS} times, after 1 to 12 "
+    "epochs, and once the Prefect server of a schedule, which starts it again. No training may log an epoch "
+    "after the next one began; at the end, after `sentiflow housekeeping` in both folders, as in F1.",
     one_at_a_time,
     short=0,
     long=13,
@@ -402,11 +402,13 @@ F12 = Case(
     "F12",
     "A schedule that was down runs once for all that it missed, and a training that is asked for many times is "
     "trained once.",
-    f"in turn: a schedule every {INTERVAL} s, killed or stopped for three intervals and started again: one run "
-    f"completes, the other slots are skipped; `sentiflow trigger train` with the same recipe and seed {TIMES} "
-    "times: one at a time runs, one trains, the others end as skipped, one version; the clock of a schedule every "
-    f"{LONG_INTERVAL} s set on or back by an hour: no slot runs twice, one at most of the hour left out, and it "
-    "goes on; set back, it runs what is triggered, and its slots once the clock comes to them",
+    f"The tries take three forms in turn. A schedule with a run every {INTERVAL} s is killed or stopped for "
+    "three intervals and started again: one run completes, the other missed ones are skipped. `sentiflow "
+    f"trigger train` asks {TIMES} times for the same recipe and seed: one run at a time, one of them trains, "
+    "the others end as skipped, and there is one version. The clock of a schedule with a run every "
+    f"{LONG_INTERVAL} s is set on or back by an hour: nothing that was due runs twice, at most one run of the "
+    "hour left out does, and the schedule goes on. Set back, it runs what is triggered at once, and what is "
+    "due when the clock comes to it.",
     due_again,
     short=0,
     long=8,

@@ -101,9 +101,9 @@ def _by_batch(folder: Path, texts: list[str], settings: Settings) -> np.ndarray:
 F9 = Case(
     "F9",
     "A review has the same score whichever way it is asked for.",
-    "1,000 generated reviews one at a time, together, by MLflow's pyfunc, over HTTP and as a table, here and by "
-    "two Dask workers, within 1e-14; Keras to its float32 rounding (99% within 1e-6), and within 1e-9 computed in "
-    "float64",
+    "A try scores 1,000 generated reviews one at a time, together, by MLflow's pyfunc, over HTTP, and as a "
+    "table, here and by two Dask workers: the scores must agree within 1e-14. They must agree with Keras up to "
+    "its float32 rounding (99% within 1e-6), and within 1e-9 when Keras computes in float64.",
     one_score,
     short=1,
     long=2,
@@ -182,8 +182,8 @@ def _score_damaged(world: World, folder: Path, random_: random.Random) -> dict[s
 F7 = Case(
     "F7",
     "Malformed requests and tables are refused or read; nothing crashes, hangs or grows.",
-    f"a try sends {MALFORMED + MALFORMED // 10:,} damaged bodies and {MALFORMED // 10} damaged heads over raw "
-    f"sockets, and scores {TABLES} damaged CSV, JSON Lines and Parquet tables; the service may grow by 50 MB",
+    f"A try sends {MALFORMED + MALFORMED // 10:,} damaged bodies, sends {MALFORMED // 10} damaged heads over raw "
+    f"sockets, and scores {TABLES} damaged CSV, JSON Lines and Parquet tables. The service may grow by 50 MB.",
     malformed,
     short=1,
     long=5,

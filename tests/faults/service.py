@@ -116,9 +116,9 @@ F8 = Case(
     "F8",
     "Under load a change of the champion fails no request, and each answer is of one version; what the queue "
     "cannot take is refused.",
-    f"{', '.join(map(str, CONNECTIONS))} connections, {SWAPS} changes of the champion each (all tries but the "
-    f"first: as many as {LEVEL_SECONDS} s allow); every score compared with its version's; then four times the "
-    "texts that the queue takes, at once",
+    f"The load comes from {', '.join(map(str, CONNECTIONS))} connections in turn, with {SWAPS} changes of the "
+    f"champion each (in all tries but the first as many as {LEVEL_SECONDS} s allow). Every score must be that of "
+    "the version that it names. Then come four times the texts that the queue takes, at once.",
     under_load,
     short=1,
     long=2,
@@ -245,10 +245,10 @@ F14 = Case(
     "F14",
     "Strangers are refused and learn nothing: other sites' pages, wrong hosts, wrong logins, names that lead "
     "elsewhere, bodies that grow when they are read.",
-    f"{2 * len(FOREIGN)} requests as another site's page sends them, {len(HOSTS)} wrong hosts, "
-    f"{len(PATHS)} paths, {len(NAMES)} names of models, {len(LISTED)} names of files that a tracking server "
-    f"lists, {len(BOMBS)} bodies, compressed or nested; 15 requests to a schedule's Prefect server with no login "
-    "or a wrong one",
+    f"A try makes {2 * len(FOREIGN)} requests as another site's page sends them, asks for {len(HOSTS)} wrong "
+    f"hosts, {len(PATHS)} paths and {len(NAMES)} names of models that lead elsewhere, has a tracking server "
+    f"list {len(LISTED)} such names of files, sends {len(BOMBS)} compressed or nested bodies, and makes 15 "
+    "requests to a schedule's Prefect server with no login or a wrong one.",
     strangers,
     short=1,
     long=1,

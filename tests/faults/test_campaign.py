@@ -10,7 +10,7 @@ from tests.faults.campaign import Case, Result, render
 from tests.faults.cases import CASES
 from tests.world import ROOT
 
-CASE = Case("F0", "It holds.", "by hand", lambda _worlds, _folder, _seed: {}, 1, 2, ())
+CASE = Case("F0", "It holds.", "By hand.", lambda _worlds, _folder, _seed: {}, 1, 2, ())
 GOOD = Result("F0", 0, True, "", {"kills": 2}, 1.0, "aaa", "2026-11-26T10:00:00+00:00", "a machine")
 BROKEN = replace(GOOD, passed=False, found="AssertionError: a | b\nc", counted={})
 
@@ -19,10 +19,14 @@ def row(*results: Result) -> str:
     return render([CASE], list(results)).splitlines()[2]
 
 
+def test_how_a_case_is_tested_stands_below_the_table() -> None:
+    assert render([CASE], [GOOD]).splitlines()[-3:] == ["## How it is tested", "", "**F0.** By hand."]
+
+
 def test_tries_of_other_seeds_add_up_over_days() -> None:
     other = replace(GOOD, seed=1, counted={"kills": 1_000}, at="2026-11-27T10:00:00+00:00", commit="bbb")
     assert row(GOOD, other) == (
-        "| F0 | It holds. | by hand | 2 tries: 1,002 kills (2026-11-26 to 2026-11-27, at aaa, bbb) | nothing |"
+        "| F0 | It holds. | 2 tries: 1,002 kills (2026-11-26 to 2026-11-27, at aaa, bbb) | nothing |"
     )
 
 
