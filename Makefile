@@ -157,6 +157,7 @@ endif
 .venv/.installed: .venv/.made requirements.lock pyproject.toml
 	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation -e .
+	$(BIN)/python -c 'from sentiflow.network.recurrence import compile_kernels; compile_kernels()'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock

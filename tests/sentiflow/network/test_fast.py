@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -250,6 +251,33 @@ def test_members_and_directions_are_read_side_by_side_with_the_same_weights_for_
         found[threads] = weights, int(at_once)
     assert len({weights for weights, _ in found.values()}) == 1
     assert found[1][1] == 1 and found[8][1] > 2  # of four members, each in two directions
+
+
+COMPILED = """
+from sentiflow.network import kernels
+from sentiflow.network.model import build
+from sentiflow.network.recurrence import compile_kernels
+from tests.sentiflow.network.test_fast import SMALL, batch, config, fast
+
+def count():
+    return [len(each.signatures) for each in vars(kernels).values() if hasattr(each, "signatures")]
+
+compile_kernels()
+before = count()
+for kind in ("read", "mean both ways"):
+    fast(build(config(SMALL, kind)), SMALL).fit(*batch(config(SMALL, kind), 64), verbose=0)
+print(before, count())
+"""
+
+
+@pytest.mark.story
+def test_a_training_compiles_no_kernel_anew_after_the_set_up(tmp_path: Path) -> None:
+    """Red if they were compiled for other types of arrays than TensorFlow hands over."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == f"{[1] * 6} {[1] * 6}\n"
 
 
 def test_members_drop_words_of_their_own() -> None:
