@@ -318,5 +318,14 @@ F6 = Case(
             '        exec((path / "sentiment_model.py").read_text(), {})\n'
             "        return path, load_unchanged(path, tags)\n", "a model file: code in the version has run",
         ),
+        Red(
+            "the gate refuses nothing", "sentiflow/tracking/promotion.py", "if evaluation.decision.passed:",
+            "if True:", "a constant, new: version",
+        ),
+        Red(
+            "a champion that is refused leaves the service without one", "sentiflow/serving/champion.py",
+            "        loaded = self.state.loaded\n        rest =", "        loaded = None\n        rest =",
+            "KeyError: 'model'",
+        ),
     ),
 )  # fmt: skip

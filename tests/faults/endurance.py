@@ -133,5 +133,17 @@ F15 = Case(
             "            (run.settings.data_dir / run.run_id).touch()\n\n\n@contextmanager\ndef child_run(",
             "files left",
         ),
+        *(
+            Red(
+                f"the schedule keeps {what} of each training", "sentiflow/orchestration/due_runs.py",
+                "        for deployment_id in to_start(due, limits, count):\n",
+                "        for deployment_id in to_start(due, limits, count):\n"
+                f'            due_runs.__dict__.setdefault("kept", []).append({kept})\n', says,
+            )
+            for what, kept, says in (
+                ("an open file", "open(os.devnull)", "files open: ["),
+                ("20 MB", 'bytearray(b"x" * 20_000_000)', "] MB"),
+            )
+        ),
     ),
 )  # fmt: skip

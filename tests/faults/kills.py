@@ -264,6 +264,25 @@ F1 = Case(
             'reconcile(client, experiment, model, settings, "the next run", get_run_logger())', "pass",
             "runs left open", seed=18,
         ),
+        Red(
+            "the model of a killed training stays unfinished", "sentiflow/orchestration/repair.py",
+            "            client.delete_logged_model(model.model_id)\n", "            pass\n",
+            "models never finished", seed=18,
+        ),
+        Red(
+            "finished models go, too", "sentiflow/orchestration/repair.py",
+            "if model.status == LoggedModelStatus.PENDING and (", "if (", "not found", seed=18,
+        ),
+        Red(
+            "repeats register an equal version again", "tasks/register.py", "found = _equal(run, identity)",
+            "found = None", "5 versions instead of 4", seed=22,
+        ),
+        Red(
+            "what a command starts outlives it", "sentiflow/children.py",
+            "    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
+            "    time.sleep(90)\n    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
+            "what train has started to end with it",
+        ),
     ),
 )  # fmt: skip
 

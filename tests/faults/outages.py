@@ -59,6 +59,7 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
             "it failed before its run"
         )
         assert len(versions_of(client, NAME)) == 3, "something was registered"
+        assert not (world.root / "out.csv").exists(), "half a table of scores was written"
         again = world.run(*COMMANDS[name].arguments(world), timeout=600, PREFECT_API_URL="")
         assert again.returncode == 0, again.stderr
     COMMANDS[name].check(world) if name != "promote" else check_whole(world, Registry.GOOD)
@@ -163,6 +164,16 @@ F11 = Case(
         Red(
             "a locked store is not waited for", "sentiflow/tracking/sqlite.py", "PATIENCE = 60.0",
             "PATIENCE = 0.0", "held the store",
+        ),
+        Red(
+            "a full disk is no error of its own", "flows/cli/console.py",
+            "    if isinstance(err, OSError):\n        where",
+            "    if isinstance(err, TimeoutError):\n        where", "This is a bug", seed=2,
+        ),
+        Red(
+            "the table of scores is written in its place", "sentiflow/batch/output.py",
+            'table, lines = self.folder / f"table{PARTIAL}", ', "table, lines = self.output, ",
+            "half a table of scores", seed=2,
         ),
     ),
 )  # fmt: skip

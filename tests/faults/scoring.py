@@ -113,6 +113,10 @@ F9 = Case(
             "texts = [text for job in jobs for text in job.texts]",
             "texts = [text[:40] for job in jobs for text in job.texts]", "HTTP: a score differs",
         ),
+        Red(
+            "so does the scoring of tables", "sentiflow/batch/worker.py", "self.encode(texts), threads=1",
+            "self.encode([text[:40] for text in texts]), threads=1", "batch: a score differs",
+        ),
     ),
 )  # fmt: skip
 
@@ -192,6 +196,17 @@ F7 = Case(
             "a damaged Parquet file is no error of its own", "sentiflow/data/inputs.py",
             "except (pa.ArrowException, OSError, UnicodeDecodeError) as err:",
             "except pa.ArrowException as err:", "OSError", seed=10,
+        ),
+        Red(
+            "a body that is no text of JSON is no error of its own", "sentiflow/serving/schemas.py",
+            "        except ValidationError as err:\n            raise _invalid(*err.errors",
+            "        except LookupError as err:\n            raise _invalid(*err.errors", ", 500, ",
+        ),
+        Red(
+            "each request leaves 100 kB", "sentiflow/serving/middleware.py",
+            "        began, status = time.perf_counter(), GONE\n",
+            "        began, status = time.perf_counter(), GONE\n"
+            '        self.__dict__.setdefault("kept", []).append(bytearray(b"x" * 100_000))\n', "has grown by",
         ),
     ),
 )  # fmt: skip

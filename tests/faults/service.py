@@ -128,6 +128,12 @@ F8 = Case(
             "self._waiting + len(texts) > self._max", "False", "under overload",
         ),
         Red(
+            "nothing answers while a champion is loaded", "sentiflow/serving/champion.py",
+            "            loaded = _load(found, self._settings)\n",
+            '            self._set(State(None, "changing"), "changing")\n'
+            "            loaded = _load(found, self._settings)\n", "(503, ",
+        ),
+        Red(
             "the version is read again when the answer is written", "sentiflow/serving/app.py",
             "schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded",
             "schemas.Predictions(predictions=predictions, model=_model(watcher.loaded)), watcher.loaded",
@@ -256,6 +262,24 @@ F14 = Case(
         Red(
             "file names of a tracking server are taken as they are", "sentiflow/tracking/server.py",
             'if "/" in name or name in ("", ".", ".."):', "if False:", "was given to a stranger",
+        ),
+        Red(
+            "every host is answered", "sentiflow/serving/middleware.py",
+            "if host is not None and not self._is_here(", "if False and not self._is_here(", "evil.example",
+        ),
+        Red(
+            "pages of other sites are answered", "sentiflow/serving/middleware.py",
+            "if (elsewhere and not _is_link(method, headers)) or (origin and origin not in own):", "if False:",
+            "cross-site",
+        ),
+        Red(
+            "bodies of any size are read", "sentiflow/serving/middleware.py",
+            "self._max_bytes, self._seconds = max_bytes, seconds",
+            "self._max_bytes, self._seconds = 1_000 * max_bytes, seconds", "has grown by",
+        ),
+        Red(
+            "the schedule's server asks for no login", "sentiflow/orchestration/server.py",
+            '            "PREFECT_SERVER_API_AUTH_STRING": self.login,\n', "", "(None, '/deployments/filter')",
         ),
     ),
 )  # fmt: skip
