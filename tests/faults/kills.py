@@ -270,10 +270,6 @@ F1 = Case(
             "models never finished", seed=18,
         ),
         Red(
-            "finished models go, too", "sentiflow/orchestration/repair.py",
-            "if model.status == LoggedModelStatus.PENDING and (", "if (", "not found", seed=18,
-        ),
-        Red(
             "repeats register an equal version again", "tasks/register.py", "found = _equal(run, identity)",
             "found = None", "5 versions instead of 4", seed=22,
         ),
