@@ -175,5 +175,19 @@ F11 = Case(
             'table, lines = self.folder / f"table{PARTIAL}", ', "table, lines = self.output, ",
             "half a table of scores", seed=2,
         ),
+        Red(
+            "MLflow's server that is away is no error of its own", "sentiflow/tracking/client.py",
+            "except (MlflowException, SQLAlchemyError, requests.RequestException) as err:",
+            "except SQLAlchemyError as err:", "This is a bug", seed=13,
+        ),
+        Red(
+            "nor is Prefect's", "flows/cli/console.py", "if away := prefect_away(err):", 'if away := "":',
+            "This is a bug", seed=14,
+        ),
+        Red(
+            "nor is a shared lock that was lost", "sentiflow/locks.py",
+            "        except _driver().Error:\n            if self._held:",
+            "        except LookupError:\n            if self._held:", "This is a bug", seed=7,
+        ),
     ),
 )  # fmt: skip
