@@ -21,12 +21,12 @@ endif
 .PHONY: setup setup-dev run test test-stories test-faults mutants check format docs bench bench-use bench-compare bench-growth results images ui \
 	lock clean env folders up down logs backup restore import
 
-setup: .venv/.installed
+setup: .venv/.compiled
 	@echo 'Ready. Next: export PATH="$(CURDIR)/$(BIN):$$PATH", then sentiflow --help'
 
 setup-dev: .venv/.installed-dev
 
-run: .venv/.installed
+run: .venv/.compiled
 	$(BIN)/sentiflow train --fallback-sample
 
 # Files of tests start in the order of tests/conftest.py, the longest first.
@@ -157,6 +157,9 @@ endif
 .venv/.installed: .venv/.made requirements.lock pyproject.toml
 	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.compiled: .venv/.installed sentiflow/network/kernels.py sentiflow/network/recurrence.py
 	$(BIN)/python -c 'from sentiflow.network.recurrence import compile_kernels; compile_kernels()'
 	@touch $@
 

@@ -137,7 +137,7 @@ class Recurrence:
         steps = self._pads.shape[0]
         one, other = (
             _Slice(rows, first[rows], self._memory_for(k, steps, len(rows), units))
-            for k, rows in enumerate((order[::2], order[1::2]))
+            for k, rows in enumerate((order[::2].copy(), order[1::2].copy()))  # of one type, however few
         )
         return one, other
 
@@ -159,4 +159,4 @@ def compile_kernels() -> None:
     for masked in (False, True):
         network = Recurrence(masked=masked, mean=masked)
         inputs, recurrent = np.zeros((2, 1, 1), np.float32)
-        network.gradients(network.read(inputs, recurrent, np.zeros((4, 1), np.int32)))
+        network.gradients(network.read(inputs, recurrent, np.zeros((1, 1), np.int32)))

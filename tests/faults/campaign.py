@@ -164,8 +164,8 @@ def _found(own: list[Result], latest: dict[int, Result]) -> str:
     told: dict[str, list[str]] = {}
     for result in own:
         if not result.passed:
-            reason = " ".join(result.found.removeprefix("AssertionError:").split()).replace("|", "/")
-            reason = textwrap.shorten(reason, 100, placeholder=" ...")
+            reason = result.found.removeprefix("AssertionError:").replace("|", "/")
+            reason = textwrap.shorten(reason, 100, placeholder=" ...", break_on_hyphens=False)
             since = ", pass since" if latest[result.seed].passed else ""
             told.setdefault(f"at {result.commit}{since}: {reason or 'no message'}", []).append(str(result.seed))
     return "; ".join(f"seeds {', '.join(seeds)} {what}" for what, seeds in told.items()) or "nothing"

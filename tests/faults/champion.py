@@ -270,7 +270,9 @@ def _set_by_hand(client: MlflowClient, http: httpx.Client, number: int, what: st
 
 def _answers(http: httpx.Client) -> int:
     """The version that answers."""
-    return int(http.post("/predict", json={"text": "good"}).json()["model"]["version"])
+    answer = http.post("/predict", json={"text": "good"})
+    assert answer.status_code == 200, f"the service answers {answer.status_code}: {answer.text}"
+    return int(answer.json()["model"]["version"])
 
 
 def _register(client: MlflowClient, files: Path) -> int:
@@ -293,8 +295,9 @@ F6 = Case(
     "A damaged or worse version is not promoted, a damaged one is not served, and code that was put into one "
     "never runs.",
     f"There are {len(KINDS)} kinds of damage ({', '.join(KINDS)}), each in a new version and in place of a good "
-    "version's files. A try promotes each, and sets the alias by hand under a running service: it must refuse "
-    "what it cannot read and what is not what was registered, and never run a version's code.",
+    "version's files. A try asks to promote each, and sets the alias by hand under a running service. The service "
+    "must refuse what it cannot read, and weights or words that are not those registered; a version's code never "
+    "runs.",
     bad_models,
     short=1,
     long=2,
@@ -325,7 +328,7 @@ F6 = Case(
         Red(
             "a champion that is refused leaves the service without one", "sentiflow/serving/champion.py",
             "        loaded = self.state.loaded\n        rest =", "        loaded = None\n        rest =",
-            "KeyError: 'model'",
+            "the service answers 503",
         ),
     ),
 )  # fmt: skip

@@ -246,7 +246,8 @@ F1 = Case(
     f"A try kills one of {', '.join(COMMANDS)} with SIGKILL, in turn at a random moment of its work (from its "
     "first run, trial, part, lock or file on) and right before or after a call of a named step; then it runs "
     "the same command again. A champion must be there after the kill. At the end no run is open, no model "
-    "unfinished, no lock held, no process left; no run has two versions, and every version loads.",
+    "unfinished, no lock held, no process or file left; no run has two versions, every version loads, and the "
+    "history agrees with the champion. After an import, all runs, versions and files are there once.",
     killed,
     short=3,
     long=200,
@@ -337,7 +338,7 @@ F13 = Case(
     "F13",
     "The first users of an empty folder may come all at once, or be killed in their first seconds.",
     "A try kills the making of the store 3 times, starts 5 commands at once, 2 of them trainings (in every second "
-    "try it kills one), then trains once more.",
+    "try it kills one of these), then trains once more.",
     first_users,
     short=1,
     long=20,
@@ -402,8 +403,8 @@ def _trials_of(world: World) -> list[dict[str, object]]:
 F3 = Case(
     "F3",
     "A sweep that was killed and resumed tries the same values and finds the same losses as one left alone.",
-    f"A try runs two sweeps of {TRIALS} trials with the same seed and kills one of them in a trial (seed 0) or in "
-    "two. The trials' numbers, states, values and validation losses must be equal to the last bit.",
+    f"A try runs two sweeps of {TRIALS} trials with the same seed and kills one of them in two trials (seed 0 in "
+    "one). The trials' numbers, states, values and validation losses must be equal to the last bit.",
     resumed_sweep,
     short=1,
     long=20,

@@ -150,7 +150,7 @@ F2 = Case(
     "A try kills the whole process tree with SIGKILL while a deployment trains: in seven of ten within 4 s of the "
     f"start of its run in MLflow, else before it. After {DOWN} s, in three of ten after {LONG_DOWN} s, it starts "
     "`sentiflow schedule` again. No flow run, task run or run of MLflow may stay open, and the next training must "
-    "begin within 60 s and complete.",
+    "begin within 60 s and complete. In every second try the training is short: it may be over before the kill.",
     all_killed,
     short=1,
     long=20,
@@ -269,9 +269,10 @@ F4 = Case(
     "However many schedules and commands want to train a model, one at a time does, and when its process is "
     "killed the next one goes on.",
     "Two schedules in two data folders share a store, and a lock in PostgreSQL; `sentiflow train` runs in the "
-    f"first folder, and begins in every second try. A try kills whoever trains {ROUNDS} times, after 1 to 12 "
-    "epochs, and once the Prefect server of a schedule, which starts it again. No training may log an epoch "
-    "after the next one began; at the end, after `sentiflow housekeeping` in both folders, as in F1.",
+    "first folder as well, in every second try before the schedules train. A try kills whoever trains "
+    f"{ROUNDS} times, after 1 to 12 epochs, and once the Prefect server of a schedule: the schedule ends with it, "
+    "and is started again. No training may log an epoch after the next one began; at the end, after `sentiflow "
+    "housekeeping` in both folders, as in F1.",
     one_at_a_time,
     short=0,
     long=13,
@@ -402,13 +403,13 @@ F12 = Case(
     "F12",
     "A schedule that was down runs once for all that it missed, and a training that is asked for many times is "
     "trained once.",
-    f"The tries take three forms in turn. A schedule with a run every {INTERVAL} s is killed or stopped for "
-    "three intervals and started again: one run completes, the other missed ones are skipped. `sentiflow "
-    f"trigger train` asks {TIMES} times for the same recipe and seed: one run at a time, one of them trains, "
-    "the others end as skipped, and there is one version. The clock of a schedule with a run every "
-    f"{LONG_INTERVAL} s is set on or back by an hour: nothing that was due runs twice, at most one run of the "
-    "hour left out does, and the schedule goes on. Set back, it runs what is triggered at once, and what is "
-    "due when the clock comes to it.",
+    f"The tries take four forms in turn. A schedule with a run every {INTERVAL} s is killed for three "
+    "intervals, or stopped, and started again: one run completes, the other missed ones are skipped. "
+    f"`sentiflow trigger train` asks {TIMES} times for the same recipe and seed: one run at a time, one of them "
+    "trains, the others end as skipped, and there is one version. The clock of a schedule with a run every "
+    f"{LONG_INTERVAL} s is set on or back by an hour: no run that was due takes place twice, of the hour that "
+    "was left out at most one does, and the schedule goes on. Set back, it runs what somebody triggers, and "
+    "what is due once the clock comes to it.",
     due_again,
     short=0,
     long=8,

@@ -114,7 +114,8 @@ F9 = Case(
             "texts = [text[:40] for job in jobs for text in job.texts]", "HTTP: a score differs",
         ),
         Red(
-            "so does the scoring of tables", "sentiflow/batch/worker.py", "self.encode(texts), threads=1",
+            "the scoring of tables reads the beginning of each text alone", "sentiflow/batch/worker.py",
+            "self.encode(texts), threads=1",
             "self.encode([text[:40] for text in texts]), threads=1", "batch: a score differs",
         ),
     ),
@@ -198,7 +199,7 @@ F7 = Case(
             "except pa.ArrowException as err:", "OSError", seed=10,
         ),
         Red(
-            "a body that is no text of JSON is no error of its own", "sentiflow/serving/schemas.py",
+            "a body that does not fit is no error of its own", "sentiflow/serving/schemas.py",
             "        except ValidationError as err:\n            raise _invalid(*err.errors",
             "        except LookupError as err:\n            raise _invalid(*err.errors", ", 500, ",
         ),

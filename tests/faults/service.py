@@ -117,8 +117,8 @@ F8 = Case(
     "Under load a change of the champion fails no request, and each answer is of one version; what the queue "
     "cannot take is refused.",
     f"The load comes from {', '.join(map(str, CONNECTIONS))} connections in turn, with {SWAPS} changes of the "
-    f"champion each (in all tries but the first as many as {LEVEL_SECONDS} s allow). Every score must be that of "
-    "the version that it names. Then come four times the texts that the queue takes, at once.",
+    f"champion each (in all tries but the first as many as {LEVEL_SECONDS} s allow). Each answer's scores must "
+    "be those of the version that it names. Then come four times the texts that the queue takes, at once.",
     under_load,
     short=1,
     long=2,
@@ -131,7 +131,7 @@ F8 = Case(
             "nothing answers while a champion is loaded", "sentiflow/serving/champion.py",
             "            loaded = _load(found, self._settings)\n",
             '            self._set(State(None, "changing"), "changing")\n'
-            "            loaded = _load(found, self._settings)\n", "(503, ",
+            "            loaded = _load(found, self._settings)\n", "(503, | KeyError: 'version'",
         ),
         Red(
             "the version is read again when the answer is written", "sentiflow/serving/app.py",
@@ -251,10 +251,10 @@ F14 = Case(
     "F14",
     "Strangers are refused and learn nothing: other sites' pages, wrong hosts, wrong logins, names that lead "
     "elsewhere, bodies that grow when they are read.",
-    f"A try makes {2 * len(FOREIGN)} requests as another site's page sends them, asks for {len(HOSTS)} wrong "
-    f"hosts, {len(PATHS)} paths and {len(NAMES)} names of models that lead elsewhere, has a tracking server "
-    f"list {len(LISTED)} such names of files, sends {len(BOMBS)} compressed or nested bodies, and makes 15 "
-    "requests to a schedule's Prefect server with no login or a wrong one.",
+    f"A try makes {2 * len(FOREIGN)} requests as another site's page sends them, asks by {len(HOSTS)} wrong host "
+    f"names, for {len(PATHS)} paths and {len(NAMES)} names of models that lead elsewhere, has a tracking server "
+    f"list {len(LISTED)} such names of files, sends {len(BOMBS)} bodies that are compressed, nested or huge, and "
+    "makes 15 requests to a schedule's Prefect server with no login or a wrong one.",
     strangers,
     short=1,
     long=1,

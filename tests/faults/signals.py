@@ -109,7 +109,7 @@ F1S = Case(
     "Keras converts a value and ignores all exceptions, and to `sentiflow schedule`. Most come within 4 s of "
     "the run's start, while the network is built, traced and trained, the others before there is a run. The "
     "command must end with 143 or 130, the schedule with 0 and its flow run as cancelled, the run in MLflow as "
-    "killed; the rest as in F1.",
+    "killed; a short training, of some tries, may have finished before. The rest is as in F1.",
     signalled,
     short=2,
     long=20,
