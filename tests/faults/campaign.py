@@ -4,7 +4,6 @@ import json
 import platform
 import subprocess
 import tempfile
-import textwrap
 import time
 import traceback
 from collections import Counter
@@ -91,7 +90,9 @@ def attempt(case: Case, seed: int, worlds: Worlds) -> Result:
             counted = case.attempt(worlds, Path(folder), seed)
         except (Exception, pytest.skip.Exception) as err:  # noqa: BLE001 - whatever it is, the next try follows
             traceback.print_exc()
-            found = f"{type(err).__name__}: {err}".strip().replace(f"{folder}/", "")[:2_000]
+            found = f"{type(err).__name__}: {err}".strip().replace(f"{folder}/", "")
+            if len(found) > 2_000:  # outputs tell what broke at their end
+                found = f"{found[:500]} ... {found[-1_500:]}"
     return Result(
         case.name, seed, not found, found, counted, round(time.monotonic() - began, 1), commit(),
         datetime.now(UTC).isoformat(timespec="seconds"), machine(),
@@ -164,8 +165,7 @@ def _found(own: list[Result], latest: dict[int, Result]) -> str:
     told: dict[str, list[str]] = {}
     for result in own:
         if not result.passed:
-            reason = result.found.removeprefix("AssertionError:").replace("|", "/")
-            reason = textwrap.shorten(reason, 100, placeholder=" ...", break_on_hyphens=False)
+            reason = " ".join(result.found.removeprefix("AssertionError:").split()).replace("|", "/")[:120]
             since = ", pass since" if latest[result.seed].passed else ""
             told.setdefault(f"at {result.commit}{since}: {reason or 'no message'}", []).append(str(result.seed))
     return "; ".join(f"seeds {', '.join(seeds)} {what}" for what, seeds in told.items()) or "nothing"

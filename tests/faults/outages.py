@@ -52,7 +52,7 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         output.touch()  # in the place of a folder
         variables = {"SENTIFLOW_DATA_DIR": str(output / "data")} if fault == "unwritable" else {}
         process = start(world, "sentiflow", *arguments, before=limit, **variables)
-        assert process.wait(600) == 3, output.read_text()[-1_500:]
+        assert process.wait(600) == 3, output.read_text()[-3_000:]
         told = output.read_text()
         assert "Traceback" not in told and told.count("Error: ") == 1, told[-3_000:]
         assert (fault, name) != ("full", "train") or len(all_runs(client)) == before + 1, (
@@ -78,7 +78,7 @@ def _away(world: World, which: str, seed: int, seconds: int) -> dict[str, int]:
         time.sleep(seconds)
         server.start()
         code, told = process.wait(600), output.read_text()
-        assert code in (0, 3), f"{step!r}: {code}\n{told[-1_500:]}"
+        assert code in (0, 3), f"{step!r}: {code}\n{told[-3_000:]}"
         assert "Traceback" not in told and told.count("Error: ") == (1 if code else 0), told[-3_000:]
         again = world.run(*arguments, timeout=600, **{"PREFECT_API_URL": "", **server.variables})
         assert again.returncode == 0, again.stderr

@@ -417,7 +417,7 @@ F12 = Case(
         Red(
             "every missed slot runs", "sentiflow/orchestration/due_runs.py",
             "elif (run.deployment_id, parameters) in kept:", "elif (run.deployment_id, parameters) in ():",
-            "runs for what was missed | in vain for catch-up",
+            "runs for what was missed",
         ),
         Red(
             "a training does not look for an equal version", "flows/train.py", "if not force and (equal :=",
