@@ -47,7 +47,7 @@ GROUPS = {
         f"{TESTS}/tracking/test_endings.py", "tests/tasks/test_old_runs.py", "tests/flows/test_housekeeping.py",
     ],
     "sentiflow/batch/*.py": [f"{TESTS}/batch/"],
-    "sentiflow/serving/server.py": [  # its stories, too
+    "sentiflow/serving/{server,__init__}.py": [  # their stories, too
         "-m", "story or not story",
         *(f"{TESTS}/serving/test_{name}.py" for name in ("connections", "workers", "following")),
     ],
@@ -206,7 +206,8 @@ class Runs:
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, Path(tempfile.mkdtemp(prefix="copy-", dir=root))
         self.written = 1_000_000_000  # a time of its own for each mutant, so that no stale bytecode is used
-        for name in ("flows", "tasks", "sentiflow", "tests", "benchmarks", "pyproject.toml", "docs", "README.md"):
+        folders = "flows", "tasks", "sentiflow", "tests", "benchmarks", "docs"
+        for name in (*folders, "pyproject.toml", "README.md", "requirements-team.lock"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
             copy(ROOT / name, self.folder / name)
 
@@ -278,6 +279,7 @@ class Runs:
         plugin = Plugin(self.folder, self.root, modules, order)
         state = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--basetemp", str(worlds), *tests], [plugin])
         Path("result.json").write_text(json.dumps({"failed": plugin.failed, "executed": plugin.executed}))
+        sys.stdout.flush()  # what failed without any change is told
         os._exit(state)
 
 

@@ -302,7 +302,17 @@ def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(
     said: list[str] = []
     scored = score_input(Request(path, tmp_path / "out.parquet"), settings, say=said.append)
     assert scored.totals.scored == ROWS
-    assert [line for line in said if "are not logged for monitoring" in line] == said
+    assert len(said) == 1 and said[0].startswith("The scored texts are not logged for monitoring: ")
+
+
+def test_an_output_that_leads_to_the_input_is_refused_before_anything_is_made(
+    world: World, registry: MlflowClient, path: Path, tmp_path: Path
+) -> None:
+    content = path.read_bytes()
+    (tmp_path / "out.csv").symlink_to(path)
+    with pytest.raises(UsageError, match="is the input"):
+        run(world, Request(path, tmp_path / "out.csv"))
+    assert path.read_bytes() == content
 
 
 def test_what_a_version_scores_with_is_known_again_and_told_from_all_else() -> None:

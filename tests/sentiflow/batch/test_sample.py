@@ -37,6 +37,8 @@ def test_a_large_one_gives_so_many_rows_as_likely_from_its_end_as_from_its_begin
 
 def test_how_the_work_is_cut_makes_no_difference() -> None:
     assert sampled(200, 5_000, 7) == sampled(200, 5_000, 2_048) == sampled(200, 5_000, 5_000)
+    for most in range(1, 20):
+        assert sampled(most, 300, 1) == sampled(most, 300, 300)
 
 
 @pytest.mark.parametrize("room", [0, 2_000, 20_000])

@@ -14,6 +14,7 @@ from sentiflow.batch.pipeline import Workers
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 from tests.stack.processes import alive
+from tests.world import ROOT
 
 TEXTS = ["good film", "bad plot", "", "é good \x00", "good " * 1_000]
 
@@ -31,6 +32,15 @@ def test_several_processes_score_as_one_does_and_are_gone_afterwards(scorer: Tex
             np.testing.assert_array_equal(wait(), scorer.score(TEXTS[k:], threads=1))
         assert len(children() - before) == 3
     assert children() <= before
+
+
+def test_the_processes_look_for_their_code_first_where_their_starter_has_its_own(scorer: TextScorer) -> None:
+    """Where another copy is installed, they would score with that one."""
+    before = children()
+    with Workers(scorer, 1):
+        (pid,) = children() - before
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    assert any(each.split(b":")[0] == f"PYTHONPATH={ROOT}".encode() for each in variables)
 
 
 def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer) -> None:

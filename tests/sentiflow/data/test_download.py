@@ -38,6 +38,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(CONTENT)
 
+    def do_unmeasured(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(CONTENT)
+
     def do_absent(self) -> None:
         self.send_error(404)
 
@@ -262,7 +267,8 @@ def test_leftovers_of_a_killed_download_are_removed(server: Server, target: Path
     assert files_of(target.parent) == ["file.bin"]
 
 
-def test_progress_follows_the_bytes(server: Server, target: Path) -> None:
+@pytest.mark.parametrize(("path", "size"), [("good", 256_000), ("unmeasured", 0)])
+def test_progress_follows_the_bytes(server: Server, target: Path, path: str, size: int) -> None:
     told: list[tuple[str, int]] = []
     steps: list[int] = []
 
@@ -271,8 +277,8 @@ def test_progress_follows_the_bytes(server: Server, target: Path) -> None:
         told.append((description, total))
         yield steps.append
 
-    fetch_file(server.url("good"), HASH, target, timeout=5, retries=0, progress=progress)
-    assert (told, sum(steps)) == ([("downloading good", 256_000)], 256_000)
+    fetch_file(server.url(path), HASH, target, timeout=5, retries=0, progress=progress)
+    assert (told, sum(steps)) == ([(f"downloading {path}", size)], 256_000)
 
 
 def test_two_fetches_at_once_ask_the_server_once(server: Server, target: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -54,12 +55,42 @@ def test_a_name_in_another_case_is_found_unless_one_is_written_so(tmp_path: Path
     assert (chunk.texts, chunk.columns.to_pylist()) == (["a"], [{" LABEL ": "b"}])
 
 
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("text", ": for example --text-column texts; a training reads --label-column NAME, too"),
+        ("xyz", ": --text-column NAME; a training reads --label-column NAME, too"),
+        ("texts", ""),
+    ],
+)
+def test_the_hint_names_the_option_of_the_column_that_is_missing(tmp_path: Path, text: str, more: str) -> None:
+    source = open_input(table(tmp_path, content="texts,label\ngood,1\n"))
+    with pytest.raises(UsageError) as caught:
+        source.select(text, ("lang",))
+    assert caught.value.hint == f"Give the names of your columns{more}."
+
+
 def test_rows_and_lines_are_counted_from_the_first_record(tmp_path: Path) -> None:
     """Red if a record of several lines, or a blank line, moves the numbers of those behind it."""
     source = open_input(table(tmp_path, content='text\n"two\nlines"\n\ngood\n'))
     source.select("text")
     (chunk,) = source.chunks()
     assert (chunk.rows, chunk.lines) == ([1, 2], [2, 5])
+
+
+@pytest.mark.parametrize("place", [0, 2**20 - 1, -(2**20), -1])
+def test_another_content_of_the_same_size_and_time_is_told_by_its_head_and_tail(
+    tmp_path: Path, place: int
+) -> None:
+    """Red if a job that was stopped goes on with another file."""
+    table, content = tmp_path / "a.csv", bytearray(b"text\n" + b"good film\n" * 300_000)
+    table.write_bytes(content)
+    before, times = open_input(table).identity(), (table.stat().st_atime_ns, table.stat().st_mtime_ns)
+    content[place] ^= 1
+    table.write_bytes(content)
+    os.utime(table, ns=times)
+    after = open_input(table).identity()
+    assert {name for name in before if before[name] != after[name]} == {"content"}
 
 
 def test_times_with_nanoseconds_are_read_without_pandas() -> None:

@@ -276,6 +276,8 @@ def test_other_options_make_another_table(table: str, settings: Settings) -> Non
 def test_options_of_a_table_are_refused_for_a_built_in_dataset(dataset: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match=f"for a table of your own, not for {dataset}"):
         check_dataset(dataset, settings, TableOptions(text_column="review"))
+    with pytest.raises(UsageError, match=f"for a table of your own, not for {dataset}"):
+        find_prepared(dataset, settings, TableOptions(text_column="review"))
 
 
 def test_leftovers_of_a_killed_run_are_removed(table: str, settings: Settings) -> None:
@@ -289,6 +291,7 @@ def test_leftovers_of_a_killed_run_are_removed(table: str, settings: Settings) -
 def test_the_sample_needs_no_file_and_has_its_promised_size(settings: Settings) -> None:
     content = reviews.read(run("sample", settings).table)
     assert (len(content.of("train")), len(content.of("test"))) == (N_TRAIN, N_TEST)
+    assert run("sample", settings).made is False
 
 
 def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -158,6 +158,7 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
         ("id,label,text", ['7,1,"good film', '8,0,bad film"']),
         ("label,id,text", ['1,7,"good film', '0,8,bad film"']),
         ("label,text", ['1,"good film', '0,12 angry men"']),
+        ("text,label,split", ['"good film,1,train', 'bad film",0,train']),
     ],
 )
 def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
@@ -166,10 +167,11 @@ def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
     """Valid CSV: no rule of the format shows it."""
     first_label = header.index("label") < header.index("text")
     names = header.split(",")
-    values = {"id": "3", "lang": "en"}
     sound = [
-        ",".join({**values, "text": f'"the plot, {k}\nsecond line, 1\nand, 0, more"', "label": str(k % 2)}[name]
-                 for name in names)
+        ",".join({
+            "id": "3", "lang": "en", "split": "test" if k < 60 else "train", "label": str(k % 2),
+            "text": f'"the plot, {k}\nsecond line, 1\nand, 0, more"',
+        }[name] for name in names)
         for k in range(120)
     ]  # fmt: skip
     path = tmp_path / "mine.csv"
@@ -187,6 +189,12 @@ def test_a_number_with_a_comma_is_no_row(tmp_path: Path) -> None:
     lines = [f"{k % 2},{texts[k % 2]}" for k in range(20)]
     made = read(csv(tmp_path, ["label,text", *(f"{k % 2},film {k}" for k in range(10)), *lines]))
     assert (len(made.rows), made.rejects) == (30, [])
+
+
+def test_a_line_that_begins_with_a_word_and_a_comma_is_no_row(tmp_path: Path) -> None:
+    lines = [f'{k % 2},"A film {k}.\nSlow,dull."' for k in range(20)]
+    made = read(csv(tmp_path, ["label,text", *lines]))
+    assert (len(made.rows), made.rejects) == (20, [])
 
 
 def test_a_row_without_a_label_makes_no_line_that_ends_in_a_comma_a_row(tmp_path: Path) -> None:

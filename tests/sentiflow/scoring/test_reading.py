@@ -73,10 +73,12 @@ def test_each_word_is_told_its_fate() -> None:
 def test_a_reading_begins_with_the_padding_or_with_the_start_marker_that_is_read() -> None:
     network = scorer(4).network
     steps = [
-        network.score_steps(np.array(row, np.int32)).tolist() for row in ([0, 1, 4, 5], [1, 4, 5, 7], [4, 5, 7, 8])
+        network.score_steps(np.array(row, np.int32)).tolist()
+        for row in ([0, 1, 4, 5], [1, 4, 5, 7], [4, 5, 7, 8], [5, 7, 8, 6])
     ]
-    readings = [scorer(4).explain(text) for text in ("the film", "the film good", "the film good bad")]
-    assert [reading.start for reading in readings] == [steps[0][2], steps[1][1], steps[2][0]]
+    texts = "the film", "the film good", "the film good bad", "the film good bad was"
+    readings = [scorer(4).explain(text) for text in texts]
+    assert [reading.start for reading in readings] == [steps[0][2], steps[1][1], steps[2][0], steps[3][0]]
 
 
 def test_words_beyond_the_vocabulary_are_read_as_one() -> None:

@@ -85,6 +85,9 @@ def test_every_answer_fits_the_schema_that_the_openapi_page_shows(http: httpx.Cl
         (operation,) = api["paths"][path].values()
         schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
         Draft202012Validator(schema | {"components": api["components"]}).validate(response.json())
+    for shown, name in (("Prediction", "score"), ("Explanation", "score"), ("Explanation", "start")):
+        field = api["components"]["schemas"][shown]["properties"][name]
+        assert (field["minimum"], field["maximum"]) == (0, 1)
     for path in ("/predict", "/explain"):
         assert set(api["paths"][path]["post"]["responses"]) == {"200", "408", "413", "422", "429", "503"}
     body = api["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -171,6 +174,8 @@ def test_metrics_count_requests_texts_and_batches(http: httpx.Client) -> None:
     assert added("sentiflow_texts_scored_total") == 3
     assert added("sentiflow_batch_texts_sum") == 3
     assert added("sentiflow_batch_texts_count") == 1
+    sizes = {dict(labels)["le"] for name, labels in after if name == "sentiflow_batch_texts_bucket"}
+    assert sizes == {*(f"{2**k}.0" for k in range(10)), "+Inf"}
     assert after["sentiflow_model_info", (("name", "sample-sentiment"), ("version", "1"))] == 1
     assert after["sentiflow_champion_loads_total", ()] == after["sentiflow_ready", ()] == 1
     assert after["sentiflow_champion_failures_total", (("stage", "load"),)] == 0

@@ -6,9 +6,9 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,27 @@ def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> Non
             assert set(answers) == {200}
 
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[tuple[server._HttpServer, Callable[[], socket.socket]]]:
+    """An application's server, in a thread, and what connects to it; all connections are closed at the end."""
+    ready = threading.Event()
+    running = server._HttpServer(app, ready.set)
+    with open_socket("127.0.0.1", 0, "") as listener, ExitStack() as opened:
+        thread = threading.Thread(target=running.run, args=([listener],))
+        thread.start()
+        opened.callback(thread.join)
+        opened.callback(setattr, running, "should_exit", True)
+        assert ready.wait(10)
+        yield running, lambda: opened.enter_context(socket.create_connection(listener.getsockname(), 10))
+
+
 def test_of_one_connection_too_many_the_oldest_that_waits_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three may be open; the first is being answered, so the second gives way to the fourth."""
     monkeypatch.setattr(server, "_MAX", 3)
-    begun, go_on, ready = threading.Event(), threading.Event(), threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         begun.set()
@@ -93,25 +110,38 @@ def test_of_one_connection_too_many_the_oldest_that_waits_is_closed(monkeypatch:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
         await send({"type": "http.response.body", "body": b"done"})
 
-    serving = server._HttpServer(app, ready.set)
-    with open_socket("127.0.0.1", 0, "") as listener, ExitStack() as opened:
-        thread = threading.Thread(target=serving.run, args=([listener],))
-        thread.start()
-        opened.callback(thread.join)
-        opened.callback(setattr, serving, "should_exit", True)
-        opened.callback(go_on.set)
-        assert ready.wait(10)
-        at = listener.getsockname()
-        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        first = opened.enter_context(socket.create_connection(at, 10))
-        first.sendall(request)
+    with serving(app) as (_, connect_to_it), ExitStack() as left:
+        left.callback(go_on.set)
+        first = connect_to_it()
+        first.sendall(REQUEST)
         assert begun.wait(10)
-        second, third, fourth = (opened.enter_context(socket.create_connection(at, 10)) for _ in range(3))
+        second, third, fourth = connect_to_it(), connect_to_it(), connect_to_it()
         assert second.recv(1) == b""
         go_on.set()
         for each in (third, fourth):
-            each.sendall(request)
+            each.sendall(REQUEST)
         assert [each.recv(1_000)[:12] for each in (first, third, fourth)] == [b"HTTP/1.1 200"] * 3
+
+
+def test_who_reads_no_answer_is_let_go_sooner_than_who_asks_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_READ_SECONDS", 0.1)
+    monkeypatch.setattr(server, "_READ_BYTES_A_SECOND", 100_000_000)
+    sizes = iter([0, 50_000_000, 0])
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        size = next(sizes)
+        head = [(b"content-length", str(size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    with serving(app) as (running, connect_to_it):
+        idle, unread = connect_to_it(), connect_to_it()
+        idle.sendall(REQUEST)
+        assert idle.recv(1_000)[:12] == b"HTTP/1.1 200"
+        unread.sendall(REQUEST)
+        until(lambda: len(running.server_state.connections) == 1)
+        idle.sendall(REQUEST)
+        assert idle.recv(1_000)[:12] == b"HTTP/1.1 200"
 
 
 def test_a_lack_of_descriptors_is_logged_once_and_passes(trained: Trained, tmp_path: Path) -> None:

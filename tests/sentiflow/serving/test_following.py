@@ -14,6 +14,7 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
+from sentiflow.scoring import TextScorer
 from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Metrics
@@ -174,6 +175,31 @@ def test_of_several_models_one_has_to_be_named(world: World, behind_a_server: bo
             MlflowClient(uri, uri).search_registered_models()  # the first request opens the store
         refused = world.run("serve", "--port", "0", SENTIFLOW_TRACKING_URI=uri)
     assert refused.returncode == 2 and "--dataset one" in refused.stderr, refused.stderr
+
+
+def test_only_a_model_that_was_not_named_is_refused_for_good(world: World, tmp_path: Path) -> None:
+    """A store that cannot be read now may be read later."""
+    (tmp_path / "damaged.db").write_text("no database")
+    damaged = world.settings.model_copy(update={"tracking_uri": f"sqlite:///{tmp_path}/damaged.db"})
+    uri = world.settings.tracking_uri
+    for name in ("one", "two"):
+        MlflowClient(uri, uri).create_registered_model(f"{name}-sentiment")
+    for settings, refused in ((world.settings, True), (damaged, False)):
+        watcher = Watcher(settings, None, Metrics())
+        watcher._check()
+        assert (watcher.refusal is not None, watcher.checked.is_set()) == (refused, refused)
+
+
+def test_a_version_whose_scores_and_explanations_disagree_is_not_served(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, client = service.copied(trained, tmp_path / "world")
+    service.promote(client, 1)
+    explained = SimpleNamespace(score=0.5)
+    monkeypatch.setattr(TextScorer, "explain", lambda *_: explained)
+    watcher = Watcher(world.settings, MODEL, Metrics())
+    watcher._check()
+    assert watcher.state.loaded is None and "and 0.5 word by word" in caplog.text
 
 
 def test_what_is_wrong_is_a_warning_and_what_is_well_is_not(

@@ -45,6 +45,15 @@ def test_a_client_that_sends_far_too_much_still_reads_its_413(http: httpx.Client
     assert http.post("/explain", content=b"x" * 60_000_000).status_code == 413
 
 
+def test_who_reads_nothing_before_all_is_sent_reads_its_413(served: Running) -> None:
+    """Red if the connection were closed at once: what is sent to a closed one makes the answer unreadable."""
+    size = 8_000_000
+    with socket.create_connection(served.host_and_port, 10) as connection:
+        connection.sendall(f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode())
+        connection.sendall(b" " * size)
+        assert connection.recv(12) == b"HTTP/1.1 413"
+
+
 def test_a_length_beyond_the_limit_is_refused_before_the_body_comes(served: Running) -> None:
     head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n"
     for length in ("1000000000000", "9" * 19):

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from sentiflow.serving import middleware
 from sentiflow.serving.middleware import Uploads
 from tests.sentiflow.serving.service import until
 
@@ -108,6 +109,15 @@ def test_stalled_bodies_that_fill_the_room_keep_nobody_out(
     assert sorted(answers) == [b"HTTP/1.1 200"] * (8 - dropped) + [b"HTTP/1.1 429"] * dropped
     for each in held:
         each.close()
+
+
+def test_the_memory_of_a_body_that_is_too_large_is_free_while_the_rest_is_awaited(
+    uploads: Uploads, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "_SILENT_SECONDS", 10.0)
+    part = b"186a0\r\n" + b"x" * 100_000 + b"\r\n"
+    with connection(port, b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + part * 11):
+        until(lambda: [len(upload.body) for upload in uploads._large] == [0], seconds=8)
 
 
 def test_who_goes_away_in_the_middle_leaves_no_bytes_behind(port: int) -> None:

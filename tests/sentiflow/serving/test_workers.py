@@ -133,6 +133,14 @@ def test_a_worker_that_is_killed_is_replaced_and_the_other_answers_meanwhile(two
         until(lambda: figure(http, "sentiflow_http_requests_total", path="/predict", status="200") == 60)
 
 
+def test_a_worker_that_ends_again_and_again_is_started_every_five_seconds_at_most(two: Service) -> None:
+    for _ in range(2):
+        newest = max(two.workers, key=psutil.Process.create_time)
+        newest.kill()
+        until(lambda pid=newest.pid: len(two.workers) == 2 and pid not in [w.pid for w in two.workers])
+    assert max(worker.create_time() for worker in two.workers) - newest.create_time() > 4.9
+
+
 def test_a_worker_that_takes_anothers_place_answers_nothing_before_it_has_read_the_registry(two: Service) -> None:
     with closing(sqlite3.connect(two.world.root / "mlruns" / "mlflow.db", isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")

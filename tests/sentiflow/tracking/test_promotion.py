@@ -145,6 +145,13 @@ def test_a_first_model_that_another_version_beats_is_told_so(registry: World, cl
     assert evaluate_candidate(NAME, Registry.POOR, registry.settings).warning == ""  # the champion is compared
 
 
+def test_a_first_model_is_not_told_of_versions_that_are_as_accurate(registry: World, client: MlflowClient) -> None:
+    accuracy = client.get_model_version(NAME, str(Registry.POOR)).tags["test.accuracy"]
+    for number in (Registry.GOOD, Registry.NEWEST):
+        client.set_model_version_tag(NAME, str(number), "test.accuracy", accuracy)
+    assert evaluate_candidate(NAME, Registry.POOR, registry.settings).warning == ""
+
+
 def accuracy_tag(client: MlflowClient, number: int) -> float:
     return float(client.get_model_version(NAME, str(number)).tags["test.accuracy"])
 
@@ -176,6 +183,7 @@ def test_a_champion_without_stored_scores_is_scored_again_with_the_same_outcome(
     finally:
         hidden.rename(scores)
     assert "scored again" in caplog.text
+    assert f"scoring the test reviews with version {Registry.POOR}" in caplog.messages
     assert again.comparison == stored.comparison
 
 

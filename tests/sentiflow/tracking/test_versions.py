@@ -9,7 +9,8 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.evaluation.promotions import Event
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
@@ -17,9 +18,12 @@ from sentiflow.tracking.types import VersionRecord
 from sentiflow.tracking.versions import (
     find_champion,
     find_version,
+    judged_already,
     load_scorer,
     model_named,
+    need_champion,
     need_versions,
+    reproduction_of,
     with_dataset,
 )
 from tests.mlflow_store import MlflowStore
@@ -218,3 +222,47 @@ def test_several_models_of_which_none_was_named_are_told(world: World, registry:
 def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:
     assert model_named(world.settings, "sample") == "sample-sentiment"
     assert model_named(world.settings, None) == "imdb-sentiment"
+
+
+def test_a_version_was_judged_once_it_was_refused_or_in_use_against_the_same_champion(
+    world: World, registry: MlflowClient
+) -> None:
+    name = "imdb-sentiment"
+    assert judged_already(world.settings, name, 3) is False
+    registry.set_registered_model_alias(name, "champion", "1")
+    assert [judged_already(world.settings, name, number) for number in (1, 3)] == [True, False]
+    for against, outcome, judged in [
+        ("version 1", "refused", True), ("version 1", "declined", True), ("no champion", "refused", False),
+        ("version 1", "passed", False),
+    ]:  # fmt: skip
+        registry.set_model_version_tag(name, "3", "gate.against", against)
+        registry.set_model_version_tag(name, "3", "gate.outcome", outcome)
+        assert judged_already(world.settings, name, 3) is judged
+    for done in (False, True):  # killed before the switch; promoted, and rolled back since
+        event = Event("promotion", 3, 1, "", None, "passed", "", "me", "2026-11-29T12:00:00+00:00", done=done)
+        registry.set_registered_model_tag(name, "mlflow.sentiflow.history.000001", event.to_json())
+        assert judged_already(world.settings, name, 3) is done
+
+
+def test_a_version_that_was_judged_and_is_not_the_champion_is_told_why(
+    world: World, registry: MlflowClient
+) -> None:
+    name = "imdb-sentiment"
+    registry.set_registered_model_alias(name, "champion", "1")
+    need_champion(world.settings, name, 1)
+    with pytest.raises(RejectedError, match="version 3, an equal one, was in use before, and is not now"):
+        need_champion(world.settings, name, 3)
+    registry.set_model_version_tag(name, "3", "gate.outcome", "declined")
+    registry.set_model_version_tag(name, "3", "gate.reason", "too slow")
+    with pytest.raises(RejectedError, match="version 3, an equal one, was refused before: too slow") as refused:
+        need_champion(world.settings, name, 3)
+    assert refused.value.hint == "To judge it again: sentiflow promote 3 --dataset imdb"
+
+
+@pytest.mark.parametrize(("digest", "outcome"), [("a", "identical"), ("b", ""), (None, "")])
+def test_how_a_training_came_out_again_is_said_of_the_weights_that_it_gave(
+    digest: str | None, outcome: str
+) -> None:
+    tags = {"reproduced": "identical", "reproduced.digest": "a"}
+    assert reproduction_of(tags | ({} if digest is None else {"scorer.digest": digest})) == outcome
+    assert reproduction_of({"scorer.digest": "a"}) == ""
