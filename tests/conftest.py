@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from filelock import FileLock
 
+from sentiflow import process
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import PREFIX, Settings
 from tests import servers
@@ -85,6 +86,14 @@ def _own_settings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(PREFIX)]:
             patch.delenv(name)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_listening_to_signals() -> Iterator[None]:
+    """A flow of a deployment listens: a minute after a test's signal, it would end the process of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "listen", lambda: None)
         yield
 
 
