@@ -115,9 +115,9 @@ F1S = Case(
     long=20,
     reds=(
         Red(
-            "a signal that Keras ignores is lost", "sentiflow/network/training.py",
-            "in values):\n        process.raise_ignored()\n", "in values):\n        pass\n", "timed out after",
-            seed=1,
+            "a signal that Keras ignores is not raised again", "sentiflow/process.py",
+            "    if received:\n        _raise(received[0])\n    if callable(", "    return\n    if callable(",
+            "code 3: ", seed=1,
         ),
         Red(
             "a schedule does not cancel what runs", "sentiflow/orchestration/due_runs.py",
