@@ -346,7 +346,8 @@ F13 = Case(
         Red(
             "the store is made in its place", "sentiflow/tracking/client.py",
             'publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))',
-            'MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)', "AssertionError: [3, 3, ",
+            'MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)',
+            "AssertionError: [3, 3, | AssertionError: [-9, 3, ", seed=3,
         ),
     ),
 )  # fmt: skip
