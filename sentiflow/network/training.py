@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import keras
@@ -197,10 +197,12 @@ def train(
         with _SEEDING:
             tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
             mixed = batches(training, config, mixed=seed)
-        network = build(config, seed)
-        started = time.perf_counter()
-        with _core(network, config, steps, seed) as core:
-            kept = run_epochs(core, mixed, batches(validation, config), recorder, config.early_stopping_patience)
+        with _place(config):
+            network = build(config, seed)
+            started = time.perf_counter()
+            with _core(network, config, steps, seed) as core:
+                held_out = batches(validation, config)
+                kept = run_epochs(core, mixed, held_out, recorder, config.early_stopping_patience)
     except Diverged as err:
         raise _divergence(recorder.epoch, config) from err
     except (tf.errors.ResourceExhaustedError, MemoryError) as err:
@@ -210,6 +212,11 @@ def train(
             "vocabulary_size or ensemble_size.",
         ) from err
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
+
+
+def _place(config: TrainConfig) -> AbstractContextManager[object]:
+    """The processor for the compiled recurrence and all around it, else what TensorFlow chooses, as a GPU."""
+    return tf.device("CPU:0") if config.backend == "numba" else nullcontext()
 
 
 # Compiled for a recipe and a number of steps, and not in use: the next training of the same goes on with it.

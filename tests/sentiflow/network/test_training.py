@@ -155,7 +155,10 @@ def test_another_process_trains_the_same_weights() -> None:
 
 def digest_of(recipe: TrainConfig) -> str:
     reviews = toy_reviews(700, 1, words=10_000, longest=700)
-    trained = train(reviews, HELD_BACK, recipe.model_copy(update={"epochs": 2}), 5)
+    return weights_digest(train(reviews, HELD_BACK, recipe.model_copy(update={"epochs": 2}), 5))
+
+
+def weights_digest(trained: Trained) -> str:
     return sha256(b"".join(array.tobytes() for array in trained.network.get_weights())).hexdigest()
 
 
@@ -167,6 +170,29 @@ def digest_elsewhere(recipe: TrainConfig) -> str:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+ELSEWHERE = """
+import tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+from sentiflow.network import training
+from tests.sentiflow.network.test_training import FULL, HELD_BACK, LEARNT, weights_digest
+with tf.device("CPU:1"):  # as TensorFlow would choose a GPU
+    trained = training.train(LEARNT, HELD_BACK, FULL, 5)
+(core,) = training._IDLE.values()
+variables = *trained.network.variables, *core.variables, *core.optimizer.variables
+print(weights_digest(trained), *{variable.value.device[-5:] for variable in variables})
+"""
+
+
+@pytest.mark.story
+def test_the_fast_core_stays_on_the_processor_where_tensorflow_prefers_another_device() -> None:
+    """Red if the variables were on a GPU: every batch would be copied to the recurrence and back."""
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout.split() == [weights_digest(trained_once(FULL)), "CPU:0"]
 
 
 @pytest.mark.story
