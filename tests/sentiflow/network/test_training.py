@@ -168,11 +168,16 @@ def digest_elsewhere(recipe: TrainConfig) -> str:
         "from sentiflow.recipes import RECIPES\n"
         f"print(digest_of(RECIPES[{recipe.recipe!r}]))"
     )
+    return printed_by(code)
+
+
+def printed_by(code: str) -> str:
+    """What code prints in a process of its own."""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
-ELSEWHERE = """
+TWO_PROCESSORS = """
 import tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
@@ -189,10 +194,7 @@ print(weights_digest(trained), *{variable.value.device[-5:] for variable in vari
 @pytest.mark.story
 def test_the_fast_core_stays_on_the_processor_where_tensorflow_prefers_another_device() -> None:
     """Red if the variables were on a GPU: every batch would be copied to the recurrence and back."""
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert done.stdout.split() == [weights_digest(trained_once(FULL)), "CPU:0"]
+    assert printed_by(TWO_PROCESSORS).split() == [weights_digest(trained_once(FULL)), "CPU:0"]
 
 
 @pytest.mark.story
@@ -246,8 +248,7 @@ for recipe in ("tutorial", "tuned"):
 
 @pytest.mark.story
 def test_thirty_trainings_of_a_recipe_grow_by_less_than_100_megabytes() -> None:
-    done = subprocess.run([sys.executable, "-c", THIRTY], cwd=ROOT, capture_output=True, text=True, check=True)
-    tutorial, tuned = (int(grown) for grown in done.stdout.split())
+    tutorial, tuned = (int(grown) for grown in printed_by(THIRTY).split())
     assert max(tutorial, tuned) < 100, (tutorial, tuned)
 
 
