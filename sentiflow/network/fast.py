@@ -102,7 +102,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
             total = tf.add_n(losses)
         variables = self.trainable_variables
         d_states, after = tape.gradient(total, [states, variables])
-        given = [tensor for read in every for tensor in (read.inputs, read.kernel)]
+        given = [tensor for read in every for tensor in read.given]
         d_given = [tensor for read, d in zip(every, d_states, strict=True) for tensor in read.gradients(d)]
         before = tape.gradient(given, variables, output_gradients=d_given)
         found = [one if other is None else other for one, other in zip(before, after, strict=True)]
@@ -157,7 +157,7 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
         inputs = tf.matmul(self._embedding.embeddings, cell.kernel)
         if kept is not None:
             inputs *= kept
-        return _Read(recurrence, inputs + cell.bias, tf.convert_to_tensor(cell.recurrent_kernel), ids)
+        return _Read(recurrence, inputs, cell, ids)
 
 
 class _Read:
@@ -167,27 +167,25 @@ class _Read:
     by side, on as many cores as there are. What ``read`` keeps for ``gradients`` is safe: that waits for it.
 
     Attributes:
-        inputs: (v, u).
-        kernel: the recurrent one, (u, u).
+        given: what it derives a loss by: inputs (v, u), bias (u,) and recurrent kernel (u, u).
         states: what is handed on, (n, u).
     """
 
-    def __init__(self, recurrence: Recurrence, inputs: tf.Tensor, kernel: tf.Tensor, ids: tf.Tensor) -> None:
-        self._recurrence, self.inputs, self.kernel = recurrence, inputs, kernel
-        self.states = tf.numpy_function(
-            _weakly(recurrence.read), [inputs, kernel, ids], tf.float32, stateful=False
-        )
-        self.states.set_shape((ids.shape[0], kernel.shape[0]))
+    def __init__(self, recurrence: Recurrence, inputs: tf.Tensor, cell: Any, ids: tf.Tensor) -> None:
+        self._recurrence = recurrence
+        self.given = [inputs, *map(tf.convert_to_tensor, (cell.bias, cell.recurrent_kernel))]
+        self.states = tf.numpy_function(_weakly(recurrence.read), [*self.given, ids], tf.float32, stateful=False)
+        self.states.set_shape((ids.shape[0], cell.units))
 
-    def gradients(self, d_states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss by ``inputs`` and by ``kernel``."""
+    def gradients(self, d_states: tf.Tensor) -> list[tf.Tensor]:
+        """The loss by each of ``given``."""
         with tf.control_dependencies([self.states]):
-            d_inputs, d_kernel = tf.numpy_function(
-                _weakly(self._recurrence.gradients), [d_states], (tf.float32, tf.float32), stateful=False
+            found = tf.numpy_function(
+                _weakly(self._recurrence.gradients), [d_states], [tf.float32] * len(self.given), stateful=False
             )
-        d_inputs.set_shape(self.inputs.shape)
-        d_kernel.set_shape(self.kernel.shape)
-        return d_inputs, d_kernel
+        for one, of in zip(found, self.given, strict=True):
+            one.set_shape(of.shape)
+        return list(found)
 
 
 def _mean(values: list[tf.Tensor]) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """The recurrence and its gradients, step by step, compiled by numba.
 
-Shapes: n reviews of one slice, t steps, v words, u units. ``states[s]`` are the states before step s, so that
-``states[t]`` are the last. Reviews stand in ``order``, the longest first; ``first`` is the step at which the
-padding of each ends, so that those still in their padding are the last rows of a step and are left out.
+Shapes: n reviews of one slice, t steps, v words, u units. Reviews stand in ``order``, the longest first; ``first``
+is the step at which the padding of each ends. ``states`` has the states before step 0, 1, ..., t one below the
+other, without those of reviews still in their padding: its last n rows are the last states.
 
 The compiler may contract and reorder sums, always in the same way; it may not assume that no NaN occurs, as a
 diverging training must be seen to diverge.
@@ -62,6 +62,8 @@ _EVEN = tuple(
 _LIMIT = np.float32(7.90531110763549805)
 _ONE = np.float32(1)
 
+_BLOCK = 256  # rows of several steps in one product: many small ones take twice as long
+
 
 @_compiled
 def tanh(x: np.float32) -> np.float32:
@@ -90,39 +92,48 @@ def read_pads(pad_input: Array, recurrent: Array, pads: Array) -> None:
 
 @_compiled
 def read(
-    ids: Array, order: Array, first: Array, inputs: Array, recurrent: Array, pads: Array, states: Array
+    ids: Array,
+    order: Array,
+    first: Array,
+    inputs: Array,
+    bias: Array,
+    recurrent: Array,
+    pads: Array,
+    states: Array,
 ) -> None:
-    """Fill ``states`` (t + 1, n, u): each review joins with the state of ``pads`` where its padding ends.
+    """Fill ``states`` (rows, u): each review joins with the state of ``pads`` where its padding ends.
 
     ``ids`` (all reviews, t) holds rows of ``inputs`` (v, u), which must exist: nothing is checked here.
     """
     steps, units = ids.shape[1], len(recurrent)
-    begun = 0
+    begun = row = 0  # reviews of a step, and where their states begin
     for s in range(steps + 1):
         while begun < len(order) and first[begun] <= s:
-            states[s, begun] = pads[s]
+            states[row + begun] = pads[s]
             begun += 1
         if begun == 0 or s == steps:
             continue
-        after = states[s + 1, :begun]
-        np.dot(states[s, :begun], recurrent, after)
+        after = states[row + begun : row + 2 * begun]
+        np.dot(states[row : row + begun], recurrent, after)
         for r in range(begun):
             word = ids[order[r], s]
             for j in range(units):
-                after[r, j] = tanh(after[r, j] + inputs[word, j])
+                after[r, j] = tanh(after[r, j] + (inputs[word, j] + bias[j]))
+        row += begun
 
 
 @_compiled
-def add_up(first: Array, states: Array, sums: Array) -> None:
+def add_up(first: Array, steps: int, states: Array, sums: Array) -> None:
     """Fill ``sums`` (n, u): all states of each review, from the one after its first word on."""
     sums[:] = 0
-    begun = 0
-    for s in range(len(states) - 1):
+    begun = row = 0
+    for s in range(steps):
         while begun < len(first) and first[begun] <= s:
             begun += 1
+        row += begun
         for r in range(begun):
             for j in range(sums.shape[1]):
-                sums[r, j] += states[s + 1, r, j]
+                sums[r, j] += states[row + r, j]
 
 
 @_compiled
@@ -135,49 +146,52 @@ def gradients(
     d_states: Array,
     d_each: Array,
     d_inputs: Array,
+    d_bias: Array,
     d_recurrent: Array,
     d_pads: Array,
 ) -> None:
-    """Walk the steps backwards and add each one's share to ``d_inputs``, ``d_recurrent`` and ``d_pads``.
+    """Walk the steps backwards and add each one's share to the last four.
 
     ``transposed`` is the recurrent kernel's transpose; ``d_states`` (n, u), the loss by the last states, is used
     up. ``d_each`` (n, u) is what a mean adds to the loss by every state after a word; without a mean (0, u).
     """
     steps, units = ids.shape[1], len(transposed)
-    d_sums = np.empty_like(d_states)  # the loss by what goes into tanh
-    share = np.empty_like(transposed)
-    begun = len(order)
+    d_sums = np.empty((_BLOCK + len(order), units), np.float32)  # the loss by what goes into tanh, of some steps
+    begun, row, top = len(order), len(states) - len(order), len(d_sums)
     for s in range(steps, -1, -1):
         if s < steps and begun:
             if len(d_each):
                 for r in range(begun):
                     for j in range(units):
                         d_states[r, j] += d_each[r, j]
+            top -= begun
+            d_sum = d_sums[top : top + begun]
             for r in range(begun):
                 word = ids[order[r], s]
                 for j in range(units):
-                    after = states[s + 1, r, j]
-                    d_sums[r, j] = d_states[r, j] * (_ONE - after * after)
-                    d_inputs[word, j] += d_sums[r, j]
-            np.dot(states[s, :begun].T, d_sums[:begun], share)
-            d_recurrent += share
-            np.dot(d_sums[:begun], transposed, d_states[:begun])
+                    after = states[row + r, j]
+                    d_sum[r, j] = d_states[r, j] * (_ONE - after * after)
+                    d_inputs[word, j] += d_sum[r, j]
+                    d_bias[j] += d_sum[r, j]
+            np.dot(d_sum, transposed, d_states[:begun])
+            row -= begun
+            if top < begun:  # no room for another step
+                d_recurrent += np.dot(states[row : row + len(d_sums) - top].T, d_sums[top:])
+                top = len(d_sums)
         while begun and first[begun - 1] == s:
             begun -= 1
             d_pads[s] += d_states[begun]
+    d_recurrent += np.dot(states[: len(d_sums) - top].T, d_sums[top:])
 
 
 @_compiled
 def pad_gradients(pads: Array, transposed: Array, d_pads: Array, d_pad_input: Array, d_recurrent: Array) -> None:
     """Walk the padding's own steps backwards, and add to ``d_pad_input`` (u,) and ``d_recurrent`` (u, u)."""
-    units = len(transposed)
     d_state = np.zeros_like(d_pad_input)
-    d_sum = np.empty_like(d_pad_input)
-    for s in range(len(pads) - 2, -1, -1):
-        for j in range(units):
-            d_sum[j] = (d_state[j] + d_pads[s + 1, j]) * (_ONE - pads[s + 1, j] * pads[s + 1, j])
-            d_pad_input[j] += d_sum[j]
-        for i in range(units):
-            for j in range(units):
-                d_recurrent[i, j] += pads[s, i] * d_sum[j]
-        d_state = np.dot(d_sum, transposed)
+    d_sums = np.empty_like(pads[1:])
+    for s in range(len(d_sums) - 1, -1, -1):
+        for j in range(len(d_state)):
+            d_sums[s, j] = (d_state[j] + d_pads[s + 1, j]) * (_ONE - pads[s + 1, j] * pads[s + 1, j])
+            d_pad_input[j] += d_sums[s, j]
+        np.dot(d_sums[s], transposed, d_state)
+    d_recurrent += np.dot(pads[:-1].T, d_sums)

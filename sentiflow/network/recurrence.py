@@ -29,22 +29,28 @@ class _Slice:
 
     order: NDArray[np.int64]  # (n / 2,) rows of the batch
     first: NDArray[np.int64]  # (n / 2,) step at which the padding ends
-    states: Floats  # (t + 1, n / 2, u)
+    steps: int
+    states: Floats  # (rows, u), as the kernels lay them
 
     @property
     def words(self) -> Floats:
         """How many words each review has, at least 1; shape (n / 2, 1)."""
-        return np.maximum(len(self.states) - 1 - self.first, 1).astype(np.float32)[:, np.newaxis]
+        return np.maximum(self.steps - self.first, 1).astype(np.float32)[:, np.newaxis]
 
+    @property
+    def last(self) -> Floats:
+        """The last state of each review, (n / 2, u)."""
+        return self.states[len(self.states) - len(self.order) :]
 
-def _mean(part: _Slice) -> Floats:
-    sums = np.empty(part.states.shape[1:], np.float32)
-    kernels.add_up(part.first, part.states, sums)
-    return sums / part.words
+    def mean(self) -> Floats:
+        """The mean of each review's states after a word, (n / 2, u)."""
+        sums = np.empty_like(self.last)
+        kernels.add_up(self.first, self.steps, self.states, sums)
+        return sums / self.words
 
 
 class Recurrence:
-    """h_(s+1) = tanh(inputs[id_s] + h_s U) over the steps of each review, from zeros.
+    """h_(s+1) = tanh(inputs[id_s] + bias + h_s U) over the steps of each review, from zeros.
 
     Padding in front is not walked review by review: with ``masked`` it leaves the state alone, without it all
     reviews share its states, which are computed once. ``gradients`` belongs to the latest ``read``.
@@ -64,11 +70,12 @@ class Recurrence:
         self._masked, self._mean, self._backwards = masked, mean, backwards
         self._memory = [np.empty(0, np.float32)] * 2
 
-    def read(self, inputs: Floats, recurrent: Floats, ids: Ids) -> Floats:
+    def read(self, inputs: Floats, bias: Floats, recurrent: Floats, ids: Ids) -> Floats:
         """Read the reviews.
 
         Args:
             inputs: what each word adds before tanh, shape (v, u).
+            bias: what every step adds, shape (u,).
             recurrent: the recurrent kernel U, shape (u, u).
             ids: rows of ``inputs``, shape (n, t); 0 is padding.
 
@@ -89,44 +96,48 @@ class Recurrence:
         self._words, self._ids, self._recurrent = words, np.ascontiguousarray(ids), recurrent
         self._pads = np.zeros((ids.shape[1] + 1, units), np.float32)
         if not self._masked:
-            kernels.read_pads(inputs[0], recurrent, self._pads)
+            kernels.read_pads(inputs[0] + bias, recurrent, self._pads)
         self._slices = self._sliced(first, units)
         handed_on = np.empty((len(ids), units), np.float32)
 
         def read(part: _Slice) -> None:
-            kernels.read(self._ids, part.order, part.first, inputs, recurrent, self._pads, part.states)
-            handed_on[part.order] = _mean(part) if self._mean else part.states[-1]
+            kernels.read(self._ids, part.order, part.first, inputs, bias, recurrent, self._pads, part.states)
+            handed_on[part.order] = part.mean() if self._mean else part.last
 
         self._on_both_cores(read)
         return handed_on
 
-    def gradients(self, d_handed_on: Floats) -> tuple[Floats, Floats]:
+    def gradients(self, d_handed_on: Floats) -> tuple[Floats, Floats, Floats]:
         """Derive a loss by what the latest ``read`` was given.
 
         Args:
             d_handed_on: the loss by what ``read`` returned, shape (n, u).
 
         Returns:
-            The loss by ``inputs`` (v, u), and by ``recurrent`` (u, u).
+            The loss by ``inputs`` (v, u), by ``bias`` (u,) and by ``recurrent`` (u, u).
         """
         transposed = np.ascontiguousarray(self._recurrent.T)
-        shape = self._words, len(transposed)
+        units = len(transposed)
+        shapes = (self._words, units), (units,), (units, units), self._pads.shape
 
-        def derive(part: _Slice) -> tuple[Floats, Floats, Floats]:
-            sums = np.zeros(shape, np.float32), np.zeros_like(transposed), np.zeros_like(self._pads)
-            d_states, d_each = d_handed_on[part.order], np.empty((0, len(transposed)), np.float32)
+        def derive(part: _Slice) -> tuple[Floats, ...]:
+            sums = tuple(np.zeros(shape, np.float32) for shape in shapes)
+            d_states, d_each = d_handed_on[part.order], np.empty((0, units), np.float32)
             if self._mean:
                 d_states, d_each = np.zeros_like(d_states), d_states / part.words
             kernels.gradients(self._ids, part.order, part.first, transposed, part.states, d_states, d_each, *sums)
             return sums
 
-        (d_inputs, d_recurrent, d_pads), other = self._on_both_cores(derive)
-        d_inputs += other[0]
-        d_recurrent += other[1]
-        d_pads += other[2]
+        found, other = self._on_both_cores(derive)
+        for own, more in zip(found, other, strict=True):
+            own += more
+        d_inputs, d_bias, d_recurrent, d_pads = found
         if not self._masked:
-            kernels.pad_gradients(self._pads, transposed, d_pads, d_inputs[0], d_recurrent)
-        return d_inputs, d_recurrent
+            d_pad_input = np.zeros_like(d_bias)
+            kernels.pad_gradients(self._pads, transposed, d_pads, d_pad_input, d_recurrent)
+            d_inputs[0] += d_pad_input
+            d_bias += d_pad_input
+        return d_inputs, d_bias, d_recurrent
 
     def _sliced(self, first: NDArray[np.int64], units: int) -> tuple[_Slice, _Slice]:
         """Deal the reviews out in two, by length, so that both slices take as long.
@@ -134,9 +145,9 @@ class Recurrence:
         Always two, however many cores there are: sums in another grouping would give other weights.
         """
         order = np.argsort(first, kind="stable")
-        steps = self._pads.shape[0]
+        steps = self._ids.shape[1]
         one, other = (
-            _Slice(rows, first[rows], self._memory_for(k, steps, len(rows), units))
+            _Slice(rows, first[rows], steps, self._memory_for(k, int((steps + 1 - first[rows]).sum()), units))
             for k, rows in enumerate((order[::2].copy(), order[1::2].copy()))  # of one type, however few
         )
         return one, other
@@ -159,4 +170,4 @@ def compile_kernels() -> None:
     for masked in (False, True):
         network = Recurrence(masked=masked, mean=masked)
         inputs, recurrent = np.zeros((2, 1, 1), np.float32)
-        network.gradients(network.read(inputs, recurrent, np.zeros((1, 1), np.int32)))
+        network.gradients(network.read(inputs, inputs[0], recurrent, np.zeros((1, 1), np.int32)))
