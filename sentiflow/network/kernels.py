@@ -24,7 +24,10 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "rea
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, and keep the result on disk: beside this file, or in the user's cache folder."""
+    """Compile at the first call, and keep the result on disk: beside this file, or in the user's cache folder.
+
+    Rows are copied and added up element by element below: the same with whole arrays takes seconds to compile.
+    """
     try:
         made: Any = njit(function, cache=True, **_OPTIONS)
     except RuntimeError:  # numba finds neither folder writable: each process then compiles for itself
@@ -109,7 +112,8 @@ def read(
     begun = row = 0  # reviews of a step, and where their states begin
     for s in range(steps + 1):
         while begun < len(order) and first[begun] <= s:
-            states[row + begun] = pads[s]
+            for j in range(units):
+                states[row + begun, j] = pads[s, j]
             begun += 1
         if begun == 0 or s == steps:
             continue
@@ -159,7 +163,8 @@ def gradients(
     d_sums = np.empty((_BLOCK + len(order), units), np.float32)  # the loss by what goes into tanh, of some steps
     begun, row, top = len(order), len(states) - len(order), len(d_sums)
     for s in range(steps, -1, -1):
-        if s < steps and begun:
+        full = False
+        if s < steps:
             if len(d_each):
                 for r in range(begun):
                     for j in range(units):
@@ -175,13 +180,16 @@ def gradients(
                     d_bias[j] += d_sum[r, j]
             np.dot(d_sum, transposed, d_states[:begun])
             row -= begun
-            if top < begun:  # no room for another step
-                d_recurrent += np.dot(states[row : row + len(d_sums) - top].T, d_sums[top:])
-                top = len(d_sums)
+            full = top < begun  # no room for another step
         while begun and first[begun - 1] == s:
             begun -= 1
-            d_pads[s] += d_states[begun]
-    d_recurrent += np.dot(states[: len(d_sums) - top].T, d_sums[top:])
+            for j in range(units):
+                d_pads[s, j] += d_states[begun, j]
+        if full or begun == 0:
+            d_recurrent += np.dot(states[row : row + len(d_sums) - top].T, d_sums[top:])
+            top = len(d_sums)
+        if begun == 0:
+            break
 
 
 @_compiled
