@@ -21,11 +21,13 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation import promotions
+from sentiflow.process import person
 from sentiflow.tracking import promotion
 from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.versions import history_of
 from tests.mlflow_store import champion_of, events_of, versions_of
+from tests.receiver import receiver
 from tests.world import Registry, Trained, World, with_own_files
 
 NAME = "sample-sentiment"
@@ -81,6 +83,29 @@ def test_a_no_that_comes_after_anothers_yes_changes_nothing(registry: World, cli
         promotion.carry_out(second, promotion.Verdict("declined", "no answer", "Nobody"), registry.settings)
     tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
     assert (tags["gate.outcome"], tags["gate.by"]) == ("approved", "Ada")
+
+
+def test_each_decision_is_kept_and_sent_in_one_sentence(registry: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiver() as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        outcomes = [
+            promote(registry, Registry.POOR, force=True, reason="the first"),
+            promote(registry, Registry.GOOD),
+            promote(registry, Registry.POOR),
+        ]
+        promotion.rollback(NAME, "back", registry.settings)
+    assert promotion.decided_here[-3:] == outcomes
+    good, poor = str(Registry.GOOD), str(Registry.POOR)
+    assert [(each["event"], each["model"], each["version"]) for each in got.messages] == [
+        ("promoted", NAME, poor), ("promoted", NAME, good), ("refused", NAME, poor), ("rolled-back", NAME, poor),
+    ]  # fmt: skip
+    texts = [each["text"].removeprefix(f"Sentiflow: {NAME} version ") for each in got.messages]
+    assert texts[:2] == [
+        f"{poor} is now the champion, the first one (forced).",
+        f"{good} is now the champion, replacing version {poor} (passed).",
+    ]
+    assert texts[2].startswith(f"{poor} was not promoted: ")
+    assert texts[3] == f"{poor} is the champion again, version {good} is not, by {person()}: back"
 
 
 def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: MlflowClient) -> None:
