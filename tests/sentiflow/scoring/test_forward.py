@@ -1,6 +1,7 @@
 """Tests of the forward pass against a plain loop, one review and one step at a time."""
 
 import math
+import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -107,6 +108,16 @@ def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, most: int, k
     np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-13)
 
 
+@every_kind
+@pytest.mark.parametrize("n", [127, 128, 129, 259])
+def test_more_reviews_than_a_block_holds_equal_the_plain_loop(n: int, kind: dict[str, Any]) -> None:
+    """259 make three blocks of 87, filled up with two rows of padding."""
+    rng = np.random.default_rng(n)
+    ids = pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(n)], STEPS, WORDS)
+    weights = random_weights(**kind)
+    np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
+
+
 @either_way
 @every_kind
 @pytest.mark.parametrize("review", REVIEWS)
@@ -211,5 +222,22 @@ def test_extreme_logits_saturate_without_a_warning(bias: float, score: float) ->
 
 @pytest.mark.parametrize("bad", [-1, WORDS])
 def test_an_id_without_a_row_is_refused(bad: int) -> None:
+    network = Network(random_weights())
     with pytest.raises(ValueError, match=rf"from 0 to {WORDS - 1}, got .*{bad}"):
-        Network(random_weights()).score(np.array([[1, bad, 5]], np.int32))
+        network.score(np.array([[1, bad, 5]], np.int32))
+    with pytest.raises(ValueError, match=rf"from 0 to {WORDS - 1}, got .*{bad}"):
+        network.score_steps(np.array([1, bad, 5], np.int32))
+
+
+def test_as_many_threads_work_as_the_process_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = sys.modules["sentiflow.scoring.forward"]
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert forward._cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    monkeypatch.delattr(os, "sched_getaffinity")  # as outside of Linux
+    for found, cores in ((3, 3), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
+        assert forward._cores() == cores
