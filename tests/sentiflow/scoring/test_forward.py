@@ -187,6 +187,8 @@ def test_padding_is_read_like_a_word() -> None:
     weights = random_weights()
     short, long = (Network(weights).score(pad([[1, 5, 6]], steps, WORDS))[0] for steps in (3, 4))
     assert abs(short - long) > 1e-6
+    arrays = [getattr(weights, name) for name in ARRAYS]
+    assert Network(Weights(*arrays)).score(pad([[1, 5, 6]], 4, WORDS))[0] == long  # without a word about masking
 
 
 @every_masked_kind

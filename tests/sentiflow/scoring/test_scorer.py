@@ -2,12 +2,14 @@
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights, is_positive
+from sentiflow.scoring.scorer import label_of
 
 module = importlib.import_module("sentiflow.scoring.scorer")
 
@@ -81,6 +83,24 @@ def test_a_loaded_scorer_has_its_words_and_length(scorer: TextScorer, tmp_path: 
     assert (loaded.vocabulary.words, loaded.sequence_length) == (WORDS, 6)
 
 
+@pytest.mark.parametrize("length", [1, 5_000])
+def test_the_shortest_and_the_longest_length_are_read(scorer: TextScorer, tmp_path: Path, length: int) -> None:
+    replace(scorer, sequence_length=length).save(tmp_path)
+    assert TextScorer.load(tmp_path).sequence_length == length
+
+
+def test_the_digest_is_another_for_other_weights_words_or_length(scorer: TextScorer, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    assert TextScorer.load(tmp_path).digest == scorer.digest
+    assert len(bytes.fromhex(scorer.digest)) == 32
+    others = [
+        replace(scorer, weights=replace(scorer.weights, dense_bias=scorer.weights.dense_bias + 1)),
+        replace(scorer, vocabulary=Vocabulary((*WORDS[:-1], "scarce"))),
+        replace(scorer, sequence_length=7),
+    ]
+    assert len({scorer.digest, *(each.digest for each in others)}) == 4
+
+
 def test_words_beyond_ascii_survive_save_and_load(scorer: TextScorer, tmp_path: Path) -> None:
     words = ("café", "a\x85b", "映画", "it's", "\xa0")
     TextScorer(scorer.weights, Vocabulary(words), 6).save(tmp_path)
@@ -119,6 +139,7 @@ BROKEN = [
     ("scorer.json", '{"format": 3}', "sequence_length"),
     ("scorer.json", CONFIG % "1e9", "sequence_length"),
     ("scorer.json", CONFIG % "1000000000", "sequence_length"),
+    ("scorer.json", CONFIG % "5001", "sequence_length"),
     ("scorer.json", CONFIG % "0", "sequence_length"),
     ("scorer.json", CONFIG % "-5", "sequence_length"),
     ("scorer.json", CONFIG % "true", "sequence_length"),
@@ -160,3 +181,4 @@ def test_a_missing_file_is_named(scorer: TextScorer, tmp_path: Path, name: str) 
 def test_a_score_on_the_threshold_is_not_positive() -> None:
     scores = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0])
     assert is_positive(scores).tolist() == [False, False, True, True]
+    assert [label_of(score) for score in scores] == ["negative", "negative", "positive", "positive"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentiflow.scoring import Vocabulary, tokenize
-from sentiflow.scoring.vocabulary import limit
+from sentiflow.scoring.vocabulary import OFFSET, limit
 
 FILM = Vocabulary(["the", "film", "don't", "good"])  # ids 4, 5, 6, 7
 
@@ -42,6 +42,10 @@ def test_tokenize_finds_no_word_in_marks_alone(text: str) -> None:
 
 def test_encode_begins_with_the_start_marker_and_adds_three_to_ranks() -> None:
     assert FILM.encode("The FILM: good!") == [1, 4, 5, 7]
+
+
+def test_the_offset_leads_from_ranks_to_ids() -> None:
+    assert FILM.encode("the good") == [1, OFFSET + 1, OFFSET + 4]  # ranks 1 and 4
 
 
 def test_encode_drops_words_without_a_rank() -> None:
