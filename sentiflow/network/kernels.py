@@ -154,7 +154,7 @@ def gradients(
     d_recurrent: Array,
     d_pads: Array,
 ) -> None:
-    """Walk the steps backwards and add each one's share to the last four.
+    """Walk the steps backwards and add each one's share to the last four arguments.
 
     ``transposed`` is the recurrent kernel's transpose; ``d_states`` (n, u), the loss by the last states, is used
     up. ``d_each`` (n, u) is what a mean adds to the loss by every state after a word; without a mean (0, u).

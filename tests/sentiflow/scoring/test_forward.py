@@ -60,6 +60,11 @@ def random_weights(
     return Weights(*arrays, mask_zero, *backward, pooling="mean" if mean else "last", others=others)
 
 
+def random_ids(n: int, seed: int) -> NDArray[np.int32]:
+    rng = np.random.default_rng(seed)
+    return pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(n)], STEPS, WORDS)
+
+
 def plain_loop(weights: Weights, ids: NDArray[np.int32]) -> NDArray[np.float64]:
     return sum(plain_scores(member, ids) for member in weights.members) / len(weights.members)
 
@@ -102,9 +107,7 @@ def test_forward_equals_the_plain_loop_in_chunks_of_any_size(
 @every_kind
 @pytest.mark.parametrize("seed", range(5))
 def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, most: int, kind: dict[str, Any]) -> None:
-    rng = np.random.default_rng(seed)
-    ids = pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(40)], STEPS, WORDS)
-    weights = random_weights(seed, scale=1.5, **kind)
+    weights, ids = random_weights(seed, scale=1.5, **kind), random_ids(40, seed)
     np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-13)
 
 
@@ -112,9 +115,7 @@ def test_forward_equals_the_plain_loop_on_random_reviews(seed: int, most: int, k
 @pytest.mark.parametrize("n", [127, 128, 129, 259])
 def test_more_reviews_than_a_block_holds_equal_the_plain_loop(n: int, kind: dict[str, Any]) -> None:
     """259 make three blocks of 87, filled up with two rows of padding."""
-    rng = np.random.default_rng(n)
-    ids = pad([rng.integers(0, WORDS, rng.integers(0, 14)).tolist() for _ in range(n)], STEPS, WORDS)
-    weights = random_weights(**kind)
+    weights, ids = random_weights(**kind), random_ids(n, n)
     np.testing.assert_allclose(Network(weights).score(ids), plain_loop(weights, ids), rtol=0, atol=1e-14)
 
 
