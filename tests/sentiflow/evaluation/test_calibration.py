@@ -21,6 +21,7 @@ def test_the_error_weighs_bins_by_their_reviews() -> None:
 def test_a_score_of_one_belongs_to_the_last_bin() -> None:
     found = reliability(np.array([1, 1], np.int8), np.array([1.0, 0.95]))
     assert (found.reviews.tolist(), found.error) == ([2], pytest.approx(0.025))
+    assert reliability(np.array([1, 1], np.int8), np.array([0.85, 0.95])).reviews.tolist() == [1, 1]
 
 
 def test_scores_that_are_frequencies_have_no_error() -> None:

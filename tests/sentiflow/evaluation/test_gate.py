@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.gate import Cost, Decision, ScoreTable, judge, slices
+from sentiflow.evaluation.gate import Cost, Decision, Rule, ScoreTable, judge, slices
 from sentiflow.evaluation.statistics import tango
 from sentiflow.settings import Settings
 
@@ -58,6 +58,9 @@ def test_one_answer_for_every_review_is_no_model_however_often_it_is_right(revie
 
     (failed,) = judged(always).failures
     assert failed.name == "better than one answer"
+    commoner, word = (positive, "positive") if positive > reviews / 2 else (reviews - positive, "negative")
+    assert (failed.number, failed.limit) == (commoner / reviews, commoner / reviews)
+    assert failed.text == f"{commoner / reviews:.2%}, always {word} is right for {commoner / reviews:.2%}"
     assert judged(one_better).passed
 
 
@@ -85,6 +88,7 @@ def test_where_it_is_asked_for_only_a_training_that_came_out_the_same_passes(
     right = table([True] * 4)
     decision = judge(right, None, CHEAP, limits(reproduced=True), outcome)
     assert (decision.passed, decision.rules[-1].text) == (passed, text)
+    assert (decision.rules[-1].number, decision.rules[-1].limit) == (float(passed), 1.0)
     assert [rule.name for rule in decision.failures] == ([] if passed else ["reproduced"])
     assert judge(right, None, CHEAP, limits(), outcome).passed
 
@@ -133,6 +137,22 @@ def test_equal_models_differ_by_nothing_and_one_replaces_the_other_only_within_a
     assert judge(same, same, CHEAP, limits(min_accuracy=0.5, slice_margin=1.0, margin=0.0371)).passed
 
 
+def test_an_interval_that_touches_the_limit_is_refused() -> None:
+    candidate, champion = table([True] * 19 + [False]), table([True] * 20)
+    low, _ = tango(0, 1, 20)
+    touching = limits(min_accuracy=0.5, slice_margin=1.0, margin=-low)
+    assert [rule.name for rule in judge(candidate, champion, CHEAP, touching).failures] == ["better"]
+    below = limits(min_accuracy=0.5, slice_margin=1.0, margin=math.nextafter(-low, 1))
+    assert judge(candidate, champion, CHEAP, below).passed
+
+
+def test_a_champion_without_scores_is_not_replaced_and_the_rule_says_why() -> None:
+    decision = judge(table([True] * 4), None, CHEAP, limits(margin=0.01), silent="its model cannot be read")
+    (better,) = decision.failures
+    assert better == Rule("better", passed=False, number=None, limit=-0.01, text="its model cannot be read")
+    assert decision.champion_accuracy is None and decision.comparison is None and decision.notes == ()
+
+
 def test_a_refusal_names_the_checks_that_failed_and_how_many_there_were() -> None:
     poor, good = table([True] * 60 + [False] * 40), table([True] * 90 + [False] * 10)
     decision = judge(poor, good, CHEAP, limits(min_accuracy=0.8, slice_margin=1.0))
@@ -143,7 +163,9 @@ def test_a_refusal_names_the_checks_that_failed_and_how_many_there_were() -> Non
 
 def test_a_better_candidate_passes_and_the_same_one_in_the_champions_place_is_refused() -> None:
     worse, better = table([True] * 80 + [False] * 20), table([True] * 95 + [False] * 5)
-    assert judge(better, worse, CHEAP, LOOSE).passed
+    passed = judge(better, worse, CHEAP, LOOSE)
+    assert passed.passed
+    assert passed.rules[1].text.startswith("15.00 points better than the champion (95% interval +")
     refused = judge(worse, better, CHEAP, LOOSE)
     assert [rule.name for rule in refused.failures] == ["better"]
     assert refused.comparison is not None and refused.comparison.difference == pytest.approx(-0.15)
@@ -164,7 +186,9 @@ def test_a_candidate_that_loses_on_long_reviews_is_refused_though_better_over_al
     champion = table([False] * 150 + [True] * 150 + [True] * 100, lengths)
     candidate = table([True] * 300 + [True] * 97 + [False] * 3, lengths)
     decision = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.02))
-    assert [rule.name for rule in decision.failures] == ["slice long"]
+    (failed,) = decision.failures
+    assert failed.name == "slice long"
+    assert failed.text == "-3.00 points on its 100 reviews, at least -2.00 points"
     assert judge(
         candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.03)
     ).passed  # three of a hundred
@@ -206,6 +230,11 @@ def test_tables_of_other_reviews_or_labels_cannot_be_compared() -> None:
         judge(mine, replace(mine, review_id=np.array(["a", "b", "c", "d"])), CHEAP, LOOSE)
     with pytest.raises(ValueError, match="disagree about labels"):
         judge(mine, replace(mine, label=1 - mine.label), CHEAP, LOOSE)
+
+
+def test_a_table_may_hold_one_review_and_scores_of_0_and_1() -> None:
+    assert table([True]).right.tolist() == [True]
+    assert replace(table([True] * 2), score=np.array([0.0, 1.0])).right.tolist() == [True, True]
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
@@ -250,6 +279,22 @@ def test_what_misses_a_limit_by_little_does_not_look_equal_to_it() -> None:
     assert texts["latency"] == "50.04 ms a text, at most 50 ms a text"
     assert texts["size"] == "1,234 MB, at most 100 MB"
     assert texts["slice short"] == "-0.003 points on its 100,000 reviews, at least -0.002 points"
+
+
+@pytest.mark.parametrize(
+    ("latency", "text"),
+    [
+        (12.34, "12.3 ms a text, at most 50 ms a text"),
+        (50.0001, "50.0001 ms a text, at most 50 ms a text"),
+        (50.00001, "50 ms a text, at most 50 ms a text"),  # three digits more, and no more
+    ],
+)
+def test_a_cost_has_three_digits_or_up_to_three_more_where_it_looks_like_its_limit(
+    latency: float, text: str
+) -> None:
+    decision = judge(table([True] * 4), None, Cost(latency, 1.0), limits(latency_ms=50.0))
+    (rule,) = (rule for rule in decision.rules if rule.name == "latency")
+    assert (rule.text, rule.passed) == (text, latency < 50)
 
 
 def test_an_equal_candidate_is_called_as_good() -> None:

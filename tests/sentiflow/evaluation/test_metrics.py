@@ -52,6 +52,7 @@ def test_loss_is_the_mean_cross_entropy_in_nats(measured: Measured) -> None:
 def test_a_certain_and_wrong_score_costs_16_nats() -> None:
     # -ln(1e-7) = 16.118; the other review costs -ln(1 - 1e-7), nearly nothing
     assert measure(np.array([1, 0], np.int8), np.array([0.0, 0.0])).loss == pytest.approx(16.118 / 2, abs=5e-4)
+    assert measure(np.array([1, 0], np.int8), np.array([1.0, 1.0])).loss == pytest.approx(16.118 / 2, abs=5e-4)
 
 
 def test_a_score_of_exactly_one_half_is_negative() -> None:
@@ -105,3 +106,16 @@ def test_a_score_that_is_no_number_is_refused() -> None:
 def test_spread_worked_by_hand() -> None:
     # deviations -2, -1, 3: squares sum to 14, over 2 is 7
     assert spread([1.0, 2.0, 6.0]) == Spread(mean=3.0, sd=pytest.approx(7**0.5), min=1.0, max=6.0)
+
+
+def test_a_spread_is_logged_and_printed() -> None:
+    found = spread([0.81, 0.83])  # deviations of one point each: sqrt(2 / 1)
+    assert found.text() == "standard deviation 1.41 points, 81.00% to 83.00%"
+    assert found.as_metrics("accuracy") == {
+        "accuracy_mean": pytest.approx(0.82), "accuracy_sd": pytest.approx(2**0.5 / 100),
+        "accuracy_min": 0.81, "accuracy_max": 0.83,
+    }  # fmt: skip
+
+
+def test_an_accuracy_is_printed_with_its_interval(measured: Measured) -> None:
+    assert measured.text() == "66.67% (95% interval 30.00% to 90.32%)"  # Wilson's formula of 4 of 6

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sentiflow.evaluation.promotions import Event, champion_stack, previous_champion, took_effect
+from sentiflow.errors import UsageError
+from sentiflow.evaluation.promotions import Event, champion_stack, check_request, previous_champion, took_effect
 
 AT = "2026-01-01T00:00:00+00:00"
 
@@ -15,9 +16,29 @@ def roll_back(version: int, replaced: int) -> Event:
     return Event("rollback", version, replaced, "run", None, "rollback", "why", "me", AT, (), done=True)
 
 
+def test_a_reason_has_at_most_2000_characters() -> None:
+    check_request("x" * 2_000, force=True)
+    with pytest.raises(UsageError, match="at most 2000 characters, this one 2001"):
+        check_request("x" * 2_001)
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_a_forced_promotion_needs_a_reason(reason: str) -> None:
+    check_request(reason)
+    check_request("long reviews", force=True)
+    with pytest.raises(UsageError, match="--force needs a reason"):
+        check_request(reason, force=True)
+
+
 def test_an_event_survives_json() -> None:
     for event in (promote(2, None), roll_back(1, 2)):
         assert Event.from_json(event.to_json()) == event
+
+
+def test_an_event_is_readable_in_mlflow_and_not_yet_done() -> None:
+    event = Event("promotion", 1, None, "run", 0.9, "passed", "größer", "Zoë", AT)
+    assert '"done": false' in event.to_json()
+    assert '"reason": "größer"' in event.to_json() and '"by": "Zoë"' in event.to_json()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"rules": []}', '"x"', "nonsense"])
@@ -59,6 +80,7 @@ def test_a_deleted_version_is_passed_over() -> None:
 def test_a_promotion_whose_process_was_killed_before_the_switch_never_took_effect() -> None:
     killed = promote(2, 1, done=False)
     assert took_effect([promote(1, None), killed, promote(3, 1)], 3) == [True, False, True]
+    assert champion_stack([promote(1, None), killed, promote(3, 1), promote(4, 3)], 4) == [1, 3, 4]
     assert champion_stack([promote(1, None), killed, promote(3, 1)], 3) == [1, 3]
     assert took_effect([promote(1, None), killed], 1) == [True, False]
     assert previous_champion([promote(1, None), killed], 1, {1, 2}) is None

@@ -54,6 +54,8 @@ def test_words_that_do_not_negate(word: str) -> None:
 def test_a_review_is_negated_by_one_of_its_words_wherever_it_stands() -> None:
     found = traits_of(reviews([1, 5], [1, 4, 6], [1, 4, 7], [1, 6, 4, 5, 4], [1]), WORDS, 100)
     assert found.negated.tolist() == [True, False, True, True, False]
+    assert traits_of(reviews([5, 4], [4, 5]), WORDS, 100).negated.tolist() == [True, True]  # no start marker
+    assert traits_of(reviews(), WORDS, 100).negated.tolist() == []
 
 
 def test_a_negation_that_is_too_rare_for_the_model_still_negates() -> None:
@@ -65,6 +67,8 @@ def test_the_share_of_unknown_words_leaves_the_start_marker_out() -> None:
     # of 4 words two are rare (6 and 8 of a vocabulary of 6), of 2 words one was out before (2), none of none
     found = traits_of(reviews([1, 4, 6, 8, 5], [1, 2, 4], [1], [4, 5]), WORDS, 6)
     assert found.unknown.tolist() == [0.5, 0.5, 0.0, 0.0]
+    # an id beyond the vocabulary, too
+    assert traits_of(reviews([1, 8], [1, 4, 9]), WORDS, 6).unknown.tolist() == [1.0, 0.5]
 
 
 def test_quarters_by_length_and_what_lies_between() -> None:

@@ -32,7 +32,9 @@ def refused(assumed: float, gained: int, lost: int, n: int) -> float:
     return abs(gained - lost - n * assumed) / math.sqrt(n * (2 * share + assumed * (1 - assumed)))
 
 
-@pytest.mark.parametrize(("gained", "lost", "n"), [(9, 1, 20), (1, 7, 21), (3, 40, 60), (300, 260, 5_000)])
+@pytest.mark.parametrize(
+    ("gained", "lost", "n"), [(9, 1, 20), (1, 7, 21), (3, 40, 60), (14, 0, 31), (300, 260, 5_000)]
+)
 def test_the_ends_are_the_differences_that_a_score_test_refuses_at_five_percent(
     gained: int, lost: int, n: int
 ) -> None:
@@ -59,6 +61,7 @@ def test_no_interval_reaches_beyond_what_accuracies_can_differ_by() -> None:
     assert tango(0, 10, 10) == pytest.approx((-1.0, -end))
     assert tango(10, 0, 10) == pytest.approx((end, 1.0))
     assert tango(1, 0, 1)[1] == 1.0
+    assert tango(0, 9, 9) == pytest.approx((-1.0, -(9 - Z**2) / (9 + Z**2)))  # a square is rounded below 0 there
 
 
 def test_the_other_way_round_is_the_mirror_image() -> None:
