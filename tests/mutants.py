@@ -212,13 +212,17 @@ class Runs:
             copy(ROOT / name, self.folder / name)
 
     def baseline(self, modules: list[str], tests: list[str]) -> dict[str, Any]:
-        """The seconds of each test and the lines that it executes; the tests must pass."""
+        """The seconds of each test and the lines that it executes.
+
+        The tests must pass, also where and as they run for a mutant.
+        """
         state, _ = self._run(modules, tests, {}, 1_800, Path(tempfile.mkdtemp(dir=self.root)))
-        if state != 0:
-            raise RuntimeError(
-                f"The tests fail without any change:\n{(self.folder / 'output').read_text()[-3000:]}"
-            )
-        return dict(json.loads((self.folder / "result.json").read_text())["executed"])
+        executed = json.loads((self.folder / "result.json").read_text())["executed"] if state == 0 else {}
+        unchanged = Mutant(modules[0], 0, "", "", (ROOT / modules[0]).read_text())
+        if state != 0 or self.kills(unchanged, tests, executed):
+            output = (self.folder / "output").read_text()
+            raise RuntimeError(f"The tests fail without any change:\n{output[-3000:]}")
+        return dict(executed)
 
     def kills(self, mutant: Mutant, tests: list[str], baseline: dict[str, Any]) -> str:
         """What kills the mutant: a test, the time, or nothing (empty)."""
@@ -333,7 +337,7 @@ def main() -> None:
         0,
     )
     with (
-        tempfile.TemporaryDirectory(prefix="sentiflow-mutants-") as folder,
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,  # short: a socket's path has 107 characters
         multiprocessing.get_context("fork").Pool(chosen.processes, _begin, (Path(folder),)) as pool,
     ):
         for pattern, tests in GROUPS.items():
@@ -345,11 +349,12 @@ def main() -> None:
                 number = min(chosen.sample or len(found), len(found))
                 picked = random.Random(f"{chosen.seed} {module}").sample(found, number)
                 tried = [each for each in picked if (module, each.before, each.after) not in equivalent]
-                killers = list(pool.imap(_kills, [(each, tests, baseline) for each in tried], 1))
+                killed = 0
+                killers = pool.imap(_kills, [(each, tests, baseline) for each in tried], 1)
                 for each, killer in zip(tried, killers, strict=True):
                     fate = f"killed by {killer}" if killer else "SURVIVED"
                     _say(f"{fate}: {module}:{each.line}\n  - {each.before}\n  + {each.after}")
-                killed = sum(map(bool, killers))
+                    killed += bool(killer)
                 survivors += len(tried) - killed
                 figures = len(found), number, killed, number - len(tried), len(tried) - killed
                 rows.append(f"| `{module}` | {' | '.join(map(str, figures))} |")
