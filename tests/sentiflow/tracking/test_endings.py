@@ -60,6 +60,11 @@ class Store:
         return run.info.status, run.data.tags["end"]
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the next start said in its log."""
+    return [each.getMessage() for each in caplog.records if each.name == "test"]
+
+
 def go_away(patch: pytest.MonkeyPatch, store: Store) -> None:
     """Let the store that answered when the run began answer no more."""
     patch.setitem(clients, store.world.settings.tracking_uri, MlflowClient(AWAY))
@@ -153,12 +158,26 @@ def test_a_damaged_note_is_as_none(store: Store, content: str) -> None:
     assert store.ended(run) == ("KILLED", "its process was killed; closed by the next run")
 
 
-def test_a_second_record_of_a_run_is_deleted_and_not_called_killed(store: Store) -> None:
+def test_a_second_record_of_a_run_is_deleted_and_not_called_killed(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     run, twin = (store.run(**{CREATION: "abc"}) for _ in range(2))
     store.client.set_terminated(run)
     store.next_start()
     assert [found.info.run_id for found in store.client.search_runs([store.experiment])] == [run]
     assert store.client.get_run(twin).info.lifecycle_stage == "deleted"
+    assert told(caplog) == ["Deleted a second record of run night, which the MLflow server made."]
+
+
+def test_work_files_of_a_killed_run_are_deleted_and_those_of_another_model_stay(store: Store) -> None:
+    """Red if each training that is killed leaves its files for ever, or costs another one, which runs, its own."""
+    work = store.world.settings.data_dir / "work"
+    killed, others = work / NAME / store.run() / "weights.h5", work / "mine-sentiment" / "1" / "weights.h5"
+    for file in (killed, others):
+        file.parent.mkdir(parents=True)
+        file.write_text("precious")
+    store.next_start()
+    assert list(work.rglob("*")) == [work / "mine-sentiment", work / "mine-sentiment" / "1", others]
 
 
 def test_a_half_made_model_of_a_run_that_mlflow_has_deleted_for_good_is_deleted(store: Store) -> None:
@@ -182,7 +201,9 @@ def test_a_half_made_model_goes_with_its_run_and_stays_while_that_goes_on(store:
     assert [model.model_id for model in left] == [kept.model_id]
 
 
-def test_the_flow_run_of_a_killed_run_is_crashed_with_the_reason(store: Store) -> None:
+def test_the_flow_run_of_a_killed_run_is_crashed_with_the_reason(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     @flow
     def training() -> None: ...
 
@@ -193,6 +214,7 @@ def test_the_flow_run_of_a_killed_run_is_crashed_with_the_reason(store: Store) -
         state = prefect.read_flow_run(flow_run.id).state
     assert state is not None and state.is_crashed()
     assert state.message == "Its process was killed; closed by the next run."
+    assert told(caplog) == ["Closed run night: its process was killed; closed by the next run."]
 
 
 @pytest.mark.parametrize("state", [AwaitingRetry(), Pending(), Running()], ids=lambda state: state.name)
