@@ -4,15 +4,19 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import timeit
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.evaluation.gate import Decision, Rule
 from sentiflow.evaluation.promotions import Event
+from sentiflow.evaluation.statistics import compare
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking import candidate
 from sentiflow.tracking.store import open_store
@@ -42,6 +46,52 @@ def test_the_text_that_is_timed_is_of_full_length_in_the_models_own_words(tmp_pa
     cost = candidate.cost_of(tmp_path, scorer)
     assert {len(vocabulary.encode(text)) - 1 for text in scorer.texts} == {700}  # the start marker aside
     assert cost.size_mb == 3.0
+
+
+class Slowing(TextScorer):
+    """A scorer on a clock of its own: the first text takes no time, each later one a millisecond more."""
+
+    now, texts = 0.0, 0
+
+    def score(self, texts: list[str]) -> np.ndarray:  # type: ignore[override]
+        self.now += 0.001 * self.texts
+        self.texts += len(texts)
+        return np.zeros(len(texts))
+
+
+def test_the_time_of_a_text_is_the_median_of_texts_that_are_scored_alone_after_a_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if the first text counts, which takes longest, if a time is that of several, or if it is no median."""
+    weights = Weights(*(np.zeros(shape, np.float32) for shape in ((5, 2), (2, 2), (2, 2), (2,), (2, 1), (1,))))
+    scorer = Slowing(weights, Vocabulary(["сад"]), 80)
+    monkeypatch.setattr(timeit, "repeat", partial(timeit.repeat, timer=lambda: scorer.now))
+    cost = candidate.cost_of(tmp_path, scorer)
+    assert cost.latency_ms == pytest.approx((1 + candidate._TEXTS) / 2)  # of 1 ms, 2 ms and so on
+
+
+def test_a_candidate_is_introduced_with_why_it_was_chosen_and_what_it_is_compared_with() -> None:
+    comparison = compare(np.ones(4, bool), np.ones(4, bool))
+    compared = candidate.CandidateEvaluation(
+        NAME, 3, "the only candidate", "", 2, Decision((), 1.0, 1.0, comparison, ()), ""
+    )
+    silent = replace(compared, why="", decision=Decision((), 1.0, None, None, ()))
+    assert [each.title for each in (compared, silent, replace(silent, champion=None))] == [
+        "sample-sentiment version 3 (the only candidate): compared with version 2, the champion",
+        "sample-sentiment version 3: cannot be compared with version 2, the champion",
+        "sample-sentiment version 3: no champion yet",
+    ]
+
+
+def test_the_way_out_of_a_refusal_is_to_train_the_same_again_only_where_that_is_what_is_missing() -> None:
+    others = (
+        "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
+        'Promote it all the same: sentiflow promote 3 --dataset sample --force --reason "..."'
+    )
+    for name, first in (("reproduced", "Train it again: sentiflow reproduce sample-sentiment/3\n"), ("size", "")):
+        decision = Decision((Rule(name, False, 0.0, 1.0, "no"),), 1.0, None, None, ())
+        evaluation = candidate.CandidateEvaluation(NAME, 3, "", "", None, decision, "")
+        assert evaluation.way_out == first + others
 
 
 def files_of_own(world: World, number: int) -> Path:
