@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow.artifacts
@@ -61,8 +62,11 @@ def test_the_first_version_needs_no_more_than_the_minimum_accuracy_and_the_limit
 
 def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, client: MlflowClient) -> None:
     promote(registry, Registry.POOR, force=True, reason="the first")
+    began = datetime.now(UTC).replace(microsecond=0)
     promote(registry, Registry.GOOD, reason="better")
     tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
+    assert began <= datetime.fromisoformat(tags["gate.at"]) <= datetime.fromisoformat(tags["promotion.at"])
+    assert datetime.fromisoformat(tags["promotion.at"]) <= datetime.now(UTC)
     assert tags["previous_version"] == str(Registry.POOR)
     assert tags["promotion.reason"] == "better"
     assert tags["promotion.decision"] == tags["gate.outcome"] == "passed"
@@ -75,12 +79,24 @@ def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, cl
     assert event.by in (tags["promotion.by"], tags["gate.by"])
 
 
+def test_letters_of_another_language_stand_in_the_record_as_they_are(
+    registry: World, client: MlflowClient
+) -> None:
+    found = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+    found = replace(found, decision=replace(found.decision, notes=("nicht geprüft",)))
+    promotion.carry_out(found, promotion.Verdict("declined", "later", "Ada"), registry.settings)
+    assert "nicht geprüft" in client.get_model_version(NAME, str(Registry.GOOD)).tags["gate.record"]
+
+
 def test_a_no_that_comes_after_anothers_yes_changes_nothing(registry: World, client: MlflowClient) -> None:
     """Two people are asked about one version, and the second one answers no, or not at all."""
     first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
     promotion.carry_out(first, promotion.Verdict("approved", "looks right", "Ada"), registry.settings)
-    with pytest.raises(ExternalError, match=f"the champion is now version {Registry.GOOD}, no longer none"):
+    with pytest.raises(
+        ExternalError, match=f"the champion is now version {Registry.GOOD}, no longer none"
+    ) as late:
         promotion.carry_out(second, promotion.Verdict("declined", "no answer", "Nobody"), registry.settings)
+    assert late.value.hint == "See sentiflow versions --history --dataset sample, then try again."
     tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
     assert (tags["gate.outcome"], tags["gate.by"]) == ("approved", "Ada")
 
@@ -426,10 +442,14 @@ def test_too_long_a_reason_is_refused_before_the_evaluation(registry: World) -> 
 def test_a_rollback_leads_back_and_again_further_back(registry: World, client: MlflowClient) -> None:
     for version in (Registry.POOR, Registry.GOOD, Registry.NEWEST):
         promote(registry, version, force=True, reason="in turn")
-    assert promotion.rollback(NAME, "first", registry.settings).version == Registry.GOOD
+    first = promotion.rollback(NAME, "first", registry.settings)
+    assert (first.version, first.run_id) == (
+        Registry.GOOD, client.get_model_version(NAME, str(Registry.GOOD)).run_id,
+    )  # fmt: skip
     assert promotion.rollback(NAME, "second", registry.settings).version == Registry.POOR
-    with pytest.raises(UsageError, match="no earlier champion"):
+    with pytest.raises(UsageError, match="no earlier champion") as last:
         promotion.rollback(NAME, "third", registry.settings)
+    assert last.value.hint == "See: sentiflow versions --history --dataset sample"
     events, champion = history_of(NAME, registry.settings)
     assert champion == champion_of(client, NAME) == Registry.POOR
     assert [(event.kind, event.reason) for event in events[3:]] == [("rollback", "first"), ("rollback", "second")]
@@ -446,16 +466,21 @@ def test_a_rollback_passes_over_a_deleted_version(registry: World) -> None:
 def test_a_rollback_needs_a_reason_and_a_champion(registry: World) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
         promotion.rollback(NAME, " ", registry.settings)
-    with pytest.raises(UsageError, match="no champion"):
+    with pytest.raises(UsageError, match="no champion") as none:
         promotion.rollback(NAME, "why not", registry.settings)
+    assert none.value.hint == "Make one: sentiflow promote --dataset sample"
 
 
 def test_a_version_that_an_alias_holds_is_not_deleted(registry: World, client: MlflowClient) -> None:
     promote(registry, Registry.GOOD)
     client.set_registered_model_alias(NAME, "shadow", str(Registry.POOR))
-    for version, alias in ((Registry.GOOD, "champion"), (Registry.POOR, "shadow")):
-        with pytest.raises(UsageError, match=f"held by the alias {alias}"):
+    for version, alias, way_out in (
+        (Registry.GOOD, "champion", "Promote another or roll back first."),
+        (Registry.POOR, "shadow", "Remove the alias in MLflow first."),
+    ):
+        with pytest.raises(UsageError, match=f"held by the alias {alias}") as held:
             promotion.delete(NAME, version, registry.settings)
+        assert held.value.hint == way_out
     promotion.delete(NAME, Registry.NEWEST, registry.settings)
     with pytest.raises(UsageError, match=f"no version {Registry.NEWEST}"):
         promotion.delete(NAME, Registry.NEWEST, registry.settings)
@@ -512,6 +537,25 @@ def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClien
         watcher.join()
     assert len(seen) > 20
     assert set(seen) == {Registry.POOR, Registry.GOOD}
+
+
+def test_where_the_switch_fails_the_old_champion_stays_and_the_event_shows_as_not_in_effect(
+    registry: World, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if the event is written after the switch: one that was killed in between then has no history."""
+    promote(registry, Registry.POOR, force=True, reason="the first")
+
+    def failing(*_: object) -> None:
+        raise MlflowException("a bad gateway")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", failing)
+        with pytest.raises(ExternalError, match="a bad gateway"):
+            promote(registry, Registry.GOOD, force=True, reason="better")
+    assert [(event.version, event.done) for event in events_of(client, NAME)] == [
+        (Registry.POOR, True), (Registry.GOOD, False),
+    ]  # fmt: skip
+    assert champion_of(client, NAME) == Registry.POOR
 
 
 _KILLED = """
