@@ -4,14 +4,21 @@ import contextlib
 import hashlib
 import os
 import socket
+import ssl
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
 from pathlib import Path
 
+import pooch
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from filelock import FileLock
 
 from sentiflow.console import Advance
@@ -158,6 +165,24 @@ def test_a_file_that_is_there_is_not_asked_for_again(server: Server, target: Pat
     assert (fetch(server.url("good"), target), server.asked) == (False, ["/good"])
 
 
+def test_a_file_that_is_found_again_counts_as_used_now(server: Server, target: Path) -> None:
+    """Red if housekeeping would clear away what each training uses."""
+    fetch(server.url("good"), target)
+    os.utime(target, (1, 1))
+    fetch(server.url("good"), target)
+    assert time.time() - target.stat().st_mtime < 60
+
+
+def test_the_library_that_fetches_says_nothing_of_its_own(
+    server: Server, target: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(pooch.get_logger(), "handlers", [caplog.handler])
+    pooch.get_logger().setLevel("INFO")
+    fetch(server.url("good"), target)
+    assert caplog.messages == []
+
+
 def test_a_damaged_file_is_fetched_again(server: Server, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(CONTENT[:-1])
@@ -197,7 +222,9 @@ def test_a_failed_download_leaves_nothing(server: Server, target: Path, path: st
 
 
 def test_a_connection_that_drops_in_the_middle_is_told(server: Server, target: Path) -> None:
-    with pytest.raises(UnreachableError, match=r"Cannot download .*/dropping"):
+    with pytest.raises(
+        UnreachableError, match=r"^Cannot download .*/dropping: the connection broke off in the middle\.$"
+    ):
         fetch(server.url("dropping"), target)
 
 
@@ -255,6 +282,21 @@ def test_a_local_file_with_a_wrong_hash_leaves_nothing(tmp_path: Path, target: P
     assert files_of(target.parent) == []
 
 
+def test_a_local_file_is_copied_once_whatever_the_retries(tmp_path: Path, target: Path) -> None:
+    """A second copy would be as wrong as the first."""
+    (tmp_path / "source.bin").write_bytes(b"other")
+    begun: list[str] = []
+
+    @contextlib.contextmanager
+    def progress(description: str, _total: int) -> Iterator[Advance]:
+        begun.append(description)
+        yield lambda _bytes: None
+
+    with pytest.raises(ExternalError):
+        fetch_file(str(tmp_path / "source.bin"), HASH, target, timeout=5, retries=3, progress=progress)
+    assert begun == ["copying source.bin"]
+
+
 def test_a_local_file_that_is_not_there_is_told(tmp_path: Path, target: Path) -> None:
     with pytest.raises(UnreachableError, match=r"Cannot read .*nowhere\.bin: No such file or directory\.$"):
         fetch(str(tmp_path / "nowhere.bin"), target)
@@ -263,8 +305,9 @@ def test_a_local_file_that_is_not_there_is_told(tmp_path: Path, target: Path) ->
 def test_leftovers_of_a_killed_download_are_removed(server: Server, target: Path) -> None:
     target.parent.mkdir()
     (target.parent / "tmpabc123").write_bytes(b"half")
+    (target.parent / "folder").mkdir()
     fetch(server.url("good"), target)
-    assert files_of(target.parent) == ["file.bin"]
+    assert sorted(path.name for path in target.parent.iterdir()) == [".file.bin.lock", "file.bin", "folder"]
 
 
 @pytest.mark.parametrize(("path", "size"), [("good", 256_000), ("unmeasured", 0)])
@@ -279,6 +322,19 @@ def test_progress_follows_the_bytes(server: Server, target: Path, path: str, siz
 
     fetch_file(server.url(path), HASH, target, timeout=5, retries=0, progress=progress)
     assert (told, sum(steps)) == ([(f"downloading {path}", size)], 256_000)
+
+
+def test_a_download_keeps_no_process_from_ending(server: Server, target: Path) -> None:
+    """Red if a thread of it, which watches until the deadline, would be waited for."""
+    before, during = set(threading.enumerate()), set()
+
+    @contextlib.contextmanager
+    def progress(_description: str, _total: int) -> Iterator[Advance]:
+        during.update(threading.enumerate())
+        yield lambda _bytes: None
+
+    fetch_file(server.url("good"), HASH, target, timeout=5, retries=0, progress=progress)
+    assert {thread.daemon for thread in during - before} == {True}
 
 
 def test_two_fetches_at_once_ask_the_server_once(server: Server, target: Path) -> None:
@@ -323,6 +379,39 @@ def test_a_server_that_sends_a_byte_now_and_then_is_ended_by_the_deadline(
     assert len(server.asked) == (2 if path == "moved" else 1)  # the deadline is of all attempts together
 
 
+def certificate(folder: Path) -> Path:
+    """A key and a certificate of this machine's address, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "certificate.pem").write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return folder / "certificate.pem"
+
+
+def test_a_silent_server_is_ended_by_the_deadline_over_https_too(
+    server: Server, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(tmp_path))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match="/silent: it took longer than 1 s"):
+        fetch_file(
+            server.url("silent").replace("http:", "https:"), HASH, target, timeout=20, retries=0, deadline=1
+        )
+    assert (server.asked, time.monotonic() - began < 8) == (["/silent"], True)  # the server ends it after 10 s
+
+
 def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +421,16 @@ def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
     ):
         fetch(server.url("endless"), target, retries=3)
     assert (server.asked, files_of(target.parent)) == (["/endless"], [])
+
+
+def test_a_file_as_large_as_the_bound_is_fetched(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", len(CONTENT) - 1)
+    with pytest.raises(ExternalError, match="larger than 255,999 bytes"):
+        fetch(server.url("good"), target)
+    monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", len(CONTENT))
+    assert fetch(server.url("good"), target) is True
 
 
 def test_a_local_file_without_end_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,10 +481,17 @@ def test_no_failure_gives_the_mirrors_password_away(
     assert "127.0.0.1" in told
 
 
-@pytest.mark.parametrize("address", ["http://me:S3CRET@[::1", "http://me:S3CRET@h:x/y", "http://me:S3CRET@/y"])
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://me:S3CRET@[::1", "is not an address"),
+        ("http://me:S3CRET@h:x/y", "'h:x' is not a valid host or port"),
+        ("http://me:S3CRET@/y", "No host supplied"),
+    ],
+)
 def test_a_malformed_address_gives_no_password_away(
-    target: Path, address: str, caplog: pytest.LogCaptureFixture
+    target: Path, address: str, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(UnreachableError) as caught:
+    with pytest.raises(UnreachableError, match=message) as caught:
         fetch(address, target)
     assert "S3CRET" not in caplog.text + "".join(traceback.format_exception(caught.value))
