@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data.inputs import Folder
+from sentiflow.data.rows import TOO_LONG
 from sentiflow.errors import UsageError
 
 
@@ -93,6 +94,16 @@ def test_a_folder_may_be_named_by_a_link(folder: Path, job: Callable) -> None:
 def test_the_mark_in_front_of_a_file_is_no_part_of_its_text(folder: Path) -> None:
     write(folder, "1.txt", b"\xef\xbb\xbfgood")
     assert [row.text for row in Folder(folder).rows()] == ["good"]
+
+
+def test_a_file_may_be_as_long_as_the_longest_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiflow.data.inputs.MOST", 50)
+    write(folder, "1.txt", b"x" * 50)
+    write(folder, "2.txt", b"x" * 60)
+    assert [(row.text, row.reason, row.value) for row in Folder(folder).rows()] == [
+        ("x" * 50, "", ""),
+        ("", TOO_LONG, "x" * 51),  # as much as was read
+    ]
 
 
 def test_a_name_that_is_no_unicode_is_written_with_its_bytes_escaped(folder: Path, job: Callable) -> None:

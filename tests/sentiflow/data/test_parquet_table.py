@@ -95,6 +95,19 @@ def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
     assert max(sum(map(len, chunk.texts)) for chunk in chunks) <= 8_000_000 + 256 * 50_000
 
 
+def test_lists_of_categories_are_kept_over_row_groups(path: Path) -> None:
+    """Red if Arrow, which cannot make one batch of two row groups of them, is asked to."""
+    tags = pa.ListArray.from_arrays(range(7), pa.array(list("abcabc")).dictionary_encode())
+    pq.write_table(pa.table({"text": ["good"] * 6, "tags": tags}), path, row_group_size=2)
+    (chunk,) = opened(path, "tags").chunks()
+    assert chunk.columns["tags"].to_pylist() == [["a"], ["b"], ["c"], ["a"], ["b"], ["c"]]
+
+
+def test_chunks_of_lists_are_as_long_as_others_whatever_the_row_groups(path: Path) -> None:
+    pq.write_table(pa.table({"text": ["good"] * 2_100, "n": [[1]] * 2_100}), path, row_group_size=100)
+    assert [len(chunk) for chunk in opened(path, "n").chunks()] == [2_048, 52]
+
+
 @pytest.mark.story
 def test_categories_of_a_whole_file_are_not_in_each_of_its_chunks(path: Path) -> None:
     """Red if a column of ids makes a chunk of each batch, and a part of each chunk with all ids: gigabytes."""
@@ -141,6 +154,24 @@ def test_damage_further_down_names_the_row(path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ExternalError, match=r"cannot be read beyond row [\d,]+:"):
         list(opened(path).chunks())
+
+
+def test_damage_of_the_first_rows_is_told_as_such(path: Path) -> None:
+    pq.write_table(pa.table({"text": ["good"] * 1_000}), path, use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[4:24] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(ExternalError, match=r"in\.parquet: cannot be read beyond row 0: "):
+        list(opened(path).chunks())
+
+
+def test_rejects_show_what_stood_there(path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([5, None])}), path)
+    (chunk,) = opened(path).chunks()
+    assert [tuple(reject) for reject in chunk.rejects] == [
+        (1, 0, "", "not text: int64", "5"),
+        (2, 0, "", "no text", ""),
+    ]
 
 
 @pytest.mark.parametrize(

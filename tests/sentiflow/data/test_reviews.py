@@ -1,6 +1,8 @@
 """Tests of the canonical table."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.data.reviews import Reviews, digest, read, read_vocabulary, vocabulary_file, write
+from sentiflow.data.reviews import (
+    Reviews,
+    digest,
+    is_whole,
+    mark_used,
+    read,
+    read_vocabulary,
+    table_path,
+    used_at,
+    vocabulary_file,
+    write,
+)
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import Vocabulary
 
@@ -175,6 +188,15 @@ def test_a_table_of_other_types_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "other.parquet")
 
 
+@pytest.mark.parametrize("column", ["label", "token_ids"])
+def test_a_table_with_a_missing_value_is_refused(tmp_path: Path, column: str) -> None:
+    frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path)).astype({column: object})
+    frame.at[2, column] = None
+    frame.to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(ExternalError, match=r"other\.parquet: expected the columns .* without missing values\."):
+        read(tmp_path / "other.parquet")
+
+
 @pytest.mark.parametrize("content", ["", '["a"', json.dumps(["a", "a"])], ids=["empty", "cut", "twice"])
 def test_a_damaged_vocabulary_is_refused_by_name(tmp_path: Path, content: str) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
@@ -188,3 +210,40 @@ def test_a_missing_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
     vocabulary_file(table).unlink()
     with pytest.raises(ExternalError, match=r"vocabulary\.json"):
         read_vocabulary(table)
+
+
+def test_a_table_stands_below_the_name_of_its_dataset(tmp_path: Path) -> None:
+    assert table_path(tmp_path, "mine", "abc") == tmp_path / "datasets" / "mine" / "abc.parquet"
+
+
+def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path: Path) -> None:
+    """Red if housekeeping would clear away what each training uses."""
+    table = write(FIVE, VOCABULARY, tmp_path)
+    for use in (mark_used, read_vocabulary):
+        os.utime(table, (1, 2_000))
+        os.utime(vocabulary_file(table), (1, 1_000))
+        assert used_at(table) == 2_000  # made later than its words were used
+        use(table)
+        assert time.time() - used_at(table) < 60
+        assert table.stat().st_mtime == 2_000
+
+
+def test_a_table_without_its_words_was_used_when_it_was_made(tmp_path: Path) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    vocabulary_file(table).unlink()
+    os.utime(table, (1, 2_000))
+    assert used_at(table) == 2_000
+
+
+def test_a_table_is_whole_with_undamaged_words_beside_it(tmp_path: Path) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    content, words = table.read_bytes(), vocabulary_file(table).read_bytes()
+    whole = [is_whole(table)]
+    vocabulary_file(table).write_bytes(words[:-1])
+    whole.append(is_whole(table))
+    vocabulary_file(table).write_bytes(words)
+    table.write_bytes(content[:-1])
+    whole.append(is_whole(table))
+    table.unlink()
+    whole.append(is_whole(table))
+    assert whole == [True, False, False, False]
