@@ -167,8 +167,9 @@ def test_a_version_that_mlflow_could_not_load_never_becomes_champion(
         file.unlink()
     else:
         file.write_text(content)
-    with pytest.raises(ExternalError, match=f"Cannot load {NAME} version {Registry.GOOD}"):
+    with pytest.raises(candidate.UnloadableError, match=f"Cannot load {NAME} version {Registry.GOOD}") as caught:
         candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+    assert caught.value.hint == "Are its files still there?"  # to try again would not help
 
 
 def test_weights_put_in_place_of_a_versions_own_are_neither_judged_nor_loaded(registry: World) -> None:

@@ -58,6 +58,7 @@ def test_the_first_version_needs_no_more_than_the_minimum_accuracy_and_the_limit
     assert [rule.name for rule in outcome.evaluation.decision.rules] == ["minimum accuracy", "latency", "size"]
     assert champion_of(client, NAME) == Registry.GOOD
     assert replace(outcome.need_promotion(), done=True) == events_of(client, NAME)[-1]
+    assert outcome.need_promotion().run_id == client.get_model_version(NAME, str(Registry.GOOD)).run_id
 
 
 def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, client: MlflowClient) -> None:
@@ -332,7 +333,7 @@ def test_a_champion_that_cannot_score_any_more_is_replaced_by_force_alone(
     client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
     with hidden(files_of(client, Registry.POOR)):
         with pytest.raises(ExternalError, match="The champion cannot be compared with: Cannot load") as caught:
-            promote(registry, Registry.GOOD)
+            evaluate_candidate(NAME, Registry.GOOD, registry.settings)
         assert f"sentiflow promote {Registry.GOOD} --dataset sample --force" in caught.value.hint
         outcome = promote(registry, Registry.GOOD, force=True, reason="its files are gone")
     assert [rule.name for rule in outcome.evaluation.decision.failures] == ["better"]

@@ -9,25 +9,34 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event
+from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
+from sentiflow.tracking.provenance import training_key
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import VersionRecord
+from sentiflow.tracking.types import Version, VersionRecord
 from sentiflow.tracking.versions import (
+    VersionRow,
     find_champion,
     find_version,
+    history_of,
     judged_already,
     load_scorer,
     model_named,
     need_champion,
     need_versions,
+    nothing_to_train,
     reproduction_of,
+    trained_already,
+    version_rows,
     with_dataset,
 )
 from tests.mlflow_store import MlflowStore
-from tests.world import World
+from tests.world import Trained, World
 
 
 @pytest.fixture
@@ -84,6 +93,14 @@ def test_the_champion_answers_before_the_newest(world: World, registry: MlflowCl
     assert (version.number, version.why) == (1, "champion")
 
 
+def test_a_champion_that_is_gone_is_not_answered_with(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
+        database.execute("UPDATE registered_model_aliases SET version = 2")
+    version = find_version(world.settings, None, None)
+    assert (version.number, version.why) == (3, "newest, no champion yet")
+
+
 def test_a_version_asked_for_answers_before_the_champion(world: World, registry: MlflowClient) -> None:
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
     assert find_version(world.settings, None, 3).number == 3
@@ -131,6 +148,13 @@ def test_files_that_are_gone_are_told_with_their_place(
     shutil.rmtree(folder)
     with pytest.raises(ExternalError, match=str(folder)):
         load_scorer(world.settings, version)
+
+
+def test_what_is_loaded_is_what_the_training_registered(trained: Trained) -> None:
+    settings, version = trained.world.settings, Version("sample-sentiment", 1, "asked for")
+    registered = open_store(settings).version(version.name, version.number)
+    assert registered is not None
+    assert load_scorer(settings, version).digest == registered.tags["scorer.digest"]
 
 
 def test_a_version_whose_model_was_deleted_meanwhile_is_told(world: World, registry: MlflowClient) -> None:
@@ -183,6 +207,17 @@ def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, regis
     registry.delete_run(run_id)
     for unknown in (version, replace(version, run_id=None)):
         assert with_dataset(store, unknown) == unknown
+
+
+def test_a_version_that_names_its_dataset_or_has_no_run_is_not_looked_up(tmp_path: Path) -> None:
+    """Red if a store that cannot be read stops what needs nothing of it."""
+    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
+    store = open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"))
+    by_hand = VersionRecord(3, datetime(2026, 3, 1, tzinfo=UTC), None, {})
+    trained = replace(by_hand, run_id="run", tags={"dataset": "mine", "dataset.digest": "d"})
+    with pytest.raises(ExternalError):
+        with_dataset(store, replace(by_hand, run_id="run"))
+    assert [with_dataset(store, each) for each in (by_hand, trained)] == [by_hand, trained]
 
 
 def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
@@ -272,3 +307,54 @@ def test_how_a_training_came_out_again_is_said_of_the_weights_that_it_gave(
     tags: dict[str, str], outcome: str
 ) -> None:
     assert reproduction_of(tags) == outcome
+
+
+def test_the_table_of_versions_tells_of_each_what_it_has_on_record(world: World, registry: MlflowClient) -> None:
+    name = "imdb-sentiment"
+    for alias, number in (("champion", "3"), ("best", "3"), ("shadow", "1")):
+        registry.set_registered_model_alias(name, alias, number)
+    tags = {
+        "test.accuracy": "0.5", "test.accuracy_ci_low": "0.4", "test.accuracy_ci_high": "0.625",
+        "gate.outcome": "passed", "gate.against": "version 1",
+        "reproduced": "identical", "reproduced.digest": "a", "scorer.digest": "a",
+    }  # fmt: skip
+    for key, value in tags.items():
+        registry.set_model_version_tag(name, "3", key, value)
+    registry.set_model_version_tag(name, "1", "gate.outcome", "refused")
+    registry.set_model_version_tag(name, "1", "gate.against", "no champion")
+    first, third = (version.registered for version in open_store(world.settings).versions(name))
+    assert version_rows(name, world.settings) == [
+        VersionRow(
+            3,
+            ("best", "champion"),
+            third,
+            0.5,
+            0.4,
+            0.625,
+            gate="passed against v1",
+            reproduced="identical",
+            run="-",
+        ),
+        VersionRow(1, ("shadow",), first, None, None, None, gate="refused, no champion", reproduced="", run="-"),
+    ]
+    (unjudged,) = version_rows("sample-sentiment", world.settings)
+    assert (unjudged.gate, unjudged.aliases) == ("-", ())
+
+
+def test_a_model_that_is_not_there_has_no_history_and_no_champion(world: World, registry: MlflowClient) -> None:
+    assert history_of("mine-sentiment", world.settings) == ([], None)
+
+
+def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World, registry: MlflowClient) -> None:
+    config = load_recipe("tutorial", [])
+    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS) is None  # not even prepared
+    prepared = prepare(fetch("sample", world.settings), world.settings)
+    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS) is None
+    key = training_key(config, prepared.digest, 4)
+    registry.set_model_version_tag("sample-sentiment", "1", "training.key", key)
+    equal = trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS)
+    assert equal == Version("sample-sentiment", 1, "trained already")
+    assert nothing_to_train(equal) == (
+        "Nothing to train: sample-sentiment version 1 has the same recipe, data, seed, code and packages."
+    )
+    assert trained_already(config, "sample", 5, world.settings, DEFAULT_OPTIONS) is None
