@@ -1,8 +1,23 @@
+import hashlib
 import json
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from sentiflow.data.rows import MOST, TOO_LONG, Reject, beginning, why_not
+from sentiflow.data.inputs import open_input
+from sentiflow.data.rows import (
+    MOST,
+    TOO_LONG,
+    Chunk,
+    Reject,
+    beginning,
+    count_left_out,
+    find_columns,
+    grouped_tables,
+    why_not,
+)
+from sentiflow.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -33,3 +48,87 @@ def test_a_reject_is_one_line_of_plain_characters() -> None:
 
 def test_a_text_too_long_to_hold_is_told_so() -> None:
     assert (why_not("a" * MOST), why_not("a" * (MOST + 1))) == ("", TOO_LONG)
+    assert TOO_LONG == "longer than 33,554,432 characters"
+
+
+def test_rows_that_are_left_out_are_counted_with_their_labels() -> None:
+    assert count_left_out({"3": 600, "": 8}) == "608 rows left out (label 3, none)"
+    assert count_left_out({"unsure": 1}) == "1 row left out (label unsure)"
+
+
+def chunks_of(path: Path) -> list[Chunk]:
+    source = open_input(path)
+    source.select("text", ("id",) if path.is_file() else ())
+    return list(source.chunks())
+
+
+def test_a_chunk_of_a_csv_has_2048_rows(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text,id\n" + "good,1\n" * 2_049)
+    assert [len(chunk) for chunk in chunks_of(tmp_path / "in.csv")] == [2_048, 1]
+
+
+@pytest.mark.parametrize(("most", "lengths"), [(10, [2, 2, 2]), (11, [3, 3])])
+def test_a_chunk_ends_with_the_row_that_reaches_the_bound_of_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, lengths: list[int]
+) -> None:
+    """Six rows of five characters each, the column that goes along included."""
+    monkeypatch.setattr("sentiflow.data.rows.CHUNK_SIZE", most)
+    (tmp_path / "in.csv").write_text("text,id\n" + "good,1\n" * 6)
+    assert [len(chunk) for chunk in chunks_of(tmp_path / "in.csv")] == lengths
+
+
+def test_the_files_of_a_folder_are_units_of_its_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiflow.data.rows.CHUNK_ROWS", 2)
+    for k in range(5):
+        (tmp_path / f"{k}.txt").write_text("good" if k else "")  # the first is rejected
+    chunks = chunks_of(tmp_path)
+    assert [(chunk.number, chunk.rows, len(chunk), chunk.units) for chunk in chunks] == [
+        (0, [2], 2, 2), (1, [3, 4], 2, 2), (2, [5], 1, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "lengths"),
+    [(4, 1_000, [4, 4, 4]), (5, 1_000, [6, 6]), (100, 32, [4, 4, 4]), (100, 33, [6, 6]), (100, 1_000, [12])],
+)
+def test_tables_are_put_together_up_to_a_number_of_rows_or_of_bytes(
+    rows: int, size: int, lengths: list[int]
+) -> None:
+    """Six tables of 2 rows of 8 bytes each."""
+    tables = [pa.table({"n": pa.array([2 * k, 2 * k + 1], pa.int64())}) for k in range(6)]
+    made = list(grouped_tables(tables, rows, size))
+    assert [len(table) for table in made] == lengths
+    assert pa.concat_tables(made)["n"].to_pylist() == list(range(12))
+
+
+@pytest.mark.parametrize("size", [3, 2**20, 3 * 2**20])
+def test_the_identity_of_a_table_is_of_its_first_and_last_mebibyte(tmp_path: Path, size: int) -> None:
+    """Red if a job that was stopped would not go on with the same file after an update."""
+    content = bytes(k % 251 for k in range(size))
+    (tmp_path / "in.csv").write_bytes(b"text\n" + content)
+    whole = b"text\n" + content
+    about = (tmp_path / "in.csv").stat()
+    assert open_input(tmp_path / "in.csv").identity() == {
+        "size": about.st_size,
+        "changed": about.st_mtime_ns,
+        "content": hashlib.sha256(whole[: 2**20] + whole[-(2**20) :]).hexdigest(),
+    }
+
+
+def test_a_message_names_up_to_20_columns(tmp_path: Path) -> None:
+    names = [f"c{k}" for k in range(20)]
+    for more, end in (([], "c18, c19."), (["c20"], "c18, c19, ....")):
+        with pytest.raises(UsageError) as refused:
+            find_columns(tmp_path, [*names, *more], "text")
+        assert (
+            str(refused.value.args[0]) == f"{tmp_path}: no column text; there are: {', '.join(names[:18])}, {end}"
+        )
+
+
+def test_the_name_of_a_column_cannot_command_the_terminal(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there are: '\\x1b\[2J', x{60}\.") as refused:
+        find_columns(tmp_path, ["\x1b[2J", "x" * 61], "text")
+    assert (
+        refused.value.hint
+        == "Give the names of your columns: --text-column NAME; a training reads --label-column NAME, too."
+    )
