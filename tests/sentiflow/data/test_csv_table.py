@@ -119,9 +119,18 @@ def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.M
     assert texts(path, b"text,n\ngood,1\n" + b"x" * 130 + b",1\nbad,2\n") == ["good", TOO_LONG, "bad"]
 
 
-@pytest.mark.parametrize("limit", [10_000, 60])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_may_be_as_long_as_the_longest_text(
+    path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
+    assert texts(path, b"text\n" + b"x" * 50 + b"\n" + b"y" * 50 + end) == ["x" * 50, "y" * 50]
+    assert texts(path, b"text\n" + b"x" * 51 + b"\n" + b"y" * 51 + end) == [TOO_LONG, TOO_LONG]
+
+
+@pytest.mark.parametrize(("limit", "far"), [(10_000, ""), (60, ", or only after more than 60 characters")])
 def test_a_quote_that_is_never_closed_ends_the_reading_and_names_its_line(
-    path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+    path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, far: str
 ) -> None:
     """Whether the end of the file or the longest text that is allowed comes first."""
     monkeypatch.setattr("sentiflow.data.text_tables.MOST", limit)
@@ -130,8 +139,10 @@ def test_a_quote_that_is_never_closed_ends_the_reading_and_names_its_line(
     table.select("text")
     rows = table.rows()
     assert [next(rows).text, next(rows).text] == ["two\nlines", "good"]
-    with pytest.raises(UsageError, match="the row that begins in line 6 opens a quote that is never closed"):
+    with pytest.raises(UsageError) as refused:
         next(rows)
+    told = f"{path}: the row that begins in line 6 opens a quote that is never closed{far}."
+    assert str(refused.value.args[0]) == told
 
 
 def test_a_quote_that_two_rows_share_costs_only_the_first(path: Path, job: Callable) -> None:
@@ -198,6 +209,11 @@ def test_columns_are_found_by_name_and_kept_as_text(path: Path, job: Callable, s
 def test_a_header_that_does_not_fit_is_refused(path: Path, header: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         texts(path, header + b"\ngood,1\n")
+
+
+def test_names_of_columns_are_valid_text_and_whole(path: Path) -> None:
+    path.write_bytes(b"caf\xe9,text," + b"x" * 300 + b"\n")
+    assert CsvTable(path).names == ["caf\\xe9", "text", "x" * 300]
 
 
 def test_all_missing_columns_are_named(path: Path) -> None:

@@ -82,13 +82,28 @@ def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.M
     assert values == [(1, ""), (2, '{"text": "' + "x" * 41), (3, "")]  # as much as was held: 51 bytes
 
 
+def test_a_line_may_be_as_long_as_the_longest_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end included; a line that is longer by one costs no other."""
+    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
+    line = b'{"text": "' + b"x" * 37 + b'"}'
+    assert outcomes(path, line, line[:-2] + b'x"}', GOOD, line[:-2] + b'x"}') == [
+        "x" * 37,
+        TOO_LONG,
+        "good",
+        "x" * 38,
+    ]
+    table = JsonLines(path)
+    table.select("text")
+    assert [row.line for row in table.rows()] == [1, 2, 3, 4]
+
+
 def test_kept_values_are_text_or_json(path: Path, job: Callable) -> None:
-    values = ["é", "", 7, 0.5, True, None, [1, "a"], {"k": None}]
+    values = ["é", "", 7, 0.5, True, None, [1, "é"], {"k": None}]
     path.write_text(
         "".join(f"{json.dumps({'text': 'good', 'id': value})}\n" for value in values) + '{"text": "good"}\n'
     )
     kept = [row["id"] for row in job(path, keep=("id",)).scored]
-    assert kept == ["é", "", "7", "0.5", "true", None, '[1, "a"]', '{"k": null}', None]
+    assert kept == ["é", "", "7", "0.5", "true", None, '[1, "é"]', '{"k": null}', None]
 
 
 def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callable) -> None:
@@ -96,6 +111,28 @@ def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callab
     done = job(path, keep=("id",))
     assert [(row["row"], row["reason"]) for row in done.rejects] == [(1, NOT_UTF8)]
     assert [row["row"] for row in done.scored] == [2]
+
+
+def test_a_kept_value_that_is_nested_too_deeply_to_be_written_is_a_reject(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's depths for reading and for writing are not the same."""
+
+    def too_deep(*_arguments: object, **_options: object) -> str:
+        raise RecursionError
+
+    path.write_text('{"text": "good", "id": [1]}\n{"text": "good", "id": "a"}\n')
+    table = JsonLines(path)
+    table.select("text", ("id",))
+    monkeypatch.setattr("sentiflow.data.text_tables.json.dumps", too_deep)
+    assert [(row.reason, row.columns) for row in table.rows()] == [("nested too deeply", ()), ("", ("a",))]
+
+
+@pytest.mark.parametrize(("more", "where"), [("", ""), ('{"beyond": 1}\n', " in the first 1,000 lines")])
+def test_columns_are_looked_for_in_the_first_thousand_lines(path: Path, more: str, where: str) -> None:
+    path.write_text('{"first": 1}\n' + "{}\n" * 998 + '{"last": 1}\n' + more)
+    with pytest.raises(UsageError, match=f"no column text{where}; there are: first, last\\."):
+        JsonLines(path).select("text")
 
 
 def test_a_column_that_no_row_has_is_refused_with_those_that_there_are(path: Path) -> None:
