@@ -1,10 +1,12 @@
 """Tests of scoring with registered versions; what a kill leaves is made by an interrupt at a given row."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,12 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sentiflow.batch.job import Request, Scored, score_input
+from sentiflow.batch import job as module
+from sentiflow.batch.job import Request, Scored, _pool, score_input
+from sentiflow.batch.output import Totals
+from sentiflow.batch.pipeline import DaskWorkers, Workers
 from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
+from sentiflow.tracking.types import Version
 from tests.sentiflow.batch.test_workers import children
 from tests.world import Trained, World
 
@@ -268,7 +275,7 @@ def test_one_scoring_fills_an_eighth_of_the_text_log_at_most(
 
 
 def test_as_many_processes_score_as_are_asked_for(world: World, registry: MlflowClient, path: Path) -> None:
-    before, seen = children(), set()
+    before, seen, began = children(), set(), time.monotonic()
 
     @contextmanager
     def progress(_what: str, _total: int) -> Iterator[Advance]:
@@ -277,6 +284,43 @@ def test_as_many_processes_score_as_are_asked_for(world: World, registry: Mlflow
     done = score_input(Request(path, world.root / "out.parquet", workers=2), world.settings, progress)
     assert seen == {2}
     assert done.summary == f"7,000 scored, 0 rejected, 7,000 rows in all: {done.output}"
+    assert 0 < done.seconds <= time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "number"),
+    [(7_999_999, None, 1), (8_000_000, None, 3), (1, 2, 2), (8_000_000, 1, 1)],
+)
+def test_from_eight_megabytes_on_each_core_scores_unless_a_number_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, size: int, wanted: int | None, number: int
+) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 3)
+    pool = _pool(SimpleNamespace(size=size), scorer(1), wanted, Settings())  # type: ignore[arg-type]
+    assert isinstance(pool, Workers) == (number > 1)
+    assert getattr(pool, "number", 1) == number
+
+
+def test_a_cluster_scores_where_the_settings_name_one_however_small_the_input_is() -> None:
+    settings = Settings(task_runner="dask", dask_address="tcp://127.0.0.1:9")
+    assert isinstance(_pool(SimpleNamespace(size=1), scorer(1), None, settings), DaskWorkers)  # type: ignore[arg-type]
+
+
+def test_what_a_run_came_to_is_told_with_what_an_earlier_one_had_done() -> None:
+    totals = Totals(1_200, 1_150, 1, {"no text": 40, "not UTF-8": 10}, Path("/o.csv.rejects.jsonl"))
+    done = Scored(Path("/o.csv"), Version("imdb-sentiment", 3, "champion"), totals, 1_000, 0.5)
+    assert done.lines == [
+        "1,150 scored, 50 rejected, 1,200 rows in all; 1 text holds no word that the model knows",
+        "2,000 reviews a second: 1,000 in 0.5 s; 200 were done before",
+        "Scored by imdb-sentiment version 3 (champion)",
+        "Scores:  /o.csv",
+        "Rejects: /o.csv.rejects.jsonl (40 no text, 10 not UTF-8)",
+    ]
+    assert replace(done, totals=Totals(1_000, 1_000, 0, {}, None)).lines == [
+        "1,000 scored, 0 rejected, 1,000 rows in all",
+        "2,000 reviews a second: 1,000 in 0.5 s",
+        "Scored by imdb-sentiment version 3 (champion)",
+        "Scores:  /o.csv",
+    ]
 
 
 def test_an_interrupted_scoring_and_its_rest_log_each_row_once(
