@@ -56,8 +56,9 @@ def test_a_job_that_cannot_be_told_is_none(parts: Parts, content: str) -> None:
     assert Parts(parts.output).left() is None
 
 
-def test_a_job_of_another_format_is_another_job(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert replace(JOB, code="parts 0") != parts.left()
+@pytest.mark.parametrize("code", ["parts 0", *(f"parts {k}, pyarrow {pa.__version__}" for k in (1, 2))])
+def test_a_job_of_another_format_is_another_job(parts: Parts, code: str) -> None:
+    assert replace(JOB, code=code) != parts.left()
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])
