@@ -160,14 +160,14 @@ class Plugin:
                 return None  # no fixture that is kept needs it, but a test does
             fixturedef.cached_result = (True, fixturedef.cache_key(request), None)
             return True
-        if name not in KEPT or not file.exists():
+        if not _is_kept(fixturedef) or not file.exists():
             return None
         value = pickle.loads(file.read_bytes())
         fixturedef.cached_result = (value, fixturedef.cache_key(request), None)
         return value
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
-        if fixturedef.argname in KEPT and fixturedef.cached_result and self.order == {}:
+        if _is_kept(fixturedef) and fixturedef.cached_result and self.order == {}:
             (self.kept / f"{fixturedef.argname}.pickle").write_bytes(pickle.dumps(fixturedef.cached_result[0]))
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
@@ -200,6 +200,11 @@ class Plugin:
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]
         self.executed[item.nodeid] = (time.perf_counter() - began, sorted(lines))
+
+
+def _is_kept(fixturedef: Any) -> bool:
+    """A test file's own fixture of such a name is made for each mutant: its tests change what it gives."""
+    return fixturedef.argname in KEPT and fixturedef.baseid == "tests"
 
 
 class Runs:

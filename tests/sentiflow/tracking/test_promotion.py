@@ -333,8 +333,10 @@ def test_a_champion_that_cannot_score_any_more_is_replaced_by_force_alone(
     client.set_model_version_tag(NAME, str(Registry.POOR), "dataset.digest", "0" * 64)
     with hidden(files_of(client, Registry.POOR)):
         with pytest.raises(ExternalError, match="The champion cannot be compared with: Cannot load") as caught:
-            evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+            promote(registry, Registry.GOOD)
         assert f"sentiflow promote {Registry.GOOD} --dataset sample --force" in caught.value.hint
+        with pytest.raises(ExternalError, match="The champion cannot be compared with"):
+            evaluate_candidate(NAME, Registry.GOOD, registry.settings)
         outcome = promote(registry, Registry.GOOD, force=True, reason="its files are gone")
     assert [rule.name for rule in outcome.evaluation.decision.failures] == ["better"]
     assert champion_of(client, NAME) == Registry.GOOD
