@@ -49,8 +49,9 @@ def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) ->
     assert score_chunks(source, Version("m", 1, ""), scorer, parts, None, lambda _step: None, schema) == ROWS
     parts.add(1, pq_rows(parts, 1).slice(0, 1), [])  # as if cut in another way: it is done again
     del parts.rows[2]
-    other = Version("other", 1, "")
-    assert score_chunks(source, other, scorer, parts, None, lambda _step: None, schema) == ROWS - 2_048
+    other, steps = Version("other", 1, ""), list[int]()
+    assert score_chunks(source, other, scorer, parts, None, steps.append, schema) == ROWS - 2_048
+    assert len(steps) == 3 and sum(steps) == source.total  # what is done already advances a bar, too
     parts.finish(schema, -1.0)
     models = pq.read_table(parts.output)["model"].to_pylist()
     scored = 2_048 - len(range(0, 2_048, 10))

@@ -57,6 +57,13 @@ def test_letters_count_by_their_bytes_and_a_huge_text_crowds_out_no_other() -> N
     assert len(rows) == 20 and all(len(text) == 300 for _row, text, _score in rows)
 
 
+def test_a_text_of_a_sixteenth_of_the_room_is_taken_and_one_of_a_byte_more_is_not() -> None:
+    sample = Sample()
+    texts = ["x" * 25, "x" * 26, "é" * 13]  # and 100 bytes beside each, of 2,000 / 16 = 125
+    sample.add(Chunk(0, [1, 2, 3], [0] * 3, texts, pa.table({}), [], 0), np.full(3, 0.5))
+    assert sample.rows(2_000) == [(1, "x" * 25, 0.5)]
+
+
 def test_each_text_keeps_its_score() -> None:
     assert all(text == f"{row:05d}" and score == row / 9_000 for row, text, score in sampled(300, 9_000, 1_000))
 

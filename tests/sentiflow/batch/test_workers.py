@@ -32,28 +32,49 @@ def test_several_processes_score_as_one_does_and_are_gone_afterwards(scorer: Tex
             np.testing.assert_array_equal(wait(), scorer.score(TEXTS[k:], threads=1))
         assert len(children() - before) == 3
     assert children() <= before
+    assert [worker._connection.closed for worker in pool._all] == [True] * 3
+
+
+def test_a_key_pressed_to_end_the_scoring_reaches_no_process_but_the_starter(scorer: TextScorer) -> None:
+    """The terminal sends Ctrl-C to a whole group: each process would write a traceback of its own."""
+    before = children()
+    with Workers(scorer, 1):
+        (pid,) = children() - before
+        assert os.getpgid(pid) == os.getsid(pid) == pid
 
 
 def test_the_processes_look_for_their_code_first_where_their_starter_has_its_own(scorer: TextScorer) -> None:
     """Where another copy is installed, they would score with that one."""
     before = children()
-    with Workers(scorer, 1):
+    with Workers(scorer, 1) as pool:
+        pool.score(TEXTS)()  # by then it runs: Linux shows no variables of a process that only begins
         (pid,) = children() - before
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     assert any(each.split(b":")[0] == f"PYTHONPATH={ROOT}".encode() for each in variables)
 
 
-def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer, number: int) -> None:
     before = children()
     with (
-        pytest.raises(ExternalError, match="A scoring process ended by signal 9"),
+        pytest.raises(ExternalError, match=f"A scoring process ended by signal {number:d}[.]"),
         Workers(scorer, 2) as pool,
     ):
         pool.score(TEXTS)()
         for pid in children() - before:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         pool.score(TEXTS)()
     assert children() <= before
+
+
+def test_a_process_that_ends_by_itself_is_told_with_its_exit_code(
+    scorer: TextScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(0)")  # Python runs it first
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ExternalError, match="ended with exit code 0[.]") as told, Workers(scorer, 1) as pool:
+        pool.score(TEXTS)()
+    assert "kept: run the same command again" in told.value.hint
 
 
 def test_what_waits_is_dropped_when_the_scoring_is_left(scorer: TextScorer) -> None:
