@@ -2,14 +2,25 @@
 
 import hashlib
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sentiflow.data import prepare as module
 from sentiflow.data import reviews
-from sentiflow.data.prepare import check_data, check_dataset, dataset_name, fetch, find_prepared, prepare
+from sentiflow.data.prepare import (
+    check_data,
+    check_dataset,
+    dataset_name,
+    fetch,
+    find_kept,
+    find_prepared,
+    prepare,
+)
 from sentiflow.data.sample import N_TEST, N_TRAIN, sample_rows
 from sentiflow.data.table import Labelled, TableOptions, to_reviews
 from sentiflow.errors import ExternalError, UsageError
@@ -65,6 +76,15 @@ def test_a_table_that_is_found_is_not_written_again(table: str, settings: Settin
     before = made.stat().st_mtime_ns
     run(table, settings)
     assert made.stat().st_mtime_ns == before
+
+
+def test_a_table_that_is_found_counts_as_used_now(table: str, settings: Settings) -> None:
+    """Red if housekeeping would clear away what each training uses."""
+    made = run(table, settings).table
+    for file in (made, reviews.vocabulary_file(made)):
+        os.utime(file, (1, 1))
+    run(table, settings)
+    assert time.time() - reviews.used_at(made) < 60
 
 
 def test_a_table_stands_in_the_folder_of_its_dataset_under_its_digest(table: str, settings: Settings) -> None:
@@ -130,6 +150,32 @@ def test_other_code_makes_the_table_again(table: str, settings: Settings, monkey
     assert run(table, settings).made is True
 
 
+def test_the_version_of_the_code_is_of_the_content_of_its_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Red if an edit of the code that makes tables would leave those made by the code before."""
+    before = module._code_version.__wrapped__()
+    edited = tmp_path / "table.py"
+    edited.write_bytes(Path(str(module.table.__file__)).read_bytes())
+    monkeypatch.setattr(module.table, "__file__", str(edited))
+    assert module._code_version.__wrapped__() == before
+    edited.write_bytes(edited.read_bytes() + b"\n")
+    assert module._code_version.__wrapped__() != before
+
+
+def test_a_table_that_was_made_is_kept_whatever_its_file_holds_now(table: str, settings: Settings) -> None:
+    options = TableOptions()
+    first = run(table, settings)
+    write(Path(table), word="play")
+    second = run(table, settings)
+    Path(table).unlink()
+    for made in (first, second):
+        assert find_kept(table, made.digest, settings, options) == replace(made, made=False)
+    assert find_kept(table, "0" * 64, settings, options) is None
+    first.table.unlink()
+    assert find_kept(table, first.digest, settings, options) is None
+
+
 def test_a_refused_table_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         run(write(tmp_path / "mine.csv", n=1), settings)
@@ -188,6 +234,18 @@ def test_the_check_makes_the_data_folder_with_those_above_it_and_leaves_nothing_
     deep = settings.model_copy(update={"data_dir": tmp_path / "a" / "b"})
     check_data("sample", deep)
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_the_check_makes_the_table_that_the_training_finds(table: str, settings: Settings) -> None:
+    check_data(table, settings)
+    check_data(table, settings)  # the data folder is there
+    assert run(table, settings).made is False
+
+
+def test_the_check_refuses_what_can_be_seen_before_anything_is_made(settings: Settings) -> None:
+    with pytest.raises(UsageError, match="for a table of your own, not for sample"):
+        check_data("sample", settings, TableOptions(text_column="review"))
+    assert not settings.data_dir.exists()
 
 
 def test_rejects_that_were_lost_or_are_of_another_state_are_written_again(
@@ -305,6 +363,45 @@ def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) 
     assert left_in(settings.data_dir / "datasets" / "imdb") == set()
 
 
+def imdb_mirror(settings: Settings, folder: Path) -> Settings:
+    """Settings that name an IMDB of four reviews, as a mirror."""
+    x = np.empty(2, object)
+    x[:] = [[1], [2]]
+    np.savez(folder / "imdb.npz", x_train=x, y_train=[0, 1], x_test=x, y_test=[0, 1])
+    (folder / "words.json").write_text('{"good": 1, "bad": 2}', encoding="utf-8")
+    fields = {}
+    for field, name in (("imdb", "imdb.npz"), ("word_index", "words.json")):
+        fields[f"{field}_url"] = str(folder / name)
+        fields[f"{field}_sha256"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return settings.model_copy(update=fields)
+
+
+def test_the_source_of_imdb_is_both_its_files(settings: Settings, tmp_path: Path) -> None:
+    mirror = imdb_mirror(settings, tmp_path)
+    first, second = fetch("imdb", mirror), fetch("imdb", mirror)
+    inner = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in first.files)
+    assert [file.name for file in first.files] == ["imdb.npz", "imdb_word_index.json"]
+    assert (first.name, first.digest) == ("imdb", hashlib.sha256(inner).hexdigest())
+    assert first.origin == f"{tmp_path / 'imdb.npz'} and {tmp_path / 'words.json'}"
+    assert first.fetched and second == replace(first, fetched=False)
+
+
+def test_imdb_is_found_once_it_was_made_and_never_fetched_to_look_for_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = imdb_mirror(settings, tmp_path)
+    assert find_prepared("imdb", mirror) is None
+    assert not mirror.data_dir.exists()
+    monkeypatch.setattr(module.table, "check", lambda *_: None)  # of its counts
+    made = prepare(fetch("imdb", mirror), mirror)
+    assert find_prepared("imdb", mirror) == replace(made, made=False)
+
+
+@pytest.mark.parametrize("dataset", ["sample", "table"])
+def test_nothing_is_fetched_of_what_is_on_this_machine(dataset: str, table: str, settings: Settings) -> None:
+    assert fetch(table if dataset == "table" else dataset, settings).fetched is False
+
+
 def test_the_source_of_a_table_is_known_by_its_content(table: str, settings: Settings) -> None:
     inner = hashlib.sha256(Path(table).read_bytes()).digest()
     assert fetch(table, settings).digest == hashlib.sha256(inner).hexdigest()
@@ -342,6 +439,20 @@ def test_a_dataset_is_named_by_its_file(dataset: str, name: str) -> None:
 def test_an_unknown_dataset_is_refused_with_what_there_is(dataset: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match="Give imdb, sample, or the path"):
         check_dataset(dataset, settings)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "meant"), [("imbd", "imdb"), ("Sample", "sample"), ("mine", "mine.csv"), ("other", "other.csv")]
+)
+def test_what_was_probably_meant_is_named(
+    dataset: str, meant: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine.csv", "other.parquet", "other.csv"):
+        write(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"No dataset or table '{dataset}'") as caught:
+        check_dataset(dataset, settings)
+    assert caught.value.hint == f"Did you mean {meant}?"
 
 
 def test_a_folder_is_no_dataset(settings: Settings, tmp_path: Path) -> None:
