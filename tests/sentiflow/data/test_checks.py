@@ -70,14 +70,20 @@ def test_a_review_that_does_not_begin_with_the_start_marker_is_refused(reviews: 
     assert f"a review begins with the start marker: 1 reviews, the first is r1 (first_id = {first})" in message
 
 
+def test_a_test_review_without_any_id_is_refused(reviews: Reviews) -> None:
+    message = refused(with_tokens(reviews, 4, ids()))
+    assert "a review begins with the start marker: 1 reviews, the first is r4 (first_id = 0)" in message
+
+
 @pytest.mark.parametrize("low", [-1, 0, 1, 2, 3])
 def test_an_id_below_the_first_word_is_refused(reviews: Reviews, low: int) -> None:
     message = refused(with_tokens(reviews, 4, ids(1, 4, low, 5)))
     assert f"ids begin at 4: 1 reviews, the first is r4 (lowest_id = {low})" in message
 
 
-def test_an_id_beyond_the_vocabulary_is_refused(reviews: Reviews) -> None:
-    message = refused(with_tokens(reviews, 5, ids(1, 8, 4)))
+@pytest.mark.parametrize("tokens", [ids(1, 8, 4), ids(1, 8)], ids=len)
+def test_an_id_beyond_the_vocabulary_is_refused(reviews: Reviews, tokens: np.ndarray) -> None:
+    message = refused(with_tokens(reviews, 5, tokens))
     assert "ids end at 7: 1 reviews, the first is r5 (highest_id = 8)" in message
 
 
@@ -117,8 +123,9 @@ def test_imdb_of_other_counts_is_refused_with_both_counts(reviews: Reviews) -> N
     assert expected in refused(reviews, "imdb")
 
 
-def test_imdb_of_another_balance_is_refused() -> None:
-    labels = np.array([1] * 12_501 + [0] * 12_499 + [1, 0] * 12_500, np.int8)
+def test_imdb_has_half_of_its_reviews_positive() -> None:
+    labels = np.array([1, 0] * 25_000, np.int8)
     split = np.array(["train"] * 25_000 + ["test"] * 25_000)
     many = Reviews(np.arange(50_000).astype(str), split, labels, [ids(1, 4)] * 50_000)
-    assert "got 25,000 and 12,501" in refused(many, "imdb")
+    check("imdb", many, VOCABULARY)
+    assert "got 25,000 and 12,501" in refused(with_label(many, 1, 1), "imdb")

@@ -1,13 +1,26 @@
 """Tests of a user's own table."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from sentiflow.data.table import Labelled, Table, TableError, TableOptions, read_table, to_reviews
+from sentiflow.console import Advance
+from sentiflow.data.table import (
+    DEFAULT_OPTIONS,
+    Labelled,
+    Table,
+    TableError,
+    TableOptions,
+    as_options,
+    read_table,
+    to_reviews,
+)
 from sentiflow.errors import UsageError
 
 
@@ -128,11 +141,57 @@ def test_a_row_inside_a_text_is_found_whatever_the_label_of_both(tmp_path: Path)
      {"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
      {"max_rejects": "-1"}, {"max_rejects": "some"},
      {"max_rejects": "9" * 5_000},
-     {"max_rejects": "1.5"}, {"max_rejects": "150%"}, {"text_column": ""}, {"textcolumn": "a"}],
+     {"max_rejects": "1.5"}, {"max_rejects": "150%"}, {"text_column": ""}, {"label_column": ""},
+     {"textcolumn": "a"}],
 )  # fmt: skip
 def test_options_that_mean_nothing_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TableOptions(**options)  # type: ignore[arg-type]
+
+
+def test_columns_may_have_names_of_one_character(tmp_path: Path) -> None:
+    path = csv(tmp_path, ["t,l", *(f"{text},{label}" for text, label in rows())])
+    assert labels(path, text_column="t", label_column="l") == [0, 1] * 5
+
+
+def test_the_usual_options_cannot_be_changed_by_who_uses_them() -> None:
+    with pytest.raises(ValidationError):
+        DEFAULT_OPTIONS.text_column = "review"  # type: ignore[misc]
+
+
+def test_a_share_of_rejects_is_rounded_down() -> None:
+    most = ("1%", "0.57%", "7")
+    assert [TableOptions(max_rejects=each).allowed(10_000) for each in most] == [100, 57, 7]
+    assert TableOptions(max_rejects="0.57%").allowed(9_999) == 56
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"labels": {"good": 5}}, "labels: expected 0, 1 or 'skip'"),
+        ({"max_rejects": "some", "text_column": ""}, "text_column: expected a text"),
+        ({"textcolumn": "a"}, "textcolumn: unknown"),
+    ],
+)
+def test_the_first_option_that_cannot_be_read_is_named(given: dict[str, object], problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        as_options(given, "The parameter table")
+    assert str(caught.value.args[0]) == f"The parameter table cannot be read: {problem}."
+    assert as_options({"text_column": "a"}, "The parameter table") == TableOptions(text_column="a")
+
+
+def test_progress_follows_the_bytes_of_the_table(tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+    steps: list[int] = []
+
+    @contextlib.contextmanager
+    def progress(description: str, total: int) -> Iterator[Advance]:
+        told.append((description, total))
+        yield steps.append
+
+    path = table(tmp_path, rows())
+    read_table(path, TableOptions(), progress)
+    assert (told, sum(steps)) == ([("Reading mine.csv", path.stat().st_size)], path.stat().st_size)
 
 
 def test_rejects_may_be_so_many(tmp_path: Path) -> None:
@@ -159,6 +218,7 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
         ("label,id,text", ['1,7,"good film', '0,8,bad film"']),
         ("label,text", ['1,"good film', '0,12 angry men"']),
         ("text,label,split", ['"good film,1,train', 'bad film",0,train']),
+        ("text,label", ['"good film', "indeed,1", 'bad film",0']),
     ],
 )
 def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
@@ -189,6 +249,31 @@ def test_a_number_with_a_comma_is_no_row(tmp_path: Path) -> None:
     lines = [f"{k % 2},{texts[k % 2]}" for k in range(20)]
     made = read(csv(tmp_path, ["label,text", *(f"{k % 2},film {k}" for k in range(10)), *lines]))
     assert (len(made.rows), made.rejects) == (30, [])
+
+
+def test_a_label_and_digits_behind_a_semicolon_are_no_number(tmp_path: Path) -> None:
+    """Red if a row whose text begins with three digits is taken for one."""
+    lines = ["label;text", *(f"{k % 2};film {k}" for k in range(10)), '1;"A good film.', '0;300 men"']
+    made = read(csv(tmp_path, lines), max_rejects="1")
+    assert [(each.row, each.reason) for each in made.rejects] == [
+        (11, "a row inside the text: is a quote missing?")
+    ]
+
+
+def test_prose_with_a_label_in_it_is_no_row(tmp_path: Path) -> None:
+    """A label that begins the text, that has a space behind it, or that stands alone."""
+    text = '"pos,it is film {}.\npos, as I said,twice\npos"'
+    lines = [f"{('neg', 'pos')[k % 2]},{text.format(k)}" for k in range(20)]
+    made = read(csv(tmp_path, ["label,text", *lines]))
+    assert (len(made.rows), made.rejects) == (20, [])
+    made = read(csv(tmp_path, ["text,label", *(f'"I give it\n1\nof {k}",{k % 2}' for k in range(20))]))
+    assert (len(made.rows), made.rejects) == (20, [])
+
+
+def test_a_line_that_ends_as_a_label_without_a_meaning_is_no_row(tmp_path: Path) -> None:
+    lines = [f'"It was slow,dull\nand {k} hours long",{k % 2}' for k in range(20)]
+    made = read(csv(tmp_path, ["text,label", *lines, "so so,dull"]), max_rejects="1")
+    assert [(each.row, each.reason) for each in made.rejects] == [(21, "unknown label")]
 
 
 def test_a_line_that_begins_with_a_word_and_a_comma_is_no_row(tmp_path: Path) -> None:
@@ -249,7 +334,21 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
 
 def test_many_rows_of_a_kind_are_counted_and_different_values_shown(tmp_path: Path) -> None:
     path = table(tmp_path, [(text, "good" if i % 3 else "bad") for i, text in enumerate(texts(7))])
-    assert "unknown label (7 rows): line 2 ('bad'), line 3 ('good') and 5 more" in str(refused(path))
+    error = refused(path)
+    assert str(error.args[0]).splitlines() == [
+        f"{path} cannot be trained on: 7 of 7 rows are rejected, 0 may be (--max-rejects 1%)",
+        "  unknown label (7 rows): line 2 ('bad'), line 3 ('good') and 5 more",
+    ]
+    assert error.hint.splitlines() == [
+        "Known labels: 0, 1, negative, positive, neg, pos, false, true. "
+        "Give others a meaning: --labels good=1,bad=0",
+        "Correct the rows, or allow more of them with --max-rejects.",
+    ]
+
+
+def test_three_different_values_of_a_kind_are_shown(tmp_path: Path) -> None:
+    path = table(tmp_path, [*rows(), *(("film", label) for label in "abcd")])
+    assert "unknown label (4 rows): line 12 ('a'), line 13 ('b'), line 14 ('c') and 1 more" in str(refused(path))
 
 
 def test_missing_columns_are_listed_with_what_is_wrong_with_whole_rows(tmp_path: Path) -> None:
@@ -262,16 +361,26 @@ def test_missing_columns_are_listed_with_what_is_wrong_with_whole_rows(tmp_path:
     ]
 
 
+HINT = "Give the names of your columns: --text-column NAME; a training reads --label-column NAME, too."
+
+
 @pytest.mark.parametrize(
-    ("header", "message"),
+    ("header", "message", "hint"),
     [
-        ("review,label", "no column text; there are: review, label."),
-        ("text,stars", "no column label; there are: text, stars."),
-        ("text,label,label", "the column label appears twice."),
-        ("text,label,Label ", None),  # one is written so
+        ("review,label", "no column text; there are: review, label.", HINT),
+        ("review,stars", "no column text; no column label; there are: review, stars.", HINT),
+        (
+            "text,stars",
+            "no column label; there are: text, stars.",
+            "Give the name of your column, for example --label-column rating.",
+        ),
+        ("text,label,label", "the column label appears twice.", "Give the names of your columns."),
+        ("text,label,Label ", None, ""),  # one is written so
     ],
 )
-def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, header: str, message: str | None) -> None:
+def test_a_header_that_does_not_fit_is_refused(
+    tmp_path: Path, header: str, message: str | None, hint: str
+) -> None:
     path = csv(
         tmp_path,
         [header, *(f"{text},{i % 2}{',' * header.count('Label') or ''}" for i, text in enumerate(texts(10)))],
@@ -279,7 +388,9 @@ def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, header: str, mess
     if message is None:
         assert labels(path) == [0, 1] * 5
     else:
-        assert message in str(refused(path))
+        error = refused(path)
+        assert str(error.args[0]).splitlines()[0] == f"{path} cannot be trained on: {message}"
+        assert error.hint.splitlines()[0] == hint
 
 
 def test_labels_of_a_parquet_table_that_calls_its_texts_bytes(tmp_path: Path) -> None:
@@ -307,8 +418,9 @@ def test_labels_that_are_lists_and_texts_that_are_numbers_are_refused(tmp_path: 
     ("label", "counts"), [("1", "0 negative and 10 positive"), ("0", "10 negative and 0 positive")]
 )
 def test_a_table_of_a_single_label_is_refused(tmp_path: Path, label: str, counts: str) -> None:
-    message = str(refused(table(tmp_path, [(text, label) for text in texts(10)])))
-    assert f"the table needs reviews of both labels, got {counts}" in message
+    error = refused(table(tmp_path, [(text, label) for text in texts(10)]))
+    assert f"the table needs reviews of both labels, got {counts}" in str(error)
+    assert error.hint == ""
 
 
 def test_too_few_different_texts_for_a_test_are_refused(tmp_path: Path) -> None:
@@ -316,6 +428,11 @@ def test_too_few_different_texts_for_a_test_are_refused(tmp_path: Path) -> None:
     assert "2 of label 0, at least 3 are needed" in str(refused(table(tmp_path, rows(5)[:4] + [("more", "1")])))
     error = str(refused(table(tmp_path, [("same", "1"), ("same", "0")] * 20)))
     assert "too few different texts" in error and "is text the column of the texts?" in error
+
+
+def test_three_different_texts_of_each_label_are_enough_for_a_test(tmp_path: Path) -> None:
+    counts = Counter((row.split, row.label) for row in read(table(tmp_path, rows(6))).rows)
+    assert counts == {("train", 0): 2, ("train", 1): 2, ("test", 0): 1, ("test", 1): 1}
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
@@ -356,6 +473,11 @@ def splits_of(path: Path) -> list[str]:
 
 def test_a_split_that_is_given_is_kept_whatever_its_case(tmp_path: Path) -> None:
     assert splits_of(split_table(tmp_path, [split.title() for split in SPLITS])) == SPLITS
+
+
+def test_a_split_may_hold_one_review_of_each_label(tmp_path: Path) -> None:
+    splits = ["train", "train", "test", "test"]
+    assert splits_of(split_table(tmp_path, splits, [0, 1, 1, 0])) == splits
 
 
 @pytest.mark.parametrize(
@@ -455,6 +577,13 @@ def test_reviews_are_mixed_the_same_way_each_time(made: list[Labelled]) -> None:
     """Red if the file's order stays, or if the mix is drawn again."""
     first, second = (to_reviews(made)[0].review_id.tolist() for _ in range(2))
     assert first == second != [f"row-{i}" for i in range(1, 31)]
+
+
+def test_the_mix_is_numpys_of_seed_113() -> None:
+    """Red if trainings of the same table were other ones after an update."""
+    made = [Labelled(k, f"film {k}", k % 2, "train") for k in range(6)]
+    order = np.random.RandomState(113).permutation(6)
+    assert to_reviews(made)[0].review_id.tolist() == [f"row-{k}" for k in order]
 
 
 def test_texts_that_are_often_there_are_not_learnt_from_alone(tmp_path: Path) -> None:
