@@ -58,7 +58,6 @@ def _id_of(folder: Path) -> str:
     """What tells a folder from one at the same path on another machine of this name; it is made once."""
     file = folder / "id"
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "id.lock", mode=0o600):
             if not file.exists():
                 publish(file, lambda partial: partial.write_text(uuid.uuid4().hex, encoding="utf-8"))
@@ -188,7 +187,6 @@ class _File:
     """The lock of a file, which says who holds it and for what, if that is given."""
 
     def __init__(self, path: Path, purpose: str | None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._purpose = path, purpose
         # Who can open it can hold it. Where files have no locks, filelock would use the file's content as one.
         self._lock = FileLock(path, mode=0o600, fallback_to_soft=False)
@@ -236,7 +234,6 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
   AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND (classid::bigint << 32) | objid::bigint = %s"""
 _PREFIX = "sentiflow "
-_MAX_NAME = 63  # characters of a session's name that PostgreSQL keeps
 
 
 class _Session:
@@ -244,7 +241,7 @@ class _Session:
 
     def __init__(self, url: str, name: str, purpose: str | None, logger: Logger) -> None:
         self._url, self._name, self._logger = url, name, logger
-        self._application = (_PREFIX + _who(purpose))[:_MAX_NAME]
+        self._application = _PREFIX + _who(purpose)  # PostgreSQL keeps 63 characters
         self._connection: Connection[Any] | None = None
         self._held = False
 

@@ -1,9 +1,13 @@
 import errno
+import logging
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -11,10 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from sentiflow.errors import BusyError, UsageError
-from sentiflow.locks import HOUSEKEEPING, check_free, file_lock, if_free, lock_file, lock_tag, training_lock
+from sentiflow.locks import (
+    HOUSEKEEPING,
+    check_free,
+    file_lock,
+    if_free,
+    lock_file,
+    lock_tag,
+    training_lock,
+    work_folder,
+)
 from tests.world import ROOT, World
 
 HOLD = """
@@ -54,6 +67,100 @@ def line_with(word: str, made: "subprocess.Popen[str]") -> str:
     raise AssertionError(f"no line with {word!r} came")
 
 
+class Clock:
+    """A clock that only those who wait move, by whole milliseconds."""
+
+    def __init__(self) -> None:
+        self.milliseconds, self.pauses = 64_000, list[float]()
+
+    def monotonic(self) -> float:
+        return self.milliseconds / 1_000
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.milliseconds += round(1_000 * seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("sentiflow.locks.time", made)
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("the lock's library waits by itself"))
+    return made
+
+
+@contextmanager
+def held(path: Path, by: str = "training, process 1 on a machine") -> Iterator[None]:
+    with FileLock(path):
+        path.write_text(by)
+        yield
+
+
+def test_who_has_no_patience_asks_for_a_second(clock: Clock, tmp_path: Path) -> None:
+    with held(tmp_path / "mine.lock"), pytest.raises(BusyError):
+        file_lock(tmp_path / "mine.lock", "Another training", "training").__enter__()
+    assert clock.pauses == [0.05] * 20
+
+
+@pytest.mark.parametrize(
+    ("patience", "holder", "asked_slowly", "logged"),
+    [
+        (3.05, "training, process 1 on a machine", 4, 3),
+        (3.0, "training, process 1 on a machine", 4, 3),
+        (0.0, HOUSEKEEPING + ", process 1 on a machine", 58, 30),  # 29 s after the first second, and a bit more
+        (40.05, HOUSEKEEPING + ", process 1 on a machine", 78, 40),
+    ],
+)
+def test_who_waits_says_so_once_after_a_second_and_asks_twice_a_second_then(
+    clock: Clock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    patience: float,
+    holder: str,
+    asked_slowly: int,
+    logged: int,
+) -> None:
+    at: list[int] = []
+    caplog.set_level(logging.INFO)
+    caplog.handler.addFilter(lambda _: at.append(clock.milliseconds) or True)
+    with held(tmp_path / "mine.lock", holder), pytest.raises(BusyError) as caught:
+        file_lock(tmp_path / "mine.lock", "Another training", "training", patience=patience).__enter__()
+    assert clock.pauses == [0.05] * 21 + [0.5] * asked_slowly
+    assert caught.value.args == (f"Another training is running: {holder}.",)
+    assert (caplog.messages, at) == ([f"{caught.value.args[0]} Waiting up to {logged} s."], [65_050])
+
+
+def test_a_lock_whose_file_is_gone_meanwhile_is_not_taken_for_free(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(lock: FileLock, **_: object) -> None:
+        raise Timeout(lock.lock_file)
+
+    monkeypatch.setattr(FileLock, "acquire", busy)
+    with pytest.raises(BusyError, match=r"^Another training is running: a process that has just ended\.\n"):
+        file_lock(tmp_path / "mine.lock", "Another training", "training").__enter__()
+
+
+def test_other_users_cannot_open_a_lock(world: World) -> None:
+    """Who can open its file can hold it."""
+    with training_lock("mine", world.settings):
+        lock_tag("mine", world.settings)
+        files = [lock_file("mine", world.settings), world.settings.data_dir / "locks" / "id.lock"]
+        assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+
+
+def test_a_folder_that_is_made_again_at_the_same_path_gives_other_tags(world: World) -> None:
+    """Red if the run of another machine of this name could be closed from here."""
+    first = lock_tag("mine", world.settings)
+    assert re.fullmatch(r"[^:]+:[0-9a-f]{32}:.*/data/locks/mine\.lock", first)
+    shutil.rmtree(world.settings.data_dir / "locks")
+    assert lock_tag("mine", world.settings) != first
+
+
+def test_work_files_stand_in_a_folder_of_their_model(world: World) -> None:
+    assert work_folder("mine", world.settings) == world.settings.data_dir / "work" / "mine"
+
+
 def test_who_has_no_patience_is_told_at_once_who_holds_the_lock(world: World) -> None:
     with process(world) as holder:
         line_with("held", holder)
@@ -79,7 +186,7 @@ def test_who_waits_is_told_once_who_holds_the_lock_and_goes_on_when_that_process
             told = line_with("Waiting up to 100 s", waiter)
             assert f"process {holder.pid} on " in told
             holder.kill()
-            assert "Continued after" in line_with(" ", waiter)
+            assert re.fullmatch(r"Continued after \d{1,2} s of waiting\.\n", line_with(" ", waiter))
             line_with("held", waiter)
 
 

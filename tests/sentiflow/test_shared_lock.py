@@ -1,9 +1,12 @@
+import gc
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,7 +14,7 @@ from pydantic import SecretStr
 
 from flows.train import train
 from sentiflow.errors import BusyError, ExternalError, UsageError
-from sentiflow.locks import champion_lock, check_free, key_of, training_lock
+from sentiflow.locks import _connect, champion_lock, check_free, file_lock, key_of, training_lock
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, experiment_id
@@ -64,6 +67,47 @@ def test_trainings_of_one_model_on_two_machines_exclude_each_other_and_others_do
         pass
 
 
+def test_a_lock_is_a_session_that_is_idle_while_it_is_held_and_ends_with_it(
+    server: Postgres, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Red if it stays in a transaction, which servers end after a time, or is left to the garbage collector."""
+    query = "SELECT state FROM pg_stat_activity WHERE application_name LIKE 'sentiflow training%'"
+    with psycopg.connect(server.address, autocommit=True) as admin:
+        with training_lock("mine", machine(tmp_path, server)):
+            assert admin.execute(query).fetchall() == [("idle",)]
+        until(lambda: admin.execute(query).fetchall() == [])
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_a_machine_with_a_long_name_is_told_by_as_much_of_it_as_postgresql_keeps(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "m" * 64)
+    with (
+        training_lock("mine", machine(tmp_path / "here", server)),
+        pytest.raises(BusyError, match=r" on m{9,}, since "),
+    ):
+        check_free("mine", machine(tmp_path / "there", server))
+
+
+def test_either_side_notices_within_a_minute_that_the_other_is_gone(server: Postgres) -> None:
+    with _connect(server.address, "a test") as connection:
+        rows = [
+            connection.execute(f"SHOW tcp_keepalives_{name}").fetchone() for name in ("idle", "interval", "count")
+        ]
+        ours = connection.info.get_parameters()
+    assert [row and row[0] for row in rows] == ["30", "10", "3"]  # 30 s and three times 10 s
+    assert [ours[f"keepalives_{name}"] for name in ("idle", "interval", "count")] == ["30", "10", "3"]
+    assert (ours["tcp_user_timeout"], ours["connect_timeout"]) == ("60000", "10")  # milliseconds, seconds
+
+
+def test_every_release_and_machine_has_the_same_number_for_a_name() -> None:
+    # printf 'sentiflow mine' | sha256sum: d4ba3e3b01865a45..., less 2**64
+    assert key_of("mine") == 0xD4BA3E3B01865A45 - 2**64
+    assert key_of("lost") == 0x968A2D6E304E5827 - 2**64
+
+
 def test_the_lock_of_a_killed_process_goes_to_who_waits(server: Postgres, world: World, tmp_path: Path) -> None:
     with process(world, SENTIFLOW_LOCK_URL=server.address) as holder:
         line_with("held", holder)
@@ -98,6 +142,22 @@ def test_a_connection_that_was_lost_is_logged_at_the_end(
     assert "The connection that held the shared lock of lost was lost" in caplog.text
 
 
+def test_a_connection_that_breaks_before_it_holds_the_lock_lost_none(
+    server: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = psycopg.Connection.execute
+
+    def breaking(connection: psycopg.Connection, query: str, *values: Any) -> Any:
+        if query.startswith("SELECT"):
+            raise psycopg.OperationalError("the connection is closed")
+        return original(connection, query, *values)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", breaking)
+    with pytest.raises(ExternalError, match="the connection is closed"):
+        training_lock("mine", machine(tmp_path, server)).__enter__()
+    assert caplog.text == ""
+
+
 @pytest.mark.story
 def test_a_run_of_another_machine_is_closed(
     server: Postgres, world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
@@ -111,11 +171,24 @@ def test_a_run_of_another_machine_is_closed(
     assert (run.info.status, run.data.tags[LOCK]) == ("FINISHED", "shared:sample-sentiment")
 
 
-def test_who_waits_outlasts_a_server_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_waits_outlasts_a_server_that_is_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Postgres(tmp_path, free_port())
     here = machine(tmp_path / "a", server)
+    asked: list[str] = []
+    original = psycopg.connect
+
+    def connecting(url: str, **options: Any) -> Any:
+        asked.append(url)
+        return original(url, **options)
+
+    monkeypatch.setattr(psycopg, "connect", connecting)
     with pytest.raises(ExternalError, match="SENTIFLOW_LOCK_URL failed: connection failed"):
         training_lock("mine", here).__enter__()
+    with pytest.raises(ExternalError):
+        file_lock(tmp_path / "mine.lock", "A training", "training", shared=here.lock_url).__enter__()
+    assert asked == [server.address] * 2  # who has no patience asks once
     got = threading.Event()
 
     def train() -> None:
