@@ -164,7 +164,6 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     """
     folder = settings.data_dir / "datasets" / source.name
     note = folder / f".{_key(source)}.json"
-    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         found = _find(note, source)
         if found is not None and _has_rejects(found, source, folder):

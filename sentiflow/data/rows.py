@@ -319,7 +319,7 @@ def find_columns(
     matches = {name: match(name, found) for name in (text, *others)}
     problems = [f"no column {name}{where}" for name, there in matches.items() if not there]
     if problems:
-        more = ", ..." if len(found) > _MAX_COLUMNS else ""
+        more = f" and {len(found) - _MAX_COLUMNS} more" if len(found) > _MAX_COLUMNS else ""
         problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:

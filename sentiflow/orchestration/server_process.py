@@ -50,7 +50,6 @@ def prepare_database() -> None:
         SQLAlchemyError, sqlite3.Error: the database cannot be written.
     """
     settings = get_current_settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
     url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
     file = Path(url.database or "")
     with FileLock(settings.home / ".sentiflow-database.lock", mode=0o600):
@@ -72,11 +71,12 @@ def _make(file: Path) -> None:
     """Copy the empty database that this environment keeps: making one takes seconds, which only the first pays."""
     kept = Path(sys.prefix) / "share" / "sentiflow" / f"prefect-{prefect.__version__}.db"
     if not _is_whole(kept):
-        with suppress(OSError, SQLAlchemyError, sqlite3.Error):  # the environment may be read-only
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(kept.with_name(f".{kept.name}.lock")):
-                if not _is_whole(kept):
-                    _publish(kept, _make_new)
+        with (
+            suppress(OSError, SQLAlchemyError, sqlite3.Error),  # the environment may be read-only
+            FileLock(kept.with_name(f".{kept.name}.lock")),
+        ):
+            if not _is_whole(kept):
+                _publish(kept, _make_new)
     if _is_whole(kept):
         shutil.copyfile(kept, file)
     else:

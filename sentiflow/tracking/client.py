@@ -171,7 +171,6 @@ def _create_sqlite(file: Path) -> None:
         _need_sqlite(file)
         if not leftovers(file):
             return
-    file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
         for leftover in leftovers(file):  # the lock is held: no other process is making it
             leftover.unlink()

@@ -117,7 +117,7 @@ def test_the_identity_of_a_table_is_of_its_first_and_last_mebibyte(tmp_path: Pat
 
 def test_a_message_names_up_to_20_columns(tmp_path: Path) -> None:
     names = [f"c{k}" for k in range(20)]
-    for more, end in (([], "c18, c19."), (["c20"], "c18, c19, ....")):
+    for more, end in (([], "c18, c19."), (["c20", "c21"], "c18, c19 and 2 more.")):
         with pytest.raises(UsageError) as refused:
             find_columns(tmp_path, [*names, *more], "text")
         assert (
