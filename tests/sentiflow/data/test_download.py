@@ -137,6 +137,18 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "downloads" / "file.bin"
 
 
+class Steps:
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.begun, self.steps = list[tuple[str, int]](), list[int]()
+
+    @contextlib.contextmanager
+    def __call__(self, description: str, total: int) -> Iterator[Advance]:
+        self.begun.append((description, total))
+        yield self.steps.append
+
+
 def fetch(url: str, target: Path, known_hash: str = HASH, timeout: float = 5, retries: int = 0) -> bool:
     return fetch_file(url, known_hash, target, timeout=timeout, retries=retries)
 
@@ -285,16 +297,10 @@ def test_a_local_file_with_a_wrong_hash_leaves_nothing(tmp_path: Path, target: P
 def test_a_local_file_is_copied_once_whatever_the_retries(tmp_path: Path, target: Path) -> None:
     """A second copy would be as wrong as the first."""
     (tmp_path / "source.bin").write_bytes(b"other")
-    begun: list[str] = []
-
-    @contextlib.contextmanager
-    def progress(description: str, _total: int) -> Iterator[Advance]:
-        begun.append(description)
-        yield lambda _bytes: None
-
+    progress = Steps()
     with pytest.raises(ExternalError):
         fetch_file(str(tmp_path / "source.bin"), HASH, target, timeout=5, retries=3, progress=progress)
-    assert begun == ["copying source.bin"]
+    assert progress.begun == [("copying source.bin", 5)]
 
 
 def test_a_local_file_that_is_not_there_is_told(tmp_path: Path, target: Path) -> None:
@@ -312,16 +318,9 @@ def test_leftovers_of_a_killed_download_are_removed(server: Server, target: Path
 
 @pytest.mark.parametrize(("path", "size"), [("good", 256_000), ("unmeasured", 0)])
 def test_progress_follows_the_bytes(server: Server, target: Path, path: str, size: int) -> None:
-    told: list[tuple[str, int]] = []
-    steps: list[int] = []
-
-    @contextlib.contextmanager
-    def progress(description: str, total: int) -> Iterator[Advance]:
-        told.append((description, total))
-        yield steps.append
-
+    progress = Steps()
     fetch_file(server.url(path), HASH, target, timeout=5, retries=0, progress=progress)
-    assert (told, sum(steps)) == ([(f"downloading {path}", size)], 256_000)
+    assert (progress.begun, sum(progress.steps)) == ([(f"downloading {path}", size)], 256_000)
 
 
 def test_a_download_keeps_no_process_from_ending(server: Server, target: Path) -> None:

@@ -1,8 +1,6 @@
 """Tests of a user's own table."""
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,6 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from sentiflow.console import Advance
 from sentiflow.data.table import (
     DEFAULT_OPTIONS,
     Labelled,
@@ -22,6 +19,7 @@ from sentiflow.data.table import (
     to_reviews,
 )
 from sentiflow.errors import UsageError
+from tests.sentiflow.data.test_download import Steps
 
 
 def texts(n: int) -> list[str]:
@@ -181,17 +179,10 @@ def test_the_first_option_that_cannot_be_read_is_named(given: dict[str, object],
 
 
 def test_progress_follows_the_bytes_of_the_table(tmp_path: Path) -> None:
-    told: list[tuple[str, int]] = []
-    steps: list[int] = []
-
-    @contextlib.contextmanager
-    def progress(description: str, total: int) -> Iterator[Advance]:
-        told.append((description, total))
-        yield steps.append
-
-    path = table(tmp_path, rows())
+    path, progress = table(tmp_path, rows()), Steps()
     read_table(path, TableOptions(), progress)
-    assert (told, sum(steps)) == ([("Reading mine.csv", path.stat().st_size)], path.stat().st_size)
+    size = path.stat().st_size
+    assert (progress.begun, sum(progress.steps)) == ([("Reading mine.csv", size)], size)
 
 
 def test_rejects_may_be_so_many(tmp_path: Path) -> None:
