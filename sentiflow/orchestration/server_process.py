@@ -49,10 +49,9 @@ def prepare_database() -> None:
         OSError: the folder of Prefect cannot be written or is full.
         SQLAlchemyError, sqlite3.Error: the database cannot be written.
     """
-    settings = get_current_settings()
     url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
     file = Path(url.database or "")
-    with FileLock(settings.home / ".sentiflow-database.lock", mode=0o600):
+    with FileLock(get_current_settings().home / ".sentiflow-database.lock", mode=0o600):
         if url.drivername != _DISK:
             asyncio.run(_migrate())
         elif file.exists():

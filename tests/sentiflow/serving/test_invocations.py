@@ -125,3 +125,24 @@ def test_what_stands_outside_of_strings_may_be_as_long_as_the_limit() -> None:
     body = bytearray(b'{ "a": [1] }')
     assert outside_strings(body, 6) == b"{:[1]}"
     assert outside_strings(body, 5) is None
+
+
+def test_as_many_strings_as_the_limit_are_no_more_than_it() -> None:
+    assert outside_strings(bytearray(b'"a" "b"'), 2) == b""
+    assert outside_strings(bytearray(b'"a" "b"'), 1) is None
+
+
+def test_besides_its_texts_a_body_may_hold_64_bytes_for_each_and_1024() -> None:
+    def body(size: int) -> bytes:
+        digits = size - len("{:[],:}")  # what else stands outside of strings
+        return b'{"inputs":["a"],"id":' + b"1" * digits + b"}"
+
+    most = 64 * 3 + 1_024
+    assert read(body(most)) == ["a"]
+    with pytest.raises(HTTPException, match="Too much besides the texts"):
+        read(body(most + 1))
+
+
+def test_a_field_of_a_csv_may_be_longer_than_python_allows_by_itself() -> None:
+    text = "a" * 131_073
+    assert texts_of(CSV, 200_000, 3, bytearray(f"text\n{text}\n".encode())) == [text]
