@@ -1,9 +1,9 @@
 """Mutation testing: ``make mutants``, or ``python -m tests.mutants sentiflow/locks.py --sample 20``.
 
 A mutant is the code with one place changed: ``<`` for ``<=``, a condition turned round, a call left out. The
-tests of its group run until one fails, those that execute the changed line first. Each mutant is a fork of a
-process that has imported the libraries already, and works in a copy of the code, so that the processes that
-tests start see it, too.
+tests of its group run until one fails: the module's own first, then those that execute the changed line. Each
+run is a fork of a process that has imported the libraries already, and works in a copy of the code, so that the
+processes that tests start see it, too.
 """
 
 import argparse
@@ -207,6 +207,20 @@ def _is_kept(fixturedef: Any) -> bool:
     return fixturedef.argname in KEPT and fixturedef.baseid == "tests"
 
 
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _files(mutant: Mutant, order: dict[str, tuple[bool, float]]) -> list[list[str]]:
+    """Files of tests to run at a time: the module's own, then those that execute the line, then the others."""
+    executing = {_file(name) for name, (others, _) in order.items() if not others}
+    ranks: dict[str, int] = {}
+    for file in map(_file, order):
+        own = Path(file).stem == f"test_{Path(mutant.module).stem}"
+        ranks[file] = 0 if own else 1 if file in executing else 2
+    return [files for rank in range(3) if (files := [file for file in ranks if ranks[file] == rank])]
+
+
 class Runs:
     """Runs tests in forks, in a copy of the code of this process's own."""
 
@@ -235,20 +249,24 @@ class Runs:
         """What kills the mutant: a test, the time, or nothing (empty)."""
         place = [mutant.module, mutant.line]
         order = {name: (place not in lines, seconds) for name, (seconds, lines) in baseline.items()}
+        options = [each for each in tests if not each.startswith("tests/")]
         file = self.folder / mutant.module
         self.written += 1
         try:
             file.write_text(mutant.source)
             os.utime(file, (self.written, self.written))
-            limit = 30 + 4 * sum(seconds for seconds, _ in baseline.values())
-            state, failed = self._run([mutant.module], tests, order, limit, self.folder / "worlds")
+            for files in _files(mutant, order):
+                limit = 30 + 4 * sum(seconds for name, (_, seconds) in order.items() if _file(name) in files)
+                state, failed = self._run(
+                    [mutant.module], [*options, *files], order, limit, self.folder / "worlds"
+                )
+                if state in (None, -signal.SIGALRM):
+                    return "the time"
+                if state != 0:
+                    return failed or f"exit code {state}, such as of a failed import"
         finally:
             shutil.copy2(ROOT / mutant.module, file)
-        if state == 0:
-            return ""
-        if state in (None, -signal.SIGALRM):
-            return "the time"
-        return failed or f"exit code {state}, such as of a failed import"
+        return ""
 
     def _run(
         self, modules: list[str], tests: list[str], order: dict[str, Any], limit: float, worlds: Path
