@@ -92,6 +92,10 @@ def test_what_is_none_of_them_is_refused_in_a_line(body: bytes, kind: str, statu
     assert "\n" not in refused.value.detail
 
 
+def test_a_text_may_have_as_many_characters_as_the_limit() -> None:
+    assert read(b'{"inputs": ["tenletters"]}') == ["tenletters"]
+
+
 def test_mlflows_own_client_asks_the_service(served: Running, scorer: TextScorer) -> None:
     client = ScoringServerClient(*served.host_and_port)
     client.wait_server_ready()

@@ -1,11 +1,13 @@
 """Tests of how bodies of ``/predict`` are read, without a service."""
 
 import asyncio
+import json
+import threading
 
 import pytest
 from fastapi import HTTPException
 
-from sentiflow.serving.schemas import BodyParser, request_body
+from sentiflow.serving.schemas import SMALL, BodyParser, request_body
 
 PARSER = BodyParser(max_characters=10, max_texts=3)
 
@@ -32,3 +34,38 @@ def test_a_refusal_quotes_no_word_of_the_body_and_its_cause_neither(body: bytes)
 
 def test_openapi_says_that_a_body_is_needed() -> None:
     assert request_body(PARSER.predict)["requestBody"]["required"] is True
+
+
+def test_of_many_faults_ten_are_told() -> None:
+    with pytest.raises(HTTPException) as caught:
+        predicted(json.dumps({key: 1 for key in "abcdefghijk"}).encode())  # eleven unknown keys
+    assert len(caught.value.detail) == 10
+
+
+def test_besides_its_texts_a_body_may_hold_2_bytes_for_each_and_64() -> None:
+    def kinds_of(size: int) -> set[str]:
+        digits = size - len("{:[]}")  # what else stands outside of strings
+        with pytest.raises(HTTPException) as caught:
+            predicted(b'{"texts":[' + b"1" * digits + b"]}")
+        return {fault["type"] for fault in caught.value.detail}
+
+    most = 2 * 3 + 64
+    assert kinds_of(most) == {"string_type"}
+    assert kinds_of(most + 1) == {"too_complex"}
+
+
+def test_large_bodies_are_read_one_after_the_other() -> None:
+    both_asked = threading.Event()
+
+    def read(_: bytearray) -> list[str]:
+        both_asked.wait(10)
+        return [threading.current_thread().name]
+
+    async def ask_twice() -> list[list[str]]:
+        answers = [asyncio.ensure_future(PARSER.read(read, bytearray(SMALL + 1))) for _ in range(2)]
+        await asyncio.sleep(0)
+        both_asked.set()
+        return await asyncio.gather(*answers)
+
+    first, second = asyncio.run(ask_twice())
+    assert first == second != [threading.current_thread().name]
