@@ -34,24 +34,37 @@ import pytest
 
 from tests.world import ROOT
 
-TESTS = "tests/sentiflow"
-GROUPS = {
-    "sentiflow/scoring/*.py": [f"{TESTS}/scoring/"],
-    "sentiflow/data/*.py": [f"{TESTS}/data/"],
-    "sentiflow/evaluation/*.py": [f"{TESTS}/evaluation/"],
+GROUPS = {  # modules, and the files of their tests
+    "sentiflow/scoring/*.py": ["tests/sentiflow/scoring/"],
+    "sentiflow/data/download.py": ["tests/sentiflow/data/test_download.py"],
+    "sentiflow/data/imdb.py": ["tests/sentiflow/data/test_{imdb,archive}.py"],
+    "sentiflow/data/{inputs,rows,text_tables}.py": [
+        "tests/sentiflow/data/test_{inputs,rows,arrays,folder,csv_table,json_lines,parquet_table}.py"
+    ],
+    "sentiflow/data/{reviews,table,prepare}.py": [
+        "tests/sentiflow/data/test_{reviews,table,prepare,checks,describe,imdb}.py"
+    ],
+    "sentiflow/data/sample.py": ["tests/sentiflow/data/test_sample.py"],
+    "sentiflow/evaluation/*.py": ["tests/sentiflow/evaluation/"],
     "sentiflow/tracking/{promotion,candidate,versions}.py": [
-        f"{TESTS}/tracking/test_{name}.py" for name in ("promotion", "candidate", "versions", "registry")
+        "tests/sentiflow/tracking/test_{promotion,candidate,versions,registry}.py"
     ],
-    "sentiflow/locks.py": [f"{TESTS}/test_locks.py", f"{TESTS}/test_shared_lock.py"],
+    "sentiflow/locks.py": ["tests/sentiflow/test_{locks,shared_lock}.py"],
     "sentiflow/orchestration/repair.py": [
-        f"{TESTS}/tracking/test_endings.py", "tests/tasks/test_old_runs.py", "tests/flows/test_housekeeping.py",
+        "tests/sentiflow/tracking/test_endings.py",
+        "tests/{tasks/test_old_runs,flows/test_housekeeping}.py",
     ],
-    "sentiflow/batch/*.py": [f"{TESTS}/batch/"],
+    "sentiflow/batch/*.py": ["tests/sentiflow/batch/"],
+    "sentiflow/serving/schemas.py": ["tests/sentiflow/serving/test_{schemas,invocations,answers,malformed}.py"],
+    "sentiflow/serving/batching.py": ["tests/sentiflow/serving/test_{batching,texts,answers}.py"],
+    "sentiflow/serving/champion.py": ["tests/sentiflow/serving/test_following.py"],
+    "sentiflow/serving/app.py": ["tests/sentiflow/serving/test_{answers,invocations,origins,token}.py"],
+    "sentiflow/serving/middleware.py": [
+        "tests/sentiflow/serving/test_{limits,uploads,connections,origins,token}.py"
+    ],
     "sentiflow/serving/{server,__init__}.py": [  # their stories, too
-        "-m", "story or not story",
-        *(f"{TESTS}/serving/test_{name}.py" for name in ("connections", "workers", "following")),
+        "-m", "story or not story", "tests/sentiflow/serving/test_{connections,workers,following}.py",
     ],
-    "sentiflow/serving/*.py": [f"{TESTS}/serving/"],
 }  # fmt: skip
 EQUIVALENT = Path(__file__).with_suffix(".toml")
 LEFT_OUT = ["*against_keras.py", "*test_mlflow_serve.py", "*test_dask.py"]  # minutes of TensorFlow, MLflow, Dask
@@ -328,10 +341,15 @@ def _kills(arguments: tuple[Mutant, list[str], dict[str, Any]]) -> str:
     return _runs.kills(*arguments)
 
 
+def _alternatives(pattern: str) -> list[str]:
+    """``a_{b,c}.py`` is ``a_b.py`` and ``a_c.py``."""
+    before, brace, rest = pattern.partition("{")
+    names, _, after = rest.partition("}")
+    return [f"{before}{name}{after}" for name in names.split(",")] if brace else [pattern]
+
+
 def _modules(pattern: str, chosen: list[str]) -> list[str]:
-    folder, _, names = pattern.rpartition("/")
-    parts = names.removesuffix(".py").strip("{}").split(",")
-    found = sorted(str(path.relative_to(ROOT)) for name in parts for path in (ROOT / folder).glob(f"{name}.py"))
+    found = sorted(str(file.relative_to(ROOT)) for part in _alternatives(pattern) for file in ROOT.glob(part))
     return [each for each in found if mutants_of(each) and each.startswith(tuple(chosen or [""]))]
 
 
@@ -356,7 +374,6 @@ def main() -> None:
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for name in LIBRARIES:
         importlib.import_module(name)
-    done: set[str] = set()
     rows, survivors = (
         ["| module | mutants | sampled | killed | equivalent | survived |", "|---|---|---|---|---|---|"],
         0,
@@ -365,9 +382,9 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="mutants-") as folder,  # short: a socket's path has 107 characters
         multiprocessing.get_context("fork").Pool(chosen.processes, _begin, (Path(folder),)) as pool,
     ):
-        for pattern, tests in GROUPS.items():
-            modules = [each for each in _modules(pattern, chosen.modules) if each not in done]
-            done.update(modules)
+        for pattern, given in GROUPS.items():
+            tests = [each for part in given for each in _alternatives(part)]
+            modules = _modules(pattern, chosen.modules)
             baseline = pool.apply(_baseline, ((modules, tests),)) if modules else {}
             for module in modules:
                 found = mutants_of(module)
