@@ -134,6 +134,7 @@ def test_what_stands_outside_of_strings_may_be_as_long_as_the_limit() -> None:
 def test_as_many_strings_as_the_limit_are_no_more_than_it() -> None:
     assert outside_strings(bytearray(b'"a" "b"'), 2) == b""
     assert outside_strings(bytearray(b'"a" "b"'), 1) is None
+    assert outside_strings(bytearray(b'"a" "b" "c"'), 2) is None
 
 
 def test_besides_its_texts_a_body_may_hold_64_bytes_for_each_and_1024() -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 from fastapi import HTTPException
 
-from sentiflow.serving.schemas import SMALL, BodyParser, request_body
+from sentiflow.serving.schemas import INVOCATIONS_BODY, SMALL, BodyParser, request_body
 
 PARSER = BodyParser(max_characters=10, max_texts=3)
 
@@ -34,6 +34,7 @@ def test_a_refusal_quotes_no_word_of_the_body_and_its_cause_neither(body: bytes)
 
 def test_openapi_says_that_a_body_is_needed() -> None:
     assert request_body(PARSER.predict)["requestBody"]["required"] is True
+    assert INVOCATIONS_BODY["requestBody"]["required"] is True
 
 
 def test_of_many_faults_ten_are_told() -> None:
