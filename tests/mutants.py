@@ -58,7 +58,9 @@ GROUPS = {  # modules, and the files of their tests
     "sentiflow/serving/schemas.py": ["tests/sentiflow/serving/test_{schemas,invocations,answers,malformed}.py"],
     "sentiflow/serving/batching.py": ["tests/sentiflow/serving/test_{batching,texts,answers}.py"],
     "sentiflow/serving/champion.py": ["tests/sentiflow/serving/test_following.py"],
-    "sentiflow/serving/app.py": ["tests/sentiflow/serving/test_{answers,invocations,origins,token}.py"],
+    "sentiflow/serving/app.py": [
+        "tests/sentiflow/serving/test_{answers,invocations,origins,token,following,texts}.py"
+    ],
     "sentiflow/serving/middleware.py": [
         "tests/sentiflow/serving/test_{limits,uploads,connections,origins,token}.py"
     ],
