@@ -2,8 +2,11 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -51,8 +54,14 @@ def test_what_waits_is_scored_in_one_call_and_everybody_gets_their_own(loaded: L
 
 @pytest.mark.parametrize(
     ("text", "each", "requests", "calls"),
-    [("dull", 100, 5, 3), ("dull " * 40_000, 1, 5, 3)],
-    ids=["256 texts", "500,000 characters"],
+    [
+        pytest.param("dull", 100, 5, 3, id="256 texts"),
+        pytest.param("dull " * 40_000, 1, 5, 3, id="500,000 characters"),
+        pytest.param("dull", 1, 256, 1, id="just 256"),
+        pytest.param("dull", 1, 257, 2, id="257"),
+        pytest.param("a" * 250_000, 1, 2, 1, id="just 500,000"),
+        pytest.param("a" * 166_667, 1, 3, 2, id="500,001"),
+    ],
 )
 def test_a_call_takes_no_more_than_the_rest_can_wait_for(
     loaded: Loaded, text: str, each: int, requests: int, calls: int
@@ -70,6 +79,26 @@ def test_a_call_takes_no_more_than_the_rest_can_wait_for(
     asyncio.run(all_at_once())
     batcher.close()
     assert batches(metrics) == (calls, each * requests)
+
+
+def test_a_call_works_in_one_thread(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+    score = TextScorer.score
+
+    def scored(self: TextScorer, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
+        asked.append(threads)
+        return score(self, texts, threads)
+
+    monkeypatch.setattr(TextScorer, "score", scored)
+    batcher = Batcher(10, Metrics())
+    batcher.start()
+
+    async def ask() -> list[float]:
+        return await batcher.score(loaded, ["dull"])
+
+    assert len(asyncio.run(ask())) == 1
+    batcher.close()
+    assert asked == [1]
 
 
 def test_champions_are_never_mixed_in_a_call(loaded: Loaded, scorer: TextScorer) -> None:
@@ -99,8 +128,9 @@ def test_a_queue_takes_what_it_was_given_and_no_text_more(loaded: Loaded) -> Non
         first = asyncio.ensure_future(batcher.score(loaded, ["a", "b"]))
         await asyncio.sleep(0)
         assert waiting() == 2
-        with pytest.raises(QueueFullError):
+        with pytest.raises(QueueFullError) as refused:
             await batcher.score(loaded, ["c", "d"])
+        assert refused.value.status_code == 429
         last = asyncio.ensure_future(batcher.score(loaded, ["c"]))
         await asyncio.sleep(0)
         assert waiting() == 3
@@ -164,6 +194,37 @@ def test_somebody_who_gave_up_costs_nothing_and_disturbs_nobody(loaded: Loaded) 
     assert len(asyncio.run(give_up())) == 1
     batcher.close()
     assert batches(metrics) == (1, 1)
+
+
+def test_who_gives_up_while_the_call_is_made_keeps_no_answer_from_the_next(loaded: Loaded) -> None:
+    batcher = Batcher(10, Metrics())
+
+    async def give_up() -> list[float]:
+        gone = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
+        stays = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
+        await asyncio.sleep(0)
+        batcher.start()
+        batcher.close()  # both are scored; the event loop has not been told yet
+        gone.cancel()
+        return await asyncio.wait_for(stays, 10)
+
+    assert len(asyncio.run(give_up())) == 1
+
+
+def test_a_reading_waits_for_one_batch_at_most(loaded: Loaded) -> None:
+    metrics = Metrics()
+    batcher = Batcher(1_000, metrics)
+
+    async def together() -> float:
+        scores = [asyncio.ensure_future(batcher.score(loaded, ["dull"] * 200)) for _ in range(3)]
+        alone = asyncio.ensure_future(batcher.alone(loaded, "dull", lambda: batches(metrics)[0]))
+        await asyncio.sleep(0)  # three batches, as two do not fit into one
+        batcher.start()
+        await asyncio.gather(*scores)
+        return await alone
+
+    assert asyncio.run(together()) == 1
+    batcher.close()
 
 
 def test_long_readings_let_predictions_pass_and_have_a_queue_of_their_own(loaded: Loaded) -> None:

@@ -53,6 +53,7 @@ def test_csv_of_a_wide_header_and_short_rows_takes_no_more_memory_than_its_bytes
 
 def test_csv_is_read_with_quotes_line_ends_and_a_byte_order_mark() -> None:
     assert read(b'\xef\xbb\xbfid,text\r\n1,"a, ""b""\nc"\r\n\r\n2,007\r\n', CSV) == ['a, "b"\nc', "007"]
+    assert read(b"text,id\na,1\n", CSV) == ["a"]
     assert read(b"text\n", CSV) == []
 
 

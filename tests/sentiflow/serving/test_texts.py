@@ -1,6 +1,7 @@
 """Tests of the texts that the service keeps for monitoring."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -113,6 +114,53 @@ def test_a_log_that_another_process_locks_costs_texts_and_no_answer(
     assert [record.message for record in caplog.records][:1] == [
         f"Texts are answered, but not logged for monitoring: {log.file}: database is locked"
     ]
+
+
+def test_a_text_that_is_larger_than_the_log_is_counted_as_not_kept(tmp_path: Path) -> None:
+    metrics = Metrics()
+    keeper = Keeper(TextLog(tmp_path, 100_000), metrics)
+    keeper.start()
+    keeper.keep(VERSION, ["a" * 200_000, "short"], [0.5, 0.5])
+    keeper.close()
+    assert [entry.text for entry in kept(tmp_path)] == ["short"]
+    shown = generate_latest(metrics.registry)
+    assert b"sentiflow_texts_kept_total 1.0" in shown and b"sentiflow_texts_not_kept_total 1.0" in shown
+
+
+def test_labels_are_counted_with_and_without_a_log(tmp_path: Path) -> None:
+    metrics = Metrics()
+    for log in (None, TextLog(tmp_path, 100_000)):
+        Keeper(log, metrics).keep(VERSION, ["a", "b", "c"], [0.75, 0.25, 1.0])
+    shown = generate_latest(metrics.registry)
+    assert b'sentiflow_predictions_total{label="positive"} 4.0' in shown
+    assert b'sentiflow_predictions_total{label="negative"} 2.0' in shown
+
+
+def test_the_last_check_of_drift_is_shown(tmp_path: Path) -> None:
+    metrics, log = Metrics(), TextLog(tmp_path, 100_000)
+    log.mark_checked(MODEL, 0, {"length": 0.125})
+    keeper = Keeper(log, metrics)
+    keeper.start()
+    until(lambda: b"sentiflow_drift_psi{" in generate_latest(metrics.registry))
+    keeper.close()
+    assert f'sentiflow_drift_psi{{feature="length",model="{MODEL}"}} 0.125'.encode() in generate_latest(
+        metrics.registry
+    )
+
+
+def test_the_log_is_written_twice_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+
+    class Recorded(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return True
+
+    keeper = Keeper(TextLog(tmp_path, 100_000), Metrics())
+    monkeypatch.setattr(keeper, "_closed", Recorded())
+    keeper.start()
+    keeper.close()
+    assert waits == [0.5]
 
 
 def test_blank_texts_take_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
