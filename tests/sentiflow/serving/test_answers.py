@@ -16,7 +16,7 @@ from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
 from sentiflow.serving.schemas import BodyParser
-from tests.sentiflow.serving.service import TEXTS, Running
+from tests.sentiflow.serving.service import TEXTS, Running, figure, until
 from tests.world import Trained
 
 
@@ -150,7 +150,9 @@ def test_a_service_that_is_ending_closes_each_connection_with_its_answer() -> No
 def test_methods_and_paths(http: httpx.Client, method: str, path: str, status: int, allow: str | None) -> None:
     response = http.request(method, path)
     assert (response.status_code, response.headers.get("allow")) == (status, allow)
-    if status >= 400:
+    if status == 404:
+        assert response.json() == {"detail": "Not found; see /docs."}
+    elif status >= 400:
         assert isinstance(response.json()["detail"], str)
     else:
         assert response.content == b""
@@ -182,6 +184,17 @@ def test_metrics_count_requests_texts_and_batches(http: httpx.Client) -> None:
     assert 1e7 < after["process_resident_memory_bytes", ()] < 4e8
 
 
+def test_a_client_that_goes_away_before_its_body_is_whole_is_counted_and_is_no_failure(
+    served: Running, http: httpx.Client
+) -> None:
+    gone = {"path": "/predict", "status": "499"}
+    before = figure(http, "sentiflow_http_requests_total", **gone)
+    with socket.create_connection(served.host_and_port, timeout=10) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{")
+    until(lambda: figure(http, "sentiflow_http_requests_total", **gone) == before + 1)
+    assert not [line for line in served.lines if "Traceback" in line]
+
+
 def test_unknown_paths_and_methods_make_one_label_value_in_all(http: httpx.Client) -> None:
     for i in range(5):
         assert http.get(f"/made-up-{i}").status_code == 404
@@ -190,13 +203,25 @@ def test_unknown_paths_and_methods_make_one_label_value_in_all(http: httpx.Clien
     assert not [path for path in paths if "made-up" in path]
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/docs/swagger-ui.css"])
-def test_pages_name_no_other_site_and_carry_the_headers(http: httpx.Client, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "kind", "holds"),
+    [
+        ("/", "text/html", "<title>Sentiflow: classify a review</title>"),
+        ("/docs", "text/html", "<title>Sentiflow: API docs</title>"),
+        ("/docs/swagger-ui.css", "text/css", ".swagger-ui{"),
+    ],
+)
+def test_pages_name_no_other_site_and_carry_the_headers(
+    http: httpx.Client, path: str, kind: str, holds: str
+) -> None:
     response = http.get(path)
     assert response.status_code == 200
+    assert response.headers["content-type"] == f"{kind}; charset=utf-8"
+    assert holds in response.text
     assert not re.findall(r"(?:src|href|url\()\s*=?\s*[\"']?(?:https?:)?//", response.text)
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert ("script-src 'self' 'sha256-" in policy) == (kind == "text/html")  # its inline script runs
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["x-frame-options"] == "DENY"
 
