@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
+from prometheus_client import generate_latest
 
 from sentiflow.scoring import TextScorer
 from sentiflow.serving import champion
@@ -208,10 +209,14 @@ def test_what_is_wrong_is_a_warning_and_what_is_well_is_not(
     """Of several workers all log warnings, and one tells which version answers."""
     caplog.set_level(logging.INFO, "sentiflow")
     world, client = service.copied(trained, tmp_path / "world")
-    watcher = Watcher(world.settings, MODEL, Metrics())
+    metrics = Metrics()
+    watcher = Watcher(world.settings, MODEL, metrics)
     watcher._check()
+    assert b"sentiflow_model_info{" not in generate_latest(metrics.registry)
     service.promote(client, 1)
     watcher._check()
+    shown = f'sentiflow_model_info{{name="{MODEL}",version="1"}} 1.0'
+    assert shown.encode() in generate_latest(metrics.registry)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"], caplog.text
 
 
@@ -282,6 +287,25 @@ def test_a_fault_of_the_service_itself_does_not_end_the_watching(
     service.promote(client, 1)
     until(lambda: watcher.state.loaded is not None)
     watcher.stop()
+
+
+def test_checks_are_a_poll_apart_until_the_watcher_is_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+
+    class Recorded(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return super().wait(0 if len(waits) < 3 else 10)
+
+    watcher = Watcher(world.settings.model_copy(update={"serve_poll": 7.0}), None, Metrics())
+    monkeypatch.setattr(watcher, "_stopped", Recorded())
+    watcher.start()
+    until(lambda: len(waits) == 3)
+    watcher.stop()
+    assert not watcher._thread.is_alive()
+    assert waits == [7.0] * 3
 
 
 def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:
