@@ -62,7 +62,7 @@ GROUPS = {  # modules, and the files of their tests
         "tests/sentiflow/serving/test_{answers,invocations,origins,token,following,texts}.py"
     ],
     "sentiflow/serving/middleware.py": [
-        "tests/sentiflow/serving/test_{limits,uploads,connections,origins,token}.py"
+        "tests/sentiflow/serving/test_{middleware,limits,uploads,connections,origins,token,answers}.py"
     ],
     "sentiflow/serving/{server,__init__}.py": [  # their stories, too
         "-m", "story or not story", "tests/sentiflow/serving/test_{connections,workers,following}.py",

@@ -1,0 +1,215 @@
+"""What surrounds the paths, called as a server would call it, without one."""
+
+import asyncio
+import math
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, HTTPException
+from prometheus_client import generate_latest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Scope
+
+from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
+from sentiflow.tracking.types import CHAMPION, Version
+
+POLICY = b"content-security-policy"
+NONE = b"default-src 'none'; frame-ancestors 'none'"
+
+
+@pytest.fixture
+def origins() -> Iterator[Origins]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield Origins(listener, [])
+
+
+def scope_of(path: str) -> Scope:
+    asgi = {"version": "3.0", "spec_version": "2.4"}
+    return {"type": "http", "asgi": asgi, "method": "GET", "path": path, "headers": [], "query_string": b""}
+
+
+async def nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def figures(metrics: Metrics) -> dict[str, float]:
+    """All samples by their names and labels, as they are shown."""
+    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
+    return {
+        s.name + "".join(f" {key}={value}" for key, value in sorted(s.labels.items())): s.value
+        for family in families
+        for s in family.samples
+    }
+
+
+class Asked:
+    """An edge around a page with a policy of its own, a path without one, and two that end only when cancelled."""
+
+    def __init__(self, origins: Origins, ending: bool = False) -> None:
+        app = FastAPI(openapi_url=None)
+        self.waiting, self.metrics, self.sent = asyncio.Event(), Metrics(), list[Message]()
+
+        @app.get("/page")
+        async def page() -> Response:
+            return Response("page", headers={POLICY.decode(): "own"})
+
+        @app.get("/plain")
+        async def plain() -> Response:
+            return Response("plain")
+
+        @app.get("/waits")
+        async def waits() -> None:
+            self.waiting.set()
+            await asyncio.Event().wait()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            await waits()
+            yield b""
+
+        @app.get("/begins")
+        async def begins() -> Response:
+            return StreamingResponse(chunks())
+
+        self.edge = Edge(app, origins, None, [], self.metrics, lambda: ending)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    async def ask(self, path: str) -> None:
+        await self.edge(scope_of(path), nothing, self.send)
+
+    async def ask_and_cancel(self, path: str) -> None:
+        asking = asyncio.ensure_future(self.ask(path))
+        await self.waiting.wait()
+        asking.cancel()
+        await asking
+
+    def headers(self, name: bytes) -> list[bytes]:
+        (start,) = (each for each in self.sent if each["type"] == "http.response.start")
+        return [value for key, value in start["headers"] if key == name]
+
+
+@pytest.mark.parametrize(("path", "policies"), [("/page", [b"own"]), ("/plain", [NONE]), ("/none", [NONE])])
+def test_what_brings_no_policy_of_its_own_may_load_nothing(
+    origins: Origins, path: str, policies: list[bytes]
+) -> None:
+    asked = Asked(origins)
+    asyncio.run(asked.ask(path))
+    assert asked.headers(POLICY) == policies
+
+
+@pytest.mark.parametrize(("ending", "said"), [(False, []), (True, [b"close"])])
+def test_a_service_that_ends_closes_its_connections(origins: Origins, ending: bool, said: list[bytes]) -> None:
+    asked = Asked(origins, ending)
+    asyncio.run(asked.ask("/plain"))
+    assert asked.headers(b"connection") == said
+
+
+def test_who_waits_when_the_service_ends_gets_503(origins: Origins) -> None:
+    asked = Asked(origins)
+    asyncio.run(asked.ask_and_cancel("/waits"))
+    assert asked.sent[0]["status"] == 503 and asked.headers(b"retry-after") == [b"1"]
+    assert b"The service is ending" in asked.sent[1]["body"]
+    assert figures(asked.metrics)["sentiflow_http_requests_total path=/waits status=503"] == 1
+
+
+def test_an_answer_that_has_begun_is_not_begun_again(origins: Origins) -> None:
+    asked = Asked(origins)
+    asyncio.run(asked.ask_and_cancel("/begins"))
+    assert [each["status"] for each in asked.sent] == [200]
+    assert figures(asked.metrics)["sentiflow_http_requests_total path=/begins status=200"] == 1
+
+
+def test_the_seconds_of_a_request_are_those_that_it_took(origins: Origins) -> None:
+    asked = Asked(origins)
+    asyncio.run(asked.ask("/plain"))
+    assert 0 < figures(asked.metrics)["sentiflow_http_request_seconds_sum path=/plain"] < 60
+
+
+def test_figures_are_there_before_anything_has_happened() -> None:
+    metrics = Metrics()
+    shown = figures(metrics)
+    assert [shown[f"sentiflow_champion_failures_total stage={stage}"] for stage in ("find", "load")] == [0, 0]
+    assert [shown[f"sentiflow_predictions_total label={label}"] for label in ("negative", "positive")] == [0, 0]
+    assert shown["process_resident_memory_bytes"] > 0
+    metrics.seconds.labels("/predict")
+
+    def bounds(name: str) -> list[float]:
+        keys = [key for key in figures(metrics) if key.startswith(name)]
+        return [float(key.split("le=")[1].split()[0]) for key in keys]
+
+    decades = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+    assert bounds("sentiflow_http_request_seconds_bucket") == [*decades, math.inf]
+    assert bounds("sentiflow_batch_texts_bucket") == [*(2**power for power in range(10)), math.inf]
+
+
+def test_the_model_in_use_is_1_and_those_before_it_are_0() -> None:
+    metrics, ready = Metrics(), "sentiflow_ready"
+    one, two = (Version("sample-sentiment", number, CHAMPION) for number in (1, 2))
+    shown = "sentiflow_model_info name=sample-sentiment version=".__add__
+    metrics.show_model(one)
+    metrics.show_model(one)
+    assert figures(metrics)[shown("1")] == 1 and ready not in figures(metrics)
+    metrics.show_ready(lambda: True)
+    assert figures(metrics)[ready] == 1
+    metrics.show_model(two)
+    assert [figures(metrics)[shown(number)] for number in ("1", "2")] == [0, 1]
+    metrics.show_model(None)
+    assert [figures(metrics)[name] for name in (shown("2"), ready)] == [0, 0]
+    metrics.show_model(one)
+    assert [figures(metrics)[name] for name in (shown("1"), ready)] == [1, 1]
+
+
+def test_drift_is_shown_by_model_and_feature() -> None:
+    metrics = Metrics()
+    metrics.show_drift({"sample-sentiment": {"length": 0.125}})
+    assert figures(metrics)["sentiflow_drift_psi feature=length model=sample-sentiment"] == 0.125
+
+
+def test_workers_whose_files_are_empty_or_gone_are_left_out_of_the_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, value in (1, 3.0), (2, 4.0):
+        written = MmapedDict(str(tmp_path / f"counter_{number}.db"))  # type: ignore[no-untyped-call]
+        key = mmap_key("answers_total", "answers_total", [], [], "help")  # type: ignore[no-untyped-call]
+        written.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
+        written.close()  # type: ignore[no-untyped-call]
+    (tmp_path / "counter_3.db").touch()
+    (tmp_path / "counter_4.db").symlink_to(tmp_path / "gone")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    assert figures(Metrics()) == {"answers_total": 7}
+
+
+def test_eight_bodies_of_full_size_fit_and_a_ninth_is_refused_until_one_has_gone() -> None:
+    size = 100_000
+    uploads = Uploads(size)
+
+    def request() -> Request:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"a" * size, "more_body": False}
+
+        return Request(scope_of("/predict"), receive)
+
+    async def ask() -> None:
+        async with AsyncExitStack() as all_of_them:
+            bodies: list[Any] = []
+            for _ in range(7):
+                bodies.append(await all_of_them.enter_async_context(uploads.body(request())))
+            async with uploads.body(request()) as eighth:
+                bodies.append(eighth)
+                with pytest.raises(HTTPException) as refused:
+                    async with uploads.body(request()):
+                        pass
+                assert refused.value.status_code == 429
+                assert [len(body) for body in bodies] == [size] * 8
+            async with uploads.body(request()) as ninth:
+                assert len(ninth) == size
+
+    asyncio.run(ask())
