@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 from prometheus_client import generate_latest
@@ -19,6 +20,8 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Metrics
+from sentiflow.tracking.types import CHAMPION, Version
+from sentiflow.tracking.versions import Champion
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
 from tests.servers import mlflow
@@ -203,6 +206,34 @@ def test_a_version_whose_scores_and_explanations_disagree_is_not_served(
     assert watcher.state.loaded is None and "and 0.5 word by word" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("score", "explained", "served"),
+    [
+        (0.0, 0.0, True),
+        (1.0, 1.0, True),
+        (0.5, 0.5 + 9e-10, True),
+        (0.5, 0.5 + 2e-9, False),
+        (1.5, 1.5, False),
+        (-0.5, -0.5, False),
+        (float("nan"), float("nan"), False),
+    ],
+)
+def test_a_version_is_served_if_its_score_is_a_probability_and_the_sum_of_its_words(
+    score: float, explained: float, served: bool, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    scorer = SimpleNamespace(
+        score=lambda texts, threads: np.full(len(texts), score if threads == 1 else np.nan),
+        explain=lambda _: SimpleNamespace(score=explained),
+    )
+    monkeypatch.setattr(champion, "load_scorer", lambda *_: scorer)
+    found = Champion(Version(MODEL, 1, CHAMPION), None, None)
+    metrics = Metrics()
+    watcher = Watcher(world.settings, MODEL, metrics)
+    watcher._load(found)
+    assert (watcher.state.loaded is not None, watcher.checked.is_set()) == (served, served)
+    assert f"sentiflow_champion_loads_total {float(served)}".encode() in generate_latest(metrics.registry)
+
+
 def test_what_is_wrong_is_a_warning_and_what_is_well_is_not(
     trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -269,7 +300,7 @@ def test_a_mended_version_that_is_put_in_use_again_is_loaded_at_once(
 
 
 def test_a_fault_of_the_service_itself_does_not_end_the_watching(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Such as metrics that cannot be written."""
     world, client = service.copied(trained, tmp_path / "world")
@@ -287,6 +318,7 @@ def test_a_fault_of_the_service_itself_does_not_end_the_watching(
     service.promote(client, 1)
     until(lambda: watcher.state.loaded is not None)
     watcher.stop()
+    assert "A check of the registry failed" in caplog.text and "no room" in caplog.text
 
 
 def test_checks_are_a_poll_apart_until_the_watcher_is_stopped(
