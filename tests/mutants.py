@@ -37,7 +37,7 @@ from tests.world import ROOT
 GROUPS = {  # modules, and the files of their tests
     "sentiflow/scoring/*.py": ["tests/sentiflow/scoring/"],
     "sentiflow/data/download.py": ["tests/sentiflow/data/test_download.py"],
-    "sentiflow/data/imdb.py": ["tests/sentiflow/data/test_{imdb,archive}.py"],
+    "sentiflow/data/imdb.py": ["tests/sentiflow/data/test_{imdb,archive,checks}.py"],
     "sentiflow/data/{inputs,rows,text_tables}.py": [
         "tests/sentiflow/data/test_{inputs,rows,arrays,folder,csv_table,json_lines,parquet_table}.py"
     ],
