@@ -13,8 +13,11 @@ from sentiflow.data.rows import (
     Reject,
     beginning,
     count_left_out,
+    count_reasons,
     find_columns,
     grouped_tables,
+    kind_of,
+    rejects_of,
     why_not,
 )
 from sentiflow.errors import UsageError
@@ -54,6 +57,20 @@ def test_a_text_too_long_to_hold_is_told_so() -> None:
 def test_rows_that_are_left_out_are_counted_with_their_labels() -> None:
     assert count_left_out({"3": 600, "": 8}) == "608 rows left out (label 3, none)"
     assert count_left_out({"unsure": 1}) == "1 row left out (label unsure)"
+
+
+def test_reasons_are_counted_without_their_details() -> None:
+    assert [kind_of(reason) for reason in ("no text", "unknown label: 7: 8")] == ["no text", "unknown label"]
+    assert count_reasons({"no text": 1_200, "not UTF-8": 1}) == "1,200 no text, 1 not UTF-8"
+
+
+def test_the_file_of_rejects_has_a_name_of_at_most_255_bytes_while_it_is_written() -> None:
+    name = "a" * 223
+    assert rejects_of(Path("folder", name)) == Path("folder", f"{name}.rejects.jsonl")
+    for longer in ("a" * 224, "\xe9" * 112):
+        with pytest.raises(UsageError, match="the name is too long") as refused:
+            rejects_of(Path(longer))
+        assert "at most 223 bytes" in refused.value.hint
 
 
 def chunks_of(path: Path) -> list[Chunk]:
