@@ -173,43 +173,84 @@ def test_drift_is_shown_by_model_and_feature() -> None:
     assert figures(metrics)["sentiflow_drift_psi feature=length model=sample-sentiment"] == 0.125
 
 
-def test_workers_whose_files_are_empty_or_gone_are_left_out_of_the_sum(
+def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, value in (1, 3.0), (2, 4.0):
-        written = MmapedDict(str(tmp_path / f"counter_{number}.db"))  # type: ignore[no-untyped-call]
-        key = mmap_key("answers_total", "answers_total", [], [], "help")  # type: ignore[no-untyped-call]
-        written.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
+    def write(file: str, values: dict[tuple[str, str], float]) -> None:
+        written = MmapedDict(str(tmp_path / file))  # type: ignore[no-untyped-call]
+        for (name, bound), value in values.items():
+            labels = (["le"], [bound]) if bound else ([], [])
+            key = mmap_key(name.split("_")[0], name, *labels, "help")  # type: ignore[no-untyped-call]
+            written.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
         written.close()  # type: ignore[no-untyped-call]
+
+    for process in (1, 2):
+        write(f"counter_{process}.db", {("answers_total", ""): 2.0 + process})
+        seconds = {("seconds_bucket", "1.0"): 2.0, ("seconds_bucket", "+Inf"): 1.0, ("seconds_sum", ""): 9.0}
+        write(f"histogram_{process}.db", seconds)
     (tmp_path / "counter_3.db").touch()
     (tmp_path / "counter_4.db").symlink_to(tmp_path / "gone")
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    assert figures(Metrics()) == {"answers_total": 7}
+    assert figures(Metrics()) == {
+        "answers_total": 7,
+        "seconds_bucket le=1.0": 4,
+        "seconds_bucket le=+Inf": 6,  # with those below
+        "seconds_count": 6,
+        "seconds_sum": 18,
+    }
+
+
+def request(size: int, *, whole: bool = True) -> Request:
+    """A POST whose body comes in one piece; of one that is not whole nothing follows."""
+    pieces = [b"a" * size]
+
+    async def receive() -> Message:
+        if not pieces:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": pieces.pop(), "more_body": not whole}
+
+    return Request(scope_of("/predict"), receive)
 
 
 def test_eight_bodies_of_full_size_fit_and_a_ninth_is_refused_until_one_has_gone() -> None:
     size = 100_000
     uploads = Uploads(size)
 
-    def request() -> Request:
-        async def receive() -> Message:
-            return {"type": "http.request", "body": b"a" * size, "more_body": False}
-
-        return Request(scope_of("/predict"), receive)
-
     async def ask() -> None:
         async with AsyncExitStack() as all_of_them:
             bodies: list[Any] = []
             for _ in range(7):
-                bodies.append(await all_of_them.enter_async_context(uploads.body(request())))
-            async with uploads.body(request()) as eighth:
+                bodies.append(await all_of_them.enter_async_context(uploads.body(request(size))))
+            async with uploads.body(request(size)) as eighth:
                 bodies.append(eighth)
                 with pytest.raises(HTTPException) as refused:
-                    async with uploads.body(request()):
+                    async with uploads.body(request(size)):
                         pass
                 assert refused.value.status_code == 429
                 assert [len(body) for body in bodies] == [size] * 8
-            async with uploads.body(request()) as ninth:
+            async with uploads.body(request(size)) as ninth:
                 assert len(ninth) == size
+
+    asyncio.run(ask())
+
+
+def test_a_body_that_makes_room_for_others_is_refused_at_once() -> None:
+    size = 100_000
+    uploads = Uploads(size, seconds=1_000)
+
+    async def slow() -> None:
+        async with uploads.body(request(size - 1, whole=False)):
+            pass
+
+    async def ask() -> None:
+        waiting = asyncio.ensure_future(slow())
+        await asyncio.sleep(0)
+        async with AsyncExitStack() as all_of_them:
+            for _ in range(8):
+                body = await all_of_them.enter_async_context(uploads.body(request(size)))
+                assert len(body) == size
+            with pytest.raises(HTTPException) as refused:
+                await asyncio.wait_for(waiting, 10)
+        assert refused.value.status_code == 429
 
     asyncio.run(ask())
