@@ -177,12 +177,12 @@ def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(file: str, values: dict[tuple[str, str], float]) -> None:
-        written = MmapedDict(str(tmp_path / file))  # type: ignore[no-untyped-call]
+        written = MmapedDict(str(tmp_path / file))
         for (name, bound), value in values.items():
             labels = (["le"], [bound]) if bound else ([], [])
-            key = mmap_key(name.split("_")[0], name, *labels, "help")  # type: ignore[no-untyped-call]
-            written.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
-        written.close()  # type: ignore[no-untyped-call]
+            key = mmap_key(name.split("_")[0], name, *labels, "help")
+            written.write_value(key, value, 0.0)
+        written.close()
 
     for process in (1, 2):
         write(f"counter_{process}.db", {("answers_total", ""): 2.0 + process})

@@ -44,7 +44,7 @@ class Served:
         self.clients.append(theirs)
         make = self.server.config.http_protocol_class
         _, made = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: make(config=self.server.config, server_state=self.state, app_state={}),  # type: ignore[call-arg]
+            lambda: make(config=self.server.config, server_state=self.state, app_state={}),
             ours,
         )
         assert isinstance(made, _HttpConnection)
@@ -139,7 +139,7 @@ def test_who_is_late_is_closed_and_of_too_much_unread_the_oldest(monkeypatch: py
         for _ in range(2):
             connection, client = await served.connect()
             client.sendall(GET)
-            await comes(lambda each=connection: each._waits_for == "read")  # type: ignore[misc]
+            await comes(lambda each=connection: each._waits_for == "read")
             unread.append((connection, client))
         sizes = [connection.transport.get_write_buffer_size() for connection, _ in unread]
         monkeypatch.setattr(server, "_MAX_UNREAD", sum(sizes))
@@ -210,5 +210,5 @@ def test_an_error_of_the_event_loop_is_logged_once_a_minute(monkeypatch: pytest.
     monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=lambda: now))
     made = _HttpServer(nothing, lambda: None)
     for now, message in [(1e3, "a"), (1e3, "b"), (1_059, "a"), (1_060, "a"), (1_061, "a"), (1_120, "b")]:  # noqa: B007
-        made._log_error(loop, {"message": message})  # type: ignore[arg-type]
+        made._log_error(loop, {"message": message})
     assert logged == [(1_000, "a"), (1_000, "b"), (1_060, "a"), (1_120, "b")]
