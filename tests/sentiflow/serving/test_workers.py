@@ -1,6 +1,7 @@
 """Several processes that answer on one port."""
 
 import json
+import resource
 import signal
 import socket
 import sqlite3
@@ -10,17 +11,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
-from prometheus_client import CollectorRegistry, generate_latest
 
 from sentiflow.children import ASKED_TO_END
 from sentiflow.serving import server
-from sentiflow.serving.middleware import AllWorkers
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, figure, until
 from tests.world import Trained, World
@@ -164,6 +164,18 @@ def test_a_worker_that_takes_anothers_place_answers_nothing_before_it_has_read_t
         until(lambda: figure(http, "sentiflow_champion_loads_total") == 3)
 
 
+def test_a_worker_that_cannot_be_started_yet_is_started_later(two: Service) -> None:
+    """Such as when the service has no descriptor left."""
+    set_limit = partial(resource.prlimit, two.running.process.pid, resource.RLIMIT_NOFILE)
+    limits, killed = set_limit(), two.workers[0]
+    set_limit((3, limits[1]))
+    killed.kill()
+    until(lambda: any("None can be started yet" in line for line in two.running.lines))
+    assert two.ask().status_code == 200
+    set_limit(limits)
+    two.once_replaced(killed)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_end_they_answer_what_is_under_way(two: Service, number: signal.Signals) -> None:
     workers = two.workers
@@ -189,13 +201,6 @@ def test_asked_to_end_they_answer_what_is_under_way(two: Service, number: signal
     assert two.running.process.wait(20) == 0
     assert not any(worker.is_running() for worker in workers)
     assert "Traceback" not in "".join(two.running.lines)
-
-
-def test_a_file_of_figures_that_a_worker_has_just_made_fails_nobody(tmp_path: Path) -> None:
-    (tmp_path / "counter_1.db").touch()
-    registry = CollectorRegistry()
-    AllWorkers(registry, str(tmp_path))
-    assert generate_latest(registry) == b""
 
 
 def test_none_is_left_when_the_one_that_started_them_is_killed(trained: Trained, tmp_path: Path) -> None:
