@@ -109,9 +109,8 @@ class _HttpConnection(H11Protocol):
         self.update()
 
     def on_response_complete(self) -> None:
-        self._waits_for = ""
+        self._waits_for = ""  # the next look counts from then on, even if there is still something to read
         super().on_response_complete()
-        self.update()
 
     def update(self) -> None:
         """Set the time at which it is closed, if what the client has to do has changed."""

@@ -123,6 +123,26 @@ def test_of_one_connection_too_many_the_oldest_that_waits_is_closed(monkeypatch:
         assert [each.recv(1_000)[:12] for each in (first, third, fourth)] == [b"HTTP/1.1 200"] * 3
 
 
+def test_connections_that_come_while_the_event_loop_works_are_queued_by_the_kernel() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        begun.set()
+        go_on.wait(30)  # the event loop waits, too
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(app) as (_, connect_to_it), ExitStack() as left:
+        left.callback(go_on.set)
+        first = connect_to_it()
+        first.sendall(REQUEST)
+        assert begun.wait(10)
+        waiting = [connect_to_it() for _ in range(50)]  # within 10 s each
+        go_on.set()
+        waiting[-1].sendall(REQUEST)
+        assert waiting[-1].recv(1_000)[:12] == b"HTTP/1.1 200"
+
+
 def test_who_reads_no_answer_is_let_go_sooner_than_who_asks_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_READ_SECONDS", 0.1)
     monkeypatch.setattr(server, "_READ_BYTES_A_SECOND", 100_000_000)

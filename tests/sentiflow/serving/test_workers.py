@@ -164,6 +164,15 @@ def test_a_worker_that_takes_anothers_place_answers_nothing_before_it_has_read_t
         until(lambda: figure(http, "sentiflow_champion_loads_total") == 3)
 
 
+def test_when_none_is_left_the_next_waits_for_the_registry_no_longer_than_the_first_did(two: Service) -> None:
+    with closing(sqlite3.connect(two.world.root / "mlruns" / "mlflow.db", isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        for worker in two.workers:
+            worker.kill()
+        assert two.ask().status_code == 503
+    until(lambda: two.ask().status_code == 200)
+
+
 def test_a_worker_that_cannot_be_started_yet_is_started_later(two: Service) -> None:
     """Such as when the service has no descriptor left."""
     set_limit = partial(resource.prlimit, two.running.process.pid, resource.RLIMIT_NOFILE)
