@@ -179,6 +179,8 @@ def test_of_several_models_one_has_to_be_named(world: World, behind_a_server: bo
             MlflowClient(uri, uri).search_registered_models()  # the first request opens the store
         refused = world.run("serve", "--port", "0", SENTIFLOW_TRACKING_URI=uri)
     assert refused.returncode == 2 and "--dataset one" in refused.stderr, refused.stderr
+    with service.running(world, "--dataset", "one") as running, running.client() as http:
+        assert "No version of one-sentiment is in use yet" in http.get("/readyz").json()["problem"]
 
 
 def test_only_a_model_that_was_not_named_is_refused_for_good(world: World, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -148,28 +149,42 @@ def test_the_last_check_of_drift_is_shown(tmp_path: Path) -> None:
     )
 
 
-def test_the_log_is_written_twice_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float | None] = []
+def test_the_log_is_written_twice_a_second_and_asked_for_drift_every_ten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waits, looks = 1_000.0, list[float | None](), list[float]()
 
     class Recorded(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
+            nonlocal now
+            now += 5
             waits.append(timeout)
-            return True
+            return len(waits) == 5
 
-    keeper = Keeper(TextLog(tmp_path, 100_000), Metrics())
+    class Log(TextLog):
+        def last_psi(self) -> dict[str, dict[str, float]]:
+            looks.append(now)
+            return {}
+
+    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: now))
+    keeper = Keeper(Log(tmp_path, 100_000), Metrics())
     monkeypatch.setattr(keeper, "_closed", Recorded())
     keeper.start()
     keeper.close()
-    assert waits == [0.5]
+    assert (waits, looks) == ([0.5] * 5, [1_000, 1_010, 1_020])
+    assert keeper._thread.daemon  # a disk that hangs must not delay the end of the process
 
 
-def test_blank_texts_take_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("counts", "not_kept"), [([1, 1, 1, 1, 1], 3), ([2, 1], 1)])
+def test_blank_texts_take_memory_too(
+    counts: list[int], not_kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batching, "_MAX_UNWRITTEN", 2 * batching._ENTRY_SIZE)
     metrics = Metrics()
     keeper = Keeper(TextLog(tmp_path, 100_000), metrics)  # not begun to write yet
-    for _ in range(5):
-        keeper.keep(VERSION, [""], [0.5])
-    assert b"sentiflow_texts_not_kept_total 3.0" in generate_latest(metrics.registry)
+    for count in counts:
+        keeper.keep(VERSION, [""] * count, [0.5] * count)
+    assert f"sentiflow_texts_not_kept_total {not_kept}.0".encode() in generate_latest(metrics.registry)
 
 
 def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(

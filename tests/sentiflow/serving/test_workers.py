@@ -231,6 +231,14 @@ def test_a_worker_that_cannot_start_ends_the_command(world: World, tmp_path: Pat
     assert "A worker ended with exit code 7 before it answered." in done.stderr and "answers at" not in done.stderr
 
 
+def test_a_token_that_is_none_is_refused_before_any_worker_starts(world: World, tmp_path: Path) -> None:
+    (tmp_path / "token").touch()
+    file = str(tmp_path / "token")
+    done = world.run("serve", "--workers", "2", "--port", "0", SENTIFLOW_SERVE_TOKEN_FILE=file)
+    assert done.returncode == 2 and "expected letters, digits and" in done.stderr, done.stderr
+    assert "worker" not in done.stderr
+
+
 def test_a_worker_that_was_asked_to_end_while_it_started_does_not_serve(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
