@@ -352,8 +352,7 @@ class Uploads:
         """Drop the slowest of the bodies that still arrive until all large ones fit into the memory."""
         while sum(len(each.body) for each in self._large) > _TOGETHER * self._max_bytes:
             slowest = min((each for each in self._large if each.arriving), key=lambda each: each.pace)
-            slowest.dropped = True
-            slowest.body.clear()
+            slowest.dropped = True  # what reads it is woken, and clears it
             self._large.discard(slowest)
             if not slowest.timer.expired():
                 slowest.timer.reschedule(0)

@@ -200,14 +200,14 @@ def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_
     }
 
 
-def request(size: int, *, whole: bool = True) -> Request:
-    """A POST whose body comes in one piece; of one that is not whole nothing follows."""
-    pieces = [b"a" * size]
+def request(*sizes: int, whole: bool = True) -> Request:
+    """A POST whose body comes in such pieces; of one that is not whole nothing follows."""
+    left = list(sizes)
 
     async def receive() -> Message:
-        if not pieces:
+        if not left:
             await asyncio.Event().wait()
-        return {"type": "http.request", "body": pieces.pop(), "more_body": not whole}
+        return {"type": "http.request", "body": bytes(left.pop(0)), "more_body": bool(left) or not whole}
 
     return Request(scope_of("/predict"), receive)
 
@@ -232,6 +232,18 @@ def test_eight_bodies_of_full_size_fit_and_a_ninth_is_refused_until_one_has_gone
                 assert len(ninth) == size
 
     asyncio.run(ask())
+
+
+def test_a_byte_too_many_is_refused_wherever_it_comes() -> None:
+    async def read(*sizes: int) -> int:
+        async with Uploads(100).body(request(*sizes)) as body:
+            return len(body)
+
+    assert asyncio.run(read(60, 40)) == 100
+    for sizes in (101,), (60, 41), (100, 1):
+        with pytest.raises(HTTPException) as refused:
+            asyncio.run(read(*sizes))
+        assert refused.value.status_code == 413
 
 
 def test_a_body_that_makes_room_for_others_is_refused_at_once() -> None:
