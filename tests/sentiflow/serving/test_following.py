@@ -245,7 +245,7 @@ def test_what_is_wrong_is_a_warning_and_what_is_well_is_not(
     metrics = Metrics()
     watcher = Watcher(world.settings, MODEL, metrics)
     watcher._check()
-    assert b"sentiflow_model_info{" not in generate_latest(metrics.registry)
+    assert watcher.checked.is_set() and b"sentiflow_model_info{" not in generate_latest(metrics.registry)
     service.promote(client, 1)
     watcher._check()
     shown = f'sentiflow_model_info{{name="{MODEL}",version="1"}} 1.0'
@@ -340,6 +340,7 @@ def test_checks_are_a_poll_apart_until_the_watcher_is_stopped(
     watcher.stop()
     assert not watcher._thread.is_alive()
     assert waits == [7.0] * 3
+    assert watcher._thread.daemon  # a registry that does not answer must not delay the end of the process
 
 
 def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:
