@@ -212,3 +212,17 @@ def test_an_error_of_the_event_loop_is_logged_once_a_minute(monkeypatch: pytest.
     for now, message in [(1e3, "a"), (1e3, "b"), (1_059, "a"), (1_060, "a"), (1_061, "a"), (1_120, "b")]:  # noqa: B007
         made._log_error(loop, {"message": message})
     assert logged == [(1_000, "a"), (1_000, "b"), (1_060, "a"), (1_120, "b")]
+
+
+def test_workers_that_end_are_looked_at_50_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    done: list[str] = []
+    states = iter([None, None, 0])
+    worker = SimpleNamespace(
+        ask_to_end=lambda: done.append("asked"),
+        poll=lambda: next(states),
+        stop=lambda **how: done.append(f"stopped {how}"),
+    )
+    monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=slept.append))
+    server._stop([worker])
+    assert (slept, done) == ([0.02, 0.02], ["asked", "stopped {'at_once': True}"])

@@ -46,7 +46,7 @@ def test_the_service_keeps_what_it_answered_and_nothing_else(trained: Trained, t
             until(lambda: figures(http) == (4, 0))  # while it runs, not only at its end
             last = http.post("/predict", json={"text": "asked at the very end"}).json()["predictions"]
         running.process.terminate()
-        running.process.wait(30)
+        assert running.process.wait(30) == 0
     entries = kept(tmp_path / "log")
     assert [entry.text for entry in entries] == [*TEXTS, TEXTS[0], "asked at the very end"]
     scores = [each["score"] for each in predicted] + [explained["score"]] + [each["score"] for each in last]
