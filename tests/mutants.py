@@ -1,9 +1,9 @@
 """Mutation testing: ``make mutants``, or ``python -m tests.mutants sentiflow/locks.py --sample 20``.
 
 A mutant is the code with one place changed: ``<`` for ``<=``, a condition turned round, a call left out. The
-tests of its group run until one fails: the module's own first, then those that execute the changed line. Each
-run is a fork of a process that has imported the libraries already, and works in a copy of the code, so that the
-processes that tests start see it, too.
+tests of its group run until one fails: the module's own file first, then the others; of each those that execute
+the changed line come first. Each run is a fork of a process that has imported the libraries already, and works
+in a copy of the code, so that the processes that tests start see it, too.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import threading
 import time
 import tomllib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ GROUPS = {  # modules, and the files of their tests
     ],
 }  # fmt: skip
 EQUIVALENT = Path(__file__).with_suffix(".toml")
-LEFT_OUT = ["*against_keras.py", "*test_mlflow_serve.py", "*test_dask.py"]  # minutes of TensorFlow, MLflow, Dask
+LEFT_OUT = ["*against_keras.py", "*test_dask.py"]  # minutes of TensorFlow and Dask
 LIBRARIES = [
     "numpy", "pandas", "pyarrow.parquet", "pyarrow.csv", "pyarrow.json", "pyarrow.compute", "pydantic_settings",
     "typer.testing", "rich.table", "rich.progress", "requests", "scipy.stats", "sklearn.metrics", "pandera",
@@ -226,14 +226,11 @@ def _file(test: str) -> str:
     return test.partition("::")[0]
 
 
-def _files(mutant: Mutant, order: dict[str, tuple[bool, float]]) -> list[list[str]]:
-    """Files of tests to run at a time: the module's own, then those that execute the line, then the others."""
-    executing = {_file(name) for name, (others, _) in order.items() if not others}
-    ranks: dict[str, int] = {}
-    for file in map(_file, order):
-        own = Path(file).stem == f"test_{Path(mutant.module).stem}"
-        ranks[file] = 0 if own else 1 if file in executing else 2
-    return [files for rank in range(3) if (files := [file for file in ranks if ranks[file] == rank])]
+def _files(mutant: Mutant, tests: Iterable[str]) -> list[list[str]]:
+    """Files of tests to run at a time: the module's own, then the others."""
+    files = list(dict.fromkeys(map(_file, tests)))
+    own = [file for file in files if Path(file).stem == f"test_{Path(mutant.module).stem}"]
+    return [part for part in (own, [file for file in files if file not in own]) if part]
 
 
 class Runs:
