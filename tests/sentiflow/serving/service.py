@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,9 +17,12 @@ from urllib.parse import unquote, urlparse
 
 import httpx
 from mlflow.tracking import MlflowClient
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Send
 
 from sentiflow.scoring import TextScorer
+from sentiflow.serving.middleware import Metrics
 from tests.world import Trained, World, command, make_world
 
 MODEL = "sample-sentiment"
@@ -122,11 +125,29 @@ def add_opposite(client: MlflowClient, folder: Path) -> int:
 
 def figure(http: httpx.Client, name: str, /, **labels: str) -> float:
     """A figure of the service's metrics; 0 where there is none yet."""
-    for family in text_string_to_metric_families(http.get("/metrics").text):
-        for sample in family.samples:
-            if (sample.name, sample.labels) == (name, labels):
-                return float(sample.value)
-    return 0.0
+    return figures(http.get("/metrics").text).get(_named(name, labels), 0.0)
+
+
+def figures(text: str) -> dict[str, float]:
+    """All figures of metrics, each by its name and labels: ``sentiflow_champion_failures_total stage=load``."""
+    families = text_string_to_metric_families(text)
+    return {_named(each.name, each.labels): each.value for family in families for each in family.samples}
+
+
+def shown(metrics: Metrics) -> dict[str, float]:
+    """All figures, without a service."""
+    return figures(generate_latest(metrics.registry).decode())
+
+
+def _named(name: str, labels: Mapping[str, str]) -> str:
+    return " ".join([name, *(f"{key}={value}" for key, value in sorted(labels.items()))])
+
+
+async def answer(send: Send, body: bytes) -> None:
+    """What an application sends that answers in one piece."""
+    head = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": body})
 
 
 def exchange(running: Running, sent: bytes, seconds: float = 10) -> bytes:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.batching import Batcher, QueueFullError
@@ -16,6 +14,7 @@ from sentiflow.serving.champion import Loaded
 from sentiflow.serving.middleware import Metrics
 from sentiflow.tracking.types import CHAMPION, Version
 from sentiflow.tracking.versions import Champion
+from tests.sentiflow.serving.service import shown
 
 
 @pytest.fixture
@@ -23,14 +22,10 @@ def loaded(scorer: TextScorer) -> Loaded:
     return Loaded(Champion(Version("sample-sentiment", 1, CHAMPION), None, None), scorer)
 
 
-def figure(metrics: Metrics, name: str) -> float:
-    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
-    return {s.name: s.value for family in families for s in family.samples if not s.labels}[name]
-
-
 def batches(metrics: Metrics) -> tuple[float, float]:
     """How many calls there were, and texts in all of them."""
-    return figure(metrics, "sentiflow_batch_texts_count"), figure(metrics, "sentiflow_batch_texts_sum")
+    values = shown(metrics)
+    return values["sentiflow_batch_texts_count"], values["sentiflow_batch_texts_sum"]
 
 
 def test_what_waits_is_scored_in_one_call_and_everybody_gets_their_own(loaded: Loaded) -> None:
@@ -122,7 +117,7 @@ def test_a_queue_takes_what_it_was_given_and_no_text_more(loaded: Loaded) -> Non
     batcher = Batcher(3, metrics)
 
     def waiting() -> float:
-        return figure(metrics, "sentiflow_queue_texts")
+        return shown(metrics)["sentiflow_queue_texts"]
 
     async def fill() -> None:
         first = asyncio.ensure_future(batcher.score(loaded, ["a", "b"]))

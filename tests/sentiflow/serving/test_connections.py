@@ -107,8 +107,7 @@ def test_of_one_connection_too_many_the_oldest_that_waits_is_closed(monkeypatch:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         begun.set()
         await asyncio.to_thread(go_on.wait, 10)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
-        await send({"type": "http.response.body", "body": b"done"})
+        await service.answer(send, b"done")
 
     with serving(app) as (_, connect_to_it), ExitStack() as left:
         left.callback(go_on.set)
@@ -129,8 +128,7 @@ def test_connections_that_come_while_the_event_loop_works_are_queued_by_the_kern
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         begun.set()
         go_on.wait(30)  # the event loop waits, too
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        await service.answer(send, b"")
 
     with serving(app) as (_, connect_to_it), ExitStack() as left:
         left.callback(go_on.set)
@@ -149,10 +147,7 @@ def test_who_reads_no_answer_is_let_go_sooner_than_who_asks_nothing_more(monkeyp
     sizes = iter([0, 50_000_000, 0])
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
-        size = next(sizes)
-        head = [(b"content-length", str(size).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": bytes(size)})
+        await service.answer(send, bytes(next(sizes)))
 
     with serving(app) as (running, connect_to_it):
         idle, unread = connect_to_it(), connect_to_it()

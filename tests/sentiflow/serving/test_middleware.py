@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException
-from prometheus_client import generate_latest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
-from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Scope
 
 from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
 from sentiflow.tracking.types import CHAMPION, Version
+from tests.sentiflow.serving.service import shown
 
 POLICY = b"content-security-policy"
 NONE = b"default-src 'none'; frame-ancestors 'none'"
@@ -37,16 +36,6 @@ def scope_of(path: str) -> Scope:
 
 async def nothing() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
-
-
-def figures(metrics: Metrics) -> dict[str, float]:
-    """All samples by their names and labels, as they are shown."""
-    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
-    return {
-        s.name + "".join(f" {key}={value}" for key, value in sorted(s.labels.items())): s.value
-        for family in families
-        for s in family.samples
-    }
 
 
 class Asked:
@@ -117,32 +106,32 @@ def test_who_waits_when_the_service_ends_gets_503(origins: Origins) -> None:
     asyncio.run(asked.ask_and_cancel("/waits"))
     assert asked.sent[0]["status"] == 503 and asked.headers(b"retry-after") == [b"1"]
     assert b"The service is ending" in asked.sent[1]["body"]
-    assert figures(asked.metrics)["sentiflow_http_requests_total path=/waits status=503"] == 1
+    assert shown(asked.metrics)["sentiflow_http_requests_total path=/waits status=503"] == 1
 
 
 def test_an_answer_that_has_begun_is_not_begun_again(origins: Origins) -> None:
     asked = Asked(origins)
     asyncio.run(asked.ask_and_cancel("/begins"))
     assert [each["status"] for each in asked.sent] == [200]
-    assert figures(asked.metrics)["sentiflow_http_requests_total path=/begins status=200"] == 1
+    assert shown(asked.metrics)["sentiflow_http_requests_total path=/begins status=200"] == 1
 
 
 def test_the_seconds_of_a_request_are_those_that_it_took(origins: Origins) -> None:
     asked = Asked(origins)
     asyncio.run(asked.ask("/plain"))
-    assert 0 < figures(asked.metrics)["sentiflow_http_request_seconds_sum path=/plain"] < 60
+    assert 0 < shown(asked.metrics)["sentiflow_http_request_seconds_sum path=/plain"] < 60
 
 
 def test_figures_are_there_before_anything_has_happened() -> None:
     metrics = Metrics()
-    shown = figures(metrics)
-    assert [shown[f"sentiflow_champion_failures_total stage={stage}"] for stage in ("find", "load")] == [0, 0]
-    assert [shown[f"sentiflow_predictions_total label={label}"] for label in ("negative", "positive")] == [0, 0]
-    assert shown["process_resident_memory_bytes"] > 0
+    values = shown(metrics)
+    assert [values[f"sentiflow_champion_failures_total stage={stage}"] for stage in ("find", "load")] == [0, 0]
+    assert [values[f"sentiflow_predictions_total label={label}"] for label in ("negative", "positive")] == [0, 0]
+    assert values["process_resident_memory_bytes"] > 0
     metrics.seconds.labels("/predict")
 
     def bounds(name: str) -> list[float]:
-        keys = [key for key in figures(metrics) if key.startswith(name)]
+        keys = [key for key in shown(metrics) if key.startswith(name)]
         return [float(key.split("le=")[1].split()[0]) for key in keys]
 
     decades = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -151,26 +140,31 @@ def test_figures_are_there_before_anything_has_happened() -> None:
 
 
 def test_the_model_in_use_is_1_and_those_before_it_are_0() -> None:
-    metrics, ready = Metrics(), "sentiflow_ready"
+    metrics = Metrics()
     one, two = (Version("sample-sentiment", number, CHAMPION) for number in (1, 2))
-    shown = "sentiflow_model_info name=sample-sentiment version=".__add__
+
+    def figures() -> tuple[float | None, ...]:
+        """Of version 1, of version 2, and whether there is a champion."""
+        names = (f"sentiflow_model_info name=sample-sentiment version={number}" for number in (1, 2))
+        return tuple(map(shown(metrics).get, (*names, "sentiflow_ready")))
+
     metrics.show_model(one)
     metrics.show_model(one)
-    assert figures(metrics)[shown("1")] == 1 and ready not in figures(metrics)
+    assert figures() == (1, None, None)
     metrics.show_ready(lambda: True)
-    assert figures(metrics)[ready] == 1
+    assert figures() == (1, None, 1)
     metrics.show_model(two)
-    assert [figures(metrics)[shown(number)] for number in ("1", "2")] == [0, 1]
+    assert figures() == (0, 1, 1)
     metrics.show_model(None)
-    assert [figures(metrics)[name] for name in (shown("2"), ready)] == [0, 0]
+    assert figures() == (0, 0, 0)
     metrics.show_model(one)
-    assert [figures(metrics)[name] for name in (shown("1"), ready)] == [1, 1]
+    assert figures() == (1, 0, 1)
 
 
 def test_drift_is_shown_by_model_and_feature() -> None:
     metrics = Metrics()
     metrics.show_drift({"sample-sentiment": {"length": 0.125}})
-    assert figures(metrics)["sentiflow_drift_psi feature=length model=sample-sentiment"] == 0.125
+    assert shown(metrics)["sentiflow_drift_psi feature=length model=sample-sentiment"] == 0.125
 
 
 def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_left_out(
@@ -191,7 +185,7 @@ def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_
     (tmp_path / "counter_3.db").touch()
     (tmp_path / "counter_4.db").symlink_to(tmp_path / "gone")
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    assert figures(Metrics()) == {
+    assert shown(Metrics()) == {
         "answers_total": 7,
         "seconds_bucket le=1.0": 4,
         "seconds_bucket le=+Inf": 6,  # with those below

@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from sentiflow.serving import server
 from sentiflow.serving.server import _HttpConnection, _HttpServer, _WaitingConnections
+from tests.sentiflow.serving import service
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n"
@@ -28,9 +29,7 @@ class Served:
             while (await receive()).get("more_body"):
                 pass
             await self.may_answer.wait()
-            head = [(b"content-length", str(size).encode())]
-            await send({"type": "http.response.start", "status": 200, "headers": head})
-            await send({"type": "http.response.body", "body": bytes(size)})
+            await service.answer(send, bytes(size))
 
         self.server = _HttpServer(app, lambda: None)
         self.server.config.load()

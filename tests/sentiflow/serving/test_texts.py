@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.monitoring import text_log
 from sentiflow.monitoring.text_log import Entry, TextLog
@@ -30,8 +29,7 @@ def kept(folder: Path) -> list[Entry]:
 
 def figures(http: httpx.Client) -> tuple[float, float]:
     """How many texts the service says that it kept, and did not keep."""
-    families = text_string_to_metric_families(http.get("/metrics").text)
-    values = {sample.name: sample.value for family in families for sample in family.samples}
+    values = service.figures(http.get("/metrics").text)
     return values["sentiflow_texts_kept_total"], values["sentiflow_texts_not_kept_total"]
 
 
