@@ -65,7 +65,8 @@ GROUPS = {  # modules, and the files of their tests
         "tests/sentiflow/serving/test_{middleware,limits,uploads,connections,origins,token,answers}.py"
     ],
     "sentiflow/serving/{server,__init__}.py": [  # their stories, too
-        "-m", "story or not story", "tests/sentiflow/serving/test_{server,connections,workers,following,texts}.py",
+        "-m", "story or not story",
+        "tests/sentiflow/serving/test_{server,connections,answers,token,limits,workers,following,texts}.py",
     ],
 }  # fmt: skip
 EQUIVALENT = Path(__file__).with_suffix(".toml")

@@ -1,10 +1,17 @@
 """How long a connection may wait for its client, and how many there may be: real sockets in one event loop."""
 
 import asyncio
+import fcntl
+import json
+import logging
 import math
+import os
 import resource
+import signal
 import socket
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +20,7 @@ from uvicorn.server import ServerState
 
 from sentiflow.serving import server
 from sentiflow.serving.server import _HttpConnection, _HttpServer, _WaitingConnections
+from sentiflow.settings import Settings
 from tests.sentiflow.serving import service
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -118,6 +126,7 @@ def test_of_one_connection_too_many_the_oldest_that_waits_is_closed_or_itself_if
         assert await asyncio.to_thread(closed.recv, 1) == b""
         assert served.state.connections == {answered, newer} and set(served.waiting.until) == {newer}
         newer.abort()
+        assert served.state.connections == {answered}  # before the event loop has closed it
         served.waiting.max = 1
         _, refused = await served.connect()
         assert await asyncio.to_thread(refused.recv, 1) == b""
@@ -211,6 +220,32 @@ def test_an_error_of_the_event_loop_is_logged_once_a_minute(monkeypatch: pytest.
     for now, message in [(1e3, "a"), (1e3, "b"), (1_059, "a"), (1_060, "a"), (1_061, "a"), (1_120, "b")]:  # noqa: B007
         made._log_error(loop, {"message": message})
     assert logged == [(1_000, "a"), (1_000, "b"), (1_060, "a"), (1_120, "b")]
+
+
+@pytest.mark.parametrize(("place", "level"), [(0, logging.INFO), (1, logging.WARNING), (2, logging.WARNING)])
+def test_of_the_workers_the_first_alone_logs_which_version_answers(
+    place: int, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = logging.getLogger("sentiflow.serving")
+    monkeypatch.setattr(package, "level", logging.INFO)
+    descriptor = socket.socket().detach()
+    monkeypatch.setenv(server.WORKER, json.dumps([place, descriptor, 1, "a-model", 2.0]))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    answers: list[Any] = []
+    monkeypatch.setattr(server, "_answer", lambda *given: answers.append(given))
+    server.serve(Settings(), None, "127.0.0.1", 0, [], print)
+    [(_, name, host, listener, _, seconds)] = answers
+    with closing(listener):
+        assert (name, host, listener.fileno(), seconds) == ("a-model", "127.0.0.1", descriptor, 2.0)
+    assert package.level == level
+
+
+def test_the_folder_of_the_workers_figures_is_locked_while_they_answer(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with server._kept(str(tmp_path)), pytest.raises(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
 
 
 def test_workers_that_end_are_looked_at_50_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

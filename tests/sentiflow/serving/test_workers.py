@@ -141,6 +141,9 @@ def test_a_worker_that_is_killed_is_replaced_and_the_other_answers_meanwhile(two
     with two.running.client() as http:
         until(lambda: figure(http, "sentiflow_ready") == 1)
         until(lambda: figure(http, "sentiflow_http_requests_total", path="/predict", status="200") == 60)
+        service.promote(two.client, 2)
+        until(lambda: figure(http, "sentiflow_model_info", name=MODEL, version="2") == 1)
+        until(lambda: figure(http, "sentiflow_model_info", name=MODEL, version="1") == 0)  # nor of those killed
 
 
 def test_a_worker_that_ends_again_and_again_is_started_every_five_seconds_at_most(two: Service) -> None:
