@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import baselines, machine, results, scoring, serving, sweep, table
+from benchmarks import baselines, dask_scoring, machine, results, scoring, serving, sweep, table
 from sentiflow.reports.run import STAGES
 
 SECONDS = {
@@ -73,10 +73,16 @@ def test_a_line_of_results_worked_by_hand() -> None:
     assert "seeds 0 to 1" in text and "on 2026-01-01. A machine." in text
 
 
+def test_how_much_faster_a_sweep_is_worked_by_hand() -> None:
+    text = sweep.line(sweep.Timed(400.0, 375.0), sweep.Timed(200.0, 150.0), 30, (240.0, 64.0))
+    assert "400 s with one worker, 200 s with two, 2.00 times as fast for the whole command, 2.50 times" in text
+    assert "take 240 s one after the other and 64 s in four threads, 3.75 times as fast." in text
+
+
 def test_each_benchmark_finds_its_marks_on_its_page() -> None:
     for page, modules in (
         (table.RECIPES_PAGE, (results, baselines, sweep)),
-        (table.SPEED_PAGE, (table, scoring, serving)),
+        (table.SPEED_PAGE, (table, scoring, dask_scoring, serving)),
     ):
         text = page.read_text(encoding="utf-8")
         for module in modules:

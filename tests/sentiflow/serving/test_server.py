@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,7 @@ from sentiflow.serving import server
 from sentiflow.serving.server import _HttpConnection, _HttpServer, _WaitingConnections
 from sentiflow.settings import Settings
 from tests.sentiflow.serving import service
+from tests.world import Trained, World
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n"
@@ -238,6 +240,29 @@ def test_of_the_workers_the_first_alone_logs_which_version_answers(
     with closing(listener):
         assert (name, host, listener.fileno(), seconds) == ("a-model", "127.0.0.1", descriptor, 2.0)
     assert package.level == level
+
+
+def test_workers_are_told_which_model_it_is_whatever_is_registered_before_another_takes_ones_place(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, client = service.copied(trained, tmp_path / "world")
+    service.promote(client, 1)
+    names: list[str | None] = []
+    monkeypatch.setattr(server, "_run_workers", lambda _number, _listener, _command, name, _: names.append(name))
+    settings = world.settings.model_copy(update={"serve_workers": 2})
+    server.serve(settings, None, "127.0.0.1", 0, [], print)
+    assert names == [service.MODEL]
+
+
+def test_no_thread_is_left_that_would_work_on_while_the_process_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_HttpServer, "run", lambda *_: None)
+    settings = world.settings.model_copy(update={"prediction_log_dir": world.root / "texts"})
+    before = set(threading.enumerate())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server._answer(settings, "a-model", "127.0.0.1", listener, lambda: None)
+    assert set(threading.enumerate()) <= before
 
 
 def test_the_folder_of_the_workers_figures_is_locked_while_they_answer(tmp_path: Path) -> None:
