@@ -73,6 +73,7 @@ bench: setup-dev
 # in docs/speed.md. It needs a version of imdb-sentiment: the champion, else the newest.
 bench-use: setup-dev
 	$(BIN)/python -m benchmarks.scoring --write
+	$(BIN)/python -m benchmarks.dask_scoring --write
 	$(BIN)/python -m benchmarks.serving --write
 
 # Measures a sweep with one worker and with two, and commands on a store of a thousand runs. Writes a line

@@ -123,12 +123,16 @@ def one_round(model: "mlflow.pyfunc.PyFuncModel", folder: Path, version: Version
 
 def score(path: Path, version: Version) -> tuple[float, float, float]:
     """Seconds of the whole process, its own rate, and the most megabytes of it and its workers."""
-    command = [machine.SENTIFLOW, "score", str(path)]
-    command += ["-o", str(path.with_name("scores.parquet"))]
-    command += ["--dataset", "imdb", "--model-version", str(version.number)]
-    seconds, most, printed = watch(command)
+    seconds, most, printed = watch(command_for(path, version))
     rate = re.search(r"([\d,]+) reviews a second", printed)
     return seconds, float(rate[1].replace(",", "")), most
+
+
+def command_for(path: Path, version: Version) -> list[str]:
+    """Score a table into a file beside it."""
+    output = ["-o", str(path.with_name("scores.parquet"))]
+    chosen = ["--dataset", "imdb", "--model-version", str(version.number)]
+    return [machine.SENTIFLOW, "score", str(path), *output, *chosen]
 
 
 def watch(command: Sequence[str], **variables: str) -> tuple[float, float, str]:
