@@ -7,6 +7,7 @@ open and never writes to. The kernel closes it when the parent ends, whatever en
 end, and killed if it does not. Run as a script it needs the standard library only.
 """
 
+import gc
 import os
 import pkgutil
 import runpy
@@ -28,6 +29,14 @@ ASKED_TO_END = "_SENTIFLOW_ASKED_TO_END"
 _VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
 _POLL_SECONDS = 0.5  # between two checks whether the schedule lives
 _FLOW_RUN_SECONDS = 10  # what a flow run has to close what it began
+
+
+def collect_less() -> None:
+    """Let Python's garbage collector run after 50,000 new objects, not 700.
+
+    Imports make a million that stay, and looking through these again and again takes a fifth of their time.
+    """
+    gc.set_threshold(50_000)
 
 
 def _end_with_parent() -> None:
@@ -120,6 +129,7 @@ if __name__ == "__main__":
     # The module may set a handler of its own. Until then the group's last process stays, to kill those that hang.
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.environ.update({ASKED_TO_END: "1"}))
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    collect_less()
     sys.argv = sys.argv[1:]
     if ":" in sys.argv[0]:
         pkgutil.resolve_name(sys.argv[0])()

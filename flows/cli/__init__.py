@@ -23,7 +23,9 @@ def main() -> None:
     # The interpreter's own start is all computing, so its CPU time is about the time since it began.
     began = time.time() - time.process_time()
     from sentiflow import process
+    from sentiflow.children import collect_less
 
+    collect_less()
     atexit.register(process.leave)
     process.abandon()
     process.listen()

@@ -22,6 +22,7 @@ from prefect.tasks import Task
 
 from sentiflow import process as interrupts
 from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
+from sentiflow.children import collect_less
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import INSTALL_TEAM, Settings
@@ -159,6 +160,7 @@ def _task_runner(settings: Settings, workers: int) -> "TaskRunner[Any]":
 def _begin_worker() -> None:
     """Prepare a process of the pool: it ends with its parent, takes one core, and leaves the terminal to it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    collect_less()
     interrupts.listen_for_end()
     # Its results are sent by then; to finalize TensorFlow would cost two seconds more.
     atexit.register(os._exit, 0)

@@ -103,6 +103,12 @@ def test_one_that_ends_by_itself_says_how(environment: dict[str, str], tmp_path:
     assert Child(["leaves"], environment).wait() == 7
 
 
+def test_its_imports_are_not_looked_through_again_and_again(environment: dict[str, str], tmp_path: Path) -> None:
+    """Red if a start of Prefect's server took a fifth longer."""
+    (tmp_path / "imports.py").write_text("import gc; raise SystemExit(gc.get_threshold()[0] < 50_000)")
+    assert Child(["imports"], environment).wait() == 0
+
+
 def test_what_it_started_ends_with_it_when_it_was_killed_itself(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
