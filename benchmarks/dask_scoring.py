@@ -9,18 +9,15 @@ import argparse
 import os
 import resource
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-import pandas as pd
 from distributed import Client, LocalCluster, get_task_stream
 
 from benchmarks import machine, table
-from benchmarks.scoring import MANY, command_for, real_texts
+from benchmarks.scoring import MANY, command_for, tables
 from sentiflow.data.rows import CHUNK_ROWS
 from sentiflow.settings import load_settings
 from sentiflow.tracking.versions import find_version
@@ -63,12 +60,8 @@ def main() -> None:
     chosen = parser.parse_args()
     settings = load_settings()
     version = find_version(settings, "imdb-sentiment", None)
-    texts = real_texts(settings)
-    with tempfile.TemporaryDirectory() as name:
-        few, many = (Path(name) / f"{kind}.csv" for kind in ("few", "many"))
-        pd.DataFrame({"text": texts}).to_csv(few, index=False)
-        pd.DataFrame({"text": texts * MANY}).to_csv(many, index=False)
-        short = measure(1, command_for(few, version))
+    with tables(settings) as (texts, once, many):
+        short = measure(1, command_for(once, version))
         long = [measure(workers, command_for(many, version)) for workers in WORKERS]
         size = many.stat().st_size
     text = render(short, long, MANY * len(texts), size, machine.describe(), f"{datetime.now(UTC):%Y-%m-%d}")

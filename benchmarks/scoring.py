@@ -12,7 +12,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,11 +64,8 @@ def main() -> None:
     chosen = parser.parse_args()
     settings = load_settings()
     version = find_version(settings, "imdb-sentiment", None)
-    texts = real_texts(settings)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        pd.DataFrame({"text": texts}).to_csv(folder / "reviews.csv", index=False)
-        pd.DataFrame({"text": texts * MANY}).to_csv(folder / "many.csv", index=False)
+    with tables(settings) as (texts, once, _):
+        folder = once.parent
         model = plain_model(
             open_store(settings).version_files(version.name, version.number, folder) / "artifacts",
             folder / "plain",
@@ -80,11 +78,17 @@ def main() -> None:
         table.put_into(table.SPEED_PAGE, text, BEGIN, END)
 
 
-def real_texts(settings: Settings) -> list[str]:
-    """The test reviews as text: their words, in the order of the dataset."""
+@contextmanager
+def tables(settings: Settings) -> Iterator[tuple[list[str], Path, Path]]:
+    """The real test reviews as texts; a CSV of them, and one of them all many times over, until the block ends."""
     prepared = prepare.prepare(prepare.fetch("imdb", settings), settings).table
     vocabulary = reviews.read_vocabulary(prepared)
-    return [vocabulary.decode(ids, unknown="") for ids in reviews.read(prepared).of("test").tokens]
+    texts = [vocabulary.decode(ids, unknown="") for ids in reviews.read(prepared).of("test").tokens]
+    with tempfile.TemporaryDirectory() as folder:
+        once, many = (Path(folder) / name for name in ("reviews.csv", "many.csv"))
+        pd.DataFrame({"text": texts}).to_csv(once, index=False)
+        pd.DataFrame({"text": texts * MANY}).to_csv(many, index=False)
+        yield texts, once, many
 
 
 def plain_model(artifacts: Path, folder: Path) -> "mlflow.pyfunc.PyFuncModel":
