@@ -34,7 +34,7 @@ _FLOW_RUN_SECONDS = 10  # what a flow run has to close what it began
 def collect_less() -> None:
     """Let Python's garbage collector run after 50,000 new objects, not 700.
 
-    Imports make a million that stay, and looking through these again and again takes a fifth of their time.
+    Imports make half a million that stay, and looking through these again and again takes a fifth of their time.
     """
     gc.set_threshold(50_000)
 

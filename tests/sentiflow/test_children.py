@@ -104,7 +104,7 @@ def test_one_that_ends_by_itself_says_how(environment: dict[str, str], tmp_path:
 
 
 def test_its_imports_are_not_looked_through_again_and_again(environment: dict[str, str], tmp_path: Path) -> None:
-    """Red if a start of Prefect's server took a fifth longer."""
+    """Red if looking through them made each start of Prefect's server longer."""
     (tmp_path / "imports.py").write_text("import gc; raise SystemExit(gc.get_threshold()[0] < 50_000)")
     assert Child(["imports"], environment).wait() == 0
 

@@ -1,4 +1,7 @@
-"""How long a connection may wait for its client, and how many there may be: real sockets in one event loop."""
+"""Connections, by real sockets in one event loop: how long each may wait for its client, how many there may be.
+
+And how the service and its workers start and end.
+"""
 
 import asyncio
 import fcntl
