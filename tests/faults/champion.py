@@ -297,7 +297,7 @@ F6 = Case(
     f"There are {len(KINDS)} kinds of damage ({', '.join(KINDS)}), each in a new version and in place of a good "
     "version's files. A try asks to promote each, and sets the alias by hand under a running service. The service "
     "must refuse what it cannot read, and weights or words that are not those registered; a version's code never "
-    "runs.",
+    "runs. A version of which only the model file differs is promoted, with a warning (see the known limits).",
     bad_models,
     short=1,
     long=2,

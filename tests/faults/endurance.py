@@ -130,8 +130,8 @@ def _ready(port: int) -> bool:
 F15 = Case(
     "F15",
     "A schedule that trains again and again, with a service beside it, grows only by what a training leaves.",
-    f"A schedule trains {RUNS[0]} times (in a try of the long form {HOUR} times), while the service gets a "
-    "request every tenth of a second. Measured after each third: the memory, processes and open files of the "
+    f"A schedule trains {RUNS[0]} times in the first try and {HOUR} times in every other, while the service gets "
+    "a request every tenth of a second. Measured after each third: the memory, processes and open files of the "
     "schedule and its server, the files in the data folder, and the rows of both databases, once Prefect's "
     "server has written all events. Allowed are, "
     f"from the first third to the last, {MEGABYTES} MB and {SPARE} processes, open files or files left more; the "

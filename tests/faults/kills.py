@@ -1,6 +1,7 @@
 """SIGKILL: at random moments, at named steps, among first users, and in a sweep that goes on."""
 
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -34,6 +35,7 @@ from tests.faults.worlds import (
     wait_until,
 )  # fmt: skip
 from tests.mlflow_store import champion_of
+from tests.stack.snapshot import of_files
 from tests.world import Registry, World
 
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=40")
@@ -105,16 +107,29 @@ def _is_scored(world: World) -> None:
 
 
 def _is_imported(world: World) -> None:
+    check_whole(world, Registry.POOR)
+    store, target = Path((world.root / "store").read_text()), world.root / "server"
+    came, local = of_files(target / "artifacts" / "1"), of_files(store.with_name("artifacts"))
+    assert came == local, f"other files than those of the local store: {set(came.items()) ^ set(local.items())}"
+    rows, others = _rows(target / "mlflow.db"), _rows(store)
+    assert rows == others, f"other rows than those of the local store: {sorted(set(rows) ^ set(others))}"
     client = connect(Settings(tracking_uri=_target(world), data_dir=world.root / "data"))
     runs = [run.info.run_id for run in all_runs(client)]
     versions = client.search_model_versions(f"name = '{NAME}'")
     assert (len(runs), len(versions)) == (3, 3), f"{len(runs)} runs and {len(versions)} versions"
     for version in versions:
         address = client.get_model_version_download_uri(NAME, version.version)
-        files = address.replace("mlflow-artifacts:", str(world.root / "server" / "artifacts"))
+        files = address.replace("mlflow-artifacts:", str(target / "artifacts"))
         TextScorer.load(Path(files) / "artifacts")
-    left = [path.name for path in (world.root / "server").rglob("*.partial*")]
+    left = [path.name for path in target.rglob("*.partial*")]
     assert not left, f"files left: {left}"
+
+
+def _rows(database: Path) -> list[str]:
+    """All rows of a store as SQL, but for MLflow's first experiment; the folder of the artifacts is left out."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
+        rows = [row for row in store.iterdump() if row.startswith("INSERT") and "'Default'" not in row]
+    return sorted(re.sub("mlflow-artifacts:/1|file://[^']*?/mlruns/artifacts", "", row) for row in rows)
 
 
 def run_open(world: World) -> bool:
@@ -247,7 +262,7 @@ F1 = Case(
     "first run, trial, part, lock or file on) and right before or after a call of a named step; then it runs "
     "the same command again. A champion must be there after the kill. At the end no run is open, no model "
     "unfinished, no lock held, no process or file left; no run has two versions, every version loads, and the "
-    "history agrees with the champion. After an import, all runs, versions and files are there once.",
+    "history agrees with the champion. After an import, the server has the rows and files of the local store.",
     killed,
     short=3,
     long=200,
@@ -279,6 +294,15 @@ F1 = Case(
             "    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
             "    time.sleep(90)\n    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
             "what train has started to end with it",
+        ),
+        Red(
+            "an import leaves out the curves", "sentiflow/tracking/transfer.py", '"metrics", "latest_metrics",',
+            '"latest_metrics",', "other rows than those of the local store", seed=5,
+        ),
+        Red(
+            "an import writes row by row, not all or none", "sentiflow/tracking/transfer.py",
+            "create_engine(database).begin()", 'create_engine(database, isolation_level="AUTOCOMMIT").begin()',
+            "import again ended with", seed=11,
         ),
     ),
 )  # fmt: skip

@@ -151,7 +151,7 @@ def _locked(world: World) -> Iterator[None]:
 F11 = Case(
     "F11",
     "A locked store is waited for. Where a disk is full, a folder cannot be written to or a server is away, a "
-    "command finishes or ends with one message, publishes nothing by halves, and works again afterwards.",
+    "command finishes or ends with one message, publishes nothing half-made, and works again afterwards.",
     f"The tries are, in turn: {', '.join(FAULTS)}. Locked: another connection holds SQLite until the command "
     "says that it waits. Full: no file may grow beyond 0.2 MB (scores) or 2.3 MB (a model has more). "
     "Unwritable: a file stands where the folder should be. Away: MLflow's server, Prefect's or the PostgreSQL "

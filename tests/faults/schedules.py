@@ -407,9 +407,9 @@ F12 = Case(
     "intervals, or stopped, and started again: one run completes, the other missed ones are skipped. "
     f"`sentiflow trigger train` asks {TIMES} times for the same recipe and seed: one run at a time, one of them "
     "trains, the others end as skipped, and there is one version. The clock of a schedule with a run every "
-    f"{LONG_INTERVAL} s is set on or back by an hour: no run that was due takes place twice, of the hour that "
-    "was left out at most one does, and the schedule goes on. Set back, it runs what somebody triggers, and "
-    "what is due once the clock comes to it.",
+    f"{LONG_INTERVAL} s is set on or back by an hour: no run that was due takes place twice, at most one of "
+    "the skipped hour does, and the schedule goes on. While the clock is set back, it runs what somebody "
+    "triggers; once the clock is right again, it goes on with what is due.",
     due_again,
     short=0,
     long=8,

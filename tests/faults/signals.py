@@ -105,11 +105,11 @@ def _end_schedule(world: World, number: signal.Signals, more: tuple[str, ...], m
 F1S = Case(
     "F1s",
     f"A training that is asked to end does so within {END_SECONDS} s and says so; nothing is left open.",
-    "A try sends SIGTERM, or SIGINT to the whole process group: in turn to `sentiflow train`, to it while "
-    "Keras converts a value and ignores all exceptions, and to `sentiflow schedule`. Most come within 4 s of "
-    "the run's start, while the network is built, traced and trained, the others before there is a run. The "
-    "command must end with 143 or 130, the schedule with 0 and its flow run as cancelled, the run in MLflow as "
-    "killed; a short training, of some tries, may have finished before. The rest is as in F1.",
+    "A try sends SIGTERM, or SIGINT to the whole process group: in turn to `sentiflow train`, to its process "
+    "alone while Keras converts a value and ignores all exceptions, and to `sentiflow schedule`. Most come "
+    "within 4 s of the run's start, while the network is built, traced and trained, the others before there is "
+    "a run. The command must end with 143 or 130, the schedule with 0 and its flow run as cancelled, the run in "
+    "MLflow as killed; a short training, of some tries, may have finished before. The rest is as in F1.",
     signalled,
     short=2,
     long=20,
