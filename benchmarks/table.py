@@ -55,9 +55,9 @@ def render(seconds: Mapping[str, Sequence[float]], limit: tuple[float, float], m
         *(f"| {stage} | {at[f'job {stage}']:.2f} |" for stage in STAGES),
         f"| others, and the end of the process | {others:.2f} |",
         "",
-        f"Its start-up imports while Prefect's server starts. One after the other, imports take "
-        f"{at['alone imports']:.2f} s and the server {at['alone server']:.2f} s; together they take "
-        f"{at['job startup'] / alone:.2f} of the sum.",
+        f"Its start-up imports while Prefect's server starts: alone, the imports take {at['alone imports']:.2f} s "
+        f"and the server {at['alone server']:.2f} s; together they take {at['job startup'] / alone:.2f} of the "
+        "sum.",
     ]
     note = f"Medians of {rounds} rounds, all in turns, on {date}. {machine}."
     return "\n".join([*lines, "", note])
