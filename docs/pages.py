@@ -135,7 +135,7 @@ _SIGNS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most
 
 def _bounds(field: FieldInfo) -> list[str]:
     words = [
-        f"{word} {getattr(bound, sign):,}"
+        f"{word} {getattr(bound, sign):,.10g}"
         for bound in field.metadata
         for sign, word in _SIGNS.items()
         if hasattr(bound, sign)
