@@ -1,11 +1,23 @@
 """All cases, in the order of their numbers."""
 
-from tests.faults import backup, champion, endurance, kills, outages, schedules, scoring, service, signals
+from tests.faults import (
+    backup,
+    champion,
+    downloads,
+    endurance,
+    kills,
+    outages,
+    schedules,
+    scoring,
+    service,
+    signals,
+)
 
 CASES = {
     case.name: case
     for case in (
-        kills.F1, signals.F1S, schedules.F2, kills.F3, schedules.F4, champion.F5, champion.F6, scoring.F7,
-        service.F8, scoring.F9, backup.F10, outages.F11, schedules.F12, kills.F13, service.F14, endurance.F15,
+        kills.F1, signals.F1S, downloads.F1D, schedules.F2, kills.F3, schedules.F4, champion.F5, champion.F6,
+        scoring.F7, service.F8, scoring.F9, backup.F10, outages.F11, schedules.F12, kills.F13, service.F14,
+        endurance.F15,
     )
 }  # fmt: skip

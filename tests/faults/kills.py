@@ -198,6 +198,28 @@ COMMANDS = {
 }  # fmt: skip
 
 
+def kill(
+    world: World, name: str, command: Command, random_: random.Random, *, at_step: bool, **variables: str
+) -> bool:
+    """Kill a command at a named step, or in the middle of its work; gives whether it had not finished before."""
+    arguments = command.arguments(world)
+    if at_step:
+        step = random_.choice(list(command.steps))
+        call = random_.randint(1, command.steps[step])
+        code = AT_STEP.format(step=step, call=call, after=random_.choice([True, False]), arguments=arguments)
+        gone = start(world, sys.executable, "-c", code, **variables).wait(600) == -9
+        assert gone, f"{name} never came by call {call} of {step}"
+    else:
+        process = start(world, "sentiflow", *arguments, **variables)
+        wait_until(lambda: command.begun(world) or process.poll() is not None, f"{name} to begin its work", 300)
+        assert process.poll() is None, f"{name} ended with {process.poll()} before it was killed"
+        time.sleep(random_.uniform(0, command.seconds))
+        process.kill()
+        gone = process.wait() == -signal.SIGKILL
+    wait_until(lambda: not world.processes(), f"what {name} has started to end with it", 60)
+    return gone
+
+
 def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     """Kill a command, in the middle of its work or at a named step; the same one then works, nothing is left."""
     world, random_ = worlds.copy(folder), random.Random(seed)
@@ -205,25 +227,11 @@ def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     put_in_use(world, Registry.POOR)
     name = list(COMMANDS)[seed % len(COMMANDS)]
     command, at_step = COMMANDS[name], seed // len(COMMANDS) % 2 == 1
-    arguments = command.arguments(world)
-    if at_step:
-        step = random_.choice(list(command.steps))
-        call = random_.randint(1, command.steps[step])
-        code = AT_STEP.format(step=step, call=call, after=random_.choice([True, False]), arguments=arguments)
-        gone = start(world, sys.executable, "-c", code).wait(600) == -9
-        assert gone, f"{name} never came by call {call} of {step}"
-    else:
-        process = start(world, "sentiflow", *arguments)
-        wait_until(lambda: command.begun(world) or process.poll() is not None, f"{name} to begin its work", 300)
-        assert process.poll() is None, f"{name} ended with {process.poll()} before it was killed"
-        time.sleep(random_.uniform(0, command.seconds))
-        process.kill()
-        gone = process.wait() == -signal.SIGKILL
-    wait_until(lambda: not world.processes(), f"what {name} has started to end with it", 60)
+    gone = kill(world, name, command, random_, at_step=at_step)
     assert champion_of(connect(world.settings), NAME) in (Registry.POOR, Registry.GOOD), (
         "no champion after the kill"
     )
-    again = world.run(*arguments, timeout=900, PREFECT_API_URL="")
+    again = world.run(*command.arguments(world), timeout=900, PREFECT_API_URL="")
     codes = command.codes if gone else (*command.codes, 2)  # it had finished: nothing is left to import or promote
     assert again.returncode in codes, f"{name} again ended with {again.returncode}: {again.stderr[-1_500:]}"
     command.check(world)

@@ -129,12 +129,13 @@ def all_runs(client: MlflowClient) -> list[Run]:
     return list(client.search_runs(experiments, max_results=1_000))
 
 
-def check_whole(world: World, champion: int | None = None) -> int:
+def check_whole(world: World, champion: int | None = None, name: str = NAME) -> int:
     """Assert that nothing half-made is left; gives the number of versions.
 
     Args:
         world: to look at.
         champion: the version that must be in use, if it is known.
+        name: of the registered model.
     """
     wait_until(lambda: not world.processes(), "the processes of this world to end", 30)
     client = connect(world.settings)
@@ -143,14 +144,14 @@ def check_whole(world: World, champion: int | None = None) -> int:
     experiments = [each.experiment_id for each in client.search_experiments()]
     pending = [each.model_id for each in client.search_logged_models(experiments) if str(each.status) != "READY"]
     assert not pending, f"models never finished: {pending}"
-    versions = versions_of(client, NAME)
+    versions = versions_of(client, name)
     runs = [version.run_id for version in versions.values()]
     assert len(set(runs)) == len(runs), f"two versions of one run: {runs}"
     for number in versions:
-        need_files(NAME, number)
+        need_files(name, number)
     if champion is not None:
-        assert champion_of(client, NAME) == champion, f"champion is {champion_of(client, NAME)}, not {champion}"
-    check_history(client)
+        assert champion_of(client, name) == champion, f"champion is {champion_of(client, name)}, not {champion}"
+    check_history(client, name)
     for lock in (world.root / "data" / "locks").glob("*.lock"):
         with if_free(lock) as free:
             assert free, f"{lock.name} is still held: {lock.read_text()}"
@@ -160,10 +161,10 @@ def check_whole(world: World, champion: int | None = None) -> int:
     return len(versions)
 
 
-def check_history(client: MlflowClient) -> int:
+def check_history(client: MlflowClient, name: str = NAME) -> int:
     """Assert that the history has no gap and agrees with the alias; gives the number of its events in effect."""
-    events = events_of(client, NAME)
-    champion = champion_of(client, NAME)
+    events = events_of(client, name)
+    champion = champion_of(client, name)
     effective = [event for event, done in zip(events, took_effect(events, champion), strict=True) if done]
     for before, after in zip(effective, effective[1:], strict=False):
         assert after.replaced == before.version, f"{after} does not follow {before}"
