@@ -1,12 +1,13 @@
 """A webhook's other side."""
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests import servers
 
 PATH = "/hooks/T0SECRET"
 
@@ -41,13 +42,6 @@ def receiver(answers: Sequence[int] = ()) -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    got.address = f"http://127.0.0.1:{server.server_port}{PATH}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with servers.http(Handler) as port:
+        got.address = f"http://127.0.0.1:{port}{PATH}"
         yield got
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

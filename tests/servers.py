@@ -1,4 +1,4 @@
-"""MLflow's and Prefect's servers, as processes that a test starts and ends."""
+"""Servers that a test starts and ends: MLflow's and Prefect's as processes, any other in a thread."""
 
 import os
 import random
@@ -6,14 +6,29 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 _PROGRAMS = Path(sys.executable).parent
+
+
+@contextmanager
+def http(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[int]:
+    """Answer requests in a thread until the block ends; gives the port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

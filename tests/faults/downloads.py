@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from sentiflow.tracking.client import connect
+from tests import servers
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import QUICK, Command, kill
 from tests.faults.worlds import Worlds, all_runs, check_whole
@@ -22,6 +22,16 @@ from tests.world import World
 
 _REVIEWS, _WORDS = 25_000, 500  # of each split, as IMDB has; known
 _PARTS, _PAUSE = 20, 0.1  # of a file as it is sent; seconds after each
+
+
+def _is_trained(world: World) -> None:
+    found = check_whole(world, name="imdb-sentiment")
+    finished = [run.info.status for run in all_runs(connect(world.settings))].count("FINISHED")
+    assert (finished, found) == (1, 1), f"{finished} runs have finished, and {found} versions are registered"
+    files = [path for path in (world.root / "data" / "downloads").rglob("*") if path.is_file()]
+    left = sorted(path.name for path in files if path.suffix != ".lock")
+    assert left == ["imdb.npz", "imdb_word_index.json"], f"files beside the downloads: {left}"
+
 
 TRAINING = Command(
     lambda _: ("train", "--dataset", "imdb", "--recipe", "tutorial", *QUICK),
@@ -31,7 +41,7 @@ TRAINING = Command(
         "sentiflow.data.imdb:fetch_file": 2, "sentiflow.data.reviews:write": 1,
         "sentiflow.data.prepare:publish": 1,
     },
-    lambda world: _is_trained(world),
+    _is_trained,
 )  # fmt: skip
 
 
@@ -45,15 +55,6 @@ def first_training(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     assert again.returncode == 0, f"the training again ended with {again.returncode}: {again.stderr[-1_500:]}"
     TRAINING.check(world)
     return {"kills in its work": int(gone and not at_step), "kills at a named step": int(at_step)}
-
-
-def _is_trained(world: World) -> None:
-    found = check_whole(world, name="imdb-sentiment")
-    finished = [run.info.status for run in all_runs(connect(world.settings))].count("FINISHED")
-    assert (finished, found) == (1, 1), f"{finished} runs have finished, and {found} versions are registered"
-    files = [path for path in (world.root / "data" / "downloads").rglob("*") if path.is_file()]
-    left = sorted(path.name for path in files if path.suffix != ".lock")
-    assert left == ["imdb.npz", "imdb_word_index.json"], f"files beside the downloads: {left}"
 
 
 @contextmanager
@@ -72,20 +73,15 @@ def _mirror(folder: Path) -> Iterator[dict[str, str]]:
     np.savez(folder / "imdb.npz", **arrays)
     words = {f"word{rank}": rank for rank in range(1, _WORDS + 1)}
     (folder / "imdb_word_index.json").write_text(json.dumps(words))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Slow, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with servers.http(partial(_Slow, directory=str(folder))) as port:
         yield {
             f"SENTIFLOW_{setting}_{what}": value
             for setting, name in (("IMDB", "imdb.npz"), ("WORD_INDEX", "imdb_word_index.json"))
             for what, value in (
-                ("URL", f"http://127.0.0.1:{server.server_port}/{name}"),
+                ("URL", f"http://127.0.0.1:{port}/{name}"),
                 ("SHA256", hashlib.sha256((folder / name).read_bytes()).hexdigest()),
             )
         }
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class _Slow(SimpleHTTPRequestHandler):
@@ -106,11 +102,11 @@ class _Slow(SimpleHTTPRequestHandler):
 F1D = Case(
     "F1d",
     "A first training may be killed while it makes its store, or downloads and prepares the reviews.",
-    "A try starts `sentiflow train` in an empty folder, with a server that sends made reviews within two "
-    "seconds a file. It kills the training with SIGKILL, in turn within 8 s of the first byte and right before "
-    "or after a call of a named step: the store made, a file written, checked and renamed, the table of reviews "
-    "written, and noted. Then it runs the same command again. In the end there is one run and one version, both "
-    "downloads are there, and nothing beside them. The rest is as in F1.",
+    "A try starts `sentiflow train` in an empty folder, with a server that sends made reviews in "
+    f"{_PARTS * _PAUSE:g} s a file. It kills the training with SIGKILL, in turn within {TRAINING.seconds:g} s of "
+    "the first byte and right before or after a call of a named step: the store made, a file written, checked and "
+    "renamed, the table of reviews written, and noted. Then it runs the same command again. In the end there is "
+    "one run and one version, both downloads are there, and nothing beside them. The rest is as in F1.",
     first_training,
     short=0,
     long=14,

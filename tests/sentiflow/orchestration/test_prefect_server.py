@@ -5,13 +5,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -24,6 +23,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_SERVER_API_AUTH_ST
 from sentiflow.orchestration.deployments import last_polls
 from sentiflow.orchestration.server import _login
 from sentiflow.orchestration.server_process import _is_whole
+from tests import servers
 from tests.browsers import chromium
 from tests.scheduled import Home, Scheduled, until
 from tests.sentiflow.tracking.test_server_api import answering
@@ -89,15 +89,6 @@ class Something(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-@contextmanager
-def web_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
-    server = HTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
 
 
 @dataclass
@@ -185,7 +176,7 @@ def test_a_page_of_another_origin_cannot_change_a_deployment(schedule: Schedule)
                 } catch (error) { told.push("refused"); }
             return told;
         }""".replace("%s", made)
-        with web_server(Page) as port, chromium() as browser:
+        with servers.http(Page) as port, chromium() as browser:
             page = browser.new_page()
             page.goto(f"http://localhost:{port}/")
             told = page.evaluate(attack, [f"http://127.0.0.1:{schedule.port}/api", PATCHED])
@@ -284,7 +275,7 @@ def test_a_schedule_whose_server_is_frozen_can_be_ended(
 
 @pytest.mark.story
 def test_something_else_at_the_port_is_told_and_left_alone(world: World) -> None:
-    with web_server(Something) as taken:
+    with servers.http(Something) as taken:
         done = world.run("schedule", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(taken))
         assert (
             done.returncode,

@@ -2,9 +2,8 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -13,7 +12,7 @@ from fastapi import HTTPException
 from playwright.sync_api import Browser, expect
 
 from sentiflow.serving.middleware import Origins
-from tests import browsers
+from tests import browsers, servers
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running, figure
 from tests.world import Trained
@@ -121,13 +120,8 @@ class _Page(BaseHTTPRequestHandler):
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """Another site, as the browser knows it."""
-    server = HTTPServer(("127.0.0.1", 0), _Page)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://evil.example:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with servers.http(_Page) as port:
+        yield f"http://evil.example:{port}/"
 
 
 @pytest.fixture

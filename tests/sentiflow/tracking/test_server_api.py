@@ -2,12 +2,11 @@
 
 import base64
 import json
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.server import Api, ServerStore
 from sentiflow.tracking.store import open_store
+from tests import servers
 
 LOGIN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 
@@ -42,14 +42,8 @@ class Answer(BaseHTTPRequestHandler):
 def answering(status: int, body: str, length: int | None = None) -> Iterator[str]:
     Answer.status, Answer.body, Answer.logins = status, body.encode(), []
     Answer.length = len(Answer.body) if length is None else length
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with servers.http(Answer) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(
