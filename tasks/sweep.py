@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
@@ -17,7 +16,6 @@ from prefect import get_run_logger, task
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
-from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DeletedError, DivergedError, ExternalError, UsageError, first_line
 from sentiflow.evaluation.metrics import Spread, spread
 from sentiflow.network import Epoch
@@ -250,7 +248,7 @@ def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> tuple[str, Epoch 
 
 def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
     """Train; gives the trial's state, and if it is complete the epoch whose weights are kept."""
-    train_split, validation = _splits(prepared.table, run.config.validation_fraction)
+    train_split, validation = reviews.read(prepared.table).learning_splits(run.config.validation_fraction)
     from sentiflow.network import training
 
     try:
@@ -260,12 +258,6 @@ def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], No
     except DivergedError:
         return results.DIVERGED, None
     return results.COMPLETE, trained.kept
-
-
-@lru_cache(maxsize=1)
-def _splits(table: Path, fraction: float) -> tuple[Reviews, Reviews]:
-    """Training and validation reviews, cached between trials."""
-    return reviews.read(table).learning_splits(fraction)
 
 
 @task(name="train the best", task_run_name="train the best, seed {seed}", persist_result=False)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +121,9 @@ def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
     return table
 
 
+@lru_cache(maxsize=1)
 def read(table: Path) -> Reviews:
-    """Read a canonical table.
+    """Read a canonical table, whose name is the digest of its content; the last one stays in memory.
 
     Raises:
         ExternalError: the file is missing, damaged, or not such a table.

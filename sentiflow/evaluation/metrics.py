@@ -193,14 +193,14 @@ def traits_of(reviews: Reviews, words: Vocabulary, vocabulary_size: int) -> Trai
     The words are those of the ids from 4 on; ids from ``vocabulary_size`` on are out of vocabulary.
     """
     flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)  # (w,)
-    ends = np.cumsum(reviews.n_tokens, dtype=np.int64)  # (n,)
+    lengths = reviews.n_tokens
+    starts = np.cumsum(lengths) - lengths  # (n,)
     table = np.zeros(max(FIRST_WORD + len(words), int(flat.max(initial=0)) + 1), bool)
     table[FIRST_WORD : FIRST_WORD + len(words)] = [negates(word) for word in words.words]
     marker = flat == START
     outside = (flat >= vocabulary_size) | ((flat < FIRST_WORD) & ~marker)
-    counted = _per_review(~marker, ends)
-    unknown = _per_review(outside, ends) / np.maximum(counted, 1)
-    return Traits(unknown, _per_review(table[flat], ends) > 0)
+    unknown = _per_review(outside, starts) / np.maximum(_per_review(~marker, starts), 1)
+    return Traits(unknown, _per_review(table[flat], starts) > 0)
 
 
 def slice_rows(table: ScoreTable, traits: Traits | None = None) -> dict[str, Rows]:
@@ -251,8 +251,7 @@ def _slice(name: str, right: int, n: int) -> Slice:
     return Slice(name, n, right / n, *wilson(right, n))
 
 
-def _per_review(mask: Rows, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of marked words in each review, shape (n,)."""
-    counts = np.concatenate([[0], np.cumsum(mask, dtype=np.int32)])  # (w + 1,)
-    found: NDArray[np.int64] = np.diff(counts[np.concatenate([[0], ends])])
+def _per_review(mask: Rows, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of marked ids in each review, shape (n,); each review has ids."""
+    found: NDArray[np.int64] = np.add.reduceat(mask, starts, dtype=np.int64)
     return found
