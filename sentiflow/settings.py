@@ -84,15 +84,15 @@ class Settings(BaseSettings):
     download_retries: int = Field(3, ge=0, le=10)
     """Further attempts after a failed download, some seconds apart; all together end after 30 minutes a file."""
     ui_url: str = "http://127.0.0.1:5000"
-    """Where `sentiflow ui` listens and links to MLflow runs lead; if not set, they lead to the server of
-    SENTIFLOW_TRACKING_URI, if it is one."""
+    """Address of `sentiflow ui`, and of the links to MLflow runs. If it is not set and the store is a server, the
+    links lead to that server."""
 
     # Promotion
     gate_min_accuracy: float = Field(0.8, ge=0, le=1)
     """Minimum test accuracy of a champion."""
     gate_margin: float = Field(0.0, ge=0, le=1)
-    """A candidate must beat the champion's accuracy minus this, beyond chance. 0 asks for proof that it is
-    better: replacing what works costs something."""
+    """The lower end of the 95% interval of (candidate - champion) must be above minus this. With 0 the candidate
+    must be proven better: each replacement has a cost."""
     gate_slice_margin: float = Field(0.02, ge=0, le=1)
     """Maximum accuracy that the short, the long or the truncated reviews may lose."""
     gate_min_slice_size: int = Field(50, ge=1)
@@ -116,11 +116,11 @@ class Settings(BaseSettings):
     serve_workers: int = Field(1, ge=1, le=64)
     """Processes that answer on this port; more than one where a core is not enough."""
     serve_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Further names that requests may call this service by, with commas between them: those under which a
-    proxy or another container asks. Others get 421, as web pages can invent names."""
+    """Further host names under which the service may be called, by a proxy or another container, separated by
+    commas. A request with another name gets 421: a web page could have invented it."""
     serve_token: SecretStr | None = None
-    """Bearer token that requests must carry, but for pages and health checks; without it anybody who reaches the
-    service may ask."""
+    """Bearer token that every request must carry, except those for pages and health checks. Without it, everyone
+    who can reach the service can use it."""
     serve_token_file: Path | None = None
     """File with that token instead, such as a container's secret."""
     serve_metrics_open: bool = False
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     schedule_recipe: str = Field("tuned", min_length=1)
     """Recipe of scheduled trainings: a name, or a TOML file."""
     schedule_dataset: str = Field("imdb", min_length=1)
-    """Dataset of scheduled trainings, and whose model is promoted, scores and is monitored."""
+    """Dataset of scheduled trainings. Scheduled promotion, scoring and monitoring use its model."""
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
     schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}

@@ -25,7 +25,7 @@ def fit(name: str, given: FitInput) -> Fitted:
         return fit_majority(given)
     if name == "tfidf":
         return fit_tfidf(given)
-    from sentiflow.baselines import networks  # TensorFlow takes ten seconds
+    from sentiflow.baselines import networks  # it imports TensorFlow
 
     return networks.fit(name, given)
 

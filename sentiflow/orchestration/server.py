@@ -55,7 +55,7 @@ class Server:
 def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     """Start a temporary server in the background, unless Prefect's settings name one.
 
-    It needs some eight seconds, about as long as this process's imports, and ends with this process.
+    It takes about as long as this process's imports, and ends with this process.
     Written: address and login of the server, in this process's environment, for Prefect's client and for children.
     Gives a function to call before the flow (it waits, and raises what the start raised), and which server it is.
     """
