@@ -1,6 +1,7 @@
 """Due runs of deployments: missed times are caught up, runs are started, those of a killed schedule are closed."""
 
 import asyncio
+import gc
 import logging
 import math
 import os
@@ -161,6 +162,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
     """
     limits = {each.id: each.spec.concurrency_limit for each in applied}
     os.environ[flow_runs.FOLDER] = str(Path.cwd())
+    gc.freeze()  # what is there by now stays: collecting need not look through it
     with get_client(sync_client=True) as client:
         asyncio.run(_run(client, limits, ending))
 
@@ -221,8 +223,10 @@ async def _poll(
             logger.warning("The Prefect server does not answer: %s", err)
         if stop.is_set():
             return
-        for task in [task for task in running if task.done()]:
-            del running[task]
+        if done := [task for task in running if task.done()]:
+            for task in done:
+                del running[task]
+            gc.collect()  # Prefect's clients of each run stay in reference cycles, with 1 MB of certificates each
         count = Counter(deployment_id for deployment_id, _ in running.values())
         for deployment_id in to_start(due, limits, count):
             runner = _Runner(name=TAG, pause_on_shutdown=False, prefetch_seconds=0, limit=limits[deployment_id])

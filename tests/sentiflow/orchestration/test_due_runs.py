@@ -1,12 +1,19 @@
 """What the loop that runs deployments starts, and how it ends when its server is gone; stories tell the rest."""
 
+import asyncio
+import gc
+import signal
+import ssl
 import subprocess
 import sys
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import FlowRunResponse
 
+from sentiflow.orchestration import due_runs
+from sentiflow.orchestration.deployments import Deployment, apply
 from sentiflow.orchestration.due_runs import to_start
 from tests.servers import free_port
 from tests.world import World
@@ -33,6 +40,38 @@ def test_a_slot_waits_for_the_run_before_and_what_is_asked_for_waits_for_the_lim
     assert to_start([slots[score], slots[train]], limits, {}) == [score, train]
     assert to_start([slots[score], slots[train]], limits, {score: 1, train: 1}) == []
     assert to_start([asked[score], asked[train]], limits, {score: 3, train: 1}) == [score]
+
+
+def test_certificates_of_runs_that_have_ended_do_not_stay_in_memory(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = apply(client, Deployment("flows.promote.promote", "Promotes.", {}, None)).id
+    started, stop = 0, asyncio.Event()
+
+    def next_one(_due: object, _limits: object, running: dict[UUID, int]) -> list[UUID]:
+        nonlocal started
+        if running:
+            return []
+        started += 1
+        if started == 6:
+            stop.set()
+        return [deployment]
+
+    def contexts() -> int:
+        return sum(isinstance(each, ssl.SSLContext) for each in gc.get_objects())
+
+    monkeypatch.setattr(due_runs, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(due_runs, "to_start", next_one)
+    gc.collect()
+    before, handler = contexts(), signal.getsignal(signal.SIGTERM)
+    gc.disable()  # else it may free them by chance
+    try:
+        asyncio.run(due_runs._poll(client, {deployment: None}, {}, stop))
+        left = contexts() - before
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGTERM, handler)  # each runner of Prefect sets its own
+    assert left <= 3, "the last run's own may not be collected yet"
 
 
 @pytest.mark.story
