@@ -46,7 +46,8 @@ def render(seconds: Mapping[str, Sequence[float]], limit: tuple[float, float], m
             "the main job, data and compiled code on disk (before: a plain Keras script)", at["script"], at["job"]
         ),
     ]
-    others = at["job"] - sum(at[f"job {stage}"] for stage in STAGES)
+    stages = zip(*(seconds[f"job {stage}"] for stage in STAGES), strict=True)
+    others = statistics.median(job - sum(each) for job, each in zip(seconds["job"], stages, strict=True))
     alone = at["alone imports"] + at["alone server"]
     lines += [
         "",
