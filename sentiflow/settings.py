@@ -91,8 +91,8 @@ class Settings(BaseSettings):
     gate_min_accuracy: float = Field(0.8, ge=0, le=1)
     """Minimum test accuracy of a champion."""
     gate_margin: float = Field(0.0, ge=0, le=1)
-    """The lower end of the 95% interval of (candidate - champion) must be above minus this. With 0 the candidate
-    must be proven better: each replacement has a cost."""
+    """The lower end of the 95% interval of the difference in accuracy, candidate less champion, must be above
+    minus this. With 0 the candidate must be proven better: each replacement has a cost."""
     gate_slice_margin: float = Field(0.02, ge=0, le=1)
     """Maximum accuracy that the short, the long or the truncated reviews may lose."""
     gate_min_slice_size: int = Field(50, ge=1)
