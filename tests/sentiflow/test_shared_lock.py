@@ -72,6 +72,8 @@ def test_a_lock_is_a_session_that_is_idle_while_it_is_held_and_ends_with_it(
 ) -> None:
     """Red if it stays in a transaction, which servers end after a time, or is left to the garbage collector."""
     query = "SELECT state FROM pg_stat_activity WHERE application_name LIKE 'sentiflow training%'"
+    gc.collect()  # what other tests left open
+    recwarn.clear()
     with psycopg.connect(server.address, autocommit=True) as admin:
         with training_lock("mine", machine(tmp_path, server)):
             assert admin.execute(query).fetchall() == [("idle",)]

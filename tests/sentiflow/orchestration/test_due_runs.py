@@ -52,9 +52,10 @@ def test_certificates_of_runs_that_have_ended_do_not_stay_in_memory(
         nonlocal started
         if running:
             return []
-        started += 1
         if started == 6:
             stop.set()
+            return []
+        started += 1
         return [deployment]
 
     def contexts() -> int:
@@ -70,8 +71,9 @@ def test_certificates_of_runs_that_have_ended_do_not_stay_in_memory(
         left = contexts() - before
     finally:
         gc.enable()
+        gc.collect()  # here, not in a test that counts what others left open
         signal.signal(signal.SIGTERM, handler)  # each runner of Prefect sets its own
-    assert left <= 3, "the last run's own may not be collected yet"
+    assert left <= 2, "those of the last run, which the loop still knows"
 
 
 @pytest.mark.story
