@@ -27,7 +27,7 @@ from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.sqlite import PatientConnection, locked_error, query
+from sentiflow.tracking.sqlite import PatientConnection, locked_error, need_schema
 from sentiflow.tracking.store import need_readable
 from sentiflow.tracking.types import HTTP, hint_for, time_of
 
@@ -84,9 +84,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
             raise locked_error(redact(uri)) from without_secrets(err)
         if "Current state is deleted" in reason:
             raise DeletedError(redact(reason), "Restore it in MLflow, or train again.") from without_secrets(err)
-        if "out-of-date database schema" in reason:
-            hint = f"Back the database up, then: mlflow db upgrade {redact(uri)}"
-        elif uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
+        if uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
             code = re.search(r"error code (\d+)|^(\d+) \w+ Error", reason)
             hint = hint_for(int(code[1] or code[2]) if code else 0)
         else:
@@ -182,7 +180,7 @@ def _create_sqlite(file: Path) -> None:
 
 
 def _need_sqlite(file: Path) -> None:
-    """Check that a file is a database that can be read; MLflow itself would retry for many minutes.
+    """Check that a file is a store of this MLflow; of one that is damaged MLflow would retry for many minutes.
 
     Raises:
         ExternalError: it is none, or another process holds it locked for long.
@@ -194,7 +192,7 @@ def _need_sqlite(file: Path) -> None:
             f"The tracking store {file} is not an SQLite database.",
             "Move it away, or set SENTIFLOW_TRACKING_URI to another place.",
         )
-    query(file, "SELECT count(*) FROM sqlite_master")
+    need_schema(file)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import cache
+from importlib.util import find_spec
 from math import nan
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 from sentiflow.errors import ExternalError, UsageError
@@ -34,6 +37,13 @@ _DELETED = "Deleted_Internal"  # how MLflow marks a deleted version in its table
 PATIENCE = 60.0  # seconds that a locked database is waited for
 _ATTEMPT = 1.0  # seconds of one attempt; in between an interrupt is heard
 _TIMEOUT = "PRAGMA busy_timeout"
+
+# What `alembic_version` holds in a store of an MLflow release, the last one's being that of this installation.
+SCHEMAS = {
+    "da6fb0208061": "3.13", "b7e4c1a90f23": "3.14", "6f8d9c3b2a1e": "3.15", "b7e2c1a4d9f3": "3.16",
+    "dc11669786a5": "3.17",
+}  # fmt: skip
+SCHEMA, RELEASE = list(SCHEMAS.items())[-1]
 
 T = TypeVar("T")
 
@@ -125,13 +135,76 @@ def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
     except sqlite3.Error as err:
         if is_locked(err):
             raise locked_error(str(file)) from err
-        raise ExternalError(f"Cannot read the store {file}: {err}.", "Is it an MLflow store?") from err
+        missing = getattr(err, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR  # a table or a column
+        if missing and sql == _REVISIONS:
+            hint = "Move it away, or set SENTIFLOW_TRACKING_URI to another place."
+            raise ExternalError(f"{file} is not an MLflow store.", hint) from err
+        other = other_schema(file) if missing else None
+        problem, hint = other or (f"Cannot read the store {file}: {err}.", "Is it an MLflow store?")
+        raise ExternalError(problem, hint) from err
 
 
 def _fetch(file: Path, mode: str, sql: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
     address = f"{file.as_uri()}?mode={mode}"
     with closing(sqlite3.connect(address, uri=True, factory=PatientConnection)) as connection:
         return connection.execute(sql, values).fetchall()
+
+
+# Prefect and Optuna have such a table, too; the condition is met wherever there is a table of experiments.
+_REVISIONS = "SELECT version_num FROM alembic_version WHERE (SELECT count(*) FROM experiments) >= 0"
+
+
+def other_schema(file: Path) -> tuple[str, str] | None:
+    """What is to be said of a store that another MLflow made, and what to do; None for one of this MLflow.
+
+    Raises:
+        ExternalError: as ``query``.
+    """
+    found = [str(row[0]) for row in query(file, _REVISIONS) if row[0]]
+    if found == [SCHEMA]:
+        return None
+    if len(found) != 1:
+        return (
+            f"The store {file} has {len(found)} schema revisions instead of one: was an upgrade interrupted?",
+            "Restore a backup of it.",
+        )
+    here = f"revision {found[0]}; this one, {RELEASE}, has {SCHEMA}"
+    if found[0] in SCHEMAS or _is_earlier(found[0]):
+        release = f" {SCHEMAS[found[0]]}" if found[0] in SCHEMAS else ""
+        return (
+            f"The store {file} is of an older MLflow{release} ({here}).",
+            f"Back it up, then: mlflow db upgrade {quote(f'sqlite:///{file}')}",
+        )
+    which = "a newer" if find_spec("mlflow") else "another"  # the image that only serves has none to compare with
+    return (
+        f"The store {file} is of {which} MLflow ({here}).",
+        "Use the installation with that MLflow, or restore a backup from before it.",
+    )
+
+
+def _is_earlier(revision: str) -> bool:
+    """Whether the installed MLflow can upgrade a store of this revision; MLflow is not imported."""
+    mlflow = find_spec("mlflow")
+    folders = (mlflow and mlflow.submodule_search_locations) or []
+    migrations = [Path(folder) / "store" / "db_migrations" / "versions" for folder in folders]
+    return any(file.name.startswith(f"{revision}_") for folder in migrations for file in folder.glob("*.py"))
+
+
+def need_schema(file: Path) -> None:
+    """Check that MLflow can write to a store: by itself it would upgrade some older ones without a backup.
+
+    Raises:
+        ExternalError: another MLflow made it, or it is no store.
+    """
+    if other := other_schema(file):
+        raise ExternalError(*other)
+
+
+@cache
+def _warn_of_schema(file: Path) -> None:
+    """Say once a process that a store which can be read was made by another MLflow."""
+    if other := other_schema(file):
+        LOGGER.warning("%s It is read all the same; nothing can be written to it.", other[0])
 
 
 _RUN = "SELECT run_uuid, name, status, start_time, artifact_uri FROM runs r WHERE lifecycle_stage = 'active' AND "
@@ -264,4 +337,8 @@ class SqliteStore:
         return found
 
     def _query(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        return query(self._file, sql, *values) if self._file.is_file() else []
+        if not self._file.is_file():
+            return []
+        found = query(self._file, sql, *values)
+        _warn_of_schema(self._file)
+        return found

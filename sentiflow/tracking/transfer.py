@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.output import redact, without_secrets
+from sentiflow.tracking.sqlite import other_schema
 from sentiflow.tracking.types import local_path
 
 _SERVED = "mlflow-artifacts:/"  # whatever the server that is asked keeps
@@ -196,7 +197,7 @@ def import_store(file: Path, database: str, artifacts: Path) -> Imported:
 
 
 def _copy(source: Connection, target: Connection, file: Path, artifacts: Path) -> Imported:
-    tables = _tables(source, target)
+    tables = _tables(source, target, file)
     _need_ended(source, tables["runs"])
     _need_new(source, target, tables)
     experiments, moves = _open_experiments(source, target, tables["experiments"], file)
@@ -221,14 +222,13 @@ def _need_files(source: Connection, runs: Table, models: Table, moves: Moves) ->
                 )
 
 
-def _tables(source: Connection, target: Connection) -> dict[str, Table]:
+def _tables(source: Connection, target: Connection, file: Path) -> dict[str, Table]:
     """The tables to copy, those first that others refer to."""
     versions = [_schema(connection) for connection in (source, target)]
     if versions[0] != versions[1]:
-        raise UsageError(
-            f"The two databases are of different MLflow versions (schemas {versions[0]} and {versions[1]}).",
-            "Back the older one up, then: mlflow db upgrade ADDRESS",
-        )
+        both = f"The two databases are of different MLflow versions (schemas {versions[0]} and {versions[1]})."
+        hint = "Back the older one up, then: mlflow db upgrade ADDRESS"
+        raise UsageError(*other_schema(file) or (both, hint))
     known = MetaData()
     known.reflect(target, only=_MOVED)
     return {table.name: table for table in known.sorted_tables if table.name in _MOVED}
