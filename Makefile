@@ -168,8 +168,8 @@ endif
 	$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# Needs uv. The locks hold for Python 3.11 to 3.13 and name no index.
-LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+# Needs uv. The locks hold for Python 3.11 to 3.13 and name no index. UPGRADE=1 takes the newest allowed versions.
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $(if $(UPGRADE),--upgrade)
 LOCK := uv pip compile pyproject.toml $(LOCKED)
 lock:
 	$(LOCK) --output-file requirements.lock

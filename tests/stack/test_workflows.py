@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.world import ROOT
 
@@ -34,6 +36,39 @@ def test_every_lock_is_audited_each_week() -> None:
     steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
     assert any("pip-audit" in step and "requirements*.lock" in step for step in steps)
     assert any("outdated-images.sh" in step for step in steps)
+
+
+def test_the_newest_allowed_versions_are_tried_each_week_and_nothing_is_written_back() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "newest.yml").read_text())
+    assert workflow[True]["schedule"]
+    (job,) = workflow["jobs"].values()
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    assert steps.index("make lock UPGRADE=1") < steps.index("make check test")
+    assert not any("continue-on-error" in each for each in (job, *job["steps"]))
+    assert not re.search(r"git (push|commit)|\bgh ", "\n".join(steps))
+
+
+def test_locks_are_made_of_newer_versions_only_when_asked() -> None:
+    def compiled(*words: str) -> list[str]:
+        done = subprocess.run(["make", "-n", "lock", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+        return [line for line in done.stdout.splitlines() if line.startswith("uv pip compile")]
+
+    assert len(compiled()) == len(compiled("UPGRADE=1")) == len([*ROOT.glob("requirements*.lock")])
+    assert not any("--upgrade" in line for line in compiled())
+    assert all("--upgrade" in line for line in compiled("UPGRADE=1"))
+
+
+@pytest.mark.parametrize("name", ["mlflow", "prefect", "numba", "uvicorn"])
+def test_what_is_used_beyond_its_interface_is_bounded_at_the_minor_release_that_is_locked(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    given = [
+        Requirement(each) for each in (*project["project"]["dependencies"], *project["dependency-groups"]["serve"])
+    ]
+    bounds = [each.specifier for each in given if each.name == name]
+    (locked,) = re.findall(rf"^{name}==(\S+)", (ROOT / "requirements.lock").read_text(), re.M)
+    major, minor = Version(locked).release[:2]
+    assert bounds and all(locked in each for each in bounds)
+    assert not any(each.contains(f"{major}.{minor + 1}.0") for each in bounds)
 
 
 def test_only_the_job_that_attaches_a_release_may_write_and_it_runs_no_code_of_the_repository() -> None:
