@@ -1,7 +1,9 @@
 """From a registered version to the champion."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
+from prefect import get_run_logger, runtime
+from prefect.states import Completed
 from pydantic import Field
 
 from sentiflow.errors import SentiflowError
@@ -9,6 +11,7 @@ from sentiflow.evaluation.promotions import MAX_REASON, check_request
 from sentiflow.names import model_name
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.settings import load_settings
+from sentiflow.tracking.candidate import nothing_new
 from sentiflow.tracking.promotion import Outcome
 from sentiflow.tracking.versions import judged_already
 from tasks.promote import decide, evaluate_candidate, need_server, switch
@@ -25,7 +28,8 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
     2. decide: the gate's decision, unless overridden by force; with approval in the settings, a person's
     3. switch: write it down, then move the alias
 
-    A refusal fails the flow run, with the reason.
+    A refusal fails the flow run, with the reason. A run of the deployment that has nothing new to judge ends as
+    Skipped, without a result.
 
     Args:
         dataset: Whose model: imdb, sample, or the name of your table.
@@ -34,8 +38,12 @@ def promote(dataset: str = "imdb", version: Version = None, force: bool = False,
         reason: Why; kept in the history.
     """
     check_request(reason, force=force)
-    need_server(load_settings())
-    outcome = steps(model_name(dataset), version, force=force, reason=reason)
+    settings, name = load_settings(), model_name(dataset)
+    need_server(settings)
+    if runtime.deployment.id and not force and (why := nothing_new(name, version, settings)):
+        get_run_logger().info(why)
+        return cast("Outcome", Completed(message=why, name="Skipped"))  # Prefect ends the run in it
+    outcome = steps(name, version, force=force, reason=reason)
     outcome.need_promotion()
     return outcome
 

@@ -41,8 +41,11 @@ from sentiflow.tracking.types import (
     parse_fraction,
 )
 from sentiflow.tracking.versions import (
+    GATE,
     champion_of,
+    gate_of,
     history_of,
+    judged_already,
     load_unchanged,
     need_dataset,
     need_versions,
@@ -52,6 +55,8 @@ from sentiflow.tracking.versions import (
 
 LOGGER = logging.getLogger("gate")
 
+_NOTHING_NEW = "Nothing new to promote"
+_ALL_USED = "every version of the newest data is the champion or was champion before."
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -146,6 +151,33 @@ def evaluate_candidate(
     return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
 
 
+def nothing_new(name: str, number: int | None, settings: Settings) -> str:
+    """Say why a promotion that nobody watches has nothing to judge; empty if it has.
+
+    There is no version, the one that is named is the champion, or none is named and the one that ``choose`` gives
+    was judged before: against this champion and by these settings, or declined by a person.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    store = open_store(settings)
+    champion, versions = champion_of(store, name), {each.number: each for each in store.versions(name)}
+    if not versions:
+        return f"{_NOTHING_NEW}: no version is registered as {name}."
+    if number is not None:
+        return f"{_NOTHING_NEW}: {name} version {number} is the champion already." if number == champion else ""
+    events = history_of(name, settings)[0]
+    if not _never_used(versions, events, champion):
+        return f"{_NOTHING_NEW}: {_ALL_USED}"
+    number, _ = choose(versions, events, champion, dataset_of(name))
+    tags = versions[number].tags
+    other_gate = tags.get("gate.outcome") == "refused" and tags.get(GATE) != gate_of(tags, settings)
+    if other_gate or not judged_already(settings, name, number):
+        return ""
+    before = f"{name} version {number} was {tags.get('gate.outcome')} before: {tags.get('gate.reason')}"
+    return f"{_NOTHING_NEW}: {before} To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}"
+
+
 def choose(
     versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None, dataset: str
 ) -> tuple[int, str]:
@@ -157,19 +189,10 @@ def choose(
     Raises:
         UsageError: every version was in use before.
     """
-    used: set[int | None] = {champion}
-    for event, done in zip(events, took_effect(events, champion), strict=True):
-        used |= {event.version, event.replaced} if done else {event.replaced}
-    known = [number for number, version in versions.items() if "dataset.digest" in version.tags]
-    data = versions[max(known)].tags["dataset.digest"] if known else None  # one registered by hand does not say
-    left = [
-        number
-        for number, version in versions.items()
-        if number not in used and version.tags.get("dataset.digest") == data
-    ]
+    left = _never_used(versions, events, champion)
     if not left:
         raise UsageError(
-            "Nothing new to promote: every version of the newest data is the champion or was champion before.",
+            f"{_NOTHING_NEW}: {_ALL_USED}",
             f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
         )
 
@@ -185,6 +208,20 @@ def choose(
         return best, "the only version" if len(versions) == 1 else f"the only candidate{kind}"
     why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f},"
     return best, f"{why} of {len(candidates)} candidates{kind}"
+
+
+def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None) -> list[int]:
+    """The versions of the newest one's data that are not the champion and never were."""
+    used: set[int | None] = {champion}
+    for event, done in zip(events, took_effect(events, champion), strict=True):
+        used |= {event.version, event.replaced} if done else {event.replaced}
+    known = [number for number, version in versions.items() if "dataset.digest" in version.tags]
+    data = versions[max(known)].tags["dataset.digest"] if known else None  # one registered by hand does not say
+    return [
+        number
+        for number, version in versions.items()
+        if number not in used and version.tags.get("dataset.digest") == data
+    ]
 
 
 def _same_data(one: VersionRecord, other: VersionRecord) -> bool:

@@ -23,7 +23,7 @@ from sentiflow.tracking.candidate import CandidateEvaluation, load
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, Store, compared_with, need_number, parse_fraction
-from sentiflow.tracking.versions import EVENT_TAG, champion_of, history_of, need_versions
+from sentiflow.tracking.versions import EVENT_TAG, GATE, champion_of, gate_of, history_of, need_versions
 
 _LOGGER = logging.getLogger(__name__)
 NO_REASON = "all checks passed"
@@ -113,13 +113,13 @@ def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Setti
     """
     name, number, event = evaluation.name, evaluation.version, None
     with changing(name, settings) as (client, store):
-        if store.version(name, number) is None:
+        if (found := store.version(name, number)) is None:
             raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
         if verdict.promotes or champion_of(store, name) == number:  # a no came after another's yes
             need_unchanged(store, name, evaluation.champion)
         if verdict.promotes:
             need_files(name, number)
-        _write_outcome(client, evaluation, verdict)
+        _write_outcome(client, evaluation, verdict, gate_of(found.tags, settings))
         if verdict.promotes:
             decision = evaluation.decision
             rules = (f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in decision.rules)
@@ -215,11 +215,14 @@ def need_files(name: str, number: int) -> None:
         load(name, number, Path(folder))
 
 
-def _write_outcome(client: MlflowClient, evaluation: CandidateEvaluation, verdict: Verdict) -> None:
+def _write_outcome(
+    client: MlflowClient, evaluation: CandidateEvaluation, verdict: Verdict, judged_by: str
+) -> None:
     tags = {
         "gate.reason": verdict.reason,
         "gate.by": verdict.by,
         "gate.at": now(),
+        GATE: judged_by,
         "gate.record": json.dumps(evaluation.decision.record(), ensure_ascii=False),
         "gate.outcome": verdict.answer,
         "gate.against": compared_with(evaluation.champion),  # last: what finds it finds the others

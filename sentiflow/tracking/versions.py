@@ -1,5 +1,6 @@
 """Registered versions: which one answers, what scores with it, and the list of all."""
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sentiflow.recipes import TrainConfig
 
 TRAINING_KEY = "training.key"  # tag of a version
+GATE = "gate.settings"  # tag of a version
 REFUSALS = ("refused", "declined")  # of its tag gate.outcome
 # Of the registered model: one a promotion or rollback.
 EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
@@ -159,6 +161,12 @@ def judged_already(settings: Settings, name: str, number: int) -> bool:
     return any(
         done and event.version == number for event, done in zip(events, took_effect(events, champion), strict=True)
     )
+
+
+def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
+    """What a judgement depends on besides the two models: the limits, and how the version was reproduced."""
+    limits = settings.model_dump(include={field for field in Settings.model_fields if field.startswith("gate_")})
+    return json.dumps(limits | {"reproduced": reproduction_of(tags)}, sort_keys=True)
 
 
 def need_champion(settings: Settings, name: str, number: int) -> None:

@@ -28,9 +28,9 @@ from sentiflow.tracking.versions import need_champion
 from tests.mlflow_store import champion_of, events_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
-from tests.scheduled import Home, Scheduled
+from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
-from tests.world import Registry, Trained, World
+from tests.world import Registry, Trained, World, refusal
 
 NAME = "sample-sentiment"
 SAMPLE = load_recipe("tutorial", ["sequence_length=80"])
@@ -119,6 +119,128 @@ def test_a_no_of_the_gate_fails_the_flow_run_and_says_why(registry: World, prefe
         promote("sample", Registry.POOR)
     state = flow_runs("promote")[-1].state
     assert state is not None and state.is_failed() and "checks failed" in (state.message or "")
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flow runs are those of a deployment, as a schedule starts them."""
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "0" * 8)
+
+
+def ended(**options: object) -> tuple[str | None, str, list[str]]:
+    """Run the flow; gives its last state's name and message, and the steps that it took."""
+    state = promote("sample", return_state=True, **options)
+    run = flow_runs("promote")[-1]
+    steps = [] if state.name == "Skipped" else [task.name for task in tasks_of(run.id, 1)]
+    assert state.name != "Skipped" or tasks_of(run.id, 0) == []
+    return state.name, state.message or "", steps
+
+
+def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
+    registry: World, prefect_server: None, deployed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(registry.settings)
+    client.set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
+    assert [ended()[0] for _ in range(2)] == ["Failed"] * 2  # NEWEST is not better, POOR is worse
+    times = [
+        client.get_model_version(NAME, str(number)).tags["gate.at"] for number in (Registry.POOR, Registry.NEWEST)
+    ]
+    for _ in range(2):
+        name, message, _ = ended()
+        assert name == "Skipped"
+        assert message.startswith(
+            f"Nothing new to promote: {NAME} version {Registry.NEWEST} was refused before: better:"
+        )
+        assert message.endswith(f" To judge it again: sentiflow promote {Registry.NEWEST} --dataset sample")
+    after = [
+        client.get_model_version(NAME, str(number)).tags["gate.at"] for number in (Registry.POOR, Registry.NEWEST)
+    ]
+    assert (after, champion_of(client, NAME)) == (times, Registry.GOOD)
+    assert ended(version=Registry.NEWEST)[0] == "Failed"  # asked for by its number
+    name, message, _ = ended(version=Registry.GOOD)
+    assert (name, message) == ("Skipped", f"Nothing new to promote: {NAME} version 1 is the champion already.")
+    for limit in ("MARGIN", "SLICE_MARGIN"):
+        monkeypatch.setenv(f"SENTIFLOW_GATE_{limit}", "1")
+    assert ended()[0] == "Completed"  # judged again, by other limits
+    assert champion_of(client, NAME) == Registry.NEWEST
+
+
+def test_a_version_that_was_reproduced_since_it_was_refused_is_judged_again(
+    registry: World, prefect_server: None, deployed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(registry.settings)
+    for number in (Registry.POOR, Registry.NEWEST):
+        client.delete_model_version(NAME, str(number))
+    monkeypatch.setenv("SENTIFLOW_GATE_REPRODUCED", "true")
+    assert [ended()[0] for _ in range(2)] == ["Failed", "Skipped"]
+    digest = client.get_model_version(NAME, str(Registry.GOOD)).tags["scorer.digest"]
+    client.set_model_version_tag(NAME, str(Registry.GOOD), "reproduced", "identical")
+    client.set_model_version_tag(NAME, str(Registry.GOOD), "reproduced.digest", digest)
+    assert [ended()[0] for _ in range(2)] == ["Completed", "Skipped"]
+    assert champion_of(client, NAME) == Registry.GOOD
+
+
+def test_nothing_new_by_hand_is_wrong_use_or_judged_again(
+    registry: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(registry.settings)
+    client.delete_model_version(NAME, str(Registry.NEWEST))
+    client.set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
+    for _ in range(2):
+        error = refusal("promote", "--dataset", "sample")
+        assert (error.exit_code, "checks failed" in str(error)) == (4, True)
+    client.delete_model_version(NAME, str(Registry.POOR))
+    error = refusal("promote", "--dataset", "sample")
+    assert (error.exit_code, error.args[0]) == (
+        2, "Nothing new to promote: every version of the newest data is the champion or was champion before.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ["declined", "refused"])
+def test_a_version_that_a_person_declined_is_not_asked_about_again(
+    registry: World, prefect_server: None, deployed: None, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal by other limits than today's would be judged again."""
+    client = connect(registry.settings)
+    for number in (Registry.GOOD, Registry.POOR, Registry.NEWEST):
+        for key, value in {"outcome": answer, "against": "no champion", "reason": "too early"}.items():
+            client.set_model_version_tag(NAME, str(number), f"gate.{key}", value)
+    name, message, _ = ended()
+    assert name == ("Skipped" if answer == "declined" else "Completed")
+    assert ("was declined before: too early To judge" in message) == (answer == "declined")
+
+
+def test_a_scheduled_promotion_before_the_first_training_is_skipped(
+    world: World, prefect_server: None, deployed: None
+) -> None:
+    name, message, _ = ended()
+    assert (name, message) == ("Skipped", f"Nothing new to promote: no version is registered as {NAME}.")
+
+
+@pytest.mark.story
+def test_a_served_promotion_with_nothing_new_ends_as_skipped(registry: World) -> None:
+    client = connect(registry.settings)
+    for number in (Registry.POOR, Registry.NEWEST):
+        client.delete_model_version(NAME, str(number))
+    client.set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
+    home = Home(registry, free_port(), {"SENTIFLOW_SCHEDULE_PROMOTE": "every 10s"})
+    running = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
+    try:
+        running.until_says("Prefect UI")
+        ends = ("COMPLETED", "FAILED", "CRASHED")
+        runs = until(
+            lambda: [run for run in home.flow_runs("promote") if run["state_type"] in ends],
+            "an end",
+            running.lines,
+        )
+        assert {(run["state_type"], run["state_name"]) for run in runs} == {("COMPLETED", "Skipped")}
+        home.pause("promote")
+        done = home.run("trigger", "promote")
+        assert (done.returncode, "Skipped. Nothing new to promote" in done.stderr + done.stdout) == (0, True), (
+            done.stderr
+        )
+    finally:
+        assert running.ends(signal.SIGINT) == 0
 
 
 @pytest.fixture
