@@ -177,6 +177,10 @@ def test_the_examples_of_the_docs_run(trained: Trained, tmp_path: Path, monkeypa
     exec(code, names)  # noqa: S102 - the docs' own
     assert names["network"].name == "sentiment"
     assert names["result"].metrics["example_count"] == 2
+    model = connect(world.settings).get_logged_model(names["models"]["model_id"].item())
+    assert ("accuracy_score", names["result"].metrics["accuracy_score"]) in [
+        (each.key, each.value) for each in model.metrics
+    ]
     assert names["models"]["source_run_id"].tolist() == [trained.result.run_id]
 
 
