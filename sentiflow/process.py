@@ -91,6 +91,12 @@ def address_of(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def ask_directly(host: str) -> None:
+    """Let no proxy of the environment have the requests of this process, and of its children, to a host."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
+
+
 EXIT_SECONDS = 20.0  # the most that the exit itself may take, with all that libraries still have to send
 
 received: list[int] = []

@@ -10,13 +10,18 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TextIO
 
 from sentiflow.console import CONSOLE, LastingFile, escape
 from sentiflow.errors import ExternalError, SentiflowError, first_line, prefect_away
 from sentiflow.output import printable, redact
 from sentiflow.process import EXIT_SECONDS
+
+
+def shown_login(login: str, file: Path) -> str:
+    """A login, to stand behind an address; where it would be kept, as by a log, the file that has it."""
+    return f"   login: [bold]{escape(login if CONSOLE.file.isatty() else f'in {file}')}[/]"
 
 
 class ConsoleHandler(logging.Handler):

@@ -225,20 +225,23 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
             close_killed(settings, logger, datetime.now(UTC))
         late = {run.deployment_id for run in due_runs(client, ids, before=began) if run.auto_scheduled}
         caught_up = [each.spec.flow for each in applied if each.id in late]
-        _announce(applied, caught_up, server)
+        _announce(applied, caught_up, server, settings)
         mark_children()
         run_until_signal(applied, lambda: CONSOLE.print("Ending: running flows are cancelled and closed ..."))
     CONSOLE.print("Ended.")
 
 
-def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server") -> None:
-    from sentiflow.orchestration.server import OUR_USER
+def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server", settings: "Settings") -> None:
+    from sentiflow.orchestration.server import OUR_USER, server_note
 
     CONSOLE.print("Prefect: started here" if server.login else "Prefect: the server that is set")
     for each in applied:
         _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")
-    shown = server.login if server.login.startswith(OUR_USER) else "of Prefect's settings"
-    login = f"   login: [bold]{escape(shown)}[/]" if server.login else ""
+    login = ""
+    if server.login.startswith(OUR_USER):
+        login = console.shown_login(server.login, server_note(settings))
+    elif server.login:
+        login = "   login: [bold]of Prefect's settings[/]"
     CONSOLE.say(f"Prefect UI: [bold]{escape(without_login(server.ui))}[/]{login}   (Ctrl-C ends it)")
 
 

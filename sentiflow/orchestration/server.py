@@ -24,7 +24,7 @@ from sentiflow.files import create_private, publish
 from sentiflow.locks import if_free
 from sentiflow.names import expanded
 from sentiflow.output import redact, without_login
-from sentiflow.process import open_socket
+from sentiflow.process import ask_directly, open_socket
 from sentiflow.settings import Settings, load_settings
 
 _HOST = "127.0.0.1"
@@ -81,7 +81,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
     Raises:
         ExternalError: it does not answer, or the port is taken.
     """
-    note = _note(settings)
+    note = server_note(settings)
     note.unlink(missing_ok=True)  # of a schedule that was killed
     if (server := _configured()) is not None:
         yield server
@@ -212,8 +212,7 @@ class _OwnServer:
 def _use(base: str, login: str, pages: str = "") -> None:
     """Let Prefect's client here and in children use a server of this machine, and link to these pages."""
     os.environ |= {"PREFECT_API_URL": f"{base}/api", "PREFECT_API_AUTH_STRING": login}
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), _HOST)))
+    ask_directly(_HOST)
     if pages:
         os.environ["PREFECT_SERVER_UI_API_URL"] = f"{pages}/api"
     refresh_global_settings_context()
@@ -246,7 +245,7 @@ def _find(settings: Settings) -> Server | None:
     The note counts only while a schedule holds its lock: a schedule keeps its server's address, so that no other
     process can have taken it.
     """
-    note = _note(settings)
+    note = server_note(settings)
     with if_free(schedule_folder(settings) / "lock") as free:
         if free or not note.exists():
             return None
@@ -258,7 +257,8 @@ def _find(settings: Settings) -> Server | None:
     return server
 
 
-def _note(settings: Settings) -> Path:
+def server_note(settings: Settings) -> Path:
+    """The file with address and login of the server of `sentiflow schedule`, while it runs."""
     return schedule_folder(settings) / "server.json"
 
 

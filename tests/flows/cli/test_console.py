@@ -1,15 +1,20 @@
 """How errors, log lines and what children say reach the terminal."""
 
 import logging
+import os
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.cli.console import ConsoleHandler, exit_code, relayed, report
+from flows.cli.schedule import _announce
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.orchestration.server import Server
+from tests.world import World
 
 STEERING = "a\x1b[31m\x07\u202e"
 SHOWN = r"a\x1b[31m\x07\u202e"
@@ -111,3 +116,23 @@ def test_what_a_child_says_steers_no_terminal_and_tells_no_password(
     with relayed(debug=debug):
         sys.stderr.write("12:36:41 train      \x1b]0;PWNED\x07 \x9b2J at http://me:S3CRET@h:1/x\n")
     assert capsys.readouterr().err == "12:36:41 train      \\x1b]0;PWNED\\x07 \\x9b2J at http://***@h:1/x\n"
+
+
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}])
+def test_a_schedules_login_is_shown_on_a_terminal_alone_else_the_file_that_has_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """A service manager keeps what it says in a journal that others read."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    server = Server("http://127.0.0.1:4200", "sentiflow:S3CRET")
+    screen, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as file, (tmp_path / "log").open("w") as log:
+        for stream in (file, log):
+            monkeypatch.setattr(CONSOLE, "file", stream)
+            _announce([], [], server, world.settings)
+            stream.flush()
+        assert "login: sentiflow:S3CRET" in os.read(screen, 4_000).decode()
+    os.close(screen)
+    told = (tmp_path / "log").read_text()
+    assert f"login: in {world.root / 'data' / 'schedule' / 'server.json'}" in told and "S3CRET" not in told
