@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 END_SECONDS = 5
@@ -51,7 +52,7 @@ class Child(subprocess.Popen[bytes]):
     """A Python module, or a function of it (``module:function``), in a process group of its own.
 
     Ctrl-C, which a terminal sends to the group of this process, does not reach it. Its output goes to a file, by
-    default where that of this process goes; ``descriptors`` stay open under the same numbers.
+    default where that of this process goes; ``descriptors`` stay open under the same numbers; it runs in ``cwd``.
     """
 
     def __init__(
@@ -60,11 +61,12 @@ class Child(subprocess.Popen[bytes]):
         environment: Mapping[str, str],
         output: "IO[bytes] | None" = None,
         descriptors: Sequence[int] = (),
+        cwd: Path | None = None,
     ) -> None:
         super().__init__(
             [sys.executable, "-P", __file__, *command],
             env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,
-            pass_fds=descriptors, start_new_session=True,
+            pass_fds=descriptors, start_new_session=True, cwd=cwd,
         )  # fmt: skip
         self._lock = threading.Lock()
         self.stopping = False

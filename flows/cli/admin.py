@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlparse
 
 import typer
 
+from flows.cli.console import shown_login
 from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
 from flows.cli.tables import block_table, print_table, stdout_for
 from flows.cli.train import start_servers
@@ -15,6 +17,9 @@ from sentiflow import process
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import BUILT_IN, dataset_of
+
+if TYPE_CHECKING:
+    from sentiflow.settings import Settings
 
 _START_SECONDS = 90  # of MLflow's UI
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
@@ -116,17 +121,6 @@ def import_store(
     stdout.say(*(f"Not imported: {rows} rows of {table}." for table, rows in moved.left.items()))
 
 
-def _allowed(host: str, address: str) -> dict[str, str]:
-    """Variables that let MLflow's server answer under an address, where it does not by itself."""
-    if host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):  # noqa: S104 - compared, not listened at
-        return {}
-    without_port = address.rpartition(":")[0]  # as a browser writes it for port 80
-    return {
-        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{address},{without_port},localhost:*,127.0.0.1:*".replace("http://", ""),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"{address},{without_port}",
-    }
-
-
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")
 def ui(
     port: Annotated[
@@ -134,7 +128,6 @@ def ui(
     ] = None,
 ) -> None:
     """Start the MLflow UI; Ctrl-C ends it."""
-    from sentiflow.children import Child
     from sentiflow.settings import load_settings
 
     settings = load_settings()
@@ -147,34 +140,42 @@ def ui(
     place = urlparse(settings.ui_url)
     host, port = place.hostname or "127.0.0.1", port or place.port or 5000
     hint = "Choose another: sentiflow ui --port NUMBER. SENTIFLOW_UI_URL names the host."
-    process.open_socket(host, port, hint).close()  # it is free
-    address = process.address_of(host, port)
-    CONSOLE.print("Starting the MLflow UI ...")
-    from sentiflow.tracking.client import connect, experiment_id, runs_url
+    with process.open_socket(host, port, hint) as listener:
+        try:
+            _show_pages(settings, listener, host, port)
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends; a closed terminal is not
+            if signal.SIGHUP in process.received:
+                raise
 
+
+def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: int) -> None:
+    """Serve at a socket until the server ends, which it does not by itself.
+
+    This process keeps the socket: no other can take the address, and be sent the login.
+    """
+    CONSOLE.print("Starting the MLflow UI ...")
+    from sentiflow.children import Child
+    from sentiflow.tracking.client import connect, experiment_id, runs_url
+    from sentiflow.tracking.login import LOGIN, login_note, ui_folder
+
+    address = process.address_of(host, port)
     experiment = experiment_id(connect(settings), settings)
-    command_line = [
-        *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
-        *("--uvicorn-opts", "--log-level warning"),
-        *("--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(settings.artifacts)),
-    ]
-    # By default the server also runs jobs that it is sent, and keeps other services' keys and calls them.
-    off = dict.fromkeys(("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ENABLE_AI_GATEWAY"), "false")
-    variables = {**off, "PYTHONWARNINGS": "ignore", **_allowed(host, address), **os.environ}
-    server = Child(command_line, variables)
-    try:
-        if not server.answers(f"{address}/health", _START_SECONDS):
-            code = server.poll()
-            why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
-            raise ExternalError(f"The MLflow UI {why}.", _AGAIN)
-        pages = runs_url(address, experiment)
-        CONSOLE.say(f"MLflow UI: [bold]{escape(pages)}[/]   (Ctrl-C ends it)")
-        code = server.wait()
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends; a closed terminal is not
-        if signal.SIGHUP in process.received:
-            raise
-        code = 0
-    finally:
-        server.stop()
-    if code:
-        raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)
+    descriptor = listener.fileno()
+    with login_note(settings, listener, address) as (login, note):
+        server = Child(
+            ["sentiflow.tracking.pages", str(descriptor), settings.tracking_uri, str(settings.artifacts), host,
+             str(port)],
+            {**os.environ, "PYTHONWARNINGS": "ignore", LOGIN: login},
+            descriptors=[descriptor], cwd=ui_folder(settings),
+        )  # fmt: skip
+        try:
+            if not server.answers(f"{address}/health", _START_SECONDS):
+                code = server.poll()
+                why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
+                raise ExternalError(f"The MLflow UI {why}.", _AGAIN)
+            shown = f"MLflow UI: [bold]{escape(runs_url(address, experiment))}[/]"
+            CONSOLE.say(f"{shown}{shown_login(login, note)}   (Ctrl-C ends it)")
+            code = server.wait()
+        finally:
+            server.stop()
+    raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)

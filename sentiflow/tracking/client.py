@@ -27,6 +27,7 @@ from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
+from sentiflow.tracking.login import use_login
 from sentiflow.tracking.sqlite import PatientConnection, locked_error, need_schema
 from sentiflow.tracking.store import need_readable
 from sentiflow.tracking.types import HTTP, hint_for, time_of
@@ -115,6 +116,7 @@ def connect(settings: Settings) -> MlflowClient:
 
 def _first_connection(settings: Settings) -> MlflowClient:
     need_readable(settings)
+    use_login(settings)
     for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
     if settings.sqlite_file is not None:

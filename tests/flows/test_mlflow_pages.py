@@ -3,23 +3,22 @@
 import json
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import pytest
 from mlflow.entities import Run
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from flows.repeat import repeat
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect, experiment_id, runs_url
 from sentiflow.tracking.results import RepeatsResult
-from tests import browsers, servers
-from tests.world import Registry, World, command, copy_world
+from tests import browsers
+from tests.ui import Ui, running_ui
+from tests.world import Registry, World, copy_world
 
 pytestmark = pytest.mark.story
 
@@ -36,10 +35,14 @@ class Pages:
         repeats: a set of two seeds.
     """
 
-    root: str
+    ui: Ui
     experiment: str
     singles: list[Run]
     repeats: RepeatsResult
+
+    @property
+    def root(self) -> str:
+        return self.ui.root
 
     @property
     def address(self) -> str:
@@ -63,14 +66,14 @@ def pages(browser: Browser, three_versions: World, tmp_path_factory: pytest.Temp
         singles = client.search_runs([experiment], order_by=["attributes.start_time"])
         client.set_registered_model_alias("sample-sentiment", "champion", str(Registry.GOOD))
         repeats = repeat(load_recipe("tutorial", ["sequence_length=20", "epochs=1"]), "sample", 0, 2)
-        store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri]
-        with servers.mlflow(store, world.root, "/health") as root:
-            yield Pages(root, experiment, singles, repeats)
+        with running_ui(world) as ui:
+            yield Pages(ui, experiment, singles, repeats)
 
 
 @pytest.fixture
 def page(browser: Browser, pages: Pages) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1600, "height": 1400})
+    size: ViewportSize = {"width": 1600, "height": 1400}
+    context = browser.new_context(viewport=size, http_credentials=pages.ui.credentials)
     context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE)
@@ -181,24 +184,12 @@ def test_the_command_that_shows_them_ends_quietly_with_all_that_it_started(
     three_versions: World, tmp_path: Path, number: signal.Signals
 ) -> None:
     world = copy_world(tmp_path, three_versions)
-    port = servers.free_port()
-    root = f"http://127.0.0.2:{port}"  # not one of those that MLflow answers to by itself
-    process = subprocess.Popen(
-        [command(), "ui", "--port", str(port)],
-        env=world.environment(SENTIFLOW_UI_URL="http://127.0.0.2"), cwd=world.root, text=True,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stderr is not None
-        assert any(f"MLflow UI: {root}/#/experiments/1/" in line for line in process.stderr)
-        with httpx.Client(base_url=root, headers={"Origin": root}, trust_env=False, timeout=60) as browser:
+    with running_ui(world, "127.0.0.2") as ui:  # an address of this machine that is none of its usual ones
+        with ui.client(Origin=ui.root) as browser:
             assert [browser.get(path).status_code for path in ("/health", "/")] == [200, 200]
             found = browser.post("/ajax-api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]})
             assert found.status_code == 200
-        process.send_signal(number)
-        assert process.wait(30) == 0
-        assert "Traceback" not in process.stderr.read()
-        assert world.processes() == []
-    finally:
-        process.kill()
-        process.wait()
+        ui.process.send_signal(number)
+        assert ui.process.wait(30) == 0
+        assert ui.process.stderr and "Traceback" not in ui.process.stderr.read()
+        assert world.processes() == [] and not ui.note.exists()

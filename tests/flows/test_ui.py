@@ -1,0 +1,383 @@
+"""``sentiflow ui``: who is answered, and what."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, ClassVar
+
+import mlflow
+import pytest
+from mlflow.genai import label_schemas, review_queues
+from mlflow.tracking import MlflowClient
+from playwright.sync_api import Page, expect
+
+from sentiflow.settings import Settings
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.store import open_store
+from tests import browsers, servers
+from tests.ui import Ui, running_ui
+from tests.world import World, make_world
+
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=5"
+CONFIG = "/ajax-api/3.0/mlflow/assistant/config"
+CREATE = "/api/2.0/mlflow/experiments/create"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> World:
+    """A store, in a folder that somebody else gave: the command runs there."""
+    made = make_world(tmp_path_factory.mktemp("ui"), migrated_store)
+    for name in ("mlflow", "uvicorn", "starlette", "flask", "sitecustomize"):
+        (made.root / f"{name}.py").write_text(f"open({str(made.root / 'imported')!r}, 'a').write(__name__)")
+    return made
+
+
+@pytest.fixture(scope="module")
+def ui(place: World) -> Iterator[Ui]:
+    with running_ui(place) as running:
+        yield running
+
+
+@pytest.fixture
+def page(ui: Ui) -> Iterator[Page]:
+    """A browser that knows the login."""
+    with browsers.chromium() as browser:
+        context = browser.new_context(http_credentials=ui.credentials)
+        context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
+        opened = context.new_page()
+        opened.set_default_timeout(60_000)
+        yield opened
+
+
+def status_of(ui: Ui, path: str, *headers: str, method: str = "GET", login: bool = True, host: str = "") -> int:
+    """The status of the answer to a request that is sent as it is written."""
+    given = base64.b64encode(":".join(ui.login).encode()).decode()
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host or ui.root.removeprefix('http://')}", "Connection: close"]
+    lines += [f"Authorization: Basic {given}"] if login else []
+    with socket.create_connection(("127.0.0.1", ui.port), timeout=60) as connection:
+        connection.sendall("\r\n".join([*lines, *headers, "", ""]).encode("latin-1"))
+        return int(connection.recv(100).split()[1])
+
+
+def test_without_the_login_nothing_but_its_health_is_told(ui: Ui) -> None:
+    assert status_of(ui, "/health", login=False) == 200
+    for path in ("/", "/version", "/static-files/index.html", SEARCH, CONFIG, "/health/", "/api/none"):
+        assert status_of(ui, path, login=False) == 401, path
+    for method in ("POST", "PUT", "OPTIONS"):
+        assert status_of(ui, "/health", method=method, login=False) == 401, method
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["Basic", "Basic ", "Basic x", "Basic \xe9", "Basic c2VudGlmbG93Og==", "Bearer x", "Basic " + "A" * 9_000],
+)
+def test_a_wrong_login_is_refused(ui: Ui, given: str) -> None:
+    assert status_of(ui, SEARCH, f"Authorization: {given}", login=False) == 401
+
+
+def test_the_login_is_its_owners_alone_and_no_argument_of_a_process(ui: Ui, place: World) -> None:
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (ui.note.parent, ui.note)]
+    assert modes == [0o700, 0o600]
+    words = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in place.processes()]
+    assert len(words) == 2 and not any(ui.login[1].encode() in each for each in words)
+
+
+def test_it_runs_in_a_folder_of_its_own_and_imports_nothing_of_the_current_one(ui: Ui, place: World) -> None:
+    (server,) = (pid for pid in place.processes() if pid != ui.process.pid)
+    assert Path(f"/proc/{server}/cwd").readlink() == ui.note.parent
+    assert status_of(ui, "/") == 200
+    assert not (place.root / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example", "10.evil.example:{port}", "192.168.evil.example:{port}", "127.0.0.1.evil.example:{port}",
+        "localhost", "localhost:1", "127.0.0.1:80{port}", "0.0.0.0:{port}", "127.0.0.1:{port}\r\nHost: evil",
+        "localhost.:{port}", "127.0.0.1:{port}@evil.example",
+    ],
+)  # fmt: skip
+def test_it_answers_to_no_foreign_name(ui: Ui, host: str) -> None:
+    for path in ("/health", "/", SEARCH):
+        assert status_of(ui, path, host=host.format(port=ui.port)) in (400, 421), path
+
+
+def test_it_answers_to_the_names_of_this_machine(ui: Ui) -> None:
+    for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
+        assert status_of(ui, SEARCH, host=f"{name}:{ui.port}") == 200, name
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Origin: http://localhost:1", "Origin: http://127.0.0.1:9", "Origin: http://localhost:{port}",
+        "Origin: https://127.0.0.1:{port}", "Origin: null", "Origin: http://evil.example", "Origin:",
+        "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Sec-Fetch-Site: other",
+        "Origin: http://127.0.0.1:{port}\r\nOrigin: http://evil.example",
+    ],
+)  # fmt: skip
+def test_pages_of_other_sites_and_ports_get_nothing(ui: Ui, header: str) -> None:
+    sent = header.format(port=ui.port)
+    for path in (SEARCH, "/health", "/static-files/index.html", "/"):
+        assert status_of(ui, path, sent) == 403, path
+    navigation = "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"
+    assert status_of(ui, SEARCH, sent, *navigation) == 403
+    assert status_of(ui, CREATE, sent, "Content-Length: 0", method="POST") == 403
+
+
+def test_a_link_on_another_site_opens_the_pages_and_no_frame_does(ui: Ui) -> None:
+    cross = "Sec-Fetch-Site: cross-site"
+    assert status_of(ui, "/", cross, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document") == 200
+    assert status_of(ui, "/", cross, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe") == 403
+    with ui.client(Origin=ui.root) as client:
+        answer = client.get("/static-files/index.html")
+    assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        CONFIG, "/{0}3.0/mlflow/assistant/message", "/{0}3.0/mlflow/assistant/providers/ollama/models?base_url=x",
+        "/{0}3.0/mlflow/assistant/providers", "/{0}3.0/jobs/", "/{0}3.0/mlflow/jobs/1", "/v1/traces",
+        "/gateway/mlflow/v1/models", "/{0}3.0/mlflow/gateway/secrets/list", "/{0}3.0/mlflow/mcp-servers",
+        "/{0}2.0/mlflow/webhooks", "/{0}3.0/mlflow/scorers/list", "/{0}3.0/mlflow/scorer/invoke",
+        "/{0}3.0/mlflow/prompt-optimization/jobs", "/{0}2.0/mlflow/upload-artifact",
+        "/{0}2.0/mlflow-artifacts/artifacts", "/{0}2.0/mlflow/gateway-proxy",
+        "/{0}3.0/mlflow/demo/generate",
+        "/{0}2.0/mlflow/runs/create-promptlab-run", "/{0}3.0/mlflow/workspaces", "/docs", "/openapi.json",
+    ],
+)  # fmt: skip
+def test_what_runs_code_or_calls_others_is_not_there(ui: Ui, path: str) -> None:
+    for prefix in ("api/", "ajax-api/"):
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE"):
+            if "gateway-proxy" in path and method in ("GET", "HEAD") and prefix == "ajax-api/":
+                continue  # a list that is always empty, for the page of runs
+            assert status_of(ui, path.format(prefix), "Content-Length: 0", method=method) == 404, (method, prefix)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//ajax-api/3.0/mlflow/assistant/config", "/./ajax-api/3.0/mlflow/assistant/config",
+        "/ajax-api/3.0/mlflow//assistant/config", "/AJAX-API/3.0/mlflow/assistant/config",
+        "/ajax-api/3.0/mlflow/traces/../assistant/config", "/ajax-api/3.0/mlflow/traces/%2e%2e/assistant/config",
+        "/ajax-api/3.0/mlflow/traces%2f..%2fassistant%2fconfig", "/ajax-api/3.0/mlflow/%61ssistant/config",
+        "/ajax-api/3.0/mlflow/assistant%2fconfig", "/ajax-api/3.0/mlflow/assistant;x/config",
+        "/ajax-api/3.0/mlflow/assistant/config;x", "/ajax-api/3.0/mlflow/assistant/config/",
+        "/ajax-api/3.0/mlflow/assistant%2Fconfig%3F", "/ajax-api/3.0/mlflow/assistant/config%23",
+        "/ajax-api/3.0/mlflow/assistant/config%00", "/ajax-api/3.0/mlflow/assistant/config%0a",
+        "/static-files/../ajax-api/3.0/mlflow/assistant/config", "/health/../ajax-api/3.0/mlflow/assistant/config",
+        "/static-files%2f..%2fajax-api%2f3.0%2fmlflow%2fassistant%2fconfig", "/static-files/../../__init__.py",
+        "/static-files/..%2f..%2f__init__.py", "/static-files/%2e%2e/%2e%2e/__init__.py",
+        "http://127.0.0.1/ajax-api/3.0/mlflow/assistant/config", "*",
+    ],
+)  # fmt: skip
+def test_no_other_spelling_of_a_path_leads_there(ui: Ui, path: str) -> None:
+    for method in ("GET", "PUT"):
+        assert status_of(ui, path, "Content-Length: 0", method=method) == 404, method
+
+
+def test_a_websocket_is_refused(ui: Ui) -> None:
+    upgrade = "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    for path in ("/ajax-api/3.0/mlflow/assistant/message", "/ws"):
+        assert status_of(ui, path, "Connection: Upgrade", *upgrade) == 404
+
+
+def _refused(ui: Ui, path: str, body: Any, word: str, method: str = "POST") -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    with ui.client(**{"Content-Type": "application/json"}) as client:
+        answer = client.request(method, path, content=text)
+    assert (answer.status_code, word in answer.text) == (400, True), (path, body, answer.text)
+
+
+@pytest.mark.parametrize("name", ["artifact_location", "artifactLocation", "artifact\\u005flocation"])
+@pytest.mark.parametrize("root", ["api", "ajax-api"])
+def test_an_experiment_keeps_its_files_where_the_server_says(ui: Ui, tmp_path: Path, name: str, root: str) -> None:
+    body = f'{{"name": "elsewhere", "{name}": "{tmp_path}"}}'
+    for form in (body, json.dumps(body)):  # MLflow also takes an object within a text
+        _refused(ui, f"/{root}/2.0/mlflow/experiments/create", form, "artifact_location")
+    with ui.client() as client:
+        assert "elsewhere" not in client.get(SEARCH).text
+
+
+def _trace(trace_id: str, **tags: str) -> dict[str, Any]:
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "1"}}
+    info = {"trace_id": trace_id, "trace_location": place, "request_time": "2026-01-01T00:00:00Z", "state": "OK"}
+    return {"trace": {"trace_info": {**info, "tags": tags}}}
+
+
+def test_a_trace_keeps_its_data_where_the_server_says(ui: Ui, tmp_path: Path) -> None:
+    (tmp_path / "traces.json").write_text('{"spans": []}')
+    traces = "/ajax-api/3.0/mlflow/traces"
+    with ui.client() as client:
+        assert client.post(traces, json=_trace("tr-1")).status_code == 200
+    elsewhere = {"key": "mlflow.artifactLocation", "value": str(tmp_path)}
+    _refused(ui, f"{traces}/tr-1/tags", elsewhere, "mlflow.artifactLocation", "PATCH")
+    for tag in ("mlflow.artifactLocation", "mlflow.trace.spansLocation", "mlflow.trace.archiveLocation"):
+        _refused(ui, traces, _trace("tr-2", **{tag: str(tmp_path)}), tag)
+    for trace_id in (f"../../../../../../..{tmp_path}/x", "..", "a/b", ""):
+        _refused(ui, traces, _trace(trace_id), "trace_id")
+    with ui.client() as client:
+        assert client.patch(f"{traces}/tr-1/tags", json={"key": "note", "value": "x"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://bucket/x", "http://127.0.0.1:1/x", "/etc", "file:///etc", "gs://x", "x:y"]
+)
+def test_a_version_has_its_files_in_the_store(ui: Ui, source: str) -> None:
+    with ui.client() as client:
+        client.post("/api/2.0/mlflow/registered-models/create", json={"name": "mine"})
+    _refused(ui, "/api/2.0/mlflow/model-versions/create", {"name": "mine", "source": source}, "source")
+
+
+def test_mlflows_client_works_with_the_login(ui: Ui, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, password = ui.login
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    client = MlflowClient(ui.root, ui.root)
+    run = client.create_run("1").info.run_id
+    client.log_metric(run, "test/accuracy", 0.875)
+    client.log_text(run, "as it was", "model/note.txt")
+    client.set_terminated(run)
+    client.create_registered_model("theirs")
+    source = f"{client.get_run(run).info.artifact_uri}/model"
+    version = client.create_model_version("theirs", source, run)
+    client.set_registered_model_alias("theirs", "champion", version.version)
+    assert client.get_model_version_by_alias("theirs", "champion").run_id == run
+    assert [found.data.metrics for found in client.search_runs(["1"])] == [{"test/accuracy": 0.875}]
+
+
+def test_our_own_commands_know_the_login(ui: Ui, place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # which would get it
+    for name in ("127.0.0.1", "localhost"):
+        done = place.run("runs", SENTIFLOW_TRACKING_URI=f"http://{name}:{ui.port}")
+        assert done.returncode == 0, done.stderr
+    settings = Settings(tracking_uri=ui.root, data_dir=place.root / "data")
+    assert connect(settings).get_experiment("1").name == "sentiflow"
+    assert open_store(settings).models() is not None
+
+
+def test_the_login_goes_to_no_other_server(ui: Ui, place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for uri in ("http://127.0.0.1:9", f"http://127.0.0.2:{ui.port}", f"http://me:mine@127.0.0.1:{ui.port}"):
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "theirs")
+        open_store(Settings(tracking_uri=uri, data_dir=place.root / "data"))
+        assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "theirs", uri
+
+
+@pytest.mark.story
+def test_after_it_was_killed_its_login_counts_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "theirs")
+    with running_ui(world) as ui:
+        ui.process.send_signal(signal.SIGKILL)
+        ui.process.wait()
+        open_store(Settings(tracking_uri=ui.root, data_dir=world.root / "data"))
+        assert ui.note.exists() and os.environ["MLFLOW_TRACKING_PASSWORD"] == "theirs"
+        until = time.monotonic() + 30
+        while world.processes() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert world.processes() == []
+
+
+def run_of_a_command(page: Page, root: str, model: str) -> list[object]:
+    """What a page gets that asks MLflow's assistant to run a command of a model's choice, and then for runs."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async ([root, model]) => {
+            const assistant = `${root}/ajax-api/3.0/mlflow/assistant`
+            const ollama = {model: 'x', selected: true, base_url: model, permissions: {full_access: true}}
+            const config = JSON.stringify({providers: {ollama}})
+            const json = {'Content-Type': 'application/json'}
+            const asked = [
+                [`${assistant}/config`, {method: 'PUT', headers: json, body: config}],
+                [`${assistant}/message`, {method: 'POST', headers: json, body: '{"message": "hi"}'}],
+                [`${assistant}/sessions/1/stream`, {}],
+                [`${root}/ajax-api/2.0/mlflow/experiments/search?max_results=5`, {}],
+                [`${root}/health`, {}],
+            ]
+            const answers = []
+            for (const [url, how] of asked)
+                for (const mode of ['cors', 'no-cors'])
+                    for (const credentials of ['omit', 'include'])
+                        answers.push(await fetch(url, {...how, mode, credentials}).then(
+                            answer => answer.type === 'opaque' ? 'opaque' : answer.status, () => 'failed'))
+            return answers
+        }""",
+        [root, model],
+    )
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A page at another port, which also answers as the model that the assistant would ask."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>elsewhere</title>")
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.story
+def test_a_page_at_another_port_of_this_machine_runs_and_reads_nothing(page: Page, ui: Ui) -> None:
+    """Also in a browser that keeps the login, as it has opened the pages."""
+    page.goto(f"{ui.root}/#/experiments/1/runs")
+    expect(page.get_by_role("link", name="sentiflow").first).to_be_visible()
+    refused: list[int] = []
+    page.on("response", lambda answer: refused.append(answer.status) if ui.root in answer.url else None)
+    with servers.http(Elsewhere) as port:
+        for host in ("127.0.0.1", "localhost"):
+            page.goto(f"http://{host}:{port}/page")
+            refused.clear()
+            answers = run_of_a_command(page, ui.root, f"http://127.0.0.1:{port}")
+            assert set(answers) <= {"failed", "opaque"}, "it read an answer"
+            assert refused and set(refused) == {403}
+            page.set_content(f"<iframe src='{ui.root}/'></iframe>")
+            page.wait_for_timeout(1_000)
+            assert set(refused) == {403}, "a frame shows the pages"
+    assert set(Elsewhere.asked) <= {"/page", "/favicon.ico"}, "MLflow asked the model"
+
+
+@pytest.mark.story
+def test_a_review_is_answered_in_the_browser(page: Page, ui: Ui, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, password = ui.login
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(ui.root)
+    try:
+        mlflow.set_experiment(experiment_id="1")
+        choices = label_schemas.InputCategorical(options=["positive", "negative"])
+        schema = label_schemas.create_label_schema("sentiment", type="expectation", input=choices)
+        queue = review_queues.create_review_queue("to label", queue_type="custom", schema_ids=[schema.schema_id])
+        with mlflow.start_span("review") as span:
+            span.set_inputs({"text": "A quiet film that stays."})
+        mlflow.flush_trace_async_logging()
+        review_queues.add_items_to_review_queue(queue.queue_id, item_ids=[span.trace_id])
+        shown = f"review-queue?workflowType=genai_development&selectedQueueId={queue.queue_id}"
+        page.goto(f"{ui.root}/#/experiments/1/{shown}")
+        page.get_by_role("button", name="Start review").click()
+        page.get_by_text("Select an option").click()
+        page.get_by_role("option", name="positive").click()
+        page.get_by_role("button", name="Submit").click()
+        expect(page.get_by_text("Completed (1)")).to_be_visible()
+        (answer,) = mlflow.get_trace(span.trace_id).info.assessments
+        assert (answer.name, answer.expectation.value) == ("sentiment", "positive")
+    finally:
+        mlflow.set_tracking_uri(before)
