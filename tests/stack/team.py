@@ -191,9 +191,9 @@ def until(holds: Callable[[], Any], seconds: float, otherwise: Callable[[], str]
         time.sleep(0.5)
 
 
-def status_of(address: str, who: str | None, body: bytes | None = None, host: str | None = None) -> int:
-    """The status of an answer, with a name and a password (``name:password``) or without."""
-    headers = {"Content-Type": "application/json"} | ({"Host": host} if host else {})
+def status_of(address: str, who: str | None, body: bytes | None = None, **more: str) -> int:
+    """The status of an answer, with a name and a password (``name:password``) or without; ``more`` are headers."""
+    headers = {"Content-Type": "application/json", **more}
     if who is not None:
         headers["Authorization"] = f"Basic {base64.b64encode(who.encode()).decode()}"
     try:

@@ -125,9 +125,7 @@ def test_the_api_s_account_reads_and_neither_changes_nor_makes_anything(stack: T
         ("api/2.0/mlflow/registered-models/alias", {"name": MODEL, "alias": "champion", "version": "1"}),
         ("api/2.0/mlflow/registered-models/create", {"name": "imdb-sentiment"}),
         ("api/2.0/mlflow/experiments/create", {"name": "mine", "artifact_location": "file:///tmp/mine"}),
-        ("ajax-api/3.0/mlflow/assistant/sessions", {}),
-        ("api/3.0/mlflow/gateway/secrets/create", {"secret_name": "mine", "secret_value": {"api_key": "x"}}),
-        ("v1/traces", {}),
+        ("api/3.0/mlflow/traces", {}),
     ):  # fmt: skip
         assert status_of(f"{server}/{path}", who, json.dumps(body).encode()) == 403, path
     assert {found.name for found in stack.mlflow.search_registered_models()} == {MODEL}
@@ -151,18 +149,37 @@ def test_the_worker_s_account_is_no_administrator_s(stack: Team) -> None:
             assert stack.secret(secret).encode() not in kept, (name, secret)
 
 
-def test_the_keys_of_other_services_are_not_kept_by_mlflow(stack: Team) -> None:
-    """Its gateway is off: by default every account may store such keys, and let the server use them."""
+def test_what_mlflow_runs_and_keeps_for_others_is_not_served(stack: Team) -> None:
+    """By default every account may store keys of other services, and let the server use them."""
     server = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}"
-    who = f"worker:{stack.secret('MLFLOW_WORKER_PASSWORD')}"
-    body = b'{"secret_name": "mine", "secret_value": {"api_key": "x"}}'
-    assert status_of(f"{server}/api/3.0/mlflow/gateway/secrets/create", who, body) >= 400
+    who = f"admin:{stack.secret('MLFLOW_ADMIN_PASSWORD')}"
+    for path in (
+        "ajax-api/3.0/mlflow/assistant/message", "api/3.0/mlflow/gateway/secrets/create", "v1/traces",
+        "ajax-api/3.0/jobs/", "api/2.0/mlflow/webhooks", "ajax-api/2.0/mlflow/upload-artifact",
+    ):  # fmt: skip
+        assert status_of(f"{server}/{path}", who, b"{}") == 404, path
+
+
+def test_the_server_of_mlflow_chooses_where_files_lie(stack: Team) -> None:
+    address = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}/api/2.0/mlflow/experiments/create"
+    for account in ("admin", "worker"):
+        who = f"{account}:{stack.secret(f'MLFLOW_{account.upper()}_PASSWORD')}"
+        assert status_of(address, who, b'{"name": "mine", "artifactLocation": "file://run_secrets"}') == 400
 
 
 def test_mlflow_answers_to_no_foreign_name(stack: Team) -> None:
     port = stack.port("MLFLOW_PORT")
-    for host, status in ((f"mlflow:{port}", 401), ("evil.example", 403)):
-        assert status_of(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search", None, host=host) == status
+    for host, status in ((f"mlflow:{port}", 401), (f"localhost:{port}", 401), ("evil.example", 421)):
+        assert status_of(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search", None, Host=host) == status
+
+
+def test_mlflow_answers_to_no_page_of_another_port(stack: Team) -> None:
+    """A browser that is logged in to MLflow may show a page of the API, which strangers ask."""
+    server, api = (f"http://127.0.0.1:{stack.port(name)}" for name in ("MLFLOW_PORT", "API_PORT"))
+    who = f"admin:{stack.secret('MLFLOW_ADMIN_PASSWORD')}"
+    for origin, status in ((server, 200), (api, 403), ("http://localhost:1", 403), ("null", 403)):
+        asked = f"{server}/api/2.0/mlflow/experiments/search?max_results=1"
+        assert status_of(asked, who, Origin=origin) == status, origin
 
 
 def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_run_succeeds(stack: Team) -> None:
