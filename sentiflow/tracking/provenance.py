@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from ast import literal_eval
@@ -21,21 +19,20 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.output import redact
+from sentiflow.output import printable, redact
 from sentiflow.process import cores, processor
 from sentiflow.recipes import RECIPES, TrainConfig
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
+from sentiflow.tracking.checkout import PATCH, compare, patch
 from sentiflow.tracking.store import PARENTS, SCORES, find_run, open_store
 from sentiflow.tracking.types import SCORER_DIGEST, local_path
 
-# Files of a run. The first two are in the forms of `sha256sum --check` and `pip install -r`.
-SOURCES, PACKAGES, PATCH = "sources.txt", "packages.txt", "uncommitted.patch"
-MAX_PATCH = 1_000_000  # bytes: code, and no data that somebody put among it
+# Files of a run, beside the patch, in the forms of `sha256sum --check` and `pip install -r`.
+SOURCES, PACKAGES = "sources.txt", "packages.txt"
 
 _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, or where they are installed
 _DECIDING = ("flows/*.py", "tasks/*.py", "sentiflow/**/*.py")  # the command line decides nothing
-_OURS = ("flows", "tasks", "sentiflow", "pyproject.toml", "requirements*.lock")
 _LOCK = "requirements.lock"
 _SHOWN = 6  # names of files or packages that a line shows
 _NUMERIC = ("tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit_learn")  # shown first
@@ -44,7 +41,9 @@ _NUMERIC = ("tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit_
 @cache
 def sources() -> str:
     """SHA-256 of each file of code that decides what a training gives, as this process found them first."""
-    files = sorted(file for pattern in _DECIDING for file in _ROOT.glob(pattern))
+    found = (file for pattern in _DECIDING for file in _ROOT.glob(pattern))
+    # Python imports no other either: an editor's lock on a file is a link that leads nowhere, named like it.
+    files = sorted(file for file in found if file.is_file() and os.access(file, os.R_OK))
     return "".join(
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(_ROOT).as_posix()}\n"
         for file in files
@@ -73,28 +72,26 @@ def training_key(config: TrainConfig, digest: str, seed: int) -> str:
     return digest_of(json.dumps([config.model_dump(), digest, seed, sources(), packages()]))
 
 
-@cache
 def git_tags() -> dict[str, str]:
     """The commit of the code, and whether the working tree differs from it; ``unknown`` without git."""
-    ours = _git("ls-files", "--error-unmatch", "pyproject.toml")  # a repository around it may be another's
-    commit = _git("rev-parse", "HEAD")
-    if ours is None or commit is None:
+    difference = compare(_ROOT)
+    if difference is None:
         return {"git.commit": "unknown", "git.dirty": "unknown"}
-    dirty = _git("status", "--porcelain")
     return {
-        "git.commit": commit.decode().strip(),
-        "git.dirty": "unknown" if dirty is None else str(bool(dirty)).lower(),
-        "mlflow.source.git.commit": commit.decode().strip(),
+        "git.commit": difference.commit,
+        "git.dirty": str(bool(difference)).lower(),
+        "mlflow.source.git.commit": difference.commit,
     }
 
 
 def provenance_tags() -> dict[str, str]:
     """Tags of a run: its code, its packages and the machine."""
-    patch = PATCH if _keeps_patch() else f"left out: {len(uncommitted()):,} bytes, at most {MAX_PATCH:,} are kept"
-    lock = _ROOT / _LOCK if _checkout() else None
+    made = patch(_ROOT)
+    kept = f"left out: {made.left_out}" if made.left_out else PATCH
+    lock = _ROOT / _LOCK if (_ROOT / "pyproject.toml").is_file() else None
     return {
         **git_tags(),
-        **({"git.patch": patch} if uncommitted() else {}),
+        **({"git.patch": kept} if made.text or made.left_out else {}),
         "code.digest": digest_of(sources()),
         "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
         "packages.digest": digest_of(packages()),
@@ -103,65 +100,28 @@ def provenance_tags() -> dict[str, str]:
     }
 
 
+def new_files() -> list[str]:
+    """Lines that name files of code that are in no commit: kept by a run's patch or not."""
+    made = patch(_ROOT)
+    found = {
+        f"New files of code are kept with the run, in {PATCH}": made.new,
+        "New files of code that are not kept with the run, as git ignores them": made.ignored,
+    }
+    return [f"{what}: {_some(names)}." for what, names in found.items() if names]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return printable(", ".join(names[:_SHOWN])) + more
+
+
 def write_files(folder: Path) -> None:
     """Write what a run keeps beside these tags into a new folder."""
     folder.mkdir()
     (folder / SOURCES).write_text(sources(), encoding="utf-8")
     (folder / PACKAGES).write_text(packages(), encoding="utf-8")
-    if _keeps_patch():
-        (folder / PATCH).write_bytes(uncommitted())
-
-
-def _keeps_patch() -> bool:
-    return 0 < len(uncommitted()) <= MAX_PATCH
-
-
-@cache
-def uncommitted() -> bytes:
-    """What the product's own files hold beyond the commit, as a patch for ``git apply``; empty without git.
-
-    New files are in it, but none that git ignores. Neither the user's index nor the repository is written to.
-    """
-    objects = _git("rev-parse", "--git-path", "objects")
-    if objects is None or git_tags()["git.dirty"] != "true":
-        return b""
-    with tempfile.TemporaryDirectory() as folder:
-        own = {
-            "GIT_INDEX_FILE": f"{folder}/index",
-            "GIT_OBJECT_DIRECTORY": folder,
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((_ROOT / objects.decode().strip()).absolute()),
-        }
-        _need_git("read-tree", "HEAD", **own)
-        _need_git("add", "--all", "--", *_OURS, **own)
-        # The plumbing, which no setting of the user's changes: `git apply` reads what it writes.
-        return _need_git("diff-index", "--cached", "--patch", "--binary", "--full-index", "HEAD", **own)
-
-
-def _checkout() -> bool:
-    """Whether this code runs from a checkout; where it is installed, a repository around it is another's."""
-    return (_ROOT / "pyproject.toml").is_file()
-
-
-def _git(*arguments: str, **variables: str) -> bytes | None:
-    """What git says of the checkout; None without git, or if it fails or takes longer than a minute."""
-    git = shutil.which("git")
-    if git is None or not _checkout():
-        return None
-    try:
-        done = subprocess.run(
-            [git, "--no-optional-locks", "-C", str(_ROOT), *arguments],
-            env={**os.environ, **variables}, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
-def _need_git(*arguments: str, **variables: str) -> bytes:
-    done = _git(*arguments, **variables)
-    if done is None:
-        raise ExternalError(f"git {arguments[0]} failed in {_ROOT}.", "Can it read all files? Try: git status")
-    return done
+    if text := patch(_ROOT).text:
+        (folder / PATCH).write_bytes(text)
 
 
 @dataclass(frozen=True)
