@@ -8,42 +8,15 @@ The compiler may contract and reorder sums, always in the same way; it may not a
 diverging training must be seen to diverge.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401 - the products' BLAS, loaded before anyone limits its threads
-from numba import njit
 from numpy.typing import NDArray
 
+from sentiflow.network.compiled import compiled
+
 Array = NDArray[Any]
-
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "arcp", "nsz"}}
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, and keep the result on disk: beside this file, or in the user's cache folder.
-
-    Rows are copied and added up element by element below: the same with whole arrays takes seconds to compile.
-    """
-    try:
-        made: Any = njit(function, cache=True, **_OPTIONS)
-    except RuntimeError:  # numba finds neither folder writable: each process then compiles for itself
-        return njit(function, **_OPTIONS)  # type: ignore[no-any-return]
-    if hasattr(made, "stats"):  # it is compiled: NUMBA_DISABLE_JIT may be set
-        _drop_empty(Path(made.stats.cache_path), function.__name__)
-    return made  # type: ignore[no-any-return]
-
-
-def _drop_empty(folder: Path, name: str) -> None:
-    """Remove a kernel's empty files: a loss of power leaves such, and numba would fail on them each time."""
-    for file in folder.glob(f"kernels.{name}-*.nb[ic]"):
-        with suppress(FileNotFoundError):  # another process removed it
-            if not file.stat().st_size:
-                file.unlink()
-
 
 # Rational approximation of tanh in float32, odd polynomial over even one, highest power first: the one of Eigen
 # (Eigen/src/Core/MathFunctionsImpl.h), which TensorFlow computes with. Beyond the limit float32 says 1.
@@ -68,7 +41,7 @@ _ONE = np.float32(1)
 _BLOCK = 256  # rows of several steps in one product: many small ones take twice as long
 
 
-@_compiled
+@compiled
 def tanh(x: np.float32) -> np.float32:
     """Hyperbolic tangent within 3e-7, without a branch or a call, so that a loop of it becomes vector code."""
     x = _LIMIT if x > _LIMIT else x
@@ -83,7 +56,7 @@ def tanh(x: np.float32) -> np.float32:
     return x * odd / even
 
 
-@_compiled
+@compiled
 def read_pads(pad_input: Array, recurrent: Array, pads: Array) -> None:
     """Fill ``pads`` (t + 1, u): the states after 0, 1, 2, ... steps of padding, from a state of zeros."""
     pads[0] = 0
@@ -93,7 +66,7 @@ def read_pads(pad_input: Array, recurrent: Array, pads: Array) -> None:
             pads[s + 1, j] = tanh(state[j] + pad_input[j])
 
 
-@_compiled
+@compiled
 def read(
     ids: Array,
     order: Array,
@@ -126,7 +99,7 @@ def read(
         row += begun
 
 
-@_compiled
+@compiled
 def add_up(first: Array, steps: int, states: Array, sums: Array) -> None:
     """Fill ``sums`` (n, u): all states of each review, from the one after its first word on."""
     sums[:] = 0
@@ -140,7 +113,7 @@ def add_up(first: Array, steps: int, states: Array, sums: Array) -> None:
                 sums[r, j] += states[row + r, j]
 
 
-@_compiled
+@compiled
 def gradients(
     ids: Array,
     order: Array,
@@ -192,7 +165,7 @@ def gradients(
             break
 
 
-@_compiled
+@compiled
 def pad_gradients(pads: Array, transposed: Array, d_pads: Array, d_pad_input: Array, d_recurrent: Array) -> None:
     """Walk the padding's own steps backwards, and add to ``d_pad_input`` (u,) and ``d_recurrent`` (u, u)."""
     d_state = np.zeros_like(d_pad_input)

@@ -1,10 +1,5 @@
 """Tests of the compiled tanh; the kernels around it are tested through ``Recurrence``."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -26,18 +21,3 @@ def test_tanh_of_what_is_no_number_is_none() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_tanh_of_infinity_is_one(sign: int) -> None:
     assert kernels.tanh(np.float32(sign * np.inf)) == pytest.approx(sign, abs=3e-7)
-
-
-@pytest.mark.story
-@pytest.mark.parametrize("damaged", ["*.nbi", "*.nb[ic]"])
-def test_empty_files_of_compiled_code_are_made_again(tmp_path: Path, damaged: str) -> None:
-    """Red if one that a loss of power left failed every later training."""
-    code = "from sentiflow.network import kernels; import numpy; print(kernels.tanh(numpy.float32(0)))"
-    for _ in range(2):
-        subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, check=True
-        )
-        files = list(tmp_path.rglob(damaged))
-        assert files and all(file.stat().st_size for file in files)
-        for file in files:
-            file.write_bytes(b"")
