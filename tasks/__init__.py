@@ -2,6 +2,9 @@
 
 import os
 
+from sentiflow.environment import isolate
+
+isolate()  # what runs flows may be a worker, or a program of the user's
 # No usage data; the third is of Prefect's servers. Workers of Dask import only this.
 for _name, _value in (
     ("DO_NOT_TRACK", "true"),

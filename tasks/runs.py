@@ -23,7 +23,7 @@ from prefect import get_run_logger, runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 
-from sentiflow import children, process
+from sentiflow import children, environment, process
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
@@ -41,7 +41,7 @@ from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
-from sentiflow.tracking.provenance import provenance_tags, write_files
+from sentiflow.tracking.provenance import new_files, provenance_tags, write_files
 from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.types import ATTEMPT, LOCK, NOTE
 
@@ -181,6 +181,8 @@ def training_run(
     settings, model = load_settings(), model_name(dataset)
     startup = startup_seconds()
     began, opened = time.time() - startup, time.perf_counter()
+    for line in (*environment.not_obeyed(), *new_files()):
+        get_run_logger().warning(line)
     client = connect(settings)
     experiment = experiment_id(client, settings)
     patience = settings.lock_timeout if runtime.deployment.id else 0.0  # interactive runs fail at once

@@ -24,12 +24,14 @@ def main() -> None:
     began = time.time() - time.process_time()
     from sentiflow import process
     from sentiflow.children import collect_less
+    from sentiflow.environment import isolate
 
     collect_less()
     atexit.register(process.leave)
     process.abandon()
     process.listen()
     try:
+        isolate()
         _run(began)
     except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is given
         process.decide(1)  # from here on signals raise nothing

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import TextIO
 
 from sentiflow.console import CONSOLE, LastingFile, escape
-from sentiflow.errors import ExternalError, SentiflowError, first_line, prefect_away
+from sentiflow.errors import ExternalError, SentiflowError, UsageError, first_line, prefect_away
 from sentiflow.output import printable, redact
 from sentiflow.process import EXIT_SECONDS
 
@@ -204,6 +204,9 @@ def _as_ours(err: BaseException) -> SentiflowError:
             f"{err.strerror or err}{where}",
             "Nothing half-written was kept; make room, or make the place writable, then run again.",
         )
+    named = re.search(r"\bMLFLOW_\w+", str(err)) if isinstance(err, ValueError) else None
+    if named and named[0] in os.environ:  # MLflow reads most of its variables when it needs them
+        return UsageError(first_line(err), f"Correct {named[0]} in the environment, or unset it.")
     if away := prefect_away(err):
         return ExternalError(
             away,

@@ -14,6 +14,7 @@ import typer
 
 from flows.cli import console
 from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
+from sentiflow import environment
 from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.names import expanded, located
@@ -234,6 +235,7 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
 def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server", settings: "Settings") -> None:
     from sentiflow.orchestration.server import OUR_USER, server_note
 
+    CONSOLE.say(*map(escape, environment.not_obeyed()))
     CONSOLE.print("Prefect: started here" if server.login else "Prefect: the server that is set")
     for each in applied:
         _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")

@@ -1,10 +1,11 @@
 """The Keras model, its training, the fast training core, and what happened in a training."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's other programs train with
+from sentiflow.environment import NUMERIC, isolate
+
+isolate(NUMERIC)  # before Keras is imported, whoever trains
 
 
 @dataclass(frozen=True)

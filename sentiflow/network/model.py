@@ -8,13 +8,20 @@ from typing import Any
 import keras
 import numpy as np
 
+from sentiflow.errors import UsageError
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Weights
 from sentiflow.scoring.weights import ARRAYS
 
-# Whatever the user's ~/.keras/keras.json says.
+# A program that imported Keras before may have done so with a keras.json, or with variables that it removed.
+if keras.config.backend() != "tensorflow":
+    raise UsageError(f"Keras was imported with the backend {keras.config.backend()}.", "Import Sentiflow first.")
 keras.config.set_floatx("float32")
+keras.config.set_dtype_policy("float32")
 keras.config.set_epsilon(1e-7)
+keras.config.set_image_data_format("channels_last")  # means over the steps, too
+keras.config.set_max_epochs(None)
+keras.config.set_max_steps_per_epoch(None)
 
 _OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,

@@ -143,6 +143,10 @@ def run_epochs(
         recorder.close()
     if not _is_finite(core):  # in a word, say, that no validation review holds
         raise Diverged
+    if recorder.epoch < epochs and not stopper.stopped_epoch:
+        raise RuntimeError(
+            f"Keras ended the training after epoch {recorder.epoch} of {epochs}, and not by early stopping"
+        )
     return recorder.history[stopper.best_epoch if patience else -1]
 
 

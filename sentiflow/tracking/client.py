@@ -15,6 +15,7 @@ from typing import Any
 import mlflow
 import requests
 from filelock import FileLock
+from mlflow import environment_variables
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -119,6 +120,9 @@ def _first_connection(settings: Settings) -> MlflowClient:
     use_login(settings)
     for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
+    for name, variable in vars(environment_variables).items():
+        if name in os.environ and hasattr(variable, "get"):
+            variable.get()  # a wrong value fails here, and not after a training
     if settings.sqlite_file is not None:
         if not event.contains(Engine, "do_connect", _patient):
             event.listen(Engine, "do_connect", _patient)

@@ -136,3 +136,20 @@ def test_a_schedules_login_is_shown_on_a_terminal_alone_else_the_file_that_has_i
     os.close(screen)
     told = (tmp_path / "log").read_text()
     assert f"login: in {world.root / 'data' / 'schedule' / 'server.json'}" in told and "S3CRET" not in told
+
+
+def test_a_variable_of_mlflow_with_a_wrong_value_is_named_and_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Red if a user's misspelt value were called a bug of ours."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING, MLFLOW_HTTP_POOL_MAXSIZE
+
+    for variable in (MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING, MLFLOW_HTTP_POOL_MAXSIZE):
+        monkeypatch.setenv(variable.name, "odd")
+        with pytest.raises(ValueError, match="odd") as found:
+            variable.get()
+        assert exit_code(found.value) == 2
+        report(found.value, debug=False)
+        assert f"Correct {variable.name} in the environment" in capsys.readouterr().err
+        monkeypatch.delenv(variable.name)
+        assert exit_code(found.value) == 1

@@ -1,5 +1,6 @@
 """Tests of the network."""
 
+import json
 import os
 import subprocess
 import sys
@@ -218,18 +219,45 @@ def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:
     assert not (before.embedding == 9.0).any()
 
 
+SETTINGS = """
+{"backend": "jax", "floatx": "float16", "epsilon": 1, "image_data_format": "channels_first", "nnx_enabled": true}
+"""
+SHOW = """
+print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
+    keras.config.dtype_policy().name, keras.config.max_epochs(), keras.config.max_steps_per_epoch())
+"""
+
+
 @pytest.mark.story
-def test_what_a_user_has_set_for_keras_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "keras.json").write_text('{"backend": "jax", "floatx": "float16", "epsilon": 0.1}')
-    code = (
-        "import sentiflow.network.model, keras\n"
-        "print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon())"
-    )
-    own = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch"}
+@pytest.mark.parametrize("home", ["HOME", "KERAS_HOME"])
+def test_what_a_user_has_set_for_keras_changes_nothing(tmp_path: Path, home: str) -> None:
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(SETTINGS)
+    code = f"import sentiflow.network.model, keras{SHOW}"
+    own = {"KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
+    own[home] = str(tmp_path if home == "HOME" else tmp_path / ".keras")
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **own}, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "tensorflow float32 1e-07\n"
+    assert done.stdout == "tensorflow float32 1e-07 channels_last float32 None None\n"
+
+
+@pytest.mark.story
+def test_what_a_program_has_set_for_keras_before_changes_nothing(tmp_path: Path) -> None:
+    """Red if a program that imported Keras first trained with half the precision, or stopped after a batch."""
+    settings = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    code = (
+        "import os, keras\n"
+        "keras.layers.Dense(1)\n"
+        "keras.config.set_max_epochs(1); keras.config.set_max_steps_per_epoch(1); del os.environ['KERAS_HOME']\n"
+        f"import sentiflow.network.model{SHOW}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "KERAS_HOME": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "tensorflow float32 1e-07 channels_last float32 None None\n"
 
 
 def test_hello_the_tutorials_worked_example() -> None:

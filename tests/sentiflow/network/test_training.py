@@ -275,6 +275,13 @@ def test_patience_restores_the_best_epoch_of_a_training_that_ran_to_its_end() ->
     assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
 
 
+def test_a_training_that_keras_ends_early_is_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if a limit of Keras's left a model of one epoch, which is said to be of more."""
+    monkeypatch.setattr("keras.src.backend.config._MAX_EPOCHS", 1)
+    with pytest.warns(UserWarning, match="Limiting epochs"), pytest.raises(RuntimeError, match="epoch 1 of 2"):
+        train(LEARNT, HELD_BACK, TINY, 5)
+
+
 def test_without_patience_the_last_epoch_is_kept(observed: Observed) -> None:
     assert observed.trained.kept.number == 2
 

@@ -1,0 +1,98 @@
+"""Variables of the environment that libraries read: what could change a result is taken out, for children, too.
+
+Of what begins as below, only what is known to change no result is left: a new release may read new variables.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from sentiflow.errors import UsageError
+from sentiflow.output import printable
+
+# Beginnings of the names of variables that decide how numbers are computed, and the library that reads them.
+NUMERIC = {
+    "KERAS_": "keras",
+    **dict.fromkeys(("TF_", "XLA_", "TFRT_", "MLIR_", "AUTOGRAPH_", "ONEDNN_", "DNNL_"), "tensorflow"),
+    "NVIDIA_TF32_OVERRIDE": "tensorflow",
+    "NUMBA_": "numba",
+}
+# Those of MLflow decide what is kept, and where. It reads them when it needs them.
+STORE = {"MLFLOW_": ""}
+
+KEPT = {
+    "what is printed": (
+        "TF_CPP_MIN_LOG_LEVEL", "MLFLOW_CONFIGURE_LOGGING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT",
+    ),
+    "how much memory of a GPU is taken": ("TF_FORCE_GPU_ALLOW_GROWTH",),
+    "where compiled code is kept": ("NUMBA_CACHE_DIR",),
+    "usage data": ("MLFLOW_DISABLE_TELEMETRY",),
+    "the machine's load, logged beside the results": (
+        "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_*",
+    ),
+    "the store's address: checked and set by us": ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"),
+    "logins and certificates": (
+        "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH",
+        "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_CLIENT_CERT_PATH", "MLFLOW_TRACKING_SERVER_CERT_PATH",
+        "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_KERBEROS_*",
+        "MLFLOW_WORKSPACE",  # refused
+    ),
+    "how long, how often and in which pieces a server or a bucket is asked": (
+        "MLFLOW_HTTP_*", "MLFLOW_ALLOW_HTTP_REDIRECTS", "MLFLOW_S3_*", "MLFLOW_GCS_*", "MLFLOW_MULTIPART_*",
+        "MLFLOW_ENABLE_MULTIPART_*", "MLFLOW_ENABLE_PROXY_MULTIPART_*", "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT",
+        "MLFLOW_DOWNLOAD_CHUNK_TIMEOUT", "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "MLFLOW_PYARROW_EXTRA_CONF",
+        "MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION",
+    ),
+    "no pickle is read without it": ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION",),
+    "options of `sentiflow import`": ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION"),
+    "MLflow's own server, as `sentiflow ui` starts one": ("MLFLOW_SERVER_*", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
+}  # fmt: skip
+"""Names, or patterns of names, that are left, by what they decide."""
+
+OURS = {
+    "KERAS_BACKEND": "tensorflow",
+    "KERAS_NNX_ENABLED": "false",
+    "KERAS_HOME": os.devnull,  # no folder, so that there is no keras.json in it, and Keras makes none
+}
+"""What is set in place of what was found."""
+
+_SHOWN = 6
+_taken: list[str] = []
+
+
+def isolate(read: Iterable[str] = (*NUMERIC, *STORE)) -> None:
+    """Take out what could change a result and begins as one of ``read``, and set what is ours.
+
+    Raises:
+        UsageError: the library that reads a variable has been imported already.
+    """
+    beginnings = tuple(read)
+    for name in sorted(os.environ):
+        if name.startswith(beginnings) and os.environ[name] != OURS.get(name) and not is_kept(name):
+            _need_unread(name)
+            del os.environ[name]
+            _taken.append(printable(name))
+    os.environ |= OURS
+
+
+def is_kept(name: str) -> bool:
+    """Whether a variable is left as it is."""
+    return any(fnmatchcase(name, pattern) for names in KEPT.values() for pattern in names)
+
+
+def not_obeyed() -> list[str]:
+    """A line that names what was taken out of this process's environment; none if nothing was."""
+    more = f" and {len(_taken) - _SHOWN} more" if len(_taken) > _SHOWN else ""
+    line = f"Not obeyed, as they could change what a run gives: {', '.join(_taken[:_SHOWN])}{more}."
+    return [line] if _taken else []
+
+
+def _need_unread(name: str) -> None:
+    library = next((library for begins, library in {**NUMERIC, **STORE}.items() if name.startswith(begins)), "")
+    if library in sys.modules:
+        raise UsageError(
+            f"{printable(name)} is set, which can change results, and {library} was imported before Sentiflow.",
+            f"Remove {printable(name)} from the environment, then start again.",
+        )

@@ -1,0 +1,46 @@
+"""What a training says before it opens its run."""
+
+import logging
+
+import pytest
+from prefect import flow
+
+from sentiflow import environment
+from sentiflow.errors import ExternalError
+from sentiflow.recipes import load_recipe
+from tasks.runs import training_run
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def test_a_training_names_what_is_not_obeyed_and_what_goes_into_the_store(
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a user learnt neither that a variable has no effect, nor which new files others will read."""
+    handler, logger = _Lines(), logging.getLogger("prefect.flow_runs")
+
+    @flow
+    def train() -> None:
+        logger.addHandler(handler)  # here: Prefect sets its loggers up when the first flow runs
+        with training_run(load_recipe("tutorial"), "sample", 4):
+            pass
+
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(environment, "_taken", ["XLA_FLAGS"])
+    monkeypatch.setattr("tasks.runs.new_files", lambda: ["New files of code: flows/mine.py."])
+    try:
+        with pytest.raises(ExternalError):
+            train()
+    finally:
+        logger.removeHandler(handler)
+    assert handler.lines[:2] == [
+        "Not obeyed, as they could change what a run gives: XLA_FLAGS.",
+        "New files of code: flows/mine.py.",
+    ]
