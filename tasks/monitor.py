@@ -131,10 +131,10 @@ def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     versions = need_versions(store, version.name)
     found = versions[need_number(versions, version.name, version.number)]
     dataset, digest = need_dataset(version.name, with_dataset(store, found))
-    table = reviews.table_path(settings.data_dir, dataset, digest)
-    if not reviews.is_whole(table) and dataset in BUILT_IN:
+    table = prepare.kept_table(dataset, digest, settings)
+    if not table.exists() and dataset in BUILT_IN:
         prepare.prepare(prepare.fetch(dataset, settings), settings)
-    if not reviews.is_whole(table):
+    if not table.exists():
         raise ExternalError(
             f"The reviews that {version.name} version {version.number} was trained on are not at {table}.",
             f"Train again on this machine, or copy it and {reviews.vocabulary_file(table).name} there.",

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import pyarrow.parquet as pq
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 from mlflow.types import ColSpec, Schema
@@ -110,12 +109,12 @@ def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Tex
 
 def _inputs(prepared: Prepared) -> list[DatasetInput]:
     """Each split of a prepared dataset, as an input of a run."""
-    table = pq.read_table(prepared.table, columns=["split", "label"]).to_pandas()
+    content = reviews.read(prepared.table)
     contexts = {"train": "training", "validation": "validation", "test": "testing"}
     inputs = []
     for split, context in contexts.items():  # in this order: MLflow's table names the first of a run
-        labels = table.loc[table["split"] == split, "label"]
-        if labels.empty:
+        labels = content.label[content.split == split]
+        if not len(labels):
             continue
         profile = {"split": split, "reviews": len(labels), "positive": int(labels.sum())}
         name, digest = dataset_key(prepared, split)

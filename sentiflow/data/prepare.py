@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -11,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-
-from filelock import FileLock
+from typing import Any
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tables
@@ -20,10 +20,15 @@ from sentiflow.data.rows import Reject, changed, count_reasons, kind_of, rejects
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, publish
+from sentiflow.locks import file_lock
 from sentiflow.names import BUILT_IN, dataset_name, expanded, located
 from sentiflow.output import redact
 from sentiflow.scoring import vocabulary
 from sentiflow.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 1_800.0  # seconds: what the largest table takes to prepare
 
 
 @dataclass(frozen=True)
@@ -144,18 +149,33 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
 
 
 def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptions) -> Prepared | None:
-    """The table of this digest that was made of a dataset once, whatever its source holds now; or None."""
+    """The table of this digest that was made of a dataset once, whatever its source holds now; or None.
+
+    Raises ExternalError if that table is damaged.
+    """
     source = Source(dataset_name(dataset), (), "", located(dataset), fetched=False, options=options)
     folder = settings.data_dir / "datasets" / source.name
-    found = (_find(note, source) for note in sorted(folder.glob(".*.json")))
-    return next((kept for kept in found if kept is not None and kept.digest == digest), None)
+    noted = (_noted(note, source) for note in sorted(folder.glob(".*.json")))
+    kept = next((each for each in noted if each is not None and each.digest == digest), None)
+    if kept is None or not kept.table.exists():
+        return None
+    reviews.read(kept.table)
+    return kept
+
+
+def kept_table(dataset: str, digest: str, settings: Settings) -> Path:
+    """Where a dataset's table of this digest is, or would be; a damaged one of a built-in is made again."""
+    path = reviews.table_path(settings.data_dir, dataset, digest)
+    if path.exists() and dataset in BUILT_IN and not reviews.is_whole(path):
+        prepare(fetch(dataset, settings), settings)
+    return path
 
 
 def prepare(source: Source, settings: Settings, progress: Progress = no_progress) -> Prepared:
     """Make the checked canonical table of a source, or find the one made earlier.
 
     Found again by what the result depends on: the source's content, how it is read, and this code. A table that is
-    gone or incomplete is made again. Rejected rows of a user's table are written beside it, or beside what is made
+    gone or damaged is made again. Rejected rows of a user's table are written beside it, or beside what is made
     of it where that folder cannot be written to.
 
     Raises:
@@ -164,8 +184,9 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     """
     folder = settings.data_dir / "datasets" / source.name
     note = folder / f".{_key(source)}.json"
-    with FileLock(folder / ".lock"):
-        found = _find(note, source)
+    what = f"Another preparation of {source.name}"
+    with file_lock(folder / ".lock", what, "preparation", patience=_PATIENCE, logger=logger):
+        found = _find(note, source, logger)
         if found is not None and _has_rejects(found, source, folder):
             reviews.mark_used(found.table)
             return found
@@ -180,27 +201,44 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             content, words = table.to_reviews([Labelled(row, *each) for row, each in drawn])
         else:
             read, rejected = _read_table(source, folder, progress)
-            if _digest(list(source.files)) != source.digest:
-                raise changed(source.origin)
             content, words = table.to_reviews(read.rows)
             left_out = read.left_out
+        if _digest(list(source.files)) != source.digest:
+            raise changed(source.origin)
         table.check(source.name, content, words)
         made = reviews.write(content, words, folder)
-        noted = json.dumps({"digest": made.stem, "rejected": rejected and asdict(rejected), "left_out": left_out})
-        publish(note, lambda path: path.write_text(noted, encoding="utf-8"))
+        noted = {"digest": made.stem, "rejected": rejected and asdict(rejected), "left_out": left_out}
+        signed = json.dumps(noted | {"sha256": _signature(noted)})
+        publish(note, lambda path: path.write_text(signed, encoding="utf-8"))
     return Prepared(source.name, made.stem, made, source.origin, True, rejected, left_out, source.options)
 
 
-def _find(note: Path, source: Source) -> Prepared | None:
+def _find(note: Path, source: Source, log: logging.Logger | None = None) -> Prepared | None:
+    """What a note leads to, if neither it nor the table is gone or damaged; the log says which is damaged."""
+    noted = _noted(note, source)
+    file = note if noted is None else noted.table
+    if noted is not None and reviews.is_whole(file):
+        return noted
+    if log is not None and file.exists():
+        log.warning("Damaged: %s. The reviews of %s are prepared again.", file, source.name)
+    return None
+
+
+def _noted(note: Path, source: Source) -> Prepared | None:
+    """What a note says, unless it is gone or is not as it was written."""
     try:
         noted = json.loads(note.read_text(encoding="utf-8"))
-        found = note.with_name(f"{noted['digest']}.parquet")
-        rejected, left_out = noted["rejected"] and Rejected(**noted["rejected"]), noted["left_out"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        if noted.pop("sha256") != _signature(noted):
+            return None
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not reviews.is_whole(found):
-        return None
-    return Prepared(source.name, found.stem, found, source.origin, False, rejected, left_out, source.options)
+    table = note.with_name(f"{noted['digest']}.parquet")
+    rejected, left_out = noted["rejected"] and Rejected(**noted["rejected"]), noted["left_out"]
+    return Prepared(source.name, table.stem, table, source.origin, False, rejected, left_out, source.options)
+
+
+def _signature(noted: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(noted).encode()).hexdigest()
 
 
 def _has_rejects(found: Prepared, source: Source, folder: Path) -> bool:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.errors import ExternalError
-from sentiflow.files import publish
+from sentiflow.files import create_private, publish
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary, pad
 from sentiflow.scoring.vocabulary import limit
@@ -94,9 +94,12 @@ def digest(reviews: Reviews, vocabulary: Vocabulary) -> str:
         state.update(hashlib.sha256(text.encode()).digest())
     state.update(reviews.label.astype("<i1").tobytes())
     state.update(reviews.n_tokens.astype("<i4").tobytes())
-    for ids in reviews.tokens:
-        state.update(ids.astype("<i4").tobytes())
+    state.update(_in_one(reviews.tokens).astype("<i4", copy=False).data)
     return state.hexdigest()
+
+
+def _in_one(tokens: list[NDArray[np.int32]]) -> NDArray[np.int32]:
+    return np.concatenate([np.empty(0, np.int32), *tokens])
 
 
 def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
@@ -111,32 +114,79 @@ def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
         pa.array(reviews.review_id.tolist()),
         pa.array(reviews.split.tolist()),
         pa.array(reviews.label),
-        pa.ListArray.from_arrays(ends, np.concatenate([np.empty(0, np.int32), *reviews.tokens])),
+        pa.ListArray.from_arrays(ends, _in_one(reviews.tokens)),
         pa.array(reviews.n_tokens),
     ]
     content = pa.table(columns, schema=_SCHEMA)
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
-    publish(folder / f"{name}.vocabulary.json", lambda path: path.write_bytes(words))
-    publish(table, lambda path: pq.write_table(content, path, compression="zstd"))
+    publish(folder / f"{name}.vocabulary.json", lambda path: _write_private(path, words))
+    publish(table, lambda path: _write_private(path, content))
     return table
 
 
-@lru_cache(maxsize=1)
+def _write_private(path: Path, content: bytes | pa.Table) -> None:
+    with create_private(path) as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            pq.write_table(content, file, compression="zstd", write_page_checksum=True)
+
+
 def read(table: Path) -> Reviews:
     """Read a canonical table, whose name is the digest of its content; the last one stays in memory.
 
     Raises:
-        ExternalError: the file is missing, damaged, or not such a table.
+        ExternalError: a file is missing, not such a table, or holds another content than was written.
     """
+    return _checked(table)[0]
+
+
+def read_vocabulary(table: Path) -> Vocabulary:
+    """Read the words that belong to a canonical table, which counts as a use of it.
+
+    Raises:
+        ExternalError: see ``read``.
+    """
+    words = _checked(table)[1]
+    mark_used(table)
+    return words
+
+
+def _checked(table: Path) -> tuple[Reviews, Vocabulary]:
+    words = vocabulary_file(table)
     try:
-        columns = pq.read_table(table)
+        about, of_words = table.stat(), words.stat()
+    except OSError as err:
+        raise ExternalError(f"Cannot read the prepared reviews {err.filename}: {err.strerror}.", _AGAIN) from err
+    # The words' file is touched at each use.
+    return _load(table, about.st_ino, about.st_size, about.st_mtime_ns, of_words.st_ino, of_words.st_size)
+
+
+@lru_cache(maxsize=1)
+def _load(table: Path, *_files: int) -> tuple[Reviews, Vocabulary]:
+    """A table and its words, held against its name: a single bit may turn labels or words into others."""
+    content, words = _read_table(table), _read_words(vocabulary_file(table))
+    if (found := digest(content, words)) != table.stem:
+        raise ExternalError(
+            f"The prepared reviews {table} are damaged: their content, with that of "
+            f"{vocabulary_file(table).name}, has the digest {found[:12]}.",
+            _AGAIN,
+        )
+    return content, words
+
+
+_AGAIN = "Prepare them again with sentiflow data or a training, which read their source, or restore both files."
+
+
+def _read_table(table: Path) -> Reviews:
+    try:
+        columns = pq.read_table(table, page_checksum_verification=True)
         if columns.schema.names != _SCHEMA.names or any(column.null_count for column in columns.columns):
             raise pa.ArrowInvalid(f"expected the columns {', '.join(_SCHEMA.names)} without missing values")
         columns = columns.cast(_SCHEMA)
-    except (OSError, pa.ArrowException) as err:
-        raise ExternalError(
-            f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", "Delete it and run again."
-        ) from err
+        columns.validate(full=True)
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as err:
+        raise ExternalError(f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", _AGAIN) from err
     lists = columns["token_ids"].combine_chunks()
     flat, ends = lists.values.to_numpy(), lists.offsets.to_numpy()
     return Reviews(
@@ -145,6 +195,13 @@ def read(table: Path) -> Reviews:
         columns["label"].to_numpy(),
         np.split(flat[ends[0] : ends[-1]], ends[1:-1] - ends[0]),
     )
+
+
+def _read_words(path: Path) -> Vocabulary:
+    try:
+        return Vocabulary(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as err:
+        raise ExternalError(f"Cannot read the vocabulary {path}: {err}.", _AGAIN) from err
 
 
 def mark_used(table: Path) -> None:
@@ -168,32 +225,17 @@ def table_path(data_dir: Path, dataset: str, digest: str) -> Path:
 
 
 def is_whole(table: Path) -> bool:
-    """Whether a canonical table and its vocabulary are there and undamaged, as far as a quick check can see."""
+    """Whether a canonical table and its vocabulary are there, with the content that was written."""
     try:
-        pq.read_metadata(table)
-        return vocabulary_file(table).read_bytes()[-1:] == b"]"
-    except (OSError, pa.ArrowException):
+        _checked(table)
+    except ExternalError:
         return False
+    return True
 
 
 def vocabulary_file(table: Path) -> Path:
     """Where the words of a canonical table stand."""
     return table.with_name(f"{table.stem}.vocabulary.json")
-
-
-def read_vocabulary(table: Path) -> Vocabulary:
-    """Read the words that belong to a canonical table, which counts as a use of it.
-
-    Raises:
-        ExternalError: the file is missing or damaged.
-    """
-    path = vocabulary_file(table)
-    try:
-        words = Vocabulary(json.loads(path.read_text(encoding="utf-8")))
-        mark_used(table)
-        return words
-    except (OSError, ValueError) as err:
-        raise ExternalError(f"Cannot read the vocabulary {path}: {err}.", "Delete it and run again.") from err
 
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)

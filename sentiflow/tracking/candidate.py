@@ -17,6 +17,7 @@ from requests import RequestException
 from yaml import YAMLError
 
 from sentiflow.data import reviews
+from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation import gate
 from sentiflow.evaluation.gate import Cost, Decision, ScoreTable
@@ -355,7 +356,7 @@ class _Scores:
     def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
         """Score the candidate's test reviews with a version; ExternalError if they are not on this machine."""
         dataset, digest = need_dataset(self.name, candidate)
-        path = reviews.table_path(self.settings.data_dir, dataset, digest)
+        path = kept_table(dataset, digest, self.settings)
         if not path.is_file():
             raise ExternalError(
                 f"The test reviews of {self.name} version {candidate.number} are not at {path}.",

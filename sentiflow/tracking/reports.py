@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from sentiflow.data import reviews
+from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
@@ -105,8 +106,7 @@ def _curves(store: Store, record: RunRecord) -> Curves:
 
 
 def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData | None:
-    path = reviews.table_path(settings.data_dir, dataset, digest)
-    if not dataset or not digest or not reviews.is_whole(path):
+    if not dataset or not digest or not (path := kept_table(dataset, digest, settings)).exists():
         return None
     content = reviews.read(path)
     return TestData(content.of("test"), reviews.read_vocabulary(path), content.of("train").n_tokens)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,14 @@ from sentiflow.data.prepare import (
     fetch,
     find_kept,
     find_prepared,
+    kept_table,
     prepare,
 )
 from sentiflow.data.sample import N_TEST, N_TRAIN, sample_rows
 from sentiflow.data.table import Labelled, TableOptions, to_reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
+from tests.sentiflow.data.test_reviews import same
 
 
 def write(path: Path, word: str = "film", n: int = 10) -> str:
@@ -104,15 +107,90 @@ def test_a_table_that_lost_a_file_is_made_again(table: str, settings: Settings, 
     assert run(table, settings) == first
 
 
-@pytest.mark.parametrize(
-    "note",
-    ["", "{", "{}", "[]"],
-)
+@pytest.mark.parametrize("note", ["", "{", "{}", "[]", '{"sha256": "0"}'])
 def test_a_damaged_note_is_passed_over(table: str, settings: Settings, note: str) -> None:
     first = run(table, settings)
     [path] = first.table.parent.glob(".*.json")
     path.write_text(note, encoding="utf-8")
     assert run(table, settings) == first
+
+
+def flipped(path: Path, at: int) -> None:
+    """Flip one bit of a file, which stays the same file."""
+    content = bytearray(path.read_bytes())
+    content[at // 8] ^= 1 << at % 8
+    path.write_bytes(content)
+    reviews._load.cache_clear()  # as in another process
+
+
+@pytest.mark.parametrize("name", ["table", "words", "note"])
+def test_one_wrong_bit_is_noticed_and_the_table_is_made_again(
+    settings: Settings, tmp_path: Path, name: str
+) -> None:
+    """Two bits in five of the table, and half of those in the words, gave other reviews under the same digest."""
+    table, random_ = rejecting(tmp_path / "mine.csv"), random.Random(9001)
+    first = run(table, settings)
+    [note] = first.table.parent.glob(".*.json")
+    path = {"table": first.table, "words": reviews.vocabulary_file(first.table), "note": note}[name]
+    content, words = reviews.read(first.table), reviews.read_vocabulary(first.table)
+    right, noticed = path.read_bytes(), 0
+    for _ in range(200):
+        flipped(path, random_.randrange(8 * len(right)))
+        found = find_prepared(table, settings)
+        noticed += found is None
+        if found is None and noticed < 5:
+            assert run(table, settings) == first
+        if found is not None or noticed < 5:
+            assert found in (None, replace(first, made=False))
+            assert same(reviews.read(first.table), content)
+            assert reviews.read_vocabulary(first.table).words == words.words
+        path.write_bytes(right)
+    assert noticed >= (150 if name == "table" else 200), "some bits of a Parquet file are read by nobody"
+
+
+def test_that_a_damaged_table_is_made_again_is_said_once(
+    table: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = run(table, settings)
+    flipped(reviews.vocabulary_file(first.table), 8 * 3)
+    assert find_prepared(table, settings) is None
+    assert run(table, settings) == first
+    assert caplog.messages == [f"Damaged: {first.table}. The reviews of mine are prepared again."]
+
+
+def test_a_damaged_table_of_a_changed_source_is_refused_by_name(table: str, settings: Settings) -> None:
+    first = run(table, settings)
+    write(Path(table), word="play")
+    flipped(reviews.vocabulary_file(first.table), 8 * 3)
+    with pytest.raises(ExternalError, match=f"{first.table} are damaged"):
+        find_kept(table, first.digest, settings, TableOptions())
+
+
+@pytest.mark.parametrize("dataset", ["sample", "table"])
+def test_a_table_that_is_looked_for_by_its_digest_is_made_again_only_from_a_known_source(
+    table: str, settings: Settings, dataset: str
+) -> None:
+    first = run("sample" if dataset == "sample" else table, settings)
+    flipped(reviews.vocabulary_file(first.table), 8 * 3)
+    found = kept_table(first.name, first.digest, settings)
+    assert (found, reviews.is_whole(found)) == (first.table, dataset == "sample")
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_damaged_download_is_fetched_again_and_nothing_is_made_of_it(
+    settings: Settings, tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = imdb_mirror(settings, tmp_path)
+    monkeypatch.setattr(module.table, "check", lambda *_: None)  # of its counts
+    first = prepare(fetch("imdb", mirror), mirror)
+    source = fetch("imdb", mirror)
+    flipped(source.files[at], 8 * 5)
+    first.table.unlink()
+    with pytest.raises(ExternalError):  # damaged after it was fetched
+        prepare(source, mirror)
+    assert not first.table.exists()
+    again = fetch("imdb", mirror)
+    assert (again.fetched, prepare(again, mirror)) == (True, first)
 
 
 def test_changed_content_gives_another_table(table: str, settings: Settings) -> None:
@@ -354,7 +432,7 @@ def test_the_sample_needs_no_file_and_has_its_promised_size(settings: Settings) 
 
 def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) -> None:
     """Red if the checks are not asked before a table is published."""
-    source = module.Source("imdb", (tmp_path / "a", tmp_path / "b"), "0", "here", fetched=False)
+    source = replace(fetch("imdb", imdb_mirror(settings, tmp_path)), origin="here")
     with pytest.MonkeyPatch.context() as patch:
         few = to_reviews([Labelled(row, *each) for row, each in enumerate(sample_rows())])
         patch.setattr(module.imdb, "load", lambda *_: few)

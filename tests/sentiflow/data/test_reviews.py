@@ -129,8 +129,8 @@ def test_the_digest_does_not_depend_on_widths_of_arrays() -> None:
 
 def test_the_digest_is_independent_of_compression(tmp_path: Path) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
-    pq.write_table(pq.read_table(table), tmp_path / "other.parquet", compression="gzip", row_group_size=2)
-    assert digest(read(tmp_path / "other.parquet"), VOCABULARY) == table.stem
+    pq.write_table(pq.read_table(table), table, compression="gzip", row_group_size=2)
+    assert digest(read(table), VOCABULARY) == table.stem
 
 
 def test_reviews_survive_write_and_read(tmp_path: Path) -> None:
@@ -176,25 +176,27 @@ def test_a_missing_table_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:
-    pd.DataFrame({"text": ["a", "b"], "label": [0, 1]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(ExternalError, match=r"other\.parquet"):
-        read(tmp_path / "other.parquet")
+    table = write(FIVE, VOCABULARY, tmp_path)
+    pd.DataFrame({"text": ["a", "b"], "label": [0, 1]}).to_parquet(table)
+    with pytest.raises(ExternalError, match=rf"{table.name}: expected the columns"):
+        read(table)
 
 
 def test_a_table_of_other_types_is_refused(tmp_path: Path) -> None:
-    frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path))
-    frame.assign(token_ids="a b c").to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(ExternalError, match=r"other\.parquet"):
-        read(tmp_path / "other.parquet")
+    table = write(FIVE, VOCABULARY, tmp_path)
+    pd.read_parquet(table).assign(token_ids="a b c").to_parquet(table)
+    with pytest.raises(ExternalError, match=rf"{table.name}: Unsupported cast"):
+        read(table)
 
 
 @pytest.mark.parametrize("column", ["label", "token_ids"])
 def test_a_table_with_a_missing_value_is_refused(tmp_path: Path, column: str) -> None:
-    frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path)).astype({column: object})
+    table = write(FIVE, VOCABULARY, tmp_path)
+    frame = pd.read_parquet(table).astype({column: object})
     frame.at[2, column] = None
-    frame.to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(ExternalError, match=r"other\.parquet: expected the columns .* without missing values\."):
-        read(tmp_path / "other.parquet")
+    frame.to_parquet(table)
+    with pytest.raises(ExternalError, match=rf"{table.name}: expected the columns .* without missing values\."):
+        read(table)
 
 
 @pytest.mark.parametrize("content", ["", '["a"', json.dumps(["a", "a"])], ids=["empty", "cut", "twice"])
@@ -210,6 +212,18 @@ def test_a_missing_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
     vocabulary_file(table).unlink()
     with pytest.raises(ExternalError, match=r"vocabulary\.json"):
         read_vocabulary(table)
+
+
+def test_the_words_of_another_table_are_refused(tmp_path: Path) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    vocabulary_file(table).write_text(json.dumps([f"{word}x" for word in VOCABULARY.words]))
+    with pytest.raises(ExternalError, match=f"{table.name} are damaged"):
+        read(table)
+
+
+def test_what_is_written_is_its_owner_s_alone(tmp_path: Path) -> None:
+    write(FIVE, VOCABULARY, tmp_path)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_a_table_stands_below_the_name_of_its_dataset(tmp_path: Path) -> None:
