@@ -162,6 +162,8 @@ def score_input(
                 if log is not None and sample is not None:
                     _log(sample, version, settings, log, say)
         _check_read(source, job, parts)
+        if parts.changed:
+            say(f"{parts.changed:,} rows that were done had changed: what is there now was scored.")
         totals = parts.finish(schema, float(scorer.score([""])[0]))
     return Scored(output, version, totals, rows, time.monotonic() - began)
 

@@ -1,6 +1,7 @@
 """The output of scoring: CSV, JSON Lines or Parquet, written in parts that a later run continues."""
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.inputs import to_values
-from sentiflow.data.rows import Chunk, Input, Reject, grouped_tables, kind_of, numbers, rejects_of, strings
+from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, numbers, rejects_of, strings
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import PARTIAL, create_private, publish
 from sentiflow.locks import file_lock
@@ -164,10 +165,10 @@ def check_output(output: Path, source: Path | None = None) -> None:
             raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
 
 
-FORMAT = 3  # of parts; raise it when chunks are cut or rows judged in another way
+FORMAT = 4  # of parts; raise it when chunks are cut or rows judged in another way
 
 _JOB = "job.json"
-_ROWS, _REJECTS = b"rows", b"rejects"
+_ROWS, _REJECTS, _INPUT = b"rows", b"rejects", b"input"
 _EQUAL = 1e-12  # two scores of the same ids, from batches of different sizes
 _GROUP_ROWS, _GROUP_SIZE = 65_536, 16_000_000  # rows and bytes gathered for a row group of the output
 
@@ -216,7 +217,7 @@ class Totals:
 
 
 class Parts:
-    """The folder of one output's parts; a part is one file, one a chunk, and appears whole.
+    """The folder of one output's parts; a part is one file, one a chunk, named by its content, and appears whole.
 
     Only its owner can read it, the output and its rejects: they hold what people wrote.
     """
@@ -226,6 +227,9 @@ class Parts:
         self.folder = output.with_name(f".{output.name}.parts")
         self.rows: dict[int, int] = {}
         """Rows of each finished chunk, by its number."""
+        self.changed = 0
+        """Rows of finished chunks that turned out to be other ones."""
+        self._kept: dict[int, tuple[str, Path]] = {}  # of each: the digest of what it was made of, and its file
 
     def left(self) -> Job | None:
         """The job that an earlier process began and did not finish, if its file can be read."""
@@ -240,10 +244,24 @@ class Parts:
             leftover.unlink()
         for path in self.folder.glob("*.arrow"):
             try:
-                with path.open("rb") as stream, ipc.open_file(stream) as file:
-                    self.rows[int(path.stem)] = int(file.schema.metadata[_ROWS])
+                about = _read(path).schema.metadata
+                number = int(path.name.partition(".")[0])
+                self.rows[number], self._kept[number] = int(about[_ROWS]), (about[_INPUT].decode(), path)
             except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
                 path.unlink()
+
+    def holds(self, chunk: Chunk) -> bool:
+        """Whether a chunk is finished, with this very content: that of a file may change and its time not."""
+        if chunk.number not in self.rows:
+            return False
+        same = self._kept[chunk.number][0] == chunk.digest
+        self.changed += 0 if same else self.rows[chunk.number]
+        return same
+
+    def end(self, count: int) -> None:
+        """Forget what stands beyond so many chunks: it is of another input."""
+        for number in [number for number in self.rows if number >= count]:
+            self.changed += self.rows.pop(number)
 
     def begin(self, job: Job) -> None:
         """Forget what is there and begin a job."""
@@ -258,14 +276,15 @@ class Parts:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
-    def add(self, number: int, table: pa.Table, rejects: list[Reject]) -> None:
-        """Keep a finished chunk."""
-        rows = len(table) + len(rejects)
-        lines = "".join(f"{reject.to_json()}\n" for reject in rejects)
+    def add(self, chunk: Chunk, table: pa.Table) -> None:
+        """Keep a finished chunk, in place of what was kept of it before."""
+        lines = "".join(f"{reject.to_json()}\n" for reject in chunk.rejects)
         whole = table.unify_dictionaries().combine_chunks()  # an Arrow file holds one dictionary a column
-        whole = whole.replace_schema_metadata({_ROWS: str(rows), _REJECTS: lines})
-        publish(self._part(number), lambda path: _write(whole, path))
-        self.rows[number] = rows
+        about = {_ROWS: str(len(chunk)), _REJECTS: lines, _INPUT: chunk.digest}
+        content = _to_bytes(whole.replace_schema_metadata(about))
+        target = self.folder / f"{chunk.number:08d}.{_digest(content)}.arrow"
+        publish(target, lambda path: _write(content, path))
+        self.rows[chunk.number], self._kept[chunk.number] = len(chunk), (chunk.digest, target)
 
     def finish(self, schema: pa.Schema, blank_score: float) -> Totals:
         """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
@@ -304,22 +323,38 @@ class Parts:
         """The scored rows part by part; the rejected ones are written and counted."""
         for number in sorted(self.rows):
             try:
-                with self._part(number).open("rb") as part, ipc.open_file(part) as file:
-                    table = file.read_all()
-            except (pa.ArrowException, FileNotFoundError) as err:
+                table = _read(self._kept[number][1])
+            except (pa.ArrowException, FileNotFoundError, ValueError) as err:
                 raise ExternalError(
-                    f"A part of {self.output} is gone or damaged: {err}.", "Start over with --restart."
+                    f"A part of {self.output} is gone or damaged: {err}.",
+                    "Run the same command again: it scores that part anew.",
                 ) from err
             lines = table.schema.metadata[_REJECTS]
             rejects.write(lines)
             reasons.update(kind_of(json.loads(line)["reason"]) for line in lines.splitlines())
             yield table.replace_schema_metadata(None)
 
-    def _part(self, number: int) -> Path:
-        return self.folder / f"{number:08d}.arrow"
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    options = ipc.IpcWriteOptions(compression="zstd")
-    with create_private(path) as file, ipc.new_file(file, table.schema, options=options) as out:
+def _to_bytes(table: pa.Table) -> pa.Buffer:
+    content = pa.BufferOutputStream()
+    with ipc.new_file(content, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as out:
         out.write_table(table)
+    return content.getvalue()
+
+
+def _write(content: pa.Buffer, path: Path) -> None:
+    with create_private(path) as file:
+        file.write(content)
+
+
+def _read(path: Path) -> pa.Table:
+    """A part; ValueError unless it is as it was written."""
+    content = path.read_bytes()
+    if path.name.split(".")[1] != _digest(content):
+        raise ValueError(f"{path.name} has another content than was written")
+    with ipc.open_file(content) as file:
+        return file.read_all()

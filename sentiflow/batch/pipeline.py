@@ -299,7 +299,7 @@ def score_chunks(
     rows = 0
     with closing(_scored(_unfinished(source, parts, advance), scorer, pool)) as scored:
         for chunk, scores in scored:
-            parts.add(chunk.number, to_table(chunk, scores, version, schema), chunk.rejects)
+            parts.add(chunk, to_table(chunk, scores, version, schema))
             if sample is not None:
                 sample.add(chunk, scores)
             advance(chunk.units)
@@ -308,11 +308,13 @@ def score_chunks(
 
 
 def _unfinished(source: Input, parts: Parts, advance: Advance) -> Iterator[Chunk]:
-    for chunk in source.chunks():
-        if parts.rows.get(chunk.number) == len(chunk):
+    count = 0
+    for count, chunk in enumerate(source.chunks(), 1):  # noqa: B007 - of all of them, in the end
+        if parts.holds(chunk):
             advance(chunk.units)
         else:
             yield chunk
+    parts.end(count)
 
 
 def _scored(

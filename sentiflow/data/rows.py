@@ -8,6 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -219,6 +220,22 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.rejects)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that was read for it."""
+        state = hashlib.sha256()
+        texts = strings(self.texts)
+        places = numbers(np.array([self.rows, self.lines], np.int64).ravel())
+        read = pa.table([places.slice(0, len(texts)), places.slice(len(texts)), texts], ["rows", "lines", "texts"])
+        for table in (read, self.columns):
+            content = pa.BufferOutputStream()
+            with pa.ipc.new_stream(content, table.schema) as out:
+                out.write_table(table)
+            state.update(content.getvalue())
+        for reject in self.rejects:
+            state.update(reject.to_json().encode())
+        return state.hexdigest()
 
 
 class Input(ABC):

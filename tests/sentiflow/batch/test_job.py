@@ -1,6 +1,8 @@
 """Tests of scoring with registered versions; what a kill leaves is made by an interrupt at a given row."""
 
 import json
+import os
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
@@ -154,6 +157,37 @@ def test_a_changed_input_starts_over_with_the_version_in_use(
     np.testing.assert_allclose(
         scores(done), scorer(2).score([text.replace("good", "fine") for text in TEXTS]), rtol=0, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_changed_without_a_sign_of_it_is_scored_again(
+    world: World, registry: MlflowClient, path: Path, kind: str
+) -> None:
+    """As cp -p, rsync -t and tar leave it: another middle, but size and time of change as they were."""
+    texts = [f"{text} {k % 10_000:04}" for k, text in enumerate(TEXTS)]
+    random_ = random.Random(1)
+    texts[0] += "".join(random_.choices("abcdef", k=1_200_000))  # the first MB is looked at
+    texts[-1] += texts[0][-1_200_000:]
+    source = path.with_name(f"input.{kind}")
+
+    def write() -> None:
+        if kind == "csv":
+            pd.DataFrame({"text": texts}).to_csv(source, index=False)
+        else:
+            how = {"use_dictionary": False, "write_statistics": False, "compression": None}
+            pq.write_table(pa.table({"text": texts}), source, **how)
+        os.utime(source, (1, 1))
+
+    write()
+    request = Request(source, world.root / "out.parquet")
+    interrupted(world, request)
+    texts[100], texts[3_000] = texts[100].replace("good", "bad!"), texts[3_000].replace("good", "film")
+    write()
+    said: list[str] = []
+    done = run(world, request, said)
+    assert said[0].startswith("Resuming an unfinished run: ") and "had changed" in said[1]
+    fresh = run(world, Request(source, world.root / "fresh.parquet"))
+    assert done.output.read_bytes() == fresh.output.read_bytes()
 
 
 def test_a_version_that_was_deleted_since_is_replaced_by_the_one_in_use(

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Reject, rejects_of
 from sentiflow.errors import UsageError
 from sentiflow.tracking.types import Version
+from tests.sentiflow.batch.test_parts import chunk as done
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         parts.begin(Job(str(path), {}, "text", True, ["id", "tags"], "m", 3, ""))
         for chunk in source.chunks():
             table = to_table(chunk, np.array([0.25, 0.75, 0.1 + 0.2]), Version("m", 3, ""), schema)
-            parts.add(chunk.number, table, [Reject(4, 8, "", "no text", "")])
+            parts.add(replace(chunk, rejects=[Reject(4, 8, "", "no text", "")]), table)
         parts.finish(schema, -1.0)
         return output
 
@@ -121,7 +123,7 @@ def finished(output: Path, columns: dict[str, pa.Array]) -> str:
     table = pa.table({**columns, "score": pa.array([0.5] * len(next(iter(columns.values()))))})
     parts = Parts(output)
     parts.begin(Job("", {}, "text", False, [], "m", 3, ""))
-    parts.add(0, table, [])
+    parts.add(done(0), table)
     parts.finish(table.schema, -1.0)
     return output.read_text("utf-8")
 
@@ -181,6 +183,6 @@ def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> N
     broken = pa.array([b"caf\xe9", None], pa.binary()).view(pa.string())
     parts, schema = Parts(tmp_path / "out.csv"), pa.schema([("id", pa.string()), ("score", pa.float64())])
     parts.begin(Job("", {}, "text", False, ["id"], "m", 3, ""))
-    parts.add(0, pa.table([broken, [0.5, 0.5]], schema=schema), [])
+    parts.add(done(0), pa.table([broken, [0.5, 0.5]], schema=schema))
     parts.finish(schema, -1.0)
     assert (tmp_path / "out.csv").read_bytes() == b"id,score\ncaf\\xe9,0.5\n,0.5\n"

@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.output import Job, Parts, output_schema
+from sentiflow.batch.output import Job, Parts, output_schema, to_table
 from sentiflow.batch.pipeline import Workers, score_chunks
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk
@@ -47,7 +48,9 @@ def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) ->
     schema = output_schema(source, with_text=False)
     parts.begin(Job(str(path), {}, "text", False, [], "m", 1, ""))
     assert score_chunks(source, Version("m", 1, ""), scorer, parts, None, lambda _step: None, schema) == ROWS
-    parts.add(1, pq_rows(parts, 1).slice(0, 1), [])  # as if cut in another way: it is done again
+    second = list(source.chunks())[1]
+    cut = replace(second, rows=second.rows[:1], lines=second.lines[:1], texts=second.texts[:1])
+    parts.add(cut, to_table(cut, np.array([0.5]), Version("m", 1, ""), schema))  # it is done again
     del parts.rows[2]
     other, steps = Version("other", 1, ""), list[int]()
     assert score_chunks(source, other, scorer, parts, None, steps.append, schema) == ROWS - 2_048
@@ -80,10 +83,3 @@ def test_no_more_chunks_are_read_ahead_than_the_workers_need(path: Path, scorer:
     pool = Workers(scorer, 2)
     assert score_chunks(Counted(), version, scorer, parts, pool, done, schema) == 2_048 * 9  # type: ignore[arg-type]
     assert ahead == [4, 4, 4, 4, 4, 4, 3, 2, 1]
-
-
-def pq_rows(parts: Parts, number: int):  # noqa: ANN201
-    import pyarrow.ipc as ipc
-
-    with ipc.open_file(parts.folder / f"{number:08d}.arrow") as file:
-        return file.read_all()
