@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sentiflow.data.bounds import BUFFER, Bounds, unpacked_size
 from sentiflow.data.rows import (
     CHUNK_ROWS,
     CHUNK_SIZE,
@@ -32,8 +33,6 @@ from sentiflow.data.text_tables import CsvTable, JsonLines
 from sentiflow.errors import ExternalError, UsageError, first_line
 
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-_BATCH = 256  # rows decoded at a time
-_BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 
 
 class ParquetTable(Input):
@@ -51,6 +50,8 @@ class ParquetTable(Input):
         self.names = self._fields.names
         self.total = about.num_rows
         self.size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
+        self._bounds = Bounds(path)
+        self._bounds.check_rows(about.num_rows)
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:
         """Choose the column of texts and others; see ``Input.select``."""
@@ -68,25 +69,22 @@ class ParquetTable(Input):
             kept = table.select(self.schema.names)
             yield group, _without(kept, rejected) if rejected else kept, len(table)
 
-    def _groups_at_once(self, wanted: Sequence[str], count: int) -> list[list[int]]:
-        """All row groups, or one at a time: of two, Arrow cannot make a batch with dictionaries in a list."""
-        types = [self._fields.field(name).type for name in wanted]
-        nested = any(pa.types.is_nested(each) and "dictionary<" in str(each) for each in types)
-        return [[k] for k in range(count)] if nested else [list(range(count))]
-
     def _tables(self) -> Iterator[pa.Table]:
         """Consecutive rows, a batch a table."""
-        read = 0
+        read = size = 0
         wanted = list(dict.fromkeys([self._column, *self.schema.names]))
         try:
             with (
                 self.path.open("rb") as stream,
-                pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False) as file,
+                pq.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False) as file,
             ):
-                for groups in self._groups_at_once(wanted, file.num_row_groups):
-                    for batch in file.iter_batches(_BATCH, groups, columns=wanted):
-                        read += len(batch)
-                        yield _with_own_categories(pa.Table.from_batches([batch]))
+                for group in range(file.num_row_groups):
+                    rows = self._bounds.rows_at_once(file, group, wanted)
+                    for batch in file.iter_batches(rows, [group], columns=wanted):
+                        table = _with_own_categories(pa.Table.from_batches([batch]))
+                        read, size = read + len(batch), size + unpacked_size(table)
+                        self._bounds.check_decoded(size)
+                        yield table
         except (pa.ArrowException, OSError) as err:
             raise ExternalError(
                 f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."

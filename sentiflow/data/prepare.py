@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiflow.console import Progress, no_progress
-from sentiflow.data import imdb, inputs, reviews, rows, sample, table, text_tables
+from sentiflow.data import bounds, imdb, inputs, reviews, rows, sample, table, text_tables
 from sentiflow.data.rows import Reject, changed, count_reasons, kind_of, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
@@ -306,7 +306,7 @@ def _key(source: Source) -> str:
 @cache
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
-    modules = (imdb, inputs, reviews, rows, sample, table, text_tables, vocabulary)
+    modules = (bounds, imdb, inputs, reviews, rows, sample, table, text_tables, vocabulary)
     return _digest([Path(str(module.__file__)) for module in modules])
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow.lib import StringBuilder
 
+from sentiflow.data.bounds import unpacked_size
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.output import is_unicode
 
@@ -276,13 +277,21 @@ class Input(ABC):
             OSError: it cannot be read.
         """
         first = 1
-        for number, (group, columns, units) in enumerate(self.groups()):
+        for number, (group, columns, units) in enumerate(self._checked()):
             rows = list(enumerate(group, first))
             good = [(k, row) for k, row in rows if not row.reason]
             rejects = [Reject(k, row.line, row.source, row.reason, row.value) for k, row in rows if row.reason]
             places, lines = [k for k, _ in good], [row.line for _, row in good]
             yield Chunk(number, places, lines, [row.text for _, row in good], columns, rejects, units)
             first += len(group)
+
+    def _checked(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
+        try:
+            yield from self.groups()
+        except MemoryError as err:
+            raise ExternalError(
+                f"{self.path}: there is not enough memory to read it.", "End other programs, or read a part of it."
+            ) from err
 
     def identity(self) -> dict[str, str | int]:
         """Identifies the input: size, time of change, and a sample of its content."""
@@ -373,7 +382,7 @@ def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> 
     rows = size = 0
     for table in tables:
         group.append(table)
-        rows, size = rows + len(table), size + table.nbytes
+        rows, size = rows + len(table), size + unpacked_size(table)
         if rows >= max_rows or size >= max_size:
             yield pa.concat_tables(group)
             group, rows, size = [], 0, 0

@@ -1,0 +1,141 @@
+"""What a Parquet file may unpack to: a value that it stores once may stand in a million rows."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sentiflow.errors import UsageError
+
+_MOST_ROWS, _MOST_SIZE = 256, 2**25  # rows and bytes decoded at a time, but at least one row
+# What any table may hold, and how much more for each byte of its file. Packed reviews take a third of their size.
+_ROWS, _ROWS_A_BYTE = 2_000_000, 8
+_SIZE, _PACKED_A_BYTE, _DECODED_A_BYTE = 2**28, 100, 1_000
+_NUMBER = 8  # bytes
+BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
+_TEXT = "BYTE_ARRAY"
+_VIEWS = pa.string_view(), pa.binary_view()
+_TEXTS = pa.string(), pa.binary(), pa.large_string(), pa.large_binary(), *_VIEWS
+
+
+class Bounds:
+    """Holds what a file unpacks to against its size; raises UsageError beyond that."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = path.stat().st_size
+        self._packed = _SIZE + _PACKED_A_BYTE * self._size
+
+    def check_rows(self, count: int) -> None:
+        """Check a number of rows."""
+        self._check(count, _ROWS + _ROWS_A_BYTE * self._size, "rows")
+
+    def check_decoded(self, size: int) -> None:
+        """Check the bytes of all values that were decoded so far."""
+        self._check(size, _SIZE + _DECODED_A_BYTE * self._size, "bytes")
+
+    def rows_at_once(self, file: pq.ParquetFile, group: int, names: Sequence[str]) -> int:
+        """How many rows of a row group, of some columns, can be decoded together."""
+        about = file.metadata.row_group(group)
+        leaves = [file.schema.column(k) for k in range(about.num_columns)]
+        chunks = [(leaf, about.column(k)) for k, leaf in enumerate(leaves) if leaf.path.split(".")[0] in names]
+        for leaf, chunk in chunks:
+            repeated = chunk.num_values * _NUMBER if leaf.max_repetition_level else 0
+            self._check(max(chunk.total_uncompressed_size, repeated), self._packed, "bytes")
+        listed = [leaf.path for leaf, chunk in chunks if leaf.physical_type == _TEXT and _is_listed(chunk)]
+        longest = self._longest(file, group, listed)
+        row = 1.0
+        for leaf, chunk in chunks:
+            width = max(longest.get(leaf.path, 0), _width(leaf, chunk))
+            if leaf.max_repetition_level:  # all values may stand in one row
+                self._check(chunk.num_values * width, self._packed, "bytes")
+            row += width * chunk.num_values / max(about.num_rows, 1)
+        return int(min(max(_MOST_SIZE / row, 1), _MOST_ROWS))
+
+    def _longest(self, file: pq.ParquetFile, group: int, paths: list[str]) -> dict[str, int]:
+        """Bytes of the longest text in the list of those that a column refers to, by the column's path."""
+        longest: dict[str, int] = {}
+        if paths:
+            with (
+                self._path.open("rb") as stream,
+                pq.ParquetFile(
+                    stream, metadata=file.metadata, read_dictionary=paths, buffer_size=BUFFER, pre_buffer=False
+                ) as again,
+            ):
+                for path in paths:  # with the first row comes the whole list
+                    first = next(again.iter_batches(1, [group], columns=[path]), None)
+                    lists = [] if first is None else _lists(first.column(0))
+                    longest[path] = max((pc.max(_lengths(each)).as_py() or 0 for each in lists), default=0)
+        return longest
+
+    def _check(self, found: int, most: int, what: str) -> None:
+        if found > most:
+            raise UsageError(
+                f"{self._path}: its {self._size:,} bytes unpack to more than {most:,} {what}.",
+                "No table of reviews is packed as small as that. Write it again from its source.",
+            )
+
+
+def _is_listed(chunk: Any) -> bool:
+    return any("DICTIONARY" in encoding for encoding in chunk.encodings)
+
+
+def _width(leaf: Any, chunk: Any) -> int:
+    """Bytes of a value, those aside that stand in a list."""
+    if leaf.physical_type != _TEXT:
+        return int(leaf.length) or _NUMBER
+    if "DELTA_BYTE_ARRAY" in chunk.encodings:  # each repeats as much as it likes of the one before
+        return int(chunk.total_uncompressed_size)
+    return int(chunk.total_uncompressed_size / max(chunk.num_values, 1))
+
+
+def _children(array: Any) -> list[Any]:
+    if isinstance(array, pa.ExtensionArray):
+        return [array.storage]
+    if isinstance(array, pa.MapArray):
+        return [array.keys, array.items]
+    return list(array.flatten()) if pa.types.is_struct(array.type) else [array.flatten()]
+
+
+def _lists(array: Any) -> Iterator[Any]:
+    """The values that dictionaries of an array, or in it, refer to."""
+    if pa.types.is_dictionary(array.type):
+        yield array.dictionary
+    elif _has_parts(array.type):
+        for child in _children(array):
+            yield from _lists(child)
+
+
+def _has_parts(kind: pa.DataType) -> bool:
+    return pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType)
+
+
+def _lengths(values: Any) -> Any:
+    """Bytes of each text."""
+    if values.type in _VIEWS:
+        values = values.cast(pa.large_binary())
+    return pc.binary_length(values)
+
+
+def unpacked_size(table: pa.Table) -> int:
+    """Bytes of a table's values, each counted wherever it stands.
+
+    Example:
+        >>> unpacked_size(pa.table({"a": pa.array(["good"] * 10).dictionary_encode()}))
+        40
+    """
+    return sum(_unpacked(chunk) for column in table.columns for chunk in column.chunks)
+
+
+def _unpacked(array: Any) -> int:
+    if pa.types.is_dictionary(array.type):
+        values = array.dictionary
+        if values.type not in _TEXTS:
+            return int(array.nbytes)
+        return int(pc.sum(_lengths(values).take(array.indices)).as_py() or 0)
+    if "dictionary<" in str(array.type) and _has_parts(array.type):
+        return sum(map(_unpacked, _children(array)))
+    return int(array.nbytes)
