@@ -5,10 +5,11 @@ import hashlib
 import logging
 import os
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, ExternalError, UsageError, first_line
-from sentiflow.files import publish
+from sentiflow.files import make_folder, publish
 from sentiflow.settings import INSTALL_TEAM, Settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 _HINT = "Wait for it to end, or stop that process."
 _LOOK = 1.0  # seconds: many times what it takes to see whether a lock is free; everybody waits that long
 _BRIEF = 30.0  # seconds: many times what a change of the champion, or housekeeping, takes
+_BRIEF_STEP = 120.0  # seconds: many times what it takes to make a store, also on a busy machine
 _POLL = 0.5  # seconds between two attempts
 
 
@@ -58,7 +60,7 @@ def _id_of(folder: Path) -> str:
     """What tells a folder from one at the same path on another machine of this name; it is made once."""
     file = folder / "id"
     if not file.exists():
-        with FileLock(folder / "id.lock", mode=0o600):
+        with brief_lock(folder / "id.lock", f"Another first use of {folder}"):
             if not file.exists():
                 publish(file, lambda partial: partial.write_text(uuid.uuid4().hex, encoding="utf-8"))
     return file.read_text(encoding="utf-8")
@@ -147,6 +149,17 @@ def file_lock(
 
 
 @contextmanager
+def brief_lock(path: Path, what: str) -> Iterator[None]:
+    """Hold a file's lock for what takes some seconds.
+
+    Raises:
+        BusyError: another process holds it for a minute or two.
+    """
+    with file_lock(path, what, "a brief step", patience=_BRIEF_STEP):
+        yield
+
+
+@contextmanager
 def if_free(path: Path, purpose: str | None = None) -> Iterator[bool]:
     """Hold a file's lock for a moment if it is free; gives whether it was. With a purpose, the file says so."""
     lock = _File(path, purpose)
@@ -193,6 +206,8 @@ class _File:
 
     def take(self) -> str | None:
         """Take the lock if it is free; else say who holds it."""
+        make_folder(self._path.parent)
+        _close_to_others(self._path)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -216,6 +231,14 @@ class _File:
 
     def release(self) -> None:
         self._lock.release()
+
+
+def _close_to_others(file: Path) -> None:
+    """Let nobody else open a file of ours that an earlier process made for all."""
+    with suppress(FileNotFoundError):
+        about = file.lstat()
+        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid() and about.st_mode & 0o077:
+            file.chmod(0o600)
 
 
 # A machine that is gone without a word frees its locks within a minute; either side checks.

@@ -26,6 +26,7 @@ from sentiflow import children, environment, process
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
+from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import BUILT_IN, dataset_name, located, model_name
 from sentiflow.orchestration.flow_runs import due
@@ -197,7 +198,7 @@ def training_run(
         run = _open(planned, {KIND: kind, **tags})
         try:
             with closing(run, run.work), _system_metrics(run):
-                run.work.mkdir(parents=True)
+                make_folder(run.work)
                 _describe(run, {name: value for name, value in _parameters(run).items() if name not in searched})
                 run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
@@ -228,7 +229,7 @@ def child_run(
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
     with closing(run, run.work), _system_metrics(run):
-        run.work.mkdir(parents=True)
+        make_folder(run.work)
         _describe(run, _parameters(run) if parameters is None else parameters)
         log_dataset(run, prepared)
         yield run

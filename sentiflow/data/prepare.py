@@ -19,7 +19,7 @@ from sentiflow.data import bounds, imdb, inputs, reviews, rows, sample, table, t
 from sentiflow.data.rows import Reject, changed, count_reasons, kind_of, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
-from sentiflow.files import PARTIAL, create_private, publish
+from sentiflow.files import PARTIAL, create_private, make_folder, publish
 from sentiflow.locks import file_lock
 from sentiflow.names import BUILT_IN, dataset_name, expanded, located
 from sentiflow.output import redact
@@ -320,7 +320,7 @@ def check_data(
         OSError: the data folder cannot be written.
     """
     check_dataset(dataset, settings, options)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data_dir)
     with tempfile.TemporaryFile(dir=settings.data_dir):
         pass
     if dataset not in BUILT_IN:

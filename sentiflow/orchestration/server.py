@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_se
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError
-from sentiflow.files import create_private, publish
+from sentiflow.files import create_private, make_folder, publish
 from sentiflow.locks import if_free
 from sentiflow.names import expanded
 from sentiflow.output import redact, without_login
@@ -139,7 +139,7 @@ def lasting_api_url() -> str | None:
 def schedule_folder(settings: Settings) -> Path:
     """Where `sentiflow schedule` keeps its lock, the note on its server and the server's log."""
     folder = settings.data_dir / "schedule"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     folder.chmod(0o700)  # who can open the lock can hold it
     return folder
 
@@ -227,7 +227,7 @@ def _choose_database(settings: Settings) -> None:
     shared = f"sqlite+aiosqlite:///{expanded('~/.prefect/prefect.db')}"
     if PREFECT_API_DATABASE_CONNECTION_URL.value() == shared:
         folder = settings.data_dir.resolve() / "prefect"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         folder.chmod(0o700)  # blocks hold secrets
         os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
 

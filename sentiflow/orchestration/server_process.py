@@ -16,7 +16,6 @@ from pathlib import Path
 
 import prefect
 import uvicorn
-from filelock import FileLock
 from prefect.server.database import provide_database_interface
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
@@ -32,8 +31,9 @@ from prefect.settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiflow.errors import first_line
+from sentiflow.errors import BusyError, first_line
 from sentiflow.files import leftovers, publish
+from sentiflow.locks import brief_lock
 
 _DISK = "sqlite+aiosqlite"
 _RELEASE = zlib.crc32(prefect.__version__.encode()) // 2  # SQLite keeps a number of 31 bits for its users
@@ -51,7 +51,7 @@ def prepare_database() -> None:
     """
     url = make_url(PREFECT_API_DATABASE_CONNECTION_URL.value())
     file = Path(url.database or "")
-    with FileLock(get_current_settings().home / ".sentiflow-database.lock", mode=0o600):
+    with brief_lock(get_current_settings().home / ".sentiflow-database.lock", "Another start of Prefect's server"):
         if url.drivername != _DISK:
             asyncio.run(_migrate())
         elif file.exists():
@@ -70,12 +70,11 @@ def _make(file: Path) -> None:
     """Copy the empty database that this environment keeps: making one takes seconds, which only the first pays."""
     kept = Path(sys.prefix) / "share" / "sentiflow" / f"prefect-{prefect.__version__}.db"
     if not _is_whole(kept):
-        with (
-            suppress(OSError, SQLAlchemyError, sqlite3.Error),  # the environment may be read-only
-            FileLock(kept.with_name(f".{kept.name}.lock")),
-        ):
-            if not _is_whole(kept):
-                _publish(kept, _make_new)
+        with suppress(OSError, SQLAlchemyError, sqlite3.Error, BusyError):  # the environment may be read-only
+            kept.parent.mkdir(parents=True, exist_ok=True)  # for all who use the environment
+            with brief_lock(kept.with_name(f".{kept.name}.lock"), "Another start of Prefect's server"):
+                if not _is_whole(kept):
+                    _publish(kept, _make_new)
     if _is_whole(kept):
         shutil.copyfile(kept, file)
     else:

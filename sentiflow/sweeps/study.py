@@ -5,13 +5,13 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import MedianPruner
@@ -23,6 +23,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
 from sentiflow.errors import UsageError, plain_reason
+from sentiflow.files import make_folder
+from sentiflow.locks import brief_lock
 from sentiflow.recipes import TrainConfig
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
 
@@ -66,7 +68,7 @@ def identity(config: TrainConfig, seed: int, **others: str) -> str:
 def open_study(sweep: Sweep) -> Study:
     """Open the study of a sweep; its journal is made if there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(sweep.folder)
     return optuna.create_study(
         storage=JournalStorage(Journal(sweep.folder / "journal.log")),
         study_name="sweep",
@@ -167,16 +169,29 @@ class Journal(JournalFileBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        # A FileLock ends with its process; one of Optuna's own blocks others for 30 s after a kill.
-        lock: Any = FileLock(path.with_suffix(".lock"))
-        self._path, self._flock = path, lock
+        lock: Any = _Lock(path)  # it has the two methods of Optuna's own
         super().__init__(str(path), lock)
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append log entries, one line each."""
-        with self._flock:
-            _cut_torn_line(self._path)
-            super().append_logs(logs)
+
+class _Lock:
+    """Ends with its process; one of Optuna's own blocks others for 30 s after a kill."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._held = ExitStack()
+
+    def acquire(self) -> bool:
+        """Take the lock of the journal, whose last line is whole then."""
+        with ExitStack() as taken:
+            taken.enter_context(brief_lock(self._journal.with_suffix(".lock"), "Another trial's entry"))
+            if self._journal.exists():
+                _cut_torn_line(self._journal)
+            self._held = taken.pop_all()
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._held.close()
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import mlflow
 import requests
-from filelock import FileLock
 from mlflow import environment_variables
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -23,7 +22,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.errors import DeletedError, ExternalError, UsageError, first_line
-from sentiflow.files import leftovers, publish
+from sentiflow.files import leftovers, make_folder, publish
+from sentiflow.locks import brief_lock
 from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
@@ -139,6 +139,8 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         found = client.get_experiment_by_name(settings.experiment)
         if found is None:
             location = settings.artifacts.as_uri() if settings.artifacts else None
+            if settings.artifacts:
+                make_folder(settings.artifacts)
             try:
                 return str(client.create_experiment(settings.experiment, location, _UI_TAGS))
             except MlflowException:  # another process was quicker, or the answer of the server did not come
@@ -175,7 +177,7 @@ def _create_sqlite(file: Path) -> None:
         _need_sqlite(file)
         if not leftovers(file):
             return
-    with FileLock(file.with_name(f".{file.name}.lock")):
+    with brief_lock(file.with_name(f".{file.name}.lock"), f"The making of {file.name} by another process"):
         for leftover in leftovers(file):  # the lock is held: no other process is making it
             leftover.unlink()
         if not file.exists():

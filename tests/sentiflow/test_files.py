@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.files import publish
+from sentiflow.files import make_folder, publish
 
 
 def fail(path: Path) -> None:
@@ -75,3 +75,16 @@ def test_an_interrupted_write_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         publish(tmp_path / "b.txt", interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_are_made_are_their_owner_s_alone_and_others_stay(tmp_path: Path) -> None:
+    """Red if another user could read reviews, or open a lock and hold it."""
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given").chmod(0o755)
+    made = tmp_path / "given" / "data" / "datasets"
+    make_folder(made)
+    make_folder(made)
+    publish(made / "mine" / "file", lambda path: path.write_text(""))
+    assert [path.stat().st_mode & 0o777 for path in (made / "mine", made, made.parent, made.parents[1])] == [
+        0o700, 0o700, 0o700, 0o755,
+    ]  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from filelock import FileLock, Timeout
 
+from sentiflow.data.prepare import fetch, prepare
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import (
     HOUSEKEEPING,
@@ -28,6 +29,9 @@ from sentiflow.locks import (
     training_lock,
     work_folder,
 )
+from sentiflow.settings import Settings
+from sentiflow.sweeps.study import Journal
+from sentiflow.tracking.client import connect
 from tests.world import ROOT, World
 
 HOLD = """
@@ -303,3 +307,54 @@ def test_a_training_is_not_refused_by_those_that_only_look(world: World) -> None
         ended.set()
         for thread in threads:
             thread.join()
+
+
+def prepare_sample(folder: Path) -> None:
+    settings = Settings(data_dir=folder / "data")
+    prepare(fetch("sample", settings), settings)
+
+
+def make_store(folder: Path) -> None:
+    connect(Settings(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}"))
+
+
+def append_to_journal(folder: Path) -> None:
+    Journal(folder / "journal.log").append_logs([{"a": 1}])
+
+
+BRIEF = {
+    "data/datasets/sample/.lock": prepare_sample,
+    ".mlflow.db.lock": make_store,
+    "journal.lock": append_to_journal,
+}
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_each_lock_is_its_owner_s_is_told_of_and_given_up(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Red if whoever can read a lock's file could stop all trainings for good, without a word."""
+    for module in ("data.prepare._PATIENCE", "locks._BRIEF_STEP"):
+        monkeypatch.setattr(f"sentiflow.{module}", 1.6)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o644)  # by an earlier release
+    with FileLock(path), pytest.raises(BusyError, match="is running"):
+        BRIEF[name](tmp_path)
+    assert [message for message in caplog.messages if "Waiting up to 2 s" in message]
+    path.unlink()
+    BRIEF[name](tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_that_others_could_open_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "mine.lock"
+    path.touch(mode=0o666)
+    with if_free(path) as free:
+        assert free and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_lock_is_made_but_by_the_one_helper() -> None:
+    """Red if a new lock were open to all, and waited for without a word and without an end."""
+    code = [path for folder in ("sentiflow", "tasks", "flows") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in code if "FileLock(" in path.read_text()] == ["locks.py"]

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sentiflow.locks import if_free
 from sentiflow.recipes import TUNED
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, load_space
 from sentiflow.sweeps.study import (
@@ -103,11 +104,11 @@ def test_a_lock_of_a_killed_process_is_free_at_once(sweep: Sweep) -> None:
     path = sweep.folder / "journal.log"
     code = (
         "import os, signal, sys; from pathlib import Path; from sentiflow.sweeps.study import Journal;"
-        "Journal(Path(sys.argv[1]))._flock.acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+        "Journal(Path(sys.argv[1]))._lock.acquire(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=60).returncode == -9
-    with Journal(path)._flock.acquire(timeout=1):
-        pass
+    with if_free(path.with_suffix(".lock")) as free:
+        assert free
 
 
 def test_each_number_proposes_something_else_and_the_same_number_the_same(tmp_path: Path) -> None:
