@@ -1,5 +1,6 @@
 """The trained arrays, and their file."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -109,8 +111,8 @@ class Weights:
             OSError: it cannot be read.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in arrays.files}
+            with zipfile.ZipFile(path) as archive:
+                found = _read_all(archive, path.stat().st_size)
         except (
             ValueError, TypeError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
         ) as err:  # fmt: skip
@@ -137,3 +139,40 @@ ARRAYS = [field.name for field in fields(Weights) if field.name not in ("mask_ze
 """The arrays' names, in the order in which Keras's layers have them; the backward ones may be missing."""
 
 _REQUIRED = [field.name for field in fields(Weights) if field.name not in (*_BACKWARD, "others")]
+
+_DIMENSIONS = {"embedding": 2, "kernel": 2, "recurrent_kernel": 2, "bias": 1, "dense_kernel": 2, "dense_bias": 1}
+_KINDS = {"mask_zero": "b", "pooling": "U"}
+
+
+def _read_all(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray[Any]]:
+    """All arrays, each looked at before it is read: together they take no more memory than the file has bytes."""
+    members = archive.infolist()
+    for member in members:
+        _need_known(member.filename)
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{member.filename} is compressed")
+    if sum(member.file_size for member in members) > size:
+        raise ValueError("its arrays are larger than the file")
+    return {member.filename.removesuffix(".npy"): _read(archive, member) for member in members}
+
+
+def _need_known(name: str) -> None:
+    number, _, own = name.removesuffix(".npy").rpartition("/")
+    if own not in (*ARRAYS, *_KINDS) or not name.endswith(".npy") or (number and not number.isdecimal()):
+        raise ValueError(f"unknown array {name!r:.60}")
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    name = member.filename.removesuffix(".npy").rpartition("/")[2]
+    with archive.open(member) as stream:
+        if npy.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name} is of an unknown format")
+        shape, _, dtype = npy.read_array_header_1_0(stream)
+        dimensions = _DIMENSIONS.get(name.removeprefix("backward_"), 0)
+        # A digest is of an array's bytes: in the other order these are other numbers.
+        if dtype.kind != _KINDS.get(name, "f") or not dtype.isnative or len(shape) != dimensions:
+            raise ValueError(f"{name} has the type {dtype} and the shape {shape}")
+        if stream.tell() + dtype.itemsize * math.prod(shape) != member.file_size:
+            raise ValueError(f"{name} has another size than its shape {shape}")
+    with archive.open(member) as stream:
+        return npy.read_array(stream, allow_pickle=False)

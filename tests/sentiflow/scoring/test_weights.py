@@ -1,6 +1,7 @@
 """Tests of the trained arrays and of their file."""
 
 import io
+import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -87,7 +88,7 @@ def test_a_file_without_one_of_the_arrays_is_refused_by_name(tmp_path: Path, nam
 def test_a_file_with_a_pickled_array_is_refused(tmp_path: Path) -> None:
     arrays = {name: getattr(random_weights(), name) for name in (*ARRAYS, "mask_zero")}
     np.savez(tmp_path / "weights.npz", **{**arrays, "bias": arrays["bias"].astype(object)})
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="bias has the type object"):
         Weights.load(tmp_path / "weights.npz")
 
 
@@ -144,4 +145,63 @@ def test_a_file_that_was_made_to_break_its_reader_is_refused(
 ) -> None:
     spoil(tmp_path / "weights.npz")
     with pytest.raises(ValueError, match="\\w"):
+        Weights.load(tmp_path / "weights.npz")
+
+
+def unknown(entries: dict[str, Any], path: Path) -> None:
+    np.savez(path, **entries, zz=np.zeros(3))
+
+
+def compressed(entries: dict[str, Any], path: Path) -> None:
+    np.savez_compressed(path, **entries)
+
+
+def many(entries: dict[str, Any], path: Path) -> None:
+    """A thousand networks whose arrays are the same bytes of the file."""
+    np.savez(path, **entries)
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        (first,) = [each for each in archive.infolist() if each.filename == "embedding.npy"]
+        start = archive.start_dir
+    entry = bytearray(content[start : content.index(b"PK\1\2", start + 4)])
+    assert b"embedding.npy" in entry
+    added = [bytes(entry).replace(b"embedding.npy", b"%d/kernel.npy" % k) for k in range(1_000, 2_000)]
+    added = [each[:28] + (15).to_bytes(2, "little") + each[30:] for each in added]
+    directory = content[start : content.rindex(b"PK\5\6")] + b"".join(added)
+    count = len(entries) + len(added)
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), start, 0)
+    path.write_bytes(content[:start] + directory + end)
+    assert len(zipfile.ZipFile(path).infolist()) == count and first.file_size > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (unknown, "unknown array 'zz.npy'"),
+        (compressed, "embedding.npy is compressed"),
+        (many, "its arrays are larger than the file"),
+    ],
+)
+def test_a_file_takes_no_more_memory_than_its_size(
+    tmp_path: Path, make: Callable[[dict[str, Any], Path], None], why: str
+) -> None:
+    """Three megabytes of zeros, packed, took more than a gigabyte, whatever their name."""
+    make(random_weights().entries(), tmp_path / "weights.npz")
+    with pytest.raises(ValueError, match=why):
+        Weights.load(tmp_path / "weights.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kernel", np.zeros((4, 5, 1), np.float32)),
+        ("bias", np.zeros(5, np.int64)),
+        ("bias", np.zeros(5, ">f4")),
+        ("mask_zero", np.float32(1)),
+        ("pooling", np.array(["last"])),
+    ],
+)
+def test_an_array_is_refused_by_its_header(tmp_path: Path, name: str, value: Any) -> None:
+    np.savez(tmp_path / "weights.npz", **{**random_weights().entries(), name: value})
+    with pytest.raises(ValueError, match=f"{name} has the type"):
         Weights.load(tmp_path / "weights.npz")
