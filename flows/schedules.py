@@ -24,7 +24,7 @@ _SET_BY_SETTINGS = {
     "sweep": ("config", "dataset", "table"),
     "reproduce": ("run",),
     "promote": ("dataset",),
-    "score": ("dataset", "source", "output", "text_column", "with_text", "keep"),
+    "score": ("dataset", "source", "output", "text_column", "with_text", "keep", "escape_formulas"),
     "monitor": ("dataset",),
 }
 
@@ -49,6 +49,7 @@ def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool =
         "output": settings.schedule_output and str(settings.schedule_output),
         "with_text": settings.schedule_with_text or None,
         "keep": list(settings.schedule_keep) or None,
+        "escape_formulas": settings.schedule_escape_formulas or None,
     }
     entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
     made = [_deployment(entry, values, settings) for entry in entries]
@@ -104,7 +105,7 @@ def _schedule(flow: str, settings: Settings) -> Schedule | None:
 
 def _check_files(source: Path, output: Path, settings: Settings) -> None:
     """Check that scheduled scoring can write where it is told to, and can read what is there already."""
-    check_output(output)
+    check_output(output, escape_formulas=settings.schedule_escape_formulas)
     if source.exists():
         text = str(settings.schedule_table.get("text_column", "text"))
         check_request(Request(source, output, text, settings.schedule_with_text, settings.schedule_keep))

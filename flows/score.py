@@ -26,6 +26,7 @@ def score(
     version: Annotated[int | None, Field(ge=1)] = None,
     workers: Annotated[int | None, Field(ge=1, le=64)] = None,
     restart: bool = False,
+    escape_formulas: bool = False,
 ) -> Scored:
     """Score every row of an input into a CSV, JSON Lines or Parquet file.
 
@@ -41,10 +42,12 @@ def score(
         version: A version; without it the champion, else the newest.
         workers: Processes that score; by default one a core.
         restart: Start over instead of resuming a killed run.
+        escape_formulas: In a .csv output, put ' before texts that a spreadsheet would take for formulas.
     """
     request = Request(
-        expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers, restart
-    )
+        expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers,
+        restart, escape_formulas,
+    )  # fmt: skip
     return score_task(request)
 
 

@@ -175,6 +175,8 @@ class Settings(BaseSettings):
     """Scheduled scoring copies the texts to the output."""
     schedule_keep: Annotated[tuple[str, ...], NoDecode] = ()
     """Further columns that scheduled scoring copies, with commas between them."""
+    schedule_escape_formulas: bool = False
+    """Scheduled scoring into a .csv file puts `'` before texts that a spreadsheet would take for formulas."""
     prefect_port: int = Field(4200, ge=1, le=65_535)
     """Port of the Prefect server that `sentiflow schedule` starts if none is set."""
 

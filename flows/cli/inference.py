@@ -205,6 +205,13 @@ def score(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over instead of resuming a killed run.")
     ] = False,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="In a .csv output, put ' before texts that a spreadsheet would take for formulas.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a table or a folder of texts.
@@ -217,7 +224,7 @@ def score(
 
     column = "text" if text_column is None else text_column
     request = Request(
-        source, output, column, with_text, tuple(keep or ()), dataset, version, workers, restart,
+        source, output, column, with_text, tuple(keep or ()), dataset, version, workers, restart, escape_formulas,
     )  # fmt: skip
     try:
         scored = score_input(request, load_settings(), progress_bar, _say)

@@ -62,6 +62,7 @@ class Request:
         version: its number; by default the champion, else the newest.
         workers: processes that score; by default as many as are worth it.
         restart: ignore what an earlier run has finished.
+        escape_formulas: of a .csv output, put ' before texts that a spreadsheet would take for formulas.
     """
 
     source: Path
@@ -73,6 +74,7 @@ class Request:
     version: int | None = None
     workers: int | None = None
     restart: bool = False
+    escape_formulas: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def check_request(request: Request) -> tuple[Input, pa.Schema]:
     """
     source = open_input(request.source)
     source.select(request.text_column, request.keep)
-    check_output(_resolved(request.output), request.source)
+    check_output(_resolved(request.output), request.source, escape_formulas=request.escape_formulas)
     return source, output_schema(source, request.with_text)
 
 
@@ -164,7 +166,8 @@ def score_input(
         _check_read(source, job, parts)
         if parts.changed:
             say(f"{parts.changed:,} rows that were done had changed: what is there now was scored.")
-        totals = parts.finish(schema, float(scorer.score([""])[0]))
+        blank = float(scorer.score([""])[0])
+        totals = parts.finish(schema, blank, escape_formulas=request.escape_formulas)
     return Scored(output, version, totals, rows, time.monotonic() - began)
 
 

@@ -5,11 +5,13 @@ import hashlib
 import io
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,14 +94,28 @@ def _parquet(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
         yield lambda table: out.write_table(table.unify_dictionaries())
 
 
+def _cell(value: Any) -> Any:
+    return _as_json(value) if isinstance(value, (list, dict)) else None if value != value else value
+
+
+# Some programs skip what is blank before such a sign, and take its wide form for the same.
+_FORMULA = re.compile(r"[\s\x00-\x1f\ufeff\u200b]*[=+\-@＝＋－＠]|[\t\r\n]")
+
+
+def _no_formula(value: Any) -> Any:
+    """A cell with ' before a text that a spreadsheet would take for a formula."""
+    cell = _cell(value)
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
 @contextmanager
-def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
+def _csv(file: BinaryIO, schema: pa.Schema, cell: Callable[[Any], Any] = _cell) -> Iterator[Write]:
     """A header and a line a row; a missing value is an empty field, a list or an object is JSON."""
     stream = _UnixLines(file, "utf-8", newline="")
     out = csv.writer(stream, lineterminator="\r\n")
-    out.writerow(schema.names)
+    out.writerow(map(cell, schema.names))
     yield lambda table: out.writerows(
-        zip(*(map(_cell, to_values(column)) for column in table.columns), strict=True)
+        zip(*(map(cell, to_values(column)) for column in table.columns), strict=True)
     )
     stream.detach()
 
@@ -109,10 +125,6 @@ class _UnixLines(io.TextIOWrapper):
 
     def write(self, line: str) -> int:
         return super().write(line.removesuffix("\r\n") + "\n")
-
-
-def _cell(value: Any) -> Any:
-    return _as_json(value) if isinstance(value, (list, dict)) else None if value != value else value
 
 
 def _as_json(value: Any) -> str:
@@ -142,16 +154,20 @@ def _json_lines(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     yield write
 
 
-_WRITERS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
+_CSV = ".csv"
+_WRITERS = {_CSV: _csv, ".jsonl": _json_lines, ".parquet": _parquet}
 _HINT = f"-o names the file to write; it ends in {', '.join(_WRITERS)}, and rejects go to a file beside it."
 
 
-def check_output(output: Path, source: Path | None = None) -> None:
+def check_output(output: Path, source: Path | None = None, *, escape_formulas: bool = False) -> None:
     """Check that an output can be put there at all, and would not replace its input.
 
     Raises:
-        UsageError: its folder is missing, it is a folder, has an ending that names no format, or is the input.
+        UsageError: its folder is missing, it is a folder, has an ending that names no format, is the input, or has
+            no formulas to escape.
     """
+    if escape_formulas and output.suffix.lower() != _CSV:
+        raise UsageError(f"{output}: only a .csv output can hold formulas.", "Leave --escape-formulas out.")
     if output.suffix.lower() not in _WRITERS:
         raise UsageError(f"{output}: not a supported format.", _HINT)
     if not output.parent.is_dir():
@@ -286,7 +302,7 @@ class Parts:
         publish(target, lambda path: _write(content, path))
         self.rows[chunk.number], self._kept[chunk.number] = len(chunk), (chunk.digest, target)
 
-    def finish(self, schema: pa.Schema, blank_score: float) -> Totals:
+    def finish(self, schema: pa.Schema, blank_score: float, *, escape_formulas: bool = False) -> Totals:
         """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
 
         Texts with the score of an empty text are counted: the model knows no word of them.
@@ -295,13 +311,14 @@ class Parts:
             ExternalError: a part is gone or damaged.
             OSError: the disk is full, or the output cannot be replaced.
         """
+        writer = partial(_csv, cell=_no_formula) if escape_formulas else _WRITERS[self.output.suffix.lower()]
         table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"
         reasons: Counter[str] = Counter()
         scored = blank = 0
         with (
             create_private(lines) as stream,
             create_private(table) as file,
-            _WRITERS[self.output.suffix.lower()](file, schema) as write,
+            writer(file, schema) as write,
         ):
             for group in grouped_tables(self._read(stream, reasons), _GROUP_ROWS, _GROUP_SIZE):
                 write(group)

@@ -139,8 +139,10 @@ def test_beside_a_built_in_dataset_the_text_column_is_that_of_scored_tables_alon
 def test_scheduled_scoring_copies_what_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENTIFLOW_SCHEDULE_KEEP", "id, stars")
     monkeypatch.setenv("SENTIFLOW_SCHEDULE_WITH_TEXT", "true")
+    monkeypatch.setenv("SENTIFLOW_SCHEDULE_ESCAPE_FORMULAS", "true")
     parameters = table()["score"].parameters
     assert (parameters["keep"], parameters["with_text"]) == (["id", "stars"], True)
+    assert parameters["escape_formulas"] is True
 
 
 def test_the_champion_of_the_scheduled_dataset_is_reproduced() -> None:

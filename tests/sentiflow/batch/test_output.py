@@ -119,13 +119,36 @@ def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str]
                         "text": COLUMNS["text"][1], "id": None, "tags": None}  # fmt: skip
 
 
-def finished(output: Path, columns: dict[str, pa.Array]) -> str:
+def finished(output: Path, columns: dict[str, pa.Array], *, escape_formulas: bool = False) -> str:
     table = pa.table({**columns, "score": pa.array([0.5] * len(next(iter(columns.values()))))})
     parts = Parts(output)
     parts.begin(Job("", {}, "text", False, [], "m", 3, ""))
     parts.add(done(0), table)
-    parts.finish(table.schema, -1.0)
+    parts.finish(table.schema, -1.0, escape_formulas=escape_formulas)
     return output.read_text("utf-8")
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@x", "\t1", "\r=1", "\n=1", "  =1", "\u00a0=1", "\ufeff=1", "\x00=1", "＝1"]
+PLAIN = ["", None, "a=1", "'=1", "1-1", "film - good", " good"]
+
+
+def test_formulas_are_escaped_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    """Red if a spreadsheet could be made to run what a review says, or texts were changed without being asked."""
+    texts = pa.array(FORMULAS + PLAIN)
+    columns = {"=name": texts, "number": pa.array([-1] * len(texts)), "list": pa.array([["=1"]] * len(texts))}
+    for escaped in (False, True):
+        finished(tmp_path / "out.csv", columns, escape_formulas=escaped)
+        with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        sign = "'" if escaped else ""
+        assert header == [f"{sign}=name", "number", "list", "score"]
+        assert [row[0] for row in rows] == [*(sign + text for text in FORMULAS), *(text or "" for text in PLAIN)]
+        assert {tuple(row[1:]) for row in rows} == {("-1", '["=1"]', "0.5")}
+
+
+def test_only_a_csv_can_hold_formulas(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only a .csv output can hold formulas"):
+        check_output(tmp_path / "out.parquet", escape_formulas=True)
 
 
 @pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a\r", 'a,"\r"'])
