@@ -26,7 +26,8 @@ _RULES = [
         (rf"(?<![^\s'\"(=,</])(?<!//)[^\s:@/]{{1,255}}:(?!/){_ANY}@", "***@"),  # without a scheme
         (rf"(://[^\s?]{{0,1000}})\?{_OURS}\S+", r"\1?***"),
         (rf"(/[^\s?/]{{0,255}})\?{_OURS}{_ANY}=\S*", r"\1?***"),  # libraries name a path and its query alone
-        (r"(://[^\s#]{0,1000})#(?!/)\S+", r"\1#***"),
+        # In the path of a file it is a character like others.
+        (r"(?<!sqlite)(?<!file)(://[^\s#]{0,1000})#(?!/)\S+", r"\1#***"),
         # As libpq takes them: password=secret or password = 'a \' secret'.
         (rf"({_SECRET}\s{{0,9}}=\s{{0,9}})(?:'(?:[^'\\]|\\.)*'?|\S+)", r"\1***"),
     )

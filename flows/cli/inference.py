@@ -48,6 +48,7 @@ def predict(
 
     The score is the probability of positive, from 0 to 1. A text is positive above 0.5.
     """
+    texts = [_argument(text) for text in texts]
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
     if texts == ["-"]:
@@ -165,6 +166,14 @@ def _style(marked: "MarkedWord") -> str:
 def _shown(word: "Word") -> str:
     """A word for a terminal: bytes that were no text show as ?."""
     return word.text.encode(errors="replace").decode()
+
+
+def _argument(text: str) -> str:
+    """A text of the command line as UTF-8, whatever the locale takes it for."""
+    try:
+        return os.fsencode(text).decode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return text
 
 
 def _path(text: str) -> Path:

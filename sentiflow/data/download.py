@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -102,7 +103,8 @@ def _download(
             session.mount("https://", connections)
             with session.get(url, stream=True, timeout=timeout) as response:
                 response.raise_for_status()
-                size = int(response.headers.get("content-length", 0))
+                length = response.headers.get("content-length", "")
+                size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0  # it only moves a bar
                 with progress(f"downloading {Path(urlparse(url).path).name}", size) as advance:
                     _write(response.iter_content(_CHUNK), url, Path(output_file), advance)
         check_time()  # a connection that was cut may look like one that ended

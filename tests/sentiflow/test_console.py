@@ -12,7 +12,7 @@ import pytest
 
 from sentiflow.console import LastingFile
 from sentiflow.tracking.client import connect
-from tests.world import World, command
+from tests.world import ROOT, World, command
 
 
 @pytest.fixture(params=["pipe", "terminal"])
@@ -69,6 +69,20 @@ def test_a_training_is_finished_and_registered(unread: int, world: World, tmp_pa
     assert run([command(), "train", "--dataset", "sample", *changes], unread, world) == 0
     (trained,) = connect(world.settings).search_runs(["1"])
     assert (trained.info.status, "end" in trained.data.tags) == ("FINISHED", False)
+
+
+def test_in_the_locale_c_texts_are_read_and_shown_as_utf_8() -> None:
+    """Red if a word with such a letter were read as one that the model does not know."""
+    code = (
+        "import sys; from flows.cli.inference import _argument; from sentiflow.console import outlive_readers;"
+        "outlive_readers(); print(_argument(sys.argv[1]), len(_argument(sys.argv[1])))"
+    )
+    text = "it\u2019s na\u00efve"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, text.encode()], env=environment, capture_output=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.decode() == f"{text} 10\n"
 
 
 def test_a_letter_that_the_output_cannot_hold_is_written_by_its_number() -> None:

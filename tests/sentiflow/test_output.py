@@ -88,6 +88,8 @@ def test_a_library_that_names_the_path_and_the_query_alone_gives_no_secret_away(
         "https://h/@user/file@v2.npz",
         "sqlite:////home/me@corp/mlflow.db",
         "file:///srv/a:b/x",
+        "sqlite:////srv/a#b/mlflow.db",
+        "file:///srv/a#b/artifacts",
         "/srv/mirror/imdb.npz",
         "models:/imdb-sentiment@champion",
         "imdb-sentiment@champion and imdb-sentiment/7",

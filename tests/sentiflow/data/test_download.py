@@ -50,6 +50,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(CONTENT)
 
+    def do_mismeasured(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "abc")
+        self.end_headers()
+        self.wfile.write(CONTENT)
+
     def do_absent(self) -> None:
         self.send_error(404)
 
@@ -316,7 +322,7 @@ def test_leftovers_of_a_killed_download_are_removed(server: Server, target: Path
     assert sorted(path.name for path in target.parent.iterdir()) == [".file.bin.lock", "file.bin", "folder"]
 
 
-@pytest.mark.parametrize(("path", "size"), [("good", 256_000), ("unmeasured", 0)])
+@pytest.mark.parametrize(("path", "size"), [("good", 256_000), ("unmeasured", 0), ("mismeasured", 0)])
 def test_progress_follows_the_bytes(server: Server, target: Path, path: str, size: int) -> None:
     progress = Steps()
     fetch_file(server.url(path), HASH, target, timeout=5, retries=0, progress=progress)
