@@ -41,7 +41,7 @@ class Bounds:
         """How many rows of a row group, of some columns, can be decoded together."""
         about = file.metadata.row_group(group)
         leaves = [file.schema.column(k) for k in range(about.num_columns)]
-        chunks = [(leaf, about.column(k)) for k, leaf in enumerate(leaves) if leaf.path.split(".")[0] in names]
+        chunks = [(leaf, about.column(k)) for k, leaf in enumerate(leaves) if _belongs(leaf.path, names)]
         for leaf, chunk in chunks:
             repeated = chunk.num_values * _NUMBER if leaf.max_repetition_level else 0
             self._check(max(chunk.total_uncompressed_size, repeated), self._packed, "bytes")
@@ -77,6 +77,10 @@ class Bounds:
                 f"{self._path}: its {self._size:,} bytes unpack to more than {most:,} {what}.",
                 "No table of reviews is packed as small as that. Write it again from its source.",
             )
+
+
+def _belongs(path: str, names: Sequence[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
 def _is_listed(chunk: Any) -> bool:

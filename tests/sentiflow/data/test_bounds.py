@@ -48,6 +48,7 @@ TABLES: dict[str, Callable[[Path], None]] = {
     "a column that goes along": lambda path: write(path, kept=ONE_LONG),
     "lists of one": lambda path: write(path, kept=pa.ListArray.from_arrays(np.arange(ROWS + 1), ONE_LONG)),
     "one list of all": lambda path: write(path, kept=pa.ListArray.from_arrays([0, *[ROWS] * 100], ONE_LONG)),
+    "a name with dots": lambda path: write(path, text=GOOD, **{"kept.as.it.is": ONE_LONG}),
     "an object": lambda path: write(path, kept=pa.StructArray.from_arrays([ONE_LONG], ["a"])),
     "five million rows of nothing": many_rows,
 }  # fmt: skip
@@ -63,7 +64,7 @@ used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesi
 resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000_000,) * 2)
 def score(path):
     table = open_input(path)
-    table.select("text", [name for name in table.names if name == "kept"])
+    table.select("text", [name for name in table.names if name.startswith("kept")])
     for chunk in table.chunks():
         [to_values(column) for column in chunk.columns.columns]
 for read in (score, lambda path: read_table(path, TableOptions())):
@@ -87,7 +88,7 @@ def test_a_small_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path,
     assert done.returncode == 0, done.stderr
     scored, trained = done.stdout.splitlines()
     assert " bytes unpack to more than " in scored
-    refused = "kept" not in pq.read_schema(path).names  # which no training reads
+    refused = not any(name.startswith("kept") for name in pq.read_schema(path).names)  # no training reads them
     assert (" bytes unpack to more than " in trained, trained == "read") == (refused, not refused)
 
 
