@@ -61,7 +61,7 @@ from sentiflow.data.table import read_table, TableOptions
 from sentiflow.errors import UsageError
 import pyarrow.compute
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000,) * 2)
 def score(path):
     table = open_input(path)
     table.select("text", [name for name in table.names if name.startswith("kept")])
