@@ -4,6 +4,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import socket
 import stat
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
@@ -56,14 +57,53 @@ def own_lock_tag(model_name: str, settings: Settings) -> str:
     return f"{socket.gethostname()}:{_id_of(path.parent)}:{path}"
 
 
+def is_judged_here(tag: str | None, model_name: str, settings: Settings) -> bool:
+    """Whether a run's tag names the lock of this model that a process takes here, so that it tells of the run.
+
+    The data folder is known by its id and the id file's inode, whatever its machine is called and wherever it is
+    mounted. A copy has another inode; it counts as the folder only in its place, on a machine of the same name.
+    """
+    own = own_lock_tag(model_name, settings)
+    there, here = _parts(tag), _parts(own)
+    if there is None or here is None:
+        return tag in (own, lock_tag(model_name, settings))
+    same_folder = there.id == here.id and there.inode == here.inode and there.path.name == here.path.name
+    return same_folder or there._replace(inode="") == here._replace(inode="")
+
+
+def place_of(tag: str | None) -> str:
+    """Where a run was begun, by the tag of its lock, for people."""
+    if (tag or "").startswith("shared:"):
+        return "with SENTIFLOW_LOCK_URL"
+    parts = _parts(tag)
+    return "elsewhere" if parts is None else f"on {parts.host} with the data folder {parts.path.parent.parent}"
+
+
+class _Tag(NamedTuple):
+    """The parts of ``own_lock_tag``."""
+
+    host: str
+    id: str
+    inode: str
+    path: Path
+
+
+def _parts(tag: str | None) -> _Tag | None:
+    found = re.fullmatch(r"([^:]*):([0-9a-f]{32})-(\d+):(.+)", tag or "", re.DOTALL)
+    return _Tag(found[1], found[2], found[3], Path(found[4])) if found else None
+
+
 def _id_of(folder: Path) -> str:
-    """What tells a folder from one at the same path on another machine of this name; it is made once."""
+    """What tells a folder from its copies and from one at the same path on another machine of this name.
+
+    An id that is made once, and the inode of the file with it.
+    """
     file = folder / "id"
     if not file.exists():
         with brief_lock(folder / "id.lock", f"Another first use of {folder}"):
             if not file.exists():
                 publish(file, lambda partial: partial.write_text(uuid.uuid4().hex, encoding="utf-8"))
-    return file.read_text(encoding="utf-8")
+    return f"{file.read_text(encoding='utf-8')}-{file.stat().st_ino}"
 
 
 @contextmanager

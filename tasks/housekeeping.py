@@ -264,7 +264,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
     for folder in _folders(data / "work"):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free and any(folder.iterdir()):
-                _remove(folder, "of a run that has ended", report, f"work files of {folder.name}")
+                _remove(folder, "no process uses them", report, f"work files of {folder.name} in this data folder")
     for folder in _folders(data / "datasets"):
         lock = lock_file(model_name(folder.name), settings)
         with report.attempt(f"clean {folder}"), if_free(lock, HOUSEKEEPING) as free:

@@ -13,7 +13,7 @@ from prefect.events import Event
 
 from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
-from sentiflow.locks import file_lock, lock_file, own_lock_tag, work_folder
+from sentiflow.locks import file_lock, is_judged_here, lock_file, own_lock_tag, work_folder
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts, collect_texts, measure, pictures
 from sentiflow.monitoring.check import report as drift_report
@@ -68,7 +68,7 @@ def _close_killed(check: DriftCheck) -> None:
     with tracking_errors(check.settings.tracking_uri):
         experiment = experiment_id(client, check.settings)
         for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
-            if run.data.tags.get(LOCK) == str(check.lock):  # a path, which may hold a quote: no filter takes it
+            if is_judged_here(run.data.tags.get(LOCK), f"{check.model}.monitor", check.settings):
                 close(client, run, check.settings, "the next drift check", get_run_logger())
 
 

@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectException
 
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, SentiflowError, first_line
-from sentiflow.locks import HOUSEKEEPING, lock_tag, own_lock_tag, training_lock, work_folder
+from sentiflow.locks import HOUSEKEEPING, is_judged_here, place_of, training_lock, work_folder
 from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.orchestration import flow_runs
@@ -119,9 +119,7 @@ def reconcile(
 def _has_local_lock(run: Run, settings: Settings) -> bool:
     """Whether the lock of this run's model can be taken here, by which the run is judged."""
     name = run.data.tags.get("registered_model", "")
-    return is_model_name(name) and run.data.tags.get(LOCK) in (
-        lock_tag(name, settings), own_lock_tag(name, settings),
-    )  # fmt: skip
+    return is_model_name(name) and is_judged_here(run.data.tags.get(LOCK), name, settings)
 
 
 def close(
@@ -216,11 +214,10 @@ class _Closing:
         if flow_run_id is None:
             return
         flow_run, what = flow_runs.find(self.prefect, flow_run_id), f"run {run.info.run_name}"
-        if flow_run is None or flow_run.state is None:
-            self.report.left.append(f"{what}: running elsewhere, and this Prefect server does not know it")
-        elif not flow_run.state.is_final():
-            checks = run.data.tags.get(KIND) == MONITOR
-            why = "if killed, the next drift check closes it" if checks else "running elsewhere, says Prefect"
+        if flow_run is None or flow_run.state is None or not flow_run.state.is_final():
+            checks, place = run.data.tags.get(KIND) == MONITOR, place_of(run.data.tags.get(LOCK))
+            there = f"it began {place}; if it was killed, housekeeping there closes it"
+            why = "if it was killed, the next drift check closes it" if checks else there
             self.report.left.append(f"{what}: {why}")
         else:
             state = flow_run.state.name or flow_run.state.type.value

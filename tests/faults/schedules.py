@@ -52,10 +52,10 @@ def at_home(world: World, **more: str) -> Iterator[Home]:
     try:
         yield Home(world, free_port(), more)
     finally:
-        _kill_all(world)
+        kill_all(world)
 
 
-def _kill_all(world: World) -> None:
+def kill_all(world: World) -> None:
     """Stop all processes of a world, so that none answers another's death, and kill them."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in world.processes():
@@ -121,7 +121,7 @@ def all_killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         flow_run, process = begin_training(home, 100, *(QUICK if quick else LONG))
         early = random_.random() < EARLY
         until_moment(random_.uniform(0.5, 5) if early else random_.uniform(0, 4), early, home.world, process)
-        _kill_all(home.world)
+        kill_all(home.world)
         left_open = run_open(home.world)
         assert left_open or early or quick, "the training had no run in MLflow"
         time.sleep(down)
@@ -317,7 +317,7 @@ def _missed(home: Home, *, killed: bool) -> dict[str, int]:
     before = Scheduled(home, *often)
     before.until_says("Prefect UI")
     wait_until(lambda: "Completed" in [run["state_name"] for run in home.flow_runs("housekeeping")], "a run", 120)
-    _kill_all(home.world) if killed else before.ends(signal.SIGTERM)
+    kill_all(home.world) if killed else before.ends(signal.SIGTERM)
     time.sleep(3 * INTERVAL + 1)
     restarted = datetime.now(UTC)
     after = Scheduled(home, *often)

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Paused, Ru
 from flows.housekeeping import housekeeping
 from flows.train import train
 from sentiflow.errors import ExternalError
-from sentiflow.locks import own_lock_tag
+from sentiflow.locks import own_lock_tag, work_folder
 from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import CleanupReport, close_killed
@@ -207,8 +208,9 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
         "whose flow run ended as Crashed", "whose flow run ended as Failed",
     ]  # fmt: skip
     assert sorted(line.partition(": ")[2] for line in report.left) == [
-        "if killed, the next drift check closes it",
-        "running elsewhere, and this Prefect server does not know it", "running elsewhere, says Prefect",
+        "if it was killed, the next drift check closes it",
+        "it began elsewhere; if it was killed, housekeeping there closes it",
+        "it began elsewhere; if it was killed, housekeeping there closes it",
     ]  # fmt: skip
     prefect.delete_flow_run(flow_runs["running"])
 
@@ -227,12 +229,35 @@ def test_a_run_of_another_data_folder_at_the_same_path_is_one_of_elsewhere(
     run = client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
     own = data.rename(world.root / "of the first machine")
     report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
-    assert (report.closed, report.left) == ([], ["run night: running elsewhere, says Prefect"])
+    place = f"on {socket.gethostname()} with the data folder {data}"
+    left = f"run night: it began {place}; if it was killed, housekeeping there closes it"
+    assert (report.closed, report.left) == ([], [left])
     assert client.get_run(run).info.status == "RUNNING"
     shutil.rmtree(data)
     own.rename(data)
     report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
     assert report.closed == ["run night, whose process is gone"]
+
+
+def test_a_killed_run_is_closed_under_another_name_of_the_machine(
+    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a container that is made again, or a laptop in another network, leaves it running for ever."""
+    client, name = connect(world.settings), "mine-sentiment"
+    flow_run = flow_run_in(prefect, Running())
+    tags = {
+        "registered_model": name,
+        LOCK: own_lock_tag(name, world.settings),
+        "prefect.flow_run_id": str(flow_run.id),
+    }
+    run = client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
+    (work_folder(name, world.settings) / run).mkdir(parents=True)
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    lines = housekeeping().lines()
+    assert lines == ["Closed: run night, whose process is gone"]
+    assert client.get_run(run).info.status == "KILLED"
+    state = prefect.read_flow_run(flow_run.id).state
+    assert state is not None and state.is_crashed()
 
 
 @pytest.mark.parametrize("name", ["../../photos", "", "."])
@@ -387,5 +412,5 @@ def test_the_command_says_what_was_done_and_asks_no_proxy_for_its_own_server(wor
     proxies = dict.fromkeys(names, f"http://127.0.0.1:{free_port()}")
     done = world.run("housekeeping", **proxies, no_proxy="", NO_PROXY="", PREFECT_API_URL="")
     assert done.returncode == 0, done.stderr
-    removed = "Removed: work files of mine-sentiment (of a run that has ended)"
+    removed = "Removed: work files of mine-sentiment in this data folder (no process uses them)"
     assert done.stdout.splitlines() == [removed, "Freed 2.5 MB"]

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,8 +25,11 @@ from sentiflow.locks import (
     check_free,
     file_lock,
     if_free,
+    is_judged_here,
     lock_file,
     lock_tag,
+    own_lock_tag,
+    place_of,
     training_lock,
     work_folder,
 )
@@ -156,9 +160,60 @@ def test_other_users_cannot_open_a_lock(world: World) -> None:
 def test_a_folder_that_is_made_again_at_the_same_path_gives_other_tags(world: World) -> None:
     """Red if the run of another machine of this name could be closed from here."""
     first = lock_tag("mine", world.settings)
-    assert re.fullmatch(r"[^:]+:[0-9a-f]{32}:.*/data/locks/mine\.lock", first)
+    assert re.fullmatch(r"[^:]+:[0-9a-f]{32}-\d+:.*/data/locks/mine\.lock", first)
     shutil.rmtree(world.settings.data_dir / "locks")
     assert lock_tag("mine", world.settings) != first
+    assert not is_judged_here(first, "mine", world.settings)
+
+
+def of(folder: Path) -> Settings:
+    return Settings(data_dir=folder)
+
+
+@pytest.mark.parametrize("folder", ["data", "x:y\nz/da:ta"])
+def test_a_folder_is_known_under_other_names_of_machine_and_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Red if a container that is made again, with the volume at another place, knows its killed run no more."""
+    tag = own_lock_tag("mine", of(tmp_path / folder))
+    (tmp_path / folder).rename(tmp_path / "volume")
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    assert is_judged_here(tag, "mine", of(tmp_path / "volume"))
+    assert not is_judged_here(tag, "other", of(tmp_path / "volume"))
+    assert place_of(tag).endswith(f" with the data folder {tmp_path / folder}")
+
+
+def test_a_copy_of_a_folder_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if two machines, the one's data folder copied from the other's, close each other's living runs."""
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    tag = own_lock_tag("mine", of(data))
+    subprocess.run(["cp", "-a", data, copy], check=True)
+    assert not is_judged_here(tag, "mine", of(copy))
+    assert not is_judged_here(own_lock_tag("mine", of(copy)), "mine", of(data))
+    data.rename(tmp_path / "of the first machine")
+    copy.rename(data)
+    assert is_judged_here(tag, "mine", of(data))  # restored in its place
+    monkeypatch.setattr(socket, "gethostname", lambda: "the second machine")
+    assert not is_judged_here(tag, "mine", of(data))
+
+
+def test_a_folder_whose_id_was_lost_judges_its_own_runs_alone(world: World) -> None:
+    """Such as one that a crash of the machine left empty."""
+    lock_tag("mine", world.settings)
+    (world.settings.data_dir / "locks" / "id").write_text("")
+    assert is_judged_here(lock_tag("mine", world.settings), "mine", world.settings)
+    assert not is_judged_here("elsewhere:-5:/data/locks/mine.lock", "mine", world.settings)
+    assert not is_judged_here("", "mine", world.settings)
+
+
+@pytest.mark.parametrize("tag", [None, "", "a:b", "elsewhere:/data/locks/mine.lock", "a:b:c:d:e", "shared:other"])
+def test_another_tag_names_no_lock_of_here(world: World, tag: str | None) -> None:
+    assert not is_judged_here(tag, "mine", world.settings)
+    assert place_of(tag) in ("elsewhere", "with SENTIFLOW_LOCK_URL")
+
+
+def test_a_tag_that_somebody_wrote_is_shown_all_the_same() -> None:
+    assert place_of(f"there:{'0' * 32}-1:x") == "on there with the data folder ."
 
 
 def test_work_files_stand_in_a_folder_of_their_model(world: World) -> None:
@@ -254,6 +309,8 @@ def test_a_link_that_takes_the_place_of_a_lock_is_not_written_through(
 def test_the_tag_of_a_shared_lock_names_no_machine(world: World) -> None:
     shared = world.settings.model_copy(update={"lock_url": "any"})
     assert lock_tag("mine", shared) == "shared:mine"
+    assert is_judged_here("shared:mine", "mine", shared)
+    assert is_judged_here(own_lock_tag("mine", world.settings), "mine", shared)
     assert lock_tag("mine", world.settings).endswith(":" + str(world.root / "data" / "locks" / "mine.lock"))
 
 
