@@ -178,10 +178,10 @@ class _OwnServer:
                     f"The Prefect server did not answer within {_START_SECONDS} s.",
                     "Is the machine very busy? Run again, or set PREFECT_API_URL to a server of yours.",
                 )
-            raise ExternalError(
-                f"The Prefect server did not start: {self._last_line()}",
-                f"Check that Prefect's folder can be written and is not full: {get_current_settings().home}",
-            )
+            *_, reason, hint = ["", "it gave no reason", *self._lines()]
+            if self._child.returncode != ExternalError.exit_code:  # it did not say what to do
+                reason, hint = hint, "Run again, or set PREFECT_API_URL to a server of yours."
+            raise ExternalError(f"The Prefect server did not start: {reason}", hint)
         self._ready = True
 
     def on_unasked_end(self, act: Callable[[int], None]) -> None:
@@ -203,10 +203,9 @@ class _OwnServer:
         self._child.stop(at_once=not self._ready)
         self._listener.close()
 
-    def _last_line(self) -> str:
+    def _lines(self) -> list[str]:
         self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else "it gave no reason"
+        return [line.strip() for line in self._output.read().decode(errors="replace").strip().splitlines()]
 
 
 def _use(base: str, login: str, pages: str = "") -> None:

@@ -10,12 +10,14 @@ import socket
 import sqlite3
 import sys
 import zlib
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
 import prefect
 import uvicorn
+from alembic.util import CommandError
 from prefect.server.database import provide_database_interface
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
@@ -28,14 +30,21 @@ from prefect.settings import (
     get_current_settings,
     temporary_settings,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sentiflow.errors import BusyError, first_line
+from sentiflow.errors import BusyError, ExternalError, first_line
 from sentiflow.files import leftovers, publish
 from sentiflow.locks import brief_lock
 
 _DISK = "sqlite+aiosqlite"
+_NEW = (
+    "move it away: a new one is made, without the flow runs, their logs and what was set in Prefect's pages. "
+    "Nothing of MLflow is in it."
+)
 _RELEASE = zlib.crc32(prefect.__version__.encode()) // 2  # SQLite keeps a number of 31 bits for its users
 
 
@@ -125,9 +134,9 @@ def main(descriptor: int) -> int:
     if not in_memory:
         try:
             prepare_database()
-        except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows this line as the reason
-            print(f"{type(err).__name__}: {first_line(err)}", file=sys.stderr)  # noqa: T201
-            return 3
+        except Exception as err:  # noqa: BLE001 - whatever it is, the parent shows these lines
+            print(*_explain(err, url), sep="\n", file=sys.stderr)  # noqa: T201
+            return ExternalError.exit_code
     on_start = {
         PREFECT_API_DATABASE_MIGRATE_ON_START: in_memory,
         PREFECT_API_BLOCKS_REGISTER_ON_START: in_memory,
@@ -137,14 +146,48 @@ def main(descriptor: int) -> int:
         return _serve(descriptor)
 
 
+def _explain(err: Exception, url: URL) -> tuple[str, str]:
+    """Why the database cannot be used, and what to do."""
+    place = url.database if url.drivername == _DISK else str(url)
+    reason = getattr(err, "orig", None) or err
+    if getattr(reason, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return f"its database {place} is damaged: {first_line(reason)}.", f"Restore a backup of it, or {_NEW}"
+    if isinstance(err, CommandError) and "Can't locate revision" in str(err):
+        made = f"its database {place} is of another release of Prefect than this one, {prefect.__version__}."
+        return made, f"Use that release, restore a backup of before, or {_NEW}"
+    check = "can be written and is not full" if url.drivername == _DISK else "answers"
+    hint = (
+        f"Check that its database {check}, and its folder can be written: {place}, {get_current_settings().home}"
+    )
+    return f"{type(err).__name__}: {first_line(err)}", hint
+
+
+def _app() -> ASGIApp:
+    """Prefect's application, which answers a login that is not ASCII with 500; this one refuses it with 401."""
+    from prefect.server.api.server import create_app
+
+    prefects, refusal = create_app(), JSONResponse({"exception_message": "Unauthorized"}, 401)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        odd = scope["type"] == "http" and any(map(_is_odd, Headers(scope=scope).getlist("authorization")))
+        await (refusal if odd else prefects)(scope, receive, send)
+
+    return app
+
+
+def _is_odd(authorization: str) -> bool:
+    """Whether a login is well-formed, but for characters beyond ASCII."""
+    try:
+        return not b64decode(authorization.split()[1]).isascii()
+    except (IndexError, ValueError):  # Prefect refuses it
+        return False
+
+
 def _serve(descriptor: int) -> int:
-    config = uvicorn.Config(
-        "prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error",
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
+    config = uvicorn.Config(_app, factory=True, lifespan="on", log_level="error", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=descriptor)])
-    return 0 if server.started else 3
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

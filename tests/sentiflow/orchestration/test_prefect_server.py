@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_SERVER_API_AUTH_ST
 
 from sentiflow.orchestration.deployments import last_polls
 from sentiflow.orchestration.server import _login
-from sentiflow.orchestration.server_process import _is_whole
+from sentiflow.orchestration.server_process import _is_whole, _make
 from tests import servers
 from tests.browsers import chromium
 from tests.scheduled import Home, Scheduled, until
@@ -197,6 +197,8 @@ def test_who_does_not_know_the_login_of_our_server_is_refused(schedule: Schedule
             for read in ("/deployments/filter", "/flow_runs/filter", "/block_documents/filter"):
                 assert (answer := stranger.post(read, json={})).status_code == 401, (login, read)
                 assert "sentiflow" not in answer.text and "deployment" not in answer.text, answer.text
+    with schedule.client("sentiflow:pässword") as stranger:  # of which Prefect's comparison makes an error
+        assert stranger.post("/deployments/filter", json={}).status_code == 401
     with schedule.client() as stranger:
         preflight = {
             "Access-Control-Request-Method": "PATCH",
@@ -331,6 +333,42 @@ def test_a_server_that_cannot_start_ends_the_command_with_its_reason(world: Worl
     done = world.run("housekeeping", PREFECT_API_URL="", PREFECT_HOME=home)
     assert (done.returncode, "Not a directory" in done.stderr, "Traceback" in done.stderr) == (3, True, False)
     assert time.monotonic() - began < 60  # Prefect's own server was started again for 166 s
+
+
+def _garbage(file: Path) -> None:
+    file.write_bytes(b"garbage" * 1_000)
+
+
+def _cut(file: Path) -> None:
+    _make(file)
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def _of_another_release(file: Path) -> None:
+    _make(file)
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_garbage, "is damaged: file is not a database."),
+        pytest.param(_cut, "is damaged: database disk image is malformed.", marks=pytest.mark.story),
+        (_of_another_release, "is of another release of Prefect than this one"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named_with_the_way_out(
+    world: World, damage: Callable[[Path], None], told: str
+) -> None:
+    """Red if the message named another folder, or none, and said nothing of a backup."""
+    file = world.root / "prefect" / "prefect.db"
+    file.parent.mkdir()
+    damage(file)
+    process = python(world, SCHEDULE, SENTIFLOW_PREFECT_PORT=str(free_port()))
+    message, hint = process.communicate(timeout=120)[1].splitlines()[-2:]
+    assert f"The Prefect server did not start: its database {file} {told}" in message
+    assert "estore a backup" in hint and "move it away" in hint
 
 
 @pytest.mark.story
