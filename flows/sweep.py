@@ -1,6 +1,7 @@
 """A search for better values of a recipe's fields, side by side, and the best of them trained and registered."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,16 @@ from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
 from tasks.summarize import best_of
-from tasks.sweep import SweepResult, begin, end_sweep, start_worker, summarize_sweep, train_best, trial
+from tasks.sweep import (
+    SweepResult,
+    begin,
+    close_killed,
+    end_sweep,
+    start_worker,
+    summarize_sweep,
+    train_best,
+    trial,
+)
 from tasks.train import fetch, prepare
 
 
@@ -78,7 +88,7 @@ def sweep(
     workers = min(workers_of(settings, workers), max(trials, repeats))
     with (
         training_run(config, dataset, seed, SWEEP, searched=searched.fields) as run,
-        running(settings, workers, start_worker) as runner,
+        running(settings, workers, start_worker, partial(close_killed, run)) as runner,
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})

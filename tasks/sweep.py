@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import UUID
 
 from mlflow.tracking import MlflowClient
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
-from prefect import get_run_logger, task
+from prefect import get_run_logger, runtime, task
+from prefect.client.orchestration import get_client
+from prefect.states import Crashed
 
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
@@ -19,6 +22,8 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, DivergedError, ExternalError, UsageError, first_line
 from sentiflow.evaluation.metrics import Spread, spread
 from sentiflow.network import Epoch
+from sentiflow.orchestration.flow_runs import close_tasks
+from sentiflow.orchestration.repair import RUNNING
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
 from sentiflow.reports.page import Table, escape_markdown
@@ -87,6 +92,23 @@ def end_sweep(sweep: Sweep) -> None:
     shutil.rmtree(sweep.folder, ignore_errors=True)
     with suppress(OSError):  # the same sweep was started again, in a folder of its own
         sweep.folder.parent.rmdir()
+
+
+def close_killed(run: RunContext) -> None:
+    """Close what processes that had to be killed left open below a run; what cannot be, is left to the next start.
+
+    Written: the end of runs in MLflow, and of tasks in Prefect.
+    """
+    why, mine = "it did not end in time with its sweep", f"tags.`mlflow.parentRunId` = '{run.run_id}'"
+    try:
+        for child in run.client.search_runs([run.experiment], f"{RUNNING} and {mine}"):
+            run.client.set_tag(child.info.run_id, "end", why)
+            run.client.set_terminated(child.info.run_id, "KILLED")
+        with get_client(sync_client=True) as prefect:
+            flow_run = prefect.read_flow_run(UUID(runtime.flow_run.id))
+            close_tasks(prefect, flow_run, Crashed(message=f"{why[0].upper()}{why[1:]}."))
+    except Exception as err:  # noqa: BLE001 - the error on its way matters more
+        get_run_logger().warning("Could not close what killed processes left: %s", redact(first_line(err)))
 
 
 def _find_unfinished(store: Store, home: Path, fresh: Sweep, *, restart: bool) -> Sweep:

@@ -180,7 +180,7 @@ def crash(
     """
     end: State[Any] = Crashed(message=message)
     if attempt is not None and _was_retried(flow_run, attempt):
-        _close_tasks(prefect, flow_run, end, attempt)
+        close_tasks(prefect, flow_run, end, attempt)
     else:
         close(prefect, flow_run, end, logger)
 
@@ -202,12 +202,12 @@ def close(prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", logg
     if state is None or not state.is_final():
         prefect.set_flow_run_state(flow_run.id, end, force=True)
         state = end
-    _close_tasks(prefect, flow_run, end)
+    close_tasks(prefect, flow_run, end)
     if state.is_crashed():
         notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
 
 
-def _close_tasks(
+def close_tasks(
     prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", attempt: str | None = None
 ) -> None:
     """Give the unfinished tasks of a flow run, or those that one attempt began, their final state."""

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,7 @@ from prefect.tasks import Task
 
 from sentiflow import process as interrupts
 from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
-from sentiflow.children import collect_less
+from sentiflow.children import END_SECONDS, collect_less
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import INSTALL_TEAM, Settings
@@ -70,11 +71,14 @@ class Runner:
 
 
 @contextmanager
-def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterator[Runner]:
+def running(
+    settings: Settings, workers: int, start: "Task[Any, Any]", on_killed: Callable[[], object] = lambda: None
+) -> Iterator[Runner]:
     """Keep the task runner of the settings open; its processes are ended when the block is left by an error.
 
     ``workers`` are threads or processes, or how many of Dask's workers are used at a time; each is prepared by the
-    task ``start``, which nothing waits for.
+    task ``start``, which nothing waits for. Processes that do not end in time are killed, and then ``on_killed``
+    closes what they had open.
 
     Raises:
         UsageError: Dask is asked for without an address, or is not installed.
@@ -97,9 +101,26 @@ def running(settings: Settings, workers: int, start: "Task[Any, Any]") -> Iterat
         try:
             yield Runner(begin, workers)
         except BaseException:
-            for process in multiprocessing.active_children():
-                process.terminate()  # else leaving waits until each has ended what it does
+            if _end_workers():  # else leaving waits until each has ended what it does
+                on_killed()
             raise
+
+
+def _end_workers() -> bool:
+    """Ask the processes to end, and kill those that do not: one that TensorFlow compiles in listens much later.
+
+    Gives whether any was killed.
+    """
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    until = time.monotonic() + END_SECONDS
+    while workers and time.monotonic() < until:
+        ended = wait([worker.sentinel for worker in workers], max(0.0, until - time.monotonic()))
+        workers = [worker for worker in workers if worker.sentinel not in ended]
+    for worker in workers:
+        worker.kill()
+    return bool(workers)
 
 
 @contextmanager
