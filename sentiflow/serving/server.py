@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from math import inf
 from typing import Any
 
 import h11
@@ -43,10 +44,34 @@ KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
 # The event loop accepts at most this many connections at a time, so that the cap holds before the next ones come.
 ACCEPT_AT_ONCE = 8
 _MAX = 1_000
-_RESERVED = 64  # descriptors for files and for connections that are being accepted or closed
+_RESERVED = 48  # descriptors: a dozen files, and connections in the three or four steps of accepting and closing
+_MIN_FILES = 64  # below, so few connections are left that a handful of idle ones would keep all others out
 _HEAD_SECONDS = 10  # for the head of a request
 _READ_SECONDS, _READ_BYTES_A_SECOND = 10, 50_000  # for an answer
 _MAX_UNREAD = 64_000_000  # bytes of all answers that wait for their readers
+
+
+def _files() -> float:
+    """How many files and connections this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return inf if soft == resource.RLIM_INFINITY else soft
+
+
+def _need_files() -> None:
+    """Let this process, and its workers, have as many open files as the most connections need, as far as it may.
+
+    Raises:
+        ExternalError: these are too few.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _files() < _MAX + _RESERVED:
+        most = _MAX + _RESERVED if hard == resource.RLIM_INFINITY else min(hard, _MAX + _RESERVED)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if _files() < _MIN_FILES:
+        raise ExternalError(
+            f"The service may have only {_files()} files and connections open; it needs {_MIN_FILES}.",
+            f"Raise the limit, such as: ulimit -n {_MAX + _RESERVED}",
+        )
 
 
 class _WaitingConnections:
@@ -61,9 +86,7 @@ class _WaitingConnections:
     """
 
     def __init__(self) -> None:
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        limited = files != resource.RLIM_INFINITY
-        self.max = min(_MAX, max(files - _RESERVED, files // 2)) if limited else _MAX
+        self.max = int(min(_MAX, _files() - _RESERVED))
         self.until: dict[_HttpConnection, float] = {}
 
     def close_late(self) -> None:
@@ -136,9 +159,9 @@ class _HttpConnection(H11Protocol):
         """Refuse what is no HTTP; a request that it is part of is given up."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        try:
             super().send_400_response(msg)
-        else:  # it has been answered already
+        except h11.LocalProtocolError:  # it has been answered already, or its method allows no text in an answer
             self.transport.close()
 
 
@@ -219,7 +242,7 @@ def serve(
 
     Raises:
         UsageError: no model was named, and there are several; or the token's file holds none.
-        ExternalError: the port is taken, or a worker ended before it answered.
+        ExternalError: the port is taken, too few files may be open, or a worker ended before it answered.
     """
     if is_worker():
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until uvicorn listens to it
@@ -231,6 +254,7 @@ def serve(
         _answer(settings, name, host, socket.socket(fileno=descriptor), lambda: os.write(answers, b"."), wait)
         return
     settings.read_serve_token()
+    _need_files()
     with open_socket(host, port, "Choose others with --host and --port; --port 0 takes a free port.") as listener:
         if name is None and settings.sqlite_file is not None:
             with suppress(ExternalError):  # the watcher checks again, and logs it

@@ -4,6 +4,8 @@ import asyncio
 import json
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from sentiflow.process import open_socket
 from sentiflow.serving import server
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running, exchange, figure, until
-from tests.world import Trained
+from tests.world import ROOT, Trained
 
 HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: loc"
 STALLED_UPLOAD = b'POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"text"'
@@ -28,10 +30,10 @@ UNREAD = b"GET /docs/swagger-ui.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * 150
 
 @pytest.fixture(scope="module")
 def small(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service with 128 descriptors."""
+    """A service with as few descriptors as it starts with."""
     world, client = service.copied(trained, tmp_path_factory.mktemp("small"))
     service.promote(client, 1)
-    with service.running(world, descriptors=128) as running:
+    with service.running(world, descriptors=64) as running:
         yield running
 
 
@@ -74,7 +76,7 @@ def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> Non
         with small.client() as http:
             return http.post("/explain", content=body).status_code
 
-    with ThreadPoolExecutor(24) as pool:
+    with ThreadPoolExecutor(12) as pool:
         answers = pool.map(ask, range(96))
         with small.client() as http:
             until(lambda: figure(http, "sentiflow_queue_texts") > 3, 60)
@@ -174,6 +176,35 @@ def test_a_lack_of_descriptors_is_logged_once_and_passes(trained: Trained, tmp_p
         assert sum("out of system resource" in line for line in running.lines) == 1
 
 
+LIMITS = """
+import resource, sys
+from sentiflow.serving import server
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
+server._need_files()
+print(*resource.getrlimit(resource.RLIMIT_NOFILE), server._WaitingConnections().max)
+"""
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "told"),
+    [
+        (64, 1_024, "1024 1024 976"),
+        (256, 4_096, "1048 4096 1000"),
+        (2_000, 4_096, "2000 4096 1000"),
+        (64, 64, "64 64 16"),
+        (63, 63, "ExternalError: The service may have only 63 files and connections open; it needs 64."),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_and_one_that_stays_too_low_is_refused(
+    soft: int, hard: int, told: str
+) -> None:
+    """Red if a service started with a limit at which idle connections keep requests out."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITS, str(soft), str(hard)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert told in done.stdout + done.stderr
+
+
 def connections(running: Running) -> int:
     """Connections that the service holds: its sockets without the listening one and the event loop's own pair."""
     held = -3
@@ -210,10 +241,11 @@ def test_who_neither_asks_nor_reads_is_let_go_and_who_does_is_kept(small: Runnin
         assert time.monotonic() - began > 8
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "CONNECT"])  # an answer to HEAD has no text
 @pytest.mark.parametrize("path", ["/nothing", "/predict", "/healthz"])
-def test_a_body_that_is_no_http_leaves_no_line_in_the_log(small: Running, path: str) -> None:
+def test_a_body_that_is_no_http_leaves_no_line_in_the_log(small: Running, path: str, method: str) -> None:
     """In one packet with its head, and after the answer."""
-    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     assert exchange(small, head + b"zz\r\n").startswith(b"HTTP/1.1 400 ")
     with connect(small, head) as connection:
         if path != "/healthz":  # its answer waits for the body
