@@ -2,28 +2,50 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from urllib.parse import urlparse, urlunparse
 
 _JOINERS = "\u200c\u200d"  # part of Persian, of Indian scripts and of emoji; no terminal obeys them
 
-# Bounds keep the time linear in the length of a text.
+# Bounds keep the time linear in a text's length, and so do rules that take all there is, and then look for an @.
 _ANY = r"\S{0,1000}"
-_LONG = 20_000  # logins to cloud databases are tokens of thousands of characters
 _HOST = r"(?:\[[\da-fA-F:.%]{2,80}\]|[\w.%-]{1,255})"
 _END = r"""(?=[.:]?(?:[/?#\s'"<>),;\]]|$))"""
+_WORD = r"[^\s'\",;]+"
 _SECRET = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig|credential)"
 
 _OURS = r"(?!workflowType=machine_learning(?:[\s)\]]|$))"  # the query of every link to MLflow's pages
 
-_RULES = [
+
+def _before_the_last_at(shown: str) -> Callable[[re.Match[str]], str]:
+    """Show this in place of all before the last @ of what was found; all of it where there is no @."""
+
+    def hide(found: re.Match[str]) -> str:
+        _, at, rest = found[0].rpartition("@")
+        return f"{shown}@{rest}" if at else found[0]
+
+    return hide
+
+
+_LOGIN = _before_the_last_at("://***")
+
+_RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(pattern, re.IGNORECASE), shown)
     for pattern, shown in (
         # A login is all up to the last @, whatever stands in it, unless a host (and a port) ends before.
-        (rf"://(?!/)(?!{_HOST}(?::\d*)?{_END})[^@]{{0,{_LONG}}}@(?:{_ANY}@)?", "://***@"),
+        (rf"://(?!/)(?!{_HOST}(?::\d*)?{_END})[^@]*(?:@(?:{_ANY}@)?)?", _LOGIN),
         # `me:12/34@host` may be a port and a path or a login: it is taken for the latter.
-        (rf"://{_HOST}:\d+[/?][^\s#]{{0,{_LONG}}}@", "://***@"),
-        (rf"(?<!http)(?<!https)://{_HOST}{_ANY}@", "://***@"),
-        (rf"(?<![^\s'\"(=,</])(?<!//)[^\s:@/]{{1,255}}:(?!/){_ANY}@", "***@"),  # without a scheme
+        (rf"://{_HOST}:\d+[/?][^\s#]*", _LOGIN),
+        (rf"(?<!http)(?<!https)://{_HOST}\S*", _LOGIN),
+        # Without a scheme, and with the slashes alone.
+        (r"(?<![^\s'\"(=,</])(?<!//)[^\s:@/]{1,255}:(?!/)\S*", _before_the_last_at("***")),
+        (r"(?<![^\s'\"(=,<])//[^\s:@/]{1,255}:\S*", _before_the_last_at("//***")),
+        (r"(/services/T\w{1,99}/B\w{1,99}/|/api/webhooks/\d{1,99}/)[\w-]+", r"\1***"),  # of Slack and Discord
+        (
+            rf"(\bauthorization['\"]?\s{{0,9}}[:=]\s{{0,9}}['\"]?){_WORD}(?:\s{{1,9}}{_WORD})?",
+            r"\1***",
+        ),  # scheme, token
+        (rf"(\bbearer\s{{1,9}}){_WORD}", r"\1***"),
         (rf"(://[^\s?]{{0,1000}})\?{_OURS}\S+", r"\1?***"),
         (rf"(/[^\s?/]{{0,255}})\?{_OURS}{_ANY}=\S*", r"\1?***"),  # libraries name a path and its query alone
         # In the path of a file it is a character like others.

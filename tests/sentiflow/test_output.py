@@ -46,6 +46,17 @@ SECRETS = [
     r"host=db password = 'p \' S3CRET' dbname=x",
     "host=db sslpassword='S3CRET'",
     "MLFLOW_TRACKING_PASSWORD=S3CRET",
+    "//me:S3CRET@h/x",
+    "//me:p@S3CRET@h",
+    "https://hooks.slack.com/services/T012AB/B34CD/S3CRETx",
+    "https://discord.com/api/webhooks/123/S3CRET-x_y",
+    "Authorization: Bearer S3CRET",
+    "Authorization: Basic S3CRET=",
+    "Authorization: S3CRET",
+    "{'authorization': 'Bearer S3CRET'}",
+    '{"Authorization": "S3CRET"}',
+    "Proxy-Authorization: Custom S3CRET",
+    "Bearer S3CRET",
 ]
 
 
@@ -109,13 +120,16 @@ def test_the_rest_of_an_address_stays() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["://x:", "a:b", pytest.param("://h:1/", marks=pytest.mark.story), "/?", "password=", "'", "@", "://@"],
-)
+    [
+        "://x:", "a:b", "://h:1/", "/?", "password=", "'", "@", "://@", "://", "//a:", "Authorization: ",
+        "Bearer ",
+    ],
+)  # fmt: skip
 def test_a_long_text_takes_no_long_time(piece: str) -> None:
-    """Red if a rule took a time that grows with the square of the length: minutes, for this."""
+    """Red if a rule took a time that grows with the square of the length: many seconds, for this."""
     began = time.process_time()
-    redact(piece * 20_000)
-    assert time.process_time() - began < 20
+    redact(piece * 60_000)
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(
