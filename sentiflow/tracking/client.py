@@ -29,7 +29,7 @@ from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.login import use_login
-from sentiflow.tracking.sqlite import PatientConnection, locked_error, need_schema
+from sentiflow.tracking.sqlite import DAMAGED, PatientConnection, is_damaged, locked_error, need_schema
 from sentiflow.tracking.store import need_readable
 from sentiflow.tracking.types import HTTP, hint_for, time_of
 
@@ -86,7 +86,9 @@ def tracking_errors(uri: str) -> Iterator[None]:
             raise locked_error(redact(uri)) from without_secrets(err)
         if "Current state is deleted" in reason:
             raise DeletedError(redact(reason), "Restore it in MLflow, or train again.") from without_secrets(err)
-        if uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
+        if is_damaged(reason):
+            hint = DAMAGED
+        elif uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
             code = re.search(r"error code (\d+)|^(\d+) \w+ Error", reason)
             hint = hint_for(int(code[1] or code[2]) if code else 0)
         else:
@@ -198,7 +200,7 @@ def _need_sqlite(file: Path) -> None:
     if head != b"SQLite format 3\x00":
         raise ExternalError(
             f"The tracking store {file} is not an SQLite database.",
-            "Move it away, or set SENTIFLOW_TRACKING_URI to another place.",
+            "If it was one, restore a backup. Else move it away, or set SENTIFLOW_TRACKING_URI to another place.",
         )
     need_schema(file)
 

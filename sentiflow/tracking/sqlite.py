@@ -111,6 +111,14 @@ def is_locked(err: BaseException) -> bool:
     return (getattr(err, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+DAMAGED = "It is damaged, or never was a store: restore a backup of it, or set SENTIFLOW_TRACKING_URI to another."
+
+
+def is_damaged(reason: str) -> bool:
+    """Whether this is what SQLite says of a damaged file, or of one that never was a database."""
+    return "disk image is malformed" in reason or "file is not a database" in reason
+
+
 def locked_error(store: str) -> ExternalError:
     """The error for a database that stayed locked."""
     return ExternalError(
@@ -140,7 +148,8 @@ def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
             hint = "Move it away, or set SENTIFLOW_TRACKING_URI to another place."
             raise ExternalError(f"{file} is not an MLflow store.", hint) from err
         other = other_schema(file) if missing else None
-        problem, hint = other or (f"Cannot read the store {file}: {err}.", "Is it an MLflow store?")
+        unknown = DAMAGED if is_damaged(str(err)) else "Is it an MLflow store?"
+        problem, hint = other or (f"Cannot read the store {file}: {err}.", unknown)
         raise ExternalError(problem, hint) from err
 
 

@@ -186,3 +186,15 @@ def test_what_a_killed_process_left_half_written_is_undone_by_the_next_reader(fi
     subprocess.run([sys.executable, "-c", half_written, str(file)], check=False)
     assert file.with_name(f"{file.name}-journal").exists()
     assert query(file, "SELECT count(*) FROM tags") == before
+
+
+@pytest.mark.parametrize("kept", [0, 20_000], ids=["no database", "cut"])
+def test_who_reads_and_who_writes_a_damaged_store_is_told_to_restore_a_backup(
+    world: World, file: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr("sentiflow.tracking.client._clients", {})  # as in a new process
+    file.write_bytes(file.read_bytes()[:kept].ljust(40_000, b"x"))
+    for ask in (lambda: open_store(world.settings).models(), lambda: connect(world.settings)):
+        with pytest.raises(ExternalError, match="malformed|is not an? (SQLite )?database") as caught:
+            ask()
+        assert "restore a backup" in caught.value.hint
