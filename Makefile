@@ -177,6 +177,7 @@ lock:
 	$(LOCK) --extra team --extra dev --constraints requirements-team.lock --output-file requirements-dev.lock
 	$(LOCK) --extra bench --constraints requirements-dev.lock --output-file requirements-bench.lock
 	uv pip compile --group pyproject.toml:serve $(LOCKED) --constraints requirements.lock --output-file requirements-serve.lock
+	uv pip compile --group pyproject.toml:release $(LOCKED) --constraints requirements-dev.lock --output-file requirements-release.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache site *.egg-info

@@ -30,6 +30,28 @@ def test_actions_are_pinned_by_commit_and_keep_no_credentials(file: Path) -> Non
                 assert step["with"]["persist-credentials"] is False
 
 
+def test_what_releases_and_audits_run_is_installed_by_hashes_alone() -> None:
+    """Red if a release were built by whatever an index gives out that day, or by what its tools need."""
+    folder = ROOT / ".github"
+    files = [folder / "workflows" / "release.yml", folder / "workflows" / "audit.yml", folder / "release.sh"]
+    lines = "\n".join(file.read_text() for file in files).splitlines()
+    installing = [line for line in lines if re.search(r"\b(pip3?|pipx|uv)\b.* (install|run)\b|\buvx\b", line)]
+    hashed = [line for line in installing if "--require-hashes" in line]
+    assert len(hashed) == 3
+    assert [line.split()[-2:] for line in installing if line not in hashed] == [["--no-deps", "dist/*.whl"]]
+    assert [line.split()[:4] for line in lines if "-m build" in line] == [
+        ["python", "-m", "build", "--no-isolation"]
+    ]
+
+
+def test_the_lock_of_releases_pins_their_tools_and_names_no_index() -> None:
+    lock = (ROOT / "requirements-release.lock").read_text()
+    pinned = re.findall(r"^([\w.-]+)==\S+(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}\b", lock, re.M)
+    assert {"build", "twine", "pip-audit", "setuptools"} <= set(pinned)
+    assert len(pinned) == len(re.findall(r"^\w", lock, re.M))
+    assert "://" not in lock and "index" not in lock
+
+
 def test_every_lock_is_audited_each_week() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text())
     assert workflow[True]["schedule"], "PyYAML reads the key `on` as true"
