@@ -1,29 +1,20 @@
 """The same sweep by threads, by processes, and by a real Dask scheduler with two worker processes; minutes."""
 
-import time
-from functools import partial
+import subprocess
+import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
-from prefect import flow, task
 
 from flows.sweep import sweep
-from sentiflow.errors import UsageError
-from sentiflow.orchestration.runners import running
 from sentiflow.recipes import load_recipe
-from sentiflow.runs.record import SWEEP as SWEEP_KIND
-from sentiflow.settings import load_settings
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.results import RunContext
-from tasks.runs import training_run
-from tasks.sweep import close_killed
 from tests.dask_cluster import cluster
 from tests.flows.cli.test_json import check_json
 from tests.prefect_store import tasks_of
-from tests.world import World, make_world
+from tests.world import ROOT, World, make_world
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
@@ -96,45 +87,60 @@ def test_a_cluster_that_is_not_there_is_told_in_two_lines(world: World, prefect_
     assert "Traceback" not in done.stderr
 
 
-@task
-def nothing() -> None:
-    """Nothing is to be prepared."""
+# A sweep whose trial does not listen, as while TensorFlow is imported or compiles, and that ends by an error.
+ENDED_IN_A_TRIAL = """
+import time
+from functools import partial
+from prefect import flow, task
+from sentiflow.orchestration.runners import running
+from sentiflow.recipes import load_recipe
+from sentiflow.settings import load_settings
+from tasks.runs import training_run
+from tasks.sweep import close_killed
 
+@task
+def nothing():
+    pass
 
 @task(task_run_name="compiling")
-def listen_late(run: RunContext) -> None:
+def compile(run):
     run.client.create_run(run.experiment, tags={"mlflow.parentRunId": run.run_id, "kind": "trial"})
-    time.sleep(60)  # as TensorFlow does while it is imported or compiles: a signal is only noted
+    time.sleep(60)
     (run.settings.data_dir / "late").touch()
 
-
 @flow
-def ended_in_its_trials() -> None:
-    settings = load_settings()
+def sweep():
     with (
-        training_run(load_recipe("tutorial"), "sample", 0, SWEEP_KIND) as run,
-        running(settings, 1, nothing, partial(close_killed, run)) as runner,
+        training_run(load_recipe("tutorial"), "sample", 0, "sweep") as run,
+        running(load_settings(), 1, nothing, partial(close_killed, run)) as runner,
     ):
-        runner._runner.submit(listen_late, {"run": run})
-        while not trials(run.client):
+        runner._runner.submit(compile, {"run": run})
+        while not run.client.search_runs([run.experiment], "tags.kind = 'trial'"):
             time.sleep(0.1)
-        raise UsageError("No more.")
+        raise ValueError("No more.")
 
-
-def trials(client: MlflowClient) -> list[Run]:
-    return list(client.search_runs(["1"], "tags.kind = 'trial'"))
+if __name__ == "__main__":
+    sweep()
+"""
 
 
 def test_processes_that_do_not_listen_are_killed_and_what_they_had_open_is_closed(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    world: World, prefect_server: None
 ) -> None:
     """Red if a sweep that is asked to end went on for as long as its trials compile: 40 s on a busy machine."""
-    monkeypatch.setenv("SENTIFLOW_TASK_RUNNER", "processes")
-    with pytest.raises(UsageError, match="No more"):
-        ended_in_its_trials()
+    (world.root / "ended.py").write_text(ENDED_IN_A_TRIAL)
+    done = subprocess.run(
+        [sys.executable, world.root / "ended.py"], env=world.environment(PYTHONPATH=str(ROOT)), cwd=world.root,
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert "ValueError: No more." in done.stderr
     assert not (world.settings.data_dir / "late").exists()
-    (trial,) = trials(connect(world.settings))
+    (trial,) = runs_of(world, "trial")
     assert (trial.info.status, trial.data.tags["end"]) == ("KILLED", "it did not end in time with its sweep")
-    (parent,) = connect(world.settings).search_runs(["1"], "tags.kind = 'sweep'")
+    (parent,) = runs_of(world, "sweep")
     ended = {each.name: each.state_name for each in tasks_of(parent.data.tags["prefect.flow_run_id"], 2)}
     assert ended["compiling"] == "Crashed"
+
+
+def runs_of(world: World, kind: str) -> list[Run]:
+    return list(connect(world.settings).search_runs(["1"], f"tags.kind = '{kind}'"))
