@@ -1,6 +1,7 @@
 """Drift checks of a real log with a trained version, a real store and a real Prefect server."""
 
 import os
+import socket
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -220,12 +221,16 @@ def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypa
 
 
 @pytest.mark.story
-def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(watched: World) -> None:
+def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
+    watched: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under another name of the machine, too."""
     client = connect(watched.settings)
     with monitoring_run("sample") as check:
         left = client.create_run("1", tags={"kind": "monitor", "monitor.lock": check.lock}).info.run_id
     check.work.mkdir()
     (check.work / "texts.parquet").touch()
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
     log(watched, held_out(7, 300))
     monitor("sample")
     assert client.get_run(left).info.status == "KILLED"
