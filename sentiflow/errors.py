@@ -62,6 +62,22 @@ class BusyError(ExternalError):
     """Another process holds what may be held by one at a time."""
 
 
+_MEMORY = ("failed to map segment", "Cannot allocate memory", "can't start new thread", "std::bad_alloc")
+
+
+def out_of_memory(err: BaseException) -> ExternalError | None:
+    """What to say of an error that came from a lack of memory for data, a library or a thread; else None."""
+    cause: BaseException | None = err
+    while cause is not None:
+        lines = [line for line in str(cause).splitlines() if any(each in line for each in _MEMORY)]
+        if lines or isinstance(cause, MemoryError):
+            why = first_line(lines[0] if lines else cause).rstrip(".")
+            hint = "End other programs, or raise the limits of this shell (ulimit -v, ulimit -u)."
+            return ExternalError(f"There was not enough memory: {why}.", hint)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 _OF_GRAPH = re.compile(
     r"\s|Graph execution error|Detected at node|Traceback |<stack|\d+ (root|successful|derived) "
 )

@@ -4,7 +4,14 @@ import pickle
 
 import pytest
 
-from sentiflow.errors import ExternalError, SentiflowError, UnreachableError, UsageError, first_line
+from sentiflow.errors import (
+    ExternalError,
+    SentiflowError,
+    UnreachableError,
+    UsageError,
+    first_line,
+    out_of_memory,
+)
 
 ALL = [SentiflowError, UsageError, ExternalError, UnreachableError]
 
@@ -84,3 +91,26 @@ def test_of_an_error_in_a_graph_of_tensorflow_the_reason_is_shown(message: str) 
 
 def test_a_graph_error_without_a_reason_is_shown_as_it_is() -> None:
     assert first_line(RuntimeError("Graph execution error:\n\t [[node]]")) == "Graph execution error:"
+
+
+LIBRARY = "libtensorflow_cc.so.2: failed to map segment from shared object"
+MEMORY = [
+    (MemoryError(), "MemoryError"),
+    (ImportError(f"PLEASE READ THIS\n{LIBRARY}\nmore"), LIBRARY),
+    (OSError(12, "Cannot allocate memory"), "[Errno 12] Cannot allocate memory"),
+    (RuntimeError("can't start new thread"), "can't start new thread"),
+]
+
+
+@pytest.mark.parametrize(("err", "why"), MEMORY)
+def test_a_lack_of_memory_is_an_external_failure_in_one_line_however_it_shows(err: Exception, why: str) -> None:
+    wrapped = ValueError("a library's own")
+    wrapped.__cause__ = err
+    for each in (err, wrapped):
+        said = out_of_memory(each)
+        assert said is not None and said.exit_code == 3
+        assert said.args[0] == f"There was not enough memory: {why}."
+
+
+def test_another_error_is_none_of_memory() -> None:
+    assert out_of_memory(ValueError("no")) is None
