@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 END_SECONDS = 5
@@ -55,8 +54,9 @@ def _end_with_parent() -> None:
 class Child(subprocess.Popen[bytes]):
     """A Python module, or a function of it (``module:function``), in a process group of its own.
 
-    Ctrl-C, which a terminal sends to the group of this process, does not reach it. Its output goes to a file, by
-    default where that of this process goes; ``descriptors`` stay open under the same numbers; it runs in ``cwd``.
+    Ctrl-C, which a terminal sends to the group of this process, does not reach it. It works in no folder that
+    could be somebody else's. Its output goes to a file, by default where that of this process goes;
+    ``descriptors`` stay open under the same numbers.
     """
 
     def __init__(
@@ -65,12 +65,14 @@ class Child(subprocess.Popen[bytes]):
         environment: Mapping[str, str],
         output: "IO[bytes] | None" = None,
         descriptors: Sequence[int] = (),
-        cwd: Path | None = None,
     ) -> None:
+        from sentiflow import folder
+
         super().__init__(
             [sys.executable, "-P", __file__, *command],
-            env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,
-            pass_fds=descriptors, start_new_session=True, cwd=cwd,
+            env={folder.VARIABLE: str(folder.here()), **environment, "PYTHONSAFEPATH": "1"}, cwd=folder.NOWHERE,
+            stdin=subprocess.PIPE, stdout=output, stderr=output,
+            pass_fds=descriptors, start_new_session=True,
         )  # fmt: skip
         self._lock = threading.Lock()
         self.stopping = False

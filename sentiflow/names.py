@@ -1,10 +1,11 @@
 """Names of datasets and of the models trained on them."""
 
-import os
 import re
 from hashlib import sha256
 from pathlib import Path
 from unicodedata import normalize
+
+from sentiflow.folder import expanded
 
 BUILT_IN = ("imdb", "sample")
 
@@ -28,11 +29,6 @@ def dataset_name(dataset: str) -> str:
     if any(each.isalnum() and not each.isascii() for each in plain):
         stem += f"-{sha256(written.encode(errors='surrogatepass')).hexdigest()[:6]}"
     return f"{stem}-table" if stem in BUILT_IN else stem
-
-
-def expanded(path: str | Path) -> Path:
-    """A path with a home folder in place of ``~``; as it is, if there is no such user."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's fails then
 
 
 def located(dataset: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from sentiflow.errors import UsageError, plain_reason
+from sentiflow.folder import expanded
 
 LAST_SEED = 2**32 - 1
 _AVERAGES = 1.5  # times the steps that a moving average remembers
@@ -257,7 +258,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         UsageError: it cannot be read, or is none.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(expanded(path).read_text(encoding="utf-8"))
     except OSError as err:
         hint = "Check its path and permissions."
         raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.", hint) from err

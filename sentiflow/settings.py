@@ -4,6 +4,7 @@ import difflib
 import logging
 import os
 import re
+from collections.abc import Sequence
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import Field, SecretStr, StringConstraints, ValidationError, Valid
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from sentiflow.errors import UsageError, plain_reason
+from sentiflow.folder import here
 from sentiflow.output import redact
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 PREFIX = "SENTIFLOW_"
 OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
+_PLACE = re.compile("_(URI|URL|ADDRESS|HOSTS?|DATASET|RECIPE)$")  # what holds an address, or perhaps a path
+_SAID = "_SENTIFLOW_SAID_OF_ENV_FILE"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
 Notification = Literal[
@@ -44,7 +48,7 @@ _SHAPES = {
 def project_root() -> Path:
     """The checkout that this code runs from, or the current folder when it was installed elsewhere."""
     checkout = Path(__file__).resolve().parents[1]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    return checkout if (checkout / "pyproject.toml").is_file() else here()
 
 
 _LOCK = "requirements-team.lock"  # of a checkout
@@ -331,7 +335,7 @@ class Settings(BaseSettings):
 
 def _absolute(path: Path) -> Path:
     try:
-        return path.expanduser().absolute()
+        return here() / path.expanduser()
     except RuntimeError as err:
         raise ValueError("there is no such home folder") from err
 
@@ -405,9 +409,25 @@ def load_settings(**options: Any) -> Settings:
             name, hint = PREFIX + field.upper(), "Correct it in the environment or in .env."
         # Without pydantic's own error, which shows the value: it may hold a password.
         raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
+    _say_places(file, [line.key.upper() for line in lines if line.key and line.value])
     if "tracking_uri" not in settings.model_fields_set:
         _warn_if_elsewhere(settings.tracking_uri)
     return settings
+
+
+def _say_places(file: Path, names: Sequence[str]) -> None:
+    """Name the settings of ``.env`` that say where things lie or who is asked: the file may be somebody else's."""
+    fields = {PREFIX + name.upper(): field.annotation for name, field in Settings.model_fields.items()}
+    set_outside = {name.upper() for name, value in os.environ.items() if value}
+    places = [
+        name
+        for name, kind in fields.items()
+        if name in names and name not in set_outside and (Path in (kind, *get_args(kind)) or _PLACE.search(name))
+    ]
+    said = f"{file} sets {', '.join(places)}."
+    if places and os.environ.get(_SAID) != said:
+        logger.warning("%s", said)
+        os.environ[_SAID] = said  # children need not say it again
 
 
 @cache
@@ -415,7 +435,7 @@ def _warn_if_elsewhere(store: str) -> None:
     """Whoever set MLflow's own variable expects it to be read. MLflow sets it, too, to the store in use."""
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     if named.startswith(_SQLITE):
-        named = _SQLITE + str(Path(named.removeprefix(_SQLITE)).absolute())
+        named = _SQLITE + str(here() / named.removeprefix(_SQLITE))
     if named not in ("", store):
         logger.warning("MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI.")
 

@@ -4,7 +4,9 @@ import atexit
 import os
 import sys
 import time
+import warnings
 from contextlib import suppress
+from typing import Literal
 
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's notes on processors and missing GPUs
@@ -22,10 +24,12 @@ def main() -> None:
     """
     # The interpreter's own start is all computing, so its CPU time is about the time since it began.
     began = time.time() - time.process_time()
-    from sentiflow import process
+    from sentiflow import folder, process
     from sentiflow.children import collect_less
     from sentiflow.environment import isolate
 
+    folder.leave()
+    _ignore_warnings()
     collect_less()
     atexit.register(process.leave)
     process.abandon()
@@ -35,8 +39,20 @@ def main() -> None:
         _run(began)
     except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is given
         process.decide(1)  # from here on signals raise nothing
-        _end(err)
+        try:
+            _end(err)
+        except (MemoryError, SystemError):  # the words need some, too
+            process.decide(3)
+            os.write(2, b"Error: There was not enough memory.\n")
         raise SystemExit from None
+
+
+def _ignore_warnings() -> None:
+    """Hide what libraries warn of, here and in children; also where a user's Python makes errors of it."""
+    action: Literal["default", "ignore"] = "default" if "--debug" in sys.argv else "ignore"
+    sys.warnoptions[:] = [action]  # what multiprocessing tells its children
+    warnings.simplefilter(action)
+    os.environ["PYTHONWARNINGS"] = action
 
 
 def _run(began: float) -> None:

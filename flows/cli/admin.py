@@ -16,11 +16,13 @@ from flows.cli.train import start_servers
 from sentiflow import process
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.folder import expanded
 from sentiflow.names import BUILT_IN, dataset_of
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
 
+_SQLITE = "sqlite:///"
 _START_SECONDS = 90  # of MLflow's UI
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
 
@@ -113,6 +115,8 @@ def import_store(
             f"Artifacts can be moved into a folder only, not to {artifacts}.",
             "Name a folder with --artifacts, then copy it there by that storage's own tools.",
         )
+    if database.startswith(_SQLITE):
+        database = f"{_SQLITE}{expanded(database.removeprefix(_SQLITE))}"
     moved = import_store(store.absolute(), database, folder)
     names = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
     counts = ", ".join(f"{moved.rows[table]} {name}" for table, name in names.items())
@@ -156,7 +160,7 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
     CONSOLE.print("Starting the MLflow UI ...")
     from sentiflow.children import Child
     from sentiflow.tracking.client import connect, experiment_id, runs_url
-    from sentiflow.tracking.login import LOGIN, login_note, ui_folder
+    from sentiflow.tracking.login import LOGIN, login_note
 
     address = process.address_of(host, port)
     experiment = experiment_id(connect(settings), settings)
@@ -166,7 +170,7 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
             ["sentiflow.tracking.pages", str(descriptor), settings.tracking_uri, str(settings.artifacts), host,
              str(port)],
             {**os.environ, "PYTHONWARNINGS": "ignore", LOGIN: login},
-            descriptors=[descriptor], cwd=ui_folder(settings),
+            descriptors=[descriptor],
         )  # fmt: skip
         try:
             if not server.answers(f"{address}/health", _START_SECONDS):

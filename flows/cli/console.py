@@ -14,7 +14,8 @@ from pathlib import Path, PurePath
 from typing import TextIO
 
 from sentiflow.console import CONSOLE, LastingFile, escape
-from sentiflow.errors import ExternalError, SentiflowError, UsageError, first_line, prefect_away
+from sentiflow.errors import ExternalError, SentiflowError, UsageError, first_line, out_of_memory, prefect_away
+from sentiflow.folder import as_typed
 from sentiflow.output import printable, redact
 from sentiflow.process import EXIT_SECONDS
 
@@ -190,14 +191,16 @@ def report(err: BaseException, *, debug: bool) -> None:
 
 
 def _indented(text: str) -> str:
-    """As markup, without secrets; a further line cannot pass for one of ours."""
-    return "\n       ".join(map(escape, redact(text).splitlines()))
+    """As markup, with paths as they were typed, without secrets; a further line cannot pass for one of ours."""
+    return "\n       ".join(map(escape, redact(as_typed(text)).splitlines()))
 
 
 def _as_ours(err: BaseException) -> SentiflowError:
     """The error itself, or for a library's what it is in our words: an external failure, else a bug."""
     if isinstance(err, SentiflowError):
         return err
+    if no_memory := out_of_memory(err):
+        return no_memory
     if isinstance(err, OSError):
         where = f": {err.filename}" if err.filename else ""
         return ExternalError(
@@ -208,9 +211,10 @@ def _as_ours(err: BaseException) -> SentiflowError:
     if named and named[0] in os.environ:  # MLflow reads most of its variables when it needs them
         return UsageError(first_line(err), f"Correct {named[0]} in the environment, or unset it.")
     if away := prefect_away(err):
+        from sentiflow.orchestration.server import to_choose_another
+
         return ExternalError(
-            away,
-            "Start it (sentiflow schedule, or prefect server start), or unset PREFECT_API_URL if that names it.",
+            away, f"Start it (sentiflow schedule, or prefect server start), or {to_choose_another()}."
         )
     answer = str(err) if type(err).__name__ == "PrefectHTTPStatusError" else ""
     if "Server error '5" in answer:
@@ -219,9 +223,11 @@ def _as_ours(err: BaseException) -> SentiflowError:
             "Is the disk of its database full or read-only? Run again once it can be written to.",
         )
     if "401 Unauthorized" in answer:
+        from sentiflow.orchestration.server import to_choose_another
+
         return ExternalError(
             "The Prefect server refuses the login.",
-            "Set PREFECT_API_AUTH_STRING to the server's, as name:password, or unset PREFECT_API_URL.",
+            f"Set PREFECT_API_AUTH_STRING to the server's, as name:password, or {to_choose_another()}.",
         )
     return SentiflowError(
         f"{type(err).__name__}: {first_line(err)}", "This is a bug. Run again with --debug for its traceback."

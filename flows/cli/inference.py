@@ -14,7 +14,7 @@ from flows.cli.options import USE, JsonOption, KeepOption, TextColumnOption, Ver
 from flows.cli.tables import check_page, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import expanded, model_name
+from sentiflow.names import model_name
 
 if TYPE_CHECKING:
     from sentiflow.reports.page import MarkedWord
@@ -176,13 +176,6 @@ def _argument(text: str) -> str:
         return text
 
 
-def _path(text: str) -> Path:
-    """A path of the command line; an empty one, such as of a variable that is not set, would be this folder."""
-    if not text.strip():
-        raise UsageError("A path is empty.", "Is the variable set that should hold it?")
-    return expanded(text)
-
-
 @command(
     app,
     USE,
@@ -193,15 +186,11 @@ def _path(text: str) -> Path:
 def score(
     source: Annotated[
         Path,
-        typer.Argument(
-            parser=_path, metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files."
-        ),
+        typer.Argument(metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files."),
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", parser=_path, metavar="FILE", help="The file to write: .csv, .jsonl or .parquet."
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet."),
     ],
     text_column: TextColumnOption = None,
     with_text: Annotated[bool, typer.Option("--with-text", help="Copy the texts to the output.")] = False,

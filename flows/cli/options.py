@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
@@ -15,6 +16,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from flows.cli import console
 from sentiflow.console import Console
 from sentiflow.errors import UsageError, plain_reason
+from sentiflow.folder import typed
 from sentiflow.output import is_unicode
 
 if TYPE_CHECKING:
@@ -74,6 +76,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for script
 
 GROUPS = TRAIN, INSPECT, PROMOTE, USE, OPERATE = "Train", "Inspect", "Promote", "Use", "Operate"
 """The groups of ``sentiflow --help``."""
+
+
+def _path(text: str) -> Path:
+    """A path of the command line; an empty one, such as of a variable that is not set, would be this folder."""
+    if not text.strip():
+        raise UsageError("A path is empty.", "Is the variable set that should hold it?")
+    return typed(text)
+
 
 _TYPES = {"str": "TEXT", "int": "INTEGER", "float": "FLOAT", "Path": "PATH", "bool": ""}
 
@@ -206,6 +216,9 @@ def command(
     def decorate(function: Function) -> Function:
         own = signature(function).parameters
         options = {name: each for name, each in own.items() if name != "debug"} | {"debug": _DEBUG}
+        for kind in (get_args(each.annotation) for each in options.values()):
+            if kind and Path in (kind[0], *get_args(kind[0])):
+                kind[1].parser = _path
         parameters = [one for each in options.values() for one in (_TABLE if each.name == "table" else [each])]
 
         @wraps(function)

@@ -17,7 +17,8 @@ from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, comma
 from sentiflow import environment
 from sentiflow.console import CONSOLE, escape, progress_bar, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.names import expanded, located
+from sentiflow.folder import expanded
+from sentiflow.names import located
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _alone_on(server: "Server") -> AbstractContextManager[None]:
         hint = ", or unset PREFECT_HOME: each data folder then has a database of its own"
     else:
         shared, what = server.ui, f"with {without_login(server.ui)}"
-        hint = ", or unset PREFECT_API_URL: this one then starts a server of its own"
+        hint = ", or leave Prefect's settings without a server: this one then starts its own"
     folder = get_current_settings().home / "sentiflow" / sha256(shared.encode()).hexdigest()[:12]
     return _alone(folder, what, hint)
 
@@ -174,7 +175,7 @@ def _need_no_other(client: "SyncPrefectClient", server: "Server") -> None:
     if last_polls(client) != before:
         raise ExternalError(
             f"Another `sentiflow schedule` runs with {without_login(server.ui)}, elsewhere or of another user.",
-            "Unset PREFECT_API_URL: this one then starts a server of its own.",
+            "Leave Prefect's settings without a server: this one then starts its own.",
         )
 
 
@@ -344,9 +345,8 @@ def check_tables(parameters: dict[str, Any], settings: "Settings") -> None:
     if "source" in parameters and "output" in parameters:
         from sentiflow.batch.job import Request, check_request
 
-        names = ("text_column", "with_text", "keep")
-        more = {name: parameters[name] for name in names if name in parameters}
-        check_request(Request(Path(parameters["source"]), Path(parameters["output"]), **more))
+        more = {name: parameters[name] for name in ("text_column", "with_text", "keep") if name in parameters}
+        check_request(Request(expanded(parameters["source"]), expanded(parameters["output"]), **more))
     if "config" in parameters:
         from sentiflow.data.prepare import check_data
         from sentiflow.data.table import as_options

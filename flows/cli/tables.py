@@ -17,6 +17,7 @@ from rich.table import Table
 from sentiflow.console import Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
+from sentiflow.folder import as_typed, expanded, here
 from sentiflow.runs.record import FIELDS, TRAINING, RunRecord, Value
 
 if TYPE_CHECKING:
@@ -277,9 +278,9 @@ def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
 def write_page(path: Path, text: str, console: Console) -> None:
     """Publish a page and say where; bytes that were no text show as ?."""
     publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
-    console.say(f"Written: {escape(str(path))}")
+    console.say(f"Written: {escape(as_typed(str(path)))}")
 
 
 def program() -> str:
     """How to call this program from here: by its name where the shell finds it, else by its path."""
-    return "sentiflow" if shutil.which("sentiflow") else quote(os.path.relpath(sys.argv[0]))
+    return "sentiflow" if shutil.which("sentiflow") else quote(os.path.relpath(expanded(sys.argv[0]), here()))

@@ -19,8 +19,8 @@ from requests.adapters import HTTPAdapter
 
 from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.errors import ExternalError, UnreachableError
+from sentiflow.folder import expanded
 from sentiflow.locks import file_lock
-from sentiflow.names import expanded
 from sentiflow.output import redact
 
 logger = logging.getLogger(__name__)

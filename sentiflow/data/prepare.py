@@ -20,8 +20,9 @@ from sentiflow.data.rows import Reject, changed, count_reasons, kind_of, rejects
 from sentiflow.data.table import DEFAULT_OPTIONS, Labelled, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, make_folder, publish
+from sentiflow.folder import expanded, here
 from sentiflow.locks import file_lock
-from sentiflow.names import BUILT_IN, dataset_name, expanded, located
+from sentiflow.names import BUILT_IN, dataset_name, located
 from sentiflow.output import redact
 from sentiflow.scoring import vocabulary
 from sentiflow.settings import Settings
@@ -105,7 +106,8 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
     if dataset == "imdb":
         imdb.addresses(settings)
     elif dataset != "sample" and not expanded(dataset).is_file():
-        beside = sorted(map(str, Path().glob(f"{dataset}.*"))) if re.fullmatch(r"[\w-]+", dataset) else []
+        found = here().glob(f"{dataset}.*") if re.fullmatch(r"[\w-]+", dataset) else ()
+        beside = sorted(each.name for each in found)
         near = difflib.get_close_matches(dataset, BUILT_IN, 1) or beside
         hint = "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table: each training reads it."
         if dataset and expanded(dataset).is_dir():

@@ -5,7 +5,6 @@ import pkgutil
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -20,6 +19,8 @@ from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from pydantic import TypeAdapter, ValidationError
 
 from sentiflow.errors import UsageError
+from sentiflow.folder import here
+from sentiflow.orchestration.server import to_choose_another
 from sentiflow.settings import OFF
 
 TAG = "sentiflow"
@@ -163,7 +164,7 @@ def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = N
     elif existing.work_pool_name and work_pool is None:
         raise UsageError(
             f"{spec.full_name} belongs to the work pool {existing.work_pool_name} of this Prefect server.",
-            "Its workers run it; `sentiflow schedule` is for a server of its own: unset PREFECT_API_URL.",
+            f"Its workers run it; `sentiflow schedule` is for a server of its own: {to_choose_another()}.",
         )
     else:
         deployment_id = existing.id
@@ -202,7 +203,7 @@ def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
         "parameters": spec.parameters,
         "parameter_openapi_schema": flow.parameters.model_dump(exclude_unset=True),
         "enforce_parameter_schema": True,
-        "path": str(Path.cwd()) if work_pool is None else None,
+        "path": str(here()) if work_pool is None else None,
         "entrypoint": spec.entrypoint,
         "pull_steps": [],
         # Of a run that waits for a person Prefect gives the place away, and minutes later ends the run for that.

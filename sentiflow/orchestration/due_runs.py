@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from prefect.runner import Runner
 from prefect.runner.storage import LocalStorage
 from prefect.states import Cancelled, Completed
 
+from sentiflow import folder
 from sentiflow.orchestration import flow_runs
 from sentiflow.orchestration.deployments import TAG, Applied
 
@@ -120,13 +120,12 @@ class _Known:
     """A deployment that is on the server already, for a runner to watch.
 
     Attributes:
-        storage: the folder of our code, where its runs start. Prefect imports from the folder where a run starts:
-            in the user's own, that could be another ``flows`` or ``tasks``.
+        storage: where its runs start. Prefect imports from there, and obeys files that are there.
     """
 
     id: UUID
     name: str = TAG
-    storage: LocalStorage = field(default_factory=lambda: LocalStorage(str(Path(__file__).parents[2])))
+    storage: LocalStorage = field(default_factory=lambda: LocalStorage(folder.NOWHERE))
 
     async def aapply(self) -> UUID:
         return self.id
@@ -161,7 +160,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
         httpx.HTTPError: the server is away.
     """
     limits = {each.id: each.spec.concurrency_limit for each in applied}
-    os.environ[flow_runs.FOLDER] = str(Path.cwd())
+    os.environ[folder.VARIABLE] = str(folder.here())
     gc.freeze()  # what is there by now stays: collecting need not look through it
     with get_client(sync_client=True) as client:
         asyncio.run(_run(client, limits, ending))

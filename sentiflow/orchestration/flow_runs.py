@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Crashed
 
-from sentiflow import process
+from sentiflow import folder, process
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, UsageError
@@ -32,8 +32,6 @@ from sentiflow.orchestration.notify import is_notified, notify, notify_end
 from sentiflow.settings import load_settings
 
 FLOWS = ("train", "repeat", "sweep", "baselines", "reproduce", "promote", "score", "housekeeping", "monitor")
-FOLDER = "_SENTIFLOW_FOLDER"
-"""Variable with the folder of `sentiflow schedule`, to which its runs return once they are loaded."""
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 
 P = ParamSpec("P")
@@ -61,7 +59,7 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
             if runtime.deployment.id and threading.current_thread() is threading.main_thread():
                 process.listen()
             if runtime.deployment.id:
-                _return_to_folder()
+                _find_folder()
             with process.signals_as_raised():
                 result = function(*args, **kwargs)
             summary = getattr(result, "summary", None)
@@ -78,23 +76,24 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
     return decorate
 
 
-def _return_to_folder() -> None:
-    """Go where the command was given that runs this: relative paths are from there.
+def _find_folder() -> None:
+    """Take relative paths from where the worker was started that runs this.
 
     Prefect's process worker makes a folder for each run, and removes it with all that was written there.
     """
-    folder, here = os.environ.get(FOLDER), Path.cwd()
-    if folder is None and here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect"):
-        folder = _folder_of_parent()
-        if folder in (None, str(here)):  # or of a wrapper around this process
+    here = Path.cwd()
+    is_removed = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect")
+    if is_removed and folder.VARIABLE not in os.environ:
+        parent = _folder_of_parent()
+        if parent is None or parent == str(here):  # or of a wrapper around this process
             _refuse_to_write_to(here)
-    if folder is not None:
-        os.chdir(folder)
+        else:
+            os.environ[folder.VARIABLE] = parent
 
 
-def _refuse_to_write_to(folder: Path) -> None:
+def _refuse_to_write_to(place: Path) -> None:
     settings = load_settings()
-    if folder in (*settings.data_dir.parents, *(settings.sqlite_file or folder).parents):
+    if place in (*settings.data_dir.parents, *(settings.sqlite_file or place).parents):
         raise UsageError(
             "This run would write to a folder that Prefect's worker removes after it.",
             "Start it in a shell, or give SENTIFLOW_TRACKING_URI and SENTIFLOW_DATA_DIR absolute paths.",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from prefect.client.orchestration import get_client
-from prefect.context import refresh_global_settings_context
+from prefect.context import get_settings_context, refresh_global_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 
@@ -21,8 +21,8 @@ from sentiflow.children import Child
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError
 from sentiflow.files import create_private, make_folder, publish
+from sentiflow.folder import expanded
 from sentiflow.locks import if_free
-from sentiflow.names import expanded
 from sentiflow.output import redact, without_login
 from sentiflow.process import ask_directly, open_socket
 from sentiflow.settings import Settings, load_settings
@@ -283,9 +283,19 @@ def _configured() -> Server | None:
         if failure:
             raise ExternalError(
                 f"The Prefect server at {redact(url)} does not answer: {failure}",
-                "Start it, or unset PREFECT_API_URL to use one on this machine.",
+                f"Start it, or {to_choose_another()} to use one on this machine.",
             )
     return Server(settings.ui_url or _pages(url))
+
+
+def to_choose_another() -> str:
+    """What to do to use another server than that of Prefect's settings, after an "or"."""
+    if lasting_api_url() is None:
+        return "run again"
+    if "PREFECT_API_URL" in os.environ:
+        return "unset PREFECT_API_URL"
+    name = get_settings_context().profile.name
+    return f"choose another Prefect profile than {name!r} (prefect profile use ephemeral)"
 
 
 def _pages(api_url: str) -> str:

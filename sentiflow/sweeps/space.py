@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sentiflow.errors import UsageError, plain_reason
-from sentiflow.names import expanded
+from sentiflow.folder import expanded
 from sentiflow.recipes import TrainConfig, nearest_field, read_toml
 
 DEFAULT = Path(__file__).with_name("search_space.toml")

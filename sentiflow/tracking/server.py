@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter, Retry
 
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import publish
-from sentiflow.names import expanded
+from sentiflow.folder import expanded
 from sentiflow.output import redact, without_secrets
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings

@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.folder import here
 from sentiflow.names import dataset_of, is_model_name
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, number
@@ -146,7 +147,7 @@ def local_path(uri: str) -> Path | None:
     parts = urlparse(uri)
     if parts.scheme not in ("", "file"):
         return None
-    return Path(unquote(parts.path if parts.scheme else uri))  # as MLflow reads it: a path may hold # and ?
+    return here() / unquote(parts.path if parts.scheme else uri)  # as MLflow reads it: a path may hold # and ?
 
 
 def unreadable(what: str, uri: str) -> ExternalError:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import traceback
 from pathlib import Path
 
@@ -332,3 +333,39 @@ def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> Non
 def test_a_pipe_in_place_of_a_file_of_settings_is_not_read(empty_root: Path) -> None:
     os.mkfifo(empty_root / ".env")
     assert load_settings().experiment == "sentiflow"
+
+
+PLACES = (
+    "TRACKING_URI", "ARTIFACT_ROOT", "DATA_DIR", "IMDB_URL", "WORD_INDEX_URL", "UI_URL", "SERVE_HOST",
+    "SERVE_HOSTS", "SERVE_TOKEN_FILE", "DASK_ADDRESS", "SCHEDULE_RECIPE", "SCHEDULE_DATASET", "SCHEDULE_SOURCE",
+    "SCHEDULE_OUTPUT", "LOCK_URL", "NOTIFY_URL", "PREDICTION_LOG_DIR",
+)  # fmt: skip
+GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "LOCK_URL": "postgres://x/a", "NOTIFY_URL": "slack://x"}
+GIVEN |= {"DASK_ADDRESS": "tcp://x:1", "TRACKING_URI": "http://x", "WORD_INDEX_URL": "http://x/b"}
+
+
+def test_addresses_and_paths_of_the_file_are_named_once_and_no_values_or_other_settings(
+    empty_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("_SENTIFLOW_SAID_OF_ENV_FILE", "")
+    monkeypatch.setenv("SENTIFLOW_DATA_DIR", str(empty_root))  # that of the file does not count
+    lines = [f"sentiflow_{name}={GIVEN.get(name, 'word')}" for name in PLACES]
+    (empty_root / ".env").write_text("\n".join([*lines, "SENTIFLOW_GATE_MARGIN=0.1", "PREFECT_API_URL=http://x"]))
+    for _ in range(2):
+        load_settings()
+    (said,) = caplog.messages
+    named = said.removeprefix(f"{empty_root}/.env sets ").removesuffix(".").split(", ")
+    assert set(named) == {f"SENTIFLOW_{name}" for name in PLACES} - {"SENTIFLOW_DATA_DIR"}
+
+
+def test_a_setting_that_may_be_a_path_or_an_address_is_known_as_one() -> None:
+    plain = {
+        "experiment", "imdb_sha256", "word_index_sha256", "serve_token", "schedule_train", "schedule_promote",
+        "schedule_score", "schedule_housekeeping", "schedule_monitor", "schedule_timezone",
+    }  # fmt: skip
+    texts = {
+        name
+        for name, field in Settings.model_fields.items()
+        if re.search("str|Secret|Path|_Hash", str(field.annotation))
+    }
+    assert texts - plain - {each.lower() for each in PLACES} == {"schedule_table", "schedule_keep"}
