@@ -1,5 +1,6 @@
 """The wheel, installed into an environment of its own and used in an empty folder."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.hostile import hostile
 from tests.servers import free_port, wait_for
 from tests.world import ROOT
 
@@ -59,12 +61,12 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
     home = tmp_path / "mine"
     home.mkdir()
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, at: Path = home, errors: bool = True) -> str:
         done = subprocess.run(
-            ["sentiflow", *arguments], cwd=home, env=environment, capture_output=True, text=True, check=False
+            ["sentiflow", *arguments], cwd=at, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        return done.stderr + done.stdout
+        return done.stderr + done.stdout if errors else done.stdout
 
     assert run("--version").startswith("sentiflow ")
     told = run("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=2")
@@ -73,6 +75,20 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
     assert "champion" in run("promote", "--dataset", "sample")
     assert re.search(r"(positive|negative) +0\.\d+", run("predict", "--dataset", "sample", "A wonderful film."))
     assert {path.name for path in home.iterdir()} == {"mlruns", "data"}
+    with hostile(tmp_path / "came", ".env", "mlruns", "data") as theirs:
+        with (theirs.folder / ".env").open("a") as file:
+            file.write("SENTIFLOW_UI_URL=http://127.0.0.1:7\nSENTIFLOW_GATE_MARGIN=0.1\n")
+        told = run("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=1", at=theirs.folder)
+        assert told.count(f"{theirs.folder}/.env sets SENTIFLOW_UI_URL.") == 1
+        assert json.loads(run("runs", "--json", at=theirs.folder, errors=False))
+    assert theirs.reached == []
+    (tmp_path / "celery").mkdir()
+    (tmp_path / "celery" / "tasks.py").write_text("raise SystemExit('theirs was run')\n")
+    done = subprocess.run(
+        ["sentiflow", "runs"], cwd=home, env=environment | {"PYTHONPATH": str(tmp_path / "celery")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "tasks.py hides" in done.stderr) == (2, True), done.stderr
     port = free_port()
     with (tmp_path / "log").open("wb") as log:
         served = subprocess.Popen(
