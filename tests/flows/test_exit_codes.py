@@ -87,6 +87,15 @@ def test_what_is_registered_for_the_exit_runs_and_the_interpreter_is_not_finaliz
         assert ended(process)[:2] == (code, "unflushed at exit\n")
 
 
+def test_warnings_that_a_user_makes_errors_of_end_no_command_and_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    warn = "import warnings; warnings.warn('noload')"
+    as_multiprocessing_does = "[sys.executable, *subprocess._args_from_interpreter_flags(), '-c', warn]"
+    child = f"say(subprocess.call({as_multiprocessing_does}))"
+    with main(f"import subprocess\nwarn = {warn!r}\nexec(warn)\n{child}\nraise SystemExit(0)") as process:
+        assert ended(process) == (0, "0\n", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_what_was_begun_be_closed(number: signal.Signals) -> None:
     with main("try:\n    hold(60)\nfinally:\n    say('closed')") as process:

@@ -59,11 +59,6 @@ def test_too_little_memory_is_no_bug(world: World, limit: int, arguments: list[s
     assert "not enough memory" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_warnings_that_a_user_makes_errors_of_fail_no_command(world: World) -> None:
-    done = start(world, "trigger", "train", PYTHONWARNINGS="error")
-    assert (done.returncode, "No Prefect server is set" in done.stderr) == (3, True), done.stderr
-
-
 @pytest.mark.story
 def test_warnings_that_a_user_makes_errors_of_fail_no_child_of_a_command(world: World) -> None:
     small = ["--dataset", "sample", "--set", "sequence_length=20", "--set", "units=4", "--set", "epochs=1"]
