@@ -89,9 +89,9 @@ def test_the_login_is_its_owners_alone_and_no_argument_of_a_process(ui: Ui, plac
     assert len(words) == 2 and not any(ui.login[1].encode() in each for each in words)
 
 
-def test_it_runs_in_a_folder_of_its_own_and_imports_nothing_of_the_current_one(ui: Ui, place: World) -> None:
+def test_it_leaves_the_current_folder_and_imports_nothing_of_it(ui: Ui, place: World) -> None:
     (server,) = (pid for pid in place.processes() if pid != ui.process.pid)
-    assert Path(f"/proc/{server}/cwd").readlink() == ui.note.parent
+    assert Path(f"/proc/{server}/cwd").readlink() == Path("/")
     assert status_of(ui, "/") == 200
     assert not (place.root / "imported").exists()
 

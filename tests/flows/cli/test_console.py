@@ -129,7 +129,7 @@ def test_a_schedules_login_is_shown_on_a_terminal_alone_else_the_file_that_has_i
     screen, terminal = os.openpty()
     with os.fdopen(terminal, "w") as file, (tmp_path / "log").open("w") as log:
         for stream in (file, log):
-            monkeypatch.setattr(CONSOLE, "file", stream)
+            monkeypatch.setattr(CONSOLE, "_file", stream)  # `file` would stay set
             _announce([], [], server, world.settings)
             stream.flush()
         assert "login: sentiflow:S3CRET" in os.read(screen, 4_000).decode()

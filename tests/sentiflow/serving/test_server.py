@@ -193,9 +193,9 @@ def test_what_is_no_http_is_refused_and_its_request_is_not_answered_besides(
 
 @pytest.mark.parametrize(
     ("files", "connections"),
-    [(resource.RLIM_INFINITY, 1_000), (1_064, 1_000), (1_063, 999), (200, 136), (100, 50)],
+    [(resource.RLIM_INFINITY, 1_000), (1_048, 1_000), (1_047, 999), (200, 152), (64, 16)],
 )
-def test_64_descriptors_are_kept_for_files_or_half_of_few(
+def test_48_descriptors_are_kept_for_files_and_connections_that_come_and_go(
     files: int, connections: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, resource.RLIM_INFINITY))

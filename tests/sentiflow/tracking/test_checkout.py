@@ -90,7 +90,7 @@ def _change_unseen(project: Path) -> None:
     """As many bytes, and the time of change of before."""
     about = (project / CODE).stat()
     content = (project / CODE).read_text()
-    (project / CODE).write_text(content.replace("fastmath", "slowmath"))
+    (project / CODE).write_text(content.replace("numpy", "nunpy"))
     os.utime(project / CODE, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
