@@ -15,7 +15,7 @@ NOWHERE = "/"
 """Where commands and their children work: only the machine's administrator can put files there."""
 
 # Variables of other programs whose value is a path. Those that hold several, with colons, are left.
-_PLACES = re.compile(r"(HOME|DIR|PATH|FILE|FOLDER|BUNDLE|_CERT|__KEY)$")
+_PLACES = re.compile(r"(HOME|DIR|PATH|(?<!PRO)FILE|FOLDER|BUNDLE|_CERT|__KEY|_APPLICATION_CREDENTIALS)$")
 _typed: dict[str, str] = {}  # what the user typed for a path
 
 

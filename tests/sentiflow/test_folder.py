@@ -56,6 +56,9 @@ def test_a_folder_that_was_removed_is_no_reason_to_take_paths_from_another(tmp_p
         ("XDG_CACHE_HOME", "~/c", "~/c"),
         ("AWS_SECRET_ACCESS_KEY", "abc", "abc"),
         ("MANPATH", "a:b", "a:b"),
+        ("AWS_PROFILE", "dev", "dev"),  # a name in a file
+        ("PREFECT_PROFILE", "team", "team"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "key.json", "{}/key.json"),
     ],
 )
 def test_relative_paths_in_variables_of_other_programs_mean_what_they_meant(
