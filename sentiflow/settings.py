@@ -4,18 +4,16 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Sequence
 from functools import cache
-from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from sentiflow.env_file import lines_of, say_places
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import here
 from sentiflow.output import redact
@@ -25,8 +23,6 @@ logger = logging.getLogger(__name__)
 PREFIX = "SENTIFLOW_"
 OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
-_PLACE = re.compile("_(URI|URL|ADDRESS|HOSTS?|DATASET|RECIPE)$")  # what holds an address, or perhaps a path
-_SAID = "_SENTIFLOW_SAID_OF_ENV_FILE"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
 Notification = Literal[
@@ -45,10 +41,15 @@ _SHAPES = {
 }
 
 
+def _checkout() -> Path | None:
+    """The checkout that this code runs from, if it does from one."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
 def project_root() -> Path:
     """The checkout that this code runs from, or the current folder when it was installed elsewhere."""
-    checkout = Path(__file__).resolve().parents[1]
-    return checkout if (checkout / "pyproject.toml").is_file() else here()
+    return _checkout() or here()
 
 
 _LOCK = "requirements-team.lock"  # of a checkout
@@ -374,21 +375,7 @@ def load_settings(**options: Any) -> Settings:
         UsageError: a value is malformed.
     """
     file = project_root() / ".env"
-    try:
-        content = file.read_text(encoding="utf-8") if file.is_file() else ""
-    except OSError as err:
-        hint = "Whose is it? What `sudo make` made may be root's."
-        raise UsageError(f"{file} cannot be read: {err.strerror}.", hint) from err
-    except UnicodeDecodeError as err:
-        raise UsageError(
-            f"{file} is not UTF-8: {err.reason} at byte {err.start:,}.", "Save it as UTF-8."
-        ) from None
-    lines = list(parse_stream(StringIO(content)))
-    for line in lines:
-        if PREFIX in line.original.string.upper() and (line.error or (line.key and line.value is None)):
-            raise UsageError(
-                f"{file}: line {line.original.line} cannot be read.", "Write NAME=value, and close its quotes."
-            )
+    lines = lines_of(file, PREFIX)
     for name in [*os.environ, *(line.key for line in lines if line.key)]:
         _warn_if_unknown(name)
     try:
@@ -409,25 +396,11 @@ def load_settings(**options: Any) -> Settings:
             name, hint = PREFIX + field.upper(), "Correct it in the environment or in .env."
         # Without pydantic's own error, which shows the value: it may hold a password.
         raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
-    _say_places(file, [line.key.upper() for line in lines if line.key and line.value])
+    named = {line.key.upper() for line in lines if line.key and line.value}
+    say_places(file, settings, named, ours=_checkout() is not None)
     if "tracking_uri" not in settings.model_fields_set:
         _warn_if_elsewhere(settings.tracking_uri)
     return settings
-
-
-def _say_places(file: Path, names: Sequence[str]) -> None:
-    """Name the settings of ``.env`` that say where things lie or who is asked: the file may be somebody else's."""
-    fields = {PREFIX + name.upper(): field.annotation for name, field in Settings.model_fields.items()}
-    set_outside = {name.upper() for name, value in os.environ.items() if value}
-    places = [
-        name
-        for name, kind in fields.items()
-        if name in names and name not in set_outside and (Path in (kind, *get_args(kind)) or _PLACE.search(name))
-    ]
-    said = f"{file} sets {', '.join(places)}."
-    if places and os.environ.get(_SAID) != said:
-        logger.warning("%s", said)
-        os.environ[_SAID] = said  # children need not say it again
 
 
 @cache

@@ -317,6 +317,39 @@ def test_another_variables_lines_in_the_file_env_are_no_settings(empty_root: Pat
     assert load_settings().experiment == "sentiflow"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "TRACKING_URI=http://10.0.0.5:5000", "export SENTIFLOW_DASK_ADDRESS=tcp://10.0.0.5:8786",
+        "sentiflow_lock_url='postgresql://10.0.0.5/db'", "NOTIFY_URL=${MINE}", "IMDB_URL=http://10.0.0.5/${MINE}",
+    ],
+)  # fmt: skip
+def test_the_file_env_of_the_current_folder_names_no_server(
+    empty_root: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """It would get logins of the environment, or, as Dask's scheduler, run code; a checkout's file may."""
+    monkeypatch.setenv("MINE", "json://10.0.0.5/secret")
+    given = line if "sentiflow" in line.lower() else f"SENTIFLOW_{line}"
+    (empty_root / ".env").write_text(f"{given}\nSENTIFLOW_IMDB_SHA256={'a' * 64}\n")
+    assert load_settings()
+    monkeypatch.setattr(module, "_checkout", lambda: None)
+    with pytest.raises(UsageError, match=r"\.env sets SENTIFLOW_[A-Z_]+: who made this folder"):
+        load_settings()
+    name = given.removeprefix("export ").partition("=")[0].upper()
+    monkeypatch.setenv(name, os.environ["MINE"] if "NOTIFY" in name else given.rpartition("=")[2].strip("'"))
+    assert load_settings()
+
+
+def test_the_file_env_of_the_current_folder_may_name_files_and_where_to_listen(
+    empty_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_checkout", lambda: None)
+    places = "TRACKING_URI=sqlite:///mine.db", "IMDB_URL=file:///imdb.npz", "UI_URL=http://127.0.0.1:7"
+    lines = [f"SENTIFLOW_{line}\n" for line in (*places, "DATA_DIR=d", f"IMDB_SHA256={'a' * 64}")]
+    (empty_root / ".env").write_text("".join(lines))
+    assert load_settings().imdb_url == "file:///imdb.npz"
+
+
 def test_the_shared_lock_may_be_in_one_of_several_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "SENTIFLOW_LOCK_URL", "postgresql://me:p%5B@h1:5432,h2:5433/db?target_session_attrs=read-write"
