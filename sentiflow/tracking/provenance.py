@@ -35,6 +35,9 @@ _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, o
 _DECIDING = ("flows/*.py", "tasks/*.py", "sentiflow/**/*.py")  # the command line decides nothing
 _LOCK = "requirements.lock"
 _SHOWN = 6  # names of files or packages that a line shows
+# Variables that choose the code of the processor: numpy's matrix products differ by it in the last bit. They stay,
+# as machines of several kinds may be meant to compute alike.
+_KERNELS = ("OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES")
 _NUMERIC = ("tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit_learn")  # shown first
 
 
@@ -95,9 +98,13 @@ def provenance_tags() -> dict[str, str]:
         "code.digest": digest_of(sources()),
         "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
         "packages.digest": digest_of(packages()),
-        "processor": processor(),
+        "processor": ", ".join((processor(), *_kernels())),
         "threads": str(cores()),
     }
+
+
+def _kernels() -> list[str]:
+    return [f"{name}={printable(os.environ[name])}" for name in _KERNELS if os.environ.get(name)]
 
 
 def new_files() -> list[str]:

@@ -159,10 +159,17 @@ def test_the_lock_is_hashed_as_sha256sum_does(project: Path) -> None:
     assert provenance.provenance_tags()["lock.digest"] == done.stdout.split()[0]
 
 
-def test_the_processor_and_its_threads_are_those_that_this_process_may_use() -> None:
+def test_the_processor_and_its_threads_are_those_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES"):
+        monkeypatch.delenv(name, raising=False)
     done = subprocess.run(["nproc"], check=True, capture_output=True, text=True)
     assert provenance.provenance_tags()["threads"] == done.stdout.strip()
-    assert provenance.provenance_tags()["processor"] in Path("/proc/cpuinfo").read_text()
+    own = provenance.provenance_tags()["processor"]
+    assert own in Path("/proc/cpuinfo").read_text()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")  # other weights, where OpenBLAS would take other code
+    assert provenance.provenance_tags()["processor"] == f"{own}, OPENBLAS_CORETYPE=Prescott"
 
 
 def test_other_data_code_or_packages_make_another_training(
