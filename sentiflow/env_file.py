@@ -79,5 +79,6 @@ def say_places(file: Path, settings: BaseSettings, names: Collection[str], *, ou
 
 
 def _is_server(value: Any) -> bool:
+    """Whether one of the addresses, with spaces between, is not of a file."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    return "://" in text and not text.startswith(_OWN)
+    return any("://" in each and not each.startswith(_OWN) for each in text.split())

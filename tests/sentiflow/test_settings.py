@@ -322,6 +322,7 @@ def test_another_variables_lines_in_the_file_env_are_no_settings(empty_root: Pat
     [
         "TRACKING_URI=http://10.0.0.5:5000", "export SENTIFLOW_DASK_ADDRESS=tcp://10.0.0.5:8786",
         "sentiflow_lock_url='postgresql://10.0.0.5/db'", "NOTIFY_URL=${MINE}", "IMDB_URL=http://10.0.0.5/${MINE}",
+        "NOTIFY_URL='file:///x json://10.0.0.5'",
     ],
 )  # fmt: skip
 def test_the_file_env_of_the_current_folder_names_no_server(
