@@ -24,7 +24,7 @@ from sentiflow.data.reviews import used_at, vocabulary_file
 from sentiflow.errors import ExternalError
 from sentiflow.files import PARTIAL
 from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
-from sentiflow.names import model_name
+from sentiflow.names import is_model_name, model_name
 from sentiflow.orchestration import repair
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import CleanupReport
@@ -38,6 +38,7 @@ from sentiflow.tracking.versions import champion_of, with_dataset
 _DAY = 86_400  # seconds
 _PARENT = "mlflow.parentRunId"
 _ID = re.compile(r"[\w-]+")  # of a run or a model; one with a slash would name another folder
+_DIGEST = re.compile("[0-9a-f]{64}")  # of a dataset: the name of its table
 _PAGE = 1_000  # runs; a server takes milliseconds for each, and has 10 s for an answer
 
 
@@ -255,17 +256,18 @@ def _artifact_bytes(repository: Any, path: str | None = None) -> int:
 def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupReport) -> None:
     """Remove what no process uses from the data folder.
 
+    The data folder, or a link in it, may lead to other files: only what has names as ours have is looked at.
     Work folders go when no training holds their model's lock; datasets, what they were made from, and unfinished
     sweeps, when nothing used them for as long as the settings say. Datasets with the digests in ``kept`` stay:
     champions were tested on them.
     """
     data = settings.data_dir
     before = time.time() - settings.keep_files_days * _DAY
-    for folder in _folders(data / "work"):
+    for folder in filter(_is_of_model, _folders(data / "work")):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free and any(folder.iterdir()):
                 _remove(folder, "no process uses them", report, f"work files of {folder.name} in this data folder")
-    for folder in _folders(data / "datasets"):
+    for folder in (found for found in _folders(data / "datasets") if (found / ".lock").exists()):
         lock = lock_file(model_name(folder.name), settings)
         with report.attempt(f"clean {folder}"), if_free(lock, HOUSEKEEPING) as free:
             if free:
@@ -274,7 +276,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
         with report.attempt(f"clean {folder}"):
             for lock in sorted(folder.glob(".*.lock")):
                 _clean_download(lock, before, report)
-    for folder in _folders(data / "sweeps"):
+    for folder in filter(_is_of_model, _folders(data / "sweeps")):
         with report.attempt(f"clean {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             for journal in sorted(folder.glob("*/*/journal.log")) if free else ():
                 if journal.stat().st_mtime < before:
@@ -291,7 +293,7 @@ def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: C
         if not free:  # it is being prepared
             return
         for table in sorted(folder.glob("*.parquet")):
-            if table.stem not in kept and used_at(table) < before:
+            if _DIGEST.fullmatch(table.stem) and table.stem not in kept and used_at(table) < before:
                 _remove(table, f"dataset {folder.name}, unused", report)
                 words = vocabulary_file(table)
                 if words.exists():
@@ -319,7 +321,7 @@ def _clean_download(lock: Path, before: float, report: CleanupReport) -> None:
         if not free:  # it is being fetched
             return
         for leftover in sorted(lock.parent.iterdir()):
-            if leftover.is_file() and leftover != target and leftover.suffix != ".lock":
+            if leftover.is_file() and leftover.name.startswith("tmp"):
                 _remove(leftover, "left by a killed download", report)
         if target.exists() and target.stat().st_mtime < before:
             _remove(target, "download, unused", report)
@@ -338,6 +340,10 @@ def _remove(path: Path, why: str, report: CleanupReport, what: str = "") -> None
 def _bytes(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def _is_of_model(folder: Path) -> bool:
+    return is_model_name(folder.name)
 
 
 def _folders(parent: Path) -> list[Path]:

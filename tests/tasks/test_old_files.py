@@ -138,6 +138,22 @@ def test_leftovers_of_killed_processes_go_and_a_used_download_stays(world: World
     assert (target.exists(), report.freed) == (False, 7)
 
 
+def test_files_of_others_in_folders_of_these_names_stay(tmp_path: Path) -> None:
+    """Red if a data folder that somebody else made, or that holds other files, cost the user theirs."""
+    data, theirs = tmp_path / "data", tmp_path / "theirs"
+    for name in ("notes/thesis.txt", "sales/old.parquet", "sales/.x.json", "files/a.txt", "files/.b.lock"):
+        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).write_text("{}")
+        age(99, theirs / name)
+    data.mkdir()
+    for name in ("work", "datasets", "sweeps", "downloads"):
+        (data / name).symlink_to(theirs)
+    before = sorted(theirs.rglob("*"))
+    report = deleted(Settings(data_dir=data), ())
+    assert (report.removed, report.failures) == ([], [])
+    assert sorted(theirs.rglob("*")) == before
+
+
 def test_an_empty_world_needs_no_care(tmp_path: Path) -> None:
     report = deleted(Settings(data_dir=tmp_path / "none"), ())
     assert (report.removed, report.failures) == ([], [])
