@@ -22,7 +22,10 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         if folder.parent != folder:
             make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except FileExistsError as err:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from err
 
 
 def publish(target: Path, write: Callable[[Path], object]) -> None:

@@ -65,13 +65,17 @@ class World:
         )
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """The test's own variables for a child process; Prefect's server is the tests', if it runs."""
+        """The test's own variables for a child process; Prefect's server is the tests', if it runs.
+
+        Not the experiment that MLflow's ``set_experiment`` left in this process.
+        """
         from prefect.settings import PREFECT_API_URL
 
         own = {"PREFECT_HOME": str(self.root / "prefect"), "COLUMNS": "160"}
         if server := PREFECT_API_URL.value():
             own["PREFECT_API_URL"] = server
-        return {**os.environ, **self.variables, **own, **variables}
+        given = {name: value for name, value in os.environ.items() if name != "MLFLOW_EXPERIMENT_ID"}
+        return {**given, **self.variables, **own, **variables}
 
     def processes(self) -> list[int]:
         """The processes that commands of this world have started and that still run, themselves included."""
