@@ -19,6 +19,7 @@ from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking import candidate, promotion
 from sentiflow.tracking.candidate import CandidateEvaluation
 from sentiflow.tracking.promotion import NO_REASON, Outcome, Verdict
+from sentiflow.tracking.versions import NOBODY
 
 _POLL = 2  # seconds between two checks for the answer
 
@@ -98,13 +99,14 @@ def _ask(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) 
     except FlowPauseTimeout:
         with get_client(sync_client=True) as client:  # else Prefect says of whatever state follows: never resumed
             client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Running(), force=True)
-        return Verdict("declined", f"nobody answered within {settings.approval_timeout} s.", "Nobody")
+        return Verdict("declined", f"nobody answered within {settings.approval_timeout} s.", NOBODY)
     return _answered(verdict, answer)
 
 
 def _answered(verdict: Verdict, answer: Approval) -> Verdict:
     """The verdict after the answer; it names who asked and who answered, with both reasons."""
-    who = answer.name.strip() or "a person in the Prefect UI"
+    named = answer.name.strip()
+    who = named if named and named != NOBODY else "a person in the Prefect UI"
     why = answer.reason.strip()
     if not answer.promote:
         default = "no reason given" if answer.name.strip() else "resumed without a yes"

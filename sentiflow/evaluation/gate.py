@@ -15,7 +15,7 @@ from sentiflow.evaluation.statistics import Comparison, compare, format_interval
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 
-REPRODUCED = "reproduced"  # name of a rule
+REPRODUCED, LATENCY = "reproduced", "latency"  # names of rules
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def judge(
             else:
                 rules.append(_slice(name, candidate.right[rows], champion.right[rows], settings))
     rules += [
-        _at_most("latency", cost.latency_ms, settings.gate_latency_ms, "ms a text"),
+        _at_most(LATENCY, cost.latency_ms, settings.gate_latency_ms, "ms a text"),
         _at_most("size", cost.size_mb, settings.gate_size_mb, "MB"),
     ]
     if settings.gate_reproduced:

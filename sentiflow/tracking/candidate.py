@@ -1,5 +1,6 @@
 """Evaluation of a candidate: its scores, its cost and the champion's scores, judged by the gate."""
 
+import json
 import logging
 import math
 import statistics
@@ -43,10 +44,11 @@ from sentiflow.tracking.types import (
 )
 from sentiflow.tracking.versions import (
     GATE,
+    NOBODY,
+    REFUSALS,
     champion_of,
     gate_of,
     history_of,
-    judged_already,
     load_unchanged,
     need_dataset,
     need_versions,
@@ -58,6 +60,8 @@ LOGGER = logging.getLogger("gate")
 
 _NOTHING_NEW = "Nothing new to promote"
 _ALL_USED = "every version of the newest data is the champion or was champion before."
+_PASSING, _FINAL = 1, 2  # refusals that another day may change, and those that it does not
+_KINDS = " not refused before", " refused for its latency alone, or for want of an answer", ""
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -156,7 +160,8 @@ def nothing_new(name: str, number: int | None, settings: Settings) -> str:
     """Say why a promotion that nobody watches has nothing to judge; empty if it has.
 
     There is no version, the one that is named is the champion, or none is named and the one that ``choose`` gives
-    was judged before: against this champion and by these settings, or declined by a person.
+    was judged before: against this champion and by these settings, or declined by a person. Judged again is what
+    failed by its latency alone, which a busy machine may have measured, and what nobody answered about.
 
     Raises:
         ExternalError: the store cannot be read.
@@ -173,7 +178,7 @@ def nothing_new(name: str, number: int | None, settings: Settings) -> str:
     number, _ = choose(versions, events, champion, dataset_of(name))
     tags = versions[number].tags
     other_gate = tags.get("gate.outcome") == "refused" and tags.get(GATE) != gate_of(tags, settings)
-    if other_gate or not judged_already(settings, name, number):
+    if _standing(tags, champion) < _FINAL or other_gate:
         return ""
     before = f"{name} version {number} was {tags.get('gate.outcome')} before: {tags.get('gate.reason')}"
     return f"{_NOTHING_NEW}: {before} To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}"
@@ -184,8 +189,9 @@ def choose(
 ) -> tuple[int, str]:
     """Choose the candidate: the lowest validation loss of the versions that were never in use.
 
-    Only versions trained on the newest one's data can be compared. Those that the gate refused against this
-    champion come last, and versions without a validation loss after them. Gives the number, and why it was chosen.
+    Only versions trained on the newest one's data can be compared. Those that were refused or declined against
+    this champion come last, and versions without a validation loss after them. Gives the number, and why it was
+    chosen.
 
     Raises:
         UsageError: every version was in use before.
@@ -197,18 +203,30 @@ def choose(
             f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
         )
 
-    def refused(number: int) -> bool:
-        tags = versions[number].tags
-        return tags.get("gate.outcome") == "refused" and tags.get("gate.against") == compared_with(champion)
-
-    candidates = [number for number in left if not refused(number)] or left
+    standing = {number: _standing(versions[number].tags, champion) for number in left}
+    first = min(standing.values())
+    candidates = [number for number in left if standing[number] == first]
     best = min(candidates, key=lambda number: (_validation_loss(versions[number]), -number))
     loss = _validation_loss(versions[best])
-    kind = "" if len(candidates) == len(left) else " not refused before"
+    kind = "" if len(candidates) == len(left) else _KINDS[first]
     if len(candidates) == 1:
         return best, "the only version" if len(versions) == 1 else f"the only candidate{kind}"
     why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f},"
     return best, f"{why} of {len(candidates)} candidates{kind}"
+
+
+def _standing(tags: Mapping[str, str], champion: int | None) -> int:
+    """How a version stands against a champion, by its tags: an index of ``_KINDS``."""
+    outcome = tags.get("gate.outcome")
+    if outcome not in REFUSALS or tags.get("gate.against") != compared_with(champion):
+        return 0
+    if outcome == "declined":
+        return _PASSING if tags.get("gate.by") == NOBODY else _FINAL
+    try:
+        failed = {rule["name"] for rule in json.loads(tags["gate.record"])["rules"] if not rule["passed"]}
+    except (ValueError, KeyError, TypeError):  # a person wrote it
+        return _FINAL
+    return _PASSING if failed == {gate.LATENCY} else _FINAL
 
 
 def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None) -> list[int]:

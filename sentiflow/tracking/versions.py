@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 TRAINING_KEY = "training.key"  # tag of a version
 GATE = "gate.settings"  # tag of a version
 REFUSALS = ("refused", "declined")  # of its tag gate.outcome
+NOBODY = "Nobody"  # its tag gate.by where a person was asked, and none answered
 # Of the registered model: one a promotion or rollback.
 EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
 

@@ -18,6 +18,7 @@ from flows.cli import models
 from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.errors import RejectedError, UsageError
+from sentiflow.evaluation.gate import Cost
 from sentiflow.process import person
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
@@ -163,6 +164,30 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
         monkeypatch.setenv(f"SENTIFLOW_GATE_{limit}", "1")
     assert ended()[0] == "Completed"  # judged again, by other limits
     assert champion_of(client, NAME) == Registry.NEWEST
+
+
+def test_a_version_that_failed_by_its_latency_alone_is_judged_again(
+    registry: World, prefect_server: None, deployed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The night may have been a busy one."""
+    client = connect(registry.settings)
+    for number in (Registry.POOR, Registry.NEWEST):
+        client.delete_model_version(NAME, str(number))
+    with monkeypatch.context() as busy:
+        busy.setattr("sentiflow.tracking.candidate.cost_of", lambda *_given: Cost(1_000.0, 1.0))
+        assert [ended()[0] for _ in range(2)] == ["Failed", "Failed"]
+    assert ended()[0] == "Completed"
+    assert champion_of(client, NAME) == Registry.GOOD
+
+
+@pytest.mark.story
+def test_a_version_that_nobody_answered_about_is_asked_about_again(
+    registry: World, prefect_server: None, approval: None, deployed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
+    for _ in range(2):
+        name, message, _ = ended()
+        assert (name, "nobody answered within 3 s" in message) == ("Failed", True)
 
 
 def test_a_version_that_was_reproduced_since_it_was_refused_is_judged_again(

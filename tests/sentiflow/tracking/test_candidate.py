@@ -1,5 +1,6 @@
 """What the gate measures of a packaged model, and that it runs nothing of it."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -199,6 +200,16 @@ def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> Ver
     return VersionRecord(number, datetime(2026, 3, 1, tzinfo=UTC), None, tags)
 
 
+def record(*failed: str) -> str:
+    rules = [Rule(name, name not in failed, 0.0, 1.0, "") for name in ("minimum accuracy", "latency")]
+    return json.dumps(Decision(tuple(rules), 0.5, None, None, ()).record())
+
+
+SLOW, WORSE = record("latency"), record("latency", "minimum accuracy")
+REFUSED = {"outcome": "refused", "against": "no champion"}
+SILENT = {"outcome": "declined", "against": "no champion", "by": "Nobody"}
+
+
 def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
     return Event("promotion", number, replaced, "", None, "passed", "", "", "", done=done)
 
@@ -234,6 +245,13 @@ def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
         ),
         # refused as a first model, say for its accuracy
         ([version(1, "0.2", outcome="refused", against="no champion"), version(2, "0.3")], [], None, 2),
+        # declined by a person: the next best is judged
+        ([version(1, "0.2", outcome="declined", against="no champion", by="Ada"), version(2)], [], None, 2),
+        # another day may find a refusal for latency wrong, and an answer; but first comes what was not judged
+        ([version(1, "0.1", **REFUSED, record=SLOW), version(2, "0.4"), version(3, "0.3")], [], None, 3),
+        ([version(1, "0.4", **REFUSED, record=SLOW), version(2, "0.3", **REFUSED, record=WORSE)], [], None, 1),
+        ([version(1, "0.4", **SILENT), version(2, "0.3", **REFUSED)], [], None, 1),
+        ([version(1, "0.4", **REFUSED, record="[]"), version(2, "0.3", **REFUSED)], [], None, 2),
         ([version(1, "unknown"), version(2, "0.9")], [], None, 2),
         ([version(1, "nan"), version(2, "0.9"), version(3, "0.8")], [], None, 3),
     ],
