@@ -75,7 +75,7 @@ class Bounds:
         if found > most:
             raise UsageError(
                 f"{self._path}: its {self._size:,} bytes unpack to more than {most:,} {what}.",
-                "No table of reviews is packed as small as that. Write it again from its source.",
+                "Hardly a table of reviews is packed as small as that. If it is one, write it as .csv or .jsonl.",
             )
 
 
