@@ -98,8 +98,9 @@ def _cell(value: Any) -> Any:
     return _as_json(value) if isinstance(value, (list, dict)) else None if value != value else value
 
 
-# Some programs skip what is blank before such a sign, and take its wide form for the same.
-_FORMULA = re.compile(r"[\s\x00-\x1f\ufeff\u200b]*[=+\-@＝＋－＠]|[\t\r\n]")
+# Some programs skip what is blank before such a sign, and take its wide form for the same. A number is none.
+_NUMBER = r"[+-][0-9]+([.,][0-9]+)?([eE][+-]?[0-9]+)?\Z"
+_FORMULA = re.compile(rf"(?!{_NUMBER})([\s\x00-\x1f\ufeff\u200b]*[=+\-@＝＋－＠]|[\t\r\n])")
 
 
 def _no_formula(value: Any) -> Any:

@@ -128,8 +128,8 @@ def finished(output: Path, columns: dict[str, pa.Array], *, escape_formulas: boo
     return output.read_text("utf-8")
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@x", "\t1", "\r=1", "\n=1", "  =1", "\u00a0=1", "\ufeff=1", "\x00=1", "＝1"]
-PLAIN = ["", None, "a=1", "'=1", "1-1", "film - good", " good"]
+FORMULAS = ["=1+1", "+1+1", "-1-1", "-1\n", "@x", "\t1", "\r=1", "  =1", "\u00a0=1", "\ufeff=1", "\x00=1", "＝1"]
+PLAIN = ["", None, "a=1", "'=1", "1-1", "film - good", " good", "-1", "+1.5", "-1,5e-3"]
 
 
 def test_formulas_are_escaped_only_when_it_is_asked_for(tmp_path: Path) -> None:
