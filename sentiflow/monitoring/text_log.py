@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from sentiflow.errors import UsageError, first_line
-from sentiflow.files import create_private, publish
+from sentiflow.files import create_private, make_folder, publish
 from sentiflow.settings import PREFIX, Settings
 
 SERVED, SCORED = "served", "scored"
@@ -96,7 +96,7 @@ class TextLog:
         """
         rows = [_row(entry) for entry in entries]
         rows = [row for row in rows if _pages(row) <= self._max]
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.folder)
         if self.file.is_symlink():
             raise OSError(
                 f"{self.file} is a link; set {PREFIX}PREDICTION_LOG_DIR to the folder of the file itself"

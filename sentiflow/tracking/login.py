@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sentiflow.files import create_private, publish
+from sentiflow.files import create_private, make_folder, publish
 from sentiflow.locks import file_lock, if_free
 from sentiflow.process import ask_directly
 from sentiflow.settings import Settings
@@ -65,7 +65,7 @@ def use_login(settings: Settings) -> None:
 def ui_folder(settings: Settings) -> Path:
     """Where `sentiflow ui` runs, and keeps its login."""
     folder = settings.data_dir / "ui"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     folder.chmod(0o700)  # who can open the lock can hold it
     return folder
 

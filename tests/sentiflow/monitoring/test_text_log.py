@@ -99,12 +99,12 @@ def test_a_file_that_was_made_and_not_written_holds_no_text_and_takes_the_next(t
 
 
 def test_nobody_else_may_read_the_texts_nor_the_journal(tmp_path: Path) -> None:
-    folder = tmp_path / "log"
+    folder = tmp_path / "data" / "log"
     TextLog(folder, LARGE).append([entry("private")])
     with sqlite3.connect(folder / "texts.db") as db:
         db.execute("UPDATE texts SET text = 'in the journal'")
         names = {path.name for path in folder.iterdir()}
-        modes = {path.stat().st_mode & 0o077 for path in [folder, *folder.iterdir()]}
+        modes = {path.stat().st_mode & 0o077 for path in [folder.parent, folder, *folder.iterdir()]}
     db.close()
     assert names == {"texts.db", "texts.db-journal"} and modes == {0}
 
