@@ -138,6 +138,8 @@ def fetch(
 def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS) -> Prepared | None:
     """The canonical table that ``prepare`` made earlier; None if it or its source is not on this machine.
 
+    Its digest is that of what the source gives; whether it is damaged is seen by who reads it, which takes longer.
+
     Raises UsageError as ``check_dataset`` does.
     """
     check_dataset(dataset, settings, options)
@@ -147,7 +149,8 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
         return None
     source = fetch(dataset, settings, options=options)
     folder = settings.data_dir / "datasets" / source.name
-    return _find(folder / f".{_key(source)}.json", source)
+    noted = _noted(folder / f".{_key(source)}.json", source)
+    return noted if noted is not None and reviews.is_there(noted.table) else None
 
 
 def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptions) -> Prepared | None:
@@ -188,7 +191,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     note = folder / f".{_key(source)}.json"
     what = f"Another preparation of {source.name}"
     with file_lock(folder / ".lock", what, "preparation", patience=_PATIENCE, logger=logger):
-        found = _find(note, source, logger)
+        found = _find(note, source)
         if found is not None and _has_rejects(found, source, folder):
             reviews.mark_used(found.table)
             return found
@@ -215,14 +218,14 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     return Prepared(source.name, made.stem, made, source.origin, True, rejected, left_out, source.options)
 
 
-def _find(note: Path, source: Source, log: logging.Logger | None = None) -> Prepared | None:
+def _find(note: Path, source: Source) -> Prepared | None:
     """What a note leads to, if neither it nor the table is gone or damaged; the log says which is damaged."""
     noted = _noted(note, source)
     file = note if noted is None else noted.table
     if noted is not None and reviews.is_whole(file):
         return noted
-    if log is not None and file.exists():
-        log.warning("Damaged: %s. The reviews of %s are prepared again.", file, source.name)
+    if file.exists():
+        logger.warning("Damaged: %s. The reviews of %s are prepared again.", file, source.name)
     return None
 
 

@@ -224,6 +224,11 @@ def table_path(data_dir: Path, dataset: str, digest: str) -> Path:
     return data_dir / "datasets" / dataset / f"{digest}.parquet"
 
 
+def is_there(table: Path) -> bool:
+    """Whether a canonical table and its vocabulary are there, with whatever content."""
+    return table.is_file() and vocabulary_file(table).is_file()
+
+
 def is_whole(table: Path) -> bool:
     """Whether a canonical table and its vocabulary are there, with the content that was written."""
     try:
