@@ -125,7 +125,7 @@ def _lengths(values: Any) -> Any:
 
 
 def unpacked_size(table: pa.Table) -> int:
-    """Bytes of a table's values, each counted wherever it stands.
+    """Bytes of a table's values, each counted wherever it stands, and where it stands nowhere once: it is there.
 
     Example:
         >>> unpacked_size(pa.table({"a": pa.array(["good"] * 10).dictionary_encode()}))
@@ -139,7 +139,8 @@ def _unpacked(array: Any) -> int:
         values = array.dictionary
         if values.type not in _TEXTS:
             return int(array.nbytes)
-        return int(pc.sum(_lengths(values).take(array.indices)).as_py() or 0)
+        lengths = _lengths(values)
+        return max(int(pc.sum(each).as_py() or 0) for each in (lengths.take(array.indices), lengths))
     if "dictionary<" in str(array.type) and _has_parts(array.type):
         return sum(map(_unpacked, _children(array)))
     return int(array.nbytes)

@@ -16,6 +16,8 @@ from tests.world import ROOT
 
 ROWS, LONG = 20_000, "a" * 2_000_000
 ONE_LONG = pa.DictionaryArray.from_arrays(pa.array(np.zeros(ROWS, np.int32)), pa.array([LONG]))
+# Each row that is read alone brings the long text along.
+LATE = pa.DictionaryArray.from_arrays(pa.array([None] * 1_990 + [0] * 10, pa.int32()), pa.array([LONG * 15]))
 GOOD = pa.array([f"good {k}" for k in range(ROWS)])
 
 
@@ -50,6 +52,8 @@ TABLES: dict[str, Callable[[Path], None]] = {
     "one list of all": lambda path: write(path, kept=pa.ListArray.from_arrays([0, *[ROWS] * 100], ONE_LONG)),
     "a name with dots": lambda path: write(path, {"store_schema": False}, **{"kept.as.it.is": ONE_LONG}),
     "an object": lambda path: write(path, kept=pa.StructArray.from_arrays([ONE_LONG], ["a"])),
+    "a long text after rows without one": lambda path: write(path, text=LATE),
+    "the same, in an object": lambda path: write(path, kept=pa.StructArray.from_arrays([LATE], ["a"])),
     "five million rows of nothing": many_rows,
 }  # fmt: skip
 
