@@ -65,10 +65,12 @@ class Bounds:
                     stream, metadata=file.metadata, read_dictionary=paths, buffer_size=BUFFER, pre_buffer=False
                 ) as again,
             ):
-                for path in paths:  # with the first row comes the whole list
-                    first = next(again.iter_batches(1, [group], columns=[path]), None)
-                    lists = [] if first is None else _lists(first.column(0))
-                    longest[path] = max((pc.max(_lengths(each)).as_py() or 0 for each in lists), default=0)
+                for path in paths:
+                    for batch in again.iter_batches(_MOST_ROWS, [group], columns=[path]):
+                        lengths = (pc.max(_lengths(each)).as_py() or 0 for each in _lists(batch.column(0)))
+                        longest[path] = max(lengths, default=0)
+                        if longest[path]:  # with the first value comes the whole list
+                            break
         return longest
 
     def _check(self, found: int, most: int, what: str) -> None:

@@ -51,6 +51,11 @@ TABLES: dict[str, Callable[[Path], None]] = {
     "lists of one": lambda path: write(path, kept=pa.ListArray.from_arrays(np.arange(ROWS + 1), ONE_LONG)),
     "one list of all": lambda path: write(path, kept=pa.ListArray.from_arrays([0, *[ROWS] * 100], ONE_LONG)),
     "a name with dots": lambda path: write(path, {"store_schema": False}, **{"kept.as.it.is": ONE_LONG}),
+    "lists of one after empty ones": lambda path: write(
+        path, {"store_schema": False},
+        kept=pa.ListArray.from_arrays([0] * 256 + list(range(ROWS + 1)), ONE_LONG),
+        text=pa.array([f"good {k}" for k in range(ROWS + 256)]),
+    ),
     "an object": lambda path: write(path, kept=pa.StructArray.from_arrays([ONE_LONG], ["a"])),
     "a long text after rows without one": lambda path: write(path, text=LATE),
     "the same, in an object": lambda path: write(path, kept=pa.StructArray.from_arrays([LATE], ["a"])),
