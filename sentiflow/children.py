@@ -54,9 +54,9 @@ def _end_with_parent() -> None:
 class Child(subprocess.Popen[bytes]):
     """A Python module, or a function of it (``module:function``), in a process group of its own.
 
-    Ctrl-C, which a terminal sends to the group of this process, does not reach it. It works in no folder that
-    could be somebody else's. Its output goes to a file, by default where that of this process goes;
-    ``descriptors`` stay open under the same numbers.
+    Ctrl-C, which a terminal sends to the group of this process, does not reach it. Its working directory is ``/``.
+    Its output goes to a file, by default where that of this process goes; ``descriptors`` stay open under the same
+    numbers.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Child(subprocess.Popen[bytes]):
 
         super().__init__(
             [sys.executable, "-P", __file__, *command],
-            env={folder.VARIABLE: str(folder.here()), **environment, "PYTHONSAFEPATH": "1"}, cwd=folder.NOWHERE,
+            env={folder.VARIABLE: str(folder.here()), **environment, "PYTHONSAFEPATH": "1"}, cwd=folder.ROOT,
             stdin=subprocess.PIPE, stdout=output, stderr=output,
             pass_fds=descriptors, start_new_session=True,
         )  # fmt: skip

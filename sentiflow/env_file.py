@@ -1,4 +1,4 @@
-"""The file ``.env`` of settings, which may be somebody else's where the project is the current folder."""
+"""The file ``.env`` of settings, which may be another user's where the project is the current folder."""
 
 import logging
 import os
@@ -47,13 +47,13 @@ def lines_of(file: Path, prefix: str) -> list[Binding]:
 
 
 def say_places(file: Path, settings: BaseSettings, names: Collection[str], *, ours: bool) -> None:
-    """Name the settings of the file that say where things lie or who is asked.
+    """Warn which settings of the file hold a path or an address.
 
     Args:
         file: it.
         settings: what came of it.
         names: the variables that it sets, in capital letters.
-        ours: it lies beside the code, not in whatever folder is the current one.
+        ours: it lies beside the code, not in the current folder.
 
     Raises:
         UsageError: it is not ours, and names a server that would be asked.

@@ -1,6 +1,6 @@
-"""Variables of the environment that libraries read: what could change a result is taken out, for children, too.
+"""Removes variables that libraries read and that could change a result, for child processes, too.
 
-Of what begins as below, only what is known to change no result is left: a new release may read new variables.
+Of names that begin as below, only those stay that are known to change no result: a new release may read others.
 """
 
 import os
@@ -18,8 +18,7 @@ NUMERIC = {
     "NVIDIA_TF32_OVERRIDE": "tensorflow",
     "NUMBA_": "numba",
 }
-# Those of MLflow decide what is kept, and where. It reads them when it needs them.
-STORE = {"MLFLOW_": ""}
+MLFLOW = "MLFLOW_"  # they decide what is kept, and where; read when they are needed, not at import
 
 KEPT = {
     "what is printed": (
@@ -59,11 +58,11 @@ OURS = {
 """What is set in place of what was found."""
 
 _SHOWN = 6
-_taken: list[str] = []
+_removed: list[str] = []
 
 
-def isolate(read: Iterable[str] = (*NUMERIC, *STORE)) -> None:
-    """Take out what could change a result and begins as one of ``read``, and set what is ours.
+def isolate(read: Iterable[str] = (*NUMERIC, MLFLOW)) -> None:
+    """Remove what begins as one of ``read`` and could change a result, and set ``OURS``.
 
     Raises:
         UsageError: the library that reads a variable has been imported already.
@@ -73,7 +72,7 @@ def isolate(read: Iterable[str] = (*NUMERIC, *STORE)) -> None:
         if name.startswith(beginnings) and os.environ[name] != OURS.get(name) and not is_kept(name):
             _need_unread(name)
             del os.environ[name]
-            _taken.append(printable(name))
+            _removed.append(printable(name))
     os.environ |= OURS
 
 
@@ -82,15 +81,15 @@ def is_kept(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for names in KEPT.values() for pattern in names)
 
 
-def not_obeyed() -> list[str]:
-    """A line that names what was taken out of this process's environment; none if nothing was."""
-    more = f" and {len(_taken) - _SHOWN} more" if len(_taken) > _SHOWN else ""
-    line = f"Not obeyed, as they could change what a run gives: {', '.join(_taken[:_SHOWN])}{more}."
-    return [line] if _taken else []
+def ignored() -> list[str]:
+    """A line that names what was removed from this process's environment; none if nothing was."""
+    more = f" and {len(_removed) - _SHOWN} more" if len(_removed) > _SHOWN else ""
+    line = f"Ignored variables, which can change results: {', '.join(_removed[:_SHOWN])}{more}."
+    return [line] if _removed else []
 
 
 def _need_unread(name: str) -> None:
-    library = next((library for begins, library in {**NUMERIC, **STORE}.items() if name.startswith(begins)), "")
+    library = next((library for begins, library in NUMERIC.items() if name.startswith(begins)), "")
     if library in sys.modules:
         raise UsageError(
             f"{printable(name)} is set, which can change results, and {library} was imported before Sentiflow.",

@@ -28,6 +28,13 @@ def make_folder(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from err
 
 
+def own_folder(folder: Path) -> Path:
+    """Make a folder that only its owner can enter, also one that was there with another mode; gives it back."""
+    make_folder(folder)
+    folder.chmod(0o700)
+    return folder
+
+
 def publish(target: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``target``, then rename it into place.
 
@@ -42,6 +49,16 @@ def publish(target: Path, write: Callable[[Path], object]) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def publish_private(target: Path, content: bytes | memoryview) -> None:
+    """Publish a file that only its owner can read."""
+
+    def write(path: Path) -> None:
+        with create_private(path) as file:
+            file.write(content)
+
+    publish(target, write)
 
 
 def leftovers(target: Path) -> list[Path]:

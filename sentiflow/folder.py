@@ -1,7 +1,7 @@
 """The folder that relative paths are taken from: where a command was started, else the current one.
 
-A command leaves that folder before it imports anything: Prefect, numba, MLflow, matplotlib and Python read files
-of the current one, which may be somebody else's, and obey them.
+A command leaves that folder before it imports anything: Prefect, numba, MLflow, matplotlib and Python take code
+and configuration from the current folder, whose files may be another user's.
 """
 
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 VARIABLE = "_SENTIFLOW_FOLDER"
 """Variable with that folder, for child processes, too; not set where the current folder is meant."""
 
-NOWHERE = "/"
-"""Where commands and their children work: only the machine's administrator can put files there."""
+ROOT = "/"
+"""The working directory of commands and their children: only the machine's administrator can put files there."""
 
 # Variables of other programs whose value is a path. Those that hold several, with colons, are left.
 _PLACES = re.compile(r"(HOME|DIR|PATH|(?<!PRO)FILE|FOLDER|BUNDLE|_CERT|__KEY|_APPLICATION_CREDENTIALS)$")
@@ -20,12 +20,12 @@ _typed: dict[str, str] = {}  # what the user typed for a path
 
 
 def leave() -> None:
-    """Work nowhere from now on; children neither, and none imports from its current folder."""
+    """Change to the root folder, for children, too; none of them imports from its current folder."""
     try:
         folder = str(Path.cwd())
     except OSError:  # it was removed
-        folder = os.environ.get("PWD", NOWHERE)
-    if folder != NOWHERE or VARIABLE not in os.environ:  # else this is a child of a command
+        folder = os.environ.get("PWD", ROOT)
+    if folder != ROOT or VARIABLE not in os.environ:  # else this is a child of a command
         os.environ[VARIABLE] = folder
     os.environ["PYTHONSAFEPATH"] = "1"
     for name, value in os.environ.items():  # what other programs read means what it meant
@@ -33,7 +33,7 @@ def leave() -> None:
             os.environ[name] = os.pathsep.join(str(here() / each) for each in value.split(os.pathsep) if each)
         elif _PLACES.search(name) and value and not value.startswith(("/", "~")) and ":" not in value:
             os.environ[name] = str(here() / value)
-    os.chdir(NOWHERE)
+    os.chdir(ROOT)
 
 
 def here() -> Path:

@@ -57,8 +57,8 @@ def own_lock_tag(model_name: str, settings: Settings) -> str:
     return f"{socket.gethostname()}:{_id_of(path.parent)}:{path}"
 
 
-def is_judged_here(tag: str | None, model_name: str, settings: Settings) -> bool:
-    """Whether a run's tag names the lock of this model that a process takes here, so that it tells of the run.
+def names_own_lock(tag: str | None, model_name: str, settings: Settings) -> bool:
+    """Whether a run's tag names this data folder's lock of the model: once it is free, the run's process is gone.
 
     The data folder is known by its id and the id file's inode, whatever its machine is called and wherever it is
     mounted. A copy has another inode; it counts as the folder only in its place, on a machine of the same name.
@@ -72,7 +72,7 @@ def is_judged_here(tag: str | None, model_name: str, settings: Settings) -> bool
 
 
 def place_of(tag: str | None) -> str:
-    """Where a run was begun, by the tag of its lock, for people."""
+    """Where a run began, by the tag of its lock, as a message says it."""
     if (tag or "").startswith("shared:"):
         return "with SENTIFLOW_LOCK_URL"
     parts = _parts(tag)
@@ -274,7 +274,7 @@ class _File:
 
 
 def _close_to_others(file: Path) -> None:
-    """Let nobody else open a file of ours that an earlier process made for all."""
+    """Remove others' permissions from a lock of ours that an earlier process made readable for all."""
     with suppress(FileNotFoundError):
         about = file.lstat()
         if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid() and about.st_mode & 0o077:

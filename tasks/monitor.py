@@ -13,7 +13,8 @@ from prefect.events import Event
 
 from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
-from sentiflow.locks import file_lock, is_judged_here, lock_file, own_lock_tag, work_folder
+from sentiflow.files import make_folder
+from sentiflow.locks import file_lock, lock_file, names_own_lock, own_lock_tag, work_folder
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts, collect_texts, measure, pictures
 from sentiflow.monitoring.check import report as drift_report
@@ -55,7 +56,7 @@ def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
     with file_lock(lock, f"Another drift check of {model}", "monitoring", shared=settings.lock_url):
         try:
             _close_killed(check)
-            work.mkdir(mode=0o700, parents=True)  # the work files hold texts
+            make_folder(work)
             yield check
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -68,7 +69,7 @@ def _close_killed(check: DriftCheck) -> None:
     with tracking_errors(check.settings.tracking_uri):
         experiment = experiment_id(client, check.settings)
         for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
-            if is_judged_here(run.data.tags.get(LOCK), f"{check.model}.monitor", check.settings):
+            if names_own_lock(run.data.tags.get(LOCK), f"{check.model}.monitor", check.settings):
                 close(client, run, check.settings, "the next drift check", get_run_logger())
 
 

@@ -181,7 +181,7 @@ def training_run(
     settings, model = load_settings(), model_name(dataset)
     startup = startup_seconds()
     began, opened = time.time() - startup, time.perf_counter()
-    for line in (*environment.not_obeyed(), *new_files()):
+    for line in (*environment.ignored(), *new_files()):
         get_run_logger().warning(line)
     client = connect(settings)
     experiment = experiment_id(client, settings)

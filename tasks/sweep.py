@@ -95,7 +95,7 @@ def end_sweep(sweep: Sweep) -> None:
 
 
 def close_killed(run: RunContext) -> None:
-    """Close what processes that had to be killed left open below a run; what cannot be, is left to the next start.
+    """Close what killed processes left open below a run. A failure is logged: the next start closes the rest.
 
     Written: the end of runs in MLflow, and of tasks in Prefect.
     """

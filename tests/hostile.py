@@ -1,4 +1,4 @@
-"""A folder of somebody else: what is imported, run or obeyed of it leaves a mark, what is opened is seen."""
+"""Another user's folder: what is imported, run or used of it leaves a mark, what is opened is seen."""
 
 import ctypes
 import os

@@ -41,14 +41,14 @@ def main() -> None:
         process.decide(1)  # from here on signals raise nothing
         try:
             _end(err)
-        except (MemoryError, SystemError):  # the words need some, too
+        except (MemoryError, SystemError):  # the message itself needs memory
             process.decide(3)
             os.write(2, b"Error: There was not enough memory.\n")
         raise SystemExit from None
 
 
 def _ignore_warnings() -> None:
-    """Hide what libraries warn of, here and in children; also where a user's Python makes errors of it."""
+    """Hide libraries' warnings, here and in children, also where PYTHONWARNINGS makes errors of them."""
     action: Literal["default", "ignore"] = "default" if "--debug" in sys.argv else "ignore"
     sys.warnoptions[:] = [action]  # what multiprocessing tells its children
     warnings.simplefilter(action)

@@ -20,6 +20,7 @@ from sentiflow.folder import expanded
 from sentiflow.names import BUILT_IN, dataset_of
 
 if TYPE_CHECKING:
+    from sentiflow.children import Child
     from sentiflow.settings import Settings
 
 _SQLITE = "sqlite:///"
@@ -155,7 +156,7 @@ def ui(
 def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: int) -> None:
     """Serve at a socket until the server ends, which it does not by itself.
 
-    This process keeps the socket: no other can take the address, and be sent the login.
+    This process keeps the socket, so that no other can take the address and get the login.
     """
     CONSOLE.print("Starting the MLflow UI ...")
     from sentiflow.children import Child
@@ -169,17 +170,21 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
         server = Child(
             ["sentiflow.tracking.pages", str(descriptor), settings.tracking_uri, str(settings.artifacts), host,
              str(port)],
-            {**os.environ, "PYTHONWARNINGS": "ignore", LOGIN: login},
+            {**os.environ, LOGIN: login},
             descriptors=[descriptor],
         )  # fmt: skip
         try:
-            if not server.answers(f"{address}/health", _START_SECONDS):
-                code = server.poll()
-                why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
-                raise ExternalError(f"The MLflow UI {why}.", _AGAIN)
+            _need_answer(server, address)
             shown = f"MLflow UI: [bold]{escape(runs_url(address, experiment))}[/]"
             CONSOLE.say(f"{shown}{shown_login(login, note)}   (Ctrl-C ends it)")
             code = server.wait()
         finally:
             server.stop()
     raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)
+
+
+def _need_answer(server: "Child", address: str) -> None:
+    if not server.answers(f"{address}/health", _START_SECONDS):
+        code = server.poll()
+        why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
+        raise ExternalError(f"The MLflow UI {why}.", _AGAIN)

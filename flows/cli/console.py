@@ -21,7 +21,7 @@ from sentiflow.process import EXIT_SECONDS
 
 
 def shown_login(login: str, file: Path) -> str:
-    """A login, to stand behind an address; where it would be kept, as by a log, the file that has it."""
+    """What follows an address: its login on a terminal, else the file that has it, since output may be a log."""
     return f"   login: [bold]{escape(login if CONSOLE.file.isatty() else f'in {file}')}[/]"
 
 
@@ -210,25 +210,30 @@ def _as_ours(err: BaseException) -> SentiflowError:
     named = re.search(r"\bMLFLOW_\w+", str(err)) if isinstance(err, ValueError) else None
     if named and named[0] in os.environ:  # MLflow reads most of its variables when it needs them
         return UsageError(first_line(err), f"Correct {named[0]} in the environment, or unset it.")
-    if away := prefect_away(err):
-        from sentiflow.orchestration.server import to_choose_another
+    return _of_prefect(err) or SentiflowError(
+        f"{type(err).__name__}: {first_line(err)}", "This is a bug. Run again with --debug for its traceback."
+    )
 
-        return ExternalError(
-            away, f"Start it (sentiflow schedule, or prefect server start), or {to_choose_another()}."
-        )
+
+def _of_prefect(err: BaseException) -> ExternalError | None:
+    """An error of Prefect's server, or of the way to it, in our words; None if it is no such error."""
+    away = prefect_away(err)
     answer = str(err) if type(err).__name__ == "PrefectHTTPStatusError" else ""
+    if not (away or answer):
+        return None
+    from sentiflow.orchestration.server import to_choose_another
+
+    if away:
+        hint = f"Start it (sentiflow schedule, or prefect server start), or {to_choose_another()}."
+        return ExternalError(away, hint)
     if "Server error '5" in answer:
         return ExternalError(
             f"The Prefect server failed: {first_line(err)}",
             "Is the disk of its database full or read-only? Run again once it can be written to.",
         )
     if "401 Unauthorized" in answer:
-        from sentiflow.orchestration.server import to_choose_another
-
         return ExternalError(
             "The Prefect server refuses the login.",
             f"Set PREFECT_API_AUTH_STRING to the server's, as name:password, or {to_choose_another()}.",
         )
-    return SentiflowError(
-        f"{type(err).__name__}: {first_line(err)}", "This is a bug. Run again with --debug for its traceback."
-    )
+    return None

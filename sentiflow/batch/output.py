@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sentiflow.data.inputs import to_values
 from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, numbers, rejects_of, strings
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.files import PARTIAL, create_private, publish
+from sentiflow.files import PARTIAL, create_private, publish_private
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
 from sentiflow.tracking.types import Version
@@ -283,9 +283,7 @@ class Parts:
     def begin(self, job: Job) -> None:
         """Forget what is there and begin a job."""
         self.remove()
-        self.folder.mkdir(mode=0o700, parents=True)
-        content = json.dumps(asdict(job), indent=1)
-        publish(self.folder / _JOB, lambda path: path.write_text(content, encoding="utf-8"))
+        publish_private(self.folder / _JOB, json.dumps(asdict(job), indent=1).encode())
 
     def remove(self) -> None:
         """Delete everything, if there is anything."""
@@ -300,7 +298,7 @@ class Parts:
         about = {_ROWS: str(len(chunk)), _REJECTS: lines, _INPUT: chunk.digest}
         content = _to_bytes(whole.replace_schema_metadata(about))
         target = self.folder / f"{chunk.number:08d}.{_digest(content)}.arrow"
-        publish(target, lambda path: _write(content, path))
+        publish_private(target, memoryview(content))
         self.rows[chunk.number], self._kept[chunk.number] = len(chunk), (chunk.digest, target)
 
     def finish(self, schema: pa.Schema, blank_score: float, *, escape_formulas: bool = False) -> Totals:
@@ -345,7 +343,7 @@ class Parts:
             except (pa.ArrowException, FileNotFoundError, ValueError) as err:
                 raise ExternalError(
                     f"A part of {self.output} is gone or damaged: {err}.",
-                    "Run the same command again: it scores that part anew.",
+                    "Run the same command again: it scores that part again.",
                 ) from err
             lines = table.schema.metadata[_REJECTS]
             rejects.write(lines)
@@ -362,11 +360,6 @@ def _to_bytes(table: pa.Table) -> pa.Buffer:
     with ipc.new_file(content, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as out:
         out.write_table(table)
     return content.getvalue()
-
-
-def _write(content: pa.Buffer, path: Path) -> None:
-    with create_private(path) as file:
-        file.write(content)
 
 
 def _read(path: Path) -> pa.Table:

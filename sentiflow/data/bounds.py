@@ -1,4 +1,4 @@
-"""What a Parquet file may unpack to: a value that it stores once may stand in a million rows."""
+"""Limits of what a Parquet file may unpack to: a value that it stores once may stand in a million rows."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ _TEXTS = pa.string(), pa.binary(), pa.large_string(), pa.large_binary(), *_VIEWS
 
 
 class Bounds:
-    """Holds what a file unpacks to against its size; raises UsageError beyond that."""
+    """Limits what a file may unpack to, by its size; raises UsageError beyond that."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

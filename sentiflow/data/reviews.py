@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.errors import ExternalError
-from sentiflow.files import create_private, publish
+from sentiflow.files import create_private, publish, publish_private
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary, pad
 from sentiflow.scoring.vocabulary import limit
@@ -119,17 +119,14 @@ def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
     ]
     content = pa.table(columns, schema=_SCHEMA)
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
-    publish(folder / f"{name}.vocabulary.json", lambda path: _write_private(path, words))
-    publish(table, lambda path: _write_private(path, content))
+    publish_private(folder / f"{name}.vocabulary.json", words)
+    publish(table, lambda path: _write_table(path, content))
     return table
 
 
-def _write_private(path: Path, content: bytes | pa.Table) -> None:
+def _write_table(path: Path, content: pa.Table) -> None:
     with create_private(path) as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            pq.write_table(content, file, compression="zstd", write_page_checksum=True)
+        pq.write_table(content, file, compression="zstd", write_page_checksum=True)
 
 
 def read(table: Path) -> Reviews:
@@ -164,7 +161,7 @@ def _checked(table: Path) -> tuple[Reviews, Vocabulary]:
 
 @lru_cache(maxsize=1)
 def _load(table: Path, *_files: int) -> tuple[Reviews, Vocabulary]:
-    """A table and its words, held against its name: a single bit may turn labels or words into others."""
+    """A table and its words, checked by the digest in its name: one flipped bit may change a label or a word."""
     content, words = _read_table(table), _read_words(vocabulary_file(table))
     if (found := digest(content, words)) != table.stem:
         raise ExternalError(

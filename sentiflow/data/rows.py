@@ -277,21 +277,13 @@ class Input(ABC):
             OSError: it cannot be read.
         """
         first = 1
-        for number, (group, columns, units) in enumerate(self._checked()):
+        for number, (group, columns, units) in enumerate(self.groups()):
             rows = list(enumerate(group, first))
             good = [(k, row) for k, row in rows if not row.reason]
             rejects = [Reject(k, row.line, row.source, row.reason, row.value) for k, row in rows if row.reason]
             places, lines = [k for k, _ in good], [row.line for _, row in good]
             yield Chunk(number, places, lines, [row.text for _, row in good], columns, rejects, units)
             first += len(group)
-
-    def _checked(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
-        try:
-            yield from self.groups()
-        except MemoryError as err:
-            raise ExternalError(
-                f"{self.path}: there is not enough memory to read it.", "End other programs, or read a part of it."
-            ) from err
 
     def identity(self) -> dict[str, str | int]:
         """Identifies the input: size, time of change, and a sample of its content."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sentiflow.environment import NUMERIC, isolate
 
-isolate(NUMERIC)  # before Keras is imported, whoever trains
+isolate(NUMERIC)  # before Keras is imported, also by a program that calls this package
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class _Known:
 
     id: UUID
     name: str = TAG
-    storage: LocalStorage = field(default_factory=lambda: LocalStorage(folder.NOWHERE))
+    storage: LocalStorage = field(default_factory=lambda: LocalStorage(folder.ROOT))
 
     async def aapply(self) -> UUID:
         return self.id

@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectException
 
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, SentiflowError, first_line
-from sentiflow.locks import HOUSEKEEPING, is_judged_here, place_of, training_lock, work_folder
+from sentiflow.locks import HOUSEKEEPING, names_own_lock, place_of, training_lock, work_folder
 from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.orchestration import flow_runs
@@ -119,7 +119,7 @@ def reconcile(
 def _has_local_lock(run: Run, settings: Settings) -> bool:
     """Whether the lock of this run's model can be taken here, by which the run is judged."""
     name = run.data.tags.get("registered_model", "")
-    return is_model_name(name) and is_judged_here(run.data.tags.get(LOCK), name, settings)
+    return is_model_name(name) and names_own_lock(run.data.tags.get(LOCK), name, settings)
 
 
 def close(

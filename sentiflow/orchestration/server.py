@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_se
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError
-from sentiflow.files import create_private, make_folder, publish
+from sentiflow.files import own_folder, publish_private
 from sentiflow.folder import expanded
 from sentiflow.locks import if_free
 from sentiflow.output import redact, without_login
@@ -99,7 +99,7 @@ def running_server(settings: Settings) -> Iterator[Server]:
             own.wait_until_ready()
             own.on_unasked_end(end_this_process)
             server = Server(own.base, own.login)
-            publish(note, lambda partial: _write_private(partial, json.dumps(asdict(server))))
+            publish_private(note, json.dumps(asdict(server)).encode())
             yield server
         finally:
             note.unlink(missing_ok=True)
@@ -138,10 +138,7 @@ def lasting_api_url() -> str | None:
 
 def schedule_folder(settings: Settings) -> Path:
     """Where `sentiflow schedule` keeps its lock, the note on its server and the server's log."""
-    folder = settings.data_dir / "schedule"
-    make_folder(folder)
-    folder.chmod(0o700)  # who can open the lock can hold it
-    return folder
+    return own_folder(settings.data_dir / "schedule")  # who can open the lock can hold it
 
 
 class _OwnServer:
@@ -225,9 +222,7 @@ def _choose_database(settings: Settings) -> None:
     """
     shared = f"sqlite+aiosqlite:///{expanded('~/.prefect/prefect.db')}"
     if PREFECT_API_DATABASE_CONNECTION_URL.value() == shared:
-        folder = settings.data_dir.resolve() / "prefect"
-        make_folder(folder)
-        folder.chmod(0o700)  # blocks hold secrets
+        folder = own_folder(settings.data_dir.resolve() / "prefect")  # blocks hold secrets
         os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
 
 
@@ -259,11 +254,6 @@ def _find(settings: Settings) -> Server | None:
 def server_note(settings: Settings) -> Path:
     """The file with address and login of the server of `sentiflow schedule`, while it runs."""
     return schedule_folder(settings) / "server.json"
-
-
-def _write_private(path: Path, text: str) -> None:
-    with create_private(path) as file:
-        file.write(text.encode())
 
 
 def _configured() -> Server | None:

@@ -1,4 +1,4 @@
-"""How the checkout that the code runs from differs from its commit, whatever variables and settings git has here.
+"""How the checkout that the code runs from differs from its commit, whatever git's variables and settings are.
 
 Git is asked only for what it alone knows: the commit, its files, and what it ignores. What differs is found by the
 files' content: variables, settings and flags of the index can hide a change from git's own comparison.

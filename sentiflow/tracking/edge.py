@@ -1,4 +1,4 @@
-"""What surrounds MLflow's own server: which paths it answers, to which names and pages, with which login."""
+"""ASGI middleware around MLflow's server: the allowed paths, host names and origins, and the login."""
 
 import hmac
 import re
@@ -118,7 +118,7 @@ class _OwnAnswer(Exception):  # noqa: N818 - not always an error
 
 
 class Edge:
-    """ASGI middleware around MLflow's app.
+    """Refuses what MLflow's app must not get.
 
     A request needs, in this order: a ``Host`` that is one of ours, no sign that another site's page sent it, the
     login, and a method and path of the list. Another port of the same machine is another site: a page there could

@@ -1,4 +1,4 @@
-"""The login of a running ``sentiflow ui``: random at each start, kept where its owner's commands find it."""
+"""The login of a running ``sentiflow ui``: random at each start, in a file that the same user's commands read."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sentiflow.files import create_private, make_folder, publish
+from sentiflow.files import own_folder, publish_private
 from sentiflow.locks import file_lock, if_free
 from sentiflow.process import ask_directly
 from sentiflow.settings import Settings
@@ -28,11 +28,11 @@ def login_note(settings: Settings, listener: socket.socket, address: str) -> Ite
     The socket must stay open as long: while the file's lock is held, no other process can have the address.
     """
     login = f"{_USER}:{secrets.token_urlsafe(24)}"
-    ui_folder(settings)
+    own_folder(settings.data_dir / "ui")  # who can open the lock can hold it
     note = _note(settings, listener.getsockname())
     with file_lock(note.with_suffix(".lock"), "Another sentiflow ui", "ui"):
         try:
-            publish(note, lambda partial: _write(partial, {"ui": address, "login": login}))
+            publish_private(note, json.dumps({"ui": address, "login": login}).encode())
             yield login, note
         finally:
             note.unlink(missing_ok=True)
@@ -62,18 +62,5 @@ def use_login(settings: Settings) -> None:
     ask_directly(place.hostname)
 
 
-def ui_folder(settings: Settings) -> Path:
-    """Where `sentiflow ui` runs, and keeps its login."""
-    folder = settings.data_dir / "ui"
-    make_folder(folder)
-    folder.chmod(0o700)  # who can open the lock can hold it
-    return folder
-
-
 def _note(settings: Settings, address: tuple[Any, ...]) -> Path:
     return settings.data_dir / "ui" / f"{address[0]}:{address[1]}.json"
-
-
-def _write(path: Path, content: dict[str, str]) -> None:
-    with create_private(path) as file:
-        file.write(json.dumps(content).encode())

@@ -108,7 +108,7 @@ def _kernels() -> list[str]:
 
 
 def new_files() -> list[str]:
-    """Lines that name files of code that are in no commit: kept by a run's patch or not."""
+    """Lines that name files of code that are in no commit: those in a run's patch, and those that are not."""
     made = patch(_ROOT)
     found = {
         f"New files of code are kept with the run, in {PATCH}": made.new,

@@ -164,7 +164,7 @@ _REVISIONS = "SELECT version_num FROM alembic_version WHERE (SELECT count(*) FRO
 
 
 def other_schema(file: Path) -> tuple[str, str] | None:
-    """What is to be said of a store that another MLflow made, and what to do; None for one of this MLflow.
+    """The error message for a store that another MLflow made, and its hint; None for one of this MLflow.
 
     Raises:
         ExternalError: as ``query``.
@@ -213,7 +213,7 @@ def need_schema(file: Path) -> None:
 def _warn_of_schema(file: Path) -> None:
     """Say once a process that a store which can be read was made by another MLflow."""
     if other := other_schema(file):
-        LOGGER.warning("%s It is read all the same; nothing can be written to it.", other[0])
+        LOGGER.warning("%s It can be read, but not written to.", other[0])
 
 
 _RUN = "SELECT run_uuid, name, status, start_time, artifact_uri FROM runs r WHERE lifecycle_stage = 'active' AND "

@@ -1,4 +1,4 @@
-"""Every command, started in somebody else's folder."""
+"""Every command, started in another user's folder."""
 
 import os
 import signal
@@ -22,7 +22,6 @@ OWN = ("reviews.csv", "scores.csv", "page.html", "my.toml", "space.toml", ".scor
 SMALL = ("--dataset", "reviews.csv", "--recipe", "my.toml")
 # Arguments and the exit code of each; those without arguments have tests of their own below.
 QUICK = {
-    "compare": (["compare", "sample-sentiment/1", "sample-sentiment/2", "--html", "page.html"], 0),
     "data": (["data", *SMALL], 0),
     "import": (["import", "no.db", "--database", "sqlite:///no.db", "--artifacts", "no"], 2),
     "predict": (["predict", "--explain", "--html", "page.html", "A quiet film."], 0),
@@ -33,6 +32,7 @@ QUICK = {
     "versions": (["versions"], 0),
 }
 SLOW = {
+    "compare": (["compare", "sample-sentiment/1", "sample-sentiment/2", "--html", "page.html"], 0),
     "train": (["train", *SMALL], 0),
     "train --repeats": (["train", *SMALL, "--repeats", "2"], 0),
     "sweep": (["sweep", *SMALL, "--space", "space.toml", "--trials", "2", "--workers", "2", "--repeats", "1"], 0),
@@ -76,25 +76,12 @@ def run(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_a_quick_command_leaves_the_folder_alone(registry: World, theirs: Hostile, name: str) -> None:
-    arguments, code = QUICK[name]
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.story) for name in SLOW)])
+def test_a_command_leaves_the_folder_alone(registry: World, theirs: Hostile, name: str) -> None:
+    arguments, code = (QUICK | SLOW)[name]
     done = run(registry, theirs, arguments)
     assert done.returncode == code, done.stderr
-    check(theirs)
-
-
-def check(theirs: Hostile) -> None:
     assert theirs.reached == []
-
-
-@pytest.mark.story
-@pytest.mark.parametrize("name", SLOW)
-def test_a_command_of_flows_leaves_the_folder_alone(registry: World, theirs: Hostile, name: str) -> None:
-    arguments, code = SLOW[name]
-    done = run(registry, theirs, arguments)
-    assert done.returncode == code, done.stderr
-    check(theirs)
 
 
 @contextmanager
@@ -132,14 +119,14 @@ def test_a_service_of_several_processes_leaves_the_folder_alone(registry: World,
             for _ in range(4):
                 answer = client.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"})
                 assert answer.status_code == 200
-    check(theirs)
+    assert theirs.reached == []
 
 
 @pytest.mark.story
 def test_the_pages_of_mlflow_leave_the_folder_alone(registry: World, theirs: Hostile) -> None:
     with running(registry, theirs, ["ui", "--port", str(free_port())]) as log:
         until_says(log, "Ctrl-C ends it")
-    check(theirs)
+    assert theirs.reached == []
 
 
 @pytest.mark.story
@@ -156,4 +143,4 @@ def test_a_schedule_and_its_runs_leave_the_folder_alone_but_for_the_tables_named
         done = run(registry, theirs, ["trigger", "score"], **port)
         assert done.returncode == 0, done.stderr
         assert (theirs.folder / "scores.csv").read_text().startswith("row,")
-    check(theirs)
+    assert theirs.reached == []

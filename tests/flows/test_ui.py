@@ -66,7 +66,7 @@ def status_of(ui: Ui, path: str, *headers: str, method: str = "GET", login: bool
         return int(connection.recv(100).split()[1])
 
 
-def test_without_the_login_nothing_but_its_health_is_told(ui: Ui) -> None:
+def test_without_the_login_only_the_health_check_answers(ui: Ui) -> None:
     assert status_of(ui, "/health", login=False) == 200
     for path in ("/", "/version", "/static-files/index.html", SEARCH, CONFIG, "/health/", "/api/none"):
         assert status_of(ui, path, login=False) == 401, path
@@ -82,7 +82,7 @@ def test_a_wrong_login_is_refused(ui: Ui, given: str) -> None:
     assert status_of(ui, SEARCH, f"Authorization: {given}", login=False) == 401
 
 
-def test_the_login_is_its_owners_alone_and_no_argument_of_a_process(ui: Ui, place: World) -> None:
+def test_only_the_owner_can_read_the_login_and_no_process_has_it_as_an_argument(ui: Ui, place: World) -> None:
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (ui.note.parent, ui.note)]
     assert modes == [0o700, 0o600]
     words = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in place.processes()]

@@ -17,7 +17,7 @@ ISOLATE = """
 import json, os, sys
 from sentiflow import environment
 environment.isolate()
-print(json.dumps([dict(os.environ), environment._taken, environment.not_obeyed()]))
+print(json.dumps([dict(os.environ), environment._removed, environment.ignored()]))
 """
 PATTERNS = [pattern for names in environment.KEPT.values() for pattern in names]
 
@@ -58,18 +58,18 @@ def test_logins_certificates_and_addresses_of_buckets_are_left() -> None:
     assert given.items() <= left.items() and not taken and not said
 
 
-def test_what_is_not_obeyed_is_named_in_a_line_and_not_again_by_a_child() -> None:
+def test_what_is_ignored_is_named_in_a_line_and_not_again_by_a_child() -> None:
     _, _, said = isolate({"XLA_FLAGS": "--nonsense=1", "KERAS_MAX_EPOCHS": "1"} | environment.OURS)
-    assert said == ["Not obeyed, as they could change what a run gives: KERAS_MAX_EPOCHS, XLA_FLAGS."]
+    assert said == ["Ignored variables, which can change results: KERAS_MAX_EPOCHS, XLA_FLAGS."]
     _, _, said = isolate(dict.fromkeys([f"TF_{k}" for k in range(9)] + ["TF_\x1b[2J"], "1"))
     assert said == [
-        r"Not obeyed, as they could change what a run gives: TF_\x1b[2J, TF_0, TF_1, TF_2, TF_3, TF_4 and 4 more."
+        r"Ignored variables, which can change results: TF_\x1b[2J, TF_0, TF_1, TF_2, TF_3, TF_4 and 4 more."
     ]
 
 
 def test_a_variable_that_its_library_has_read_already_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if a program that imported TensorFlow first trained with what it may not, or was told otherwise."""
-    monkeypatch.setattr(environment, "_taken", [])
+    monkeypatch.setattr(environment, "_removed", [])
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setitem(sys.modules, "tensorflow", sys)
     with pytest.raises(UsageError, match=r"TF_ENABLE_ONEDNN_OPTS is set, .* tensorflow was imported before"):

@@ -18,16 +18,15 @@ from typing import Any
 import pytest
 from filelock import FileLock, Timeout
 
-from sentiflow.data.prepare import fetch, prepare
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import (
     HOUSEKEEPING,
     check_free,
     file_lock,
     if_free,
-    is_judged_here,
     lock_file,
     lock_tag,
+    names_own_lock,
     own_lock_tag,
     place_of,
     training_lock,
@@ -35,7 +34,6 @@ from sentiflow.locks import (
 )
 from sentiflow.settings import Settings
 from sentiflow.sweeps.study import Journal
-from sentiflow.tracking.client import connect
 from tests.world import ROOT, World
 
 HOLD = """
@@ -163,7 +161,7 @@ def test_a_folder_that_is_made_again_at_the_same_path_gives_other_tags(world: Wo
     assert re.fullmatch(r"[^:]+:[0-9a-f]{32}-\d+:.*/data/locks/mine\.lock", first)
     shutil.rmtree(world.settings.data_dir / "locks")
     assert lock_tag("mine", world.settings) != first
-    assert not is_judged_here(first, "mine", world.settings)
+    assert not names_own_lock(first, "mine", world.settings)
 
 
 def of(folder: Path) -> Settings:
@@ -178,8 +176,8 @@ def test_a_folder_is_known_under_other_names_of_machine_and_path(
     tag = own_lock_tag("mine", of(tmp_path / folder))
     (tmp_path / folder).rename(tmp_path / "volume")
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
-    assert is_judged_here(tag, "mine", of(tmp_path / "volume"))
-    assert not is_judged_here(tag, "other", of(tmp_path / "volume"))
+    assert names_own_lock(tag, "mine", of(tmp_path / "volume"))
+    assert not names_own_lock(tag, "other", of(tmp_path / "volume"))
     assert place_of(tag).endswith(f" with the data folder {tmp_path / folder}")
 
 
@@ -188,27 +186,27 @@ def test_a_copy_of_a_folder_is_another_one(tmp_path: Path, monkeypatch: pytest.M
     data, copy = tmp_path / "data", tmp_path / "copy"
     tag = own_lock_tag("mine", of(data))
     subprocess.run(["cp", "-a", data, copy], check=True)
-    assert not is_judged_here(tag, "mine", of(copy))
-    assert not is_judged_here(own_lock_tag("mine", of(copy)), "mine", of(data))
+    assert not names_own_lock(tag, "mine", of(copy))
+    assert not names_own_lock(own_lock_tag("mine", of(copy)), "mine", of(data))
     data.rename(tmp_path / "of the first machine")
     copy.rename(data)
-    assert is_judged_here(tag, "mine", of(data))  # restored in its place
+    assert names_own_lock(tag, "mine", of(data))  # restored in its place
     monkeypatch.setattr(socket, "gethostname", lambda: "the second machine")
-    assert not is_judged_here(tag, "mine", of(data))
+    assert not names_own_lock(tag, "mine", of(data))
 
 
 def test_a_folder_whose_id_was_lost_judges_its_own_runs_alone(world: World) -> None:
     """Such as one that a crash of the machine left empty."""
     lock_tag("mine", world.settings)
     (world.settings.data_dir / "locks" / "id").write_text("")
-    assert is_judged_here(lock_tag("mine", world.settings), "mine", world.settings)
-    assert not is_judged_here("elsewhere:-5:/data/locks/mine.lock", "mine", world.settings)
-    assert not is_judged_here("", "mine", world.settings)
+    assert names_own_lock(lock_tag("mine", world.settings), "mine", world.settings)
+    assert not names_own_lock("elsewhere:-5:/data/locks/mine.lock", "mine", world.settings)
+    assert not names_own_lock("", "mine", world.settings)
 
 
 @pytest.mark.parametrize("tag", [None, "", "a:b", "elsewhere:/data/locks/mine.lock", "a:b:c:d:e", "shared:other"])
 def test_another_tag_names_no_lock_of_here(world: World, tag: str | None) -> None:
-    assert not is_judged_here(tag, "mine", world.settings)
+    assert not names_own_lock(tag, "mine", world.settings)
     assert place_of(tag) in ("elsewhere", "with SENTIFLOW_LOCK_URL")
 
 
@@ -309,8 +307,8 @@ def test_a_link_that_takes_the_place_of_a_lock_is_not_written_through(
 def test_the_tag_of_a_shared_lock_names_no_machine(world: World) -> None:
     shared = world.settings.model_copy(update={"lock_url": "any"})
     assert lock_tag("mine", shared) == "shared:mine"
-    assert is_judged_here("shared:mine", "mine", shared)
-    assert is_judged_here(own_lock_tag("mine", world.settings), "mine", shared)
+    assert names_own_lock("shared:mine", "mine", shared)
+    assert names_own_lock(own_lock_tag("mine", world.settings), "mine", shared)
     assert lock_tag("mine", world.settings).endswith(":" + str(world.root / "data" / "locks" / "mine.lock"))
 
 
@@ -366,42 +364,17 @@ def test_a_training_is_not_refused_by_those_that_only_look(world: World) -> None
             thread.join()
 
 
-def prepare_sample(folder: Path) -> None:
-    settings = Settings(data_dir=folder / "data")
-    prepare(fetch("sample", settings), settings)
-
-
-def make_store(folder: Path) -> None:
-    connect(Settings(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}"))
-
-
-def append_to_journal(folder: Path) -> None:
-    Journal(folder / "journal.log").append_logs([{"a": 1}])
-
-
-BRIEF = {
-    "data/datasets/sample/.lock": prepare_sample,
-    ".mlflow.db.lock": make_store,
-    "journal.lock": append_to_journal,
-}
-
-
-@pytest.mark.parametrize("name", BRIEF)
-def test_each_lock_is_its_owner_s_is_told_of_and_given_up(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_lock_of_a_journal_is_private_and_waiting_for_it_is_logged_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Red if whoever can read a lock's file could stop all trainings for good, without a word."""
-    for module in ("data.prepare._PATIENCE", "locks._BRIEF_STEP"):
-        monkeypatch.setattr(f"sentiflow.{module}", 1.6)
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o644)  # by an earlier release
-    with FileLock(path), pytest.raises(BusyError, match="is running"):
-        BRIEF[name](tmp_path)
+    """Red if another user, or a process that hangs, could stop all sweeps for good without a word."""
+    monkeypatch.setattr("sentiflow.locks._BRIEF_STEP", 1.6)
+    lock, journal = tmp_path / "journal.lock", Journal(tmp_path / "journal.log")
+    with FileLock(lock), pytest.raises(BusyError, match="is running"):
+        journal.append_logs([{"a": 1}])
     assert [message for message in caplog.messages if "Waiting up to 2 s" in message]
-    path.unlink()
-    BRIEF[name](tmp_path)
-    assert path.stat().st_mode & 0o777 == 0o600
+    journal.append_logs([{"a": 1}])
+    assert lock.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_lock_that_others_could_open_is_closed_to_them(tmp_path: Path) -> None:

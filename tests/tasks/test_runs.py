@@ -20,7 +20,7 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def test_a_training_names_what_is_not_obeyed_and_what_goes_into_the_store(
+def test_a_training_names_what_is_ignored_and_what_goes_into_the_store(
     prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Red if a user learnt neither that a variable has no effect, nor which new files others will read."""
@@ -33,7 +33,7 @@ def test_a_training_names_what_is_not_obeyed_and_what_goes_into_the_store(
             pass
 
     monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setattr(environment, "_taken", ["XLA_FLAGS"])
+    monkeypatch.setattr(environment, "_removed", ["XLA_FLAGS"])
     monkeypatch.setattr("tasks.runs.new_files", lambda: ["New files of code: flows/mine.py."])
     try:
         with pytest.raises(ExternalError):
@@ -41,6 +41,6 @@ def test_a_training_names_what_is_not_obeyed_and_what_goes_into_the_store(
     finally:
         logger.removeHandler(handler)
     assert handler.lines[:2] == [
-        "Not obeyed, as they could change what a run gives: XLA_FLAGS.",
+        "Ignored variables, which can change results: XLA_FLAGS.",
         "New files of code: flows/mine.py.",
     ]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.cli.schedule import check_tables, parameters_of
+from flows.cli.parameters import check_tables, parameters_of
 from flows.schedules import deployments
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import Applied, apply

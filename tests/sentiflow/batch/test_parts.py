@@ -146,7 +146,7 @@ def modes(folder: Path) -> dict[str, int]:
 def test_nobody_else_can_read_what_is_written(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.folder.stat().st_mode & 0o777 == 0o700
     assert modes(parts.folder) == {
-        "job.json": 0o644, file_of(parts, 0).name: 0o600, file_of(parts, 2).name: 0o600,
+        "job.json": 0o600, file_of(parts, 0).name: 0o600, file_of(parts, 2).name: 0o600,
     }  # fmt: skip
     output = parts.output
     for path in (output, output.with_name("out.parquet.rejects.jsonl")):  # of an earlier run, open to all

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.data.inputs import open_input
-from sentiflow.errors import ExternalError
 from tests.world import ROOT
 
 ROWS, LONG = 20_000, "a" * 2_000_000
@@ -117,15 +116,3 @@ def test_a_table_like_others_is_read_in_full_chunks(tmp_path: Path, kind: str) -
     table = open_input(tmp_path / "in.parquet")
     table.select("text")
     assert [len(chunk) for chunk in table.chunks()] == [2_048, 2_048, 2_048, 2_048, 1_808]
-
-
-def test_too_little_memory_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def short(_value: object) -> str:
-        raise MemoryError
-
-    (tmp_path / "in.csv").write_text("text\ngood\n")
-    table = open_input(tmp_path / "in.csv")
-    table.select("text")
-    monkeypatch.setattr("sentiflow.data.text_tables.why_not", short)
-    with pytest.raises(ExternalError, match="in.csv: there is not enough memory to read it"):
-        list(table.chunks())

@@ -221,7 +221,7 @@ def test_the_words_of_another_table_are_refused(tmp_path: Path) -> None:
         read(table)
 
 
-def test_what_is_written_is_its_owner_s_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
     write(FIVE, VOCABULARY, tmp_path)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 

@@ -57,22 +57,14 @@ def test_what_one_process_compiled_the_next_one_finds(kept: Path, load: Callable
     assert [file.suffix for file in sorted(kept.rglob("*.*"))] == [".nbc", ".nbi", ".sha256"]
 
 
-def _zeros_within(content: bytes) -> bytes:
-    half = len(content) // 2
-    return content[:half] + bytes(200) + content[half + 200 :]
-
-
 @pytest.mark.parametrize(
     "damage",
     [
         lambda content: content[: len(content) // 3],
-        lambda content: os.urandom(len(content)),
-        lambda content: bytes(len(content)),
         lambda _content: b"",
-        _zeros_within,
         lambda content: content[:-1] + bytes([content[-1] ^ 1]),
     ],
-    ids=["truncated", "random", "zeros", "empty", "zeros within", "a bit"],
+    ids=["truncated", "empty", "a bit"],
 )
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc", ".sha256"])
 def test_damaged_files_are_made_again_with_a_line(

@@ -47,18 +47,11 @@ def other(tmp_path: Path) -> Path:
     "variables",
     [
         {"GIT_DIR": "{other}/.git"},
-        {"GIT_DIR": "{other}/.git", "GIT_WORK_TREE": "{other}"},
         {"GIT_WORK_TREE": "{other}"},
         {"GIT_INDEX_FILE": "{other}/.git/index"},
-        {"GIT_CEILING_DIRECTORIES": "{project}"},
         {"GIT_OBJECT_DIRECTORY": "{other}/.git/objects"},
-        {"GIT_COMMON_DIR": "{other}/.git"},
-        {"GIT_NAMESPACE": "x"},
-        {"GIT_CONFIG_PARAMETERS": "'core.worktree={other}'"},
         {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.worktree", "GIT_CONFIG_VALUE_0": "{other}"},
-        {"GIT_EXTERNAL_DIFF": "false"},
         {"GIT_LITERAL_PATHSPECS": "1"},
-        {"GIT_TRACE": "1"},
     ],
     ids=lambda variables: "+".join(variables),
 )  # fmt: skip

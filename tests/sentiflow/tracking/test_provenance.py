@@ -205,19 +205,3 @@ def test_new_files_of_code_are_named_and_those_that_are_not_kept_too(project: Pa
         f"New files of code are kept with the run, in uncommitted.patch: {names} and 2 more.",
         "New files of code that are not kept with the run, as git ignores them: sentiflow/mine.py.",
     ]
-
-
-def test_a_patch_that_cannot_be_made_is_left_out_with_the_reason(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Red if a training ended, or went on without a word, where git cannot make the patch."""
-    change(project)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "git").write_text(
-        f'#!/bin/sh\ncase "$*" in *read-tree*) exit 1;; esac\nexec {shutil.which("git")} "$@"\n'
-    )
-    (tmp_path / "bin" / "git").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    provenance.write_files(tmp_path / "kept")
-    assert provenance.provenance_tags()["git.patch"].startswith("left out: git read-tree failed")
-    assert not (tmp_path / "kept" / "uncommitted.patch").exists()

@@ -32,7 +32,7 @@ KEPT = sorted(file.name.removeprefix("mlflow-").removesuffix(".db.gz") for file 
 OLDEST = "3.13.0"
 NEWER = "ffffffffffff"  # a revision that no installed MLflow knows
 (OURS,) = (release for release in KEPT if release.startswith(f"{RELEASE}."))
-READ = "It is read all the same; nothing can be written to it."
+READ = "It can be read, but not written to."
 
 
 def settings_of(release: str, folder: Path) -> Settings:
@@ -129,14 +129,6 @@ def test_stores_of_other_releases_are_named_by_readers_and_refused_by_writers_un
         assert caught.value.hint == f"Back it up, then: mlflow db upgrade sqlite:///{file}"
 
 
-def test_a_store_of_an_unknown_earlier_release_is_older(tmp_path: Path) -> None:
-    settings = settings_of(OURS, tmp_path)
-    change(settings, "UPDATE alembic_version SET version_num = '0584bdc529eb'")  # of 2.22
-    with pytest.raises(ExternalError, match=r"is of an older MLflow \(revision 0584bdc529eb") as caught:
-        connect(settings)
-    assert "mlflow db upgrade" in caught.value.hint
-
-
 def test_without_mlflow_it_is_not_known_whether_an_unknown_revision_is_newer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,17 +187,12 @@ def test_the_database_of_another_program_is_no_store(tables: list[str], tmp_path
     assert settings.sqlite_file.read_bytes() == before
 
 
-def test_commands_warn_in_one_line_and_write_nothing_without_loading_mlflow(tmp_path: Path) -> None:
-    world, file = World(tmp_path), Path(str(newer_store(tmp_path).sqlite_file))
-    before = file.read_bytes()
-    done, loaded = run_telling_modules("runs", "--json", world=world)
+def test_commands_warn_in_one_line_without_loading_mlflow(tmp_path: Path) -> None:
+    newer_store(tmp_path)
+    done, loaded = run_telling_modules("runs", "--json", world=World(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("is of a newer MLflow") == 1 and len(done.stderr.splitlines()) == 1
     assert not {"mlflow", "sqlalchemy", "alembic"} & loaded
-    done = world.run("train", "--dataset", "sample", "--set", "epochs=1")
-    assert done.returncode == 3
-    assert "Error: The store" in done.stderr and "is of a newer MLflow" in done.stderr
-    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
