@@ -182,7 +182,7 @@ F11 = Case(
         ),
         Red(
             "Prefect's server that is away is no error of its own", "flows/cli/console.py",
-            "if away := prefect_away(err):", 'if away := "":', "This is a bug", seed=14,
+            "    away = prefect_away(err)\n    answer", '    away = ""\n    answer', "This is a bug", seed=14,
         ),
         Red(
             "a shared lock that was lost ends the training as a bug", "sentiflow/locks.py",
