@@ -186,7 +186,12 @@ def _create_sqlite(file: Path) -> None:
             for noisy in ("alembic", "mlflow.store.db.utils"):  # a hundred lines of migrations
                 logging.getLogger(noisy).setLevel(logging.WARNING)
             with tracking_errors(f"sqlite:///{file}"):
-                publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))
+                publish(file, _make_sqlite)
+
+
+def _make_sqlite(path: Path) -> None:
+    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
+    path.chmod(0o600)  # who can read it can keep writers waiting; SQLite gives its journals the same mode
 
 
 def _need_sqlite(file: Path) -> None:

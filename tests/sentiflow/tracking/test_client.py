@@ -183,11 +183,14 @@ def test_a_store_is_asked_whether_it_answers_once_a_process(world: World, monkey
 
 
 @pytest.mark.story
-def test_a_store_that_was_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
+def test_a_store_that_was_deleted_meanwhile_is_made_again_for_its_owner_alone(tmp_path: Path) -> None:
+    """Red if another user could read it, and so keep writers waiting, where `mlruns` is a checkout's folder."""
+    (tmp_path / "mlruns").mkdir(mode=0o755)
     _connect(tmp_path)
     (tmp_path / "mlruns" / "mlflow.db").unlink()
     connect(settings_at(tmp_path))
-    assert (tmp_path / "mlruns" / "mlflow.db").stat().st_size > 100_000
+    about = (tmp_path / "mlruns" / "mlflow.db").stat()
+    assert about.st_size > 100_000 and about.st_mode & 0o777 == 0o600
 
 
 def test_a_file_that_a_proxy_refuses_is_told_without_the_login() -> None:
