@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import io
 import json
 import math
 import os
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -193,6 +194,7 @@ def beginning(value: object) -> str:
 
 
 CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out and to lose when killed
+_HASHED_ROWS = 256  # written at a time
 CHUNK_SIZE = 8_000_000  # characters or bytes: a chunk of long texts ends sooner
 
 _LOOKED_AT = 2**20  # bytes of a file's head and tail, compared to see whether its content is the same
@@ -230,13 +232,25 @@ class Chunk:
         places = numbers(np.array([self.rows, self.lines], np.int64).ravel())
         read = pa.table([places.slice(0, len(texts)), places.slice(len(texts)), texts], ["rows", "lines", "texts"])
         for table in (read, self.columns):
-            content = pa.BufferOutputStream()
-            with pa.ipc.new_stream(content, table.schema) as out:
-                out.write_table(table)
-            state.update(content.getvalue())
+            with pa.ipc.new_stream(_Hashing(state), table.schema) as out:
+                out.write_table(table, max_chunksize=_HASHED_ROWS)
         for reject in self.rejects:
             state.update(reject.to_json().encode())
         return state.hexdigest()
+
+
+class _Hashing(io.RawIOBase):
+    """A file that keeps nothing of what is written but its hash."""
+
+    def __init__(self, state: "hashlib._Hash") -> None:
+        self._state = state
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._state.update(content)
+        return len(content)
 
 
 class Input(ABC):
