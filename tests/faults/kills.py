@@ -377,8 +377,7 @@ F13 = Case(
     reds=(
         Red(
             "the store is made in its place", "sentiflow/tracking/client.py",
-            'publish(file, lambda path: MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1))',
-            'MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)',
+            "publish(file, _make_sqlite)", "_make_sqlite(file)",
             "AssertionError: [3, 3, | AssertionError: [3, 0, | AssertionError: [0, 3, | AssertionError: [-9, 3, ",
             seed=3,
         ),
