@@ -25,7 +25,8 @@ def check_tables(parameters: dict[str, Any], settings: "Settings") -> None:
     if "source" in parameters and "output" in parameters:
         from sentiflow.batch.job import Request, check_request
 
-        more = {name: parameters[name] for name in ("text_column", "with_text", "keep") if name in parameters}
+        names = ("text_column", "with_text", "keep", "escape_formulas")
+        more = {name: parameters[name] for name in names if name in parameters}
         check_request(Request(expanded(parameters["source"]), expanded(parameters["output"]), **more))
     if "config" in parameters:
         from sentiflow.data.prepare import check_data

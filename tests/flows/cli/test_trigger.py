@@ -121,6 +121,7 @@ def test_what_cannot_be_is_refused_and_what_there_is_is_named(
     [
         ({"source": "in.csv", "output": "out.csv", "keep": ["number"]}, "no column number; there are: text, id"),
         ({"source": "in.csv", "output": "gone/out.csv"}, "There is no folder"),
+        ({"source": "in.csv", "output": "out.jsonl", "escape_formulas": True}, "only a .csv output"),
         ({"config": {}, "dataset": "nope.csv", "table": {}}, "No dataset or table 'nope.csv'"),
         ({"config": {}, "dataset": "in.csv", "table": {"text": "id"}}, "The parameter table cannot be read: text"),
         ({"config": {}, "dataset": "in.csv", "table": "foo"}, "The parameter table cannot be read"),
