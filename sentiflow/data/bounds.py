@@ -77,7 +77,7 @@ class Bounds:
         if found > most:
             raise UsageError(
                 f"{self._path}: its {self._size:,} bytes unpack to more than {most:,} {what}.",
-                "Hardly a table of reviews is packed as small as that. If it is one, write it as .csv or .jsonl.",
+                "Few tables of reviews are packed as small as that. If yours is, write it as .csv or .jsonl.",
             )
 
 

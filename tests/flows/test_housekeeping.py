@@ -215,18 +215,24 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
     prefect.delete_flow_run(flow_runs["running"])
 
 
+def run_under_own_lock(world: World, name: str, flow_run: UUID) -> str:
+    """An open run of a model, as a training in this data folder begins it."""
+    client = connect(world.settings)
+    tags = {
+        "registered_model": name,
+        LOCK: own_lock_tag(name, world.settings),
+        "prefect.flow_run_id": str(flow_run),
+    }
+    return client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
+
+
 def test_a_run_of_another_data_folder_at_the_same_path_is_one_of_elsewhere(
     world: World, prefect: SyncPrefectClient
 ) -> None:
     """Red if two machines of one name, each with a disk of its own, close each other's living runs."""
     client, name, data = connect(world.settings), "mine-sentiment", world.settings.data_dir
     flow_run = flow_run_in(prefect, Running())
-    tags = {
-        "registered_model": name,
-        LOCK: own_lock_tag(name, world.settings),
-        "prefect.flow_run_id": str(flow_run.id),
-    }
-    run = client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
+    run = run_under_own_lock(world, name, flow_run.id)
     own = data.rename(world.root / "of the first machine")
     report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
     place = f"on {socket.gethostname()} with the data folder {data}"
@@ -245,12 +251,7 @@ def test_a_killed_run_is_closed_under_another_name_of_the_machine(
     """Red if a container that is made again, or a laptop in another network, leaves it running for ever."""
     client, name = connect(world.settings), "mine-sentiment"
     flow_run = flow_run_in(prefect, Running())
-    tags = {
-        "registered_model": name,
-        LOCK: own_lock_tag(name, world.settings),
-        "prefect.flow_run_id": str(flow_run.id),
-    }
-    run = client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
+    run = run_under_own_lock(world, name, flow_run.id)
     (work_folder(name, world.settings) / run).mkdir(parents=True)
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
     lines = housekeeping().lines()
