@@ -4,6 +4,7 @@ from flows.train import Seed
 from sentiflow.baselines.models import Name, choose, parameters_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
+from sentiflow.names import AUTO
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -12,7 +13,7 @@ from sentiflow.tracking.results import RunContext
 from tasks.evaluate import measure_baseline, train_below
 from tasks.runs import child_run, planned_name, seeds_label, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines
-from tasks.train import fetch, prepare
+from tasks.train import fetch, fit, prepare
 
 PREFIX = "baselines-"
 """Prefix of the name of the parent run, before the name of the network's run."""
@@ -25,6 +26,7 @@ def baselines(
     seed: Seed = 0,
     only: list[Name] | None = None,
     table: TableOptions = DEFAULT_OPTIONS,
+    start_from: str = AUTO,
 ) -> BaselinesResult:
     """Measure a recipe's network and baselines on the same reviews, each a child run of one parent.
 
@@ -41,11 +43,13 @@ def baselines(
         seed: Of initial weights and of the order of reviews.
         only: Baselines to fit; by default all.
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
+        start_from: What the training starts from: auto, none, base, or a version, such as reviews-sentiment/3.
     """
     names = choose(only or [])
     preload()
     with training_run(config, dataset, seed, BASELINES) as parent:
         prepared = prepare(parent, fetch(parent, table))
+        parent = fit(parent, prepared, start_from)
         network = train_below(parent, prepared, parent.name.removeprefix(PREFIX), BASELINE, "network").run
         runs: dict[str, RunContext] = {name: _baseline(parent, name, prepared) for name in names}
         return summarize_baselines(parent, prepared, network, runs)

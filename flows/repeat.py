@@ -8,6 +8,7 @@ from pydantic import Field
 from flows.promote import after_training
 from flows.train import Seed
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
+from sentiflow.names import AUTO
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig, check_seeds
@@ -19,7 +20,7 @@ from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, seeds_label, training_run
 from tasks.summarize import best_of, summarize_repeats
-from tasks.train import fetch, prepare
+from tasks.train import fetch, fit, prepare
 
 
 @job(lambda given: planned_name(given, given["repeats"]))
@@ -30,6 +31,7 @@ def repeat(
     repeats: Annotated[int, Field(ge=2, le=1_000)] = 5,
     promote: bool = False,
     table: TableOptions = DEFAULT_OPTIONS,
+    start_from: str = AUTO,
 ) -> RepeatsResult:
     """Train a recipe with several seeds, each a run below one parent, and register the best by validation.
 
@@ -48,6 +50,7 @@ def repeat(
         repeats: How many seeds, counted up from the first.
         promote: Afterwards promote the version if all checks pass.
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
+        start_from: What the training starts from: auto, none, base, or a version, such as reviews-sentiment/3.
     """
     check_seeds(seed, repeats)
     if promote:
@@ -56,6 +59,7 @@ def repeat(
     with training_run(config, dataset, seed, REPEATS) as parent:
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
+        parent = fit(parent, prepared, start_from)
         seeds = []
         for each in range(seed, seed + repeats):
             name = parent.name.replace(seeds_label(seed, repeats), seeds_label(each))

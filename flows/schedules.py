@@ -13,7 +13,7 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
 from sentiflow.errors import UsageError
 from sentiflow.names import BUILT_IN, located, model_name
 from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
-from sentiflow.recipes import load_recipe
+from sentiflow.recipes import default_recipe, load_recipe
 from sentiflow.settings import OFF, PREFIX, Settings
 
 FILE = Path(__file__).with_name("prefect.yaml")
@@ -39,7 +39,9 @@ def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool =
     """
     table = scheduled_table(settings)
     values = {
-        "config": load_recipe(settings.schedule_recipe, changes).model_dump(mode="json"),
+        "config": load_recipe(
+            settings.schedule_recipe or default_recipe(settings.schedule_dataset), changes
+        ).model_dump(mode="json"),
         "dataset": located(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
         "run": f"{model_name(settings.schedule_dataset)}@champion",

@@ -13,6 +13,7 @@ from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import DivergedError, UsageError
+from sentiflow.names import AUTO
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
 from sentiflow.recipes import TUNED, TrainConfig
@@ -36,7 +37,7 @@ from tasks.sweep import (
     train_best,
     trial,
 )
-from tasks.train import fetch, prepare
+from tasks.train import fetch, fit, prepare
 
 
 @job(lambda given: f"sweep-{planned_name(given)}")
@@ -52,6 +53,7 @@ def sweep(
     restart: bool = False,
     promote: bool = False,
     table: TableOptions = DEFAULT_OPTIONS,
+    start_from: str = AUTO,
 ) -> SweepResult:
     """Try other values of a recipe's fields, train the best by validation with several seeds, and register it.
 
@@ -77,6 +79,7 @@ def sweep(
         restart: Start over instead of resuming a killed sweep.
         promote: Afterwards promote the version, if it passes the gate.
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
+        start_from: What the training starts from: auto, none, base, or a version, such as reviews-sentiment/3.
     """
     settings = load_settings()
     if runtime.deployment.id and space == Path():  # what a form makes of an empty text
@@ -87,12 +90,13 @@ def sweep(
         need_server(settings)
     workers = min(workers_of(settings, workers), max(trials, repeats))
     with (
-        training_run(config, dataset, seed, SWEEP, searched=searched.fields) as run,
+        training_run(config, dataset, seed, SWEEP, later={*searched.fields, *config.fit_to_table}) as run,
         running(settings, workers, start_worker, partial(close_killed, run)) as runner,
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})
         prepared = prepare(run, fetch(run, table))
+        run = fit(run, prepared, start_from, searched.fields)
         study = begin(run, prepared, searched, name, restart)
         _try_all(runner, study, trials, run, prepared)
         best_config, seeds = _train_best(runner, study, repeats, run, prepared)

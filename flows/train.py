@@ -10,7 +10,7 @@ from pydantic import Field
 from flows.promote import after_training
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.locks import training_lock
-from sentiflow.names import model_name
+from sentiflow.names import AUTO, model_name
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
@@ -23,7 +23,7 @@ from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
 from tasks.summarize import summarize
-from tasks.train import fetch, prepare
+from tasks.train import fetch, fit, prepare
 from tasks.train import train as train_network
 
 # What each parameter is for is in a flow's docstring: Prefect's form shows that, not a field's description.
@@ -38,16 +38,18 @@ def train(
     promote: bool = False,
     force: bool = False,
     table: TableOptions = DEFAULT_OPTIONS,
+    start_from: str = AUTO,
 ) -> TrainingResult:
     """Train a recipe on a dataset and register the model.
 
     1. fetch: bring the source here, verified
     2. prepare: decode, check, write the canonical table
-    3. train: fit the network, log each epoch
-    4. evaluate: score the test split, draw, report
-    5. register: pack the model, store it, make a version
-    6. summarize: in MLflow, in Prefect and for the caller
-    7. with ``promote``: check, decide, switch; if a check fails, the version stays registered
+    3. fit: choose what to start from, and what of the recipe the table decides
+    4. train: the network, and log each epoch
+    5. evaluate: score the test split, draw, report
+    6. register: pack the model, store it, make a version
+    7. summarize: in MLflow, in Prefect and for the caller
+    8. with ``promote``: check, decide, switch; if a check fails, the version stays registered
 
     A training whose recipe, data, seed, code and packages equal those of a registered version is skipped:
     the flow run ends as Skipped, without a result.
@@ -59,6 +61,7 @@ def train(
         promote: Afterwards promote the version if all checks pass.
         force: Train even if an equal version is registered.
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
+        start_from: What the training starts from: auto, none, base, or a version, such as reviews-sentiment/3.
     """
     settings = load_settings()
     if promote:
@@ -66,11 +69,12 @@ def train(
     if runtime.deployment.id:  # what is trained meanwhile may be the same
         with training_lock(model_name(dataset), settings, settings.lock_timeout, get_run_logger(), purpose=None):
             pass
-    if not force and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
+    if not force and (equal := trained_already(config, dataset, seed, settings, table, start_from)) is not None:
         return cast("TrainingResult", _skip(equal, promote=promote))  # Prefect ends the run in it
     preload()
     with training_run(config, dataset, seed) as run:
         prepared = prepare(run, fetch(run, table))
+        run = fit(run, prepared, start_from)
         trained = train_network(run, prepared)
         measured = evaluate(run, prepared, trained)
         model = register(run, prepared, trained, measured)

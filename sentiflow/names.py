@@ -7,7 +7,11 @@ from unicodedata import normalize
 
 from sentiflow.folder import expanded
 
-BUILT_IN = ("imdb", "sample")
+IMDB = "imdb"
+BUILT_IN = (IMDB, "sample")
+
+AUTO, NONE = "auto", "none"
+"""What a training starts from, besides names of versions: what is best for the dataset, and nothing."""
 
 
 def dataset_name(dataset: str) -> str:

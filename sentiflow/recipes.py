@@ -1,20 +1,26 @@
 """What an experiment is: the hyper-parameters of a run, as named and frozen recipes."""
 
 import difflib
-import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import expanded
+from sentiflow.names import BUILT_IN
 
 LAST_SEED = 2**32 - 1
-_AVERAGES = 1.5  # times the steps that a moving average remembers
+
+FITTED_FIELDS = (
+    "vocabulary_size", "sequence_length", "batch_size", "epochs", "early_stopping_patience", "ema_momentum",
+    "learning_rate", "embedding_weight_decay", "global_clipnorm", "ensemble_size", "pooling",
+)  # fmt: skip
+"""Fields that ``sentiflow.fitting`` has a rule for."""
 
 
 def check_seeds(seed: int, repeats: int) -> None:
@@ -85,10 +91,27 @@ class TrainConfig(BaseModel):
     """Keep the moving average of the weights, with this momentum; 0 for none."""
     early_stopping_patience: int = Field(0, ge=0)
     """Epochs without a lower validation loss before the best is restored; 0 keeps the last."""
+    final_training: bool = False
+    """Train the chosen number of epochs once more, on the validation part, too."""
+    fit_to_table: tuple[str, ...] = ()
+    """Fields whose values rules choose by number and lengths of the reviews, and by what a training starts from."""
     backend: Literal["numba", "keras"] = "numba"
     """What trains: compiled kernels, or Keras's own layers, many times slower, to compare with."""
     deterministic: bool = True
     """The same weights from the same seed, bit for bit, however threads are scheduled."""
+
+    @field_validator("fit_to_table", mode="before")
+    @classmethod
+    def _split(cls, names: Any) -> Any:
+        """A text of names, as a parameter of a run holds them."""
+        return re.findall(r"\w+", names) if isinstance(names, str) else names
+
+    @field_validator("fit_to_table")
+    @classmethod
+    def _have_rules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in names if name not in FITTED_FIELDS]:
+            raise ValueError(f"{unknown[0]!r} has no rule; there are rules for: {', '.join(FITTED_FIELDS)}")
+        return names
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -104,19 +127,12 @@ class TrainConfig(BaseModel):
             raise ValueError("pooling = 'mixed' takes turns between members: set ensemble_size to 2 or more")
         return self
 
-    def few_steps(self, reviews: int) -> int | None:
-        """How many steps that many reviews give, if the average of the weights needs more (docs/recipes.md).
-
-        Example:
-            >>> TUNED.few_steps(2_000), TUNED.few_steps(20_000)
-            (512, None)
-        """
-        steps = self.epochs * math.ceil(reviews / self.batch_size)
-        return steps if self.ema_momentum and steps * (1 - self.ema_momentum) < _AVERAGES else None
-
     def changes(self) -> dict[str, Any]:
-        """Fields that differ from the recipe of the same name; for one's own, from the most similar of them."""
-        mine = self.model_dump(exclude={"recipe"})
+        """Fields that differ from the recipe of the same name; for one's own, from the most similar of them.
+
+        What rules choose is no change.
+        """
+        mine = self.model_dump(exclude={"recipe", "fit_to_table", *self.fit_to_table})
         bases = [RECIPES[self.recipe]] if self.recipe in RECIPES else RECIPES.values()
         changed = [{key: value for key, value in mine.items() if value != getattr(base, key)} for base in bases]
         return min(changed, key=len)
@@ -158,7 +174,23 @@ LARGE = TUNED.model_copy(
     }
 )
 
-RECIPES = {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE)}
+# Chosen on tables of other people (docs/own-tables.md); the fields with a rule get other values at each training.
+FITTED = LARGE.model_copy(
+    update={
+        "recipe": "fitted",
+        "validation_fraction": 0.2,  # of a small table a tenth is too little to choose an epoch by
+        "final_training": True,  # then, what chose it teaches, too
+        "vocabulary_dropout": 0.1,  # a short text has few words to tell it by
+        "fit_to_table": FITTED_FIELDS,
+    }
+)
+
+RECIPES = {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE, FITTED)}
+
+
+def default_recipe(dataset: str) -> str:
+    """The name of the recipe that a dataset is trained with unless another is asked for."""
+    return "tuned" if dataset in BUILT_IN else "fitted"
 
 
 def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -> TrainConfig:
@@ -180,6 +212,9 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
         UsageError: an unknown field, or a value out of range.
     """
     changes, problems = _split(overrides)
+    if "fit_to_table" in fields and "fit_to_table" not in changes:
+        # what is set holds
+        changes["fit_to_table"] = " ".join(name for name in fields["fit_to_table"] if name not in changes)
     try:
         made = TrainConfig(**{**fields, **changes})
     except ValidationError as err:

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     """Address of `sentiflow ui`, and of the links to MLflow runs. If it is not set and the store is a server, the
     links lead to that server."""
 
+    # Training
+    start_afresh_after: int = Field(10, ge=0)
+    """A table's training starts from its champion; after so many versions in a row that did, one starts from the
+    base, to be compared with the champion: what is trained on and on may drift. 0 for never."""
+
     # Promotion
     gate_min_accuracy: float = Field(0.8, ge=0, le=1)
     """Minimum test accuracy of a champion."""
@@ -162,8 +167,9 @@ class Settings(BaseSettings):
     """When to check for drift; it needs SENTIFLOW_PREDICTION_LOG_DIR, so it is off by default."""
     schedule_timezone: str = "UTC"
     """Time zone of cron lines: UTC has no hour that is left out or comes twice."""
-    schedule_recipe: str = Field("tuned", min_length=1)
-    """Recipe of scheduled trainings: a name, or a TOML file."""
+    schedule_recipe: str | None = None
+    """Recipe of scheduled trainings: a name, or a TOML file; by default `tuned` for imdb and sample, `fitted` for
+    a table of your own."""
     schedule_dataset: str = Field("imdb", min_length=1)
     """Dataset of scheduled trainings. Scheduled promotion, scoring and monitoring use its model."""
     schedule_promote_after_train: bool = False

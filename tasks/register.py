@@ -28,7 +28,7 @@ from sentiflow.tracking.creation import create_model, create_version, versions_o
 from sentiflow.tracking.provenance import training_key
 from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 from sentiflow.tracking.types import SCORER_DIGEST, VALIDATION_LOSS
-from sentiflow.tracking.versions import TRAINING_KEY
+from sentiflow.tracking.versions import TRAINING_KEY, asked_key
 from tasks.runs import dataset_key, scorer_of
 
 _DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000
@@ -48,7 +48,8 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
         found = next(iter(versions_of_run(run.client, run.model_name, run.run_id)), None)
         if found is None:
             scorer = scorer_of(run, prepared, trained)
-            key = training_key(run.config, prepared.digest, run.seed)
+            start = asked_key(run.start.asked, run.dataset, run.settings)
+            key = training_key(run.config, prepared.digest, run.seed, start)
             identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
             found = _equal(run, identity)
         if found is None:
@@ -134,7 +135,8 @@ def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -
 
 
 def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
-    return {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
+    named = {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
+    return named | run.start.tags()
 
 
 def _about(model: str, dataset: str) -> str:

@@ -43,6 +43,7 @@ from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import new_files, provenance_tags, write_files
 from sentiflow.tracking.results import RunContext, TrainedFiles
+from sentiflow.tracking.starts import START_FROM
 from sentiflow.tracking.types import ATTEMPT, LOCK, NOTE
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -165,12 +166,12 @@ def training_run(
     seed: int,
     kind: str = TRAINING,
     tags: Mapping[str, str] = NO_TAGS,
-    searched: Collection[str] = (),
+    later: Collection[str] | None = None,
 ) -> Iterator[RunContext]:
     """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
 
-    Tags are added to the usual ones. Searched fields of the recipe are not logged as parameters: a sweep logs
-    those of its best recipe at its end, as MLflow lets no parameter be changed.
+    Tags are added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the
+    table decides, are not logged as parameters yet: MLflow lets no parameter be changed.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
 
@@ -199,7 +200,8 @@ def training_run(
         try:
             with closing(run, run.work), _system_metrics(run):
                 make_folder(run.work)
-                _describe(run, {name: value for name, value in _parameters(run).items() if name not in searched})
+                later = config.fit_to_table if later is None else later
+                _describe(run, {name: value for name, value in _parameters(run).items() if name not in later})
                 run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
                 yield run
         finally:
@@ -227,10 +229,12 @@ def child_run(
     """
     seed, config = parent.seed if seed is None else seed, config or parent.config
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
+    if parameters is None:
+        parameters, tags = {**_parameters(planned), START_FROM: parent.start.name}, {**parent.start.tags(), **tags}
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
     with closing(run, run.work), _system_metrics(run):
         make_folder(run.work)
-        _describe(run, _parameters(run) if parameters is None else parameters)
+        _describe(run, parameters)
         log_dataset(run, prepared)
         yield run
         run.tag_seconds({"total": run.seconds})

@@ -46,6 +46,7 @@ from sentiflow.sweeps.study import (
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.results import ModelResult, Registered, RunContext, SeedResult
+from sentiflow.tracking.starts import load_start
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import NOTE, Store
 from tasks.evaluate import evaluate
@@ -271,10 +272,12 @@ def _fit(asked: Trial, run: RunContext, prepared: Prepared) -> tuple[str, Epoch 
 def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
     """Train; gives the trial's state, and if it is complete the epoch whose weights are kept."""
     train_split, validation = reviews.read(prepared.table).learning_splits(run.config.validation_fraction)
-    from sentiflow.network import training
+    from sentiflow.network.start import train_from
 
     try:
-        trained = training.train(train_split, validation, run.config, run.seed, on_epoch, progress_bar)
+        start, words = load_start(run.start, run.settings), reviews.read_vocabulary(prepared.table)
+        config = run.config.model_copy(update={"final_training": False})  # a trial is judged before it
+        trained = train_from(start, words, train_split, validation, config, run.seed, on_epoch, progress_bar)
     except TrialPruned:
         return results.PRUNED, None
     except DivergedError:

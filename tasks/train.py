@@ -1,9 +1,12 @@
 """Tasks: fetch a dataset, prepare its canonical table, train the network."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prefect import get_run_logger, task
 
+from sentiflow import fitting
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
@@ -14,9 +17,11 @@ from sentiflow.names import BUILT_IN
 from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import epoch_tags
+from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.provenance import Original, need_data
 from sentiflow.tracking.results import RunContext, TrainedFiles
+from sentiflow.tracking.starts import START_FROM, choose_start, load_start
 from tasks.runs import log_dataset
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -75,6 +80,27 @@ def prepare_again(run: RunContext, original: Original) -> Prepared:
     return prepared
 
 
+@task(name="fit", task_run_name="fit", persist_result=False)
+def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collection[str] = ()) -> RunContext:
+    """Choose what the training starts from, and fit the recipe to the table; gives the run as it goes on.
+
+    Written: the fields that the table decides as parameters, without those that are searched; what the training
+    starts from, as a parameter and tags.
+    """
+    content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+    start = choose_start(start_from, run.dataset, run.config, content, words, run.settings)
+    scorer = load_start(start, run.settings)
+    weights = None if scorer is None else scorer.weights
+    config = fitting.fit(run.config, content, FIRST_WORD + len(words), weights)
+    chosen = {name: getattr(config, name) for name in config.fit_to_table if name not in searched}
+    run.params({**chosen, START_FROM: start.name})
+    run.tag(start.tags())
+    if config.fit_to_table or start:
+        fitted = fitting.fitted_text(config)
+        get_run_logger().info("%sstarts %s", f"fitted to the table: {fitted}; " if fitted else "", start.text())
+    return replace(run, config=config, start=start)
+
+
 @task(name="train", task_run_name="train", persist_result=False)
 def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     """Train the recipe's network on the training split; never retried, a failure here would only repeat.
@@ -88,18 +114,18 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         # In this order: TensorFlow's import goes on in the background meanwhile.
         table = reviews.read(prepared.table)
         train_split, validation = table.learning_splits(config.validation_fraction)
-        from sentiflow.network import model, training  # TensorFlow: only here
+        from sentiflow.network import model  # TensorFlow: only here
+        from sentiflow.network.start import train_from
 
     epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
     if warning := reviews.unread_warning(table):
         logger.warning("%s", warning)
-    if run.dataset != "sample" and (steps := config.few_steps(len(train_split))):
-        followed = config.epochs >= 60 and config.ema_momentum <= 0.99
-        advice = "ema_momentum=0" if followed else "epochs=60 --set ema_momentum=0.99"
-        why = "%d steps on so few reviews are not enough for recipe %s; what often helps: --set %s"
-        logger.warning(why, steps, config.recipe, advice)
-    trained = training.train(train_split, validation, config, run.seed, epochs.add, progress_bar)
+    start = load_start(run.start, run.settings)
+    trained = train_from(
+        start, reviews.read_vocabulary(prepared.table), train_split, validation, config, run.seed, epochs.add,
+        progress_bar,
+    )  # fmt: skip
     kept = trained.kept
     files = TrainedFiles(run.work / "model.keras", run.work / "trained-weights.npz", trained.history, kept)
     trained.network.save(files.keras)

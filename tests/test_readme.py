@@ -39,7 +39,7 @@ def test_the_site_has_each_command_with_the_options_of_its_help() -> None:
 
 
 def test_the_recipes_table_gives_every_field_its_value_in_each_recipe_and_what_it_means() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (.+) \|$", RECIPES_PAGE, re.MULTILINE)
+    rows = re.findall(rf"^\| `(\w+)` {'[|] (.+?) ' * len(RECIPES)}[|] (.+) \|$", RECIPES_PAGE, re.MULTILINE)
     told = {field: rest for field, *rest in rows if field in TrainConfig.model_fields}
     assert told == {
         field: [*(str(getattr(recipe, field)) for recipe in RECIPES.values()), f"{about.description}".rstrip(".")]
@@ -56,7 +56,7 @@ def test_the_results_of_the_readme_are_those_of_the_measured_table() -> None:
         r"^\| `(\w+)` \| [\d., ]+% \| (\S+%) \| (\S+ points) \|.* \| (\d+ s) \|$", RECIPES_PAGE, re.MULTILINE
     )
     assert sorted(told) == sorted(measured)
-    assert {recipe for recipe, *_ in told} == set(RECIPES)
+    assert {recipe for recipe, *_ in told} == set(RECIPES) - {"fitted"}  # docs/own-tables.md has its results
 
 
 def test_every_command_of_the_documents_exists_with_its_options() -> None:

@@ -22,7 +22,20 @@ from sentiflow.output import is_unicode
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
 
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Recipe: a name, or a TOML file.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", "-r", help="Recipe: a name, or a TOML file; by default tuned, for a table of yours fitted."
+    ),
+]
+StartOption = Annotated[
+    str,
+    typer.Option(
+        "--start-from",
+        metavar="NAME",
+        help="Start from a trained network: auto, none, base, or a version such as reviews-sentiment@champion.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable."),

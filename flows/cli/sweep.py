@@ -15,6 +15,7 @@ from flows.cli.options import (
     RecipeOption,
     SeedOption,
     SetOption,
+    StartOption,
     command,
     table_arguments,
 )
@@ -54,7 +55,7 @@ def sweep(
         int | None,
         typer.Option(min=1, max=256, help="Trials at the same time, each on one core; by default one per core."),
     ] = None,
-    recipe: RecipeOption = "tuned",
+    recipe: RecipeOption = None,
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
     table: "TableOptions",
@@ -66,6 +67,7 @@ def sweep(
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="Name, to tell sweeps with the same options apart.")
     ] = "",
+    start_from: StartOption = "auto",
     restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     promote: PromoteOption = False,
     as_json: JsonOption = False,
@@ -74,13 +76,13 @@ def sweep(
 
     Values are compared by validation loss; the test split is not used for the choice.
     """
-    from sentiflow.recipes import load_recipe
+    from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.settings import load_settings
     from sentiflow.sweeps.space import load_space
 
     if len(name) > _NAME_LENGTH:
         raise UsageError(f"--name is longer than {_NAME_LENGTH} characters.", "Give a shorter one.")
-    config = load_recipe(recipe, changes or ())
+    config = load_recipe(recipe or default_recipe(dataset), changes or ())
     searched = load_space(space, config)
     settings = load_settings()
     if settings.task_runner == "dask":
@@ -107,6 +109,7 @@ def sweep(
                 restart=restart,
                 promote=promote,
                 table=table,
+                start_from=start_from,
             )
     except BaseException:
         studies = (settings.data_dir / "sweeps" / model_name(dataset)).glob("*/*/journal.log")
@@ -173,7 +176,7 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
 )
 def baselines(
     *,
-    recipe: RecipeOption = "tuned",
+    recipe: RecipeOption = None,
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
     table: "TableOptions",
@@ -182,6 +185,7 @@ def baselines(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this one: majority, tfidf, embeddings, gru or lstm; repeatable."),
     ] = None,
+    start_from: StartOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Compare a recipe with simpler and other models.
@@ -189,11 +193,11 @@ def baselines(
     Trains each on the same reviews. Nothing is registered.
     """
     from sentiflow.baselines.models import choose
-    from sentiflow.recipes import load_recipe
+    from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.settings import load_settings
 
     names = choose(only or ())
-    config = load_recipe(recipe, changes or ())
+    config = load_recipe(recipe or default_recipe(dataset), changes or ())
     models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"
     message = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
     wait_for_server = start_up(message, dataset, load_settings(), table, promote=False)
@@ -201,7 +205,7 @@ def baselines(
 
     process.preload()
     wait_for_server()
-    result = baselines(config, dataset, seed, list(names), table)
+    result = baselines(config, dataset, seed, list(names), table, start_from)
     _show_baselines(result, stdout_for(result, as_json=as_json))
 
 

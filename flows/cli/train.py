@@ -16,6 +16,7 @@ from flows.cli.options import (
     RecipeOption,
     SeedOption,
     SetOption,
+    StartOption,
     command,
 )
 from flows.cli.tables import block_table, print_table, program, show_judgement, show_promotion, stdout_for
@@ -46,7 +47,7 @@ app = typer.Typer()
 )
 def train(
     *,
-    recipe: RecipeOption = "tuned",
+    recipe: RecipeOption = None,
     changes: SetOption = None,
     dataset: DatasetOption = "imdb",
     table: "TableOptions",
@@ -54,6 +55,7 @@ def train(
     repeats: Annotated[
         int, typer.Option(min=1, max=1000, help="Number of seeds, counted up from --seed; the best is registered.")
     ] = 1,
+    start_from: StartOption = "auto",
     promote: PromoteOption = False,
     force: Annotated[bool, typer.Option("--force", help="Train even if an equal version is registered.")] = False,
     fallback_sample: Annotated[
@@ -62,21 +64,21 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a recipe, evaluate it and register the model."""
-    from sentiflow.recipes import check_seeds, load_recipe
+    from sentiflow.recipes import check_seeds, default_recipe, load_recipe
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import trained_already
 
     check_seeds(seed, repeats)
-    config, settings = load_recipe(recipe, changes or ()), load_settings()
+    config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     may_skip = repeats == 1 and not force
-    if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
+    if may_skip and (equal := trained_already(config, dataset, seed, settings, table, start_from)) is not None:
         _skip(equal, settings, promote=promote, as_json=as_json)
         return
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
     wait_for_server = start_up(message, dataset, settings, table, promote=promote)
     try:
-        result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
+        result = _train(config, dataset, seed, repeats, table, start_from, wait_for_server, promote=promote)
     except UnreachableError as err:
         if not fallback_sample or dataset == "sample":
             raise
@@ -86,10 +88,10 @@ def train(
             f"{escape(dataset)}.[/]\n"
         )
         dataset = "sample"
-        if may_skip and (equal := trained_already(config, dataset, seed, settings, table)) is not None:
+        if may_skip and (equal := trained_already(config, dataset, seed, settings, table, start_from)) is not None:
             _skip(equal, settings, promote=promote, as_json=as_json)
             return
-        result = _train(config, dataset, seed, repeats, table, wait_for_server, promote=promote)
+        result = _train(config, dataset, seed, repeats, table, start_from, wait_for_server, promote=promote)
     _show(result, dataset, settings, promote=promote, as_json=as_json)
 
 
@@ -203,6 +205,7 @@ def _train(
     seed: int,
     repeats: int,
     table: "TableOptions",
+    start_from: str,
     wait_for_server: Callable[[], None],
     *,
     promote: bool,
@@ -216,8 +219,8 @@ def _train(
     with report_registered():
         if repeats == 1:
             # Whether it is due was checked before.
-            return train(config, dataset, seed, promote, force=True, table=table)
-        return repeat(config, dataset, seed, repeats, promote, table)
+            return train(config, dataset, seed, promote, force=True, table=table, start_from=start_from)
+        return repeat(config, dataset, seed, repeats, promote, table, start_from)
 
 
 def _show(
@@ -320,7 +323,7 @@ def data(
     *,
     dataset: DatasetOption = "imdb",
     table: "TableOptions",
-    recipe: RecipeOption = "tuned",
+    recipe: RecipeOption = None,
     changes: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -328,11 +331,11 @@ def data(
     from sentiflow.data import reviews
     from sentiflow.data.prepare import fetch, prepare
     from sentiflow.data.rows import count_left_out
-    from sentiflow.recipes import load_recipe
+    from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
 
-    config, settings = load_recipe(recipe, changes or ()), load_settings()
+    config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
     rows = reviews.read(prepared.table)
     facts = reviews.describe(rows, reviews.read_vocabulary(prepared.table), config)

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sentiflow import base
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import bounds, imdb, inputs, reviews, rows, sample, table, text_tables
 from sentiflow.data.rows import Reject, changed, count_reasons, kind_of, rejects_of
@@ -206,7 +207,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             content, words = table.to_reviews([Labelled(row, *each) for row, each in drawn])
         else:
             read, rejected = _read_table(source, folder, progress)
-            content, words = table.to_reviews(read.rows)
+            content, words = table.to_reviews(read.rows, base.load_base().vocabulary.words)
             left_out = read.left_out
         if _digest(list(source.files)) != source.digest:
             raise changed(source.origin)
@@ -312,7 +313,7 @@ def _key(source: Source) -> str:
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
     modules = (bounds, imdb, inputs, reviews, rows, sample, table, text_tables, vocabulary)
-    return _digest([Path(str(module.__file__)) for module in modules])
+    return _digest([*(Path(str(module.__file__)) for module in modules), base.FILE])
 
 
 def check_data(

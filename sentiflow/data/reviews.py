@@ -82,6 +82,15 @@ class Reviews:
         numbers = np.arange(len(train))
         return train.take(numbers[:first]), train.take(numbers[first:])
 
+    def joined(self, other: "Reviews") -> "Reviews":
+        """These reviews, then the others."""
+        return Reviews(
+            np.concatenate([self.review_id, other.review_id]),
+            np.concatenate([self.split, other.split]),
+            np.concatenate([self.label, other.label]),
+            [*self.tokens, *other.tokens],
+        )
+
     def padded(self, length: int, vocabulary_size: int) -> NDArray[np.int32]:
         """Ids as a matrix, shape (n, length); see ``sentiflow.scoring.pad``."""
         return pad(self.tokens, length, vocabulary_size)

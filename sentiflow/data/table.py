@@ -20,7 +20,7 @@ from sentiflow.data.reviews import SPLITS, Reviews
 from sentiflow.data.rows import NO_TEXT, ROW_INSIDE, Chunk, Input, Reject, beginning, hints_for, kind_of, match
 from sentiflow.data.text_tables import CsvTable
 from sentiflow.errors import ExternalError, UsageError, plain_reason
-from sentiflow.scoring import START, Vocabulary
+from sentiflow.scoring import START, Vocabulary, tokenize
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
 
 
@@ -422,8 +422,25 @@ def _detail(reject: Reject) -> str:
     return reject.reason.partition(": ")[2] or (f"{value:.40}" if reject.value else "")
 
 
-def to_reviews(rows: Sequence[Labelled]) -> tuple[Reviews, Vocabulary]:
-    """Turn rows into ids, with a vocabulary built from their training split alone.
+_RARE = 10_000  # training reviews for each time that a word must occur
+
+
+def vocabulary_of(texts: Sequence[str], base_words: Sequence[str]) -> Vocabulary:
+    """Rank the words of training texts by frequency, then those that only the base knows, then the rare ones.
+
+    A word is rare if the base does not know it either, and it occurs less than once in 10,000 texts.
+    """
+    known = set(base_words)
+    least = 1 + len(texts) // _RARE
+    counts = Counter(word for text in texts for word in tokenize(text))
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    rare = [word for word in ranked if counts[word] < least and word not in known]
+    kept = ranked if not rare else [word for word in ranked if counts[word] >= least or word in known]
+    return Vocabulary([*kept, *(word for word in base_words if word not in counts), *rare])
+
+
+def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tuple[Reviews, Vocabulary]:
+    """Turn rows into ids, with a vocabulary built from their training split, and from the words of the base.
 
     Texts are mixed by a fixed seed, so that the last part of the training split is no special part of the file.
     Equal ones stand together: where that part begins, one text at most is on both sides.
@@ -432,7 +449,7 @@ def to_reviews(rows: Sequence[Labelled]) -> tuple[Reviews, Vocabulary]:
     mixed = np.random.RandomState(SHUFFLE_SEED).permutation(len(texts))
     place = {texts[k]: number for number, k in enumerate(mixed)}
     rows = sorted(rows, key=lambda row: place[row.text])
-    vocabulary = Vocabulary.from_texts(row.text for row in rows if row.split == "train")
+    vocabulary = vocabulary_of([row.text for row in rows if row.split == "train"], base_words)
     reviews = Reviews(
         np.array([f"row-{row.row}" for row in rows]),
         np.array([row.split for row in rows]),

@@ -149,14 +149,28 @@ def weights_of(network: keras.Model) -> Weights:
     return dataclasses.replace(first, others=tuple(others))
 
 
-def _weights_of(member: keras.Sequential) -> Weights:
-    embedding, score = member.get_layer("embedding"), member.get_layer("score")
+def set_weights(network: keras.Model, weights: Weights) -> None:
+    """Put arrays, as ``weights_of`` gives them, into a network of the same shapes."""
+    for member, own in zip(members_of(network), weights.members, strict=True):
+        arrays = [array for name in ARRAYS if (array := getattr(own, name)) is not None]
+        for layer in _layers_of(member):
+            count = len(layer.get_weights())
+            layer.set_weights(arrays[:count])
+            arrays = arrays[count:]
+
+
+def _layers_of(member: keras.Sequential) -> list[keras.Layer]:
+    """The layers that have weights, in the order of ``ARRAYS``."""
     forward, *backward = directions_of(member)
-    layers = [embedding, forward, score, *backward]
+    return [member.get_layer("embedding"), forward, member.get_layer("score"), *backward]
+
+
+def _weights_of(member: keras.Sequential) -> Weights:
+    layers = _layers_of(member)
     copies = [np.array(array, dtype=np.float32) for layer in layers for array in layer.get_weights()]
     arrays: dict[str, Any] = dict(zip(ARRAYS, copies, strict=False))
-    pooling = "mean" if forward.return_sequences else "last"
-    return Weights(**arrays, mask_zero=bool(embedding.mask_zero), pooling=pooling)
+    pooling = "mean" if layers[1].return_sequences else "last"
+    return Weights(**arrays, mask_zero=bool(layers[0].mask_zero), pooling=pooling)
 
 
 def summary_of(network: keras.Model) -> str:

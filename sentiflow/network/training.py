@@ -20,8 +20,9 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, UsageError
 from sentiflow.network import Epoch
 from sentiflow.network.fast import FastNetwork
-from sentiflow.network.model import build, optimizer, prepare_to_fit
+from sentiflow.network.model import build, optimizer, prepare_to_fit, set_weights, weights_of
 from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import Weights
 
 
 class Diverged(RuntimeError):
@@ -178,8 +179,11 @@ def train(
     seed: int,
     on_epoch: Callable[[Epoch], None] = lambda _epoch: None,
     progress: Progress = no_progress,
+    begin: Callable[[Weights], Weights] | None = None,
 ) -> Trained:
     """Train a new network by the fast core.
+
+    ``begin`` makes the first weights of those that the seed draws; without it these are they.
 
     With ``config.deterministic`` the same arguments on the same machine give the same weights, bit for bit.
 
@@ -203,6 +207,8 @@ def train(
             mixed = batches(training, config, mixed=seed)
         with _place(config):
             network = build(config, seed)
+            if begin is not None:
+                set_weights(network, begin(weights_of(network)))
             started = time.perf_counter()
             with _core(network, config, steps, seed) as core:
                 held_out = batches(validation, config)

@@ -118,11 +118,24 @@ class Weights:
         ) as err:  # fmt: skip
             what = err if str(err) else type(err).__name__
             raise ValueError(f"{path}: damaged, or not the weights of a network: {what}") from err
+        try:
+            return cls.of_entries(found)
+        except KeyError as err:
+            raise ValueError(f"{path}: missing arrays {err.args[0]}") from err
+
+    @classmethod
+    def of_entries(cls, found: Mapping[str, NDArray[Any]]) -> "Weights":
+        """The weights whose ``entries`` these are.
+
+        Raises:
+            KeyError: some are missing.
+            ValueError: one has the wrong shape.
+        """
         numbers = {name.partition("/")[0] for name in found if "/" in name}
         prefixes = ["", *(f"{number}/" for number in range(2, 2 + len(numbers)))]
         missing = [prefix + name for prefix in prefixes for name in _REQUIRED if prefix + name not in found]
         if missing:
-            raise ValueError(f"{path}: missing arrays {missing}")
+            raise KeyError(missing)
         first, *others = (cls._of(found, prefix) for prefix in prefixes)
         return replace(first, others=tuple(others))
 

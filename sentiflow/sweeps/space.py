@@ -22,6 +22,7 @@ Value = bool | int | float | str
 
 _NOT_SEARCHED = {
     "recipe": "it is a name",
+    "fit_to_table": "it names fields",
     "validation_fraction": "losses on other validation reviews cannot be compared",
 }
 _SHAPES = "A field has low and high, and optionally log = true or a step; or it has choices = [...]."

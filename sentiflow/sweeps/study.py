@@ -56,7 +56,8 @@ class Sweep:
 
     def recipe(self, values: Mapping[str, Any]) -> TrainConfig:
         """The recipe with other values, checked as every recipe is."""
-        return TrainConfig(**{**self.config.model_dump(), **values})
+        left = [name for name in self.config.fit_to_table if name not in values]
+        return TrainConfig(**{**self.config.model_dump(), "fit_to_table": left, **values})
 
 
 def identity(config: TrainConfig, seed: int, **others: str) -> str:

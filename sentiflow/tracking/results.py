@@ -12,6 +12,7 @@ from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.tracking.client import OpenRun
 from sentiflow.tracking.promotion import Outcome
+from sentiflow.tracking.starts import Start
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class RunContext(OpenRun):
     """The open run of a training, a baseline or a set of them.
 
     Attributes:
+        config: once the table is prepared, with the values that its rules chose.
         dataset: as the user named it.
+        start: what it starts from; nothing until that is chosen.
         work: folder for files of this run, deleted when the run ends.
         began: start of the process, or in a shared process of the flow (seconds since the epoch).
     """
@@ -31,6 +34,7 @@ class RunContext(OpenRun):
     model_name: str
     work: Path = field(repr=False)
     began: float = field(repr=False)
+    start: Start = Start()
     parent: "RunContext | None" = field(default=None, repr=False)
 
     @property

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event, took_effect
-from sentiflow.names import dataset_of, model_name
+from sentiflow.names import AUTO, BUILT_IN, NONE, dataset_of, model_name
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking.store import open_store
+from sentiflow.tracking.store import find_run, open_store
 from sentiflow.tracking.types import (
     ACCURACY,
     CHAMPION,
@@ -124,9 +124,9 @@ def model_named(settings: Settings, dataset: str | None) -> str:
 
 
 def trained_already(
-    config: "TrainConfig", dataset: str, seed: int, settings: Settings, table: "TableOptions"
+    config: "TrainConfig", dataset: str, seed: int, settings: Settings, table: "TableOptions", start_from: str
 ) -> Version | None:
-    """Find a version made by the same recipe, data, code, packages and seed; None if a training is due.
+    """Find a version made by the same recipe, data, start, code, packages and seed; None if a training is due.
 
     Raises:
         UsageError, ExternalError: the dataset or the store cannot be read.
@@ -136,11 +136,26 @@ def trained_already(
 
     if (prepared := find_prepared(dataset, settings, table)) is None:
         return None
-    key, name = training_key(config, prepared.digest, seed), model_name(dataset)
+    key = training_key(config, prepared.digest, seed, asked_key(start_from, dataset, settings))
+    name = model_name(dataset)
     for version in reversed(open_store(settings).versions(name)):
         if version.tags.get(TRAINING_KEY) == key:
             return Version(name, version.number, "trained already")
     return None
+
+
+def asked_key(asked: str, dataset: str, settings: Settings) -> str:
+    """What of a start decides whether a training would be another: for a named version what it is today.
+
+    With ``auto`` a table that has not changed is not trained again, whatever its champion became meanwhile.
+    """
+    if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
+        return NONE
+    from sentiflow import base  # numpy, which listing does without
+
+    if asked in (AUTO, base.NAME):
+        return f"{asked} {base.base().digest}"
+    return find_run(open_store(settings), asked).tags.get(SCORER_DIGEST, asked)
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:

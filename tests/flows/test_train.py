@@ -60,9 +60,10 @@ def test_prefect_shows_named_tasks_a_summary_and_a_link_to_the_mlflow_run(
     assert flow_run.name.startswith("tutorial+4changes-sample-seed4-")
     assert flow_run.name == tags["mlflow.runName"]
     assert tags["prefect.run_count"] == str(flow_run.run_count) == "1"
-    assert [task.name for task in tasks_of(flow_run.id, 6)] == [
+    assert [task.name for task in tasks_of(flow_run.id, 7)] == [
         "fetch",
         "prepare",
+        "fit",
         "train",
         "evaluate",
         "register",
@@ -220,11 +221,11 @@ def test_a_skipped_training_judges_no_version_that_was_refused_before(
 
 def test_a_deleted_version_is_trained_again(registry: World) -> None:
     settings = registry.settings
-    assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS) is not None
-    assert trained_already(SAME, "sample", 6, settings, DEFAULT_OPTIONS) is None
-    assert trained_already(SAME.model_copy(update={"epochs": 4}), "sample", 4, settings, DEFAULT_OPTIONS) is None
+    assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is not None
+    assert trained_already(SAME, "sample", 6, settings, DEFAULT_OPTIONS, "auto") is None
+    assert trained_already(SAME.model_copy(update={"epochs": 4}), "sample", 4, settings, DEFAULT_OPTIONS, "auto") is None
     connect(settings).delete_model_version("sample-sentiment", str(Registry.GOOD))
-    assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS) is None
+    assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is None
 
 
 AGAIN = ("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=80", "--seed", "4")

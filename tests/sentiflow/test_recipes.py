@@ -100,7 +100,7 @@ def refused(name: str = "tutorial", overrides: tuple[str, ...] = ()) -> UsageErr
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
-    assert "'tunde'; there are: large, tuned, tutorial." in str(refused("tunde"))
+    assert "'tunde'; there are: fitted, large, tuned, tutorial." in str(refused("tunde"))
 
 
 def test_an_unknown_recipe_is_answered_with_how_to_make_one() -> None:

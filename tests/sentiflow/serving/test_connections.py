@@ -83,7 +83,9 @@ def test_requests_that_are_being_answered_outlast_a_flood(small: Running) -> Non
         for _ in range(4):
             before = arrived()
             answers = pool.map(ask, range(12))
-            until(lambda before=before: arrived() == before + 12 * 16, 60)  # one that is not yet read may be closed
+            until(
+                lambda before=before: arrived() == before + 12 * 16, 60
+            )  # one that is not yet read may be closed
             with flood(small, b""):
                 assert set(answers) == {200}
 

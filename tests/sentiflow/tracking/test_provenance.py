@@ -175,13 +175,14 @@ def test_the_processor_and_its_threads_are_those_that_this_process_may_use(
 def test_other_data_code_or_packages_make_another_training(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def key(data: str = "d") -> str:
+    def key(data: str = "d", start: str = "none") -> str:
         forget()
-        return provenance.training_key(load_recipe("tutorial"), data, 4)
+        return provenance.training_key(load_recipe("tutorial"), data, 4, start)
 
     first = key()
     assert first == key()
     assert first != key("e")
+    assert first != key(start="base")
     (project / "flows" / "cli" / "tables.py").write_text("pass\n")  # how results look decides none
     assert first == key()
     (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)

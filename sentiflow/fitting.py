@@ -1,0 +1,108 @@
+"""Rules that fit a recipe to a table: by its reviews' number and lengths, and by what the training starts from."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sentiflow.data.reviews import Reviews
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import Weights
+from sentiflow.scoring.vocabulary import FIRST_WORD
+
+_LONGEST = 500  # ids, as on IMDB
+_SHORTEST = 8
+_READ_WHOLE = 0.98  # of the training reviews
+_MANY = 8_000  # reviews, from which on a step has as many as on IMDB
+_MOST_EPOCHS = 30
+_MOST_IDS = 200_000  # that a recipe may have
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What differs between trainings that start from another version and those that start from nothing.
+
+    Attributes:
+        steps: as many are made at least, as long as ``_MOST_EPOCHS`` allow.
+        epochs: as many are made at least.
+    """
+
+    steps: int
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    members: int
+    pooling: str
+
+
+# Chosen on the training splits of four tables and of IMDB reviews (docs/own-tables.md).
+_STARTED = _Way(steps=400, epochs=5, learning_rate=0.0005, weight_decay=1.0, members=2, pooling="mixed")
+_FROM_NOTHING = _Way(steps=500, epochs=8, learning_rate=0.003, weight_decay=2.0, members=4, pooling="mean")
+
+
+def fit(config: TrainConfig, reviews: Reviews, ids: int, start: Weights | None) -> TrainConfig:
+    """Fill in the fields that the recipe leaves to the table; the others stay as they are.
+
+    Args:
+        config: names the fields, in ``fit_to_table``.
+        reviews: the prepared table.
+        ids: of its whole vocabulary, the reserved ones included.
+        start: what the training starts from, or None: it has the number and the kinds of its members.
+    """
+    learnt, _ = reviews.learning_splits(config.validation_fraction)
+    way = _FROM_NOTHING if start is None else _STARTED
+    members, pooling = (way.members, way.pooling) if start is None else kinds_of(start)
+    own, known = learnt_ids(reviews.of("train"), ids)
+    fitted = config.model_dump()
+
+    def choose(field: str, value: Any) -> None:
+        if field in config.fit_to_table:
+            fitted[field] = value
+
+    choose("vocabulary_size", min(_MOST_IDS, own if start is None else known))
+    choose("sequence_length", _length(learnt))
+    choose("batch_size", 32 if len(learnt) < _MANY else 64)
+    choose("learning_rate", way.learning_rate)
+    choose("embedding_weight_decay", way.weight_decay)
+    choose("ensemble_size", members)
+    choose("pooling", "mean" if pooling == "mixed" and fitted["ensemble_size"] == 1 else pooling)
+    choose("global_clipnorm", round(math.sqrt(fitted["ensemble_size"]), 2))  # of all members: alone each has 1
+    steps = math.ceil(len(learnt) / fitted["batch_size"])  # of an epoch
+    choose("epochs", min(_MOST_EPOCHS, max(way.epochs, math.ceil(way.steps / steps))))
+    choose("early_stopping_patience", max(2, fitted["epochs"] // 4))
+    # The average of about the last tenth of all steps.
+    choose("ema_momentum", round(min(0.999, max(0.9, 1 - 10 / (steps * fitted["epochs"]))), 4))
+    return TrainConfig(**fitted)
+
+
+def kinds_of(weights: Weights) -> tuple[int, str]:
+    """How many members a network has, and their pooling as a recipe names it."""
+    kinds = {member.pooling for member in weights.members}
+    return len(weights.members), "mixed" if len(kinds) > 1 else kinds.pop()
+
+
+def learnt_ids(reviews: Reviews, ids: int) -> tuple[int, int]:
+    """The ids before the first word that no review has, and those before the next word that one has.
+
+    In a table of one's own these are the words that its training split has often enough, and besides them those
+    that the base knows; the words after them are rare (``sentiflow.data.table.to_reviews``).
+    """
+    counts = np.bincount(np.concatenate(reviews.tokens or [np.empty(0, np.int32)]), minlength=ids)
+    counts[:FIRST_WORD] = 1  # whether there are any or not
+    unseen = np.flatnonzero(counts == 0)
+    own = int(unseen[0]) if len(unseen) else ids
+    rare = np.flatnonzero(counts[own:])
+    return own, own + int(rare[0]) if len(rare) else ids
+
+
+def _length(reviews: Reviews) -> int:
+    """The ids that nearly all reviews have at most."""
+    lengths = reviews.n_tokens
+    return int(min(_LONGEST, max(_SHORTEST, np.quantile(lengths, _READ_WHOLE)))) if len(lengths) else _SHORTEST
+
+
+def fitted_text(config: TrainConfig) -> str:
+    """What the rules chose, in a line: ``vocabulary size 16371, sequence length 27, ...``."""
+    values = ((name.replace("_", " "), getattr(config, name)) for name in config.fit_to_table)
+    return ", ".join(f"{name} {value}" for name, value in values)

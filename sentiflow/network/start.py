@@ -1,0 +1,111 @@
+"""A training that starts from another network: words are matched by their text."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiflow.console import Progress, no_progress
+from sentiflow.data.reviews import Reviews
+from sentiflow.fitting import learnt_ids
+from sentiflow.network import Epoch
+from sentiflow.network.model import build, set_weights, weights_of
+from sentiflow.network.training import Trained, train
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.scoring.weights import ARRAYS
+
+
+def train_from(
+    start: TextScorer | None,
+    words: Vocabulary,
+    training: Reviews,
+    validation: Reviews,
+    config: TrainConfig,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] = lambda _epoch: None,
+    progress: Progress = no_progress,
+) -> Trained:
+    """Train by the recipe, from another network if one is given, and with ``final_training`` once more.
+
+    Words that the training reviews lack are not trained: they are put beside the trained ones at the end, as the
+    start has them. The final training makes as many epochs as were kept, on the validation reviews, too; history
+    and kept epoch are those of the first.
+
+    Raises:
+        UsageError: see ``train``.
+    """
+    own, begin = config, None
+    if start is not None:
+        begin = partial(inherited, words=words, start=start)
+        learnt, _ = learnt_ids(training.joined(validation), FIRST_WORD + len(words))
+        own = config.model_copy(update={"vocabulary_size": min(config.vocabulary_size, learnt)})
+    trained = train(training, validation, own, seed, on_epoch, progress, begin)
+    if config.final_training:
+        last = own.model_copy(update={"epochs": trained.kept.number, "early_stopping_patience": 0})
+        again = train(training.joined(validation), validation, last, seed, progress=progress, begin=begin)
+        trained = dataclasses.replace(trained, network=again.network, seconds=trained.seconds + again.seconds)
+    if start is None or own.vocabulary_size == config.vocabulary_size:
+        return trained
+    network = build(config, seed)
+    set_weights(network, widened(weights_of(trained.network), config.vocabulary_size, words, start))
+    return dataclasses.replace(trained, network=network)
+
+
+def known_rows(start: TextScorer, words: Vocabulary, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids of the words that a start has an embedding of, here and there, each shape (k,)."""
+    top = len(start.weights.embedding)
+    pairs = [
+        (here, there)
+        for here, word in enumerate(words.words[: size - FIRST_WORD], FIRST_WORD)
+        if (there := start.vocabulary.id_of(word)) is not None and there < top
+    ]
+    marks = [(i, i) for i in range(FIRST_WORD)]  # padding, start marker, unknown words
+    here, there = np.array([*marks, *pairs], dtype=np.int64).T
+    return here, there
+
+
+def inherited(drawn: Weights, words: Vocabulary, start: TextScorer) -> Weights:
+    """The first weights of a training: those of the start where it has them, else as they were drawn.
+
+    Each member takes its recurrence and output from one of the start's of the same kind and shapes, by turns;
+    where there is none, it takes the words alone.
+    """
+    here, there = known_rows(start, words, len(drawn.embedding))
+    made = []
+    for k, member in enumerate(drawn.members):
+        source, is_alike = _source(start, member, k)
+        embedding = member.embedding.copy()
+        embedding[here] = source.embedding[there]
+        taken = {name: getattr(source, name) for name in ARRAYS} if is_alike else {}
+        made.append(dataclasses.replace(member, others=(), **taken | {"embedding": embedding}))
+    return dataclasses.replace(made[0], others=tuple(made[1:]))
+
+
+def widened(trained: Weights, size: int, words: Vocabulary, start: TextScorer) -> Weights:
+    """Weights with embeddings of ``size`` ids: the further ones are the start's, zeros for words that it lacks."""
+    here, there = known_rows(start, words, size)
+    further = here >= len(trained.embedding)
+    made = []
+    for k, member in enumerate(trained.members):
+        source, _ = _source(start, member, k)
+        embedding = np.zeros((size, member.embedding.shape[1]), np.float32)
+        embedding[: len(member.embedding)] = member.embedding
+        embedding[here[further]] = source.embedding[there[further]]
+        made.append(dataclasses.replace(member, others=(), embedding=embedding))
+    return dataclasses.replace(made[0], others=tuple(made[1:]))
+
+
+def _source(start: TextScorer, member: Weights, number: int) -> tuple[Weights, bool]:
+    """The member of the start that another one begins as, and whether they are of the same kind and shapes."""
+    alike = [each for each in start.weights.members if _shapes(each) == _shapes(member)]
+    members = alike or start.weights.members
+    return members[number % len(members)], bool(alike)
+
+
+def _shapes(member: Weights) -> tuple[object, ...]:
+    """What must agree for a recurrence and an output to come along."""
+    return member.pooling, member.mask_zero, member.kernel.shape, member.dense_kernel.shape

@@ -1,0 +1,201 @@
+"""What a training starts from: a registered version, the packaged base, or nothing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentiflow import base
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import AUTO, BUILT_IN, IMDB, NONE, model_name
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.settings import Settings
+from sentiflow.tracking.store import find_run, open_store
+from sentiflow.tracking.types import ACCURACY, Store, Version
+from sentiflow.tracking.versions import champion_of, load_scorer
+
+START_FROM = "start_from"  # the parameter
+# Tags of a run and its version.
+START_NAME, START_DIGEST, START_ACCURACY, START_WORDS = (
+    "start.from",
+    "start.digest",
+    "start.accuracy",
+    "start.words",
+)
+
+_SAME_LANGUAGE = 0.6  # of a table's words; English tables have 85 to 97% in the base, those of ten others 2 to 40%
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        asked: as the user named it.
+        name: ``none``, ``base`` or a version, such as ``reviews-sentiment/3``.
+        why: in words.
+        digest: of all that its scores depend on.
+        accuracy: on its own test split, if it is known.
+        words: share of the table's training words that it knows.
+    """
+
+    asked: str = NONE
+    name: str = NONE
+    why: str = ""
+    digest: str = ""
+    accuracy: float | None = None
+    words: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.name != NONE
+
+    def tags(self) -> dict[str, str]:
+        """What a run and its version keep of it."""
+        if not self:
+            return {START_NAME: NONE}
+        accuracy = {} if self.accuracy is None else {START_ACCURACY: f"{self.accuracy:.4f}"}
+        return {START_NAME: self.name, START_DIGEST: self.digest, START_WORDS: f"{self.words:.4f}", **accuracy}
+
+    def text(self) -> str:
+        """It in a sentence's part."""
+        if not self:
+            return f"from nothing{f', as {self.why}' if self.why else ''}"
+        tested = "" if self.accuracy is None else f", test accuracy {self.accuracy:.2%} on its own reviews"
+        return f"from {self.name} ({self.why}{tested}), which knows {self.words:.0%} of the words"
+
+
+def choose_start(
+    asked: str, dataset: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
+) -> Start:
+    """Find what a training starts from.
+
+    ``auto`` is, for a table of one's own, the champion of its model if the recipe's shapes agree with it, else
+    that of IMDB if they agree, else the base; of another language, and for a built-in dataset, nothing.
+
+    Raises:
+        UsageError: there is no such version, or its embeddings are of another size.
+        ExternalError: its files are gone or damaged.
+    """
+    if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
+        return Start(asked)
+    if asked == base.NAME:
+        return _base(asked, content, words)
+    if asked != AUTO:
+        return _named(asked, config, content, words, settings)
+    store = open_store(settings)
+    own = model_name(dataset)
+    if (champion := champion_of(store, own)) is not None:
+        why = "its champion"
+        if _in_a_row(store, own) >= settings.start_afresh_after > 0:
+            why = ""
+        elif found := _version(store, own, champion, why, asked, config, content, words, settings):
+            return found
+    found = None
+    if (champion := champion_of(store, model_name(IMDB))) is not None:
+        found = _version(
+            store, model_name(IMDB), champion, "the champion", asked, config, content, words, settings
+        )
+    found = found or _base(asked, content, words)
+    if found.words < _SAME_LANGUAGE:
+        return Start(asked, why=f"{found.name} knows {found.words:.0%} of the table's words")
+    return found
+
+
+def load_start(start: Start, settings: Settings) -> TextScorer | None:
+    """The words and weights that a training starts from, or None.
+
+    Raises:
+        ExternalError: they are gone, damaged, or others than they were.
+    """
+    if not start:
+        return None
+    if start.name == base.NAME:
+        scorer, digest = base.load_base(), base.base().digest
+    else:
+        name, _, number = start.name.rpartition("/")
+        scorer = load_scorer(settings, Version(name, int(number), "asked for"))
+        digest = scorer.digest
+    if digest != start.digest:
+        raise ExternalError(
+            f"The training started from {start.name}, which is another now.",
+            "Bring back what it was, or train without it: --start-from none",
+        )
+    return scorer
+
+
+def agree(config: TrainConfig, weights: Weights) -> bool:
+    """Whether recurrence and output of a network fit the recipe; what rules choose fits itself."""
+    kinds = {member.pooling for member in weights.members}
+    pooling = "mixed" if len(kinds) > 1 else kinds.pop()
+    return (
+        weights.kernel.shape == (config.embedding_size, config.units)
+        and (weights.backward_kernel is not None) == config.bidirectional
+        and weights.mask_zero == config.mask_zero
+        and ("pooling" in config.fit_to_table or config.pooling == pooling)
+    )
+
+
+def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> float:
+    """Share of the words of the training reviews, repeated ones counted each time, that a network knows."""
+    tokens = content.of("train").tokens
+    counts = np.bincount(np.concatenate(tokens) if tokens else [], minlength=FIRST_WORD + len(words))[FIRST_WORD:]
+    known = set(scorer.vocabulary.words[: len(scorer.weights.embedding) - FIRST_WORD])
+    hits = np.array([word in known for word in words.words])
+    return float(counts[hits].sum() / max(counts.sum(), 1))
+
+
+def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
+    found = base.base()
+    share = known_share(content, words, found.scorer)
+    return Start(asked, base.NAME, "the packaged network of IMDB reviews", found.digest, found.accuracy, share)
+
+
+def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings) -> Start:
+    store = open_store(settings)
+    record = find_run(store, asked)
+    version = store.versions_by_run().get(record.run_id)
+    if version is None:
+        raise UsageError(
+            f"{record.name} made no registered version to start from.", "See what there is: sentiflow versions"
+        )
+    name, _, number = version.rpartition("/")
+    scorer = load_scorer(settings, Version(name, int(number), "asked for"))
+    if scorer.weights.embedding.shape[1] != config.embedding_size:
+        raise UsageError(
+            f"{version} has embeddings of size {scorer.weights.embedding.shape[1]}, the recipe of size "
+            f"{config.embedding_size}.",
+            f"Take its size: --set embedding_size={scorer.weights.embedding.shape[1]}",
+        )
+    accuracy = record.metrics.get(ACCURACY)
+    return Start(asked, version, "asked for", scorer.digest, accuracy, known_share(content, words, scorer))
+
+
+def _version(
+    store: Store, name: str, number: int, why: str, asked: str, config: TrainConfig, content: Reviews,
+    words: Vocabulary, settings: Settings,
+) -> Start | None:  # fmt: skip
+    """A champion as a start; None if the recipe has other shapes."""
+    try:
+        scorer = load_scorer(settings, Version(name, number, "asked for"))
+    except ExternalError as err:
+        raise ExternalError(
+            f"The training would start from {name} version {number}, {why}. {err.args[0]}",
+            f"Start from what is there: --start-from {base.NAME}, or --start-from {NONE}",
+        ) from err
+    if not agree(config, scorer.weights):
+        return None
+    found = store.version(name, number)
+    accuracy = None if found is None or not found.run_id else store.record(found.run_id).metrics.get(ACCURACY)
+    return Start(asked, f"{name}/{number}", why, scorer.digest, accuracy, known_share(content, words, scorer))
+
+
+def _in_a_row(store: Store, name: str) -> int:
+    """How many of the newest versions started from one of the same model, without another between."""
+    count = 0
+    for version in reversed(store.versions(name)):
+        if not version.tags.get(START_NAME, "").startswith(f"{name}/"):
+            break
+        count += 1
+    return count
