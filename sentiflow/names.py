@@ -1,5 +1,6 @@
 """Names of datasets and of the models trained on them."""
 
+import os
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -9,25 +10,31 @@ from sentiflow.folder import expanded
 
 IMDB = "imdb"
 BUILT_IN = (IMDB, "sample")
+TABLE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq")
 
 AUTO, NONE = "auto", "none"
 """What a training starts from, besides names of versions: what is best for the dataset, and nothing."""
 
 
 def dataset_name(dataset: str) -> str:
-    """The name of a dataset: itself when built in, else the table's file name in lower case, without accents.
+    """The name of a dataset: itself when built in, else that of its table or folder.
 
-    Six digits of its hash distinguish a name with letters of other alphabets.
+    That is in lower case and without accents. Six digits of its hash distinguish a name with letters of other
+    alphabets.
 
     Example:
         >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv"), dataset_name("Crítica.csv")
         ('my-reviews', 'imdb-table', 'critica')
+        >>> dataset_name("tables/"), dataset_name("tables.2024"), dataset_name("./imdb/")
+        ('tables', 'tables-2024', 'imdb-table')
         >>> dataset_name("отзывы 2024.csv")
         '2024-bd9724'
     """
     if dataset in BUILT_IN:
         return dataset
-    written = normalize("NFC", Path(dataset).stem.lower())
+    path = _absolute(dataset) if dataset else Path()
+    name = path.stem if path.suffix.lower() in TABLE_SUFFIXES else path.name
+    written = normalize("NFC", name.lower())
     plain = re.sub(r"[\u0300-\u036f]", "", normalize("NFKD", written))  # without accents
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "table"
     if any(each.isalnum() and not each.isascii() for each in plain):
@@ -36,13 +43,21 @@ def dataset_name(dataset: str) -> str:
 
 
 def located(dataset: str) -> str:
-    """A table by its whole path, which is the same from every folder; other datasets as they are.
+    """A table or a folder of them by its whole path, which is the same from every folder; others as they are.
 
     Example:
-        >>> located("imdb"), located("/data/reviews.csv")
-        ('imdb', '/data/reviews.csv')
+        >>> located("imdb"), located("/data/reviews.csv"), located("/data/reviews/")
+        ('imdb', '/data/reviews.csv', '/data/reviews')
     """
-    return str(expanded(dataset).absolute()) if Path(dataset).suffix else dataset
+    if not dataset or dataset in BUILT_IN:
+        return dataset
+    is_path = os.sep in dataset or Path(dataset).suffix.lower() in TABLE_SUFFIXES or expanded(dataset).is_dir()
+    return str(_absolute(dataset)) if is_path else dataset
+
+
+def _absolute(dataset: str) -> Path:
+    path = expanded(dataset).absolute()
+    return path if path.name not in ("", "..") else path.resolve()
 
 
 def model_name(dataset: str) -> str:

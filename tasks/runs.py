@@ -80,6 +80,7 @@ _SCHEMA = Schema(
         ColSpec("integer", "label"),
         ColSpec(Array(DataType.integer), "token_ids"),
         ColSpec("integer", "n_tokens"),
+        ColSpec("string", "place"),
     ]
 )
 
@@ -92,6 +93,8 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
         rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
         left_out = sum(prepared.left_out.values())
         read = {**prepared.options.model_dump(), "rejected": rejected, "left_out": left_out}
+        if prepared.joined is not None:
+            read |= {name: getattr(prepared.joined, name) for name in ("tables", "repeated", "relabelled")}
         params |= {f"table.{name}": str(value) for name, value in read.items()}
     run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
     with run.errors():

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import get_run_logger, task
@@ -40,7 +41,7 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
     if source.fetched:
         logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
     elif source.files and source.name not in BUILT_IN:
-        logger.info("skipped: %s is on this machine", source.files[0].name)
+        logger.info("skipped: %s is on this machine", Path(source.origin).name)
     elif source.files:
         logger.info("skipped: %s already here", ", ".join(file.name for file in source.files))
     else:
@@ -65,6 +66,8 @@ def prepare(run: RunContext, source: Source) -> Prepared:
         logger.warning("%s", prepared.rejected)
     if prepared.left_out:
         logger.info("%s", count_left_out(prepared.left_out))
+    for sentence in prepared.joined.sentences() if prepared.joined else ():
+        logger.info("%s", sentence)
     return prepared
 
 
@@ -119,7 +122,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
     epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
-    if warning := reviews.unread_warning(table):
+    for warning in reviews.warnings(table):
         logger.warning("%s", warning)
     start = load_start(run.start, run.settings)
     trained = train_from(

@@ -345,7 +345,9 @@ def data(
         stdout.say(f"[yellow]{escape(str(prepared.rejected))}[/]")
     if prepared.left_out:
         stdout.say(escape(count_left_out(prepared.left_out)))
-    if warning := reviews.unread_warning(rows):
+    for sentence in prepared.joined.sentences() if prepared.joined else ():
+        stdout.say(escape(sentence))
+    for warning in reviews.warnings(rows):
         stdout.say(f"[yellow]{warning}[/]")
     stdout.print()
     stdout.print(_splits(facts, config))

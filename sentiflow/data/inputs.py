@@ -25,6 +25,7 @@ from sentiflow.data.rows import (
     beginning,
     find_columns,
     grouped_tables,
+    is_rejects,
     numbers,
     text_schema,
     why_not,
@@ -186,7 +187,7 @@ class Folder(RowInput):
         """Read file by file."""
         for done, name in enumerate(self._names, 1):
             text, reason, value = self._read(name)
-            yield Row(text, reason, value, done, 0, (_shown(name),), _shown(name))
+            yield Row(text, reason, value, done, 0, (shown(name),), shown(name))
 
     def identity(self) -> dict[str, str | int]:
         """Names, sizes and times of change of all files that are there now."""
@@ -194,7 +195,7 @@ class Folder(RowInput):
         state = hashlib.sha256()
         for name, about in self._stats():
             stamp = f"{about.st_size} {about.st_mtime_ns}" if about else "gone"
-            state.update(f"{_shown(name)}\0{stamp}\n".encode())
+            state.update(f"{shown(name)}\0{stamp}\n".encode())
         return {"files": len(self._names), "content": state.hexdigest()}
 
     def _stats(self) -> Iterator[tuple[str, os.stat_result | None]]:
@@ -241,7 +242,7 @@ def _refuse(err: OSError) -> None:
     raise err
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """A file's name as valid text."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
@@ -253,6 +254,33 @@ _KINDS: dict[str, Callable[[Path], Input]] = {
     ".parquet": ParquetTable,
     ".pq": ParquetTable,
 }
+
+
+def tables_of(path: Path) -> list[Path]:
+    """The tables of a folder in the order of their names, hidden files and rejects left out; else the path itself.
+
+    Raises:
+        UsageError: there is none, or one that is no file.
+        OSError: the folder cannot be read.
+    """
+    if not path.is_dir():
+        return [path]
+    found = [
+        each
+        for each in path.iterdir()
+        if each.suffix.lower() in _KINDS and not each.name.startswith(".") and not is_rejects(each)
+    ]
+    if not found:
+        raise UsageError(
+            f"{path}: no table in this folder.", f"Put files into it that end in {', '.join(_KINDS)}."
+        )
+    for each in found:
+        if not each.is_file():
+            raise UsageError(
+                f"{each} is no file, but a folder, a pipe or a link that leads nowhere.",
+                "Put the table itself there, or remove it.",
+            )
+    return sorted(found, key=lambda each: each.name)
 
 
 def open_input(path: Path) -> Input:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,8 +29,10 @@ _SCHEMA = pa.schema(
         ("label", pa.int8()),
         ("token_ids", pa.list_(pa.int32())),
         ("n_tokens", pa.int32()),
+        ("place", pa.string()),  # in the source, for people; no part of the digest
     ]
 )
+_SOURCE = b"source"  # in a table's metadata: the digest of what its places are in
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Reviews:
     """Reviews as ids, in the order of their table.
 
     Attributes:
-        review_id: shape (n,), names that lead back to the source.
+        review_id: shape (n,), each once; of a user's table made of the text alone.
         split: shape (n,), one of ``SPLITS`` each.
         label: shape (n,), int8, 1 is positive.
         tokens: n arrays of int32 ids, rare words included, the start marker first.
@@ -111,10 +114,13 @@ def _in_one(tokens: list[NDArray[np.int32]]) -> NDArray[np.int32]:
     return np.concatenate([np.empty(0, np.int32), *tokens])
 
 
-def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
+def write(
+    reviews: Reviews, vocabulary: Vocabulary, folder: Path, places: Sequence[str] | None = None, source: str = ""
+) -> Path:
     """Publish the table as ``<digest>.parquet`` with ``<digest>.vocabulary.json`` beside it.
 
-    The table appears last and by one rename: a table that is there is whole.
+    The table appears last and by one rename: a table that is there is whole. ``places`` say where each review
+    stands in a source of that digest, if its id does not; an equal table of another source has others.
     """
     name = digest(reviews, vocabulary)
     table = folder / f"{name}.parquet"
@@ -125,8 +131,9 @@ def write(reviews: Reviews, vocabulary: Vocabulary, folder: Path) -> Path:
         pa.array(reviews.label),
         pa.ListArray.from_arrays(ends, _in_one(reviews.tokens)),
         pa.array(reviews.n_tokens),
+        pa.array(reviews.review_id.tolist() if places is None else places),
     ]
-    content = pa.table(columns, schema=_SCHEMA)
+    content = pa.table(columns, schema=_SCHEMA.with_metadata({_SOURCE: source}))
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
     publish_private(folder / f"{name}.vocabulary.json", words)
     publish(table, lambda path: _write_table(path, content))
@@ -201,6 +208,19 @@ def _read_table(table: Path) -> Reviews:
         columns["label"].to_numpy(),
         np.split(flat[ends[0] : ends[-1]], ends[1:-1] - ends[0]),
     )
+
+
+def made_of(table: Path) -> str:
+    """The digest of the source that the places in a canonical table are in."""
+    source: bytes = (pq.read_schema(table).metadata or {}).get(_SOURCE, b"")
+    return source.decode()
+
+
+def places_of(table: Path) -> dict[str, str]:
+    """Where each test review of a canonical table stands in its source, for people, by its id."""
+    columns = pq.read_table(table, columns=["review_id", "split", "place"])
+    rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
+    return {name: place for name, split, place in rows if split == "test"}
 
 
 def _read_words(path: Path) -> Vocabulary:
@@ -315,15 +335,32 @@ def in_both_splits(reviews: Reviews) -> int:
 
 
 _UNREAD = 0.2  # of the test reviews
+_FEW = 10  # test reviews of a label
+_USUAL = 3.0  # standard errors
 
 
-def unread_warning(reviews: Reviews) -> str | None:
-    """What to say if many test reviews hold no word of the training split, as ids or numbers would."""
-    test = reviews.of("test")
-    share = float((test.n_tokens == 1).mean())  # the start marker alone
-    if share <= _UNREAD:
-        return None
-    return f"{share:.0%} of the test reviews share no word with any training review. Is the column of texts right?"
+def warnings(reviews: Reviews) -> list[str]:
+    """What to say of a dataset whose test tells little: unread, few reviews of a label, or unlike the rest."""
+    test, others = reviews.of("test"), reviews.label[reviews.split != "test"]
+    found = []
+    unread = float((test.n_tokens == 1).mean())  # the start marker alone
+    if unread > _UNREAD:  # as ids or numbers would be
+        share = f"{unread:.0%} of the test reviews share no word with any training review."
+        found.append(f"{share} Is the column of texts right?")
+    positive = int(test.label.sum())
+    few = min(positive, len(test) - positive)
+    if few < _FEW:
+        label = "positive" if few == positive else "negative"
+        found.append(
+            f"Only {few} of the {len(test):,} test reviews are {label}: the test says little about these."
+        )
+    here, there, share = test.label.mean(), others.mean(), reviews.label.mean()
+    error = np.sqrt(share * (1 - share) * (1 / len(test) + 1 / len(others)))
+    if abs(here - there) > _USUAL * error:
+        found.append(
+            f"{here:.1%} of the test reviews are positive, and {there:.1%} of the others: more than chance makes."
+        )
+    return found
 
 
 def _split(name: str, split: Reviews, config: TrainConfig) -> SplitFacts:

@@ -111,6 +111,10 @@ def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
 
+OUTPUT_COLUMNS = ("row", "label", "score", "model", "version")
+"""Columns that each output of scoring has."""
+
+_REJECTS = ".rejects.jsonl"
 _LONGEST_NAME = 223  # bytes: with .rejects.jsonl, and what is added while that is written, 255
 
 
@@ -129,7 +133,12 @@ def rejects_of(path: Path) -> Path:
             f"{path}: the name is too long; rejected rows go to a file with a longer one.",
             f"Choose a name of at most {_LONGEST_NAME} bytes.",
         )
-    return path.with_name(f"{path.name}.rejects.jsonl")
+    return path.with_name(f"{path.name}{_REJECTS}")
+
+
+def is_rejects(path: Path) -> bool:
+    """Whether a file is named as rejects are."""
+    return path.name.endswith(_REJECTS)
 
 
 def count_reasons(reasons: Mapping[str, int]) -> str:

@@ -3,21 +3,33 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sentiflow.console import Progress, no_progress
-from sentiflow.data.imdb import REVIEWS_PER_SPLIT
-from sentiflow.data.inputs import open_input, to_values
+from sentiflow.data import sample
+from sentiflow.data.division import Labelled, divided, each_once, text_id
+from sentiflow.data.imdb import REVIEWS_PER_SPLIT, SHUFFLE_SEED
+from sentiflow.data.inputs import open_input, shown, tables_of, to_values
 from sentiflow.data.reviews import SPLITS, Reviews
-from sentiflow.data.rows import NO_TEXT, ROW_INSIDE, Chunk, Input, Reject, beginning, hints_for, kind_of, match
+from sentiflow.data.rows import (
+    NO_TEXT,
+    OUTPUT_COLUMNS,
+    ROW_INSIDE,
+    Chunk,
+    Input,
+    Reject,
+    beginning,
+    hints_for,
+    kind_of,
+    match,
+)
 from sentiflow.data.text_tables import CsvTable
 from sentiflow.errors import ExternalError, UsageError, plain_reason
 from sentiflow.scoring import START, Vocabulary, tokenize
@@ -94,10 +106,6 @@ Label = Literal[0, 1, "skip"]
 LABELS: dict[str, Label] = {
     "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
 }  # fmt: skip
-TEST_SHARE = 0.2  # of a table without a split
-SHUFFLE_SEED = 113  # any fixed number; the same as for imdb
-
-_FEWEST = 3  # a fifth of them rounds to one
 _SPLITS = f"Known splits: {', '.join(SPLITS)}. Without the column a fifth is set aside for the test."
 _SHOWN = 3  # rejected rows of a kind in a message
 _REST_OF_NUMBER = re.compile(r"\d(\d\d)?(?!\d)")  # behind a comma: 1,000 or 0,5
@@ -163,26 +171,47 @@ def as_options(given: Mapping[str, Any], what: str) -> TableOptions:
         ) from err
 
 
-class Labelled(NamedTuple):
-    """A row to train on; ``split`` is one of ``SPLITS``, or empty until one is drawn."""
+@dataclass(frozen=True)
+class Joined:
+    """What the tables of a user's dataset gave together.
 
-    row: int
-    text: str
-    label: int
-    split: str
+    Attributes:
+        tables: how many were read.
+        outputs: files of the folder that were not read, as scoring wrote them.
+        repeated: rows left out, as their text stands in a row before them.
+        relabelled: how many of these had another label.
+    """
+
+    tables: int
+    outputs: list[str]
+    repeated: int
+    relabelled: int
+
+    def sentences(self) -> list[str]:
+        """What was left out, for people."""
+        found = []
+        if self.outputs:
+            found.append(f"Not read, as they are outputs of scoring: {', '.join(self.outputs)}")
+        if self.repeated:
+            rows = "1 row" if self.repeated == 1 else f"{self.repeated:,} rows"
+            other = f" ({self.relabelled:,} with another label)" if self.relabelled else ""
+            found.append(f"{rows} left out, as their text stands in a row before{other}")
+        return found
 
 
 @dataclass(frozen=True)
 class Table:
-    """A sound table: rows to train on, each with its split, and rejects, in the order of the table.
+    """Sound tables: rows to train on, each with its split, and rejects, in the order of the tables.
 
     Attributes:
+        rows: of each text the first.
         left_out: how many rows have each of the labels to skip.
     """
 
     rows: list[Labelled]
     rejects: list[Reject]
     left_out: dict[str, int]
+    joined: Joined
 
 
 class TableError(UsageError):
@@ -191,54 +220,101 @@ class TableError(UsageError):
     rejects: Sequence[Reject] = ()
 
 
+@dataclass
+class _File:
+    """What one table gives; ``problems`` keep it from use as a whole, ``hints`` say what to do about them."""
+
+    rows: list[Labelled] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+    has_columns: bool = True
+    is_output: bool = False
+
+
 def read_table(path: Path, options: TableOptions, progress: Progress = no_progress) -> Table:
-    """Read a table, and look for everything that is wrong with it.
+    """Read a table, or all tables of a folder, and look for everything that is wrong with them.
 
     Raises:
         UsageError: there is no such table, or nothing of it can be read.
-        TableError: it cannot be trained on; the message lists all problems, with the first rows that have them.
-        ExternalError: it is damaged further down.
-        OSError: it cannot be read.
+        TableError: they cannot be trained on; the message lists all problems, with the first rows that have them.
+        ExternalError: one is damaged further down.
+        OSError: one cannot be read.
     """
-    source = open_input(path)
-    problems, hints = _select(source, options)
-    has_columns = not problems
-    place = _label_place(source, options) if has_columns else None
-    rows: list[Labelled] = []
-    rejects: list[Reject] = []
-    left_out: Counter[str] = Counter()
-    try:
-        with progress(f"Reading {path.name}", source.total) as advance:
-            for chunk in source.chunks():
-                rejects += chunk.rejects
-                if has_columns:
-                    good, bad, skipped = _labelled(chunk, options, place)
-                    rows += good
-                    rejects += bad
-                    left_out.update(skipped)
-                advance(chunk.units)
-    except UsageError as err:
-        problems.append(str(err.args[0]).removeprefix(f"{path}: "))
-        hints.append(err.hint)
-    rejects.sort()
-    if not has_columns:  # texts and labels are unknown, so that only what concerns whole rows is wrong
+    files = tables_of(path)
+    if path.is_dir():
+        found = [_read_of_folder(file, options, progress) for file in files]
+    else:
+        found = [_read_file(open_input(path), "", options, progress)]
+    problems, hints = [each for file in found for each in file.problems], [h for file in found for h in file.hints]
+    rejects = [reject for file in found for reject in file.rejects]
+    if not all(file.has_columns for file in found):
+        # Texts and labels are unknown there, so that only what concerns whole rows is wrong.
         unread = (NO_TEXT, "not text")
         rejects = [each._replace(value="") for each in rejects if kind_of(each.reason) not in unread]
         raise _error(path, [*problems, *_kinds(rejects)], [*hints, *_hints(rejects, path, options)])
+    rows = [row for file in found for row in file.rows]
     total = len(rows) + len(rejects)
     allowed = options.allowed(total)
     if len(rejects) > allowed:
         limit = f"{allowed:,} may be (--max-rejects {options.max_rejects})"
         problems.append(f"{len(rejects):,} of {total:,} rows are rejected, {limit}")
         hints.append("Correct the rows, or allow more of them with --max-rejects.")
+    rows, repeated, relabelled = each_once(rows)
     if rows or not problems:
-        has_splits = any(row.split for row in rows)
-        rows, more = _split(rows, options.text_column)
+        rows, more = divided(rows, options.text_column)
         problems += more
-        hints += [_SPLITS] if more and has_splits else []
+        if more:
+            hints.append(_SPLITS if any(row.split for row in rows) else "")
     if problems:
         raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path, options), *hints], rejects)
-    return Table(rows, rejects, dict(left_out.most_common()))
+    outputs = [shown(name.name) for name, file in zip(files, found, strict=True) if file.is_output]
+    left_out = sum((file.left_out for file in found), Counter[str]())
+    joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
+    return Table(rows, rejects, dict(left_out.most_common()), joined)
+
+
+def _read_of_folder(path: Path, options: TableOptions, progress: Progress) -> _File:
+    """One of several tables: what keeps it from being read is a problem among others, and named by its file."""
+    name = shown(path.name)
+    try:
+        source = open_input(path)
+        if set(OUTPUT_COLUMNS) <= set(source.names):
+            return _File(is_output=True)
+        found = _read_file(source, name, options, progress)
+    except UsageError as err:
+        found = _File(problems=[_without(path, err)], hints=[err.hint])
+    found.problems = [f"{name}: {problem}" for problem in found.problems]
+    return found
+
+
+def _without(path: Path, err: UsageError) -> str:
+    """An error's message without the path that it begins with."""
+    return str(err.args[0]).removeprefix(str(path)).removeprefix(":").strip()
+
+
+def _read_file(source: Input, name: str, options: TableOptions, progress: Progress) -> _File:
+    """Read one table; of several, ``name`` goes with its rejects."""
+    found = _File()
+    found.problems, found.hints = _select(source, options)
+    found.has_columns = not found.problems
+    place = _label_place(source, options) if found.has_columns else None
+    try:
+        with progress(f"Reading {source.path.name}", source.total) as advance:
+            for chunk in source.chunks():
+                found.rejects += chunk.rejects
+                if found.has_columns:
+                    good, bad, skipped = _labelled(chunk, options, place, shown(source.path.name))
+                    found.rows += good
+                    found.rejects += bad
+                    found.left_out.update(skipped)
+                advance(chunk.units)
+    except UsageError as err:
+        found.problems.append(_without(source.path, err))
+        found.hints.append(err.hint)
+    found.rejects = sorted(reject._replace(source=name) for reject in found.rejects)
+    return found
 
 
 def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]:
@@ -254,7 +330,7 @@ def _select(source: Input, options: TableOptions) -> tuple[list[str], list[str]]
         hint = err.hint
         if match(options.text_column, source.names) and not match(options.label_column, source.names):
             hint = "Give the name of your column, for example --label-column rating."
-        return [str(err.args[0]).removeprefix(f"{source.path}: ")], [hint]
+        return [_without(source.path, err)], [hint]
     return [], []
 
 
@@ -271,7 +347,7 @@ def _label_place(source: Input, options: TableOptions) -> tuple[str, int, bool] 
 
 
 def _labelled(
-    chunk: Chunk, options: TableOptions, place: tuple[str, int, bool] | None
+    chunk: Chunk, options: TableOptions, place: tuple[str, int, bool] | None, file: str
 ) -> tuple[list[Labelled], list[Reject], list[str]]:
     """The rows of a chunk with a text, a label and a split that are known, the rejects, and labels to skip."""
     known = options.labels or LABELS
@@ -297,7 +373,8 @@ def _labelled(
         elif splits is not None and split not in SPLITS:
             reason, value = ("unknown split", splits[k]) if split else ("no split", "")
         else:
-            rows.append(Labelled(number, text, meaning, split))
+            where = f"line {line}" if line else f"row {number}"
+            rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}"))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
     return rows, rejects, skipped
@@ -337,36 +414,6 @@ def _plain(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip().lower().removesuffix(".0")
 
 
-def _split(rows: list[Labelled], text_column: str) -> tuple[list[Labelled], list[str]]:
-    """The rows with a split each, and what keeps them from being trained on and tested."""
-    if not rows:
-        return rows, ["there are no rows to train on"]
-    if problem := _one_label("the table", rows):
-        return rows, [problem]
-    if rows[0].split:
-        named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
-        return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
-    texts = {row.text: row.label for row in reversed(rows)}  # equal texts stay together, under their first label
-    test: set[str] = set()
-    for label in (0, 1):
-        distinct = [text for text, its in reversed(texts.items()) if its == label]
-        if len(distinct) < _FEWEST:
-            few = f"{len(distinct)} of label {label}, at least {_FEWEST} are needed"
-            why = f"too few different texts to set some aside for a test: {few}"
-            return rows, [f"{why}; is {text_column} the column of the texts?"]
-        # By a hash, so that few texts change sides when the table grows: a champion has learnt from the others.
-        distinct.sort(key=lambda text: sha256(text.encode()).digest())
-        test.update(distinct[: round(TEST_SHARE * len(distinct))])
-    return [row._replace(split="test" if row.text in test else "train") for row in rows], []
-
-
-def _one_label(where: str, rows: Sequence[Labelled]) -> str:
-    positive = sum(row.label for row in rows)
-    if 0 < positive < len(rows):
-        return ""
-    return f"{where} needs reviews of both labels, got {len(rows) - positive:,} negative and {positive:,} positive"
-
-
 def _error(path: Path, problems: list[str], hints: list[str], rejects: Sequence[Reject] = ()) -> TableError:
     first, *others = problems
     hint = "\n".join(dict.fromkeys(hints))
@@ -391,7 +438,8 @@ def _kinds(rejects: Sequence[Reject]) -> list[str]:
 
 
 def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list[str]:
-    hints = hints_for(sorted({kind_of(reject.reason) for reject in rejects}), path)
+    kinds = {kind_of(reject.reason): reject.source for reject in reversed(rejects)}  # a file that has it
+    hints = [hint for kind in sorted(kinds) for hint in hints_for([kind], path / kinds[kind])]
     unknown = next((reject.value for reject in rejects if reject.reason == "unknown label"), None)
     if unknown is not None and options.labels:
         name = f"{_plain(unknown)!r:.40}".strip("'")
@@ -413,6 +461,7 @@ def _place(reject: Reject) -> str:
         "line 6 ('goood')"
     """
     where = f"line {reject.line:,}" if reject.line else f"row {reject.row:,}"
+    where = f"{reject.source} {where}" if reject.source else where
     detail = "" if reject.reason == NO_TEXT else _detail(reject)  # the value is then the whole line
     return f"{where} ({detail})" if detail else where
 
@@ -440,20 +489,18 @@ def vocabulary_of(texts: Sequence[str], base_words: Sequence[str]) -> Vocabulary
 
 
 def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tuple[Reviews, Vocabulary]:
-    """Turn rows into ids, with a vocabulary built from their training split, and from the words of the base.
-
-    Texts are mixed by a fixed seed, so that the last part of the training split is no special part of the file.
-    Equal ones stand together: where that part begins, one text at most is on both sides.
-    """
-    texts = list(dict.fromkeys(row.text for row in rows))
-    mixed = np.random.RandomState(SHUFFLE_SEED).permutation(len(texts))
-    place = {texts[k]: number for number, k in enumerate(mixed)}
-    rows = sorted(rows, key=lambda row: place[row.text])
+    """Turn rows into ids, in their order, by the words of their training split, and besides by those of the base."""
     vocabulary = vocabulary_of([row.text for row in rows if row.split == "train"], base_words)
     reviews = Reviews(
-        np.array([f"row-{row.row}" for row in rows]),
+        np.array([row.review_id for row in rows]),
         np.array([row.split for row in rows]),
         np.array([row.label for row in rows], dtype=np.int8),
         [np.array(vocabulary.encode(row.text), dtype=np.int32) for row in rows],
     )
     return reviews, vocabulary
+
+
+def sample_rows() -> list[Labelled]:
+    """The rows of the sample, mixed by a fixed seed: those that validate are no special part of it."""
+    rows = [Labelled(f"row-{k}", *each, "") for k, each in enumerate(sample.sample_rows())]
+    return [rows[k] for k in np.random.RandomState(SHUFFLE_SEED).permutation(len(rows))]

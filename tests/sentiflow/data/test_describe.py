@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sentiflow.data.reviews import DatasetFacts, Reviews, describe, in_both_splits, unread_warning
+from sentiflow.data.reviews import DatasetFacts, Reviews, describe, in_both_splits, warnings
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Vocabulary
 
@@ -92,4 +92,33 @@ def test_many_test_reviews_without_a_known_word_are_told(unread: int, warns: boo
     split, label = np.array(["train"] + ["test"] * 5), np.ones(6, np.int8)
     reviews = Reviews(split, split, label, [np.array(ids, np.int32) for ids in tokens])
     expected = "40% of the test reviews share no word with any training review. Is the column of texts right?"
-    assert unread_warning(reviews) == (expected if warns else None)
+    assert (expected in warnings(reviews)) == warns
+
+
+def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
+    """Reviews of so many of each label."""
+    label = np.repeat([0, 1, 0, 1], [*train, *test]).astype(np.int8)
+    split = np.repeat(["train", "test"], [sum(train), sum(test)])
+    return Reviews(split, split, label, [np.array([1, 4], np.int32)] * len(label))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        ((400, 400), (100, 100), []),
+        # p = 0.5, standard error 0.0395: 0.117 are 2.96 of them, and 0.122 are 3.1
+        ((400, 400), (77, 123), []),
+        (
+            (400, 400),
+            (75, 125),
+            ["62.5% of the test reviews are positive, and 50.0% of the others: more than chance makes."],
+        ),
+        ((400, 40), (100, 10), []),
+        ((400, 40), (100, 9), ["Only 9 of the 109 test reviews are positive: the test says little about these."]),
+        ((40, 400), (9, 100), ["Only 9 of the 109 test reviews are negative: the test says little about these."]),
+    ],
+)
+def test_a_test_that_is_unlike_the_rest_or_has_few_of_a_label_is_told(
+    train: tuple[int, int], test: tuple[int, int], expected: list[str]
+) -> None:
+    assert warnings(balanced(train, test)) == expected

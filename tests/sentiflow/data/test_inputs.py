@@ -7,9 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from sentiflow.data import inputs
 from sentiflow.data.inputs import open_input, to_values
 from sentiflow.data.rows import NOT_UTF8, hints_for
 from sentiflow.errors import UsageError
+from sentiflow.names import TABLE_SUFFIXES
 
 
 def table(folder: Path, name: str = "in.csv", content: str = "text,label,source\ngood,1,web\n") -> Path:
@@ -111,6 +113,7 @@ class WithoutPandas:
 
 sys.meta_path.insert(0, WithoutPandas)
 import pyarrow as pa
+from sentiflow.data import inputs
 from sentiflow.data.inputs import to_values
 nanosecond = pa.py_buffer((1).to_bytes(8, "little"))
 print(to_values(pa.chunked_array([pa.Array.from_buffers(pa.timestamp("ns"), 1, [None, nanosecond])])))
@@ -140,3 +143,8 @@ def test_a_time_zone_that_nobody_knows_is_told_in_whatever_unit() -> None:
 )
 def test_the_hint_about_an_encoding_is_for_files_of_text(name: str, hint: str) -> None:
     assert hint in hints_for([NOT_UTF8], Path(name))[0]
+
+
+def test_a_table_is_known_by_the_same_endings_everywhere() -> None:
+    """Red if a dataset's name kept the ending of a format that is read."""
+    assert tuple(inputs._KINDS) == TABLE_SUFFIXES

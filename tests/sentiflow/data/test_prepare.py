@@ -13,6 +13,7 @@ import pytest
 
 from sentiflow.data import prepare as module
 from sentiflow.data import reviews
+from sentiflow.data.division import text_id
 from sentiflow.data.prepare import (
     check_data,
     check_dataset,
@@ -23,15 +24,16 @@ from sentiflow.data.prepare import (
     kept_table,
     prepare,
 )
-from sentiflow.data.sample import N_TEST, N_TRAIN, sample_rows
-from sentiflow.data.table import Labelled, TableOptions, to_reviews
+from sentiflow.data.sample import N_TEST, N_TRAIN
+from sentiflow.data.table import TableOptions, sample_rows, to_reviews
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import located
 from sentiflow.settings import Settings
 from tests.sentiflow.data.test_reviews import same
 
 
 def write(path: Path, word: str = "film", n: int = 10) -> str:
-    lines = ["text,label", *(f"{word} number {i},{i % 2}" for i in range(n))]
+    lines = ["text,label", *(f"{word} scene {i},{i % 2}" for i in range(n))]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return str(path)
 
@@ -435,7 +437,7 @@ def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) 
     """Red if the checks are not asked before a table is published."""
     source = replace(fetch("imdb", imdb_mirror(settings, tmp_path)), origin="here")
     with pytest.MonkeyPatch.context() as patch:
-        few = to_reviews([Labelled(row, *each) for row, each in enumerate(sample_rows())])
+        few = to_reviews(sample_rows())
         patch.setattr(module.imdb, "load", lambda *_: few)
         with pytest.raises(ExternalError, match="expected 25,000 reviews"):
             prepare(source, settings)
@@ -481,9 +483,17 @@ def test_nothing_is_fetched_of_what_is_on_this_machine(dataset: str, table: str,
     assert fetch(table if dataset == "table" else dataset, settings).fetched is False
 
 
-def test_the_source_of_a_table_is_known_by_its_content(table: str, settings: Settings) -> None:
-    inner = hashlib.sha256(Path(table).read_bytes()).digest()
-    assert fetch(table, settings).digest == hashlib.sha256(inner).hexdigest()
+def test_the_source_of_tables_is_known_by_their_contents_and_names(settings: Settings, tmp_path: Path) -> None:
+    """Red if a rejected row or a place could name a file that is called otherwise now."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    digests = []
+    for name, word in (("b.csv", "film"), ("c.csv", "film"), ("c.csv", "play"), (".c.csv", "film")):
+        write(folder / name, word)
+        digests.append(fetch(str(folder), settings).digest)
+    (folder / "b.csv").rename(folder / "a.csv")
+    assert len({*digests, fetch(str(folder), settings).digest}) == 4  # a hidden file changes nothing
+    assert digests[2] == digests[3]
 
 
 def test_the_source_of_a_table_is_named_by_its_whole_path(
@@ -508,9 +518,15 @@ def test_the_source_of_a_table_is_named_by_its_whole_path(
         ("影评.csv", "table-4e0548"),
         ("crítica.csv", "critica"),
         ("a.b.csv", "a-b"),
+        ("a.b", "a-b"),
+        ("reviews.2024/", "reviews-2024"),
+        ("parts.parquet/", "parts"),
+        ("imdb/", "imdb-table"),
+        ("/data/tables/../tables/.", "tables"),
+        ("/", "table"),
     ],
 )
-def test_a_dataset_is_named_by_its_file(dataset: str, name: str) -> None:
+def test_a_dataset_is_named_by_its_file_or_folder(dataset: str, name: str) -> None:
     assert dataset_name(dataset) == name
 
 
@@ -534,10 +550,93 @@ def test_what_was_probably_meant_is_named(
     assert caught.value.hint == f"Did you mean {meant}?"
 
 
-def test_a_folder_is_no_dataset(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No dataset or table") as caught:
+@pytest.mark.parametrize("named", [".", "./", "../tables", "../tables/", "../older/.."])
+def test_a_folder_is_named_by_where_it_is(
+    named: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (tmp_path / "older").mkdir()
+    monkeypatch.chdir(folder)
+    if named == "../older/..":
+        folder = folder.parent
+    write(folder / "a.csv")
+    source = fetch(named, settings)
+    assert (source.name, source.origin) == (dataset_name(str(folder)), located(named))
+    assert Path(source.origin).is_absolute() and folder.samefile(source.origin)
+
+
+def test_a_folder_without_tables_is_refused(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no table in this folder"):
         check_dataset(str(tmp_path), settings)
-    assert caught.value.hint == "It is a folder: give one file, a .csv, .jsonl or .parquet table."
+
+
+def test_a_folder_named_like_a_built_in_dataset_stands_in_for_none(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sample").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert fetch("sample", settings).files == () and located("sample") == "sample"
+    write(tmp_path / "sample" / "a.csv")
+    assert fetch("sample/", settings).name == "sample-table"
+
+
+def in_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    write(folder / "a.csv")
+    return folder
+
+
+def test_a_file_that_comes_while_a_folder_is_read_is_noticed(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = in_folder(tmp_path)
+    source, read = fetch(str(folder), settings), module.table.read_table
+
+    def reading(*given: object) -> object:
+        found = read(*given)  # type: ignore[arg-type]
+        write(folder / "b.csv", "play")
+        return found
+
+    monkeypatch.setattr(module.table, "read_table", reading)
+    with pytest.raises(ExternalError, match="changed while it was read"):
+        prepare(source, settings)
+    monkeypatch.undo()
+    assert len(reviews.read(run(str(folder), settings).table)) == 20
+
+
+def test_a_file_that_is_added_is_read_and_rejects_stand_beside_the_folder(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder, file = in_folder(tmp_path), tmp_path / "tables.rejects.jsonl"
+    first = run(str(folder), settings)
+    rejecting(folder / "b.csv")
+    second = run(str(folder), settings)
+    assert (len(reviews.read(first.table)), len(reviews.read(second.table))) == (10, 100)
+    assert str(second.rejected) == f"1 of 111 rows rejected (1 unknown label): {file}"
+    assert json.loads(file.read_text())["source"] == "b.csv"
+    assert second.joined is not None and second.joined.repeated == 10
+    assert run(str(folder), settings) == replace(second, made=False)
+
+
+def test_equal_content_in_other_files_is_the_same_data_and_its_places_are_of_now(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Red if a person is led to a row that holds another text."""
+    folder = in_folder(tmp_path)
+    first, before = run(str(folder), settings), (folder / "a.csv").read_text()
+    places = reviews.places_of(first.table)
+    lines = before.splitlines()
+    (folder / "a.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    second = run(str(folder), settings)
+    assert second.digest == first.digest and (now := reviews.places_of(first.table)) != places
+    for name, place in now.items():
+        line = int(place.removeprefix("a.csv line "))
+        assert text_id((folder / "a.csv").read_text().splitlines()[line - 1].partition(",")[0]) == name
+    (folder / "a.csv").write_text(before)
+    run(str(folder), settings)
+    assert reviews.places_of(first.table) == places
 
 
 def test_an_unknown_table_is_refused_before_anything_is_made(settings: Settings) -> None:

@@ -153,7 +153,7 @@ def test_a_single_review_survives_write_and_read(tmp_path: Path) -> None:
 
 def test_the_table_has_the_promised_columns(tmp_path: Path) -> None:
     frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path))
-    assert frame.columns.tolist() == ["review_id", "split", "label", "token_ids", "n_tokens"]
+    assert frame.columns.tolist() == ["review_id", "split", "label", "token_ids", "n_tokens", "place"]
     assert frame["n_tokens"].tolist() == [2, 3, 4, 2, 3]
 
 

@@ -42,7 +42,7 @@ def held_out(seed: int, n: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def built_in() -> tuple[Reviews, TextScorer]:
-    content, vocabulary = table.to_reviews([table.Labelled(k, *row) for k, row in enumerate(sample.sample_rows())])
+    content, vocabulary = table.to_reviews(table.sample_rows())
     return content, scorer_of(vocabulary, 10_000)
 
 

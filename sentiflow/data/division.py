@@ -1,0 +1,101 @@
+"""Which rows of a user's table are kept, and which of them test: decided by each text alone.
+
+However a table grows, is sorted or is put into several files, no text changes sides.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+TEST_SHARE = 0.2  # of the texts of a table without a split
+
+_ID = "text-"
+_DIGITS = 16  # 64 bits: two of a million texts share them with a probability of 3e-8
+
+
+def text_id(text: str) -> str:
+    """The id of a review of a user's table: the beginning of its text's SHA-256.
+
+    Example:
+        >>> text_id("A quiet film.")
+        'text-d1d0754626c819b5'
+    """
+    return f"{_ID}{sha256(text.encode()).hexdigest()[:_DIGITS]}"
+
+
+def text_hashes(review_ids: NDArray[np.str_]) -> NDArray[np.uint64]:
+    """The hashes in ids that ``text_id`` made, of the same shape; 0 for ids of built-in datasets."""
+    hashes = [int(name.removeprefix(_ID), 16) if name.startswith(_ID) else 0 for name in review_ids.tolist()]
+    return np.array(hashes, np.uint64)
+
+
+class Labelled(NamedTuple):
+    """A row to train on.
+
+    Attributes:
+        review_id: of a user's table as ``text_id`` makes it.
+        split: one of ``SPLITS``, or empty until one is drawn.
+        place: where it stands, for people.
+    """
+
+    review_id: str
+    text: str
+    label: int
+    split: str
+    place: str
+
+
+def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, int]:
+    """The first row of each text; how many others there were, and how many of these had another label."""
+    first: dict[str, Labelled] = {}
+    relabelled = 0
+    for row in rows:
+        relabelled += first.setdefault(row.review_id, row).label != row.label
+    return list(first.values()), len(rows) - len(first), relabelled
+
+
+def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled], list[str]]:
+    """The rows with a split each, and what keeps them from being trained on and tested.
+
+    A split that the table gives is kept; else the texts whose hash is below a threshold test.
+    """
+    rows = list(rows)
+    if not rows:
+        return rows, ["there are no rows to train on"]
+    if problem := _one_label("the table", rows):
+        return rows, [problem]
+    given = {bool(row.split) for row in rows}
+    if given == {True, False}:
+        return rows, ["some of the tables have a column split, and others have none"]
+    if given == {True}:
+        named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
+        return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
+    below = int(TEST_SHARE * 2 ** (4 * _DIGITS))
+    tests = text_hashes(np.array([row.review_id for row in rows])) < below
+    rows = [row._replace(split="test" if test else "train") for row, test in zip(rows, tests, strict=True)]
+    few = []
+    for label in (0, 1):
+        splits = [row.split for row in rows if row.label == label]
+        if len(set(splits)) < 2:
+            few.append(f"{splits.count('train')} of label {label} train, {splits.count('test')} test")
+    why = f"too few different texts to set some aside for a test: {'; '.join(few)}"
+    return rows, [f"{why}; is {text_column} the column of the texts?"] if few else []
+
+
+def in_fixed_order(rows: Sequence[Labelled]) -> list[Labelled]:
+    """Rows in the order of their texts' hashes.
+
+    The last part of the training split, which validates, is then beyond a threshold of them, as the test is below
+    one.
+    """
+    return sorted(rows, key=lambda row: row.review_id)
+
+
+def _one_label(where: str, rows: Sequence[Labelled]) -> str:
+    positive = sum(row.label for row in rows)
+    if 0 < positive < len(rows):
+        return ""
+    return f"{where} needs reviews of both labels, got {len(rows) - positive:,} negative and {positive:,} positive"
