@@ -69,7 +69,7 @@ def sweep(
 
     Args:
         config: The recipe to change, field by field.
-        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
+        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
         seed: Of the search, and of each trial's training.
         trials: How many to finish.
         workers: How many run in parallel; by default one a core, or as many as Dask has; at most trials or seeds.

@@ -56,7 +56,7 @@ def train(
 
     Args:
         config: The recipe, field by field.
-        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table.
+        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
         seed: Of the first weights and of the order of reviews.
         promote: Afterwards promote the version if all checks pass.
         force: Train even if an equal version is registered.

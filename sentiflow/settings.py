@@ -171,7 +171,8 @@ class Settings(BaseSettings):
     """Recipe of scheduled trainings: a name, or a TOML file; by default `tuned` for imdb and sample, `fitted` for
     a table of your own."""
     schedule_dataset: str = Field("imdb", min_length=1)
-    """Dataset of scheduled trainings. Scheduled promotion, scoring and monitoring use its model."""
+    """Dataset of scheduled trainings; a table, or a folder of them, is read anew each time. Scheduled promotion,
+    scoring and monitoring use its model."""
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
     schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}

@@ -43,6 +43,8 @@ def evaluate_candidate(name: str, version: int | None, *, force: bool = False) -
     logger.info("%s", evaluation.title)
     for rule in evaluation.decision.rules:
         logger.info("%s, %s: %s", "yes" if rule.passed else "NO", rule.name, rule.text)
+    for note in evaluation.decision.notes:
+        logger.info("%s", note)
     if evaluation.warning:
         logger.warning(evaluation.warning)
     about = f"{name} version {evaluation.version}"

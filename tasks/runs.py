@@ -81,6 +81,7 @@ _SCHEMA = Schema(
         ColSpec(Array(DataType.integer), "token_ids"),
         ColSpec("integer", "n_tokens"),
         ColSpec("string", "place"),
+        ColSpec("string", "text"),
     ]
 )
 

@@ -20,6 +20,7 @@ from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import epoch_tags
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.tracking.client import EpochLog
+from sentiflow.tracking.learnt import learnt_in, write_learnt
 from sentiflow.tracking.provenance import Original, need_data
 from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.starts import START_FROM, choose_start, load_start
@@ -109,7 +110,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     """Train the recipe's network on the training split; never retried, a failure here would only repeat.
 
     Written: the Keras model and its weights in the run's work folder; metrics of each epoch,
-    times, and the tags of ``epoch_tags`` on the run.
+    times, the tags of ``epoch_tags``, and of a user's table what is learnt from, on the run.
     """
     logger = get_run_logger()
     config = run.config
@@ -135,6 +136,8 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     model.weights_of(trained.network).save(files.weights)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
+    if prepared.name not in BUILT_IN:
+        run.upload(write_learnt(learnt_in(table), run.work / "learnt"))
     run.tag_seconds({"train": trained.seconds})
     run.tag(epoch_tags(len(trained.history), kept.number if config.early_stopping_patience else None))
     logger.info(_ending(trained, config))

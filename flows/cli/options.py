@@ -42,7 +42,8 @@ SetOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
-    str, typer.Option("--dataset", "-d", help="imdb, sample, or a .csv, .jsonl or .parquet table.")
+    str,
+    typer.Option("--dataset", "-d", help="imdb, sample, a .csv, .jsonl or .parquet table, or a folder of them."),
 ]
 TextColumnOption = Annotated[
     str | None,

@@ -209,7 +209,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             leftover.unlink()
         rejected: Rejected | None = None
         left_out: dict[str, int] = {}
-        joined = places = None
+        joined = places = texts = None
         if source.name == "imdb":
             content, words = imdb.load(*source.files)
         elif source.name == "sample":
@@ -218,11 +218,12 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             read, rejected = _read_table(source, folder, progress)
             ordered = in_fixed_order(read.rows)
             content, words = table.to_reviews(ordered, base.load_base().vocabulary.words)
-            left_out, joined, places = read.left_out, read.joined, [row.place for row in ordered]
+            left_out, joined = read.left_out, read.joined
+            places, texts = [row.place for row in ordered], [row.text for row in ordered]
         if _digest_now(source) != source.digest:
             raise changed(source.origin)
         table.check(source.name, content, words)
-        made = reviews.write(content, words, folder, places, source.digest)
+        made = reviews.write(content, words, folder, places, texts, source.digest)
         noted = {
             "digest": made.stem,
             "rejected": rejected and asdict(rejected),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,12 @@ _SCHEMA = pa.schema(
         ("label", pa.int8()),
         ("token_ids", pa.list_(pa.int32())),
         ("n_tokens", pa.int32()),
-        ("place", pa.string()),  # in the source, for people; no part of the digest
+        # No part of the digest:
+        ("place", pa.string()),  # in the source, for people
+        (
+            "text",
+            pa.string(),
+        ),  # of a user's test reviews: another version may know words that no training review has
     ]
 )
 _SOURCE = b"source"  # in a table's metadata: the digest of what its places are in
@@ -115,23 +121,31 @@ def _in_one(tokens: list[NDArray[np.int32]]) -> NDArray[np.int32]:
 
 
 def write(
-    reviews: Reviews, vocabulary: Vocabulary, folder: Path, places: Sequence[str] | None = None, source: str = ""
+    reviews: Reviews,
+    vocabulary: Vocabulary,
+    folder: Path,
+    places: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+    source: str = "",
 ) -> Path:
     """Publish the table as ``<digest>.parquet`` with ``<digest>.vocabulary.json`` beside it.
 
     The table appears last and by one rename: a table that is there is whole. ``places`` say where each review
-    stands in a source of that digest, if its id does not; an equal table of another source has others.
+    stands in a source of that digest, if its id does not; an equal table of another source has others. Of
+    ``texts`` those of test reviews are kept.
     """
     name = digest(reviews, vocabulary)
     table = folder / f"{name}.parquet"
     ends = np.cumsum([0, *reviews.n_tokens], dtype=np.int32)
+    splits, all_texts = reviews.split.tolist(), texts or [""] * len(reviews)
     columns = [
         pa.array(reviews.review_id.tolist()),
-        pa.array(reviews.split.tolist()),
+        pa.array(splits),
         pa.array(reviews.label),
         pa.ListArray.from_arrays(ends, _in_one(reviews.tokens)),
         pa.array(reviews.n_tokens),
         pa.array(reviews.review_id.tolist() if places is None else places),
+        pa.array([text if split == "test" else "" for text, split in zip(all_texts, splits, strict=True)]),
     ]
     content = pa.table(columns, schema=_SCHEMA.with_metadata({_SOURCE: source}))
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
@@ -216,11 +230,11 @@ def made_of(table: Path) -> str:
     return source.decode()
 
 
-def places_of(table: Path) -> dict[str, str]:
-    """Where each test review of a canonical table stands in its source, for people, by its id."""
-    columns = pq.read_table(table, columns=["review_id", "split", "place"])
+def of_test(table: Path, column: Literal["place", "text"]) -> dict[str, str]:
+    """A column of the test reviews of a canonical table, by their ids, where it has something."""
+    columns = pq.read_table(table, columns=["review_id", "split", column])
     rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
-    return {name: place for name, split, place in rows if split == "test"}
+    return {name: value for name, split, value in rows if split == "test" and value}
 
 
 def _read_words(path: Path) -> Vocabulary:

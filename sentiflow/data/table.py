@@ -195,7 +195,7 @@ class Joined:
         if self.repeated:
             rows = "1 row" if self.repeated == 1 else f"{self.repeated:,} rows"
             other = f" ({self.relabelled:,} with another label)" if self.relabelled else ""
-            found.append(f"{rows} left out, as their text stands in a row before{other}")
+            found.append(f"{rows} left out, with a text that stands in a row before{other}")
         return found
 
 

@@ -16,6 +16,7 @@ from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 
 REPRODUCED, LATENCY = "reproduced", "latency"  # names of rules
+FEWEST = 20  # test reviews to judge on, where some are left out
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class ScoreTable:
         right: NDArray[np.bool_] = is_positive(self.score) == (self.label == 1)
         return right
 
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "ScoreTable":
+        """The reviews of a mask or of row numbers, in that order."""
+        return ScoreTable(
+            self.review_id[rows], self.label[rows], self.score[rows], self.n_tokens[rows], self.sequence_length
+        )
+
     def in_order_of(self, other: "ScoreTable") -> "ScoreTable":
         """The same reviews in the order of another table.
 
@@ -62,12 +69,23 @@ class ScoreTable:
         mine, theirs = np.argsort(self.review_id), np.argsort(other.review_id)
         if not np.array_equal(self.review_id[mine], other.review_id[theirs]):
             raise ValueError("the two score tables hold different reviews")
-        rows = mine[np.argsort(theirs)]
-        if (self.label[rows] != other.label).any():
+        mixed = self.take(mine[np.argsort(theirs)])
+        if (mixed.label != other.label).any():
             raise ValueError("the two score tables disagree about labels")
-        return ScoreTable(
-            self.review_id[rows], self.label[rows], self.score[rows], self.n_tokens[rows], self.sequence_length
-        )
+        return mixed
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Which test reviews the models that are compared have learnt from.
+
+    Attributes:
+        rows: of the candidate's table, shape (n,): one of them has.
+        unknown: versions of which it is not known.
+    """
+
+    rows: NDArray[np.bool_]
+    unknown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,8 @@ class Decision:
         accuracy: of the candidate.
         champion_accuracy: on the same reviews; None without a champion, as ``comparison``.
         notes: what was not judged, and why.
+        reviews: how many test reviews it was judged on.
+        learnt: how many more there are, left out as one of the models has learnt from them.
     """
 
     rules: tuple[Rule, ...]
@@ -109,6 +129,8 @@ class Decision:
     champion_accuracy: float | None
     comparison: Comparison | None
     notes: tuple[str, ...]
+    reviews: int = 0
+    learnt: int = 0
 
     @property
     def passed(self) -> bool:
@@ -138,24 +160,40 @@ def judge(
     settings: Settings,
     reproduced: str = "",
     silent: str = "",
+    learnt: Learnt | None = None,
 ) -> Decision:
     """Compare a candidate with the gate's limits in the settings, and with the champion, if there is one.
 
     Both have scored the same test reviews, in any order. ``reproduced`` is how the candidate's training came out
     again, ``identical`` or ``different``; empty if it was not trained again. ``silent`` is why a champion has no
-    scores.
+    scores. Reviews that were ``learnt`` are left out; None where no text can change sides.
 
     Raises:
         ValueError: the tables do not hold the same reviews.
     """
+    notes: list[str] = []
+    reviews = left = len(candidate.label)
+    too_few = False
+    if learnt is not None:
+        kept = ~learnt.rows
+        left = int(kept.sum())
+        too_few = left < min(FEWEST, reviews)
+        notes.append(_learnt(learnt, left))
+        if not too_few:
+            champion = None if champion is None else champion.in_order_of(candidate).take(kept)
+            candidate = candidate.take(kept)
     accuracy = float(candidate.right.mean())
     floor = settings.gate_min_accuracy
     text = "{}, at least {}".format(*_distinct(lambda x, digits: f"{x:.{digits}%}", accuracy, floor, 2))
     rules = [Rule("minimum accuracy", accuracy >= floor, accuracy, floor, text)]
-    notes: list[str] = []
     comparison = champion_accuracy = None
+    if too_few:
+        text = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
+        rules.append(Rule("test reviews", False, left, FEWEST, text))
     if silent:
         rules.append(Rule("better", False, None, 0.0 - settings.gate_margin, silent))
+    elif too_few:
+        notes.append("Not judged by its answers: too few test reviews are left.")
     elif champion is None:
         rules += _no_constant(candidate)
         notes.append("First model: checked against the minimum accuracy, latency and size only.")
@@ -176,7 +214,7 @@ def judge(
     ]
     if settings.gate_reproduced:
         rules.append(_reproduced(reproduced))
-    return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes))
+    return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes), left, reviews - left)
 
 
 def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.bool_]]:
@@ -188,6 +226,15 @@ def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.
     short, long = np.quantile(lengths, [0.25, 0.75])
     read = min(candidate.sequence_length, champion.sequence_length)
     return {"short": lengths <= short, "long": lengths >= long, "truncated": lengths > read}
+
+
+def _learnt(learnt: Learnt, left: int) -> str:
+    count = int(learnt.rows.sum())
+    more = f"; {count:,} more were left out, as they were learnt from" if count else ""
+    unknown = "".join(
+        f" What version {number} has learnt from is not known: its run does not say." for number in learnt.unknown
+    )
+    return f"Test reviews to judge on: {left:,}{more}.{unknown}"
 
 
 def _no_constant(candidate: ScoreTable) -> list[Rule]:

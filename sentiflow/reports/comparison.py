@@ -288,13 +288,15 @@ def _review(same: _SameReviews, row: int) -> list[Block]:
     """One review with the score of each run, explained by the two that are farthest apart."""
     name, scores = str(same.table.review_id[row]), same.scores[:, row]
     ordered = [(same.runs[i], scores[i]) for i in np.argsort(scores, kind="stable")]
+    test_data = next((run.test_data for run in same.runs if run.test_data), None)
+    place = name if test_data is None else test_data.place(name)
     blocks: list[Block] = [
-        Heading(f"{name}: {label_of(same.table.label[row])}"),
+        Heading(f"{place}: {label_of(same.table.label[row])}"),
         Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
     ]
-    text = next((run.test_data.text(name) for run in same.runs if run.test_data), None)
-    if text is None:
+    if test_data is None:
         return blocks
+    text = test_data.text(name)
     explaining = [run for run, _ in ordered if run.scorer is not None]
     ends = explaining if len(explaining) < 3 else [explaining[0], explaining[-1]]
     quotes = [quote(text, run.explain(text), f"as read by {run.label}:") for run in ends]

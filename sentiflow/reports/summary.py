@@ -12,6 +12,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
+from sentiflow.output import printable
 from sentiflow.recipes import RECIPES
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive, label_of
@@ -28,11 +29,12 @@ class Misclassified:
     """A review that the model gets wrong, whole and decoded.
 
     Attributes:
+        place: where it stands in the source.
         label: the true one, 0 or 1.
         reading: the score word by word; None without the model.
     """
 
-    review_id: str
+    place: str
     label: int
     score: float
     text: str
@@ -40,8 +42,8 @@ class Misclassified:
 
     @property
     def heading(self) -> str:
-        """Review, label and score on one line."""
-        return f"{self.review_id}: {label_of(self.label)}, scored {self.score:.4f}"
+        """Place, label and score on one line."""
+        return f"{self.place}: {label_of(self.label)}, scored {self.score:.4f}"
 
 
 def worst_rows(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -59,17 +61,27 @@ def worst_errors_text(errors: Sequence[Misclassified]) -> str:
 
 @dataclass(frozen=True)
 class TestData:
-    """The reviews of a dataset that reports show; ``train_lengths`` are ids in each training review, (n,)."""
+    """The reviews of a dataset that reports show.
+
+    Attributes:
+        train_lengths: ids in each training review, (n,).
+        places: where test reviews stand in the source, by their ids; of others the id says it.
+    """
 
     __test__ = False  # pytest would collect a class of this name
 
     test: Reviews
     words: Vocabulary
     train_lengths: NDArray[np.int32]
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {str(name): row for row, name in enumerate(self.test.review_id)}
+
+    def place(self, review_id: str) -> str:
+        """Where a review stands in the source, for people."""
+        return printable(self.places.get(review_id, review_id))
 
     def text(self, review_id: str) -> str:
         """A review, decoded."""
@@ -178,9 +190,8 @@ class RunSummary:
         for row in worst_rows(table.label, table.score):
             name = str(table.review_id[row])
             text = test_data.text(name)
-            errors.append(
-                Misclassified(name, int(table.label[row]), float(table.score[row]), text, self.explain(text))
-            )
+            place, label, score = test_data.place(name), int(table.label[row]), float(table.score[row])
+            errors.append(Misclassified(place, label, score, text, self.explain(text)))
         return errors
 
     def explain(self, text: str) -> Attribution | None:

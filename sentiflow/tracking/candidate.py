@@ -31,6 +31,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
 from sentiflow.tracking.client import connect, record_of, tracking_errors
+from sentiflow.tracking.learnt import learnt_of
 from sentiflow.tracking.store import SCORES, open_store, score_table
 from sentiflow.tracking.types import (
     ACCURACY,
@@ -152,7 +153,10 @@ def evaluate_candidate(
                     again = f"sentiflow promote {number} --dataset {dataset_of(name)} --force --reason"
                     raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
-    decision = gate.judge(table, champion_table, cost, settings, reproduction_of(candidate.tags), silent)
+        compared = [candidate] if champion is None else [candidate, champion]
+        learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
+    reproduced = reproduction_of(candidate.tags)
+    decision = gate.judge(table, champion_table, cost, settings, reproduced, silent, learnt)
     return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
 
 
@@ -382,5 +386,7 @@ class _Scores:
             )
         self.logger.info("scoring the test reviews with version %s", version.number)
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
-        scores = scorer.score([words.decode(ids, unknown="") for ids in test.tokens])
+        texts = reviews.of_test(path, "text")  # with words that are in no training review, too
+        named = zip(test.review_id.tolist(), test.tokens, strict=True)
+        scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])
         return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)

@@ -109,7 +109,8 @@ def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData |
     if not dataset or not digest or not (path := kept_table(dataset, digest, settings)).exists():
         return None
     content = reviews.read(path)
-    return TestData(content.of("test"), reviews.read_vocabulary(path), content.of("train").n_tokens)
+    words, lengths = reviews.read_vocabulary(path), content.of("train").n_tokens
+    return TestData(content.of("test"), words, lengths, reviews.of_test(path, "place"))
 
 
 def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Report:

@@ -626,17 +626,17 @@ def test_equal_content_in_other_files_is_the_same_data_and_its_places_are_of_now
     """Red if a person is led to a row that holds another text."""
     folder = in_folder(tmp_path)
     first, before = run(str(folder), settings), (folder / "a.csv").read_text()
-    places = reviews.places_of(first.table)
+    places = reviews.of_test(first.table, "place")
     lines = before.splitlines()
     (folder / "a.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     second = run(str(folder), settings)
-    assert second.digest == first.digest and (now := reviews.places_of(first.table)) != places
+    assert second.digest == first.digest and (now := reviews.of_test(first.table, "place")) != places
     for name, place in now.items():
         line = int(place.removeprefix("a.csv line "))
         assert text_id((folder / "a.csv").read_text().splitlines()[line - 1].partition(",")[0]) == name
     (folder / "a.csv").write_text(before)
     run(str(folder), settings)
-    assert reviews.places_of(first.table) == places
+    assert reviews.of_test(first.table, "place") == places
 
 
 def test_an_unknown_table_is_refused_before_anything_is_made(settings: Settings) -> None:

@@ -15,7 +15,9 @@ from sentiflow.data.reviews import (
     Reviews,
     digest,
     is_whole,
+    made_of,
     mark_used,
+    of_test,
     read,
     read_vocabulary,
     table_path,
@@ -153,8 +155,19 @@ def test_a_single_review_survives_write_and_read(tmp_path: Path) -> None:
 
 def test_the_table_has_the_promised_columns(tmp_path: Path) -> None:
     frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path))
-    assert frame.columns.tolist() == ["review_id", "split", "label", "token_ids", "n_tokens", "place"]
+    assert frame.columns.tolist() == ["review_id", "split", "label", "token_ids", "n_tokens", "place", "text"]
     assert frame["n_tokens"].tolist() == [2, 3, 4, 2, 3]
+
+
+def test_places_and_the_texts_of_test_reviews_are_kept_beside_the_content(tmp_path: Path) -> None:
+    places, texts = [f"a.csv line {k}" for k in range(5)], [f"Text {k}, as it is." for k in range(5)]
+    table = write(FIVE, VOCABULARY, tmp_path, places, texts, "source")
+    assert (table.stem, made_of(table)) == (digest(FIVE, VOCABULARY), "source") and same(read(table), FIVE)
+    assert of_test(table, "place") == {"r1": places[1], "r4": places[4]}
+    assert of_test(table, "text") == {"r1": texts[1], "r4": texts[4]}
+    assert pd.read_parquet(table)["text"].tolist() == ["", texts[1], "", "", texts[4]]
+    table = write(FIVE, VOCABULARY, tmp_path)
+    assert (of_test(table, "place"), of_test(table, "text"), made_of(table)) == ({"r1": "r1", "r4": "r4"}, {}, "")
 
 
 def test_write_leaves_the_table_and_its_words_alone(tmp_path: Path) -> None:

@@ -532,7 +532,7 @@ def test_a_text_is_kept_once_where_it_stands_first(tmp_path: Path) -> None:
     assert [(row.text, row.label) for row in made.rows] == [(text, int(label)) for text, label in rows(20)]
     assert made.joined == Joined(tables=1, outputs=[], repeated=22, relabelled=2)
     assert made.joined.sentences() == [
-        "22 rows left out, as their text stands in a row before (2 with another label)"
+        "22 rows left out, with a text that stands in a row before (2 with another label)"
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.gate import Cost, Decision, Rule, ScoreTable, judge, slices
+from sentiflow.evaluation.gate import FEWEST, Cost, Decision, Learnt, Rule, ScoreTable, judge, slices
 from sentiflow.evaluation.statistics import tango
 from sentiflow.settings import Settings
 
@@ -301,3 +301,44 @@ def test_an_equal_candidate_is_called_as_good() -> None:
     right = [True] * 90 + [False] * 10
     (better,) = (rule for rule in judge(table(right), table(right), CHEAP, LOOSE).rules if rule.name == "better")
     assert better.text.startswith("as good as the champion (95% interval")
+
+
+def shown_to_both(learnt: list[bool], unknown: tuple[int, ...] = ()) -> Decision:
+    """A champion that is right where it has learnt, and else as often as not; a candidate the other way round."""
+    n = len(learnt)
+    champion, candidate = [each or k % 2 == 0 for k, each in enumerate(learnt)], [not each for each in learnt]
+    mixed = np.random.default_rng(3).permutation(n)
+    tables = table(candidate), table(champion).take(mixed)
+    return judge(*tables, CHEAP, LOOSE, learnt=Learnt(np.array(learnt), unknown))
+
+
+def test_reviews_that_a_model_has_learnt_from_decide_nothing() -> None:
+    """Red if a champion wins by what it remembers: of all 100 it is right on 80, the candidate on 40."""
+    decision = shown_to_both([k < 60 for k in range(100)])
+    assert (decision.accuracy, decision.champion_accuracy) == (1.0, 0.5)
+    assert (decision.reviews, decision.learnt, decision.passed) == (40, 60, True)
+    assert decision.comparison is not None and (decision.comparison.gained, decision.comparison.lost) == (20, 0)
+    assert decision.notes[0] == "Test reviews to judge on: 40; 60 more were left out, as they were learnt from."
+
+
+@pytest.mark.parametrize(("left", "judged"), [(FEWEST, True), (FEWEST - 1, False), (0, False)])
+def test_where_few_reviews_are_left_nothing_is_judged_by_them(left: int, judged: bool) -> None:
+    decision = shown_to_both([k >= left for k in range(60)])
+    assert (decision.comparison is not None, decision.passed) == (judged, judged)
+    if not judged:
+        failed = next(rule for rule in decision.failures if rule.name == "test reviews")
+        assert failed.text == f"{left} that none of the compared has learnt from, at least 20"
+        assert (failed.number, failed.limit) == (left, 20)
+        assert "better" not in rules(decision)
+        first = judge(table([True] * 60), None, CHEAP, LOOSE, learnt=Learnt(np.arange(60) >= left))
+        assert [rule.name for rule in first.failures] == ["test reviews"]
+
+
+def test_a_test_of_few_reviews_that_nobody_has_learnt_from_is_judged() -> None:
+    assert shown_to_both([False] * 8).comparison is not None
+
+
+def test_what_is_not_known_of_a_version_is_told() -> None:
+    (note, *_) = shown_to_both([False] * 40, (2,)).notes
+    told = "Test reviews to judge on: 40. What version 2 has learnt from is not known: its run does not say."
+    assert note == told

@@ -1,0 +1,87 @@
+"""Which texts a version has learnt from, as its run keeps them: the gate judges on others.
+
+Only user's tables grow or change; the splits of the built-in datasets are fixed, and their runs keep nothing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
+
+from sentiflow.data.division import text_hashes
+from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation.gate import Learnt
+from sentiflow.names import BUILT_IN
+from sentiflow.runs.record import RunRecord
+from sentiflow.tracking.client import record_of
+from sentiflow.tracking.types import MISSING, SCORER_DIGEST, Store, VersionRecord
+
+LEARNT = "learnt.npy"
+
+Hashes = NDArray[np.uint64]
+NOTHING: Hashes = np.empty(0, np.uint64)
+
+
+def learnt_in(content: Reviews, before: Hashes = NOTHING) -> Hashes:
+    """Hashes, sorted, of the texts that a training on a user's table learns from.
+
+    These are its training and validation splits, and what the version that it starts from has learnt ``before``.
+    """
+    return np.union1d(text_hashes(content.review_id[content.split != "test"]), before)
+
+
+def write_learnt(hashes: Hashes, folder: Path) -> Path:
+    """Write what a run keeps of them into a new folder, which is given back."""
+    folder.mkdir()
+    np.save(folder / LEARNT, hashes, allow_pickle=False)
+    return folder
+
+
+def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
+    """What a run's training has learnt from; None if it is not known, as the run keeps nothing sound.
+
+    What has to be downloaded goes to the folder.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    if record.dataset in BUILT_IN:
+        return NOTHING  # reviews that come as ids of words are not found in a user's table
+    path = store.file(record, LEARNT, folder)
+    try:
+        found = None if path is None else np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found is not None and found.dtype == np.uint64 and found.ndim == 1 else None
+
+
+def learnt_of(
+    versions: Sequence[VersionRecord], ids: NDArray[np.str_], client: MlflowClient, store: Store, folder: Path
+) -> Learnt | None:
+    """Which reviews of these ids, shape (n,), one of the versions has learnt from; None of built-in datasets.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    known = {version.number: _of_version(version, client, store, folder) for version in versions}
+    if all(hashes is NOTHING for hashes in known.values()):
+        return None
+    hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
+    return Learnt(np.isin(text_hashes(ids), hashes), tuple(key for key, each in known.items() if each is None))
+
+
+def _of_version(version: VersionRecord, client: MlflowClient, store: Store, folder: Path) -> Hashes | None:
+    if version.tags.get("dataset") in BUILT_IN:
+        return NOTHING
+    if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
+        return None
+    try:
+        record = record_of(client.get_run(str(version.run_id)))  # a deleted run, too, whose files are still there
+    except MlflowException as err:
+        if err.error_code in MISSING:
+            return None
+        raise
+    return learnt_by(store, record, folder)

@@ -1,0 +1,93 @@
+"""A table that grows: what was promoted is judged on texts that neither version has learnt from."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from flows.train import train
+from sentiflow.data import reviews
+from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.sample import sample_rows
+from sentiflow.recipes import load_recipe
+from sentiflow.scoring import is_positive
+from sentiflow.settings import load_settings
+from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.tracking.learnt import LEARNT
+from sentiflow.tracking.promotion import carry_out, decide
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import Version
+from sentiflow.tracking.versions import load_scorer
+from tests.world import World
+
+QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
+ROWS = [(text, label) for text, label, _ in sample_rows(300, 2, seed=5)]
+
+
+def write(path: Path, rows: Sequence[tuple[str, int]], splits: Sequence[str] = ()) -> None:
+    given = [{"split": split} for split in splits] or [{}] * len(rows)
+    lines = [
+        json.dumps({"text": text, "label": label, **more}) for (text, label), more in zip(rows, given, strict=True)
+    ]
+    path.write_text("\n".join(lines))
+
+
+def promote(name: str, number: int) -> None:
+    settings = load_settings()
+    evaluation = evaluate_candidate(name, number, settings)
+    carry_out(evaluation, decide(evaluation, force=True, reason="a test"), settings)
+
+
+def right(name: str, number: int, rows: Sequence[tuple[str, int]]) -> float:
+    """Accuracy of a version on texts, as ``predict`` would score them."""
+    scores = load_scorer(load_settings(), Version(name, number, "")).score([text for text, _ in rows])
+    return sum(
+        bool(is_positive(score)) == bool(label) for score, (_, label) in zip(scores, rows, strict=True)
+    ) / len(rows)
+
+
+def test_a_folder_that_gets_a_file_moves_no_text_and_its_champion_has_learnt_no_test_text(
+    world: World, prefect_server: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, settings = tmp_path / "tables", load_settings()
+    folder.mkdir()
+    write(folder / "a.jsonl", ROWS[:200])
+    first = train(QUICK, str(folder), 0)
+    promote("tables-sentiment", 1)
+    write(folder / "0, first by name.jsonl", [*ROWS[200:260], (ROWS[0][0], 1 - ROWS[0][1])])
+    with caplog.at_level(logging.INFO):
+        second = train(QUICK, str(folder), 0)
+    assert "1 row left out, with a text that stands in a row before (1 with another label)" in caplog.text
+    assert (first.model.version, second.model.version) == (1, 2)
+    decision = evaluate_candidate("tables-sentiment", 2, settings).decision
+    table = prepare(fetch(str(folder), settings), settings)
+    tested = int((reviews.read(table.table).split == "test").sum())
+    assert 30 < tested < 80
+    assert (decision.reviews, decision.learnt) == (tested, 0)
+
+
+def test_texts_that_moved_into_the_test_are_left_out(world: World, prefect_server: None, tmp_path: Path) -> None:
+    """100 rows train and 50 test at first; then 30 of those test, too, and then all of them."""
+    table, name, settings = tmp_path / "moved.jsonl", "moved-sentiment", load_settings()
+    write(table, ROWS[:150], ["train"] * 100 + ["test"] * 50)
+    train(QUICK, str(table), 0)
+    promote(name, 1)
+    write(table, ROWS[:200], ["train"] * 70 + ["test"] * 80 + ["train"] * 50)
+    train(QUICK, str(table), 0)
+    decision = evaluate_candidate(name, 2, settings).decision
+    assert (decision.reviews, decision.learnt) == (50, 30)
+    assert decision.champion_accuracy == pytest.approx(right(name, 1, ROWS[100:150]))
+    assert decision.accuracy == pytest.approx(right(name, 2, ROWS[100:150]))
+    write(table, [*ROWS[:110], *ROWS[150:200]], ["test"] * 110 + ["train"] * 50)
+    train(QUICK, str(table), 0)
+    decision = evaluate_candidate(name, 3, settings).decision
+    assert [rule.name for rule in decision.failures if rule.name in ("test reviews", "better")] == ["test reviews"]
+    assert decision.comparison is None
+    run = next(version for version in open_store(settings).versions(name) if version.number == 1).run_id
+    (kept,) = (world.root / "mlruns").rglob(f"{run}/artifacts/{LEARNT}")
+    kept.unlink()
+    decision = evaluate_candidate(name, 3, settings).decision
+    assert (decision.reviews, decision.learnt) == (110, 0)
+    assert "What version 1 has learnt from is not known" in decision.notes[0]
