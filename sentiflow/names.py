@@ -51,7 +51,7 @@ def located(dataset: str) -> str:
     """
     if not dataset or dataset in BUILT_IN:
         return dataset
-    is_path = os.sep in dataset or Path(dataset).suffix.lower() in TABLE_SUFFIXES or expanded(dataset).is_dir()
+    is_path = os.sep in dataset or Path(dataset).suffix or expanded(dataset).is_dir()
     return str(_absolute(dataset)) if is_path else dataset
 
 

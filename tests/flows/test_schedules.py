@@ -109,12 +109,15 @@ def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None
     assert changed.parameters["config"] == load_recipe("tutorial", ["epochs=2"]).model_dump(mode="json")
 
 
-def test_a_table_of_ones_own_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("named", ["reviews.csv", "reviews/", "reviews"])
+def test_a_table_or_folder_of_ones_own_is_named_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    (tmp_path / "reviews").mkdir()
     monkeypatch.chdir(tmp_path)
-    made = table(schedule_dataset="reviews.csv")
-    assert (
-        made["train"].parameters["dataset"] == made["promote"].parameters["dataset"] == f"{tmp_path}/reviews.csv"
-    )
+    made = table(schedule_dataset=named)
+    path = f"{tmp_path}/{named.removesuffix('/')}"
+    assert made["train"].parameters["dataset"] == made["promote"].parameters["dataset"] == path
     (trigger,) = made["train"].triggers
     assert trigger.match.model_dump() == {"prefect.resource.id": "sentiflow.model.reviews-sentiment"}
 

@@ -566,6 +566,15 @@ def test_a_folder_is_named_by_where_it_is(
     assert Path(source.origin).is_absolute() and folder.samefile(source.origin)
 
 
+def test_a_file_of_another_kind_is_refused_by_its_name(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "notes.md")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"{tmp_path / 'notes.md'}: not a supported table"):
+        run("notes.md", settings)
+
+
 def test_a_folder_without_tables_is_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no table in this folder"):
         check_dataset(str(tmp_path), settings)
