@@ -41,7 +41,7 @@ GROUPS = {  # modules, and the files of their tests
     "sentiflow/data/{inputs,rows,text_tables}.py": [
         "tests/sentiflow/data/test_{inputs,rows,arrays,folder,csv_table,json_lines,parquet_table}.py"
     ],
-    "sentiflow/data/{reviews,table,prepare}.py": [
+    "sentiflow/data/{division,reviews,table,prepare}.py": [
         "tests/sentiflow/data/test_{reviews,table,prepare,checks,describe,imdb}.py"
     ],
     "sentiflow/data/sample.py": ["tests/sentiflow/data/test_sample.py"],
@@ -49,6 +49,7 @@ GROUPS = {  # modules, and the files of their tests
     "sentiflow/tracking/{promotion,candidate,versions}.py": [
         "tests/sentiflow/tracking/test_{promotion,candidate,versions,registry}.py"
     ],
+    "sentiflow/tracking/learnt.py": ["tests/sentiflow/tracking/test_learnt.py"],
     "sentiflow/locks.py": ["tests/sentiflow/test_{locks,shared_lock}.py"],
     "sentiflow/orchestration/repair.py": [
         "tests/sentiflow/tracking/test_endings.py",
