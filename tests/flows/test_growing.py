@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,6 +62,10 @@ def test_a_folder_that_gets_a_file_moves_no_text_and_its_champion_has_learnt_no_
         second = train(QUICK, str(folder), 0)
     assert "1 row left out, with a text that stands in a row before (1 with another label)" in caplog.text
     assert (first.model.version, second.model.version) == (1, 2)
+    run = open_store(settings).record(second.run_id)
+    assert [run.params[f"table.{name}"] for name in ("tables", "repeated", "relabelled")] == ["2", "1", "1"]
+    errors = next((world.root / "mlruns").rglob(f"{second.run_id}/artifacts/worst_errors.txt")).read_text()
+    assert re.search(r"^(a|0, first by name).jsonl line \d+: (posi|nega)tive, scored 0", errors)
     decision = evaluate_candidate("tables-sentiment", 2, settings).decision
     table = prepare(fetch(str(folder), settings), settings)
     tested = int((reviews.read(table.table).split == "test").sum())

@@ -1,11 +1,13 @@
 """Tests of the reviews that a model gets wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sentiflow.reports.summary import Misclassified, worst_errors_text, worst_rows
 from sentiflow.scoring import Attribution
-from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, summary
+from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, summary, test_data
 
 READING = Attribution(0.5, 0.9, ())
 
@@ -54,3 +56,13 @@ def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
 
 def test_no_errors_are_said_in_words() -> None:
     assert worst_errors_text([]) == "No test review is misclassified.\n"
+
+
+def test_an_error_is_named_by_where_its_review_stands_and_no_name_of_a_file_obeys() -> None:
+    """Red if people had to look for a hash, or a file's name could write to their terminal."""
+    places = {"test-2": "a\x1b[2J.csv line 4"}
+    errors = summary(test_data=replace(test_data(), places=places)).misclassified
+    assert errors is not None
+    assert [error.heading for error in errors][:2] == [
+        "a\\x1b[2J.csv line 4: negative, scored 0.9900", "test-1: positive, scored 0.2000",
+    ]  # fmt: skip
