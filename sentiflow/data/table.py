@@ -263,10 +263,10 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         hints.append("Correct the rows, or allow more of them with --max-rejects.")
     rows, repeated, relabelled = each_once(rows)
     if rows or not problems:
+        has_splits = any(row.split for row in rows)
         rows, more = divided(rows, options.text_column)
         problems += more
-        if more:
-            hints.append(_SPLITS if any(row.split for row in rows) else "")
+        hints += [_SPLITS] if more and has_splits else []
     if problems:
         raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path, options), *hints], rejects)
     outputs = [shown(name.name) for name, file in zip(files, found, strict=True) if file.is_output]
