@@ -32,7 +32,7 @@ def baselines(
 
     1. fetch and prepare, once
     2. train and evaluate the recipe's network, as ``train`` does
-    3. fit and evaluate each baseline: the same splits, vocabulary and length
+    3. fit and evaluate each baseline: the same splits; all but nb-bigrams the same vocabulary and length
     4. summarize: one table, on the parent
 
     If a model fails, the flow fails; finished runs stay. Nothing is registered: only networks can be packaged.

@@ -183,7 +183,9 @@ def baselines(
     seed: SeedOption = 0,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this one: majority, tfidf, embeddings, gru or lstm; repeatable."),
+        typer.Option(
+            metavar="NAME", help="Only this one: majority, tfidf, nb-bigrams, embeddings, gru or lstm; repeatable."
+        ),
     ] = None,
     start_from: StartOption = "auto",
     as_json: JsonOption = False,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sentiflow.baselines.bigrams import fit_nb_bigrams
 from sentiflow.baselines.models import FitInput, Fitted, fit_majority, fit_tfidf
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Measured
@@ -25,6 +26,8 @@ def fit(name: str, given: FitInput) -> Fitted:
         return fit_majority(given)
     if name == "tfidf":
         return fit_tfidf(given)
+    if name == "nb-bigrams":
+        return fit_nb_bigrams(given)
     from sentiflow.baselines import networks  # it imports TensorFlow
 
     return networks.fit(name, given)

@@ -19,13 +19,14 @@ from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
-Name = Literal["majority", "tfidf", "embeddings", "gru", "lstm"]
+Name = Literal["majority", "tfidf", "nb-bigrams", "embeddings", "gru", "lstm"]
 NAMES: tuple[Name, ...] = get_args(Name)
 """In the order in which they run: the fast ones first, so that errors show up early."""
 
 ABOUT: dict[Name, str] = {
     "majority": "the more frequent label, whatever the review",
     "tfidf": "logistic regression on TF-IDF of the words, without their order",
+    "nb-bigrams": "logistic regression on all words and pairs of neighbours, weighted by naive Bayes",
     "embeddings": "mean of the words' embeddings and a dense layer, without their order",
     "gru": "a GRU in place of the SimpleRNN",
     "lstm": "an LSTM in place of the SimpleRNN",
@@ -75,7 +76,8 @@ TRAINING_PARAMS = {
 
 def parameters_of(name: str, config: TrainConfig, seed: int) -> dict[str, object]:
     """Parameters of a baseline's run in MLflow: those it shares with the recipe, and its own."""
-    shared = ("vocabulary_size", "sequence_length", "validation_fraction")
+    read = () if name == "nb-bigrams" else ("vocabulary_size", "sequence_length")
+    shared = (*read, "validation_fraction")
     found = {field: getattr(config, field) for field in shared} | {"seed": seed}
     if name not in TRAINING_PARAMS:
         return found
@@ -130,7 +132,8 @@ class Fitted:
     history: tuple[Epoch, ...] = ()
 
 
-def _loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
+def loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
+    """Of scores against labels, both of shape (n,): mean loss in nats, and the fraction of right labels."""
     return cross_entropy(labels, scores), float((is_positive(scores) == labels).mean())
 
 
@@ -141,7 +144,7 @@ def fit_majority(given: FitInput) -> Fitted:
     def score(reviews: Reviews) -> Floats:
         return np.full(len(reviews), share)
 
-    loss, accuracy = _loss_and_accuracy(given.validation.label, score(given.validation))
+    loss, accuracy = loss_and_accuracy(given.validation.label, score(given.validation))
     summary = f"{share:.2%} of {len(given.training):,} training reviews are positive: the score of every review.\n"
     return Fitted(score, 1, loss, accuracy, {}, summary)
 
@@ -170,11 +173,11 @@ def fit_tfidf(given: FitInput) -> Fitted:
     tried = []
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=1_000).fit(learned, training.label)
-        tried.append((*_loss_and_accuracy(validation.label, _positive(model, held_out)), strength, model))
+        tried.append((*loss_and_accuracy(validation.label, positive(model, held_out)), strength, model))
     loss, accuracy, strength, best = min(tried, key=lambda one: one[0])
 
     def score(reviews: Reviews) -> Floats:
-        return _positive(best, tfidf.transform(counts(reviews, config)))
+        return positive(best, tfidf.transform(counts(reviews, config)))
 
     lines = [f"C {c:g}: validation loss {lost:.4f}, accuracy {right:.2%}" for lost, right, c, _ in tried]
     parameters = best.coef_.size + best.intercept_.size
@@ -182,6 +185,7 @@ def fit_tfidf(given: FitInput) -> Fitted:
     return Fitted(score, parameters, loss, accuracy, {"C": strength}, summary)
 
 
-def _positive(model: LogisticRegression, rows: scipy.sparse.csr_array) -> Floats:
+def positive(model: LogisticRegression, rows: scipy.sparse.csr_array) -> Floats:
+    """Probability of positive of each row, shape (n,)."""
     scores: Floats = model.predict_proba(rows)[:, 1]
     return scores

@@ -1,5 +1,7 @@
 """Reviews that tests of baselines share."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,13 @@ def generated_reviews(n: int, seed: int, split: str = "train") -> Reviews:
         for positive in label
     ]
     return Reviews(np.array([f"{split}-{i}" for i in range(n)]), np.full(n, split), label, tokens)
+
+
+def blurred(reviews: Reviews) -> Reviews:
+    """Every fifth label turned, so that the strength of the penalty makes a difference."""
+    label = reviews.label.copy()
+    label[::5] = 1 - label[::5]
+    return replace(reviews, label=label)
 
 
 @pytest.fixture

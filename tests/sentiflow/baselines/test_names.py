@@ -14,7 +14,9 @@ def test_names_are_put_in_the_order_of_their_running_and_once_each() -> None:
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match="No baseline is named 'bert'.\nThere are: majority, tfidf, embeddings"):
+    with pytest.raises(
+        UsageError, match="No baseline is named 'bert'.\nThere are: majority, tfidf, nb-bigrams, embeddings"
+    ):
         choose(["tfidf", "bert"])
 
 

@@ -13,16 +13,9 @@ from sentiflow.baselines.models import STRENGTHS, FitInput, counts
 from sentiflow.data.reviews import Reviews
 from sentiflow.recipes import TrainConfig
 
-from .conftest import generated_reviews
+from .conftest import blurred, generated_reviews
 
 LEARNT, HELD_BACK, OTHERS = generated_reviews(60, 1), generated_reviews(30, 2), generated_reviews(20, 3)
-
-
-def blurred(reviews: Reviews) -> Reviews:
-    """Every fifth label turned, so that the strength of the penalty makes a difference."""
-    label = reviews.label.copy()
-    label[::5] = 1 - label[::5]
-    return replace(reviews, label=label)
 
 
 def as_text(reviews: Reviews) -> list[str]:

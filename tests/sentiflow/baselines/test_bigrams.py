@@ -1,0 +1,112 @@
+"""Words and pairs weighted by naive Bayes, against scikit-learn's vectoriser and sums by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from sentiflow.baselines import fit
+from sentiflow.baselines.bigrams import STRENGTHS, features, log_count_ratio
+from sentiflow.baselines.models import FitInput
+from sentiflow.data.reviews import Reviews
+from sentiflow.recipes import TrainConfig
+
+from .conftest import blurred, generated_reviews
+
+
+def reviews_of(*tokens: list[int], label: list[int] | None = None) -> Reviews:
+    ids = np.array([f"row-{i}" for i in range(len(tokens))])
+    labels = np.array(label or [i % 2 for i in range(len(tokens))], np.int8)
+    return Reviews(ids, np.full(len(tokens), "train"), labels, [np.array(each, np.int32) for each in tokens])
+
+
+def as_text(reviews: Reviews) -> list[str]:
+    return [" ".join(f"w{token}" for token in ids if token >= 4) for ids in reviews.tokens]
+
+
+LEARNT, HELD_BACK = blurred(generated_reviews(60, 1)), blurred(generated_reviews(30, 2))
+OTHERS = generated_reviews(20, 3)
+
+
+def test_each_word_and_pair_counts_once_in_a_review_and_no_pair_crosses_reviews() -> None:
+    keys, rows = features(reviews_of([1, 4, 5, 4, 5], [1, 2, 6], [1]))
+    first = 2**32
+    assert keys.tolist() == [4, 5, 6, 4 * first + 5, 5 * first + 4]
+    assert rows.toarray().tolist() == [[1, 1, 0, 1, 1], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
+
+
+def test_what_was_not_learnt_is_left_out_and_columns_stay() -> None:
+    keys, _ = features(reviews_of([1, 4, 5], [1, 7]))
+    _, rows = features(reviews_of([1, 9, 7, 4, 5], [1, 3, 2, 9]), keys)
+    assert rows.toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
+
+
+def test_many_reviews_are_as_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, rows = features(LEARNT)
+    monkeypatch.setattr("sentiflow.baselines.bigrams._CHUNK", 7)
+    in_parts, parts = features(LEARNT)
+    assert in_parts.tolist() == keys.tolist() and (parts != rows).nnz == 0
+
+
+def test_ratios_by_hand() -> None:
+    # Word 4 in both positive reviews, 5 in one; 5 in the negative one. With 1 added: 3, 2 of 5 and 1, 2 of 3.
+    _, rows = features(reviews_of([1, 4], [1, 5], [1, 4]))
+    found = log_count_ratio(rows, np.array([1, 0, 1], np.int8))
+    assert found == pytest.approx([math.log((3 / 4) / (1 / 3)), math.log((1 / 4) / (2 / 3))])
+
+
+def test_scores_are_those_of_another_way_to_the_same_model(config: TrainConfig) -> None:
+    """scikit-learn's vectoriser and another solver; the last fit has the validation reviews, too."""
+
+    def fitted(learnt: Reviews, strength: float, asked: Reviews) -> np.ndarray:
+        vectoriser = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"\S+")
+        rows = vectoriser.fit_transform(as_text(learnt)).toarray()
+        share = [1 + rows[learnt.label == label].sum(axis=0) for label in (1, 0)]
+        ratio = np.log(share[0] / share[0].sum() / (share[1] / share[1].sum()))
+        ones = np.ones((len(rows), 1))  # liblinear's constant is penalised as any weight
+        model = LogisticRegression(C=strength, fit_intercept=False, tol=1e-8, max_iter=10_000)
+        model.fit(np.hstack([rows * ratio, ones]), learnt.label)
+        others = vectoriser.transform(as_text(asked)).toarray() * ratio
+        return model.predict_proba(np.hstack([others, np.ones((len(others), 1))]))[:, 1]
+
+    losses = {}
+    for strength in STRENGTHS:
+        scores = fitted(LEARNT, strength, HELD_BACK)
+        losses[strength] = -np.log(np.where(HELD_BACK.label == 1, scores, 1 - scores)).mean()
+    best = min(losses, key=losses.__getitem__)
+    assert best not in (min(STRENGTHS), max(STRENGTHS))
+    found = fit("nb-bigrams", FitInput(LEARNT, HELD_BACK, config, 0))
+    assert found.found == {"C": best}
+    assert found.val_loss == pytest.approx(losses[best], abs=1e-3)
+    tokens, label = LEARNT.tokens + HELD_BACK.tokens, np.concatenate([LEARNT.label, HELD_BACK.label])
+    both = reviews_of(*tokens, label=label.tolist())
+    assert found.score(OTHERS) == pytest.approx(fitted(both, best, OTHERS), abs=2e-3)
+
+
+def test_neither_length_nor_vocabulary_of_the_recipe_cuts_a_review(config: TrainConfig) -> None:
+    short = config.model_copy(update={"sequence_length": 1, "vocabulary_size": 4})
+    whole, cut = (fit("nb-bigrams", FitInput(LEARNT, HELD_BACK, each, 0)) for each in (config, short))
+    assert (cut.score(OTHERS) == whole.score(OTHERS)).all()
+
+
+def test_the_same_reviews_give_the_same_bits(config: TrainConfig) -> None:
+    one, other = (fit("nb-bigrams", FitInput(LEARNT, HELD_BACK, config, seed)) for seed in (0, 1))
+    assert (one.score(OTHERS) == other.score(OTHERS)).all()
+
+
+def test_an_order_that_no_single_word_shows_is_learnt(config: TrainConfig) -> None:
+    """Both labels have the same words; which comes first says which."""
+    tokens = [[1, 4, 5] if i % 2 else [1, 5, 4] for i in range(40)]
+    found = fit("nb-bigrams", FitInput(reviews_of(*tokens[:30]), reviews_of(*tokens[30:]), config, 0))
+    assert ((found.score(reviews_of([1, 4, 5], [1, 5, 4])) > 0.5) == [True, False]).all()
+
+
+def test_texts_of_one_word_or_none_and_validation_reviews_of_one_label_are_no_error(config: TrainConfig) -> None:
+    words = reviews_of([1, 4], [1, 5], [1], [1, 5])
+    held_back = reviews_of([1, 5], label=[1])
+    negative, positive = fit("nb-bigrams", FitInput(words, held_back, config, 0)).score(words)[:2]
+    assert negative < positive
+    nothing = reviews_of([1], [1], [1])  # two of three are negative
+    assert (fit("nb-bigrams", FitInput(nothing, nothing, config, 0)).score(words) < 0.5).all()
