@@ -12,8 +12,9 @@ PARAMETERS = 45
 EPOCHS = 10
 SCORED = 20  # runs with a table of test scores
 REVIEWS = 25_000
-FINAL = ("test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "test/loss", "test/f1", "test/auc",
-         "test/brier", "test/ece", "test/throughput")  # fmt: skip
+FINAL = ("test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "test/balanced_accuracy",
+         "test/majority_share", "test/loss", "test/f1_negative", "test/f1_positive", "test/auc", "test/brier",
+         "test/ece", "test/throughput")  # fmt: skip
 BY_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "train/epoch_seconds",
             "train/learning_rate", "train/throughput")  # fmt: skip
 _EVERY = 20  # such a run is a set of repeats

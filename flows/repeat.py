@@ -15,7 +15,7 @@ from sentiflow.recipes import TUNED, TrainConfig, check_seeds
 from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from sentiflow.tracking.results import RepeatsResult
-from tasks.evaluate import train_below
+from tasks.evaluate import train_below, yardstick_of
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, seeds_label, training_run
@@ -60,10 +60,10 @@ def repeat(
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)
-        seeds = []
+        yardstick, seeds = yardstick_of(parent, prepared), []
         for each in range(seed, seed + repeats):
             name = parent.name.replace(seeds_label(seed, repeats), seeds_label(each))
-            seeds.append(train_below(parent, prepared, name, REPEAT, f"seed {each}", seed=each))
+            seeds.append(train_below(parent, prepared, name, REPEAT, f"seed {each}", each, yardstick))
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_repeats(parent, prepared, seeds, best, model)

@@ -23,6 +23,7 @@ from sentiflow.sweeps.results import DIVERGED, TrialRow, by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, mark_unstable, numbers_left, open_study
 from sentiflow.tracking.results import RunContext, SeedResult
+from tasks.evaluate import yardstick_of
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
@@ -138,7 +139,8 @@ def _train_best(
     """The best recipe, and its trainings by seed; if one diverges, the same command takes the next best recipe."""
     best = _best(study)
     config = study.recipe({**best.values, "recipe": f"{study.config.recipe}-best"[:60]})
-    calls = ({"parent": run, "prepared": prepared, "config": config, "seed": seed} for seed in range(repeats))
+    given = {"parent": run, "prepared": prepared, "config": config, "yardstick": yardstick_of(run, prepared)}
+    calls = ({**given, "seed": seed} for seed in range(repeats))
     try:
         return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
     except DivergedError as err:

@@ -18,7 +18,7 @@ from sentiflow.settings import load_settings
 from sentiflow.tracking.results import TrainingResult
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import nothing_to_train, trained_already
-from tasks.evaluate import evaluate
+from tasks.evaluate import evaluate, yardstick_of
 from tasks.promote import need_server
 from tasks.register import register
 from tasks.runs import planned_name, training_run
@@ -46,7 +46,7 @@ def train(
     2. prepare: decode, check, write the canonical table
     3. fit: choose what to start from, and what of the recipe the table decides
     4. train: the network, and log each epoch
-    5. evaluate: score the test split, draw, report
+    5. evaluate: score the test split, draw, report; of a table of your own beside a simple model, the yardstick
     6. register: pack the model, store it, make a version
     7. summarize: in MLflow, in Prefect and for the caller
     8. with ``promote``: check, decide, switch; if a check fails, the version stays registered
@@ -76,7 +76,7 @@ def train(
         prepared = prepare(run, fetch(run, table))
         run = fit(run, prepared, start_from)
         trained = train_network(run, prepared)
-        measured = evaluate(run, prepared, trained)
+        measured = evaluate(run, prepared, trained, yardstick_of(run, prepared))
         model = register(run, prepared, trained, measured)
         result = summarize(run, prepared, measured, model)
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result

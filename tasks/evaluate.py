@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
+from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, reliability
+from sentiflow.evaluation.yardstick import YARDSTICK, Yardstick, yardstick_metrics
+from sentiflow.names import BUILT_IN
 from sentiflow.network import Epoch, best_epoch
 from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
@@ -29,15 +33,19 @@ from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.reports import PAGE
 from sentiflow.tracking.results import RunContext, SeedResult, TrainedFiles
-from sentiflow.tracking.store import SCORES
+from sentiflow.tracking.store import SCORES, YARDSTICK_SCORES
 from sentiflow.tracking.types import NOTE, SCORER_DIGEST
 from tasks.runs import child_run, scorer_of
 from tasks.train import train
 
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
-def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Measured:
+def evaluate(
+    run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None = None
+) -> Measured:
     """Score the test split once, with the scorer of the registered model.
+
+    ``yardstick`` is the file of ``yardstick_of``, with which the scores are compared.
 
     Written: ``time.evaluate``, the digest of weights and words, and all that ``record_evaluation`` writes.
     """
@@ -51,6 +59,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Meas
         run, prepared, content, scorer.vocabulary, scores,
         parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
         speed=speed, history=trained.history, scorer=scorer,
+        yardstick=None if yardstick is None else np.load(yardstick),
     )  # fmt: skip
 
 
@@ -61,13 +70,45 @@ def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[N
     return scores, len(scores) / (time.perf_counter() - began)
 
 
+def yardstick_of(run: RunContext, prepared: Prepared) -> Path | None:
+    """The file of the yardstick's scores of the test reviews; None for datasets that are not a user's table."""
+    return None if prepared.name in BUILT_IN else fit_yardstick(run, prepared)
+
+
+@task(name="yardstick", task_run_name="yardstick", persist_result=False)
+def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
+    """Fit the yardstick, a simple model, on the reviews that the network has, and score the test split with it.
+
+    Written: ``time.baseline``; a file of its scores, (n,), in the run's work folder. None if it cannot be fitted.
+    """
+    logger, file = get_run_logger(), run.work / "yardstick.npy"
+    with run.timed("baseline"):
+        content = reviews.read(prepared.table)
+        given = FitInput(*content.learning_splits(run.config.validation_fraction), run.config, run.seed)
+        try:
+            fitted = fit(YARDSTICK, given)
+        except UsageError as err:  # a table of very few rows: its network is evaluated all the same
+            logger.warning("No %s to compare with: %s", YARDSTICK, first_line(err))
+            return None
+        np.save(file, fitted.score(content.of("test")))
+    logger.info("%s, C %g, to compare the network with", ABOUT[YARDSTICK], fitted.found["C"])
+    return file
+
+
 def train_below(
-    parent: RunContext, prepared: Prepared, name: str, kind: str, what: str, seed: int | None = None
+    parent: RunContext,
+    prepared: Prepared,
+    name: str,
+    kind: str,
+    what: str,
+    seed: int | None = None,
+    yardstick: Path | None = None,
 ) -> SeedResult:
     """Train and evaluate the recipe in a run of its own below another; ``what`` names the two tasks."""
     with child_run(parent, name, kind, prepared, seed=seed) as run:
         trained = train.with_options(task_run_name=f"train {what}")(run, prepared)
-        measured = evaluate.with_options(task_run_name=f"evaluate {what}")(run, prepared, trained)
+        evaluated = evaluate.with_options(task_run_name=f"evaluate {what}")
+        measured = evaluated(run, prepared, trained, yardstick)
     return SeedResult(run, trained, measured)
 
 
@@ -83,6 +124,7 @@ def record_evaluation(
     history: Sequence[Epoch] | None = None,
     scorer: TextScorer | None = None,
     facts: Mapping[str, object] | None = None,
+    yardstick: NDArray[np.float64] | None = None,
 ) -> Measured:
     """Measure the scores of the test reviews, shape (n,), 0 to 1, and log metrics, files and the report.
 
@@ -90,7 +132,8 @@ def record_evaluation(
     plots, worst errors and ``report.html``; the description of a run that is part of another.
 
     ``parameters`` counts those that were trained; ``speed`` is reviews scored per second; ``facts`` are more rows
-    for the report's table of the run. Only with a scorer are scores explained word by word.
+    for the report's table of the run. Only with a scorer are scores explained word by word. ``yardstick`` are the
+    scores of the simple model for the same reviews, (n,): kept beside the others, with the metrics ``baseline/*``.
     """
     test = content.of("test")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
@@ -100,6 +143,8 @@ def record_evaluation(
     slices = metrics.measure_slices(table, traits)
     found = {f"test/{key}": value for key, value in asdict(measured).items()}
     found |= {ECE: reliability(test.label, scores).error, SPEED: speed}
+    if yardstick is not None:
+        found |= yardstick_metrics(table, yardstick)
     run.log(found | metrics.slice_metrics(slices))
     run.tag(metrics.slice_tags(slices))
     truncated = f"{(test.n_tokens > run.config.sequence_length).mean():.4f}"
@@ -113,8 +158,11 @@ def record_evaluation(
         columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
         # With the traits for the slices of later reports.
         columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
+        columns |= {} if yardstick is None else {YARDSTICK_SCORES: yardstick}
         _log_report(run, summary, pd.DataFrame(columns))
     get_run_logger().info("test accuracy %s", measured.text())
+    if against := Yardstick.logged(found):
+        get_run_logger().info("%s", against.text)
     return measured
 
 

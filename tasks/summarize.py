@@ -18,6 +18,8 @@ from sentiflow.errors import ExternalError, first_line
 from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, spread
 from sentiflow.evaluation.statistics import Comparison, compare
+from sentiflow.evaluation.yardstick import PREFIX as YARDSTICK_METRICS
+from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.notifications import announce
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, escape_markdown
@@ -62,7 +64,8 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     ]
     publish_summary(run, report.markdown(*lines), "training-summary")
     seconds = {stage: found for stage in (*STAGES, "total") if (found := record.seconds(stage)) is not None}
-    return TrainingResult(run.run_id, run.name, run.url, model, measured, seconds)
+    yardstick = Yardstick.logged(record.metrics)
+    return TrainingResult(run.run_id, run.name, run.url, model, measured, seconds, yardstick=yardstick)
 
 
 def _recipe(run: RunContext) -> str:
@@ -79,6 +82,13 @@ def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
     return min(seeds, key=lambda result: result.trained.kept.val_loss)
 
 
+def log_yardstick(parent: RunContext, best: SeedResult) -> Yardstick | None:
+    """Log on a parent what the run of its registered version says of the yardstick."""
+    metrics = best.run.record().metrics
+    parent.log({name: value for name, value in metrics.items() if name.startswith(YARDSTICK_METRICS)})
+    return Yardstick.logged(metrics)
+
+
 @task(name="summarize", task_run_name="summarize", persist_result=False)
 def summarize_repeats(
     parent: RunContext, prepared: Prepared, seeds: Sequence[SeedResult], best: SeedResult, model: Registered
@@ -91,17 +101,20 @@ def summarize_repeats(
     spreads = {name: spread(values) for name, values in _seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
+    yardstick = log_yardstick(parent, best)
     lines = [
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest",
+        *([] if yardstick is None else [f"- of it: {yardstick.text}"]),
         f"- recipe: {_recipe(parent)}",
         _dataset(prepared),
     ]
     runs = [each.run for each in seeds]
     seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
     return RepeatsResult(
-        parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds
-    )
+        parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
+        yardstick=yardstick,
+    )  # fmt: skip
 
 
 def _compare(

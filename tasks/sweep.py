@@ -51,7 +51,7 @@ from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import NOTE, Store
 from tasks.evaluate import evaluate
 from tasks.runs import changed_fields, child_run, publish_summary, seeds_label
-from tasks.summarize import seeds_table
+from tasks.summarize import log_yardstick, seeds_table
 from tasks.train import train
 
 _MAX_SHOWN = 10  # trials in the description; the tables have all
@@ -286,7 +286,9 @@ def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], No
 
 
 @task(name="train the best", task_run_name="train the best, seed {seed}", persist_result=False)
-def train_best(parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int) -> SeedResult:
+def train_best(
+    parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int, yardstick: Path | None
+) -> SeedResult:
     """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does.
 
     Written: a child run in MLflow, as complete as any training's.
@@ -294,7 +296,7 @@ def train_best(parent: RunContext, prepared: Prepared, config: TrainConfig, seed
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
     with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
         trained = train.fn(run, prepared)
-        measured = evaluate.fn(run, prepared, trained)
+        measured = evaluate.fn(run, prepared, trained, yardstick)
     return SeedResult(run, trained, measured)
 
 
@@ -372,6 +374,7 @@ def summarize_sweep(
         model=model,
         accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
         seconds=run.seconds,
+        yardstick=log_yardstick(run, best),
     )
     importances = {f"importance/{name}": share for name, share in shares.items()}
     run.log({"val/loss": float(complete[0].loss or 0.0), **_accuracy(result), **importances})
@@ -408,7 +411,7 @@ validation loss
 - searched: {", ".join(fields)}, from the recipe {escape_markdown(sweep.config.recipe)}
 - dataset: {prepared.name}, digest `{prepared.digest[:12]}`
 - registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
-validation loss is lowest
+validation loss is lowest{"" if result.yardstick is None else f"; {result.yardstick.text}"}
 - the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
 
 {Table(("trial", "validation loss", "epochs trained", *fields), trials, words=0).markdown()}

@@ -11,7 +11,8 @@ EPOCH_METRICS = {
     "train/epoch_seconds", "train/throughput", "train/learning_rate",
 }  # fmt: skip
 FINAL_METRICS = {
-    "test/loss", "test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "test/f1",
+    "test/loss", "test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high",
+    "test/balanced_accuracy", "test/majority_share", "test/f1_negative", "test/f1_positive",
     "test/auc", "test/brier", "test/ece", "test/throughput",
 }  # fmt: skip
 PARAMETERS = {

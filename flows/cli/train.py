@@ -246,8 +246,13 @@ def show_seeds(result: "RepeatsResult | SweepResult", stdout: Console) -> None:
     registered = f"[bold]{result.model.name}[/] version {result.model.version}"
     stdout.say(
         f"\nRegistered as {registered}: seed {result.best.run.seed}, whose validation loss is lowest",
+        *_against_yardstick(result),
         f"All of it took {result.seconds:.0f} s",
     )
+
+
+def _against_yardstick(result: "ModelResult") -> list[str]:
+    return [] if result.yardstick is None else [result.yardstick.text]
 
 
 def show_version(
@@ -284,6 +289,7 @@ def _single(result: "TrainingResult") -> list[str]:
     return [
         "",
         f"[bold]Test accuracy {accuracy}[/] {interval}",
+        *_against_yardstick(result),
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
         "",
         *(f"  {_STAGES.get(stage, stage):<37}{seconds:7.1f} s" for stage, seconds in stages),

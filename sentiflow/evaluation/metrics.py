@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, f1_score, log_loss, recall_score, roc_auc_score
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import gate
@@ -38,6 +38,7 @@ _NEGATION = re.compile(
     r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
     r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
 )
+_UNBALANCED = 0.6  # share of one label above which accuracy alone says little
 _CLIP = 1e-7  # the largest loss of a review is 16.1 nats
 
 
@@ -47,8 +48,11 @@ class Measured:
 
     Attributes:
         accuracy: fraction of correct labels, with its 95% Wilson interval.
+        balanced_accuracy: mean of that of the negative and that of the positive reviews.
+        majority_share: fraction of reviews that have the commoner label.
         loss: mean binary cross-entropy in nats.
-        f1: harmonic mean of precision and recall of the positive reviews.
+        f1_negative: harmonic mean of precision and recall of the negative reviews.
+        f1_positive: the same of the positive ones.
         auc: area under the ROC curve.
         brier: mean squared difference of score and label.
     """
@@ -56,14 +60,26 @@ class Measured:
     accuracy: float
     accuracy_ci_low: float
     accuracy_ci_high: float
+    balanced_accuracy: float
+    majority_share: float
     loss: float
-    f1: float
+    f1_negative: float
+    f1_positive: float
     auc: float
     brier: float
 
     def text(self) -> str:
-        """The accuracy with its interval, such as ``88.60% (95% interval 88.20% to 88.99%)``."""
-        return f"{self.accuracy:.2%} (95% interval {self.accuracy_ci_low:.2%} to {self.accuracy_ci_high:.2%})"
+        """The accuracy with its interval, such as ``88.60% (95% interval 88.20% to 88.99%)``.
+
+        With unbalanced labels it says less, and what says more follows.
+        """
+        accuracy = f"{self.accuracy:.2%} (95% interval {self.accuracy_ci_low:.2%} to {self.accuracy_ci_high:.2%})"
+        if self.majority_share <= _UNBALANCED:
+            return accuracy
+        return (
+            f"{accuracy}; balanced accuracy {self.balanced_accuracy:.2%}, F1 {self.f1_negative:.2f} (negative) "
+            f"and {self.f1_positive:.2f} (positive); the commoner label alone gets {self.majority_share:.2%}"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,12 +125,17 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     predicted = is_positive(scores)
     right = int((predicted == labels).sum())
     low, high = wilson(right, len(labels))
+    f1_negative, f1_positive = f1_score(labels, predicted, labels=[0, 1], average=None, zero_division=0.0)
+    commoner = int(max(labels.sum(), len(labels) - labels.sum()))
     return Measured(
-        loss=cross_entropy(labels, scores),
         accuracy=right / len(labels),
         accuracy_ci_low=low,
         accuracy_ci_high=high,
-        f1=float(f1_score(labels, predicted)),
+        balanced_accuracy=float(recall_score(labels, predicted, average="macro", zero_division=0.0)),
+        majority_share=commoner / len(labels),
+        loss=cross_entropy(labels, scores),
+        f1_negative=float(f1_negative),
+        f1_positive=float(f1_positive),
         auc=float(roc_auc_score(labels, scores)),
         brier=float(brier_score_loss(labels, scores)),
     )

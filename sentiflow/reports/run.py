@@ -6,6 +6,7 @@ from dataclasses import asdict
 from matplotlib.figure import Figure
 
 from sentiflow.evaluation.metrics import SLICES
+from sentiflow.evaluation.yardstick import PREFIX, YARDSTICK, Yardstick
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.reports import plots
 from sentiflow.reports.page import (
@@ -27,7 +28,7 @@ from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, worst_rows
 from sentiflow.runs.record import RunRecord, number
 from sentiflow.scoring import Attribution, label_of
 
-STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "evaluate", "report", "register")
+STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
 
 _MAX_CHARACTERS = 1_200  # of a text without an explanation
@@ -35,8 +36,11 @@ _MEANINGS = {
     "accuracy": "fraction of correct labels",
     "accuracy_ci_low": "lower end of its 95% interval",
     "accuracy_ci_high": "upper end",
+    "balanced_accuracy": "mean of that of negative and that of positive reviews",
+    "majority_share": "of the commoner label: the accuracy of giving it to every review",
     "loss": "binary cross-entropy in nats",
-    "f1": "of the positive reviews",
+    "f1_negative": "harmonic mean of precision and recall of the negative reviews",
+    "f1_positive": "the same of the positive reviews",
     "auc": "area under the ROC curve",
     "brier": "mean squared difference of score and label",
 }
@@ -76,7 +80,8 @@ def report(run: RunSummary, figures: Mapping[str, Figure] | None = None) -> Repo
         Section("Run", [_facts(run)], brief=False),
         Section("Not available", [Text(sentence) for sentence in run.missing]),
     ]
-    return Report(run.record.name, [Text(lead(run), strong=True)], [s for s in sections if s.blocks])
+    leads = [Text(lead(run), strong=True), *(Text(each) for each in _against_yardstick(run))]
+    return Report(run.record.name, leads, [s for s in sections if s.blocks])
 
 
 def card(run: RunSummary) -> list[str]:
@@ -100,7 +105,8 @@ def card(run: RunSummary) -> list[str]:
         Section("Licence", [Text(_LICENCE.get(record.dataset, _OWN_LICENCE))]),
     ]
     # Not bold: MLflow's list of versions shows the beginning of the first line as it is.
-    return [escape_markdown(f"{lead(run)} {record.name}"), *(each.markdown() for each in sections)]
+    first = [f"{lead(run)} {record.name}", *_against_yardstick(run)]
+    return [*map(escape_markdown, first), *(each.markdown() for each in sections)]
 
 
 def _use(record: RunRecord) -> list[str]:
@@ -118,6 +124,12 @@ def _origin(record: RunRecord) -> dict[str, str]:
     names = ("git.commit", "git.dirty", "code.digest", "lock.digest", "packages.digest", "processor", "threads")
     facts = {"run id": record.run_id} | {name: record.tags.get(name, "-") for name in names}
     return facts | {"train it again": f"sentiflow reproduce {record.run_id}"}
+
+
+def _against_yardstick(run: RunSummary) -> list[str]:
+    """What a simple model reaches on the same reviews, if one was fitted."""
+    yardstick = Yardstick.logged(run.metrics)
+    return [] if yardstick is None else [f"{yardstick.text}."]
 
 
 def lead(run: RunSummary) -> str:
@@ -242,6 +254,11 @@ def _metrics(run: RunSummary) -> list[Block]:
     rows.append(
         ("validation loss", "of the weights that were kept", format_cell(run.metrics.get("val/loss"), ".4f"))
     )
+    rows += [
+        (f"{YARDSTICK}, {name.replace('_', ' ')}", "of a simple model", f"{run.metrics[PREFIX + name]:.4f}")
+        for name in ("accuracy", "balanced_accuracy")
+        if PREFIX + name in run.metrics
+    ]
     return [Table(("metric", "meaning", "value"), rows, words=2)]
 
 

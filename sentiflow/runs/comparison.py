@@ -13,7 +13,7 @@ ACCURACY = "test/accuracy"
 HEADING = ("points", "95% interval", "p", "only here", "only in 1")
 _FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
 _FOUND = ("dataset.in_both_splits", "dataset.truncated", "model.parameters")
-_GROUPS = ("test", "val", "train")
+_GROUPS = ("test", "baseline", "val", "train")
 _INTERVAL = ("_ci_low", "_ci_high")
 _SPREAD = ("_mean", "_sd", "_min", "_max")
 

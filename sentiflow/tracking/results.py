@@ -8,6 +8,7 @@ from pathlib import Path
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
 from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
+from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.tracking.client import OpenRun
@@ -76,16 +77,24 @@ class RunResult:
 
 @dataclass(frozen=True)
 class ModelResult(RunResult):
-    """The outcome of a flow that registers a version; ``promotion`` is None unless one was requested."""
+    """The outcome of a flow that registers a version.
+
+    Attributes:
+        yardstick: of the registered version; None unless it is of a table of one's own.
+        promotion: None unless one was requested.
+    """
 
     model: Registered
+    yardstick: Yardstick | None = field(default=None, kw_only=True)
     promotion: Outcome | None = field(default=None, kw_only=True)
 
     @property
     def summary(self) -> str:
         """The outcome in a few sentences."""
-        registered = f"{self.accuracy_line} Registered as {self.model.name} version {self.model.version}."
-        return registered if self.promotion is None else f"{registered} {self.promotion.summary}"
+        compared = "" if self.yardstick is None else f" {self.yardstick.text}."
+        registered = f" Registered as {self.model.name} version {self.model.version}."
+        promoted = "" if self.promotion is None else f" {self.promotion.summary}"
+        return f"{self.accuracy_line}{compared}{registered}{promoted}"
 
     @property
     @abstractmethod

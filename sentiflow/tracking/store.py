@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PARENTS = (REPEATS, SWEEP, BASELINES)
 SCORES = "test_scores.parquet"
+YARDSTICK_SCORES = "baseline"  # its column of the yardstick's scores
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
 _MIN_DIGITS = 4  # digits of the beginning of an id
 _ID = re.compile(rf"[0-9a-f]{{{_MIN_DIGITS},32}}")  # a run's id, or the beginning of one
@@ -135,10 +136,11 @@ def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
     return runs
 
 
-def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | None":
+def score_table(store: Store, record: RunRecord, folder: Path, column: str = "score") -> "ScoreTable | None":
     """The scores of a run's test reviews, or None if the run keeps none.
 
-    A run that does not say how many ids it reads of a review reads all of them.
+    With the column ``YARDSTICK_SCORES`` those of its yardstick, or None if it has none. A run that does not say
+    how many ids it reads of a review reads all of them.
 
     Raises:
         ExternalError: they cannot be read.
@@ -153,9 +155,13 @@ def score_table(store: Store, record: RunRecord, folder: Path) -> "ScoreTable | 
 
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read(columns=list(_COLUMNS))
+            if column == YARDSTICK_SCORES and column not in file.schema_arrow.names:
+                return None
+            names = [column if name == "score" else name for name in _COLUMNS]
+            table = file.read(columns=names)
         # By lists: read_table and to_numpy import pandas, which takes longer than these milliseconds.
-        ids, label, score, n_tokens = (np.array(table[name].to_pylist(), _COLUMNS[name]) for name in _COLUMNS)
+        columns = zip(names, _COLUMNS.values(), strict=True)
+        ids, label, score, n_tokens = (np.array(table[name].to_pylist(), kind) for name, kind in columns)
         length = int(record.params.get("sequence_length", n_tokens.max(initial=1)))
         return ScoreTable(ids, label, score, n_tokens, length)
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as err:  # Arrow's are two of these

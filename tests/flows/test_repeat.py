@@ -64,7 +64,19 @@ def test_seeds_differ_and_share_recipe_and_dataset(children: list[Run]) -> None:
     assert all(run.inputs.dataset_inputs for run in children)
 
 
-@pytest.mark.parametrize("name", ["test/accuracy", "test/loss", "test/f1", "test/auc", "test/brier"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test/accuracy",
+        "test/loss",
+        "test/balanced_accuracy",
+        "test/majority_share",
+        "test/f1_negative",
+        "test/f1_positive",
+        "test/auc",
+        "test/brier",
+    ],
+)
 def test_the_parent_sums_up_what_the_children_hold(
     name: str, result: RepeatsResult, children: list[Run], client: MlflowClient
 ) -> None:

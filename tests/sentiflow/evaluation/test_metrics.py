@@ -23,11 +23,24 @@ def test_accuracy_is_the_share_of_right_labels(measured: Measured) -> None:
     assert measured.accuracy == pytest.approx(4 / 6)
 
 
-def test_f1_is_of_the_positive_reviews() -> None:
+def test_f1_is_of_either_label_and_balanced_accuracy_of_both() -> None:
     # 2 true positives, 2 false positives, 1 false negative: 2 * 2 / (2 * 2 + 2 + 1)
+    # 3 true negatives, 1 false negative, 2 false positives: 2 * 3 / (2 * 3 + 1 + 2)
     labels = np.array([1, 1, 1, 0, 0, 0, 0, 0], np.int8)
     scores = np.array([0.9, 0.8, 0.1, 0.9, 0.8, 0.1, 0.1, 0.1])
-    assert measure(labels, scores).f1 == pytest.approx(4 / 7)
+    found = measure(labels, scores)
+    assert (found.f1_positive, found.f1_negative) == pytest.approx((4 / 7, 6 / 9))
+    assert found.balanced_accuracy == pytest.approx((2 / 3 + 3 / 5) / 2)
+    assert found.majority_share == measure(1 - labels, 1 - scores).majority_share == 5 / 8
+
+
+def test_accuracy_stands_alone_unless_one_label_is_much_commoner() -> None:
+    labels, scores = np.array([1, 1, 1, 0, 0], np.int8), np.array([0.9, 0.8, 0.1, 0.1, 0.1])
+    assert measure(labels, scores).text() == "80.00% (95% interval 37.55% to 96.38%)"  # 60% have one label
+    labels, scores = np.array([1, 1, 1, 0], np.int8), np.array([0.9, 0.8, 0.1, 0.1])
+    _, _, more = measure(labels, scores).text().partition("; ")
+    f1 = "F1 0.67 (negative) and 0.80 (positive)"
+    assert more == f"balanced accuracy 83.33%, {f1}; the commoner label alone gets 75.00%"
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order(measured: Measured) -> None:
@@ -60,7 +73,7 @@ def test_a_score_of_exactly_one_half_is_negative() -> None:
 
 
 def test_f1_is_zero_when_nothing_is_called_positive() -> None:
-    assert measure(np.array([1, 0], np.int8), np.array([0.4, 0.1])).f1 == 0.0
+    assert measure(np.array([1, 0], np.int8), np.array([0.4, 0.1])).f1_positive == 0.0
 
 
 @pytest.mark.parametrize(("right", "n"), [(4, 6), (0, 5), (5, 5), (20_813, 25_000)])

@@ -102,7 +102,14 @@ def test_worst_errors_are_told_as_far_as_they_are_at_hand(gone: dict[str, None])
 
 def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_missing() -> None:
     told = {"test/accuracy": 0.75, "test/accuracy_ci_low": 0.7, "test/accuracy_ci_high": 0.8, "test/loss": 0.5}
-    told |= {"test/f1": 0.7, "test/auc": 0.8, "test/brier": 0.2, "test/ece": 0.0625}
+    told |= {"test/balanced_accuracy": 0.74, "test/majority_share": 0.5}
+    told |= {
+        "test/f1_negative": 0.76,
+        "test/f1_positive": 0.7,
+        "test/auc": 0.8,
+        "test/brier": 0.2,
+        "test/ece": 0.0625,
+    }
     told |= {"test_slices/short": 0.5}
     made = run.report(
         summary(
