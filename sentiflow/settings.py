@@ -98,8 +98,12 @@ class Settings(BaseSettings):
     base, to be compared with the champion: what is trained on and on may drift. 0 for never."""
 
     # Promotion
-    gate_min_accuracy: float = Field(0.8, ge=0, le=1)
-    """Minimum test accuracy of a champion."""
+    gate_min_accuracy: float | None = Field(None, ge=0, le=1)
+    """Minimum test accuracy of a champion. Without it 0.8, and none for a version of a table of your own that is
+    compared with `nb-bigrams`: how much can be reached there depends on the table."""
+    gate_baseline: bool = True
+    """A version of a table of your own must not be worse, beyond chance, than `nb-bigrams`, the simple model that
+    was fitted on the same reviews."""
     gate_margin: float = Field(0.0, ge=0, le=1)
     """The lower end of the 95% interval of the difference in accuracy, candidate less champion, must be above
     minus this. With 0 the candidate must be proven better: each replacement has a cost."""

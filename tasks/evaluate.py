@@ -19,9 +19,9 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.gate import YARDSTICK, ScoreTable
 from sentiflow.evaluation.metrics import Measured, reliability
-from sentiflow.evaluation.yardstick import YARDSTICK, Yardstick, yardstick_metrics
+from sentiflow.evaluation.yardstick import Yardstick, yardstick_metrics
 from sentiflow.names import BUILT_IN
 from sentiflow.network import Epoch, best_epoch
 from sentiflow.reports import plots

@@ -6,17 +6,21 @@ their accuracies are compared review by review, with the interval that every oth
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
+from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points, newcombe
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 
-REPRODUCED, LATENCY = "reproduced", "latency"  # names of rules
+REPRODUCED, LATENCY, BASELINE = "reproduced", "latency", "baseline"  # names of rules
 FEWEST = 20  # test reviews to judge on, where some are left out
+YARDSTICK: Literal["nb-bigrams"] = "nb-bigrams"
+"""The baseline that a version of a user's table must not be worse than."""
+
+_MIN_ACCURACY = 0.8  # where there is no yardstick, and no other limit is set
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,15 @@ def judge(
     reproduced: str = "",
     silent: str = "",
     learnt: Learnt | None = None,
+    yardstick: ScoreTable | None = None,
 ) -> Decision:
     """Compare a candidate with the gate's limits in the settings, and with the champion, if there is one.
 
     Both have scored the same test reviews, in any order. ``reproduced`` is how the candidate's training came out
     again, ``identical`` or ``different``; empty if it was not trained again. ``silent`` is why a champion has no
-    scores. Reviews that were ``learnt`` are left out; None where no text can change sides.
+    scores. Reviews that were ``learnt`` are left out; None where no text can change sides. ``yardstick`` are the
+    scores of the simple model that the candidate must not be worse than: they are compared where both have scored
+    a review.
 
     Raises:
         ValueError: the tables do not hold the same reviews.
@@ -183,9 +190,8 @@ def judge(
             champion = None if champion is None else champion.in_order_of(candidate).take(kept)
             candidate = candidate.take(kept)
     accuracy = float(candidate.right.mean())
-    floor = settings.gate_min_accuracy
-    text = "{}, at least {}".format(*_distinct(lambda x, digits: f"{x:.{digits}%}", accuracy, floor, 2))
-    rules = [Rule("minimum accuracy", accuracy >= floor, accuracy, floor, text)]
+    simple = _against_yardstick(candidate, yardstick) if settings.gate_baseline else []
+    rules = [*_minimum(accuracy, settings, floor=not simple), *simple]
     comparison = champion_accuracy = None
     if too_few:
         text = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
@@ -196,7 +202,7 @@ def judge(
         notes.append("Not judged by its answers: too few test reviews are left.")
     elif champion is None:
         rules += _no_constant(candidate)
-        notes.append("First model: checked against the minimum accuracy, latency and size only.")
+        notes.append("First model: there is no champion to compare it with.")
     else:
         champion = champion.in_order_of(candidate)
         champion_accuracy = float(champion.right.mean())
@@ -237,27 +243,71 @@ def _learnt(learnt: Learnt, left: int) -> str:
     return f"Test reviews to judge on: {left:,}{more}.{unknown}"
 
 
-def _no_constant(candidate: ScoreTable) -> list[Rule]:
-    """The rule that fails where one answer for every review is right as often; none where it holds."""
-    reviews, positive, right = len(candidate.label), int(candidate.label.sum()), int(candidate.right.sum())
-    commoner = max(positive, reviews - positive)
-    if right > commoner:
+def _minimum(accuracy: float, settings: Settings, *, floor: bool) -> list[Rule]:
+    """The rule of the minimum accuracy: of the settings, else a fixed ``floor``, if there is to be one."""
+    least = settings.gate_min_accuracy
+    if least is None and not floor:
         return []
-    answer = "positive" if positive == commoner else "negative"
-    text = f"{right / reviews:.2%}, always {answer} is right for {commoner / reviews:.2%}"
-    return [Rule("better than one answer", False, right / reviews, commoner / reviews, text)]
+    least = _MIN_ACCURACY if least is None else least
+    text = "{}, at least {}".format(*_distinct(lambda x, digits: f"{x:.{digits}%}", accuracy, least, 2))
+    return [Rule("minimum accuracy", accuracy >= least, accuracy, least, text)]
+
+
+def _against_yardstick(candidate: ScoreTable, yardstick: ScoreTable | None) -> list[Rule]:
+    """The rule of the yardstick; none where no review was scored by both."""
+    if yardstick is None:
+        return []
+    ids = candidate.review_id, yardstick.review_id
+    _, mine, its = np.intersect1d(*ids, assume_unique=True, return_indices=True)
+    if not len(mine):
+        return []
+    found = compare(candidate.right[mine], yardstick.right[its])
+    text = f"{_difference(found, YARDSTICK)}; must not be worse beyond chance"
+    return [Rule(BASELINE, found.high >= 0, found.high, 0.0, text)]
+
+
+def _no_constant(candidate: ScoreTable) -> list[Rule]:
+    """The rule that fails where one answer for every review is as good; none where it holds.
+
+    With unbalanced labels one answer is right often, and a model that finds the rare label perhaps less often. So
+    two things are asked: that it tells the labels apart beyond chance, by its balanced accuracy, and that its
+    accuracy is not below that of one answer beyond chance.
+    """
+    positive, right = candidate.label == 1, candidate.right
+    commoner = positive if positive.sum() * 2 > len(positive) else ~positive
+    found = compare(right, commoner)
+    name, answer = "better than one answer", "positive" if commoner is positive else "negative"
+    if found.high < 0:
+        text = f"{_difference(found, f'always {answer}')}; must not be worse beyond chance"
+        return [Rule(name, False, found.high, 0.0, text)]
+    hits, count, false, others = (
+        int(each.sum()) for each in (right & positive, positive, ~right & ~positive, ~positive)
+    )
+    if not count or not others:
+        return []
+    low, high = ((1 + end) / 2 for end in newcombe(hits, count, false, others))
+    if low > 0.5:
+        return []
+    balanced = (1 + hits / count - false / others) / 2
+    text = (
+        f"balanced accuracy {balanced:.2%} (95% interval {low:.2%} to {high:.2%}); must be above 50% beyond chance"
+    )
+    return [Rule(name, False, low, 0.5, text)]
 
 
 def _better(comparison: Comparison, settings: Settings) -> Rule:
     least = 0.0 - settings.gate_margin  # not -0.0
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
-    word = "worse" if comparison.difference < 0 else "better"
-    points = (
-        f"{100 * abs(comparison.difference):.2f} points {word} than" if comparison.difference else "as good as"
-    )
-    interval, p = format_interval(comparison.low, comparison.high), format_p(comparison.p_value)
-    text = f"{points} the champion (95% interval {interval}, p {p if p.startswith('<') else f'= {p}'}); {must}"
+    text = f"{_difference(comparison, 'the champion')}; {must}"
     return Rule("better", comparison.low > least, comparison.low, least, text)
+
+
+def _difference(found: Comparison, other: str) -> str:
+    """How much better or worse the candidate is than another, in points, with the interval."""
+    word = "worse" if found.difference < 0 else "better"
+    points = f"{100 * abs(found.difference):.2f} points {word} than" if found.difference else "as good as"
+    interval, p = format_interval(found.low, found.high), format_p(found.p_value)
+    return f"{points} {other} (95% interval {interval}, p {p if p.startswith('<') else f'= {p}'})"
 
 
 def _reproduced(outcome: str) -> Rule:

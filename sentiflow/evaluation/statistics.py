@@ -82,6 +82,20 @@ def _score(assumed: float, gained: int, lost: int, n: int) -> float:
     return above / math.sqrt(variance)
 
 
+def newcombe(right: int, n: int, other_right: int, m: int) -> tuple[float, float]:
+    """The 95% interval of the difference of two proportions of different reviews, the first less the second.
+
+    Newcombe (1998), Statistics in Medicine 17, 873, method 10: of the two Wilson intervals.
+    """
+    one, other = right / n, other_right / m
+    (low, high), (other_low, other_high) = wilson(right, n), wilson(other_right, m)
+    difference = one - other
+    return (
+        difference - math.hypot(one - low, other_high - other),
+        difference + math.hypot(high - one, other - other_low),
+    )
+
+
 def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> tuple[float, float, float] | None:
     """Welch's t-test of two means, each given with the standard deviation and the number of its values.
 

@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.gate import YARDSTICK, ScoreTable
 from sentiflow.evaluation.metrics import measure
 from sentiflow.evaluation.statistics import compare, format_interval, format_points
 from sentiflow.scoring import is_positive
-
-YARDSTICK: Literal["nb-bigrams"] = "nb-bigrams"
-"""The baseline that is the yardstick."""
 
 PREFIX = "baseline/"
 """Begins metrics of the yardstick, and of the network against it."""

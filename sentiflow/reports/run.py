@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 from matplotlib.figure import Figure
 
+from sentiflow.evaluation.gate import YARDSTICK
 from sentiflow.evaluation.metrics import SLICES
-from sentiflow.evaluation.yardstick import PREFIX, YARDSTICK, Yardstick
+from sentiflow.evaluation.yardstick import PREFIX, Yardstick
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.reports import plots
 from sentiflow.reports.page import (

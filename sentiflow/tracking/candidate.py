@@ -32,7 +32,7 @@ from sentiflow.settings import Settings
 from sentiflow.tracking import package
 from sentiflow.tracking.client import connect, record_of, tracking_errors
 from sentiflow.tracking.learnt import learnt_of
-from sentiflow.tracking.store import SCORES, open_store, score_table
+from sentiflow.tracking.store import SCORES, YARDSTICK_SCORES, open_store, score_table
 from sentiflow.tracking.types import (
     ACCURACY,
     MISSING,
@@ -63,6 +63,10 @@ _NOTHING_NEW = "Nothing new to promote"
 _ALL_USED = "every version of the newest data is the champion or was champion before."
 _PASSING, _FINAL = 1, 2  # refusals that another day may change, and those that it does not
 _KINDS = " not refused before", " refused for its latency alone, or for want of an answer", ""
+_SIMPLE_IS_BETTER = (
+    f"{gate.YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
+    "start or seed, the recipe large. See what others reach: sentiflow baselines (docs/baselines.md).\n"
+)
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -100,10 +104,15 @@ class CandidateEvaluation:
     def way_out(self) -> str:
         """What can be done about a refusal by the gate."""
         command = f"sentiflow promote {self.version} --dataset {dataset_of(self.name)}"
-        missing = gate.REPRODUCED in (rule.name for rule in self.decision.failures)
-        again = f"Train it again: sentiflow reproduce {self.name}/{self.version}\n" if missing else ""
+        failed = [rule.name for rule in self.decision.failures]
+        again = (
+            f"Train it again: sentiflow reproduce {self.name}/{self.version}\n"
+            if gate.REPRODUCED in failed
+            else ""
+        )
+        simple = _SIMPLE_IS_BETTER if gate.BASELINE in failed else ""
         return (
-            f"{again}"
+            f"{again}{simple}"
             "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
             f'Promote it all the same: {command} --force --reason "..."'
         )
@@ -143,6 +152,7 @@ def evaluate_candidate(
         cost = cost_of(files, scorer)
         scores = _Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
+        yardstick = scores.yardstick(candidate)
         champion_table, silent = None, ""
         if champion is not None:
             try:
@@ -156,7 +166,7 @@ def evaluate_candidate(
         compared = [candidate] if champion is None else [candidate, champion]
         learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
     reproduced = reproduction_of(candidate.tags)
-    decision = gate.judge(table, champion_table, cost, settings, reproduced, silent, learnt)
+    decision = gate.judge(table, champion_table, cost, settings, reproduced, silent, learnt, yardstick)
     return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
 
 
@@ -374,6 +384,21 @@ class _Scores:
                 "the scores of version %s are not in its run (%s): scored again", version.number, reason
             )
         return table
+
+    def yardstick(self, version: VersionRecord) -> ScoreTable | None:
+        """What the yardstick scored when the version was trained; None if its run keeps no such scores."""
+        if SCORER_DIGEST not in version.tags:
+            return None
+        try:
+            record = record_of(self.client.get_run(str(version.run_id)))
+            return score_table(open_store(self.settings), record, self.folder, YARDSTICK_SCORES)
+        except (MlflowException, ExternalError) as err:
+            if _is_passing(err):
+                raise
+            self.logger.warning(
+                "version %s is not compared with a simple model: %s", version.number, first_line(err)
+            )
+            return None
 
     def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
         """Score the candidate's test reviews with a version; ExternalError if they are not on this machine."""

@@ -38,30 +38,90 @@ def rules(decision: Decision) -> dict[str, bool]:
 
 
 def test_without_a_champion_only_floor_and_limits_are_judged() -> None:
-    decision = judge(table([True] * 8 + [False] * 2), None, CHEAP, limits(min_accuracy=0.8))
+    decision = judge(table([True] * 80 + [False] * 20), None, CHEAP, limits(min_accuracy=0.8))
     assert rules(decision) == {"minimum accuracy": True, "latency": True, "size": True}
     assert decision.passed and decision.comparison is None
     assert (decision.accuracy, decision.champion_accuracy) == (0.8, None)
-    assert decision.notes == ("First model: checked against the minimum accuracy, latency and size only.",)
+    assert decision.notes == ("First model: there is no champion to compare it with.",)
 
 
-@pytest.mark.parametrize(("reviews", "positive"), [(100, 90), (58, 5)])  # 1 - 5 / 58 is rounded below 53 / 58
-def test_one_answer_for_every_review_is_no_model_however_often_it_is_right(reviews: int, positive: int) -> None:
-    labels = np.arange(reviews) < positive
-    ids, lengths = np.array([f"test/{i}" for i in range(reviews)]), np.full(reviews, 100, dtype=np.int32)
-    always = np.full(reviews, 0.9 if positive > reviews / 2 else 0.1)
-    one_better = np.where(np.arange(reviews) == (0 if positive < reviews / 2 else reviews - 1), 1 - always, always)
+def unbalanced(negative: tuple[int, int], positive: tuple[int, int]) -> ScoreTable:
+    """Scores of so many negative and positive reviews, of which the first numbers are right."""
+    labels = np.repeat([0, 1], [negative[1], positive[1]]).astype(np.int8)
+    right = np.concatenate([np.arange(n) < hits for hits, n in (negative, positive)])
+    ids = np.array([f"test/{i}" for i in range(len(labels))])
+    scores = np.where(right == (labels == 1), 0.9, 0.1)
+    return ScoreTable(ids, labels, scores, np.full(len(labels), 100, np.int32), 500)
 
-    def judged(scores: np.ndarray) -> Decision:
-        table = ScoreTable(ids, labels.astype(np.int8), scores, lengths, 500)
-        return judge(table, None, CHEAP, limits(min_accuracy=0.8))
 
-    (failed,) = judged(always).failures
-    assert failed.name == "better than one answer"
-    commoner, word = (positive, "positive") if positive > reviews / 2 else (reviews - positive, "negative")
-    assert (failed.number, failed.limit) == (commoner / reviews, commoner / reviews)
-    assert failed.text == f"{commoner / reviews:.2%}, always {word} is right for {commoner / reviews:.2%}"
-    assert judged(one_better).passed
+@pytest.mark.parametrize(
+    ("negative", "positive", "text"),
+    [
+        ((950, 950), (0, 50), "balanced accuracy 50.00% (95% interval "),  # one answer
+        ((0, 10), (90, 90), "balanced accuracy 50.00% (95% interval "),
+        ((944, 950), (1, 50), "balanced accuracy 50.68% (95% interval "),  # as good as drawn
+        ((850, 950), (40, 50), "6.00 points worse than always negative (95% interval "),  # finds them, at a price
+    ],
+)
+def test_a_first_model_that_one_answer_equals_is_refused(
+    negative: tuple[int, int], positive: tuple[int, int], text: str
+) -> None:
+    (failed,) = judge(unbalanced(negative, positive), None, CHEAP, limits(min_accuracy=0)).failures
+    assert failed.name == "better than one answer" and failed.text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive"),
+    [
+        ((945, 950), (20, 50)),  # 96.5%: better than one answer, but not beyond chance
+        ((930, 950), (18, 50)),  # 94.8%: not worse beyond chance, and it finds the rare label
+        ((400, 500), (400, 500)),
+    ],
+)
+def test_a_first_model_that_tells_labels_apart_passes(
+    negative: tuple[int, int], positive: tuple[int, int]
+) -> None:
+    assert judge(unbalanced(negative, positive), None, CHEAP, limits(min_accuracy=0)).passed
+
+
+def of_yardstick(right: list[bool], drop: int = 0) -> ScoreTable:
+    """The yardstick's scores of the same reviews in another order, some left out."""
+    whole = table(right)
+    rows = np.roll(np.arange(len(right)), 7)[: len(right) - drop]
+    columns = (whole.review_id, whole.label, whole.score, whole.n_tokens)
+    return ScoreTable(*(column[rows] for column in columns), 500)
+
+
+def test_a_model_that_a_simple_one_beats_is_refused_however_good_it_is() -> None:
+    # Of 100 reviews the yardstick wins 9 and loses 1.
+    candidate = table([False] * 9 + [True] * 91)
+    yardstick = of_yardstick([True] * 99 + [False])
+    decision = judge(candidate, None, CHEAP, limits(), yardstick=yardstick)
+    (failed,) = decision.failures
+    assert (failed.name, failed.number, failed.limit) == ("baseline", tango(1, 9, 100)[1], 0.0)
+    assert failed.text.startswith("8.00 points worse than nb-bigrams (95% interval -")
+    assert failed.text.endswith("; must not be worse beyond chance")
+    assert judge(candidate, None, CHEAP, limits(baseline=False), yardstick=yardstick).passed
+
+
+def test_one_that_is_worse_within_chance_passes_and_needs_no_fixed_accuracy() -> None:
+    # 75 and 77 of 100 are right, 3 and 5 by one alone; without the yardstick 75% would be too few.
+    candidate = table([True] * 75 + [False] * 25)
+    yardstick = of_yardstick([False] * 3 + [True] * 72 + [True] * 5 + [False] * 20)
+    decision = judge(candidate, None, CHEAP, limits(), yardstick=yardstick)
+    assert rules(decision) == {"baseline": True, "latency": True, "size": True}
+    for asked in (limits(min_accuracy=0.8), limits(min_accuracy=0.8, baseline=False), limits(baseline=False)):
+        (failed,) = judge(candidate, None, CHEAP, asked, yardstick=yardstick).failures
+        assert failed.text == "75.00%, at least 80.00%"
+    assert [rule.name for rule in judge(candidate, None, CHEAP, limits()).failures] == ["minimum accuracy"]
+
+
+def test_the_yardstick_is_compared_on_the_reviews_that_both_have_scored() -> None:
+    candidate = table([False] * 9 + [True] * 91)
+    some = of_yardstick([True] * 100, drop=40)  # 60 reviews, 9 of them lost
+    assert judge(candidate, None, CHEAP, limits(), yardstick=some).failures[0].number == tango(0, 9, 60)[1]
+    none = replace(some, review_id=np.array([f"other/{i}" for i in range(60)]))
+    assert rules(judge(candidate, None, CHEAP, limits(), yardstick=none))["minimum accuracy"]
 
 
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:

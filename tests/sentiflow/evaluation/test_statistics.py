@@ -12,6 +12,7 @@ from sentiflow.evaluation.statistics import (
     format_interval,
     format_p,
     format_points,
+    newcombe,
     tango,
     welch,
 )
@@ -114,3 +115,19 @@ def test_p_values_and_points_are_written_in_one_way() -> None:
     ]  # fmt: skip
     assert (format_points(0.0032), format_points(-0.5, "%")) == ("+0.32 points", "-50.00%")
     assert (format_interval(-0.0012, 0.0076), format_interval(None, 0.1)) == ("-0.12 to +0.76", "")
+
+
+@pytest.mark.parametrize(
+    ("counts", "interval"),
+    [
+        ((56, 70, 48, 80), (0.0524, 0.3339)),
+        ((9, 10, 3, 10), (0.1705, 0.8090)),
+        ((5, 56, 0, 29), (-0.0381, 0.1926)),
+        ((0, 10, 0, 20), (-0.1611, 0.2775)),
+    ],
+)
+def test_newcombe_s_interval_is_that_of_his_table(
+    counts: tuple[int, int, int, int], interval: tuple[float, float]
+) -> None:
+    """Newcombe (1998), table II: a, b, f and j by method 10."""
+    assert newcombe(*counts) == pytest.approx(interval, abs=5e-5)

@@ -1,0 +1,110 @@
+"""A table of one's own beside a simple model: what a training says of it, and what the gate makes of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from flows.repeat import repeat
+from flows.train import train
+from sentiflow.data.sample import sample_rows
+from sentiflow.recipes import load_recipe
+from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.tracking.client import connect
+from sentiflow.tracking.results import TrainingResult
+from tests.prefect_store import artifacts_of, tasks_of
+from tests.world import World, make_world
+
+# It learns next to nothing.
+POOR = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("yardstick"), migrated_store)
+    rows = [(text, label) for text, label, *_ in sample_rows()][:600]
+    pd.DataFrame(rows, columns=["text", "label"]).to_csv(made.root / "mine.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        made.enter(patch)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def result(own: World, prefect_server: None) -> TrainingResult:
+    return train(POOR, str(own.root / "mine.csv"), 0, promote=True)
+
+
+@pytest.fixture(scope="module")
+def client(own: World) -> MlflowClient:
+    return connect(own.settings)
+
+
+def test_a_training_says_everywhere_what_the_network_loses(result: TrainingResult, client: MlflowClient) -> None:
+    yardstick, run = result.yardstick, client.get_run(result.run_id)
+    assert yardstick is not None and yardstick.high < 0
+    assert "the network loses" in yardstick.text and yardstick.text in result.summary
+    description = run.data.tags["mlflow.note.content"]
+    assert yardstick.text in description
+    shown = artifacts_of(run.data.tags["prefect.flow_run_id"])
+    assert any(each.key == "training-summary" and each.data == description for each in shown)
+    assert yardstick.text in client.get_model_version(result.model.name, str(result.model.version)).description
+    page = Path(client.download_artifacts(result.run_id, "report.html")).read_text()
+    assert yardstick.text in page and "nb-bigrams, balanced accuracy" in page
+    assert float(run.data.tags["time.baseline"]) > 0
+
+
+def test_its_scores_are_kept_beside_the_network_s(result: TrainingResult, client: MlflowClient) -> None:
+    metrics = client.get_run(result.run_id).data.metrics
+    scores = pd.read_parquet(client.download_artifacts(result.run_id, "test_scores.parquet"))
+    right = {name: (scores[name] > 0.5) == (scores["label"] == 1) for name in ("score", "baseline")}
+    assert metrics["baseline/accuracy"] == right["baseline"].mean() > 0.9
+    difference = right["score"].mean() - right["baseline"].mean()
+    assert metrics["baseline/difference"] == pytest.approx(difference)
+    assert (scores["baseline"] != scores["score"]).all()
+
+
+def test_the_gate_refuses_it_and_says_what_helps(
+    result: TrainingResult, own: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert result.promotion is not None and result.promotion.event is None
+    failed = {rule.name for rule in result.promotion.evaluation.decision.failures}
+    assert failed >= {"baseline"} and "minimum accuracy" not in failed
+    assert "sentiflow baselines" in result.promotion.evaluation.way_out
+    judged = evaluate_candidate(result.model.name, 1, own.settings.model_copy(update={"gate_baseline": False}))
+    assert "baseline" not in {rule.name for rule in judged.decision.rules}
+    assert "sentiflow baselines" not in judged.way_out
+
+
+@pytest.mark.story
+def test_seeds_are_compared_with_one_yardstick_and_the_parent_has_the_registered_one_s(
+    own: World, prefect_server: None, client: MlflowClient
+) -> None:
+    result = repeat(POOR, str(own.root / "mine.csv"), 5, 2)
+    parent = client.get_run(result.run_id).data
+    below = [client.get_run(each.run.run_id).data for each in result.seeds]
+    assert len({run.metrics["baseline/loss"] for run in (parent, *below)}) == 1
+    for run in below:
+        gained = run.metrics["test/accuracy"] - run.metrics["baseline/accuracy"]
+        assert run.metrics["baseline/difference"] == pytest.approx(gained)
+    best = client.get_run(result.best.run.run_id).data.metrics
+    assert parent.metrics["baseline/difference"] == best["baseline/difference"]
+    assert result.yardstick is not None and result.yardstick.text in parent.tags["mlflow.note.content"]
+    names = [each.name for each in tasks_of(parent.tags["prefect.flow_run_id"], 9)]
+    assert names.count("yardstick") == 1
+
+
+@pytest.mark.story
+def test_the_terminal_says_it_and_unbalanced_labels_have_more_figures(own: World) -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame([(text, label) for text, label, *_ in sample_rows()], columns=["text", "label"])
+    kept = (rows["label"] == 1) | (rng.random(len(rows)) < 0.2)
+    rows[kept][:800].to_csv(own.root / "rare.csv", index=False)
+    done = own.run("train", "--dataset", "rare.csv", "--set", "sequence_length=20", "--set", "epochs=1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    (accuracy,) = (number for number, line in enumerate(lines) if line.startswith("Test accuracy"))
+    assert "; balanced accuracy" in lines[accuracy] and "the commoner label alone gets 8" in lines[accuracy]
+    assert lines[accuracy + 1].startswith("nb-bigrams reaches")
