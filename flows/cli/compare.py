@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from sentiflow.settings import Settings
     from sentiflow.tracking.types import Store
 
-_MAIN = ("test/", "val/", "time.train", "time.evaluate", "time.total")
+_MAIN = (
+    "test/", "baseline/accuracy", "baseline/difference", "val/", "time.train", "time.evaluate", "time.total",
+)  # fmt: skip
 _DIGEST = 12  # characters of a digest that identify it
 _LONG = 10  # characters of a number that is shown rounded
 _DIGITS = range(4, 18)  # of a rounded number: as many as it takes to distinguish the runs; 17 distinguish any two
@@ -321,16 +323,29 @@ def _rows(name: str, figures: "Sequence[Figure | None]") -> list[Row]:
 def _figure(name: str, found: "Figure | None") -> str:
     if found is None:
         return "-"
-    return f"{found.value:.2%}" if "accuracy" in name else value_text(found.value)
+    if "difference" in name:
+        from sentiflow.evaluation.statistics import format_points
+
+        return format_points(found.value)
+    return f"{found.value:.2%}" if _is_share(name) else value_text(found.value)
+
+
+def _is_share(name: str) -> bool:
+    return "accuracy" in name or name.endswith("_share")
 
 
 def _uncertainty(name: str, found: "Figure | None") -> str:
     if found is None:
         return ""
-    accuracy = "accuracy" in name
     if found.low is not None and found.high is not None:
-        return percent_interval(found.low, found.high) if accuracy else f"{found.low:.4g} to {found.high:.4g}"
-    return "" if found.sd is None else f"sd {found.sd * (100 if accuracy else 1):.2g}"
+        if "difference" in name:
+            from sentiflow.evaluation.statistics import format_interval
+
+            return format_interval(found.low, found.high)
+        return (
+            percent_interval(found.low, found.high) if _is_share(name) else f"{found.low:.4g} to {found.high:.4g}"
+        )
+    return "" if found.sd is None else f"sd {found.sd * (100 if _is_share(name) else 1):.2g}"
 
 
 def _log(settings: "Settings", store: "Store", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:

@@ -53,6 +53,19 @@ def test_ids_and_accuracies_stay_beside_names_that_are_cut(width: int) -> None:
     assert all(len(line) <= width for line in lines[:3])
 
 
+def test_the_yardstick_stands_below_the_test_metrics_and_differences_are_points() -> None:
+    ends = {"baseline/difference_ci_low": -0.031, "baseline/difference_ci_high": -0.0115}
+    measured = {"test/loss": 0.5, "test/majority_share": 0.79, "val/loss": 0.4}
+    measured |= {"baseline/accuracy": 0.83, "baseline/difference": -0.0212, **ends}
+    lines = printed(run("a", "training", metrics=measured), run("b", "training", metrics={"test/loss": 0.6}))
+    names = ["test/loss", "test/majority_share", "baseline/accuracy", "baseline/difference", "val/loss"]
+    at = [next(place for place, line in enumerate(lines) if line.startswith(f"{name} ")) for name in names]
+    assert at == sorted(at)
+    assert row(lines, "test/majority_share") == ["79.00%", "-"]
+    assert row(lines, "baseline/difference") == ["-2.12", "points", "-"]
+    assert lines[at[3] + 1].split() == ["95%", "interval", "-3.10", "to", "-1.15"]
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
