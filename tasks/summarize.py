@@ -133,7 +133,9 @@ def _compare(
 
 def seeds_table(seeds: Sequence[SeedResult]) -> Table:
     """A row a seed."""
-    heading = ("seed", "epoch kept", "validation loss", "validation accuracy", "test accuracy")
+    unbalanced = seeds[0].measured.unbalanced
+    heading = ["seed", "epoch kept", "validation loss", "validation accuracy", "test accuracy"]
+    heading += ["balanced accuracy"] if unbalanced else []
     rows = [
         (
             str(each.run.seed),
@@ -141,6 +143,7 @@ def seeds_table(seeds: Sequence[SeedResult]) -> Table:
             f"{each.trained.kept.val_loss:.4f}",
             f"{each.trained.kept.val_accuracy:.2%}",
             f"{each.measured.accuracy:.2%}",
+            *([f"{each.measured.balanced_accuracy:.2%}"] if unbalanced else []),
         )
         for each in seeds
     ]

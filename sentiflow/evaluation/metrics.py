@@ -38,7 +38,7 @@ _NEGATION = re.compile(
     r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
     r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
 )
-_UNBALANCED = 0.6  # share of one label above which accuracy alone says little
+_UNBALANCED = 0.6  # share of one label
 _CLIP = 1e-7  # the largest loss of a review is 16.1 nats
 
 
@@ -68,13 +68,18 @@ class Measured:
     auc: float
     brier: float
 
+    @property
+    def unbalanced(self) -> bool:
+        """Whether one label is so much commoner that accuracy alone says little."""
+        return self.majority_share > _UNBALANCED
+
     def text(self) -> str:
         """The accuracy with its interval, such as ``88.60% (95% interval 88.20% to 88.99%)``.
 
         With unbalanced labels it says less, and what says more follows.
         """
         accuracy = f"{self.accuracy:.2%} (95% interval {self.accuracy_ci_low:.2%} to {self.accuracy_ci_high:.2%})"
-        if self.majority_share <= _UNBALANCED:
+        if not self.unbalanced:
             return accuracy
         return (
             f"{accuracy}; balanced accuracy {self.balanced_accuracy:.2%}, F1 {self.f1_negative:.2f} (negative) "
