@@ -110,3 +110,16 @@ def test_texts_of_one_word_or_none_and_validation_reviews_of_one_label_are_no_er
     assert negative < positive
     nothing = reviews_of([1], [1], [1])  # two of three are negative
     assert (fit("nb-bigrams", FitInput(nothing, nothing, config, 0)).score(words) < 0.5).all()
+
+
+def test_of_very_many_words_the_first_reviews_are_learnt(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that come later, the last of training and all of validation for the last fit, change nothing."""
+    few = LEARNT.take(np.arange(40))
+    monkeypatch.setattr("sentiflow.baselines.bigrams._MOST_WORDS", int(few.n_tokens.sum()))
+    short = HELD_BACK.take(np.arange(10))
+    some, all_of_them = (fit("nb-bigrams", FitInput(each, short, config, 0)) for each in (few, LEARNT))
+    assert (some.score(OTHERS) == all_of_them.score(OTHERS)).all()
+    monkeypatch.undo()
+    assert (fit("nb-bigrams", FitInput(few, short, config, 0)).score(OTHERS) != some.score(OTHERS)).all()
