@@ -121,5 +121,6 @@ def test_of_very_many_words_the_first_reviews_are_learnt(
     short = HELD_BACK.take(np.arange(10))
     some, all_of_them = (fit("nb-bigrams", FitInput(each, short, config, 0)) for each in (few, LEARNT))
     assert (some.score(OTHERS) == all_of_them.score(OTHERS)).all()
+    assert some.val_loss == all_of_them.val_loss
     monkeypatch.undo()
     assert (fit("nb-bigrams", FitInput(few, short, config, 0)).score(OTHERS) != some.score(OTHERS)).all()
