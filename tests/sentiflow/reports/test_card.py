@@ -12,7 +12,8 @@ from sentiflow.runs.record import RunRecord
 METRICS = {
     "test/accuracy": 0.8793, "test/accuracy_ci_low": 0.8752, "test/accuracy_ci_high": 0.8833,
     "test/loss": 0.31,
-    "test/balanced_accuracy": 0.886, "test/majority_share": 0.5, "test/f1_negative": 0.89, "test/f1_positive": 0.88,
+    "test/balanced_accuracy": 0.886, "test/majority_share": 0.5,
+    "test/f1_negative": 0.89, "test/f1_positive": 0.88,
     "test/auc": 0.95, "test/brier": 0.09, "test/ece": 0.0123, "val/loss": 0.3,
     "test_slices/long": 0.75,
 }  # fmt: skip
