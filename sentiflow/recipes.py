@@ -94,7 +94,7 @@ class TrainConfig(BaseModel):
     final_training: bool = False
     """Train the chosen number of epochs once more, on the validation part, too."""
     fit_to_table: tuple[str, ...] = ()
-    """Fields whose values rules choose by number and lengths of the reviews, and by what a training starts from."""
+    """Fields that rules choose by the reviews' number and lengths, and by what a training starts from."""
     backend: Literal["numba", "keras"] = "numba"
     """What trains: compiled kernels, or Keras's own layers, many times slower, to compare with."""
     deterministic: bool = True

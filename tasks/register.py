@@ -143,7 +143,8 @@ def _about(model: str, dataset: str) -> str:
     return f"""Sentiment of a text, trained on {dataset}.
 
 - in: a list or Series of texts, or a DataFrame or dict with `text`
-- out: `score`, the probability of `positive`, and `label`: `positive` above 0.5, else `negative`
+- out: `score`, the probability of the label that means 1, and `label`: that one above 0.5, else the other; a
+  version's card names both
 - in use: the version with the alias `champion`; a version's description has its test accuracy
 - load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`; the Keras network: `mlflow.keras.load_model`
 - who promoted what, and why: `sentiflow versions --history --dataset {dataset}`

@@ -35,7 +35,7 @@ from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import printable, redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig
-from sentiflow.runs.record import KIND, TRAINING
+from sentiflow.runs.record import KIND, LABEL_PARAMS, TRAINING
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
@@ -97,6 +97,7 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
         if prepared.joined is not None:
             read |= {name: getattr(prepared.joined, name) for name in ("tables", "repeated", "relabelled")}
         params |= {f"table.{name}": str(value) for name, value in read.items()}
+        params |= zip(LABEL_PARAMS, reviews.read(prepared.table).label_names, strict=True)
     run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
     with run.errors():
         run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
@@ -109,8 +110,8 @@ def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
 
 def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> TextScorer:
     """What scores with the weights that a training left: the scorer that a version of it holds."""
-    words = reviews.read_vocabulary(prepared.table)
-    return TextScorer(Weights.load(trained.weights), words, run.config.sequence_length)
+    words, names = reviews.read_vocabulary(prepared.table), reviews.read(prepared.table).label_names
+    return TextScorer(Weights.load(trained.weights), words, run.config.sequence_length, names)
 
 
 def _inputs(prepared: Prepared) -> list[DatasetInput]:
@@ -122,7 +123,8 @@ def _inputs(prepared: Prepared) -> list[DatasetInput]:
         labels = content.label[content.split == split]
         if not len(labels):
             continue
-        profile = {"split": split, "reviews": len(labels), "positive": int(labels.sum())}
+        counts = {name: int((labels == label).sum()) for label, name in enumerate(content.label_names)}
+        profile = {"split": split, "reviews": len(labels), "labels": counts}
         name, digest = dataset_key(prepared, split)
         dataset = Dataset(
             name=name,

@@ -5,9 +5,10 @@ import os
 import sys
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.text import Text
 
 from flows.cli.options import USE, JsonOption, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
@@ -46,7 +47,8 @@ def predict(
 ) -> None:
     """Classify texts as positive or negative.
 
-    The score is the probability of positive, from 0 to 1. A text is positive above 0.5.
+    A model of your own table says its own words. The score, from 0 to 1, is the probability of positive, the label
+    that means 1; a text above 0.5 gets it.
     """
     texts = [_argument(text) for text in texts]
     if any(not text.strip() for text in texts):
@@ -64,31 +66,29 @@ def predict(
     readings = [scorer.explain(text) for text in texts] if explain else []
     scores = [reading.score for reading in readings] or scorer.score(texts).tolist()
     facts = [vars(reading) for reading in readings] or [{"score": score} for score in scores]
-    stdout = stdout_for(_record(found, texts, facts), as_json=as_json)
+    labels = [scorer.label_of(score) for score in scores]
+    answers = [
+        {"text": text, "label": label, **each} for text, label, each in zip(texts, labels, facts, strict=True)
+    ]
+    record = {"model": {**_model(found), "label_names": scorer.label_names}, "answers": answers}
+    stdout = stdout_for(record, as_json=as_json)
     model = f"[dim]{found.name} version {found.number} ({found.why})[/]"
     if explain:
+        from sentiflow.reports.page import explanation_page
+
         for reading in readings:
-            _explain(reading, model, stdout)
+            _explain(reading, scorer, model, stdout)
             if html is not None:  # of a single text
-                _write_page(html, reading, f"{found.name} version {found.number}", CONSOLE if as_json else stdout)
+                page = explanation_page(reading, scorer, f"{found.name} version {found.number}")
+                write_page(html, page, CONSOLE if as_json else stdout)
         return
     for text, score in zip(texts, scores, strict=True):
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         read = len(scorer.vocabulary.encode(text)) > 1  # the first id marks the start
         note = "" if read else "  [dim](no word of it is known)[/]"
-        stdout.say(f"{_verdict(score)}  {escape(beginning)}{note}")
+        stdout.say(f"{_verdict(score, scorer)}  {escape(beginning)}{note}")
     stdout.print(model)
-
-
-def _record(found: "Version", texts: list[str], facts: list[dict[str, Any]]) -> dict[str, object]:
-    """The answers for scripts: of each text its score, or its whole explanation."""
-    from sentiflow.scoring import label_of
-
-    answers = [
-        {"text": text, "label": label_of(each["score"]), **each} for text, each in zip(texts, facts, strict=True)
-    ]
-    return {"model": _model(found), "answers": answers}
 
 
 def _model(version: "Version") -> dict[str, object]:
@@ -109,16 +109,15 @@ def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer
         return version, load_scorer(settings, version)
 
 
-def _verdict(score: float) -> str:
-    """Label and score, as markup."""
-    from sentiflow.scoring import label_of
+def _verdict(score: float, scorer: "TextScorer") -> str:
+    """Label and score, as markup; both labels take the same space."""
+    label = scorer.label_of(score)
+    space = " " * (max(map(cell_len, scorer.label_names)) - cell_len(label))
+    colour = "green" if label == scorer.label_names[1] else "red"
+    return f"[{colour}]{escape(label)}[/]{space}  {score:.4f}"
 
-    label = label_of(score)
-    colour = "green" if label == "positive" else "red"
-    return f"[{colour}]{label}[/]  {score:.4f}"
 
-
-def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
+def _explain(reading: "Attribution", scorer: "TextScorer", model: str, stdout: Console) -> None:
     from sentiflow.reports.page import strongest_words
 
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
@@ -132,14 +131,7 @@ def _explain(reading: "Attribution", model: str, stdout: Console) -> None:
     for status, why in (("unknown", "no training review has them"), ("cut", "only the last words are read")):
         if left := sum(word.status == status for word in reading.words):
             stdout.print(f"[dim]words not read, as {why}: {left}[/]")
-    stdout.say(f"{_verdict(reading.score)}  {model}")
-
-
-def _write_page(html: Path, reading: "Attribution", model: str, stdout: Console) -> None:
-    from sentiflow.reports.page import explanation_page
-    from sentiflow.scoring import label_of
-
-    write_page(html, explanation_page(reading, label_of(reading.score), model), stdout)
+    stdout.say(f"{_verdict(reading.score, scorer)}  {model}")
 
 
 def _lines(reading: "Attribution", width: int) -> list[Text]:

@@ -365,10 +365,8 @@ def data(
         words += " Words in no training review are left out."
     in_both = f"{facts.in_both:,} test reviews are also in the training split, word for word.\n"
     stdout.say(f"\n{words}", in_both)
-    label = "positive" if facts.first_label else "negative"
-    stdout.print(
-        f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids"
-    )
+    label = escape(facts.label_names[facts.first_label])
+    stdout.say(f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids")
     stdout.print(f"{list(facts.first_ids)}\n", markup=False, soft_wrap=True)
     stdout.print(f"[bold]Decoded[/]: {len(facts.first_text.split())} words")
     stdout.say(escape(facts.first_text))
@@ -384,7 +382,7 @@ def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
         table.add_column(split.name, justify="right")
     rows = {
         "reviews": [f"{split.reviews:,}" for split in facts.splits],
-        "positive": [f"{split.positive:.2%}" for split in facts.splits],
+        f"labelled {escape(facts.label_names[1])}": [f"{split.positive:.2%}" for split in facts.splits],
         f"shape padded to {config.sequence_length}": [str(split.shape) for split in facts.splits],
         f"longer than {config.sequence_length}, cut": [f"{split.truncated:.2%}" for split in facts.splits],
         "words out of vocabulary": [f"{split.unknown:.2%}" for split in facts.splits],

@@ -8,7 +8,7 @@ import math
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -69,12 +69,14 @@ def output_schema(source: Input, with_text: bool) -> pa.Schema:
     return pa.schema([*own, *kept])
 
 
-def to_table(chunk: Chunk, scores: NDArray[np.float64], version: Version, schema: pa.Schema) -> pa.Table:
-    """The scored rows of a chunk, in the output's columns."""
+def to_table(
+    chunk: Chunk, scores: NDArray[np.float64], names: Sequence[str], version: Version, schema: pa.Schema
+) -> pa.Table:
+    """The scored rows of a chunk, in the output's columns; ``names`` are those of the labels 0 and 1."""
     n = len(scores)
     own = {
         "row": numbers(np.array(chunk.rows, np.int64)),
-        "label": strings(np.where(is_positive(scores), "positive", "negative").tolist()),
+        "label": strings([names[positive] for positive in is_positive(scores).tolist()]),
         "score": numbers(scores),
         "model": strings([version.name] * n),
         "version": numbers(np.full(n, version.number, np.int32)),

@@ -299,7 +299,7 @@ def score_chunks(
     rows = 0
     with closing(_scored(_unfinished(source, parts, advance), scorer, pool)) as scored:
         for chunk, scores in scored:
-            parts.add(chunk, to_table(chunk, scores, version, schema))
+            parts.add(chunk, to_table(chunk, scores, scorer.label_names, version, schema))
             if sample is not None:
                 sample.add(chunk, scores)
             advance(chunk.units)

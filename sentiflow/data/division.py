@@ -39,6 +39,7 @@ class Labelled(NamedTuple):
         review_id: of a user's table as ``text_id`` makes it.
         split: one of ``SPLITS``, or empty until one is drawn.
         place: where it stands, for people.
+        name: the label as the table has it, if answers are called so; else empty.
     """
 
     review_id: str
@@ -46,6 +47,7 @@ class Labelled(NamedTuple):
     label: int
     split: str
     place: str
+    name: str = ""
 
 
 def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, int]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sentiflow.errors import ExternalError
 from sentiflow.files import create_private, publish, publish_private
 from sentiflow.recipes import TrainConfig
-from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary, pad
+from sentiflow.scoring import LABEL_NAMES, OUT_OF_VOCABULARY, Vocabulary, is_name, pad
 from sentiflow.scoring.vocabulary import limit
 
 SPLITS = ("train", "validation", "test")
@@ -38,7 +38,8 @@ _SCHEMA = pa.schema(
         ),  # of a user's test reviews: another version may know words that no training review has
     ]
 )
-_SOURCE = b"source"  # in a table's metadata: the digest of what its places are in
+# In the metadata of the file: the digest of what its places are in; the names of the labels, as JSON.
+_SOURCE, _NAMES = b"source", b"label_names"
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,16 @@ class Reviews:
     Attributes:
         review_id: shape (n,), each once; of a user's table made of the text alone.
         split: shape (n,), one of ``SPLITS`` each.
-        label: shape (n,), int8, 1 is positive.
+        label: shape (n,), int8, 0 or 1.
         tokens: n arrays of int32 ids, rare words included, the start marker first.
+        label_names: what the source calls 0 and 1.
     """
 
     review_id: NDArray[np.str_]
     split: NDArray[np.str_]
     label: NDArray[np.int8]
     tokens: list[NDArray[np.int32]]
+    label_names: tuple[str, str] = LABEL_NAMES
 
     def __post_init__(self) -> None:
         if not len(self.review_id) == len(self.split) == len(self.label) == len(self.tokens):
@@ -72,7 +75,8 @@ class Reviews:
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Reviews":
         """The reviews of a mask or of row numbers, in that order."""
         numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        return Reviews(self.review_id[rows], self.split[rows], self.label[rows], [self.tokens[i] for i in numbers])
+        tokens = [self.tokens[i] for i in numbers]
+        return Reviews(self.review_id[rows], self.split[rows], self.label[rows], tokens, self.label_names)
 
     def of(self, split: str) -> "Reviews":
         """The reviews of one split."""
@@ -106,8 +110,13 @@ class Reviews:
 
 
 def digest(reviews: Reviews, vocabulary: Vocabulary) -> str:
-    """SHA-256 of the content: the same reviews give the same digest whatever wrote or compressed the file."""
+    """SHA-256 of the content: the same reviews give the same digest whatever wrote or compressed the file.
+
+    The names of labels are part of it if the table has its own.
+    """
     state = hashlib.sha256(b"sentiflow reviews 1\n")
+    if reviews.label_names != LABEL_NAMES:
+        state.update(json.dumps(reviews.label_names).encode())
     for text in ("\n".join(vocabulary.words), "\n".join(reviews.review_id), "\n".join(reviews.split)):
         state.update(hashlib.sha256(text.encode()).digest())
     state.update(reviews.label.astype("<i1").tobytes())
@@ -147,7 +156,8 @@ def write(
         pa.array(reviews.review_id.tolist() if places is None else places),
         pa.array([text if split == "test" else "" for text, split in zip(all_texts, splits, strict=True)]),
     ]
-    content = pa.table(columns, schema=_SCHEMA.with_metadata({_SOURCE: source}))
+    metadata = {_SOURCE: source, _NAMES: json.dumps(reviews.label_names)}
+    content = pa.table(columns, schema=_SCHEMA.with_metadata(metadata))
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
     publish_private(folder / f"{name}.vocabulary.json", words)
     publish(table, lambda path: _write_table(path, content))
@@ -210,8 +220,12 @@ def _read_table(table: Path) -> Reviews:
         columns = pq.read_table(table, page_checksum_verification=True)
         if columns.schema.names != _SCHEMA.names or any(column.null_count for column in columns.columns):
             raise pa.ArrowInvalid(f"expected the columns {', '.join(_SCHEMA.names)} without missing values")
+        written = (columns.schema.metadata or {}).get(_NAMES, b"null")
         columns = columns.cast(_SCHEMA)
         columns.validate(full=True)
+        names = json.loads(written)
+        if not isinstance(names, list) or len(names) != 2 or not all(map(is_name, names)):
+            raise pa.ArrowInvalid("expected the names of two labels in its metadata")
     except (OSError, ValueError, MemoryError, pa.ArrowException) as err:
         raise ExternalError(f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", _AGAIN) from err
     lists = columns["token_ids"].combine_chunks()
@@ -221,6 +235,7 @@ def _read_table(table: Path) -> Reviews:
         columns["split"].to_numpy().astype(str),
         columns["label"].to_numpy(),
         np.split(flat[ends[0] : ends[-1]], ends[1:-1] - ends[0]),
+        (names[0], names[1]),
     )
 
 
@@ -291,7 +306,7 @@ class SplitFacts:
     """Figures of one split.
 
     Attributes:
-        positive: fraction.
+        positive: fraction of label 1.
         quantiles: lengths in ids at ``QUANTILES``.
         mean_length: in ids.
         truncated: fraction longer than the recipe's sequence length.
@@ -318,6 +333,7 @@ class DatasetFacts:
         first_ids: of the first training review, rare words replaced.
         first_text: the same, decoded; ``?`` for the start marker and for rare words.
         first_label: 0 or 1.
+        label_names: what the source calls 0 and 1.
     """
 
     splits: tuple[SplitFacts, ...]
@@ -326,6 +342,7 @@ class DatasetFacts:
     first_ids: tuple[int, ...]
     first_text: str
     first_label: int
+    label_names: tuple[str, str]
 
 
 def describe(reviews: Reviews, vocabulary: Vocabulary, config: TrainConfig) -> DatasetFacts:
@@ -339,6 +356,7 @@ def describe(reviews: Reviews, vocabulary: Vocabulary, config: TrainConfig) -> D
         first_ids=tuple(int(i) for i in ids),
         first_text=vocabulary.decode(ids),
         first_label=int(train.label[0]),
+        label_names=reviews.label_names,
     )
 
 

@@ -1,6 +1,7 @@
 """Tables of the user, and the checks that every dataset passes."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ from sentiflow.data.rows import (
 )
 from sentiflow.data.text_tables import CsvTable
 from sentiflow.errors import ExternalError, UsageError, plain_reason
-from sentiflow.scoring import START, Vocabulary, tokenize
+from sentiflow.scoring import LABEL_NAMES, START, Vocabulary, is_name, tokenize
+from sentiflow.scoring.scorer import MAX_NAME
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
 
 
@@ -121,8 +123,8 @@ class TableOptions(BaseModel):
     label_column: str = Field(default="label", min_length=1, description="The column of labels.")
     labels: dict[str, Label] = Field(
         default={},
-        description="What each label means, 0 (negative), 1 (positive) or skip (its rows are left out); empty for "
-        f"{', '.join(LABELS)}. Case does not matter.",
+        description="What each label means, 0, 1 or skip (its rows are left out); answers are called like the "
+        f"table's labels. Empty for {', '.join(LABELS)}, and answers negative and positive. Case does not matter.",
     )
     max_rejects: str = Field(
         default="1%",
@@ -138,6 +140,13 @@ class TableOptions(BaseModel):
         plain = {_plain(name): value for name, value in labels.items()}
         if len(plain) < len(labels):
             raise ValueError("labels must differ in more than case")
+        for name, value in plain.items():
+            if value != "skip" and not is_name(name):
+                shown = repr(name[:20]) if name else "a missing label"
+                raise ValueError(
+                    f"{shown} cannot be an answer: a name of 1 to {MAX_NAME} characters can, without control "
+                    "characters; leave such rows out by skip, or rename the label"
+                )
         return plain
 
     def allowed(self, rows: int) -> int:
@@ -374,7 +383,8 @@ def _labelled(
             reason, value = ("unknown split", splits[k]) if split else ("no split", "")
         else:
             where = f"line {line}" if line else f"row {number}"
-            rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}"))
+            name = sys.intern(_written(labels[k])) if options.labels else ""
+            rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}", name))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
     return rows, rejects, skipped
@@ -409,9 +419,14 @@ def _holds_a_row(text: str, labels: Collection[str], separator: str, place: int,
 
 def _plain(value: Any) -> str:
     """A label or a split as it is compared: 1, 1.0, " 1" and True of a Parquet table are the same as in a CSV."""
+    return _written(value).lower()
+
+
+def _written(value: Any) -> str:
+    """A label or a split as the table has it."""
     if isinstance(value, bytes):  # of a Parquet file that does not say that they are text
         value = value.decode(errors="backslashreplace")
-    return "" if value is None or value != value else str(value).strip().lower().removesuffix(".0")
+    return "" if value is None or value != value else str(value).strip().removesuffix(".0")
 
 
 def _error(path: Path, problems: list[str], hints: list[str], rejects: Sequence[Reject] = ()) -> TableError:
@@ -489,15 +504,28 @@ def vocabulary_of(texts: Sequence[str], base_words: Sequence[str]) -> Vocabulary
 
 
 def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tuple[Reviews, Vocabulary]:
-    """Turn rows into ids, in their order, by the words of their training split, and besides by those of the base."""
+    """Turn rows into ids, in their order, by the words of their training split and of the base."""
     vocabulary = vocabulary_of([row.text for row in rows if row.split == "train"], base_words)
     reviews = Reviews(
         np.array([row.review_id for row in rows]),
         np.array([row.split for row in rows]),
         np.array([row.label for row in rows], dtype=np.int8),
         [np.array(vocabulary.encode(row.text), dtype=np.int32) for row in rows],
+        (_name_of(0, rows), _name_of(1, rows)),
     )
     return reviews, vocabulary
+
+
+def _name_of(label: int, rows: Sequence[Labelled]) -> str:
+    """What the training rows call a label: of several names the commonest, as it is written most often."""
+    written = Counter(row.name for row in rows if row.split == "train" and row.label == label and row.name)
+    if not written:
+        return LABEL_NAMES[label]
+    names: Counter[str] = Counter()
+    for name, count in written.items():
+        names[_plain(name)] += count
+    commonest = min(names, key=lambda name: (-names[name], name))  # of equals the first by the alphabet
+    return min((name for name in written if _plain(name) == commonest), key=lambda name: (-written[name], name))
 
 
 def sample_rows() -> list[Labelled]:

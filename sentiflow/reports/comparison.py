@@ -24,7 +24,7 @@ from sentiflow.runs.comparison import (
     verdict,
 )
 from sentiflow.runs.record import REPEAT, RunRecord
-from sentiflow.scoring import is_positive, label_of
+from sentiflow.scoring import is_positive
 
 MAX_RUNS = 12
 """Runs in plots and side-by-side tables: the first, and those of the lowest validation loss."""
@@ -238,7 +238,7 @@ def _calibration(runs: Sequence[RunSummary]) -> list[Block]:
     if not runs:
         return [table]
     return [
-        Picture(plots.reliability_of_runs(runs), "Share of positive reviews over the score, a line per run"),
+        Picture(plots.reliability_of_runs(runs), "Share of label 1 over the score, a line per run"),
         table,
     ]
 
@@ -291,7 +291,7 @@ def _review(same: _SameReviews, row: int) -> list[Block]:
     test_data = next((run.test_data for run in same.runs if run.test_data), None)
     place = name if test_data is None else test_data.place(name)
     blocks: list[Block] = [
-        Heading(f"{place}: {label_of(same.table.label[row])}"),
+        Heading(f"{place}: {same.runs[0].record.label_names[same.table.label[row]]}"),
         Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
     ]
     if test_data is None:

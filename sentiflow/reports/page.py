@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
-    from sentiflow.scoring import Attribution, Word
+    from sentiflow.scoring import Attribution, TextScorer, Word
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened
@@ -297,17 +297,18 @@ def marked_words(reading: "Attribution") -> list[MarkedWord]:
     return [_mark(word, score, most) for word, score in zip(reading.words, before, strict=False)]
 
 
-def explanation_page(reading: "Attribution", label: str, by: str) -> str:
+def explanation_page(reading: "Attribution", scorer: "TextScorer", by: str) -> str:
     """An HTML page of one explanation by a version: words, a curve, and a table of every step."""
     scores = [reading.start, *(word.score for word in reading.words)]
+    zero, one = scorer.label_names
     return Report(
-        f"Explanation: {label}, score {reading.score:.4f}",
-        [Text(f"Classified by {by}. The score is the probability of positive; a text is positive above 0.5.")],
+        f"Explanation: {scorer.label_of(reading.score)}, score {reading.score:.4f}",
+        [Text(f"Classified by {by}. The score goes from 0 ({zero}) to 1 ({one}); above 0.5 the label is {one}.")],
         [
             Section("Words", [Quote("", marked_words(reading)), Legend()]),
             Section(
                 "Score after each word",
-                [Curve(scores, "Score after each word, from 0 (negative) to 1 (positive)"), _steps(reading)],
+                [Curve(scores, f"Score after each word, from 0 ({zero}) to 1 ({one})"), _steps(reading)],
             ),
         ],
     ).page()

@@ -30,6 +30,7 @@ _DARK = "#111111"
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vPX"
 _LINE = 60  # characters of a label in a legend; longer ones fold
+_NAME = 20  # of a label's name beside the confusion matrix
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
@@ -78,7 +79,7 @@ def finish_curves(axes: Axes, name: str, title: str = "") -> None:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
 
 
-def confusion(labels: Labels, scores: Scores) -> Figure:
+def confusion(labels: Labels, scores: Scores, label_names: Sequence[str]) -> Figure:
     """Counts of true against predicted labels."""
     counts = confusion_matrix(labels, is_positive(scores))
     figure = Figure(figsize=(4.6, 4), layout="constrained")
@@ -88,7 +89,7 @@ def confusion(labels: Labels, scores: Scores) -> Figure:
         shade = "white" if counts[row, column] > counts.max() / 2 else _DARK
         text = f"{counts[row, column]:,}\n{counts[row, column] / counts[row].sum():.1%}"
         axes.text(column, row, text, ha="center", va="center", color=shade)
-    names = ("negative", "positive")
+    names = [textwrap.fill(_plain(name), _NAME) for name in label_names]
     axes.set_xticks((0, 1), names)
     axes.set_yticks((0, 1), names, rotation=90, va="center")
     describe(axes, "Test reviews (share of each row)", "predicted", "true")
@@ -108,15 +109,15 @@ def roc(labels: Labels, scores: Scores, measured: Measured) -> Figure:
     return figure
 
 
-def reliability(labels: Labels, scores: Scores, measured: Measured) -> Figure:
-    """Share of positive reviews by score, and the distribution of scores."""
+def reliability(labels: Labels, scores: Scores, measured: Measured, one: str) -> Figure:
+    """Share of label 1, called ``one``, by score, and the distribution of scores."""
     bins = in_bins(labels, scores)
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot(bins.score, bins.positive, "o-", color=BLUE, label=f"Brier score {measured.brier:.4f}")
     upper.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
     upper.legend(frameon=False, loc="best")
-    describe(upper, "Reliability", "", "share that is positive")
+    describe(upper, "Reliability", "", textwrap.fill(f"share that is {_plain(one)}", _LINE // 2))
     lower.hist(scores, bins=20, range=(0, 1), color=BLUE)
     describe(lower, "", "score", "reviews")
     return figure
@@ -167,14 +168,14 @@ def learning_curves_of_runs(runs: Sequence[RunSummary]) -> Figure:
 
 
 def reliability_of_runs(runs: Sequence[RunSummary]) -> Figure:
-    """Share of positive reviews by score, a line per run with scores."""
+    """Share of label 1 by score, a line per run with scores."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
     for run in runs:
         if (bins := run.reliability) is not None:
             axes.plot(bins.score, bins.positive, **_look(run))
-    describe(axes, "Reliability", "score", "share that is positive")
+    describe(axes, "Reliability", "score", "share of label 1")
     _legend(figure)
     return figure
 
@@ -200,8 +201,13 @@ def slices(runs: Sequence[RunSummary], labels: Mapping[str, str]) -> Figure:
 
 
 def _look(run: RunSummary) -> dict[str, Any]:
-    """Style and label of a run; its dollars do not start a formula."""
-    return {"label": run.label.replace("$", r"\$"), "markersize": 4, **style(run.number - 1)}
+    """Style and label of a run."""
+    return {"label": _plain(run.label), "markersize": 4, **style(run.number - 1)}
+
+
+def _plain(text: str) -> str:
+    """A text whose dollars do not start a formula."""
+    return text.replace("$", r"\$")
 
 
 def _legend(figure: Figure) -> None:

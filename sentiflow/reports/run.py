@@ -27,7 +27,7 @@ from sentiflow.reports.page import (
 )
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, worst_rows
 from sentiflow.runs.record import RunRecord, number
-from sentiflow.scoring import Attribution, label_of
+from sentiflow.scoring import Attribution
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
@@ -37,11 +37,11 @@ _MEANINGS = {
     "accuracy": "fraction of correct labels",
     "accuracy_ci_low": "lower end of its 95% interval",
     "accuracy_ci_high": "upper end",
-    "balanced_accuracy": "mean of that of negative and that of positive reviews",
+    "balanced_accuracy": "mean of that of reviews that are {0} and of those that are {1}",
     "majority_share": "of the commoner label: the accuracy of giving it to every review",
     "loss": "binary cross-entropy in nats",
-    "f1_negative": "harmonic mean of precision and recall of the negative reviews",
-    "f1_positive": "the same of the positive reviews",
+    "f1_negative": "harmonic mean of precision and recall of the reviews that are {0}",
+    "f1_positive": "the same of those that are {1}",
     "auc": "area under the ROC curve",
     "brier": "mean squared difference of score and label",
 }
@@ -61,7 +61,7 @@ _ALT = {
     "learning_curves": "Loss and accuracy of training and validation over the epochs",
     "confusion_matrix": "Counts of true against predicted labels",
     "roc_curve": "True against false positive rate over all thresholds",
-    "reliability_curve": "Share of positive reviews over the score, and how many reviews have such a score",
+    "reliability_curve": "Share of label 1 over the score, and how many reviews have such a score",
     "review_lengths": "Lengths of reviews, and where they are truncated",
 }
 
@@ -112,9 +112,10 @@ def card(run: RunSummary) -> list[str]:
 
 def _use(record: RunRecord) -> list[str]:
     length, words = record.params["sequence_length"], record.params["vocabulary_size"]
+    zero, one = record.label_names
     return [
-        f"For texts like those of the dataset {record.dataset}. The score is the probability of positive, the "
-        "label is positive above 0.5, else negative: there is no third, whatever the text and its language.",
+        f"For texts like those of the dataset {record.dataset}. The score is the probability of {one}, the "
+        f"label is {one} above 0.5, else {zero}: there is no third, whatever the text and its language.",
         f"It reads the last {length} words of a text, by a vocabulary of {words}: rarer words are all one, and "
         "words that no training review has are left out. Where it errs more often: see the slices. A score does "
         "not say how strong a sentiment is, and is no basis for decisions about people.",
@@ -154,9 +155,9 @@ def pictures(run: RunSummary) -> dict[str, Figure]:
         return drawn
     lengths = None if run.test_data is None else run.test_data.train_lengths
     return drawn | {
-        "confusion_matrix": plots.confusion(table.label, table.score),
+        "confusion_matrix": plots.confusion(table.label, table.score, run.record.label_names),
         "roc_curve": plots.roc(table.label, table.score, measured),
-        "reliability_curve": plots.reliability(table.label, table.score, measured),
+        "reliability_curve": plots.reliability(table.label, table.score, measured, run.record.label_names[1]),
         "review_lengths": plots.review_lengths(lengths, table.n_tokens, table.sequence_length),
     }
 
@@ -241,7 +242,7 @@ def _names(run: RunSummary) -> list[Block]:
     if table is None:
         return []
     rows = [
-        (str(table.review_id[row]), label_of(table.label[row]), f"{table.score[row]:.4f}")
+        (str(table.review_id[row]), run.record.label_names[table.label[row]], f"{table.score[row]:.4f}")
         for row in worst_rows(table.label, table.score)
     ]
     return [Table(("review", "label", "score"), rows, words=2)]
@@ -250,8 +251,11 @@ def _names(run: RunSummary) -> list[Block]:
 def _metrics(run: RunSummary) -> list[Block]:
     if run.measured is None:
         return []
-    values = asdict(run.measured)
-    rows = [(name.replace("_", " "), meaning, f"{values[name]:.4f}") for name, meaning in _MEANINGS.items()]
+    values, names = asdict(run.measured), run.record.label_names
+    rows = [
+        (name.replace("_", " "), meaning.format(*names), f"{values[name]:.4f}")
+        for name, meaning in _MEANINGS.items()
+    ]
     rows.append(
         ("validation loss", "of the weights that were kept", format_cell(run.metrics.get("val/loss"), ".4f"))
     )

@@ -15,7 +15,7 @@ from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
 from sentiflow.output import printable
 from sentiflow.recipes import RECIPES
 from sentiflow.runs.record import RunRecord
-from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive, label_of
+from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 
 MAX_ERRORS = 20
 PARAMETERS, SPEED, ECE = "model.parameters", "test/throughput", "test/ece"
@@ -30,12 +30,12 @@ class Misclassified:
 
     Attributes:
         place: where it stands in the source.
-        label: the true one, 0 or 1.
+        label: the true one's name.
         reading: the score word by word; None without the model.
     """
 
     place: str
-    label: int
+    label: str
     score: float
     text: str
     reading: Attribution | None
@@ -43,7 +43,7 @@ class Misclassified:
     @property
     def heading(self) -> str:
         """Place, label and score on one line."""
-        return f"{self.place}: {label_of(self.label)}, scored {self.score:.4f}"
+        return f"{self.place}: {self.label}, scored {self.score:.4f}"
 
 
 def worst_rows(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -190,8 +190,8 @@ class RunSummary:
         for row in worst_rows(table.label, table.score):
             name = str(table.review_id[row])
             text = test_data.text(name)
-            place, label, score = test_data.place(name), int(table.label[row]), float(table.score[row])
-            errors.append(Misclassified(place, label, score, text, self.explain(text)))
+            place, label = test_data.place(name), self.record.label_names[table.label[row]]
+            errors.append(Misclassified(place, label, float(table.score[row]), text, self.explain(text)))
         return errors
 
     def explain(self, text: str) -> Attribution | None:

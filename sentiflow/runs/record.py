@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sentiflow.errors import UsageError
+from sentiflow.scoring import LABEL_NAMES
 
 # The tag of a run's kind, and its values.
 KIND = "kind"
@@ -25,6 +26,8 @@ TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``ti
 
 # Tags of a run that has epochs. The second is absent if nothing chose the epoch: the last is kept then.
 EPOCHS_TRAINED, BEST_EPOCH = "epochs_trained", "best_epoch"
+
+LABEL_PARAMS = ("table.name_of_0", "table.name_of_1")  # of a run on a table of one's own
 
 # Metrics of each epoch, by the field of ``Epoch`` that they log.
 EPOCH_METRICS = {
@@ -83,6 +86,12 @@ class RunRecord:
     def dataset(self) -> str:
         """Name of the dataset; empty if it is not logged."""
         return self.tags.get("dataset", "")
+
+    @property
+    def label_names(self) -> tuple[str, str]:
+        """What 0 and 1 are called in its dataset."""
+        zero, one = (self.params.get(param, name) for param, name in zip(LABEL_PARAMS, LABEL_NAMES, strict=True))
+        return zero, one
 
     @property
     def short_name(self) -> str:

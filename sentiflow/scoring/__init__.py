@@ -5,11 +5,12 @@ standard library only, and itself only relatively.
 """
 
 from .forward import Network
-from .scorer import Attribution, TextScorer, Word, is_positive, label_of
+from .scorer import LABEL_NAMES, Attribution, TextScorer, Word, is_name, is_positive
 from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
 __all__ = [
+    "LABEL_NAMES",
     "OUT_OF_VOCABULARY",
     "Network",
     "Attribution",
@@ -18,8 +19,8 @@ __all__ = [
     "Vocabulary",
     "Weights",
     "Word",
+    "is_name",
     "is_positive",
-    "label_of",
     "pad",
     "tokenize",
 ]

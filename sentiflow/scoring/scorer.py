@@ -51,7 +51,7 @@ class Attribution:
     words: tuple[Word, ...]
 
 
-FORMAT = 3  # of the three files below; a reader refuses what it does not know
+FORMAT = 4  # of the three files below; a reader refuses what it does not know
 WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"
@@ -59,6 +59,12 @@ CONFIG = "scorer.json"
 MAX_LENGTH = 5_000  # ids read of a text: the most that a recipe may ask for
 
 THRESHOLD = 0.5  # as Keras's accuracy: a score above it is positive, a score on it is not
+
+LABEL_NAMES = ("negative", "positive")
+"""What 0 and 1 are called where the training table does not say."""
+
+MAX_NAME = 60  # characters of a label's name
+_JOINERS = "\u200c\u200d"  # within words of Persian, and emoji
 
 _BATCH = 4_096  # texts padded at a time: 8 MB of ids at length 500, however many texts there are
 
@@ -68,9 +74,16 @@ def is_positive(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     return scores > THRESHOLD
 
 
-def label_of(score: float) -> str:
-    """The word for one score: positive or negative."""
-    return "positive" if score > THRESHOLD else "negative"
+def is_name(text: object) -> bool:
+    r"""Whether answers may call a label so: 1 to ``MAX_NAME`` characters, none of which controls a terminal.
+
+    Example:
+        >>> [is_name(text) for text in ("complaint", "5", "", "a\x1b[2J", "a" * 61)]
+        [True, True, False, False, False]
+    """
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME:
+        return False
+    return all(each.isprintable() or each in _JOINERS for each in text)
 
 
 @dataclass(frozen=True)
@@ -80,11 +93,13 @@ class TextScorer:
     Attributes:
         vocabulary: every word that has a rank, also those beyond ``weights``' rows.
         sequence_length: ids read of each text, its last ones.
+        label_names: what 0 and 1 are called in answers.
     """
 
     weights: Weights
     vocabulary: Vocabulary
     sequence_length: int
+    label_names: tuple[str, str] = LABEL_NAMES
 
     @cached_property
     def network(self) -> Network:
@@ -93,15 +108,15 @@ class TextScorer:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that a score depends on: weights, words and length."""
-        state = hashlib.sha256(f"{self.sequence_length}\n".encode())
+        """SHA-256 of all that an answer depends on: weights, words, length and names of labels."""
+        state = hashlib.sha256(json.dumps([self.sequence_length, *self.label_names]).encode())
         state.update("\n".join(self.vocabulary.words).encode())
         for name, value in self.weights.entries().items():
             state.update(name.encode() + np.ascontiguousarray(value).tobytes())
         return state.hexdigest()
 
     def score(self, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
-        """Score texts from 0 (negative) to 1 (positive); a text without any known word is read as empty.
+        """Score texts from 0 to 1, the probability of label 1; a text without any known word is read as empty.
 
         By default, a thread a core works; shape (texts,).
 
@@ -115,6 +130,10 @@ class TextScorer:
             raise TypeError(f"expected texts, got {type(wrong[0]).__name__}: {str(wrong[0])[:60]}")
         batches = [self._score(texts[i : i + _BATCH], threads) for i in range(0, len(texts), _BATCH)]
         return np.concatenate(batches) if batches else np.empty(0)
+
+    def label_of(self, score: float) -> str:
+        """The name of the label that a score stands for."""
+        return self.label_names[int(score > THRESHOLD)]
 
     def explain(self, text: str) -> Attribution:
         """Tell how a text's score comes about, word by word; its last score is what ``score`` says, to 1e-12."""
@@ -144,7 +163,11 @@ class TextScorer:
 
     def save(self, folder: Path) -> dict[str, Path]:
         """Write the scorer as three files into an existing folder; returns them by name."""
-        config: dict[str, Any] = {"format": FORMAT, "sequence_length": self.sequence_length}
+        config: dict[str, Any] = {
+            "format": FORMAT,
+            "sequence_length": self.sequence_length,
+            "label_names": self.label_names,
+        }
         self.weights.save(folder / WEIGHTS)
         (folder / VOCABULARY).write_text(json.dumps(self.vocabulary.words, ensure_ascii=False), encoding="utf-8")
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
@@ -165,11 +188,14 @@ class TextScorer:
         length = config.get("sequence_length")
         if type(length) is not int or not 1 <= length <= MAX_LENGTH:
             raise ValueError(f"{folder}: sequence_length must be from 1 to {MAX_LENGTH:,}, got {length!r:.60}")
+        names = config.get("label_names")
+        if not isinstance(names, list) or len(names) != 2 or not all(map(is_name, names)) or names[0] == names[1]:
+            raise ValueError(f"{folder}: label_names must be two different names, got {names!r:.160}")
         words = _read_json(folder / VOCABULARY)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError(f"{folder / VOCABULARY}: expected a list of words")
         "".join(words).encode()  # a UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
-        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length)
+        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length, (names[0], names[1]))
 
 
 def _read_json(path: Path) -> Any:

@@ -18,7 +18,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sentiflow.scoring import label_of
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
@@ -44,7 +43,7 @@ def build(
         redirect_slashes=False,
     )
     _add_refusals(app)
-    _add_predictions(app, watcher, batcher, keeper, uploads, parser)
+    _add_predictions(app, watcher, batcher, keeper, metrics, uploads, parser)
     _add_health(app, watcher, metrics.registry)
     _add_pages(app)
     return app
@@ -90,17 +89,30 @@ def _add_refusals(app: FastAPI) -> None:
 
 
 def _add_predictions(
-    app: FastAPI, watcher: Watcher, batcher: Batcher, keeper: Keeper, uploads: Uploads, parser: BodyParser
+    app: FastAPI,
+    watcher: Watcher,
+    batcher: Batcher,
+    keeper: Keeper,
+    metrics: Metrics,
+    uploads: Uploads,
+    parser: BodyParser,
 ) -> None:
     refused: dict[int | str, dict[str, Any]] = {
         422: {"model": schemas.ValidationErrors},
         **{status: {"model": schemas.Error} for status in (408, 413, 429, 503)},
     }
 
+    def labels_of(loaded: Loaded, texts: list[str], scores: list[float]) -> list[str]:
+        """The labels of scored texts, which are counted and kept."""
+        labels = [loaded.scorer.label_of(score) for score in scores]
+        metrics.count_labels(labels)
+        keeper.keep(loaded.champion.version, texts, scores)
+        return labels
+
     async def predictions_of(loaded: Loaded, texts: list[str]) -> list[schemas.Prediction]:
         scores = await batcher.score(loaded, texts) if texts else []
-        keeper.keep(loaded.champion.version, texts, scores)
-        return [schemas.Prediction(label=label_of(score), score=score) for score in scores]
+        labels = labels_of(loaded, texts, scores)
+        return [schemas.Prediction(label=label, score=score) for label, score in zip(labels, scores, strict=True)]
 
     @app.post(
         "/predict",
@@ -150,9 +162,9 @@ def _add_predictions(
 
             def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too
                 reading = loaded.scorer.explain(text)
-                keeper.keep(loaded.champion.version, [text], [reading.score])
+                (label,) = labels_of(loaded, [text], [reading.score])
                 explanation = schemas.Explanation(
-                    label=label_of(reading.score),
+                    label=label,
                     score=reading.score,
                     start=reading.start,
                     words=reading.words,
@@ -176,12 +188,16 @@ def _answer(content: BaseModel, loaded: Loaded) -> Response:
 def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> None:
     @app.get("/model", summary="The model in use", tags=["Health"], responses={503: {"model": schemas.Error}})
     async def model(response: Response) -> schemas.ModelInfo:
-        """Name, version, MLflow run and test accuracy of the model in use."""
-        champion = watcher.loaded.champion
-        version = champion.version
+        """Name, version, MLflow run, test accuracy and labels of the model in use."""
+        loaded = watcher.loaded
+        champion, version = loaded.champion, loaded.champion.version
         response.headers["X-Model-Version"] = str(version.number)
         return schemas.ModelInfo(
-            name=version.name, version=version.number, run_id=champion.run_id, accuracy=champion.accuracy
+            name=version.name,
+            version=version.number,
+            run_id=champion.run_id,
+            accuracy=champion.accuracy,
+            label_names=loaded.scorer.label_names,
         )
 
     @app.get("/healthz", summary="Liveness", tags=["Health"])

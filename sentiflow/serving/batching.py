@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from fastapi import HTTPException
 
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
-from sentiflow.scoring import label_of
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.middleware import SOON, Metrics
 from sentiflow.tracking.types import Version
@@ -201,9 +200,7 @@ class Keeper:
             self._thread.join(10)
 
     def keep(self, version: Version, texts: Sequence[str], scores: Sequence[float]) -> None:
-        """Count labels, and hand over texts and the scores that a version gave them."""
-        for label, count in Counter(map(label_of, scores)).items():
-            self._metrics.labels.labels(label).inc(count)
+        """Hand over texts and the scores that a version gave them."""
         if self._log is None:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -159,7 +159,10 @@ class Watcher:
         if state != self.state:
             logger.log(logging.WARNING if state.problem else logging.INFO, "%s", message)
             self.state = state
-            self._metrics.show_model(state.loaded.champion.version if state.loaded else None)
+            if state.loaded is None:
+                self._metrics.show_model(None)
+            else:
+                self._metrics.show_model(state.loaded.champion.version, state.loaded.scorer.label_names)
 
 
 def _load(champion: Champion, settings: Settings) -> Loaded:

@@ -1,6 +1,7 @@
 """What surrounds the paths: metrics, allowed hosts and origins, the token, limits of request bodies."""
 
 import asyncio
+import collections
 import hmac
 import ipaddress
 import os
@@ -73,7 +74,7 @@ class Metrics:
         self.waiting = gauge("sentiflow_queue_texts", "Texts in the queue.", multiprocess_mode="livesum")
         self.kept = counter("sentiflow_texts_kept", "Texts written to the log for monitoring.")
         self.not_kept = counter("sentiflow_texts_not_kept", "Texts that the log for monitoring did not take.")
-        self.labels = counter("sentiflow_predictions", "Texts by the label they got.", ("label",))
+        self._labels = counter("sentiflow_predictions", "Texts by the label they got.", ("label",))
         self._drift = gauge(
             "sentiflow_drift_psi", "Population stability index at the last drift check.", ("model", "feature"),
             multiprocess_mode="mostrecent",
@@ -84,8 +85,6 @@ class Metrics:
         )
         for stage in ("find", "load"):
             self.failures.labels(stage)  # shown as 0 before the first failure
-        for label in ("positive", "negative"):
-            self.labels.labels(label)
         self._model = gauge(
             "sentiflow_model_info", "1 for the version in use, 0 for those before it.", ("name", "version"),
             multiprocess_mode="livemax",
@@ -100,8 +99,15 @@ class Metrics:
         )
         self._ready.set(ready())
 
-    def show_model(self, version: Version | None) -> None:
-        """Show the version that answers."""
+    def count_labels(self, labels: Iterable[str]) -> None:
+        """Count texts by the label they got."""
+        for label, count in collections.Counter(labels).items():
+            self._labels.labels(label).inc(count)
+
+    def show_model(self, version: Version | None, labels: Iterable[str] = ()) -> None:
+        """Show the version that answers, and 0 for those of its labels that no text has got."""
+        for label in labels:
+            self._labels.labels(label)
         before, self._shown = self._shown, None
         if version is not None:
             self._shown = self._model.labels(version.name, str(version.number))

@@ -151,11 +151,14 @@ class ModelVersion(_Response):
     version: int
 
 
+_LABEL = "One of the model's label_names: negative or positive, or what its training table calls them"
+
+
 class Prediction(_Response):
     """One text's sentiment."""
 
-    label: str = Field(description="positive or negative")
-    score: float = Field(ge=0, le=1, description="Probability of positive")
+    label: str = Field(description=_LABEL)
+    score: float = Field(ge=0, le=1, description="Probability of the second of label_names")
 
 
 class Predictions(_Response):
@@ -174,7 +177,7 @@ class Invocations(_Response):
 class Explanation(_Response):
     """A score, word by word; start and all changes add up to it."""
 
-    label: str
+    label: str = Field(description=_LABEL)
     score: float = Field(ge=0, le=1)
     start: float = Field(ge=0, le=1, description="Before the first word")
     words: tuple[Word, ...]
@@ -186,6 +189,7 @@ class ModelInfo(ModelVersion):
 
     run_id: str | None = Field(description="MLflow run of its training")
     accuracy: float | None = Field(description="On the test split, 0 to 1")
+    label_names: tuple[str, str] = Field(description="The labels of scores up to 0.5, and above")
 
 
 class Health(_Response):

@@ -20,7 +20,6 @@ class SentimentModel(PythonModel):
         """Load weights, vocabulary and settings from the version's files."""
         scoring = importlib.import_module(context.model_config["scoring_package"])
         self._scorer = scoring.TextScorer.load(Path(context.artifacts["weights"]).parent)
-        self._is_positive = scoring.is_positive
 
     def predict(
         self,
@@ -31,15 +30,15 @@ class SentimentModel(PythonModel):
         """Score a list, an array or a Series of texts, or a DataFrame or dict with texts under ``text``.
 
         Returns:
-            Columns ``label`` (positive or negative) and ``score`` (0 to 1, the probability of positive), with
-            the index of a DataFrame or Series.
+            Columns ``label`` (positive or negative, or what the training table calls these) and ``score`` (0 to
+            1, the probability of positive), with the index of a DataFrame or Series.
 
         Raises:
             TypeError: it is none of these, or a text is missing or not a string.
         """
         texts, index = _texts_of(model_input)
         scores = self._scorer.score(texts)
-        labels = ["positive" if positive else "negative" for positive in self._is_positive(scores)]
+        labels = [self._scorer.label_of(score) for score in scores]
         return pd.DataFrame({"label": labels, "score": scores}, index=index)
 
 

@@ -223,7 +223,8 @@ def test_a_deleted_version_is_trained_again(registry: World) -> None:
     settings = registry.settings
     assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is not None
     assert trained_already(SAME, "sample", 6, settings, DEFAULT_OPTIONS, "auto") is None
-    assert trained_already(SAME.model_copy(update={"epochs": 4}), "sample", 4, settings, DEFAULT_OPTIONS, "auto") is None
+    longer = SAME.model_copy(update={"epochs": 4})
+    assert trained_already(longer, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is None
     connect(settings).delete_model_version("sample-sentiment", str(Registry.GOOD))
     assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is None
 

@@ -93,7 +93,9 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         parts = Parts(output)
         parts.begin(Job(str(path), {}, "text", True, ["id", "tags"], "m", 3, ""))
         for chunk in source.chunks():
-            table = to_table(chunk, np.array([0.25, 0.75, 0.1 + 0.2]), Version("m", 3, ""), schema)
+            table = to_table(
+                chunk, np.array([0.25, 0.75, 0.1 + 0.2]), ("=no", "praise"), Version("m", 3, ""), schema
+            )
             parts.add(replace(chunk, rejects=[Reject(4, 8, "", "no text", "")]), table)
         parts.finish(schema, -1.0)
         return output
@@ -106,16 +108,16 @@ def test_a_csv_has_a_header_and_gives_texts_and_scores_back(written: Callable[[s
         header, *rows = csv.reader(stream)
     assert header == ["row", "label", "score", "model", "version", "text", "id", "tags"]
     assert rows == [
-        ["1", "negative", "0.25", "m", "3", COLUMNS["text"][0], "7", '["a", "é"]'],
-        ["2", "positive", "0.75", "m", "3", COLUMNS["text"][1], "", ""],
-        ["3", "negative", "0.30000000000000004", "m", "3", "fine", "9", "[]"],
+        ["1", "=no", "0.25", "m", "3", COLUMNS["text"][0], "7", '["a", "é"]'],
+        ["2", "praise", "0.75", "m", "3", COLUMNS["text"][1], "", ""],
+        ["3", "=no", "0.30000000000000004", "m", "3", "fine", "9", "[]"],
     ]
 
 
 def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str], Path]) -> None:
     lines = [json.loads(line) for line in written("out.jsonl").read_text("utf-8").split("\n")[:-1]]
     assert lines == pq.read_table(written("out.PARQUET")).to_pylist()
-    assert lines[1] == {"row": 2, "label": "positive", "score": 0.75, "model": "m", "version": 3,
+    assert lines[1] == {"row": 2, "label": "praise", "score": 0.75, "model": "m", "version": 3,
                         "text": COLUMNS["text"][1], "id": None, "tags": None}  # fmt: skip
 
 

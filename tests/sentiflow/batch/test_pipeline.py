@@ -50,7 +50,9 @@ def test_finished_chunks_are_not_scored_again(path: Path, scorer: TextScorer) ->
     assert score_chunks(source, Version("m", 1, ""), scorer, parts, None, lambda _step: None, schema) == ROWS
     second = list(source.chunks())[1]
     cut = replace(second, rows=second.rows[:1], lines=second.lines[:1], texts=second.texts[:1])
-    parts.add(cut, to_table(cut, np.array([0.5]), Version("m", 1, ""), schema))  # it is done again
+    parts.add(
+        cut, to_table(cut, np.array([0.5]), scorer.label_names, Version("m", 1, ""), schema)
+    )  # it is done again
     del parts.rows[2]
     other, steps = Version("other", 1, ""), list[int]()
     assert score_chunks(source, other, scorer, parts, None, steps.append, schema) == ROWS - 2_048

@@ -54,6 +54,7 @@ def same(one: Reviews, other: Reviews) -> bool:
         one.review_id.tolist() == other.review_id.tolist()
         and one.split.tolist() == other.split.tolist()
         and one.label.tolist() == other.label.tolist()
+        and one.label_names == other.label_names
         and [row.tolist() for row in one.tokens] == [row.tolist() for row in other.tokens]
     )
 
@@ -102,6 +103,8 @@ def test_padded_cuts_in_front_and_limits() -> None:
 
 
 CHANGED = {
+    "label_names": (replace(FIVE, label_names=("bad", "good")), VOCABULARY),
+    "label_names turned": (replace(FIVE, label_names=("positive", "negative")), VOCABULARY),
     "review_id": (replace(FIVE, review_id=np.array(["r0", "r1", "r2", "r3", "x"])), VOCABULARY),
     "split": (replace(FIVE, split=np.array(["train", "test", "train", "test", "test"])), VOCABULARY),
     "label": (replace(FIVE, label=np.array([0, 1, 0, 1, 1], np.int8)), VOCABULARY),

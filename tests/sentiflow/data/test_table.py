@@ -114,6 +114,64 @@ def test_columns_and_labels_are_mapped(tmp_path: Path, name: str) -> None:
     assert labels(path, text_column="review", label_column=name, labels={"GOOD": 1, "bad": 0}) == [0, 1] * 5
 
 
+def names(path: Path, **options: object) -> tuple[str, str]:
+    return to_reviews(read(path, **options).rows)[0].label_names
+
+
+def test_answers_are_called_like_the_labels_that_were_given_a_meaning(tmp_path: Path) -> None:
+    """In the case of the table, not of the command; without --labels, negative and positive."""
+    path = table(tmp_path, [(text, (" Complaint", "PRAISE")[i % 2]) for i, text in enumerate(texts(10))])
+    assert names(path, labels={"complaint": 0, "Praise": 1}) == ("Complaint", "PRAISE")
+    assert names(table(tmp_path, rows())) == ("negative", "positive")
+
+
+def test_of_several_names_the_commonest_of_the_training_rows_stands_as_it_is_written_most_often(
+    tmp_path: Path,
+) -> None:
+    """Great twice and great once are more than fine twice; x stands in the test split alone."""
+    training = ["bad", "bad", "Great", "great", "fine", "fine", "Great", "poor"]
+    lines = [*(f"{text},{label},train" for text, label in zip(texts(8), training, strict=True))]
+    tested = ["x"] * 5 + ["bad"]
+    lines += [f"tested {k},{label},test" for k, label in enumerate(tested)]
+    path = csv(tmp_path, ["text,label,split", *lines])
+    meant = {"bad": 0, "poor": 0, "great": 1, "fine": 1, "x": 1}
+    assert names(path, labels=meant) == ("bad", "Great")
+
+
+def test_equally_common_names_give_the_first_by_the_alphabet_wherever_they_stand(tmp_path: Path) -> None:
+    """Red if the same rows in another order gave other answers, and so another version."""
+    pairs = [(text, ("b", "2", "B", "1")[i % 4]) for i, text in enumerate(texts(20))]
+    options: dict[str, object] = {"labels": {"b": 0, "1": 1, "2": 1}}
+    found = {names(table(tmp_path, [*part, *pairs[2:], *rest]), **options)
+             for part, rest in ((pairs[:2], []), ([], pairs[:2]))}  # fmt: skip
+    assert {zero.lower() for zero, _ in found} == {"b"} and len(found) == 1
+
+
+@pytest.mark.parametrize(("kind", "called"), [(float, ("1", "5")), ("int8", ("1", "5")), (bytes, ("1", "5"))])
+def test_numbers_are_called_as_people_write_them(
+    tmp_path: Path, kind: type | str, called: tuple[str, str]
+) -> None:
+    stars = [b"1", b"5"] * 5 if kind is bytes else pd.Series([1, 5] * 5).astype(kind)
+    pd.DataFrame({"text": texts(10), "label": stars}).to_parquet(tmp_path / "mine.parquet")
+    assert names(tmp_path / "mine.parquet", labels={"1": 0, "5": 1}) == called
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "a missing label cannot be an answer"),
+        ("b" * 61, "'bbbbbbbbbbbbbbbbbbbb' cannot be an answer: a name of 1 to 60 characters can"),
+        ("bad\x1b[2J", "cannot be an answer"),
+        ("bad\u202eevil", "cannot be an answer"),
+    ],
+)
+def test_a_label_that_no_answer_can_be_called_by_can_only_be_skipped(name: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        as_options({"labels": {name: 0, "good": 1}}, "The options")
+    skipped = as_options({"labels": {name: "skip", "good": 1, "bad": 0}}, "The options")
+    assert skipped.labels[name.lower()] == "skip"
+
+
 def test_labels_that_are_mapped_replace_the_usual_ones(tmp_path: Path) -> None:
     """Red if a 1 of five stars counted as positive."""
     path = table(tmp_path, [(text, "15"[i % 2]) for i, text in enumerate(texts(10))])

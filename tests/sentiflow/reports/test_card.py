@@ -48,6 +48,13 @@ def test_it_names_data_recipe_figures_slices_calibration_use_and_licence() -> No
         assert each in text
 
 
+def test_it_names_the_labels_of_the_table() -> None:
+    params = RECORD.params | {"table.name_of_0": "complaint", "table.name_of_1": "<b>"}
+    text = "\n".join(card(RunSummary(replace(RECORD, params=params), {})))
+    said = "The score is the probability of \\<b>, the label is \\<b> above 0.5, else complaint: there is no third"
+    assert said in text and "| f1 | of the reviews that are \\<b> |" in text and "positive" not in text
+
+
 def test_names_that_users_give_are_shown_as_they_are() -> None:
     """Red if a table or a recipe could put a picture, a heading or a column into MLflow's page."""
     evil = "<img src=x>|[a](http://x)\n# big"

@@ -1,10 +1,12 @@
 """Tests of explanations as pages."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from sentiflow.reports.page import explanation_page, strongest_words
 from sentiflow.scoring import Attribution, Word
+from tests.sentiflow.reports.made import SCORER
 
 READING = Attribution(
     start=0.5,
@@ -18,7 +20,7 @@ READING = Attribution(
 )
 
 
-PAGE = explanation_page(READING, "positive", "m version 1")
+PAGE = explanation_page(READING, SCORER, "m version 1")
 
 
 class Text(HTMLParser):
@@ -82,5 +84,13 @@ def test_the_strongest_words_stand_by_direction() -> None:
 
 
 def test_a_text_without_words_makes_a_page_too() -> None:
-    page = explanation_page(Attribution(0.5, 0.5, ()), "negative", "m version 1")
+    page = explanation_page(Attribution(0.5, 0.5, ()), SCORER, "m version 1")
     assert "Explanation: negative, score 0.5000" in page
+
+
+def test_an_explanation_speaks_of_the_labels_of_the_table_and_shows_markup_as_it_is() -> None:
+    named = replace(SCORER, label_names=("bad", "<b>&good"))
+    page = explanation_page(READING, named, "m version 1")
+    assert "Explanation: &lt;b&gt;&amp;good, score 0.6000" in page
+    assert "from 0 (bad) to 1 (&lt;b&gt;&amp;good); above 0.5 the label is &lt;b&gt;&amp;good" in page
+    assert "positive" not in page and "b" not in parsed(page).tags

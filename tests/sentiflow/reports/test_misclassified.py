@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sentiflow.reports.summary import Misclassified, worst_errors_text, worst_rows
+from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution
-from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, summary, test_data
+from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, record, summary, test_data
 
 READING = Attribution(0.5, 0.9, ())
 
@@ -29,7 +30,7 @@ def test_a_misclassified_review_holds_label_score_text_and_reading() -> None:
     text = "bad film film"
     errors = summary().misclassified
     assert errors is not None
-    assert errors[0] == Misclassified("test-2", 0, 0.99, text, SCORER.explain(text))
+    assert errors[0] == Misclassified("test-2", "negative", 0.99, text, SCORER.explain(text))
 
 
 def test_a_run_without_its_model_has_errors_without_readings() -> None:
@@ -43,13 +44,23 @@ def test_without_texts_or_scores_there_are_no_errors_to_show(gone: str) -> None:
     assert summary(**{gone: None}).misclassified is None
 
 
-@pytest.mark.parametrize(("label", "word"), [(0, "negative"), (1, "positive")])
-def test_a_heading_names_the_true_label(label: int, word: str) -> None:
-    assert Misclassified("test-7", label, 0.98765, "x", READING).heading == f"test-7: {word}, scored 0.9877"
+NAMED = record(params={"table.name_of_0": "complaint", "table.name_of_1": "praise"})
+
+
+@pytest.mark.parametrize(("of", "words"), [(record(), "negative positive"), (NAMED, "complaint praise")])
+def test_a_heading_names_the_true_label(of: RunRecord, words: str) -> None:
+    errors = summary(of=of).misclassified
+    assert errors is not None
+    headings = {each.heading for each in errors}
+    zero, one = words.split()
+    assert {f"test-2: {zero}, scored 0.9900", f"test-1: {one}, scored 0.2000"} <= headings
 
 
 def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
-    errors = [Misclassified("a", 0, 0.9, "bad film", READING), Misclassified("b", 1, 0.2, "good", READING)]
+    errors = [
+        Misclassified("a", "negative", 0.9, "bad film", READING),
+        Misclassified("b", "positive", 0.2, "good", READING),
+    ]
     expected = "a: negative, scored 0.9000\nbad film\n\nb: positive, scored 0.2000\ngood\n"
     assert worst_errors_text(errors) == expected
 

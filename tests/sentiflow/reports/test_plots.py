@@ -12,6 +12,7 @@ from sentiflow.reports import plots, run
 from tests.sentiflow.reports import made
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0], np.int8)
+NAMES = ("negative", "positive")
 SCORES = np.array([0.92, 0.61, 0.33, 0.72, 0.21, 0.13, 0.12])
 # negative: 3 right, 1 wrong; positive: 2 right, 1 wrong
 
@@ -58,14 +59,24 @@ def test_learning_curves_of_a_single_epoch_show_whole_numbers() -> None:
 
 
 def test_confusion_writes_counts_and_shares_of_each_row() -> None:
-    figure = plots.confusion(LABELS, SCORES)
+    figure = plots.confusion(LABELS, SCORES, NAMES)
     drawn = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
     # positions are (predicted, true)
     assert drawn == {(0, 0): "3\n75.0%", (1, 0): "1\n25.0%", (0, 1): "1\n33.3%", (1, 1): "2\n66.7%"}
 
 
+def test_plots_call_labels_as_the_table_does_and_a_dollar_starts_no_formula(measured: Measured) -> None:
+    names = ("bad", "worth $5 or $6 or a little more than that")
+    axes = plots.confusion(LABELS, SCORES, names).axes[0]
+    shown = [tick.get_text() for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    assert shown == ["bad", "worth \\$5 or \\$6 or\na little more than\nthat"] * 2
+    figure = plots.reliability(LABELS, SCORES, measured, names[1])
+    assert figure.axes[0].get_ylabel().startswith("share that is worth \\$5")
+    figure.canvas.draw()
+
+
 def test_confusion_keeps_both_columns_when_one_label_is_never_predicted() -> None:
-    figure = plots.confusion(np.array([1, 0, 0], np.int8), np.array([0.1, 0.2, 0.3]))
+    figure = plots.confusion(np.array([1, 0, 0], np.int8), np.array([0.1, 0.2, 0.3]), NAMES)
     drawn = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
     assert drawn == {(0, 0): "2\n100.0%", (1, 0): "0\n0.0%", (0, 1): "1\n100.0%", (1, 1): "0\n0.0%"}
 
@@ -91,14 +102,14 @@ def test_roc_names_the_area(measured: Measured) -> None:
 def test_reliability_draws_the_positive_share_over_the_mean_score() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 0, 1], np.int8)
     scores = np.array([0.02, 0.06, 0.24, 0.28, 0.74, 0.78, 0.72, 0.76])
-    line = plots.reliability(labels, scores, measure(labels, scores)).axes[0].lines[0]
+    line = plots.reliability(labels, scores, measure(labels, scores), "good").axes[0].lines[0]
     np.testing.assert_allclose(
         np.column_stack([line.get_xdata(), line.get_ydata()]), [(0.04, 0), (0.26, 0.5), (0.75, 0.75)], atol=1e-12
     )
 
 
 def test_reliability_counts_the_reviews_below(measured: Measured) -> None:
-    heights = [bar.get_height() for bar in plots.reliability(LABELS, SCORES, measured).axes[1].patches]
+    heights = [bar.get_height() for bar in plots.reliability(LABELS, SCORES, measured, "good").axes[1].patches]
     # twentieths: 0.12 and 0.13 in number 2, 0.21 in 4, 0.33 in 6, 0.61 in 12, 0.72 in 14, 0.92 in 18
     assert {number: height for number, height in enumerate(heights) if height} == {
         2: 2,
@@ -112,7 +123,7 @@ def test_reliability_counts_the_reviews_below(measured: Measured) -> None:
 
 def test_reliability_names_the_brier_score() -> None:
     labels, scores = np.array([1, 0], np.int8), np.array([0.9, 0.3])  # (0.01 + 0.09) / 2
-    line = plots.reliability(labels, scores, measure(labels, scores)).axes[0].lines[0]
+    line = plots.reliability(labels, scores, measure(labels, scores), "good").axes[0].lines[0]
     assert line.get_label() == "Brier score 0.0500"
 
 

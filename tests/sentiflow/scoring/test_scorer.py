@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights, is_positive
-from sentiflow.scoring.scorer import label_of
 
 module = importlib.import_module("sentiflow.scoring.scorer")
 
@@ -89,7 +88,7 @@ def test_the_shortest_and_the_longest_length_are_read(scorer: TextScorer, tmp_pa
     assert TextScorer.load(tmp_path).sequence_length == length
 
 
-def test_the_digest_is_another_for_other_weights_words_or_length(scorer: TextScorer, tmp_path: Path) -> None:
+def test_the_digest_is_another_for_other_weights_words_length_or_names(scorer: TextScorer, tmp_path: Path) -> None:
     scorer.save(tmp_path)
     assert TextScorer.load(tmp_path).digest == scorer.digest
     assert len(bytes.fromhex(scorer.digest)) == 32
@@ -97,8 +96,9 @@ def test_the_digest_is_another_for_other_weights_words_or_length(scorer: TextSco
         replace(scorer, weights=replace(scorer.weights, dense_bias=scorer.weights.dense_bias + 1)),
         replace(scorer, vocabulary=Vocabulary((*WORDS[:-1], "scarce"))),
         replace(scorer, sequence_length=7),
+        replace(scorer, label_names=("positive", "negative")),
     ]
-    assert len({scorer.digest, *(each.digest for each in others)}) == 4
+    assert len({scorer.digest, *(each.digest for each in others)}) == 5
 
 
 def test_words_beyond_ascii_survive_save_and_load(scorer: TextScorer, tmp_path: Path) -> None:
@@ -119,24 +119,25 @@ def test_save_writes_nothing_but_what_it_returns(scorer: TextScorer, tmp_path: P
     assert set(scorer.save(tmp_path).values()) == set(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("version", [{"format": 4}, {"format": 1}, {}])
+@pytest.mark.parametrize("version", [{"format": 5}, {"format": 3}, {}])
 def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, version: dict[str, int]) -> None:
     scorer.save(tmp_path)
     config = {"sequence_length": 6, **version}
     (tmp_path / "scorer.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(ValueError, match="this code reads 3"):
+    with pytest.raises(ValueError, match="this code reads 4"):
         TextScorer.load(tmp_path)
 
 
-CONFIG = '{"format": 3, "sequence_length": %s}'
+CONFIG = '{"format": 4, "sequence_length": %s}'
+NAMED = '{"format": 4, "sequence_length": 6, "label_names": %s}'
 BROKEN = [
     ("scorer.json", "[]", "format"),
     ("scorer.json", "null", "format"),
     ("scorer.json", '"3"', "format"),
     ("scorer.json", "[" * 100_000, "damaged"),
-    ("scorer.json", '{"format": 3', "damaged"),
-    ("scorer.json", '{"format": [3], "sequence_length": 6}', "format"),
-    ("scorer.json", '{"format": 3}', "sequence_length"),
+    ("scorer.json", '{"format": 4', "damaged"),
+    ("scorer.json", '{"format": [4], "sequence_length": 6}', "format"),
+    ("scorer.json", '{"format": 4}', "sequence_length"),
     ("scorer.json", CONFIG % "1e9", "sequence_length"),
     ("scorer.json", CONFIG % "1000000000", "sequence_length"),
     ("scorer.json", CONFIG % "5001", "sequence_length"),
@@ -145,6 +146,14 @@ BROKEN = [
     ("scorer.json", CONFIG % "true", "sequence_length"),
     ("scorer.json", CONFIG % "null", "sequence_length"),
     ("scorer.json", CONFIG % ("9" * 5_000), "damaged"),
+    ("scorer.json", CONFIG % "6", "two different names"),
+    ("scorer.json", NAMED % '"ab"', "two different names"),
+    ("scorer.json", NAMED % '["a"]', "two different names"),
+    ("scorer.json", NAMED % '["a", "a"]', "two different names"),
+    ("scorer.json", NAMED % '["a", ""]', "two different names"),
+    ("scorer.json", NAMED % '["a", 1]', "two different names"),
+    ("scorer.json", NAMED % '["a", "b\\u001b[2J"]', "two different names"),
+    ("scorer.json", NAMED % f'["a", "{"b" * 61}"]', "two different names"),
     ("vocabulary.json", "null", "list of words"),
     ("vocabulary.json", "7", "list of words"),
     ("vocabulary.json", '"good"', "list of words"),
@@ -178,7 +187,17 @@ def test_a_missing_file_is_named(scorer: TextScorer, tmp_path: Path, name: str) 
         TextScorer.load(tmp_path)
 
 
-def test_a_score_on_the_threshold_is_not_positive() -> None:
+@pytest.mark.parametrize(
+    "names", [("complaint", "Praise!"), ("жалоба", "похвала"), ("1", "5"), ("b" * 60, "می\u200cخواهم")]
+)
+def test_names_of_labels_survive_save_and_load(scorer: TextScorer, tmp_path: Path, names: tuple[str, str]) -> None:
+    replace(scorer, label_names=names).save(tmp_path)
+    assert TextScorer.load(tmp_path).label_names == names
+
+
+def test_a_score_on_the_threshold_is_not_positive(scorer: TextScorer) -> None:
     scores = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0])
     assert is_positive(scores).tolist() == [False, False, True, True]
-    assert [label_of(score) for score in scores] == ["negative", "negative", "positive", "positive"]
+    assert [scorer.label_of(score) for score in scores] == ["negative", "negative", "positive", "positive"]
+    named = replace(scorer, label_names=("complaint", "praise"))
+    assert [named.label_of(score) for score in scores] == ["complaint", "complaint", "praise", "praise"]

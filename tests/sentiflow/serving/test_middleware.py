@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException
+from prometheus_client import generate_latest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -126,7 +127,6 @@ def test_figures_are_there_before_anything_has_happened() -> None:
     metrics = Metrics()
     values = shown(metrics)
     assert [values[f"sentiflow_champion_failures_total stage={stage}"] for stage in ("find", "load")] == [0, 0]
-    assert [values[f"sentiflow_predictions_total label={label}"] for label in ("negative", "positive")] == [0, 0]
     assert values["process_resident_memory_bytes"] > 0
     metrics.seconds.labels("/predict")
 
@@ -137,6 +137,20 @@ def test_figures_are_there_before_anything_has_happened() -> None:
     decades = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
     assert bounds("sentiflow_http_request_seconds_bucket") == [*decades, math.inf]
     assert bounds("sentiflow_batch_texts_bucket") == [*(2**power for power in range(10)), math.inf]
+
+
+def test_texts_are_counted_by_the_names_of_the_labels_of_the_version_in_use() -> None:
+    metrics = Metrics()
+
+    def counts() -> dict[str, float]:
+        begin = "sentiflow_predictions_total label="
+        return {key.removeprefix(begin): value for key, value in shown(metrics).items() if key.startswith(begin)}
+
+    metrics.show_model(Version("mine-sentiment", 1, CHAMPION), ("complaint", 'pra"i\\se'))
+    assert counts() == {"complaint": 0, 'pra"i\\se': 0}
+    metrics.count_labels(["complaint", 'pra"i\\se', "complaint"])
+    assert counts() == {"complaint": 2, 'pra"i\\se': 1}
+    assert 'label="pra\\"i\\\\se"} 1.0' in generate_latest(metrics.registry).decode()
 
 
 def test_the_model_in_use_is_1_and_those_before_it_are_0() -> None:

@@ -58,7 +58,7 @@ def test_a_review_is_read_by_keyboard_alone_and_the_answer_is_the_scorers(page: 
     expect(page.get_by_role("button", name="Classify")).to_be_focused()
     page.keyboard.press("Enter")
     score = scorer.score([REVIEW])[0]
-    expect(page.locator("#verdict")).to_have_text(f"{'Positive' if score > 0.5 else 'Negative'} score {score:.4f}")
+    expect(page.locator("#verdict")).to_have_text(f"{'positive' if score > 0.5 else 'negative'} score {score:.4f}")
     expect(page.get_by_role("button", name="Classify")).to_be_focused()  # the focus is not lost while waiting
     expect(page.locator("#model")).to_contain_text("Model: sample-sentiment v1, test accuracy")
     for _ in range(3):

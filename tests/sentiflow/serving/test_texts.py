@@ -126,15 +126,6 @@ def test_a_text_that_is_larger_than_the_log_is_counted_as_not_kept(tmp_path: Pat
     assert b"sentiflow_texts_kept_total 1.0" in shown and b"sentiflow_texts_not_kept_total 1.0" in shown
 
 
-def test_labels_are_counted_with_and_without_a_log(tmp_path: Path) -> None:
-    metrics = Metrics()
-    for log in (None, TextLog(tmp_path, 100_000)):
-        Keeper(log, metrics).keep(VERSION, ["a", "b", "c"], [0.75, 0.25, 1.0])
-    shown = generate_latest(metrics.registry)
-    assert b'sentiflow_predictions_total{label="positive"} 4.0' in shown
-    assert b'sentiflow_predictions_total{label="negative"} 2.0' in shown
-
-
 def test_the_last_check_of_drift_is_shown(tmp_path: Path) -> None:
     metrics, log = Metrics(), TextLog(tmp_path, 100_000)
     log.mark_checked(MODEL, 0, {"length": 0.125})

@@ -347,7 +347,7 @@ def test_a_model_that_is_not_there_has_no_history_and_no_champion(world: World, 
 
 def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World, registry: MlflowClient) -> None:
     config = load_recipe("tutorial", [])
-    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto") is None  # not even prepared
+    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto") is None  # not prepared
     prepared = prepare(fetch("sample", world.settings), world.settings)
     assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto") is None
     key = training_key(config, prepared.digest, 4, "none")
