@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sentiflow.errors import UsageError
-from sentiflow.scoring import LABEL_NAMES
 
 # The tag of a run's kind, and its values.
 KIND = "kind"
@@ -90,6 +89,8 @@ class RunRecord:
     @property
     def label_names(self) -> tuple[str, str]:
         """What 0 and 1 are called in its dataset."""
+        from sentiflow.scoring import LABEL_NAMES  # numpy, which a page of help does without
+
         zero, one = (self.params.get(param, name) for param, name in zip(LABEL_PARAMS, LABEL_NAMES, strict=True))
         return zero, one
 
