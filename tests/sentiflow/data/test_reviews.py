@@ -142,6 +142,21 @@ def test_reviews_survive_write_and_read(tmp_path: Path) -> None:
     assert same(read(write(FIVE, VOCABULARY, tmp_path)), FIVE)
 
 
+def test_names_of_labels_stay_with_the_table_and_each_part_of_it(tmp_path: Path) -> None:
+    named = replace(FIVE, label_names=("жалоба", 'a"b'))
+    found = read(write(named, VOCABULARY, tmp_path))
+    assert same(found, named) and found.of("test").label_names == named.label_names
+
+
+@pytest.mark.parametrize("written", [b'["a"]', b'["a", 1]', b'["a", "b\\u001b"]', b"{", b"null"])
+def test_a_table_whose_names_of_labels_are_damaged_is_refused(tmp_path: Path, written: bytes) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    content = pq.read_table(table)
+    pq.write_table(content.replace_schema_metadata({b"label_names": written}), table)
+    with pytest.raises(ExternalError, match="Cannot read the prepared reviews"):
+        read(table)
+
+
 def test_types_survive_write_and_read(tmp_path: Path) -> None:
     found = read(write(FIVE, VOCABULARY, tmp_path))
     assert (found.label.dtype, {row.dtype for row in found.tokens}) == (np.int8, {np.dtype("int32")})
