@@ -11,13 +11,16 @@ from sentiflow.folder import expanded
 IMDB = "imdb"
 BUILT_IN = (IMDB, "sample")
 TABLE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq")
+BASE = "base"
+"""In place of a dataset and of a model: what the package carries, which answers before anything was trained."""
+_RESERVED = (*BUILT_IN, BASE)
 
 AUTO, NONE = "auto", "none"
-"""What a training starts from, besides names of versions: what is best for the dataset, and nothing."""
+"""What a training starts from, besides versions and the base: what is best for the dataset, and nothing."""
 
 
 def dataset_name(dataset: str) -> str:
-    """The name of a dataset: itself when built in, else that of its table or folder.
+    """The name of a dataset: its own when built in, else that of its table or folder.
 
     That is in lower case and without accents. Six digits of its hash distinguish a name with letters of other
     alphabets.
@@ -27,10 +30,12 @@ def dataset_name(dataset: str) -> str:
         ('my-reviews', 'imdb-table', 'critica')
         >>> dataset_name("tables/"), dataset_name("tables.2024"), dataset_name("./imdb/")
         ('tables', 'tables-2024', 'imdb-table')
+        >>> dataset_name("base"), dataset_name("base.csv")
+        ('base', 'base-table')
         >>> dataset_name("отзывы 2024.csv")
         '2024-bd9724'
     """
-    if dataset in BUILT_IN:
+    if dataset in _RESERVED:
         return dataset
     path = _absolute(dataset) if dataset else Path()
     name = path.stem if path.suffix.lower() in TABLE_SUFFIXES else path.name
@@ -39,7 +44,7 @@ def dataset_name(dataset: str) -> str:
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "table"
     if any(each.isalnum() and not each.isascii() for each in plain):
         stem += f"-{sha256(written.encode(errors='surrogatepass')).hexdigest()[:6]}"
-    return f"{stem}-table" if stem in BUILT_IN else stem
+    return f"{stem}-table" if stem in _RESERVED else stem
 
 
 def located(dataset: str) -> str:
@@ -49,7 +54,7 @@ def located(dataset: str) -> str:
         >>> located("imdb"), located("/data/reviews.csv"), located("/data/reviews/")
         ('imdb', '/data/reviews.csv', '/data/reviews')
     """
-    if not dataset or dataset in BUILT_IN:
+    if not dataset or dataset in _RESERVED:
         return dataset
     is_path = os.sep in dataset or Path(dataset).suffix or expanded(dataset).is_dir()
     return str(_absolute(dataset)) if is_path else dataset
@@ -63,11 +68,13 @@ def _absolute(dataset: str) -> Path:
 def model_name(dataset: str) -> str:
     """What a dataset's versions are registered under: a model of the sample can never stand in for one of imdb.
 
+    The base keeps its name, which no registered model of this project has.
+
     Example:
-        >>> model_name("imdb"), model_name("my Reviews.csv")
-        ('imdb-sentiment', 'my-reviews-sentiment')
+        >>> model_name("imdb"), model_name("my Reviews.csv"), model_name("base")
+        ('imdb-sentiment', 'my-reviews-sentiment', 'base')
     """
-    return f"{dataset_name(dataset)}-sentiment"
+    return dataset if dataset == BASE else f"{dataset_name(dataset)}-sentiment"
 
 
 def dataset_of(model: str) -> str:

@@ -11,11 +11,19 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
-from flows.cli.options import USE, JsonOption, KeepOption, TextColumnOption, VersionOption, WhoseOption, command
+from flows.cli.options import (
+    USE,
+    AnsweringOption,
+    JsonOption,
+    KeepOption,
+    TextColumnOption,
+    VersionOption,
+    command,
+)
 from flows.cli.tables import check_page, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import model_name
+from sentiflow.names import BASE, model_name
 
 if TYPE_CHECKING:
     from sentiflow.reports.page import MarkedWord
@@ -42,13 +50,13 @@ def predict(
         Path | None, typer.Option("--html", metavar="FILE", help="Write the explanation of a text as a page.")
     ] = None,
     model_version: VersionOption = None,
-    dataset: WhoseOption = None,
+    dataset: AnsweringOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify texts as positive or negative.
 
-    A model of your own table says its own words. The score, from 0 to 1, is the probability of positive, the label
-    that means 1; a text above 0.5 gets it.
+    A model of your own table answers in the table's words. The score, from 0 to 1, is the probability of positive,
+    the label that means 1; a text above 0.5 gets it.
     """
     texts = [_argument(text) for text in texts]
     if any(not text.strip() for text in texts):
@@ -72,14 +80,14 @@ def predict(
     ]
     record = {"model": {**_model(found), "label_names": scorer.label_names}, "answers": answers}
     stdout = stdout_for(record, as_json=as_json)
-    model = f"[dim]{found.name} version {found.number} ({found.why})[/]"
+    model = f"[dim]{found} ({found.why})[/]"
     if explain:
         from sentiflow.reports.page import explanation_page
 
         for reading in readings:
             _explain(reading, scorer, model, stdout)
             if html is not None:  # of a single text
-                page = explanation_page(reading, scorer, f"{found.name} version {found.number}")
+                page = explanation_page(reading, scorer, f"{found} ({found.why})")
                 write_page(html, page, CONSOLE if as_json else stdout)
         return
     for text, score in zip(texts, scores, strict=True):
@@ -92,7 +100,7 @@ def predict(
 
 
 def _model(version: "Version") -> dict[str, object]:
-    return {"name": version.name, "version": version.number, "why": version.why}
+    return {"name": version.name, "version": version.number or None, "why": version.why}
 
 
 def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer]":
@@ -188,7 +196,7 @@ def score(
     with_text: Annotated[bool, typer.Option("--with-text", help="Copy the texts to the output.")] = False,
     keep: KeepOption = None,
     version: VersionOption = None,
-    dataset: WhoseOption = None,
+    dataset: AnsweringOption = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that score; by default one a core.")
     ] = None,
@@ -247,7 +255,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that answer; by default SENTIFLOW_SERVE_WORKERS.")
     ] = None,
-    dataset: WhoseOption = None,
+    dataset: AnsweringOption = None,
 ) -> None:
     """Serve the champion over HTTP.
 
@@ -265,7 +273,7 @@ def serve(
     if workers is not None:
         settings = settings.model_copy(update={"serve_workers": workers})
     name = None if dataset is None else model_name(dataset)
-    if name is not None and not is_worker():
+    if name not in (None, BASE) and not is_worker():
         with suppress(ExternalError):  # the service waits for a registry that does not answer
             if (names := open_store(settings).models()) and name not in names:
                 CONSOLE.say(

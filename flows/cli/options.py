@@ -78,6 +78,15 @@ WhoseOption = Annotated[
         help="Whose model: imdb, sample, or your table's name. By default imdb, or the only one.",
     ),
 ]
+AnsweringOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Whose model: imdb, sample, or your table's name; by default imdb, or the only one. base answers "
+        "before anything was trained.",
+    ),
+]
 VersionOption = Annotated[
     int | None,
     typer.Option("--model-version", min=1, help="Version of the model; by default the champion, else the newest."),

@@ -14,7 +14,6 @@ import numpy as np
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
-NAME = "base"
 FILE = Path(__file__).with_name("base.npz")
 _WORDS, _LENGTH, _ACCURACY = "words", "sequence_length", "accuracy"
 

@@ -19,7 +19,7 @@ from sentiflow.names import model_name
 from sentiflow.process import cores
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking.types import Version
+from sentiflow.tracking.types import BASE_MODEL, Version
 from sentiflow.tracking.versions import find_version, load_scorer
 
 Say = Callable[[str], None]
@@ -101,7 +101,7 @@ class Scored:
             f"{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all{totals.note}",
             f"{self.rows / self.seconds:,.0f} reviews a second: {self.rows:,} in {self.seconds:.1f} s"
             + (f"; {earlier:,} were done before" if earlier else ""),
-            f"Scored by {version.name} version {version.number} ({version.why})",
+            f"Scored by {version} ({version.why})",
             f"Scores:  {self.output}",
         ]
         if totals.rejects:
@@ -154,7 +154,7 @@ def score_input(
         version, scorer = _choose(request, settings, source, left, say)
         job = _job(request, source, version, scorer)
         _resume(parts, job, left, say)
-        log = configured_log(settings)
+        log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
         sample = None if log is None else Sample()
         with progress("Scoring", source.total) as advance:
             pool = _pool(source, scorer, request.workers, settings)

@@ -79,7 +79,7 @@ def to_table(
         "label": strings([names[positive] for positive in is_positive(scores).tolist()]),
         "score": numbers(scores),
         "model": strings([version.name] * n),
-        "version": numbers(np.full(n, version.number, np.int32)),
+        "version": numbers(np.full(n, version.number, np.int32)) if version.number else pa.nulls(n, pa.int32()),
     }
     if "text" in set(schema.names) - set(chunk.columns.schema.names):
         own["text"] = strings(chunk.texts)

@@ -24,7 +24,7 @@ from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, make_folder, publish
 from sentiflow.folder import expanded, here
 from sentiflow.locks import file_lock
-from sentiflow.names import BUILT_IN, dataset_name, located
+from sentiflow.names import BASE, BUILT_IN, dataset_name, located
 from sentiflow.output import redact
 from sentiflow.scoring import vocabulary
 from sentiflow.settings import Settings
@@ -101,6 +101,11 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
         UsageError: no such dataset or table, options of a table for a built-in dataset, or a mirror without its
             hash.
     """
+    if dataset == BASE:
+        raise UsageError(
+            f"{BASE} is the model that the package carries: it can answer, and nothing is trained on it.",
+            "Give imdb, sample, or the path of a table; to name a folder called base: ./base",
+        )
     if dataset in BUILT_IN and options != DEFAULT_OPTIONS:
         names = ", ".join("--" + name.replace("_", "-") for name in TableOptions.model_fields)
         raise UsageError(

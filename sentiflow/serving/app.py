@@ -23,6 +23,7 @@ from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
 from sentiflow.serving.middleware import GONE, Metrics, Uploads
 from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
+from sentiflow.tracking.types import BASE_MODEL, Version
 
 _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)
@@ -177,11 +178,15 @@ def _add_predictions(
 
 def _model(loaded: Loaded) -> ModelVersion:
     version = loaded.champion.version
-    return ModelVersion(name=version.name, version=version.number)
+    return ModelVersion(name=version.name, version=version.number or None)
+
+
+def _header(version: Version) -> str:
+    return str(version.number or version.name)
 
 
 def _answer(content: BaseModel, loaded: Loaded) -> Response:
-    headers = {"X-Model-Version": str(loaded.champion.version.number)}
+    headers = {"X-Model-Version": _header(loaded.champion.version)}
     return Response(content.model_dump_json(), headers=headers, media_type="application/json")
 
 
@@ -191,10 +196,11 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> 
         """Name, version, MLflow run, test accuracy and labels of the model in use."""
         loaded = watcher.loaded
         champion, version = loaded.champion, loaded.champion.version
-        response.headers["X-Model-Version"] = str(version.number)
+        response.headers["X-Model-Version"] = _header(version)
         return schemas.ModelInfo(
             name=version.name,
-            version=version.number,
+            version=version.number or None,
+            note=version.why if version == BASE_MODEL else "",
             run_id=champion.run_id,
             accuracy=champion.accuracy,
             label_names=loaded.scorer.label_names,

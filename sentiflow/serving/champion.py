@@ -14,7 +14,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.middleware import SOON, Metrics
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.versions import Champion, find_champion, load_scorer
+from sentiflow.tracking.versions import ANSWERS_NOW, Champion, find_champion, load_scorer
 
 logger = logging.getLogger(__name__)
 
@@ -123,12 +123,13 @@ class Watcher:
             absent = (
                 f"No version of {self._name or 'the model'} is in use yet. "
                 f"Put one in use: sentiflow promote{dataset} (after sentiflow train, if there is none)."
+                + ("" if self._name else f" {ANSWERS_NOW}")
             )
             self._set(State(None, absent), absent)
             self.checked.set()
         elif loaded is not None and found == loaded.champion:
             self._broken = None
-            self._set(State(loaded, ""), f"{_name(found)} answers, all is well again.")
+            self._set(State(loaded, ""), f"{found.version} answers, all is well again.")
         elif found != self._broken or time.monotonic() >= self._retry_at:
             self._load(found)
 
@@ -140,11 +141,11 @@ class Watcher:
             self._pause = min(2 * before, _MAX_SECONDS)
             self._broken = found
             self._retry_at = time.monotonic() + self._pause
-            self._fail("load", f"{_name(found)} is the champion, but cannot be loaded", err)
+            self._fail("load", f"{found.version} is the champion, but cannot be loaded", err)
             return
         self._broken = None
         self._metrics.loads.inc()
-        self._set(State(loaded, ""), f"{_name(found)} answers from now on.")
+        self._set(State(loaded, ""), f"{found.version} answers from now on.")
         self.checked.set()
 
     def _fail(self, stage: str, problem: str, err: Exception) -> None:
@@ -172,7 +173,3 @@ def _load(champion: Champion, settings: Settings) -> Loaded:
     if not 0 <= score <= 1 or not np.isclose(score, explained, rtol=0, atol=1e-9):
         raise ValueError(f"a text scores {score}, and {explained} word by word")
     return Loaded(champion, scorer)
-
-
-def _name(champion: Champion) -> str:
-    return f"{champion.version.name} version {champion.version.number}"

@@ -110,7 +110,7 @@ class Metrics:
             self._labels.labels(label)
         before, self._shown = self._shown, None
         if version is not None:
-            self._shown = self._model.labels(version.name, str(version.number))
+            self._shown = self._model.labels(version.name, str(version.number or ""))
             self._shown.set(1)
         if before is not None and before is not self._shown:
             before.set(0)

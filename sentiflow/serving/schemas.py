@@ -145,10 +145,10 @@ class _Response(BaseModel):
 
 
 class ModelVersion(_Response):
-    """Name and version of the model that answered."""
+    """Name and version of the model that answered; the base has no version."""
 
     name: str
-    version: int
+    version: int | None
 
 
 _LABEL = "One of the model's label_names: negative or positive, or what its training table calls them"
@@ -187,6 +187,9 @@ class Explanation(_Response):
 class ModelInfo(ModelVersion):
     """The model in use."""
 
+    note: str = Field(
+        description="What it was trained on if that is not your data; empty for a registered version"
+    )
     run_id: str | None = Field(description="MLflow run of its training")
     accuracy: float | None = Field(description="On the test split, 0 to 1")
     label_names: tuple[str, str] = Field(description="The labels of scores up to 0.5, and above")

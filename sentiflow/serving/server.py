@@ -28,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sentiflow.children import ASKED_TO_END, Child
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
+from sentiflow.names import BASE
 from sentiflow.process import BACKLOG, address_of, open_socket
 from sentiflow.serving import WORKER, is_worker
 from sentiflow.serving.app import build, describe_token, public_paths
@@ -280,7 +281,8 @@ def _answer(
     origins = Origins(listener, [host, *settings.serve_hosts])
     # more texts than fit into the queue would get 429 again and again
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
-    batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(configured_log(settings), metrics)
+    log = configured_log(settings) if name != BASE else None  # nothing is checked for drift from it
+    batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(log, metrics)
     app = build(watcher, batcher, keeper, metrics, Uploads(settings.serve_max_body), parser)
     open_paths = [*HEALTH, *public_paths(app), *(["/metrics"] if settings.serve_metrics_open else [])]
     if token is not None:

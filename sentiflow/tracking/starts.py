@@ -7,7 +7,7 @@ import numpy as np
 from sentiflow import base
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import AUTO, BUILT_IN, IMDB, NONE, model_name
+from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, model_name
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -80,7 +80,7 @@ def choose_start(
     """
     if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
         return Start(asked)
-    if asked == base.NAME:
+    if asked == BASE:
         return _base(asked, content, words)
     if asked != AUTO:
         return _named(asked, config, content, words, settings)
@@ -111,7 +111,7 @@ def load_start(start: Start, settings: Settings) -> TextScorer | None:
     """
     if not start:
         return None
-    if start.name == base.NAME:
+    if start.name == BASE:
         scorer, digest = base.load_base(), base.base().digest
     else:
         name, _, number = start.name.rpartition("/")
@@ -149,7 +149,7 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
 def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
     found = base.base()
     share = known_share(content, words, found.scorer)
-    return Start(asked, base.NAME, "the packaged network of IMDB reviews", found.digest, found.accuracy, share)
+    return Start(asked, BASE, "the packaged network of IMDB reviews", found.digest, found.accuracy, share)
 
 
 def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings) -> Start:
@@ -182,7 +182,7 @@ def _version(
     except ExternalError as err:
         raise ExternalError(
             f"The training would start from {name} version {number}, {why}. {err.args[0]}",
-            f"Start from what is there: --start-from {base.NAME}, or --start-from {NONE}",
+            f"Start from what is there: --start-from {BASE}, or --start-from {NONE}",
         ) from err
     if not agree(config, scorer.weights):
         return None

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.folder import here
-from sentiflow.names import dataset_of, is_model_name
+from sentiflow.names import BASE, dataset_of, is_model_name
 from sentiflow.output import redact
 from sentiflow.runs.record import RunRecord, number
 
@@ -47,11 +47,20 @@ HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version that was chosen to answer; ``why``: champion, newest, or asked for."""
+    """A registered version that was chosen to answer; ``why``: champion, newest, or asked for.
+
+    ``BASE_MODEL`` stands among them for what is not registered, without a number.
+    """
 
     name: str
     number: int
     why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.number}" if self.number else self.name
+
+
+BASE_MODEL = Version(BASE, 0, "trained on IMDB film reviews, not on yours")
 
 
 @dataclass(frozen=True)

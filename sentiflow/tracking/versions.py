@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event, took_effect
-from sentiflow.names import AUTO, BUILT_IN, NONE, dataset_of, model_name
+from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, dataset_of, is_model_name, model_name
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import find_run, open_store
 from sentiflow.tracking.types import (
     ACCURACY,
+    BASE_MODEL,
     CHAMPION,
     HIDDEN,
     REPRODUCED,
@@ -41,6 +42,9 @@ REFUSALS = ("refused", "declined")  # of its tag gate.outcome
 NOBODY = "Nobody"  # its tag gate.by where a person was asked, and none answered
 # Of the registered model: one a promotion or rollback.
 EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
+
+
+ANSWERS_NOW = f"What answers now is the model {BASE}, {BASE_MODEL.why}: add --dataset {BASE}."
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,22 @@ class VersionRow:
 def find_version(settings: Settings, name: str | None, number: int | None) -> Version:
     """Find the version that was asked for, else the champion, else the newest.
 
-    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is.
+    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The base is no
+    registered model; it is there without a store.
 
     Raises:
         UsageError: there is no such model or version; the hint names what there is.
         ExternalError: the store cannot be read.
     """
+    if name == BASE:
+        if number is not None:
+            raise UsageError(f"The model {BASE} has no versions.", "Leave --model-version out.")
+        return BASE_MODEL
     store = open_store(settings)
-    name = choose_name(store.models(), name)
+    names = store.models()
+    if name is None and not any(map(is_model_name, names)):
+        raise UsageError("No model is registered yet.", f"Train one first: sentiflow train\n{ANSWERS_NOW}")
+    name = choose_name(names, name)
     versions = need_versions(store, name)
     if number is not None:
         return Version(name, need_number(versions, name, number), "asked for")
@@ -95,12 +107,15 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
 def find_champion(settings: Settings, name: str | None) -> Champion | None:
     """Find the champion, and nothing in its place: None when no version is in use, or no such model is there yet.
 
-    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is.
+    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The base is the
+    champion of its own name.
 
     Raises:
         UsageError: no model was named, and there are several.
         ExternalError: the store cannot be read.
     """
+    if name == BASE:
+        return Champion(BASE_MODEL, None, None)
     store = open_store(settings)
     if not name:
         names = store.models()
@@ -153,7 +168,7 @@ def asked_key(asked: str, dataset: str, settings: Settings) -> str:
         return NONE
     from sentiflow import base  # numpy, which listing does without
 
-    if asked in (AUTO, base.NAME):
+    if asked in (AUTO, BASE):
         return f"{asked} {base.base().digest}"
     return find_run(open_store(settings), asked).tags.get(SCORER_DIGEST, asked)
 
@@ -211,11 +226,15 @@ def nothing_to_train(equal: Version) -> str:
 
 
 def load_scorer(settings: Settings, version: Version) -> TextScorer:
-    """Load what a registered version scores with; files of a server are downloaded first.
+    """Load what a registered version, or the base, scores with; files of a server are downloaded first.
 
     Raises:
         ExternalError: the store or the version's files cannot be read.
     """
+    if version == BASE_MODEL:
+        from sentiflow.base import load_base
+
+        return load_base()
     with tempfile.TemporaryDirectory() as copies:
         store = open_store(settings)
         folder = store.version_files(version.name, version.number, Path(copies))
@@ -224,7 +243,7 @@ def load_scorer(settings: Settings, version: Version) -> TextScorer:
             return load_unchanged(folder, {} if found is None else found.tags)
         except (OSError, ValueError) as err:
             raise ExternalError(
-                f"Cannot load {version.name} version {version.number}: {err}.",
+                f"Cannot load {version}: {err}.",
                 "Choose another with --model-version, or train again.",
             ) from err
 
