@@ -32,13 +32,12 @@ class _Way:
     epochs: int
     learning_rate: float
     weight_decay: float
-    members: int
-    pooling: str
 
 
 # Chosen on the training splits of four tables and of IMDB reviews (docs/own-tables.md).
-_STARTED = _Way(steps=400, epochs=5, learning_rate=0.0005, weight_decay=1.0, members=2, pooling="mixed")
-_FROM_NOTHING = _Way(steps=500, epochs=8, learning_rate=0.003, weight_decay=2.0, members=4, pooling="mean")
+_STARTED = _Way(steps=400, epochs=5, learning_rate=0.0005, weight_decay=1.0)
+_FROM_NOTHING = _Way(steps=500, epochs=8, learning_rate=0.003, weight_decay=2.0)
+_MEMBERS = 4  # of a network that starts from nothing
 
 
 def fit(config: TrainConfig, reviews: Reviews, ids: int, start: Weights | None) -> TrainConfig:
@@ -48,11 +47,10 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, start: Weights | None) 
         config: names the fields, in ``fit_to_table``.
         reviews: the prepared table.
         ids: of its whole vocabulary, the reserved ones included.
-        start: what the training starts from, or None: it has the number and the kinds of its members.
+        start: what the training starts from, or None; as many networks as it has are trained.
     """
     learnt, _ = reviews.learning_splits(config.validation_fraction)
     way = _FROM_NOTHING if start is None else _STARTED
-    members, pooling = (way.members, way.pooling) if start is None else kinds_of(start)
     own, known = learnt_ids(reviews.of("train"), ids)
     fitted = config.model_dump()
 
@@ -65,8 +63,7 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, start: Weights | None) 
     choose("batch_size", 32 if len(learnt) < _MANY else 64)
     choose("learning_rate", way.learning_rate)
     choose("embedding_weight_decay", way.weight_decay)
-    choose("ensemble_size", members)
-    choose("pooling", "mean" if pooling == "mixed" and fitted["ensemble_size"] == 1 else pooling)
+    choose("ensemble_size", _MEMBERS if start is None else len(start.members))
     choose("global_clipnorm", round(math.sqrt(fitted["ensemble_size"]), 2))  # of all members: alone each has 1
     steps = math.ceil(len(learnt) / fitted["batch_size"])  # of an epoch
     choose("epochs", min(_MOST_EPOCHS, max(way.epochs, math.ceil(way.steps / steps))))
@@ -74,12 +71,6 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, start: Weights | None) 
     # The average of about the last tenth of all steps.
     choose("ema_momentum", round(min(0.999, max(0.9, 1 - 10 / (steps * fitted["epochs"]))), 4))
     return TrainConfig(**fitted)
-
-
-def kinds_of(weights: Weights) -> tuple[int, str]:
-    """How many members a network has, and their pooling as a recipe names it."""
-    kinds = {member.pooling for member in weights.members}
-    return len(weights.members), "mixed" if len(kinds) > 1 else kinds.pop()
 
 
 def learnt_ids(reviews: Reviews, ids: int) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def fit_nb_bigrams(given: FitInput) -> Fitted:
         scores = positive(_fit(strength, learned, training.label), held_out)
         tried.append((*loss_and_accuracy(validation.label, scores), strength))
     loss, accuracy, strength = min(tried)
-    both = _first(_joined(training, validation))
+    both = _first(training.joined(validation))
     final = Weights.of(both)
     model = _fit(strength, final.matrix(both), both.label)
     lines = [f"C {c:g}: validation loss {lost:.4f}, accuracy {right:.2%}" for lost, right, c in tried]
@@ -94,15 +94,6 @@ def _first(reviews: Reviews) -> Reviews:
     """The first reviews, as many as have ``_MOST_WORDS`` together."""
     within = np.cumsum(reviews.n_tokens) <= _MOST_WORDS
     return reviews if within.all() else reviews.take(within)
-
-
-def _joined(one: Reviews, other: Reviews) -> Reviews:
-    return Reviews(
-        np.concatenate([one.review_id, other.review_id]),
-        np.concatenate([one.split, other.split]),
-        np.concatenate([one.label, other.label]),
-        one.tokens + other.tokens,
-    )
 
 
 def features(reviews: Reviews, keys: Keys | None = None) -> tuple[Keys, scipy.sparse.csr_array]:

@@ -126,14 +126,15 @@ def load_start(start: Start, settings: Settings) -> TextScorer | None:
 
 
 def agree(config: TrainConfig, weights: Weights) -> bool:
-    """Whether recurrence and output of a network fit the recipe; what rules choose fits itself."""
+    """Whether recurrence and output of a network fit the recipe."""
     kinds = {member.pooling for member in weights.members}
     pooling = "mixed" if len(kinds) > 1 else kinds.pop()
     return (
         weights.kernel.shape == (config.embedding_size, config.units)
         and (weights.backward_kernel is not None) == config.bidirectional
         and weights.mask_zero == config.mask_zero
-        and ("pooling" in config.fit_to_table or config.pooling == pooling)
+        and config.pooling == pooling
+        and ("ensemble_size" in config.fit_to_table or config.ensemble_size == len(weights.members))
     )
 
 
