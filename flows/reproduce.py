@@ -11,7 +11,7 @@ from sentiflow.tracking.results import Reproduction
 from tasks.evaluate import evaluate
 from tasks.runs import training_run
 from tasks.summarize import check_original, summarize_reproduction
-from tasks.train import prepare_again, train
+from tasks.train import prepare_again, start_from_it, train
 
 
 @job(lambda given: f"reproduction:{given['run']}-{due()}")
@@ -22,7 +22,7 @@ def reproduce(
 
     1. check: find the run and its data; what differs between then and now
     2. prepare: the very table that it was trained on
-    3. train: its recipe and seed, with the code and the packages that are here
+    3. train: its recipe and seed, from what it started from, with the code and the packages that are here
     4. evaluate: score the test split
     5. compare: weights, scores and accuracy; the outcome on the version
 
@@ -34,8 +34,9 @@ def reproduce(
     original, checked = check_original(run)
     preload()
     tags = {"reproduces": original.record.run_id}
-    with training_run(original.config, original.dataset, original.seed, REPRODUCTION, tags) as again:
+    with training_run(original.config, original.dataset, original.seed, REPRODUCTION, tags, ()) as again:
         prepared = prepare_again(again, original)
+        again = start_from_it(again, original.start)
         trained = train(again, prepared)
         evaluate(again, prepared, trained)
         result = summarize_reproduction(again, prepared, trained, original, checked)

@@ -35,7 +35,7 @@ from sentiflow.orchestration.server import flow_run_url, lasting_api_url
 from sentiflow.output import printable, redact
 from sentiflow.process import startup_seconds, user
 from sentiflow.recipes import TrainConfig
-from sentiflow.runs.record import KIND, LABEL_PARAMS, TRAINING
+from sentiflow.runs.record import KIND, LABEL_PARAMS, START_FROM, TRAINING
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
@@ -43,7 +43,6 @@ from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import new_files, provenance_tags, write_files
 from sentiflow.tracking.results import RunContext, TrainedFiles
-from sentiflow.tracking.starts import START_FROM
 from sentiflow.tracking.types import ATTEMPT, LOCK, NOTE
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})

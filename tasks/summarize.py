@@ -41,6 +41,7 @@ from sentiflow.tracking.results import (
     TrainingResult,
     reproduced_here,
 )
+from sentiflow.tracking.starts import load_start
 from sentiflow.tracking.store import open_store, score_table
 from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, Store
 from tasks.runs import changed_fields, publish_summary, scorer_of
@@ -166,6 +167,7 @@ def check_original(called: str) -> tuple[Original, list[Check]]:
     """Find a run with the data that it was trained on, and log what differs between then and now."""
     settings, logger = load_settings(), get_run_logger()
     original = find_original(called, settings)
+    load_start(original.start, settings)  # what is gone is named before the training
     _, data = need_data(original, settings)
     found = checks(original, data)
     if same := ", ".join(each.what for each in found if each.same):

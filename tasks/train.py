@@ -17,13 +17,13 @@ from sentiflow.data.table import TableOptions
 from sentiflow.names import BUILT_IN
 from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
-from sentiflow.runs.record import epoch_tags
+from sentiflow.runs.record import START_FROM, epoch_tags
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.tracking.client import EpochLog
-from sentiflow.tracking.learnt import learnt_in, write_learnt
+from sentiflow.tracking.learnt import learnt_before, learnt_in, write_learnt
 from sentiflow.tracking.provenance import Original, need_data
 from sentiflow.tracking.results import RunContext, TrainedFiles
-from sentiflow.tracking.starts import START_FROM, choose_start, load_start
+from sentiflow.tracking.starts import Start, choose_start, load_start
 from tasks.runs import log_dataset
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -96,13 +96,19 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     scorer = load_start(start, run.settings)
     weights = None if scorer is None else scorer.weights
     config = fitting.fit(run.config, content, FIRST_WORD + len(words), weights)
-    chosen = {name: getattr(config, name) for name in config.fit_to_table if name not in searched}
-    run.params({**chosen, START_FROM: start.name})
+    run.params({name: getattr(config, name) for name in config.fit_to_table if name not in searched})
+    if config.fit_to_table:
+        get_run_logger().info("recipe %s for this table: %s", config.recipe, fitting.fitted_text(config))
+    return start_from_it(replace(run, config=config), start)
+
+
+def start_from_it(run: RunContext, start: Start) -> RunContext:
+    """The run with what its training starts from, which is logged as a parameter and tags."""
+    run.params({START_FROM: start.name})
     run.tag(start.tags())
-    if config.fit_to_table or start:
-        fitted = fitting.fitted_text(config)
-        get_run_logger().info("%sstarts %s", f"fitted to the table: {fitted}; " if fitted else "", start.text())
-    return replace(run, config=config, start=start)
+    if start or start.why:
+        get_run_logger().info("training starts %s", start.text())
+    return replace(run, start=start)
 
 
 @task(name="train", task_run_name="train", persist_result=False)
@@ -136,8 +142,8 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     model.weights_of(trained.network).save(files.weights)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
-    if prepared.name not in BUILT_IN:
-        run.upload(write_learnt(learnt_in(table), run.work / "learnt"))
+    if prepared.name not in BUILT_IN and (before := learnt_before(run.start, run.settings)) is not None:
+        run.upload(write_learnt(learnt_in(table, before), run.work / "learnt"))
     run.tag_seconds({"train": trained.seconds})
     run.tag(epoch_tags(len(trained.history), kept.number if config.early_stopping_patience else None))
     logger.info(_ending(trained, config))

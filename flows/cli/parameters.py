@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sentiflow.console import progress_bar
 from sentiflow.errors import UsageError
 from sentiflow.folder import expanded
-from sentiflow.names import located
+from sentiflow.names import IMDB, located
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
@@ -48,7 +48,7 @@ def parameters_of(
     Raises:
         UsageError: an unknown one, a malformed value, or one is missing.
     """
-    from sentiflow.recipes import load_recipe, make_recipe, nearest_field, split_changes
+    from sentiflow.recipes import default_recipe, load_recipe, make_recipe, nearest_field, split_changes
 
     schema = deployment.parameter_openapi_schema or {}
     known = schema.get("properties", {})
@@ -67,6 +67,9 @@ def parameters_of(
     elif table:
         raise UsageError("This flow reads no table to train on.", "Leave the options of a table out.")
     rest = [f"{key}={value}" for key, value in given.items() if key not in mine]
+    if "config" in known and recipe is None and named is not None:
+        theirs, mine_too = (default_recipe(each) for each in (deployment.parameters.get("dataset", IMDB), named))
+        recipe = mine_too if mine_too != theirs else None  # theirs is made for another kind of dataset
     if "config" in known and (recipe is not None or rest):
         for key in (name for name in given if name not in known and not nearest_field(name)):
             if near := difflib.get_close_matches(key, known, n=1):

@@ -66,7 +66,7 @@ def train(
     """Train a recipe, evaluate it and register the model."""
     from sentiflow.recipes import check_seeds, default_recipe, load_recipe
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.versions import trained_already
+    from sentiflow.tracking.already import trained_already
 
     check_seeds(seed, repeats)
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()

@@ -26,7 +26,7 @@ from sentiflow.reports.page import (
     marked_words,
 )
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, worst_rows
-from sentiflow.runs.record import RunRecord, number
+from sentiflow.runs.record import RunRecord, number, started_text
 from sentiflow.scoring import Attribution
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
@@ -81,7 +81,7 @@ def report(run: RunSummary, figures: Mapping[str, Figure] | None = None) -> Repo
         Section("Run", [_facts(run)], brief=False),
         Section("Not available", [Text(sentence) for sentence in run.missing]),
     ]
-    leads = [Text(lead(run), strong=True), *(Text(each) for each in _against_yardstick(run))]
+    leads = [Text(lead(run), strong=True), *map(Text, _compared(run))]
     return Report(run.record.name, leads, [s for s in sections if s.blocks])
 
 
@@ -106,7 +106,7 @@ def card(run: RunSummary) -> list[str]:
         Section("Licence", [Text(_LICENCE.get(record.dataset, _OWN_LICENCE))]),
     ]
     # Not bold: MLflow's list of versions shows the beginning of the first line as it is.
-    first = [f"{lead(run)} {record.name}", *_against_yardstick(run)]
+    first = [f"{lead(run)} {record.name}", *_compared(run)]
     return [*map(escape_markdown, first), *(each.markdown() for each in sections)]
 
 
@@ -128,10 +128,11 @@ def _origin(record: RunRecord) -> dict[str, str]:
     return facts | {"train it again": f"sentiflow reproduce {record.run_id}"}
 
 
-def _against_yardstick(run: RunSummary) -> list[str]:
-    """What a simple model reaches on the same reviews, if one was fitted."""
+def _compared(run: RunSummary) -> list[str]:
+    """What a simple model reaches on the same reviews, if one was fitted; and what the training started from."""
     yardstick = Yardstick.logged(run.metrics)
-    return [] if yardstick is None else [f"{yardstick.text}."]
+    sentences = ["" if yardstick is None else f"{yardstick.text}.", started_text(run.record.tags)]
+    return [each for each in sentences if each]
 
 
 def lead(run: RunSummary) -> str:

@@ -28,6 +28,12 @@ EPOCHS_TRAINED, BEST_EPOCH = "epochs_trained", "best_epoch"
 
 LABEL_PARAMS = ("table.name_of_0", "table.name_of_1")  # of a run on a table of one's own
 
+START_FROM = "start_from"  # parameter: ``none``, ``base`` or a version, such as ``reviews-sentiment/3``
+# Tags of a run and of its version: the same; of what it started from the digest, the test accuracy on its own test
+# split, and the share of the training words that it knows.
+START_NAME, START_DIGEST, START_ACCURACY = "start.from", "start.digest", "start.accuracy"
+START_WORDS = "start.words"
+
 # Metrics of each epoch, by the field of ``Epoch`` that they log.
 EPOCH_METRICS = {
     "val_accuracy": "val/accuracy",  # first: MLflow's page that compares runs opens on the metric logged first
@@ -124,6 +130,19 @@ class RunRecord:
     def digest(self) -> str | None:
         """Content digest of the dataset; None before it is prepared."""
         return self.tags.get("dataset.digest")
+
+
+def started_text(tags: Mapping[str, str]) -> str:
+    """What a training started from, in a sentence; empty if from nothing."""
+    name, words, accuracy = (
+        tags.get(START_NAME, ""),
+        number(tags.get(START_WORDS)),
+        number(tags.get(START_ACCURACY)),
+    )
+    if words is None:
+        return ""
+    tested = "" if accuracy is None else f", test accuracy {accuracy:.2%} on its own reviews"
+    return f"Started from {name}{tested}; it knows {words:.0%} of the training words."
 
 
 def short_name(name: str, dataset: str) -> str:

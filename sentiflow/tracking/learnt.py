@@ -3,6 +3,7 @@
 Only user's tables grow or change; the splits of the built-in datasets are fixed, and their runs keep nothing.
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from sentiflow.data.division import text_hashes
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.gate import Learnt
-from sentiflow.names import BUILT_IN
+from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.runs.record import RunRecord
+from sentiflow.settings import Settings
 from sentiflow.tracking.client import record_of
+from sentiflow.tracking.starts import Start
+from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import MISSING, SCORER_DIGEST, Store, VersionRecord
 
 LEARNT = "learnt.npy"
@@ -56,6 +60,23 @@ def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
     except (OSError, ValueError, EOFError):
         return None
     return found if found is not None and found.dtype == np.uint64 and found.ndim == 1 else None
+
+
+def learnt_before(start: Start, settings: Settings) -> Hashes | None:
+    """What a training's start has learnt from; None if it is not known.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    name, _, number = start.name.rpartition("/")
+    if not name or dataset_of(name) in BUILT_IN:  # nothing, the base, or reviews that come as ids of words
+        return NOTHING
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(settings)
+        version = store.version(name, int(number))
+        if version is None or version.run_id is None:
+            return None
+        return learnt_by(store, store.record(version.run_id), Path(folder))
 
 
 def learnt_of(

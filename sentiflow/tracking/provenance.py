@@ -25,6 +25,7 @@ from sentiflow.recipes import RECIPES, TrainConfig
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.checkout import PATCH, compare, patch
+from sentiflow.tracking.starts import Start, started
 from sentiflow.tracking.store import PARENTS, SCORES, find_run, open_store
 from sentiflow.tracking.types import SCORER_DIGEST, local_path
 
@@ -148,6 +149,7 @@ class Original:
     record: RunRecord
     config: TrainConfig
     seed: int
+    start: Start
     dataset: str
     table: TableOptions
     data: str
@@ -186,7 +188,7 @@ def find_original(called: str, settings: Settings) -> Original:
         problem = f"{record.name} cannot be reproduced: its parameters were changed ({err})."
         raise UsageError(problem, "See what there is: sentiflow runs") from err
     return Original(
-        record, config, seed, dataset, table, str(record.digest),
+        record, config, seed, started(record), dataset, table, str(record.digest),
         record.tags[SCORER_DIGEST], store.versions_by_run().get(record.run_id), *files,
     )  # fmt: skip
 
@@ -254,6 +256,7 @@ def checks(original: Original, data: str) -> list[Check]:
         _packages(original),
         Check("data", data == original.data, "same" if data == original.data else _then_now(original.data, data)),
         _recipe(original),
+        Check("start", True, original.start.text()),
         _check("processor", then, now, "processor"),
         _check("threads", then, now, "threads"),
     ]

@@ -9,21 +9,21 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, model_name
 from sentiflow.recipes import TrainConfig
+from sentiflow.runs.record import (
+    START_ACCURACY,
+    START_DIGEST,
+    START_FROM,
+    START_NAME,
+    START_WORDS,
+    RunRecord,
+    number,
+)
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
 from sentiflow.tracking.store import find_run, open_store
-from sentiflow.tracking.types import ACCURACY, Store, Version
+from sentiflow.tracking.types import ACCURACY, Store, Version, parse_fraction
 from sentiflow.tracking.versions import champion_of, load_scorer
-
-START_FROM = "start_from"  # the parameter
-# Tags of a run and its version.
-START_NAME, START_DIGEST, START_ACCURACY, START_WORDS = (
-    "start.from",
-    "start.digest",
-    "start.accuracy",
-    "start.words",
-)
 
 _SAME_LANGUAGE = 0.6  # of a table's words; English tables have 85 to 97% in the base, those of ten others 2 to 40%
 
@@ -84,20 +84,11 @@ def choose_start(
         return _base(asked, content, words)
     if asked != AUTO:
         return _named(asked, config, content, words, settings)
-    store = open_store(settings)
     own = model_name(dataset)
-    if (champion := champion_of(store, own)) is not None:
-        why = "its champion"
-        if _in_a_row(store, own) >= settings.start_afresh_after > 0:
-            why = ""
-        elif found := _version(store, own, champion, why, asked, config, content, words, settings):
-            return found
-    found = None
-    if (champion := champion_of(store, model_name(IMDB))) is not None:
-        found = _version(
-            store, model_name(IMDB), champion, "the champion", asked, config, content, words, settings
-        )
-    found = found or _base(asked, content, words)
+    rest = 0 < settings.start_afresh_after <= _in_a_row(open_store(settings), own)
+    if not rest and (found := _champion(own, config, content, words, settings)) is not None:
+        return found
+    found = _champion(model_name(IMDB), config, content, words, settings) or _base(asked, content, words)
     if found.words < _SAME_LANGUAGE:
         return Start(asked, why=f"{found.name} knows {found.words:.0%} of the table's words")
     return found
@@ -147,6 +138,15 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
     return float(counts[hits].sum() / max(counts.sum(), 1))
 
 
+def started(record: RunRecord) -> Start:
+    """What a run's training started from."""
+    name, tags = record.params.get(START_FROM, NONE), record.tags
+    if name == NONE:
+        return Start()
+    words = number(tags.get(START_WORDS)) or 0.0
+    return Start(name, name, "as then", tags.get(START_DIGEST, ""), number(tags.get(START_ACCURACY)), words)
+
+
 def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
     found = base.base()
     share = known_share(content, words, found.scorer)
@@ -154,6 +154,7 @@ def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
 
 
 def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings) -> Start:
+    """The version that a user named, or that a run made."""
     store = open_store(settings)
     record = find_run(store, asked)
     version = store.versions_by_run().get(record.run_id)
@@ -162,34 +163,43 @@ def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary,
             f"{record.name} made no registered version to start from.", "See what there is: sentiflow versions"
         )
     name, _, number = version.rpartition("/")
-    scorer = load_scorer(settings, Version(name, int(number), "asked for"))
-    if scorer.weights.embedding.shape[1] != config.embedding_size:
+    found, scorer = _load(store, name, int(number), asked, content, words, settings)
+    size = scorer.weights.embedding.shape[1]
+    if size != config.embedding_size:
         raise UsageError(
-            f"{version} has embeddings of size {scorer.weights.embedding.shape[1]}, the recipe of size "
-            f"{config.embedding_size}.",
-            f"Take its size: --set embedding_size={scorer.weights.embedding.shape[1]}",
+            f"{version} has embeddings of size {size}, the recipe of size {config.embedding_size}.",
+            f"Take its size: --set embedding_size={size}",
         )
-    accuracy = record.metrics.get(ACCURACY)
-    return Start(asked, version, "asked for", scorer.digest, accuracy, known_share(content, words, scorer))
+    return found
 
 
-def _version(
-    store: Store, name: str, number: int, why: str, asked: str, config: TrainConfig, content: Reviews,
-    words: Vocabulary, settings: Settings,
-) -> Start | None:  # fmt: skip
-    """A champion as a start; None if the recipe has other shapes."""
+def _champion(
+    name: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
+) -> Start | None:
+    """The champion of a model; None if there is none, or the recipe has other shapes."""
+    store = open_store(settings)
+    number = champion_of(store, name)
+    if number is None:
+        return None
     try:
-        scorer = load_scorer(settings, Version(name, number, "asked for"))
+        found, scorer = _load(store, name, number, AUTO, content, words, settings)
     except ExternalError as err:
         raise ExternalError(
-            f"The training would start from {name} version {number}, {why}. {err.args[0]}",
+            f"The training would start from {name} version {number}, the champion. {err.args[0]}",
             f"Start from what is there: --start-from {BASE}, or --start-from {NONE}",
         ) from err
-    if not agree(config, scorer.weights):
-        return None
-    found = store.version(name, number)
-    accuracy = None if found is None or not found.run_id else store.record(found.run_id).metrics.get(ACCURACY)
-    return Start(asked, f"{name}/{number}", why, scorer.digest, accuracy, known_share(content, words, scorer))
+    return found if agree(config, scorer.weights) else None
+
+
+def _load(
+    store: Store, name: str, number: int, asked: str, content: Reviews, words: Vocabulary, settings: Settings
+) -> tuple[Start, TextScorer]:
+    scorer = load_scorer(settings, Version(name, number, "asked for"))
+    version = store.version(name, number)
+    accuracy = None if version is None else parse_fraction(version.tags.get(ACCURACY))
+    why = "the champion" if asked == AUTO else "asked for"
+    share = known_share(content, words, scorer)
+    return Start(asked, f"{name}/{number}", why, scorer.digest, accuracy, share), scorer
 
 
 def _in_a_row(store: Store, name: str) -> int:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event, took_effect
-from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, dataset_of, is_model_name, model_name
+from sentiflow.names import BASE, dataset_of, is_model_name, model_name
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking.store import find_run, open_store
+from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import (
     ACCURACY,
     BASE_MODEL,
@@ -33,8 +33,7 @@ from sentiflow.tracking.types import (
 )
 
 if TYPE_CHECKING:
-    from sentiflow.data.table import TableOptions
-    from sentiflow.recipes import TrainConfig
+    pass
 
 TRAINING_KEY = "training.key"  # tag of a version
 GATE = "gate.settings"  # tag of a version
@@ -136,41 +135,6 @@ def model_named(settings: Settings, dataset: str | None) -> str:
         ExternalError: the store does not answer.
     """
     return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
-
-
-def trained_already(
-    config: "TrainConfig", dataset: str, seed: int, settings: Settings, table: "TableOptions", start_from: str
-) -> Version | None:
-    """Find a version made by the same recipe, data, start, code, packages and seed; None if a training is due.
-
-    Raises:
-        UsageError, ExternalError: the dataset or the store cannot be read.
-    """
-    from sentiflow.data.prepare import find_prepared  # pyarrow, which predict does without
-    from sentiflow.tracking.provenance import training_key
-
-    if (prepared := find_prepared(dataset, settings, table)) is None:
-        return None
-    key = training_key(config, prepared.digest, seed, asked_key(start_from, dataset, settings))
-    name = model_name(dataset)
-    for version in reversed(open_store(settings).versions(name)):
-        if version.tags.get(TRAINING_KEY) == key:
-            return Version(name, version.number, "trained already")
-    return None
-
-
-def asked_key(asked: str, dataset: str, settings: Settings) -> str:
-    """What of a start decides whether a training would be another: for a named version what it is today.
-
-    With ``auto`` a table that has not changed is not trained again, whatever its champion became meanwhile.
-    """
-    if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
-        return NONE
-    from sentiflow import base  # numpy, which listing does without
-
-    if asked in (AUTO, BASE):
-        return f"{asked} {base.base().digest}"
-    return find_run(open_store(settings), asked).tags.get(SCORER_DIGEST, asked)
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:

@@ -15,6 +15,7 @@ from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
+from sentiflow.tracking.already import trained_already
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.provenance import training_key
 from sentiflow.tracking.store import open_store
@@ -31,7 +32,6 @@ from sentiflow.tracking.versions import (
     need_versions,
     nothing_to_train,
     reproduction_of,
-    trained_already,
     version_rows,
     with_dataset,
 )

@@ -1,0 +1,42 @@
+"""Whether a training is due: an equal one may have made a version already."""
+
+from sentiflow import base
+from sentiflow.data.prepare import find_prepared
+from sentiflow.data.table import TableOptions
+from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
+from sentiflow.recipes import TrainConfig
+from sentiflow.settings import Settings
+from sentiflow.tracking.provenance import training_key
+from sentiflow.tracking.store import find_run, open_store
+from sentiflow.tracking.types import SCORER_DIGEST, Version
+from sentiflow.tracking.versions import TRAINING_KEY
+
+
+def trained_already(
+    config: TrainConfig, dataset: str, seed: int, settings: Settings, table: TableOptions, start_from: str
+) -> Version | None:
+    """Find a version made by the same recipe, data, start, code, packages and seed; None if a training is due.
+
+    Raises:
+        UsageError, ExternalError: the dataset or the store cannot be read.
+    """
+    if (prepared := find_prepared(dataset, settings, table)) is None:
+        return None
+    key = training_key(config, prepared.digest, seed, asked_key(start_from, dataset, settings))
+    name = model_name(dataset)
+    for version in reversed(open_store(settings).versions(name)):
+        if version.tags.get(TRAINING_KEY) == key:
+            return Version(name, version.number, "trained already")
+    return None
+
+
+def asked_key(asked: str, dataset: str, settings: Settings) -> str:
+    """What of a start decides whether a training would be another: for a named version what it is today.
+
+    With ``auto`` a table that has not changed is not trained again, whatever its champion became meanwhile.
+    """
+    if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
+        return NONE
+    if asked in (AUTO, BASE):
+        return f"{asked} {base.base().digest}"
+    return find_run(open_store(settings), asked).tags.get(SCORER_DIGEST, asked)
