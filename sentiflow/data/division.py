@@ -100,4 +100,5 @@ def _one_label(where: str, rows: Sequence[Labelled]) -> str:
     positive = sum(row.label for row in rows)
     if 0 < positive < len(rows):
         return ""
-    return f"{where} needs reviews of both labels, got {len(rows) - positive:,} negative and {positive:,} positive"
+    counts = f"{len(rows) - positive:,} of label 0 and {positive:,} of label 1"
+    return f"{where} needs reviews of both labels, got {counts}"

@@ -102,6 +102,7 @@ class Reviews:
             np.concatenate([self.split, other.split]),
             np.concatenate([self.label, other.label]),
             [*self.tokens, *other.tokens],
+            self.label_names,
         )
 
     def padded(self, length: int, vocabulary_size: int) -> NDArray[np.int32]:
@@ -382,15 +383,16 @@ def warnings(reviews: Reviews) -> list[str]:
     positive = int(test.label.sum())
     few = min(positive, len(test) - positive)
     if few < _FEW:
-        label = "positive" if few == positive else "negative"
+        label = reviews.label_names[few == positive]
         found.append(
             f"Only {few} of the {len(test):,} test reviews are {label}: the test says little about these."
         )
     here, there, share = test.label.mean(), others.mean(), reviews.label.mean()
     error = np.sqrt(share * (1 - share) * (1 / len(test) + 1 / len(others)))
     if abs(here - there) > _USUAL * error:
+        one = reviews.label_names[1]
         found.append(
-            f"{here:.1%} of the test reviews are positive, and {there:.1%} of the others: more than chance makes."
+            f"{here:.1%} of the test reviews are {one}, and {there:.1%} of the others: more than chance makes."
         )
     return found
 

@@ -99,7 +99,7 @@ def _check_counts(name: str, reviews: Reviews) -> None:
         if not 0 < positive < count:
             raise ExternalError(
                 f"Dataset {name}, {split} split: expected reviews of both labels; "
-                f"got {positive:,} positive of {count:,}."
+                f"got {positive:,} of label 1 among {count:,}."
             )
 
 

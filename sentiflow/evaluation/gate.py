@@ -276,9 +276,9 @@ def _no_constant(candidate: ScoreTable) -> list[Rule]:
     positive, right = candidate.label == 1, candidate.right
     commoner = positive if positive.sum() * 2 > len(positive) else ~positive
     found = compare(right, commoner)
-    name, answer = "better than one answer", "positive" if commoner is positive else "negative"
+    name = "better than one answer"
     if found.high < 0:
-        text = f"{_difference(found, f'always {answer}')}; must not be worse beyond chance"
+        text = f"{_difference(found, 'always the commoner label')}; must not be worse beyond chance"
         return [Rule(name, False, found.high, 0.0, text)]
     hits, count, false, others = (
         int(each.sum()) for each in (right & positive, positive, ~right & ~positive, ~positive)

@@ -82,8 +82,8 @@ class Measured:
         if not self.unbalanced:
             return accuracy
         return (
-            f"{accuracy}; balanced accuracy {self.balanced_accuracy:.2%}, F1 {self.f1_negative:.2f} (negative) "
-            f"and {self.f1_positive:.2f} (positive); the commoner label alone gets {self.majority_share:.2%}"
+            f"{accuracy}; balanced accuracy {self.balanced_accuracy:.2%}, F1 {self.f1_negative:.2f} of label 0 "
+            f"and {self.f1_positive:.2f} of label 1; the commoner label alone gets {self.majority_share:.2%}"
         )
 
 

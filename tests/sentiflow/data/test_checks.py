@@ -101,10 +101,10 @@ def test_an_unknown_split_is_refused(reviews: Reviews) -> None:
 @pytest.mark.parametrize(
     ("row", "label", "message"),
     [
-        (0, 1, "train split: expected reviews of both labels; got 2 positive of 2"),
-        (1, 0, "train split: expected reviews of both labels; got 0 positive of 2"),
-        (4, 1, "test split: expected reviews of both labels; got 2 positive of 2"),
-        (5, 0, "test split: expected reviews of both labels; got 0 positive of 2"),
+        (0, 1, "train split: expected reviews of both labels; got 2 of label 1 among 2"),
+        (1, 0, "train split: expected reviews of both labels; got 0 of label 1 among 2"),
+        (4, 1, "test split: expected reviews of both labels; got 2 of label 1 among 2"),
+        (5, 0, "test split: expected reviews of both labels; got 0 of label 1 among 2"),
     ],
 )
 def test_a_split_of_a_single_label_is_refused(reviews: Reviews, row: int, label: int, message: str) -> None:
@@ -113,7 +113,7 @@ def test_a_split_of_a_single_label_is_refused(reviews: Reviews, row: int, label:
 
 def test_a_missing_split_is_refused(reviews: Reviews) -> None:
     split = np.array(["train"] * 4 + ["validation"] * 2)
-    assert "test split: expected reviews of both labels; got 0 positive of 0" in refused(
+    assert "test split: expected reviews of both labels; got 0 of label 1 among 0" in refused(
         replace(reviews, split=split)
     )
 

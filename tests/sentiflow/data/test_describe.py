@@ -1,5 +1,7 @@
 """Tests of the figures of a dataset, on one made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,3 +124,8 @@ def test_a_test_that_is_unlike_the_rest_or_has_few_of_a_label_is_told(
     train: tuple[int, int], test: tuple[int, int], expected: list[str]
 ) -> None:
     assert warnings(balanced(train, test)) == expected
+
+
+def test_warnings_call_the_labels_as_the_table_does() -> None:
+    named = replace(balanced((40, 400), (9, 100)), label_names=("complaint", "praise"))
+    assert warnings(named) == ["Only 9 of the 109 test reviews are complaint: the test says little about these."]

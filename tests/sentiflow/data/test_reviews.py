@@ -145,7 +145,9 @@ def test_reviews_survive_write_and_read(tmp_path: Path) -> None:
 def test_names_of_labels_stay_with_the_table_and_each_part_of_it(tmp_path: Path) -> None:
     named = replace(FIVE, label_names=("жалоба", 'a"b'))
     found = read(write(named, VOCABULARY, tmp_path))
-    assert same(found, named) and found.of("test").label_names == named.label_names
+    assert (
+        same(found, named) and found.of("test").label_names == found.joined(FIVE).label_names == named.label_names
+    )
 
 
 @pytest.mark.parametrize("written", [b'["a"]', b'["a", 1]', b'["a", "b\\u001b"]', b"{", b"null"])

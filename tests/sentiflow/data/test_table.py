@@ -128,7 +128,7 @@ def test_answers_are_called_like_the_labels_that_were_given_a_meaning(tmp_path: 
 def called(training: list[str], tested: list[str] = []) -> str:  # noqa: B006 - nothing writes to it
     """What rows of label 1 with these names call it."""
     written = [*((name, "train") for name in training), *((name, "test") for name in tested)]
-    made = [Labelled(k, f"film {k}", 1, split, name) for k, (name, split) in enumerate(written)]
+    made = [Labelled(f"{k}", f"film {k}", 1, split, "", name) for k, (name, split) in enumerate(written)]
     return to_reviews(made)[0].label_names[1]
 
 
@@ -355,7 +355,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     error = refused(path)
     assert str(error.args[0]).splitlines() == [
         f"{path} cannot be trained on: 9 of 12 rows are rejected, 0 may be (--max-rejects 1%)",
-        "  the test split needs reviews of both labels, got 1 negative and 0 positive",
+        "  the test split needs reviews of both labels, got 1 of label 0 and 0 of label 1",
         "  unknown label (3 rows): line 5 ('perhaps'), line 12 ('Perhaps'), line 13 ('maybe')",
         "  no text (1 row): line 6",
         "  not UTF-8 (1 row): line 7 ('caf\\xe9')",
@@ -469,7 +469,7 @@ def test_labels_that_are_lists_and_texts_that_are_numbers_are_refused(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("label", "counts"), [("1", "0 negative and 10 positive"), ("0", "10 negative and 0 positive")]
+    ("label", "counts"), [("1", "0 of label 0 and 10 of label 1"), ("0", "10 of label 0 and 0 of label 1")]
 )
 def test_a_table_of_a_single_label_is_refused(tmp_path: Path, label: str, counts: str) -> None:
     error = refused(table(tmp_path, [(text, label) for text in texts(10)]))
@@ -541,22 +541,22 @@ def test_a_split_may_hold_one_review_of_each_label(tmp_path: Path) -> None:
         (
             ["train"] * 4,
             [0, 1, 0, 1],
-            "the test split needs reviews of both labels, got 0 negative and 0 positive",
+            "the test split needs reviews of both labels, got 0 of label 0 and 0 of label 1",
         ),
         (
             ["test"] * 4,
             [0, 1, 0, 1],
-            "the train split needs reviews of both labels, got 0 negative and 0 positive",
+            "the train split needs reviews of both labels, got 0 of label 0 and 0 of label 1",
         ),
         (
             ["train", "train", "test"],
             [0, 1, 1],
-            "the test split needs reviews of both labels, got 0 negative and 1",
+            "the test split needs reviews of both labels, got 0 of label 0 and 1",
         ),
         (
             ["train", "test", "test"],
             [0, 1, 0],
-            "the train split needs reviews of both labels, got 1 negative and 0",
+            "the train split needs reviews of both labels, got 1 of label 0 and 0",
         ),
     ],
 )
