@@ -81,6 +81,7 @@ def choose_start(
     if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
         return Start(asked)
     if asked == BASE:
+        _need_size(BASE, base.load_base(), config)
         return _base(asked, content, words)
     if asked != AUTO:
         return _named(asked, config, content, words, settings)
@@ -90,7 +91,9 @@ def choose_start(
         return found
     found = _champion(model_name(IMDB), config, content, words, settings) or _base(asked, content, words)
     if found.words < _SAME_LANGUAGE:
-        return Start(asked, why=f"{found.name} knows {found.words:.0%} of the table's words")
+        return Start(asked, why=f"{found.name} knows {found.words:.0%} of the words")
+    if found.name == BASE and _size(base.load_base()) != config.embedding_size:
+        return Start(asked, why=f"{BASE} has embeddings of another size")
     return found
 
 
@@ -164,13 +167,20 @@ def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary,
         )
     name, _, number = version.rpartition("/")
     found, scorer = _load(store, name, int(number), asked, content, words, settings)
-    size = scorer.weights.embedding.shape[1]
-    if size != config.embedding_size:
+    _need_size(version, scorer, config)
+    return found
+
+
+def _need_size(name: str, scorer: TextScorer, config: TrainConfig) -> None:
+    if (size := _size(scorer)) != config.embedding_size:
         raise UsageError(
-            f"{version} has embeddings of size {size}, the recipe of size {config.embedding_size}.",
+            f"{name} has embeddings of size {size}, the recipe of size {config.embedding_size}.",
             f"Take its size: --set embedding_size={size}",
         )
-    return found
+
+
+def _size(scorer: TextScorer) -> int:
+    return int(scorer.weights.embedding.shape[1])
 
 
 def _champion(

@@ -1,0 +1,124 @@
+"""What a training of one's own table starts from, what is kept of that, and what follows from it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.reproduce import reproduce
+from flows.train import train
+from sentiflow.data import reviews
+from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.sample import sample_rows
+from sentiflow.data.table import DEFAULT_OPTIONS
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.recipes import TrainConfig, load_recipe
+from sentiflow.settings import load_settings
+from sentiflow.tracking.already import trained_already
+from sentiflow.tracking.learnt import LEARNT
+from sentiflow.tracking.starts import Start, choose_start
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import SCORER_DIGEST, Version
+from sentiflow.tracking.versions import load_scorer
+from tests.flows.test_growing import promote, write
+from tests.world import World
+
+NAME = "rows-sentiment"
+FIELDS = ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"]
+QUICK = load_recipe("tutorial", FIELDS)
+ROWS = [(text, label) for text, label, _ in sample_rows(300, 2, seed=5)]
+
+
+def start_of(table: Path, config: TrainConfig = QUICK, asked: str = "auto") -> Start:
+    settings = load_settings()
+    made = prepare(fetch(str(table), settings), settings).table
+    return choose_start(asked, str(table), config, reviews.read(made), reviews.read_vocabulary(made), settings)
+
+
+def learnt(number: int, folder: Path) -> set[int]:
+    store = open_store(load_settings())
+    found = store.version(NAME, number)
+    assert found is not None
+    path = store.file(store.record(str(found.run_id)), LEARNT, folder)
+    assert path is not None
+    return set(np.load(path).tolist())
+
+
+def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_knows(
+    world: World, prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, settings = tmp_path / "rows.jsonl", load_settings()
+    write(table, ROWS[:150])
+    assert start_of(table).name == "none"  # the base has embeddings of another size
+    train(QUICK, str(table), 0)
+    assert start_of(table).name == "none"  # a version that nobody promoted is no start
+    promote(NAME, 1)
+    write(table, ROWS[100:])  # some rows are gone: the start has learnt them all the same
+    store = open_store(settings)
+    second = train(QUICK, str(table), 0)
+
+    first_version, version, run = store.version(NAME, 1), store.version(NAME, 2), store.record(second.run_id)
+    assert first_version is not None
+    assert version is not None
+    assert run.params["start_from"] == version.tags["start.from"] == f"{NAME}/1"
+    assert version.tags["start.digest"] == first_version.tags[SCORER_DIGEST]
+    assert float(version.tags["start.accuracy"]) == pytest.approx(
+        store.record(str(first_version.run_id)).metrics["test/accuracy"], abs=1e-4
+    )
+    assert f"Started from {NAME}/1" in run.tags["mlflow.note.content"]
+    assert learnt(1, tmp_path) < learnt(2, tmp_path)
+    # One epoch at a small rate: the network is near the one that it started from, which was drawn otherwise.
+    old, new = (load_scorer(settings, Version(NAME, number, "")) for number in (1, 2))
+    assert np.abs(new.weights.recurrent_kernel - old.weights.recurrent_kernel).max() < 0.1
+
+    # The same table is not trained again, whatever became the champion; but from another start it is.
+    promote(NAME, 2)
+    assert trained_already(QUICK, str(table), 0, settings, DEFAULT_OPTIONS, "auto") == Version(
+        NAME, 2, "trained already"
+    )
+    for other in ("none", f"{NAME}/1"):
+        assert trained_already(QUICK, str(table), 0, settings, DEFAULT_OPTIONS, other) is None
+    assert reproduce(f"{NAME}/2").identical
+
+    wider = load_recipe("tutorial", [*FIELDS, "units=5"])
+    assert start_of(table, wider).name == "none"  # of other shapes
+    assert start_of(table, wider, f"{NAME}/2").name == f"{NAME}/2"  # its words, as it was asked for
+    monkeypatch.setenv("SENTIFLOW_START_AFRESH_AFTER", "1")
+    assert start_of(table).name == "none"  # the newest started from the champion
+    monkeypatch.delenv("SENTIFLOW_START_AFRESH_AFTER")
+    assert start_of(table).name == f"{NAME}/2"
+
+    with pytest.raises(UsageError, match="embeddings of size 4, the recipe of size 64"):
+        start_of(table, load_recipe("fitted"), f"{NAME}@champion")
+    with pytest.raises(UsageError, match="No model is registered as others-sentiment"):
+        start_of(table, asked="others-sentiment/1")
+    for models in (world.root / "mlruns" / "artifacts").rglob("models"):
+        shutil.rmtree(models)
+    with pytest.raises(ExternalError, match=f"would start from {NAME} version 2, the champion") as caught:
+        start_of(table)
+    assert "--start-from base" in str(caught.value.hint)
+    with pytest.raises(ExternalError, match=f"{NAME} version 1"):
+        reproduce(f"{NAME}/2")
+
+
+def test_the_default_starts_from_the_base_and_another_language_from_nothing(
+    world: World, prefect_server: None, tmp_path: Path
+) -> None:
+    table, other = tmp_path / "rows.jsonl", tmp_path / "zeilen.jsonl"
+    write(table, ROWS)
+    # The same words turned round, which no English network knows.
+    write(other, [(" ".join(word[::-1] for word in text.split()), label) for text, label in ROWS])
+    fitted = load_recipe("fitted")
+    assert (found := start_of(table, fitted)).name == "base"
+    assert found.words > 0.8
+    assert (found := start_of(other, fitted)).name == "none"
+    assert "of the words" in found.text()
+    assert start_of(table, fitted, "none").name == "none"
+    assert start_of(other, fitted, "base").name == "base"  # as it was asked for
+    result = train(load_recipe("fitted", ["epochs=2"]), str(table), 0)
+    run = open_store(load_settings()).record(result.run_id)
+    assert run.params["start_from"] == "base"
+    assert run.params["epochs"] == "2"
+    assert run.params["ensemble_size"] == "2"
+    assert result.measured.accuracy > 0.7  # of 300 made reviews, most of what it knows is the base's

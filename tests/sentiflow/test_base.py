@@ -1,0 +1,51 @@
+"""The network that the package carries."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import base as maker
+from sentiflow import base
+from sentiflow.scoring import TextScorer, Vocabulary, is_positive
+from sentiflow.settings import load_settings
+from tests.sentiflow.scoring.test_forward import random_weights
+
+DIGEST = "8a486d536c04479a36eced1704c210851655a898a0812a3ae625bf9e73bc49ab"
+
+
+def test_the_file_is_the_one_that_was_made_and_small() -> None:
+    """Red if the file is replaced by one that nobody measured."""
+    assert base.base().digest == DIGEST
+    assert base.FILE.stat().st_size <= 4_000_000
+    card = (files("sentiflow.base") / "README.md").read_text(encoding="utf-8")
+    assert f"{base.base().accuracy:.2%}" in card
+    assert f"{len(base.load_base().vocabulary):,} words" in card
+
+
+def test_it_tells_good_from_bad() -> None:
+    scores = base.load_base().score(["A wonderful, moving film.", "Boring and badly acted."])
+    assert is_positive(scores).tolist() == [True, False]
+
+
+def test_a_base_is_read_as_it_was_written_but_for_the_precision_of_its_embeddings(tmp_path: Path) -> None:
+    weights = random_weights()
+    words = Vocabulary([f"word{i}" for i in range(100)])  # more than there are embeddings
+    base.save(TextScorer(weights, words, 7), 0.75, tmp_path / "base.npz")
+    found = base.read(tmp_path / "base.npz")
+    assert found.accuracy == 0.75
+    assert found.scorer.sequence_length == 7
+    assert found.scorer.vocabulary.words == words.words[: len(weights.embedding) - 4]
+    np.testing.assert_array_equal(found.scorer.weights.embedding, weights.embedding.astype(np.float16))
+    np.testing.assert_array_equal(found.scorer.weights.kernel, weights.kernel)
+
+
+@pytest.mark.story
+@pytest.mark.skipif(
+    not load_settings().imdb_url, reason="needs the real reviews: set SENTIFLOW_IMDB_URL and its SHA256"
+)
+def test_the_same_file_is_made_twice(tmp_path: Path) -> None:
+    for name in ("one.npz", "two.npz"):
+        maker.main(tmp_path / name)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
