@@ -49,42 +49,40 @@ def main() -> None:
     results = given.folder / "results"
     results.mkdir(exist_ok=True)
     settings = load_settings()
-    for table in sorted(given.folder.glob("*.csv"), key=lambda path: path.stat().st_size):
-        kept = results / f"{table.stem}.json"
-        if not kept.exists() and (not given.only or table.stem in given.only):
-            kept.write_text(json.dumps(measure(table, settings)))
+    tables = sorted(given.folder.glob("*.csv"), key=lambda path: path.stat().st_size)
+    for asked in (AUTO, NONE):  # all tables as by default, then from nothing, which takes longer
+        for table in tables:
+            kept = results / f"{table.stem}.{asked}.json"
+            if not kept.exists() and (not given.only or table.stem in given.only):
+                kept.write_text(json.dumps(found := measure(table, asked, settings)))
+                log(f"{kept.stem}: {found}")
     if given.write:
-        found = [json.loads(path.read_text()) | {"name": path.stem} for path in results.glob("*.json")]
-        put_into(PAGE, render(found), *MARKS)
+        put_into(PAGE, render([_read(path) for path in sorted(results.glob(f"*.{AUTO}.json"))]), *MARKS)
 
 
-def measure(table: Path, settings: Settings) -> dict[str, Any]:
-    """Everything about a table; accuracies on its test split."""
+def _read(path: Path) -> dict[str, Any]:
+    name = path.name.removesuffix(f".{AUTO}.json")
+    other = path.with_name(f"{name}.{NONE}.json")
+    scratch = json.loads(other.read_text())["accuracies"] if other.exists() else []
+    return json.loads(path.read_text()) | {"name": name, "scratch": scratch}
+
+
+def measure(table: Path, asked: str, settings: Settings) -> dict[str, Any]:
+    """Five trainings on a table, and the simple models beside them; accuracies on its test split."""
     prepared = prepare(fetch(str(table), settings), settings)
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
-    test = content.of("test")
-    found = _facts(content)
-    right = {"tfidf": _tfidf(content), "nb-bigrams": _nb_bigrams(content)}
-    networks: dict[str, list[Right]] = {}
-    for way, asked in {"default": AUTO, "scratch": NONE}.items():
-        start = choose_start(asked, str(table), FITTED, content, words, settings)
-        if way == "scratch" and found["start"] == NONE:
-            networks[way] = networks["default"]
-            continue
-        if way == "default":
-            found |= {"start": start.name, "words": start.words}
-        runs = [_train(content, words, load_start(start, settings), seed) for seed in range(SEEDS)]
-        networks[way], seconds = zip(*runs, strict=True)
-        found[f"{way} seconds"] = float(np.median(seconds))
-    for name, simple in right.items():
-        found[name] = float(simple.mean())
-        differences = [compare(each, simple) for each in networks["default"]]
-        found[f"to {name}"] = [
+    start = choose_start(asked, str(table), FITTED, content, words, settings)
+    runs = [_train(content, words, load_start(start, settings), seed) for seed in range(SEEDS)]
+    networks, seconds = zip(*runs, strict=True)
+    found = _facts(content) | {"start": start.name, "words": start.words, "seconds": float(np.median(seconds))}
+    found["accuracies"] = [float(each.mean()) for each in networks]
+    for name, simple in (("tfidf", _tfidf(content)), ("nb-bigrams", _nb_bigrams(content))):
+        differences = [compare(each, simple) for each in networks]
+        ends = [
             float(np.mean([getattr(each, end) for each in differences])) for end in ("difference", "low", "high")
         ]
-    found |= {way: [float(each.mean()) for each in runs] for way, runs in networks.items()}
-    log(f"{table.stem}: {json.dumps(found)}")
-    return found | {"test": len(test)}
+        found |= {name: float(simple.mean()), f"to {name}": ends}
+    return found
 
 
 def _facts(content: Reviews) -> dict[str, Any]:
@@ -93,6 +91,7 @@ def _facts(content: Reviews) -> dict[str, Any]:
         "rows": len(content),
         "majority": max(share, 1 - share),
         "median words": int(np.median(content.n_tokens)) - 1,
+        "test": int((content.split == "test").sum()),
     }
 
 
@@ -157,7 +156,7 @@ def render(found: list[dict[str, Any]]) -> str:
         cells = [
             each["name"], f"{each['rows']:,}", str(each["median words"]), f"{each['majority']:.0%}",
             f"{each['start']} ({each['words']:.0%})" if each["start"] != NONE else "nothing",
-            _spread(each["default"]), f"{np.mean(each['scratch']):.1%}",
+            _spread(each["accuracies"]), _spread(each["scratch"] if each["start"] != NONE else each["accuracies"]),
             f"{each['tfidf']:.1%}", f"{each['nb-bigrams']:.1%}", _against(each["to tfidf"]),
             _against(each["to nb-bigrams"]),
         ]  # fmt: skip
@@ -166,7 +165,7 @@ def render(found: list[dict[str, Any]]) -> str:
 
 
 def _spread(values: list[float]) -> str:
-    return f"{np.mean(values):.1%} ({min(values):.1%} to {max(values):.1%})"
+    return f"{np.mean(values):.1%} ({min(values):.1%} to {max(values):.1%})" if values else "-"
 
 
 def _against(difference: list[float]) -> str:
