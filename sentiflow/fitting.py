@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError, plain_reason
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -48,6 +50,9 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, start: Weights | None) 
         reviews: the prepared table.
         ids: of its whole vocabulary, the reserved ones included.
         start: what the training starts from, or None; as many networks as it has are trained.
+
+    Raises:
+        UsageError: what the rules chose does not go with the other fields.
     """
     learnt, _ = reviews.learning_splits(config.validation_fraction)
     way = _FROM_NOTHING if start is None else _STARTED
@@ -63,14 +68,22 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, start: Weights | None) 
     choose("batch_size", 32 if len(learnt) < _MANY else 64)
     choose("learning_rate", way.learning_rate)
     choose("embedding_weight_decay", way.weight_decay)
-    choose("ensemble_size", _MEMBERS if start is None else len(start.members))
+    least = 2 if config.pooling == "mixed" else 1
+    choose("ensemble_size", _MEMBERS if start is None else max(least, len(start.members)))
     choose("global_clipnorm", round(math.sqrt(fitted["ensemble_size"]), 2))  # of all members: alone each has 1
-    steps = math.ceil(len(learnt) / fitted["batch_size"])  # of an epoch
+    steps = max(1, math.ceil(len(learnt) / fitted["batch_size"]))  # of an epoch
     choose("epochs", min(_MOST_EPOCHS, max(way.epochs, math.ceil(way.steps / steps))))
     choose("early_stopping_patience", max(2, fitted["epochs"] // 4))
     # The average of about the last tenth of all steps.
     choose("ema_momentum", round(min(0.999, max(0.9, 1 - 10 / (steps * fitted["epochs"]))), 4))
-    return TrainConfig(**fitted)
+    try:
+        return TrainConfig(**fitted)
+    except ValidationError as err:
+        why = plain_reason(err.errors()[0]["msg"])
+        raise UsageError(
+            f"The recipe {config.recipe} cannot be fitted: {why}.",
+            "Set the field that does not go with the others, or leave it out of fit_to_table.",
+        ) from err
 
 
 def learnt_ids(reviews: Reviews, ids: int) -> tuple[int, int]:

@@ -130,11 +130,14 @@ class TrainConfig(BaseModel):
     def changes(self) -> dict[str, Any]:
         """Fields that differ from the recipe of the same name; for one's own, from the most similar of them.
 
-        What rules choose is no change.
+        What rules choose is no change; a value in place of a rule is one.
         """
         mine = self.model_dump(exclude={"recipe", "fit_to_table", *self.fit_to_table})
         bases = [RECIPES[self.recipe]] if self.recipe in RECIPES else RECIPES.values()
-        changed = [{key: value for key, value in mine.items() if value != getattr(base, key)} for base in bases]
+        changed = [
+            {key: value for key, value in mine.items() if value != getattr(base, key) or key in base.fit_to_table}
+            for base in bases
+        ]
         return min(changed, key=len)
 
 
@@ -212,11 +215,11 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
         UsageError: an unknown field, or a value out of range.
     """
     changes, problems = _split(overrides)
-    if "fit_to_table" in fields and "fit_to_table" not in changes:
-        # what is set holds
-        changes["fit_to_table"] = " ".join(name for name in fields["fit_to_table"] if name not in changes)
     try:
         made = TrainConfig(**{**fields, **changes})
+        if "fit_to_table" not in changes:  # what is set holds
+            left = [name for name in made.fit_to_table if name not in changes]
+            made = made.model_copy(update={"fit_to_table": tuple(left)})
     except ValidationError as err:
         problems += map(_problem, err.errors())
     if problems:
@@ -305,7 +308,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
 def _problem(found: ErrorDetails) -> tuple[str, str]:
     """What is wrong with a field, and what to do."""
-    field = ".".join(str(part) for part in found["loc"])
+    field = str(found["loc"][0]) if found["loc"] else ""
     if not found["loc"]:
         return str(found["ctx"]["error"]), "Fields that do not go together; change one of them."
     if found["type"] != "extra_forbidden":

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
 from sentiflow.fitting import fit, fitted_text, learnt_ids
-from sentiflow.recipes import TUNED, load_recipe
+from sentiflow.recipes import TUNED, TrainConfig, load_recipe
 from tests.sentiflow.scoring.test_forward import random_weights
 
 
@@ -69,3 +70,19 @@ def test_the_learnt_ids_end_at_the_first_word_that_no_review_has() -> None:
     assert learnt_ids(content, 12) == (9, 11)
     assert learnt_ids(table([3], ids=9), 12) == (9, 12)
     assert learnt_ids(table([3], ids=9), 9) == (9, 9)
+
+
+def test_a_start_of_one_network_gives_mixed_pooling_the_two_that_it_needs() -> None:
+    """The champion of `tuned`, say."""
+    assert fit(load_recipe("fitted"), table([20] * 1_000), 30, random_weights()).ensemble_size == 2
+
+
+def test_a_table_with_nothing_to_learn_from_is_left_to_the_training_to_refuse() -> None:
+    """9 reviews, the last nine tenths of which validate."""
+    assert fit(load_recipe("fitted", ["validation_fraction=0.9"]), table([20] * 9), 9, None).epochs == 30
+
+
+def test_what_rules_choose_must_go_with_the_rest() -> None:
+    config = TrainConfig(recipe="mine", backend="keras", fit_to_table=("ensemble_size",))
+    with pytest.raises(UsageError, match="recipe mine cannot be fitted: backend = 'keras'"):
+        fit(config, table([20] * 10), 9, None)

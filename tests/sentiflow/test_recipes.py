@@ -219,3 +219,23 @@ def test_members_side_by_side_are_more_than_keras_own_layers_can_train() -> None
     with pytest.raises(UsageError, match="would train an ensemble as one network") as caught:
         load_recipe("tutorial", ["backend=keras", "ensemble_size=2"])
     assert "change one of them" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [("5", "5 is not allowed"), ("[1]", "1 is not allowed"), ('"units"', "has no rule")]
+)
+def test_fields_to_fit_that_are_none_are_named(tmp_path: Path, value: str, what: str) -> None:
+    with pytest.raises(UsageError, match=rf"fit_to_table = .*{what}"):
+        load_recipe(write(tmp_path, f"fit_to_table = {value}\n"), ["epochs=2"])
+
+
+def test_fields_to_fit_may_be_a_text_and_what_is_set_is_not_fitted(tmp_path: Path) -> None:
+    file = write(tmp_path, 'fit_to_table = "epochs batch_size"\n')
+    assert load_recipe(file).fit_to_table == ("epochs", "batch_size")
+    assert load_recipe(file, ["epochs=2"]).fit_to_table == ("batch_size",)
+
+
+def test_a_value_in_place_of_a_rule_is_a_change_whatever_it_is() -> None:
+    """Red if a run with 500 ids set is listed as the unchanged recipe, whose rule gives 27."""
+    assert load_recipe("fitted").changes() == {}
+    assert load_recipe("fitted", ["sequence_length=500"]).changes() == {"sequence_length": 500}
