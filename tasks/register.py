@@ -18,6 +18,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.gate import Cost
 from sentiflow.evaluation.metrics import Measured
+from sentiflow.names import AUTO
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown, join
 from sentiflow.reports.summary import RunSummary
@@ -49,7 +50,8 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
         found = next(iter(versions_of_run(run.client, run.model_name, run.run_id)), None)
         if found is None:
             scorer = scorer_of(run, prepared, trained)
-            start = asked_key(run.start.asked, run.dataset, run.settings)
+            asked = run.start.asked if run.start.asked == AUTO else run.start.name  # an alias may have moved
+            start = asked_key(asked, run.dataset, run.settings)
             key = training_key(run.config, prepared.digest, run.seed, start)
             identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
             found = _equal(run, identity)

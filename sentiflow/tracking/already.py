@@ -7,7 +7,8 @@ from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
 from sentiflow.recipes import TrainConfig
 from sentiflow.settings import Settings
 from sentiflow.tracking.provenance import training_key
-from sentiflow.tracking.store import find_run, open_store
+from sentiflow.tracking.starts import version_meant
+from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import SCORER_DIGEST, Version
 from sentiflow.tracking.versions import TRAINING_KEY
 
@@ -39,4 +40,5 @@ def asked_key(asked: str, dataset: str, settings: Settings) -> str:
         return NONE
     if asked in (AUTO, BASE):
         return f"{asked} {base.base().digest}"
-    return find_run(open_store(settings), asked).tags.get(SCORER_DIGEST, asked)
+    name, version = version_meant(open_store(settings), asked)
+    return version.tags.get(SCORER_DIGEST, f"{name}/{version.number}")

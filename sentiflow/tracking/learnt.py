@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sentiflow.data.division import text_hashes
 from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
 from sentiflow.evaluation.gate import Learnt
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.runs.record import RunRecord
@@ -74,9 +75,13 @@ def learnt_before(start: Start, settings: Settings) -> Hashes | None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(settings)
         version = store.version(name, int(number))
-        if version is None or version.run_id is None:
+        if version is None or version.run_id is None or SCORER_DIGEST not in version.tags:
+            return None  # a person registered it, and may have named any run
+        try:
+            record = store.record(version.run_id)
+        except UsageError:  # deleted
             return None
-        return learnt_by(store, store.record(version.run_id), Path(folder))
+        return learnt_by(store, record, Path(folder))
 
 
 def learnt_of(

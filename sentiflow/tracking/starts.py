@@ -21,8 +21,8 @@ from sentiflow.runs.record import (
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
-from sentiflow.tracking.store import find_run, open_store
-from sentiflow.tracking.types import ACCURACY, Store, Version, parse_fraction
+from sentiflow.tracking.store import find_run, named_version, open_store
+from sentiflow.tracking.types import ACCURACY, Store, Version, VersionRecord, parse_fraction
 from sentiflow.tracking.versions import champion_of, load_scorer
 
 _SAME_LANGUAGE = 0.6  # of a table's words; English tables have 85 to 97% in the base, those of ten others 2 to 40%
@@ -156,18 +156,29 @@ def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
     return Start(asked, BASE, "the packaged network of IMDB reviews", found.digest, found.accuracy, share)
 
 
-def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings) -> Start:
-    """The version that a user named, or that a run made."""
-    store = open_store(settings)
+def version_meant(store: Store, asked: str) -> tuple[str, VersionRecord]:
+    """The model and the version that a user named, or that a run made.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if (named := named_version(store, asked)) is not None:
+        return named
     record = find_run(store, asked)
-    version = store.versions_by_run().get(record.run_id)
+    name, _, number = store.versions_by_run().get(record.run_id, "").rpartition("/")
+    version = store.version(name, int(number)) if name else None
     if version is None:
         raise UsageError(
             f"{record.name} made no registered version to start from.", "See what there is: sentiflow versions"
         )
-    name, _, number = version.rpartition("/")
-    found, scorer = _load(store, name, int(number), asked, content, words, settings)
-    _need_size(version, scorer, config)
+    return name, version
+
+
+def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings) -> Start:
+    store = open_store(settings)
+    name, version = version_meant(store, asked)
+    found, scorer = _load(store, name, version.number, asked, content, words, settings)
+    _need_size(found.name, scorer, config)
     return found
 
 
@@ -191,23 +202,23 @@ def _champion(
     number = champion_of(store, name)
     if number is None:
         return None
-    try:
-        found, scorer = _load(store, name, number, AUTO, content, words, settings)
-    except ExternalError as err:
-        raise ExternalError(
-            f"The training would start from {name} version {number}, the champion. {err.args[0]}",
-            f"Start from what is there: --start-from {BASE}, or --start-from {NONE}",
-        ) from err
+    found, scorer = _load(store, name, number, AUTO, content, words, settings)
     return found if agree(config, scorer.weights) else None
 
 
 def _load(
     store: Store, name: str, number: int, asked: str, content: Reviews, words: Vocabulary, settings: Settings
 ) -> tuple[Start, TextScorer]:
-    scorer = load_scorer(settings, Version(name, number, "asked for"))
+    why = "the champion" if asked == AUTO else "asked for"
+    try:
+        scorer = load_scorer(settings, Version(name, number, why))
+    except ExternalError as err:
+        raise ExternalError(
+            f"The training would start from {name} version {number}, {why}. {err.args[0]}",
+            f"Start from what is there: --start-from {BASE}, or --start-from {NONE}",
+        ) from err
     version = store.version(name, number)
     accuracy = None if version is None else parse_fraction(version.tags.get(ACCURACY))
-    why = "the champion" if asked == AUTO else "asked for"
     share = known_share(content, words, scorer)
     return Start(asked, f"{name}/{number}", why, scorer.digest, accuracy, share), scorer
 

@@ -25,7 +25,7 @@ from sentiflow.runs.record import (
 )
 from sentiflow.settings import Settings
 from sentiflow.tracking.sqlite import SqliteStore
-from sentiflow.tracking.types import CHAMPION, RegisteredModel, Store
+from sentiflow.tracking.types import CHAMPION, RegisteredModel, Store, VersionRecord
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.gate import ScoreTable
@@ -103,10 +103,11 @@ def find_run(store: Store, text: str) -> RunRecord:
         return found[0]
     if found:
         raise UsageError(f"{text!r} means {len(found)} runs: {_named(found)}.", "Type more characters of the id.")
-    version = _VERSION.fullmatch(text)
-    model = store.model(version["name"]) if version else None
-    if version and model:
-        return store.record(_run_of_version(store, model, **version.groupdict()))
+    if named := named_version(store, text):
+        name, made = named
+        if made.run_id is None:
+            raise UsageError(f"{name} version {made.number} was registered without a run.", "Choose another.")
+        return store.record(made.run_id)
     runs = store.runs()
     short = [run for run in runs if run.short_name == text]  # as `sentiflow runs` shows it
     short = short or [run for run in runs if without_seeds(run.short_name) == text]
@@ -114,11 +115,22 @@ def find_run(store: Store, text: str) -> RunRecord:
         return short[0]
     if short:
         raise UsageError(f"{text!r} means {len(short)} runs: {_named(short)}.", "Type the beginning of an id.")
-    if version:
+    if version := _VERSION.fullmatch(text):
         raise UsageError(
             f"No model is registered as {version['name']}.", _models_like(store, **version.groupdict())
         )
     raise UsageError(f"There is no run {text!r}.", _nearest(store, runs, text))
+
+
+def named_version(store: Store, text: str) -> tuple[str, VersionRecord] | None:
+    """The model and the version that a text names, as ``find_run`` takes it; None if it names no model.
+
+    Raises:
+        UsageError: the model has no such version.
+    """
+    found = _VERSION.fullmatch(text)
+    model = store.model(found["name"]) if found else None
+    return (found["name"], _version_of(store, model, **found.groupdict())) if found and model else None
 
 
 def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
@@ -170,16 +182,16 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
         ) from err
 
 
-def _run_of_version(store: Store, model: RegisteredModel, name: str, alias: str | None, number: str | None) -> str:
-    """Id of the run that made a version, which an alias or its number names."""
+def _version_of(
+    store: Store, model: RegisteredModel, name: str, alias: str | None, number: str | None
+) -> VersionRecord:
+    """A version, which an alias or its number names."""
     wanted = model.aliases.get(str(alias)) if number is None else int(number)
     if wanted is None or (version := store.version(name, wanted)) is None:
         missing = f"version {wanted}" if number else alias if alias == CHAMPION else f"alias {alias}"
         there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
         raise UsageError(f"{name} has no {missing}.", there)
-    if version.run_id is None:
-        raise UsageError(f"{name} version {wanted} was registered without a run.", "Choose another.")
-    return version.run_id
+    return version
 
 
 def _models_like(store: Store, name: str, alias: str | None, number: str | None) -> str:

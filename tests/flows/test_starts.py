@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.tracking import MlflowClient
 
 from flows.reproduce import reproduce
 from flows.train import train
@@ -15,8 +16,8 @@ from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.recipes import TrainConfig, load_recipe
 from sentiflow.settings import load_settings
-from sentiflow.tracking.already import trained_already
-from sentiflow.tracking.learnt import LEARNT
+from sentiflow.tracking.already import asked_key, trained_already
+from sentiflow.tracking.learnt import LEARNT, learnt_before
 from sentiflow.tracking.starts import Start, choose_start
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import SCORER_DIGEST, Version
@@ -88,6 +89,17 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
     assert start_of(table).name == "none"  # the newest started from the champion
     monkeypatch.delenv("SENTIFLOW_START_AFRESH_AFTER")
     assert start_of(table).name == f"{NAME}/2"
+
+    # Who registers by hand may name any run: the files of that version are what it is.
+    client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
+    source = client.get_model_version(NAME, "1").source
+    client.create_model_version(NAME, str(source), second.run_id)
+    assert start_of(table, asked=f"{NAME}/3").digest == first_version.tags[SCORER_DIGEST]
+    assert asked_key(f"{NAME}/3", str(table), settings) == f"{NAME}/3"
+    assert learnt_before(Start(name=f"{NAME}/2"), settings) is not None
+    assert learnt_before(Start(name=f"{NAME}/3"), settings) is None
+    client.delete_run(str(first_version.run_id))
+    assert learnt_before(Start(name=f"{NAME}/1"), settings) is None
 
     with pytest.raises(UsageError, match="embeddings of size 4, the recipe of size 64"):
         start_of(table, load_recipe("fitted"), f"{NAME}@champion")
