@@ -102,6 +102,14 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
         run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
 
 
+def content_of(prepared: Prepared) -> str:
+    """What came of a user's tables, for people: ``2,297 texts of 2 tables, 433 of them to test``."""
+    split = reviews.read(prepared.table).split
+    tables = prepared.joined.tables if prepared.joined else 1
+    test = int((split == "test").sum())
+    return f"{len(split):,} texts of {tables:,} {'table' if tables == 1 else 'tables'}, {test:,} of them to test"
+
+
 def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
     """Name and digest of a split, as MLflow has them."""
     return f"{prepared.name}-{split}", prepared.digest[:_DIGEST_LENGTH]

@@ -20,6 +20,7 @@ from sentiflow.evaluation.metrics import Measured, spread
 from sentiflow.evaluation.statistics import Comparison, compare
 from sentiflow.evaluation.yardstick import PREFIX as YARDSTICK_METRICS
 from sentiflow.evaluation.yardstick import Yardstick
+from sentiflow.names import BUILT_IN
 from sentiflow.notifications import announce
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, escape_markdown
@@ -44,7 +45,7 @@ from sentiflow.tracking.results import (
 from sentiflow.tracking.starts import load_start
 from sentiflow.tracking.store import open_store, score_table
 from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, Store
-from tasks.runs import changed_fields, publish_summary, scorer_of
+from tasks.runs import changed_fields, content_of, publish_summary, scorer_of
 
 
 @task(name="summarize", task_run_name="summarize", persist_result=False)
@@ -75,7 +76,10 @@ def _recipe(run: RunContext) -> str:
 
 
 def _dataset(prepared: Prepared) -> str:
-    return f"- dataset: {escape_markdown(prepared.name)}, digest `{prepared.digest[:12]}`"
+    came = "" if prepared.name in BUILT_IN else f": {content_of(prepared)}"
+    rejected = f"; {prepared.rejected.text}" if prepared.rejected else ""
+    named = f"- dataset: {escape_markdown(prepared.name)}, digest `{prepared.digest[:12]}`"
+    return f"{named}{came}{escape_markdown(rejected)}"
 
 
 def best_of(seeds: Sequence[SeedResult]) -> SeedResult:

@@ -20,11 +20,11 @@ from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import START_FROM, epoch_tags
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.tracking.client import EpochLog
-from sentiflow.tracking.learnt import learnt_before, learnt_in, write_learnt
+from sentiflow.tracking.learnt import count_new, learnt_before, learnt_in, write_learnt
 from sentiflow.tracking.provenance import Original, need_data
 from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.starts import Start, choose_start, load_start
-from tasks.runs import log_dataset
+from tasks.runs import content_of, log_dataset
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from sentiflow.network.training import Trained
@@ -67,7 +67,7 @@ def prepare(run: RunContext, source: Source) -> Prepared:
         logger.warning("%s", prepared.rejected)
     if prepared.left_out:
         logger.info("%s", count_left_out(prepared.left_out))
-    for sentence in prepared.joined.sentences() if prepared.joined else ():
+    for sentence in (*prepared.joined.sentences(), content_of(prepared)) if prepared.joined else ():
         logger.info("%s", sentence)
     return prepared
 
@@ -93,12 +93,13 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     """
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start = choose_start(start_from, run.dataset, run.config, content, words, run.settings)
+    start = replace(start, new=count_new(content, start, run.settings))
     scorer = load_start(start, run.settings)
     weights = None if scorer is None else scorer.weights
     config = fitting.fit(run.config, content, FIRST_WORD + len(words), weights)
     run.params({name: getattr(config, name) for name in config.fit_to_table if name not in searched})
     if config.fit_to_table:
-        get_run_logger().info("recipe %s for this table: %s", config.recipe, fitting.fitted_text(config))
+        get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitting.fitted_text(config))
     return start_from_it(replace(run, config=config), start)
 
 
@@ -158,7 +159,8 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
         "" if best is kept else f"; epoch {best.number} had a lower one ({best.val_loss:.4f}), and "
         "early_stopping_patience = 0 keeps the last"
     )  # fmt: skip
+    again = "; then trained for as many once more, on the validation part, too" if config.final_training else ""
     return (
         f"{why}: kept epoch {kept.number} of {last.number}, val loss {kept.val_loss:.4f} "
-        f"accuracy {kept.val_accuracy:.2%}{missed}"
+        f"accuracy {kept.val_accuracy:.2%}{missed}{again}"
     )

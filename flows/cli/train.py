@@ -337,14 +337,18 @@ def data(
     from sentiflow.data import reviews
     from sentiflow.data.prepare import fetch, prepare
     from sentiflow.data.rows import count_left_out
+    from sentiflow.fitting import learnt_ids
     from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
+    from sentiflow.tracking.starts import fit_first
 
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
-    rows = reviews.read(prepared.table)
-    facts = reviews.describe(rows, reviews.read_vocabulary(prepared.table), config)
+    rows, vocabulary = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+    if config.fit_to_table:
+        config = fit_first(config, rows, vocabulary)
+    facts = reviews.describe(rows, vocabulary, config)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
     stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", escape(str(prepared.table)))
     if prepared.rejected:
@@ -361,7 +365,12 @@ def data(
     words = f"All {kept:,} words are kept."
     if kept < facts.words:
         words = f"Of {facts.words:,} words the {kept:,} commonest are kept; others become the id 2, shown as ?."
-    if prepared.name != "imdb":  # its vocabulary is that of both splits
+    if config.fit_to_table:
+        own = learnt_ids(rows.of("train"), FIRST_WORD + len(vocabulary))[0] - FIRST_WORD
+        more = f", and the base knows {kept - own:,} more" if kept > own else ""
+        words = f"{own:,} words of the reviews are learnt{more}; rarer ones become the id 2, shown as ?."
+        words += " Words that none of them has are left out."
+    elif prepared.name != "imdb":  # its vocabulary is that of both splits
         words += " Words in no training review are left out."
     in_both = f"{facts.in_both:,} test reviews are also in the training split, word for word.\n"
     stdout.say(f"\n{words}", in_both)

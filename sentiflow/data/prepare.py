@@ -68,9 +68,14 @@ class Rejected:
     file: str
     digest: str
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """How many there are, and why."""
         count = sum(self.reasons.values())
-        return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)}): {self.file}"
+        return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)})"
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.file}"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ START_FROM = "start_from"  # parameter: ``none``, ``base`` or a version, such as
 # split, and the share of the training words that it knows.
 START_NAME, START_DIGEST, START_ACCURACY = "start.from", "start.digest", "start.accuracy"
 START_WORDS = "start.words"
+START_NEW = "start.new"  # how many of the reviews to learn from the start has not learnt
 
 # Metrics of each epoch, by the field of ``Epoch`` that they log.
 EPOCH_METRICS = {
@@ -142,7 +143,14 @@ def started_text(tags: Mapping[str, str]) -> str:
     if words is None:
         return ""
     tested = "" if accuracy is None else f", test accuracy {accuracy:.2%} on its own reviews"
-    return f"Started from {name}{tested}; it knows {words:.0%} of the training words."
+    new = number(tags.get(START_NEW))
+    more = "" if new is None else f"; {reviews_new(int(new))}"
+    return f"Started from {name}{tested}; it knows {words:.0%} of the training words{more}."
+
+
+def reviews_new(count: int) -> str:
+    """How many of the reviews to learn from a start has not learnt, in a sentence's part."""
+    return f"{count:,} of the reviews to learn from {'is' if count == 1 else 'are'} new to it"
 
 
 def short_name(name: str, dataset: str) -> str:

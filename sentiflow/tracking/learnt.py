@@ -84,6 +84,16 @@ def learnt_before(start: Start, settings: Settings) -> Hashes | None:
         return learnt_by(store, record, Path(folder))
 
 
+def count_new(content: Reviews, start: Start, settings: Settings) -> int | None:
+    """How many of the texts to learn from a start has not learnt; None unless it is a version of a user's table.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    before = learnt_before(start, settings)
+    return None if before is None or before is NOTHING else len(np.setdiff1d(learnt_in(content), before))
+
+
 def learnt_of(
     versions: Sequence[VersionRecord], ids: NDArray[np.str_], client: MlflowClient, store: Store, folder: Path
 ) -> Learnt | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sentiflow import base
+from sentiflow import base, fitting
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, model_name
@@ -14,9 +14,11 @@ from sentiflow.runs.record import (
     START_DIGEST,
     START_FROM,
     START_NAME,
+    START_NEW,
     START_WORDS,
     RunRecord,
     number,
+    reviews_new,
 )
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -39,6 +41,7 @@ class Start:
         digest: of all that its scores depend on.
         accuracy: on its own test split, if it is known.
         words: share of the table's training words that it knows.
+        new: how many of the table's reviews to learn from it has not learnt; None where that is not known.
     """
 
     asked: str = NONE
@@ -47,6 +50,7 @@ class Start:
     digest: str = ""
     accuracy: float | None = None
     words: float = 0.0
+    new: int | None = None
 
     def __bool__(self) -> bool:
         return self.name != NONE
@@ -55,15 +59,17 @@ class Start:
         """What a run and its version keep of it."""
         if not self:
             return {START_NAME: NONE}
-        accuracy = {} if self.accuracy is None else {START_ACCURACY: f"{self.accuracy:.4f}"}
-        return {START_NAME: self.name, START_DIGEST: self.digest, START_WORDS: f"{self.words:.4f}", **accuracy}
+        tags = {START_NAME: self.name, START_DIGEST: self.digest, START_WORDS: f"{self.words:.4f}"}
+        tags |= {} if self.accuracy is None else {START_ACCURACY: f"{self.accuracy:.4f}"}
+        return tags if self.new is None else tags | {START_NEW: str(self.new)}
 
     def text(self) -> str:
         """It in a sentence's part."""
         if not self:
             return f"from nothing{f', as {self.why}' if self.why else ''}"
         tested = "" if self.accuracy is None else f", test accuracy {self.accuracy:.2%} on its own reviews"
-        return f"from {self.name} ({self.why}{tested}), which knows {self.words:.0%} of the words"
+        new = "" if self.new is None else f"; {reviews_new(self.new)}"
+        return f"from {self.name} ({self.why}{tested}), which knows {self.words:.0%} of the words{new}"
 
 
 def choose_start(
@@ -141,13 +147,22 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
     return float(counts[hits].sum() / max(counts.sum(), 1))
 
 
+def fit_first(config: TrainConfig, content: Reviews, words: Vocabulary) -> TrainConfig:
+    """The recipe as the first training of a table would fit it: from the base, if that knows its language."""
+    known = known_share(content, words, base.load_base()) >= _SAME_LANGUAGE
+    return fitting.fit(config, content, FIRST_WORD + len(words), base.load_base().weights if known else None)
+
+
 def started(record: RunRecord) -> Start:
     """What a run's training started from."""
     name, tags = record.params.get(START_FROM, NONE), record.tags
     if name == NONE:
         return Start()
-    words = number(tags.get(START_WORDS)) or 0.0
-    return Start(name, name, "as then", tags.get(START_DIGEST, ""), number(tags.get(START_ACCURACY)), words)
+    words, new = number(tags.get(START_WORDS)) or 0.0, number(tags.get(START_NEW))
+    return Start(
+        name, name, "as then", tags.get(START_DIGEST, ""), number(tags.get(START_ACCURACY)), words,
+        None if new is None else int(new),
+    )  # fmt: skip
 
 
 def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:

@@ -16,6 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from flows.cli.app import app
+from sentiflow.data.sample import sample_rows
 from sentiflow.locks import file_lock, training_lock
 from sentiflow.orchestration.server import schedule_folder
 from sentiflow.tracking.client import connect
@@ -107,6 +108,17 @@ def test_runs_lists_when_recipe_dataset_accuracy_seconds_and_version(trained: Tr
 def test_runs_of_an_empty_store_say_how_to_make_one(world: World) -> None:
     done = world.run("runs")
     assert (done.returncode, "sentiflow train" in done.stdout) == (0, True)
+
+
+def test_data_shows_a_table_of_ones_own_as_its_training_reads_it(world: World) -> None:
+    rows = [f'"{text}",{label}' for text, label, _ in sample_rows(60, 2, 3)]
+    (world.root / "mine.csv").write_text("\n".join(["text,label", *rows]))
+    told = world.run("data", "--dataset", "mine.csv").stdout
+    length = re.search(r"^shape padded to (\d+) ", told, re.MULTILINE)
+    assert length is not None and 20 < int(length[1]) < 60
+    assert re.search(
+        r"^\d{3} words of the reviews are learnt, and the base knows 14,\d{3} more; ", told, re.MULTILINE
+    )
 
 
 def test_data_shows_counts_shapes_lengths_balance_and_the_first_review(world: World) -> None:
