@@ -37,7 +37,7 @@ class _Way:
 
 
 # Chosen on the training splits of four tables and of IMDB reviews (docs/own-tables.md).
-_STARTED = _Way(steps=400, epochs=5, learning_rate=0.0005, weight_decay=1.0)
+_STARTED = _Way(steps=400, epochs=5, learning_rate=0.001, weight_decay=1.0)
 _FROM_NOTHING = _Way(steps=500, epochs=8, learning_rate=0.003, weight_decay=2.0)
 _MEMBERS = 4  # of a network that starts from nothing
 

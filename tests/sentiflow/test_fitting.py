@@ -35,7 +35,7 @@ def test_a_start_gives_its_members_and_a_smaller_rate() -> None:
     start = replace(one, others=(one,))
     config = fit(load_recipe("fitted"), table([20] * 1_000), 30, start)
     assert (config.epochs, config.ensemble_size, config.global_clipnorm) == (16, 2, 1.41)
-    assert (config.learning_rate, config.vocabulary_size) == (0.0005, 30)
+    assert (config.learning_rate, config.vocabulary_size) == (0.001, 30)
 
 
 @pytest.mark.parametrize(
