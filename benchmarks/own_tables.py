@@ -101,8 +101,7 @@ def _train(content: Reviews, words: Vocabulary, start: TextScorer | None, seed: 
     from sentiflow.network.start import train_from
 
     began = time.perf_counter()
-    weights = None if start is None else start.weights
-    config = fitting.fit(FITTED, content, FIRST_WORD + len(words), weights)
+    config = fitting.fit(FITTED, content, FIRST_WORD + len(words), started=start is not None)
     trained = train_from(start, words, *content.learning_splits(config.validation_fraction), config, seed)
     seconds = time.perf_counter() - began
     scorer = TextScorer(weights_of(trained.network), words, config.sequence_length)

@@ -94,9 +94,8 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start = choose_start(start_from, run.dataset, run.config, content, words, run.settings)
     start = replace(start, new=count_new(content, start, run.settings))
-    scorer = load_start(start, run.settings)
-    weights = None if scorer is None else scorer.weights
-    config = fitting.fit(run.config, content, FIRST_WORD + len(words), weights)
+    load_start(start, run.settings)  # what is gone is named before the training
+    config = fitting.fit(run.config, content, FIRST_WORD + len(words), started=bool(start))
     run.params({name: getattr(config, name) for name in config.fit_to_table if name not in searched})
     if config.fit_to_table:
         get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitting.fitted_text(config))

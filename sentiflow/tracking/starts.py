@@ -134,7 +134,7 @@ def agree(config: TrainConfig, weights: Weights) -> bool:
         and (weights.backward_kernel is not None) == config.bidirectional
         and weights.mask_zero == config.mask_zero
         and config.pooling == pooling
-        and ("ensemble_size" in config.fit_to_table or config.ensemble_size == len(weights.members))
+        and config.ensemble_size == len(weights.members)
     )
 
 
@@ -150,7 +150,7 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
 def fit_first(config: TrainConfig, content: Reviews, words: Vocabulary) -> TrainConfig:
     """The recipe as the first training of a table would fit it: from the base, if that knows its language."""
     known = known_share(content, words, base.load_base()) >= _SAME_LANGUAGE
-    return fitting.fit(config, content, FIRST_WORD + len(words), base.load_base().weights if known else None)
+    return fitting.fit(config, content, FIRST_WORD + len(words), started=known)
 
 
 def started(record: RunRecord) -> Start:

@@ -132,5 +132,5 @@ def test_the_default_starts_from_the_base_and_another_language_from_nothing(
     run = open_store(load_settings()).record(result.run_id)
     assert run.params["start_from"] == "base"
     assert run.params["epochs"] == "2"
-    assert run.params["ensemble_size"] == "2"
+    assert run.params["learning_rate"] == "0.002"
     assert result.measured.accuracy > 0.7  # of 300 made reviews, most of what it knows is the base's

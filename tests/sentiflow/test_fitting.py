@@ -1,15 +1,11 @@
 """What a table decides of a recipe; expected values are hand calculations."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import UsageError
 from sentiflow.fitting import fit, fitted_text, learnt_ids
-from sentiflow.recipes import TUNED, TrainConfig, load_recipe
-from tests.sentiflow.scoring.test_forward import random_weights
+from sentiflow.recipes import TUNED, load_recipe
 
 
 def table(lengths: list[int], ids: int = 9) -> Reviews:
@@ -20,22 +16,21 @@ def table(lengths: list[int], ids: int = 9) -> Reviews:
     return Reviews(np.arange(n).astype(str), np.full(n, "train"), np.zeros(n, np.int8), tokens)
 
 
-def test_a_small_table_that_starts_from_nothing_gets_steps_enough_and_four_members() -> None:
+def test_a_small_table_that_starts_from_nothing_gets_steps_enough() -> None:
     """1,000 reviews, 800 of them learnt from: 25 steps of 32 an epoch, 20 epochs for 500 steps."""
-    config = fit(load_recipe("fitted"), table([20] * 1_000), 9, None)
+    config = fit(load_recipe("fitted"), table([20] * 1_000), 9, started=False)
     assert (config.batch_size, config.epochs, config.early_stopping_patience) == (32, 20, 5)
     assert config.ema_momentum == 0.98  # the average of 50 of 500 steps
-    assert (config.ensemble_size, config.global_clipnorm, config.learning_rate) == (4, 2.0, 0.003)
+    assert config.learning_rate == 0.003
     assert (config.vocabulary_size, config.sequence_length) == (9, 20)
 
 
-def test_a_start_gives_its_members_and_a_smaller_rate() -> None:
+@pytest.mark.parametrize(("length", "rate"), [(100, 0.002), (101, 0.001)])
+def test_from_a_start_there_are_fewer_steps_and_they_are_smaller(length: int, rate: float) -> None:
     """400 steps of 25 an epoch: 16 epochs."""
-    one = random_weights()
-    start = replace(one, others=(one,))
-    config = fit(load_recipe("fitted"), table([20] * 1_000), 30, start)
-    assert (config.epochs, config.ensemble_size, config.global_clipnorm) == (16, 2, 1.41)
-    assert (config.learning_rate, config.vocabulary_size) == (0.001, 30)
+    config = fit(load_recipe("fitted"), table([length] * 1_000), 30, started=True)
+    assert (config.epochs, config.embedding_weight_decay) == (16, 1.0)
+    assert (config.learning_rate, config.vocabulary_size) == (rate, 30)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +38,7 @@ def test_a_start_gives_its_members_and_a_smaller_rate() -> None:
     [(40, 32, 30), (9_999, 32, 8), (10_000, 64, 8)],  # 8,000 of 10,000 are learnt from
 )
 def test_epochs_are_bounded_and_a_large_table_has_larger_batches(reviews: int, batch: int, epochs: int) -> None:
-    config = fit(load_recipe("fitted"), table([20] * reviews), 9, None)
+    config = fit(load_recipe("fitted"), table([20] * reviews), 9, started=False)
     assert (config.batch_size, config.epochs) == (batch, epochs)
 
 
@@ -53,14 +48,14 @@ def test_epochs_are_bounded_and_a_large_table_has_larger_batches(reviews: int, b
 )
 def test_the_length_is_that_of_nearly_all_within_bounds(lengths: list[int], length: int) -> None:
     """The 98% quantile of the 100 that are learnt from; a few long reviews do not decide."""
-    assert fit(load_recipe("fitted"), table(lengths), 9, None).sequence_length == length
+    assert fit(load_recipe("fitted"), table(lengths), 9, started=False).sequence_length == length
 
 
 def test_what_is_set_holds_and_another_recipe_is_left_alone() -> None:
-    config = fit(load_recipe("fitted", ["epochs=3", "ensemble_size=3"]), table([20] * 1_000), 9, None)
+    config = fit(load_recipe("fitted", ["epochs=3", "ensemble_size=3"]), table([20] * 1_000), 9, started=False)
     assert (config.epochs, config.ensemble_size, config.batch_size) == (3, 3, 32)
     assert "epochs" not in fitted_text(config)
-    assert fit(TUNED, table([20] * 1_000), 9, None) == TUNED
+    assert fit(TUNED, table([20] * 1_000), 9, started=False) == TUNED
 
 
 def test_the_learnt_ids_end_at_the_first_word_that_no_review_has() -> None:
@@ -72,17 +67,6 @@ def test_the_learnt_ids_end_at_the_first_word_that_no_review_has() -> None:
     assert learnt_ids(table([3], ids=9), 9) == (9, 9)
 
 
-def test_a_start_of_one_network_gives_mixed_pooling_the_two_that_it_needs() -> None:
-    """The champion of `tuned`, say."""
-    assert fit(load_recipe("fitted"), table([20] * 1_000), 30, random_weights()).ensemble_size == 2
-
-
 def test_a_table_with_nothing_to_learn_from_is_left_to_the_training_to_refuse() -> None:
     """9 reviews, the last nine tenths of which validate."""
-    assert fit(load_recipe("fitted", ["validation_fraction=0.9"]), table([20] * 9), 9, None).epochs == 30
-
-
-def test_what_rules_choose_must_go_with_the_rest() -> None:
-    config = TrainConfig(recipe="mine", backend="keras", fit_to_table=("ensemble_size",))
-    with pytest.raises(UsageError, match="recipe mine cannot be fitted: backend = 'keras'"):
-        fit(config, table([20] * 10), 9, None)
+    assert fit(load_recipe("fitted", ["validation_fraction=0.9"]), table([20] * 9), 9, started=False).epochs == 30
