@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlflow.entities import LoggedModelInput
 from prefect import get_run_logger, task
 
 from sentiflow import fitting
@@ -103,9 +104,15 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
 
 
 def start_from_it(run: RunContext, start: Start) -> RunContext:
-    """The run with what its training starts from, which is logged as a parameter and tags."""
+    """The run with what its training starts from, which is logged as a parameter, tags and a model that went in."""
     run.params({START_FROM: start.name})
     run.tag(start.tags())
+    if start.version is not None:
+        with run.errors():
+            version = run.client.get_model_version(start.version.name, str(start.version.number))
+            scheme, _, model = str(version.source).rpartition("/")
+            if scheme == "models:":  # of one that a person registered it may be a folder
+                run.client.log_inputs(run.run_id, models=[LoggedModelInput(model)])
     if start or start.why:
         get_run_logger().info("training starts %s", start.text())
     return replace(run, start=start)

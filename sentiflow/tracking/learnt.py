@@ -69,12 +69,13 @@ def learnt_before(start: Start, settings: Settings) -> Hashes | None:
     Raises:
         ExternalError: the store cannot be read.
     """
-    name, _, number = start.name.rpartition("/")
-    if not name or dataset_of(name) in BUILT_IN:  # nothing, the base, or reviews that come as ids of words
+    if (
+        start.version is None or dataset_of(start.version.name) in BUILT_IN
+    ):  # nothing, the base, or reviews that come as ids of words
         return NOTHING
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(settings)
-        version = store.version(name, int(number))
+        version = store.version(start.version.name, start.version.number)
         if version is None or version.run_id is None or SCORER_DIGEST not in version.tags:
             return None  # a person registered it, and may have named any run
         try:

@@ -55,6 +55,12 @@ class Start:
     def __bool__(self) -> bool:
         return self.name != NONE
 
+    @property
+    def version(self) -> Version | None:
+        """The registered version; None for nothing and the base."""
+        name, _, number = self.name.rpartition("/")
+        return Version(name, int(number), "asked for") if name else None
+
     def tags(self) -> dict[str, str]:
         """What a run and its version keep of it."""
         if not self:
@@ -111,11 +117,10 @@ def load_start(start: Start, settings: Settings) -> TextScorer | None:
     """
     if not start:
         return None
-    if start.name == BASE:
+    if start.version is None:
         scorer, digest = base.load_base(), base.base().digest
     else:
-        name, _, number = start.name.rpartition("/")
-        scorer = load_scorer(settings, Version(name, int(number), "asked for"))
+        scorer = load_scorer(settings, start.version)
         digest = scorer.digest
     if digest != start.digest:
         raise ExternalError(

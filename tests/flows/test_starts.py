@@ -17,6 +17,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.recipes import TrainConfig, load_recipe
 from sentiflow.settings import load_settings
 from sentiflow.tracking.already import asked_key, trained_already
+from sentiflow.tracking.client import connect
 from sentiflow.tracking.learnt import LEARNT, learnt_before
 from sentiflow.tracking.starts import Start, choose_start
 from sentiflow.tracking.store import open_store
@@ -68,6 +69,9 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
         store.record(str(first_version.run_id)).metrics["test/accuracy"], abs=1e-4
     )
     assert f"Started from {NAME}/1" in run.tags["mlflow.note.content"]
+    client = connect(settings)
+    (came_in,) = client.get_run(second.run_id).inputs.model_inputs
+    assert client.get_model_version(NAME, "1").source == f"models:/{came_in.model_id}"
     assert learnt(1, tmp_path) < learnt(2, tmp_path)
     # One epoch at a small rate: the network is near the one that it started from, which was drawn otherwise.
     old, new = (load_scorer(settings, Version(NAME, number, "")) for number in (1, 2))
