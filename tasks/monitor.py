@@ -114,8 +114,8 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         "texts": f"{texts.distinct:,} different ones, {texts.repeated:,} repeated; {sources}",
         "from": texts.first,
         "until": texts.last,
-        "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are in no training review, against "
-        f"{reference[UNKNOWN].mean():.2%} of a training review in no other one",
+        "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are not in the vocabulary, against "
+        f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
     }
     limits = settings.monitor_psi, settings.monitor_alpha
     result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
+from sentiflow import base
 from sentiflow.data.reviews import Reviews
+from sentiflow.fitting import learnt_ids
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
@@ -118,7 +120,7 @@ def surprise(reference: Floats, recent: Floats) -> Floats:
 
 
 UNKNOWN = "unknown"
-"""Share of words that occur in no training review; reported, but not compared, as it is a part of ``oov``."""
+"""Share of words that the vocabulary does not hold; reported, but not compared, as it is a part of ``oov``."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def features_of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Flo
 def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Floats]:
     """Every feature of the training reviews, the scores of the test reviews, and the share of unknown words.
 
-    Each training review is measured as if it were new: a word that occurs in no other review counts as unknown.
+    Each training review is measured as if it were new: a word that occurs in no other review counts as unknown,
+    unless the vocabulary holds it all the same, as it holds the base's words beside those of a user's table.
     Equal reviews count once, as equal texts do.
     """
     train, test = _distinct(content.of("train")), _distinct(content.of("test"))
@@ -157,11 +160,21 @@ def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Float
     words = np.concatenate([ids[1:] for ids in train.tokens])  # (w,), without the start markers
     lengths = train.n_tokens - 1  # (n,)
     review = np.repeat(np.arange(len(train)), lengths)  # (w,)
-    alone = _in_one_review(words, review)[words]  # (w,)
-    out = alone | (words >= known) | (words < FIRST_WORD)
+    once = _in_one_review(words, review)[words]  # (w,)
+    own, besides = learnt_ids(content.of("train"), FIRST_WORD + len(scorer.vocabulary))
+    there = _of_base(scorer)[words] if besides > own else np.zeros(len(words), bool)
+    alone = once & ~there
+    # A word of the base would stand among the others of the base, which the network knows or not.
+    out = alone | (once & (known <= own)) | (words >= known) | (words < FIRST_WORD)
     outside, unknown = (np.bincount(review, mask, len(train)).astype(float) for mask in (out, alone))
     scores = scorer.network.score(test.padded(scorer.sequence_length, known))
     return _shares(lengths.astype(float), outside, unknown) | {"score": scores}
+
+
+def _of_base(scorer: TextScorer) -> NDArray[np.bool_]:
+    """Which ids stand for words that the base has, shape (ids,)."""
+    words = set(base.load_base().vocabulary.words)
+    return np.array([False] * FIRST_WORD + [word in words for word in scorer.vocabulary.words])
 
 
 def _distinct(content: Reviews) -> Reviews:
