@@ -32,8 +32,8 @@ def train_from(
     """Train by the recipe, from another network if one is given, and with ``final_training`` once more.
 
     Words that the training reviews lack are not trained: they are put beside the trained ones at the end, as the
-    start has them. The final training makes as many epochs as were kept, on the validation reviews, too; history
-    and kept epoch are those of the first.
+    start has them; unless rare words, which stand behind them, are to be learnt, too. The final training makes as
+    many epochs as were kept, on the validation reviews, too; history and kept epoch are those of the first.
 
     Raises:
         UsageError: see ``train``.
@@ -41,8 +41,11 @@ def train_from(
     own, begin = config, None
     if start is not None:
         begin = partial(inherited, words=words, start=start)
-        learnt, _ = learnt_ids(training.joined(validation), FIRST_WORD + len(words))
-        own = config.model_copy(update={"vocabulary_size": min(config.vocabulary_size, learnt)})
+        every, size = training.joined(validation), config.vocabulary_size
+        learnt, _ = learnt_ids(every, FIRST_WORD + len(words))
+        behind = np.concatenate([ids[(ids >= learnt) & (ids < size)] for ids in every.tokens])
+        if np.isin(behind, known_rows(start, words, size)[0]).all():
+            own = config.model_copy(update={"vocabulary_size": min(size, learnt)})
     trained = train(training, validation, own, seed, on_epoch, progress, begin)
     if config.final_training:
         last = own.model_copy(update={"epochs": trained.kept.number, "early_stopping_patience": 0})

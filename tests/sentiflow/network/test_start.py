@@ -92,6 +92,17 @@ def test_a_training_starts_from_the_other_network_and_keeps_words_beyond_its_own
     np.testing.assert_array_equal(found.embedding[8], source.weights.embedding[4])
 
 
+def test_rare_words_behind_those_of_the_start_are_learnt_if_the_vocabulary_is_to_hold_them() -> None:
+    """Red if a review's rare word is unknown while it is trained, and a word of zeros in the network."""
+    words = Vocabulary([*WORDS.words, "rare"])  # id 9
+    rows, config = reviews(8, 1), replace_size(TINY, 10)
+    rows.tokens[0] = np.array([1, 4, 9], np.int32)
+    found = weights_of(train_from(start(), words, rows, reviews(4, 2), config, 0).network)
+    assert np.abs(found.embedding[9]).min() > 0
+    cut = weights_of(train_from(start(), words, rows, reviews(4, 2), replace_size(TINY, 9), 0).network)
+    np.testing.assert_array_equal(cut.embedding[8], start().weights.embedding[4])
+
+
 def test_without_a_start_it_is_a_training_as_every_other() -> None:
     one = train(reviews(8, 1), reviews(4, 2), TINY, 3)
     other = train_from(None, WORDS, reviews(8, 1), reviews(4, 2), TINY, 3)
