@@ -19,12 +19,11 @@ from sentiflow.names import BUILT_IN
 from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import START_FROM, epoch_tags
-from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.learnt import count_new, learnt_before, learnt_in, write_learnt
 from sentiflow.tracking.provenance import Original, need_data
 from sentiflow.tracking.results import RunContext, TrainedFiles
-from sentiflow.tracking.starts import Start, choose_start, load_start
+from sentiflow.tracking.starts import Start, choose_and_fit, load_start
 from tasks.runs import content_of, log_dataset
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -93,10 +92,8 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     starts from, as a parameter and tags.
     """
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
-    start = choose_start(start_from, run.dataset, run.config, content, words, run.settings)
+    start, config = choose_and_fit(start_from, run.dataset, run.config, content, words, run.settings)
     start = replace(start, new=count_new(content, start, run.settings))
-    load_start(start, run.settings)  # what is gone is named before the training
-    config = fitting.fit(run.config, content, FIRST_WORD + len(words), started=bool(start))
     run.params({name: getattr(config, name) for name in config.fit_to_table if name not in searched})
     if config.fit_to_table:
         get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitting.fitted_text(config))
@@ -104,7 +101,7 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
 
 
 def start_from_it(run: RunContext, start: Start) -> RunContext:
-    """The run with what its training starts from, which is logged as a parameter, tags and a model that went in."""
+    """The run with what its training starts from, which is logged as a parameter, tags and a model."""
     run.params({START_FROM: start.name})
     run.tag(start.tags())
     if start.version is not None:

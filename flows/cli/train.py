@@ -22,7 +22,7 @@ from flows.cli.options import (
 from flows.cli.tables import block_table, print_table, program, show_judgement, show_promotion, stdout_for
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import BusyError, UnreachableError
-from sentiflow.names import dataset_of, model_name
+from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
 from sentiflow.output import redact
 
 if TYPE_CHECKING:
@@ -337,18 +337,19 @@ def data(
     from sentiflow.data import reviews
     from sentiflow.data.prepare import fetch, prepare
     from sentiflow.data.rows import count_left_out
-    from sentiflow.fitting import learnt_ids
+    from sentiflow.fitting import fitted_text
     from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.starts import fit_first
+    from sentiflow.tracking.starts import choose_and_fit
 
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
-    rows, vocabulary = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+    rows, known = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+    start = None
     if config.fit_to_table:
-        config = fit_first(config, rows, vocabulary)
-    facts = reviews.describe(rows, vocabulary, config)
+        start, config = choose_and_fit(AUTO, dataset, config, rows, known, settings)
+    facts = reviews.describe(rows, known, config)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
     stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", escape(str(prepared.table)))
     if prepared.rejected:
@@ -359,19 +360,11 @@ def data(
         stdout.say(escape(sentence))
     for warning in reviews.warnings(rows):
         stdout.say(f"[yellow]{warning}[/]")
+    if start is not None:
+        stdout.say(f"A training now starts {escape(start.text())}: {fitted_text(config)}")
     stdout.print()
     stdout.print(_splits(facts, config))
-    kept = min(facts.words, config.vocabulary_size - FIRST_WORD)
-    words = f"All {kept:,} words are kept."
-    if kept < facts.words:
-        words = f"Of {facts.words:,} words the {kept:,} commonest are kept; others become the id 2, shown as ?."
-    if config.fit_to_table:
-        own = learnt_ids(rows.of("train"), FIRST_WORD + len(vocabulary))[0] - FIRST_WORD
-        more = f", and the base knows {kept - own:,} more" if kept > own else ""
-        words = f"{own:,} words of the reviews are learnt{more}; rarer ones become the id 2, shown as ?."
-        words += " Words that none of them has are left out."
-    elif prepared.name != "imdb":  # its vocabulary is that of both splits
-        words += " Words in no training review are left out."
+    words = _words(facts, min(facts.words, config.vocabulary_size - FIRST_WORD), prepared.name)
     in_both = f"{facts.in_both:,} test reviews are also in the training split, word for word.\n"
     stdout.say(f"\n{words}", in_both)
     label = escape(facts.label_names[facts.first_label])
@@ -379,6 +372,20 @@ def data(
     stdout.print(f"{list(facts.first_ids)}\n", markup=False, soft_wrap=True)
     stdout.print(f"[bold]Decoded[/]: {len(facts.first_text.split())} words")
     stdout.say(escape(facts.first_text))
+
+
+def _words(facts: "DatasetFacts", kept: int, name: str) -> str:
+    """Which words of a dataset are read, in sentences; the first ``kept`` of its vocabulary are."""
+    # The vocabulary of imdb is that of both splits; that of a table of one's own has the base's words, too.
+    held, mine = (facts.words, kept) if name in BUILT_IN else (facts.training_words, facts.kept_words)
+    of = "" if name in BUILT_IN else " of the training reviews"
+    words = f"All {mine:,} words{of} are kept."
+    if mine < held:
+        words = f"Of {held:,} words{of} the {mine:,} commonest are kept; others become the id 2, shown as ?."
+    if kept > mine:
+        words += f" So are {kept - mine:,} others of the base."
+    left_out = {"imdb": "", "sample": " Words in no training review are left out."}
+    return words + left_out.get(name, " Words that neither the training reviews nor the base have are left out.")
 
 
 def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:

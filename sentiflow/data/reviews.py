@@ -19,7 +19,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.files import create_private, publish, publish_private
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import LABEL_NAMES, OUT_OF_VOCABULARY, Vocabulary, is_name, pad
-from sentiflow.scoring.vocabulary import limit
+from sentiflow.scoring.vocabulary import FIRST_WORD, limit
 
 SPLITS = ("train", "validation", "test")
 
@@ -330,6 +330,7 @@ class DatasetFacts:
     """Figures of a dataset under a recipe, of splits that have reviews; ``words`` counts the whole vocabulary.
 
     Attributes:
+        training_words: how many of them the training split has, ``kept_words`` how many of these the recipe keeps.
         in_both: test reviews whose ids stand in the training split, too.
         first_ids: of the first training review, rare words replaced.
         first_text: the same, decoded; ``?`` for the start marker and for rare words.
@@ -340,6 +341,8 @@ class DatasetFacts:
     splits: tuple[SplitFacts, ...]
     in_both: int
     words: int
+    training_words: int
+    kept_words: int
     first_ids: tuple[int, ...]
     first_text: str
     first_label: int
@@ -350,10 +353,14 @@ def describe(reviews: Reviews, vocabulary: Vocabulary, config: TrainConfig) -> D
     """Gather the figures of a dataset as a recipe would see it."""
     train = reviews.of("train")
     ids = limit(train.tokens[0], config.vocabulary_size)
+    held = np.unique(_in_one(train.tokens))
+    held = held[held >= FIRST_WORD]
     return DatasetFacts(
         splits=tuple(_split(name, reviews.of(name), config) for name in SPLITS if name in reviews.split),
         in_both=in_both_splits(reviews),
         words=len(vocabulary),
+        training_words=len(held),
+        kept_words=int((held < config.vocabulary_size).sum()),
         first_ids=tuple(int(i) for i in ids),
         first_text=vocabulary.decode(ids),
         first_label=int(train.label[0]),

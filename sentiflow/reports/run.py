@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from sentiflow.evaluation.gate import YARDSTICK
 from sentiflow.evaluation.metrics import SLICES
 from sentiflow.evaluation.yardstick import PREFIX, Yardstick
+from sentiflow.names import BUILT_IN
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.reports import plots
 from sentiflow.reports.page import (
@@ -113,11 +114,13 @@ def card(run: RunSummary) -> list[str]:
 def _use(record: RunRecord) -> list[str]:
     length, words = record.params["sequence_length"], record.params["vocabulary_size"]
     zero, one = record.label_names
+    own = record.dataset not in BUILT_IN
+    left_out = "neither a training review nor the base has" if own else "no training review has"
     return [
         f"For texts like those of the dataset {record.dataset}. The score is the probability of {one}, the "
         f"label is {one} above 0.5, else {zero}: there is no third, whatever the text and its language.",
         f"It reads the last {length} words of a text, by a vocabulary of {words}: rarer words are all one, and "
-        "words that no training review has are left out. Where it errs more often: see the slices. A score does "
+        f"words that {left_out} are left out. Where it errs more often: see the slices. A score does "
         "not say how strong a sentiment is, and is no basis for decisions about people.",
     ]
 
@@ -199,6 +202,8 @@ def _changed(params: Mapping[str, str]) -> list[Block]:
     others = {name: base} if base is not None and base != TUTORIAL else {}
     configs = [config.model_dump() for config in (*others.values(), TUTORIAL)]
     columns = [{field: str(value) for field, value in config.items()} for config in configs]
+    if base is not None and others:
+        columns[0] |= dict.fromkeys(base.fit_to_table, "by rule")
     rows = [
         (field, params[field], *(column[field] for column in columns))
         for field in given

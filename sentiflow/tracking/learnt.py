@@ -69,10 +69,8 @@ def learnt_before(start: Start, settings: Settings) -> Hashes | None:
     Raises:
         ExternalError: the store cannot be read.
     """
-    if (
-        start.version is None or dataset_of(start.version.name) in BUILT_IN
-    ):  # nothing, the base, or reviews that come as ids of words
-        return NOTHING
+    if start.version is None or dataset_of(start.version.name) in BUILT_IN:
+        return NOTHING  # the base and IMDB's versions have learnt from ids of words, not from texts
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(settings)
         version = store.version(start.version.name, start.version.number)

@@ -109,6 +109,19 @@ def choose_start(
     return found
 
 
+def choose_and_fit(
+    asked: str, dataset: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
+) -> tuple[Start, TrainConfig]:
+    """What a training of a prepared table starts from, and the recipe as it is fitted to both.
+
+    Raises:
+        UsageError, ExternalError: see ``choose_start`` and ``load_start``.
+    """
+    start = choose_start(asked, dataset, config, content, words, settings)
+    load_start(start, settings)  # what is gone is named before the training
+    return start, fitting.fit(config, content, FIRST_WORD + len(words), started=bool(start))
+
+
 def load_start(start: Start, settings: Settings) -> TextScorer | None:
     """The words and weights that a training starts from, or None.
 
@@ -150,12 +163,6 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
     known = set(scorer.vocabulary.words[: len(scorer.weights.embedding) - FIRST_WORD])
     hits = np.array([word in known for word in words.words])
     return float(counts[hits].sum() / max(counts.sum(), 1))
-
-
-def fit_first(config: TrainConfig, content: Reviews, words: Vocabulary) -> TrainConfig:
-    """The recipe as the first training of a table would fit it: from the base, if that knows its language."""
-    known = known_share(content, words, base.load_base()) >= _SAME_LANGUAGE
-    return fitting.fit(config, content, FIRST_WORD + len(words), started=known)
 
 
 def started(record: RunRecord) -> Start:

@@ -1,5 +1,6 @@
 """What a training of one's own table starts from, what is kept of that, and what follows from it."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -132,6 +133,15 @@ def test_the_default_starts_from_the_base_and_another_language_from_nothing(
     assert "of the words" in found.text()
     assert start_of(table, fitted, "none").name == "none"
     assert start_of(other, fitted, "base").name == "base"  # as it was asked for
+    shown = world.run("data", "--dataset", str(table))
+    assert "A training now starts from base" in shown.stdout
+    own, kept = re.findall(r"All ([\d,]+) words of the training reviews are kept. So are ([\d,]+)", shown.stdout)[
+        0
+    ]
+    longest = re.search(r"longest +(\d+)", shown.stdout)
+    assert longest is not None
+    assert int(own) < 1_000 and int(kept.replace(",", "")) > 14_000
+    assert int(re.findall(r"shape padded to (\d+)", shown.stdout)[0]) <= int(longest[1])
     result = train(load_recipe("fitted", ["epochs=2"]), str(table), 0)
     run = open_store(load_settings()).record(result.run_id)
     assert run.params["start_from"] == "base"

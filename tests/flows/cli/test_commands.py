@@ -180,7 +180,7 @@ def test_a_wrong_hash_is_no_reason_to_fall_back(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--recipe", "sed"], "there are: large, tuned, tutorial"),
+        (["--recipe", "sed"], "there are: fitted, large, tuned, tutorial"),
         (["--recipe", "mine.toml"], "Cannot read the recipe mine.toml: No such file or directory."),
         (["--set", "epochs=0"], "expected at least 1"),
         (["--set", "learning_rate=nan"], "expected a number"),

@@ -62,6 +62,12 @@ def test_words_counts_the_whole_vocabulary(facts: DatasetFacts) -> None:
     assert facts.words == 5
 
 
+def test_words_of_the_training_reviews_are_counted_apart() -> None:
+    """Red if a table of a few words is said to have the thousands of the base."""
+    facts = describe(REVIEWS.take(np.array([2, 1, 4])), VOCABULARY, CONFIG)
+    assert (facts.training_words, facts.kept_words) == (4, 3)
+
+
 def test_the_first_review_is_shown_as_the_recipe_sees_it(facts: DatasetFacts) -> None:
     assert (facts.first_ids, facts.first_text, facts.first_label) == ((1, 4, 2, 6), "? the ? good", 1)
 
