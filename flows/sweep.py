@@ -138,7 +138,7 @@ def _train_best(
 ) -> tuple[TrainConfig, list[SeedResult]]:
     """The best recipe, and its trainings by seed; if one diverges, the same command takes the next best recipe."""
     best = _best(study)
-    config = study.recipe({**best.values, "recipe": f"{study.config.recipe}-best"[:60]})
+    config = study.best(best.values)
     given = {"parent": run, "prepared": prepared, "config": config, "yardstick": yardstick_of(run, prepared)}
     calls = ({**given, "seed": seed} for seed in range(repeats))
     try:

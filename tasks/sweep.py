@@ -72,6 +72,7 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
         get_run_logger().warning("the recipe is outside of the space, and so not tried itself: %s", values)
     settings = run.settings
     store = {"store": redact(settings.tracking_uri), "experiment": settings.experiment}
+    store["start"] = f"{run.start.name} {run.start.digest}"  # losses from another one cannot be compared
     key = identity(run.config, run.seed, dataset=prepared.digest, space=space.digest, name=name, **store)
     home = settings.data_dir / "sweeps" / run.model_name / key
     fresh = Sweep(home / run.run_id, space, run.config, run.seed)
@@ -380,7 +381,7 @@ def summarize_sweep(
     run.log({"val/loss": float(complete[0].loss or 0.0), **_accuracy(result), **importances})
     run.tag_seconds({"total": result.seconds})
     run.params({name: getattr(config, name) for name in sweep.space.fields})
-    changes = changed_fields(config.model_copy(update={"recipe": sweep.config.recipe}))
+    changes = changed_fields(sweep.recipe({name: getattr(config, name) for name in sweep.space.fields}))
     trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
     run.tag({**trials, "recipe.changes": changes or "none"})
     publish_summary(run, _markdown(result, prepared, sweep), "sweep-summary")

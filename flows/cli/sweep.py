@@ -24,7 +24,7 @@ from flows.cli.train import report_registered, show_seeds, show_version, start_u
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
-from sentiflow.names import model_name
+from sentiflow.names import AUTO, model_name
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def sweep(
     stdout = stdout_for(result, as_json=as_json)
     _show_trials(result, given, stdout)
     show_seeds(result, stdout)
-    show_version(result, settings, stdout, _to_use(result, dataset, table, settings), promote=promote)
+    show_version(result, settings, stdout, _to_use(result, dataset, table, start_from, settings), promote=promote)
 
 
 def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
@@ -145,7 +145,9 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
     )
 
 
-def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings: "Settings") -> list[str]:
+def _to_use(
+    result: "SweepResult", dataset: str, table: "TableOptions", start_from: str, settings: "Settings"
+) -> list[str]:
     """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
     from shlex import quote
 
@@ -162,7 +164,8 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", settings
         lines = [f"Best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]
         if address != settings.tracking_uri:
             lines.append(f"             {WANTS_LOGIN}")
-    own = "".join(f" {quote(each)}" for each in table_arguments(table))
+    more = [*table_arguments(table), *([] if start_from == AUTO else ["--start-from", start_from])]
+    own = "".join(f" {quote(each)}" for each in more)
     lines.append(f"Train it:    {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
     return lines
 

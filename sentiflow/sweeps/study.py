@@ -59,6 +59,13 @@ class Sweep:
         left = [name for name in self.config.fit_to_table if name not in values]
         return TrainConfig(**{**self.config.model_dump(), "fit_to_table": left, **values})
 
+    def best(self, values: Mapping[str, Any]) -> TrainConfig:
+        """The recipe with the best values, by a name of its own; what rules chose for the trials stays.
+
+        By these values the rules would choose others: epochs by another batch size, say.
+        """
+        return self.recipe({**values, "recipe": f"{self.config.recipe}-best"[:60], "fit_to_table": ()})
+
 
 def identity(config: TrainConfig, seed: int, **others: str) -> str:
     """A digest of all that the results of trials depend on: with the same one a sweep can be continued."""

@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sentiflow.fitting import fit
 from sentiflow.locks import if_free
-from sentiflow.recipes import TUNED
+from sentiflow.recipes import TUNED, load_recipe
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, load_space
 from sentiflow.sweeps.study import (
     FAILED,
@@ -25,6 +26,7 @@ from sentiflow.sweeps.study import (
     numbers_left,
     open_study,
 )
+from tests.sentiflow.test_fitting import table
 
 SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
 
@@ -172,6 +174,15 @@ def test_a_trial_that_fails_twice_is_left_out(sweep: Sweep) -> None:
         failed, _ = ask(study, sweep, 0)
         failed.set_user_attr(FAILED, True)  # noqa: FBT003
         study.tell(failed, state=TrialState.FAIL)
+
+
+def test_what_the_rules_chose_for_the_trials_is_in_the_best_recipe_as_a_value(tmp_path: Path) -> None:
+    """Red if the file of the best recipe trains other epochs than the sweep, by the batch size that it found."""
+    content = table([20] * 1_000)
+    sweep = Sweep(tmp_path / "study", SPACE, fit(load_recipe("fitted"), content, 9, None), 0)
+    best = sweep.best({"batch_size": 128})
+    assert (best.recipe, best.batch_size, best.epochs) == ("fitted-best", 128, 20)
+    assert fit(best, content, 9, None) == best
 
 
 def test_the_space_as_optuna_takes_it() -> None:
