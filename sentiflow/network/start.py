@@ -14,9 +14,11 @@ from sentiflow.network import Epoch
 from sentiflow.network.model import build, set_weights, weights_of
 from sentiflow.network.training import Trained, train
 from sentiflow.recipes import TrainConfig
-from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.scoring.weights import ARRAYS
+
+_LOOKED_AT = 1_000  # training reviews, to see which label a start's output means
 
 
 def train_from(
@@ -40,7 +42,7 @@ def train_from(
     """
     own, begin = config, None
     if start is not None:
-        begin = partial(inherited, words=words, start=start)
+        begin = partial(first_weights, words=words, start=start, training=training)
         every, size = training.joined(validation), config.vocabulary_size
         learnt, _ = learnt_ids(every, FIRST_WORD + len(words))
         behind = np.concatenate([ids[(ids >= learnt) & (ids < size)] for ids in every.tokens])
@@ -56,6 +58,24 @@ def train_from(
     network = build(config, seed)
     set_weights(network, widened(weights_of(trained.network), config.vocabulary_size, words, start))
     return dataclasses.replace(trained, network=network)
+
+
+def first_weights(drawn: Weights, words: Vocabulary, start: TextScorer, training: Reviews) -> Weights:
+    """Those that are ``inherited``, with an output that is turned round if it says 1 where the reviews have 0.
+
+    A table may call the bad answer 1, a complaint say, or have its labels exchanged since its champion.
+    """
+    made = inherited(drawn, words, start)
+    looked_at = training.take(np.arange(min(len(training), _LOOKED_AT)))
+    scores = Network(made).score(looked_at.padded(start.sequence_length, len(made.embedding)))
+    ones = looked_at.label == 1
+    if not ones.any() or ones.all() or scores[ones].mean() >= scores[~ones].mean():
+        return made
+    turned = [
+        dataclasses.replace(each, others=(), dense_kernel=-each.dense_kernel, dense_bias=-each.dense_bias)
+        for each in made.members
+    ]
+    return dataclasses.replace(turned[0], others=tuple(turned[1:]))
 
 
 def known_rows(start: TextScorer, words: Vocabulary, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

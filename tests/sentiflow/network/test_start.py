@@ -7,10 +7,10 @@ import pytest
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.network.model import build, weights_of
-from sentiflow.network.start import inherited, train_from, widened
+from sentiflow.network.start import first_weights, inherited, train_from, widened
 from sentiflow.network.training import train
 from sentiflow.recipes import TrainConfig
-from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights
 
 TINY = TrainConfig(
     recipe="tiny", vocabulary_size=8, sequence_length=5, embedding_size=4, units=3, batch_size=4, epochs=3,
@@ -90,6 +90,20 @@ def test_a_training_starts_from_the_other_network_and_keeps_words_beyond_its_own
     found = weights_of(trained.network)
     np.testing.assert_allclose(found.embedding[4], source.weights.embedding[6], atol=1e-6)
     np.testing.assert_array_equal(found.embedding[8], source.weights.embedding[4])
+
+
+def test_a_start_whose_output_means_the_other_label_is_turned_round() -> None:
+    """Red if a table that calls the bad answer 1 has to unlearn what the start knows: it lost 11 points."""
+    source, rows = start(), reviews(40, 1)
+    scores = Network(inherited(network(TINY, 0), WORDS, source)).score(rows.padded(5, 8))
+    for means_one in (True, False):
+        told = replace(rows, label=((scores > np.median(scores)) == means_one).astype(np.int8))
+        made = first_weights(network(TINY, 0), WORDS, source, told)
+        sign = 1 if means_one else -1
+        for member, theirs in zip(made.members, source.weights.members, strict=True):
+            np.testing.assert_array_equal(member.dense_kernel, sign * theirs.dense_kernel)
+            np.testing.assert_array_equal(member.dense_bias, sign * theirs.dense_bias)
+            np.testing.assert_array_equal(member.kernel, theirs.kernel)
 
 
 def test_rare_words_behind_those_of_the_start_are_learnt_if_the_vocabulary_is_to_hold_them() -> None:
