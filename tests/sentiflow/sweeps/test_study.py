@@ -179,7 +179,7 @@ def test_a_trial_that_fails_twice_is_left_out(sweep: Sweep) -> None:
 def test_what_the_rules_chose_for_the_trials_is_in_the_best_recipe_as_a_value(tmp_path: Path) -> None:
     """Red if the file of the best recipe trains other epochs than the sweep, by the batch size that it found."""
     content = table([20] * 1_000)
-    sweep = Sweep(tmp_path / "study", SPACE, fit(load_recipe("fitted"), content, 9, None), 0)
+    sweep = Sweep(tmp_path / "study", SPACE, fit(load_recipe("fitted"), content, 9, started=False), 0)
     best = sweep.best({"batch_size": 128})
     assert (best.recipe, best.batch_size, best.epochs) == ("fitted-best", 128, 20)
     assert fit(best, content, 9, None) == best
