@@ -160,7 +160,7 @@ def record_evaluation(
         columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
         columns |= {} if yardstick is None else {YARDSTICK_SCORES: yardstick}
         _log_report(run, summary, pd.DataFrame(columns))
-    get_run_logger().info("test accuracy %s", measured.text())
+    get_run_logger().info("test accuracy %s", measured.text(content.label_names))
     if against := Yardstick.logged(found):
         get_run_logger().info("%s", against.text)
     return measured

@@ -67,7 +67,9 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     publish_summary(run, report.markdown(*lines), "training-summary")
     seconds = {stage: found for stage in (*STAGES, "total") if (found := record.seconds(stage)) is not None}
     yardstick = Yardstick.logged(record.metrics)
-    return TrainingResult(run.run_id, run.name, run.url, model, measured, seconds, yardstick=yardstick)
+    return TrainingResult(
+        run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick
+    )
 
 
 def _recipe(run: RunContext) -> str:

@@ -162,7 +162,7 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
         "" if best is kept else f"; epoch {best.number} had a lower one ({best.val_loss:.4f}), and "
         "early_stopping_patience = 0 keeps the last"
     )  # fmt: skip
-    again = "; then trained for as many once more, on the validation part, too" if config.final_training else ""
+    again = f"; then trained anew for {kept.number} on the validation part, too" if config.final_training else ""
     return (
         f"{why}: kept epoch {kept.number} of {last.number}, val loss {kept.val_loss:.4f} "
         f"accuracy {kept.val_accuracy:.2%}{missed}{again}"

@@ -284,11 +284,11 @@ _STAGES = {  # the others are shown by their names
 
 
 def _single(result: "TrainingResult") -> list[str]:
-    accuracy, _, interval = result.measured.text().partition(" ")
+    accuracy, _, interval = result.measured.text(result.label_names).partition(" ")
     *stages, (_, total) = result.seconds.items()  # in the order of the stages
     return [
         "",
-        f"[bold]Test accuracy {accuracy}[/] {interval}",
+        f"[bold]Test accuracy {accuracy}[/] {escape(interval)}",
         *_against_yardstick(result),
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
         "",
@@ -359,13 +359,13 @@ def data(
     for sentence in prepared.joined.sentences() if prepared.joined else ():
         stdout.say(escape(sentence))
     for warning in reviews.warnings(rows):
-        stdout.say(f"[yellow]{warning}[/]")
+        stdout.say(f"[yellow]{escape(warning)}[/]")
     if start is not None:
         stdout.say(f"A training now starts {escape(start.text())}: {fitted_text(config)}")
     stdout.print()
     stdout.print(_splits(facts, config))
     words = _words(facts, min(facts.words, config.vocabulary_size - FIRST_WORD), prepared.name)
-    in_both = f"{facts.in_both:,} test reviews are also in the training split, word for word.\n"
+    in_both = f"{facts.in_both:,} test reviews have the very words of a training review.\n"
     stdout.say(f"\n{words}", in_both)
     label = escape(facts.label_names[facts.first_label])
     stdout.say(f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids")

@@ -73,7 +73,7 @@ class Measured:
         """Whether one label is so much commoner that accuracy alone says little."""
         return self.majority_share > _UNBALANCED
 
-    def text(self) -> str:
+    def text(self, names: Sequence[str] = ("label 0", "label 1")) -> str:
         """The accuracy with its interval, such as ``88.60% (95% interval 88.20% to 88.99%)``.
 
         With unbalanced labels it says less, and what says more follows.
@@ -82,8 +82,8 @@ class Measured:
         if not self.unbalanced:
             return accuracy
         return (
-            f"{accuracy}; balanced accuracy {self.balanced_accuracy:.2%}, F1 {self.f1_negative:.2f} of label 0 "
-            f"and {self.f1_positive:.2f} of label 1; the commoner label alone gets {self.majority_share:.2%}"
+            f"{accuracy}; balanced accuracy {self.balanced_accuracy:.2%}, F1 {self.f1_negative:.2f} of {names[0]} "
+            f"and {self.f1_positive:.2f} of {names[1]}; the commoner label alone gets {self.majority_share:.2%}"
         )
 
 

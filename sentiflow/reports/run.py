@@ -141,7 +141,7 @@ def _compared(run: RunSummary) -> list[str]:
 def lead(run: RunSummary) -> str:
     """The outcome of a run in one sentence."""
     if run.measured is not None:
-        return f"Test accuracy {run.measured.text()}."
+        return f"Test accuracy {run.measured.text(run.record.label_names)}."
     if (accuracy := run.metrics.get("test/accuracy")) is not None:
         return f"Test accuracy {accuracy:.2%}."
     record, loss = run.record, run.metrics.get("val/loss")

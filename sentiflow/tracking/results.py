@@ -104,15 +104,16 @@ class ModelResult(RunResult):
 
 @dataclass(frozen=True)
 class TrainingResult(ModelResult):
-    """The outcome of a training: metrics on the test split, and wall time by stage."""
+    """The outcome of a training: metrics on the test split, wall time by stage, what 0 and 1 are called."""
 
     measured: Measured
     seconds: dict[str, float]
+    label_names: tuple[str, str]
 
     @property
     def accuracy_line(self) -> str:
         """The test accuracy with its interval."""
-        return f"Test accuracy {self.measured.text()}."
+        return f"Test accuracy {self.measured.text(self.label_names)}."
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ def test_accuracy_stands_alone_unless_one_label_is_much_commoner() -> None:
     labels, scores = np.array([1, 1, 1, 0, 0], np.int8), np.array([0.9, 0.8, 0.1, 0.1, 0.1])
     assert measure(labels, scores).text() == "80.00% (95% interval 37.55% to 96.38%)"  # 60% have one label
     labels, scores = np.array([1, 1, 1, 0], np.int8), np.array([0.9, 0.8, 0.1, 0.1])
-    _, _, more = measure(labels, scores).text().partition("; ")
-    f1 = "F1 0.67 of label 0 and 0.80 of label 1"
+    _, _, more = measure(labels, scores).text(("bad", "good")).partition("; ")
+    f1 = "F1 0.67 of bad and 0.80 of good"
     assert more == f"balanced accuracy 83.33%, {f1}; the commoner label alone gets 75.00%"
 
 
