@@ -44,7 +44,7 @@ def repeat(
     A seed that fails fails the set: a mean without it would flatter the recipe. The runs before it stay.
 
     Args:
-        config: The recipe, field by field.
+        config: The recipe, field by field; those that fit_to_table names are chosen by rules.
         dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
         seed: The first one, of the first weights and of the order of reviews.
         repeats: How many seeds, counted up from the first.

@@ -69,7 +69,7 @@ def sweep(
     If it is killed and started again with the same parameters, it continues: finished trials are not run again.
 
     Args:
-        config: The recipe to change, field by field.
+        config: The recipe to change, field by field; those that fit_to_table names are chosen by rules.
         dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
         seed: Of the search, and of each trial's training.
         trials: How many to finish.

@@ -56,7 +56,7 @@ def train(
     the flow run ends as Skipped, without a result.
 
     Args:
-        config: The recipe, field by field.
+        config: The recipe, field by field; those that fit_to_table names are chosen by rules.
         dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
         seed: Of the first weights and of the order of reviews.
         promote: Afterwards promote the version if all checks pass.

@@ -17,6 +17,7 @@ from sentiflow.folder import expanded
 from sentiflow.recipes import TrainConfig, nearest_field, read_toml
 
 DEFAULT = Path(__file__).with_name("search_space.toml")
+_DEFAULT_FITTED = Path(__file__).with_name("fitted_space.toml")
 
 Value = bool | int | float | str
 
@@ -98,10 +99,13 @@ class SearchSpace:
 def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
     """Read a search space from a TOML file, by default our own, and check that its values make valid recipes.
 
+    There are two of our own: the second is for recipes that are fitted to their table.
+
     Raises:
         UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.
     """
-    file = expanded(path) if path else DEFAULT
+    default = _DEFAULT_FITTED if config.fit_to_table else DEFAULT
+    file = expanded(path) if path else default
     tables = read_toml(file, "search space")
     if not tables:
         raise UsageError(f"The search space {file} names no field.", _SHAPES)
