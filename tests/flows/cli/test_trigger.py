@@ -61,12 +61,19 @@ def test_options_of_a_table_are_added_to_the_deployments_unless_the_dataset_is_b
     deployment = apply(client, spec).on_server
     own = {"text_column": "review"}
     assert parameters_of(deployment, None, None, (), own)["table"] == deployment.parameters["table"] | own
-    assert parameters_of(deployment, "sample", None, (), {}) == {"dataset": "sample", "table": {}}
+    built_in = parameters_of(deployment, "sample", None, (), {})
+    assert built_in.pop("config")["recipe"] == "tuned"  # the deployment's is for a table of one's own
+    assert built_in == {"dataset": "sample", "table": {}}
     assert parameters_of(deployment, None, None, ["table=foo"], own)["table"] == "foo"  # it is refused next
     assert parameters_of(deployment, "/b.csv", None, (), own) == {"dataset": "/b.csv", "table": own}
     assert parameters_of(deployment, None, None, ['table={"max_rejects": "5%"}'], own)["table"] == {
         "max_rejects": "5%", **own,
     }  # fmt: skip
+
+
+def test_of_a_built_in_dataset_a_table_is_trained_as_tables_are(client: SyncPrefectClient) -> None:
+    given = parameters_of(deployed(client, "train").on_server, "/b.csv", None, ["epochs=3"], {})
+    assert given["config"] == load_recipe("fitted", ["epochs=3"]).model_dump(mode="json")
 
 
 def test_changes_of_a_deployment_without_a_recipe_are_of_the_flows_own(client: SyncPrefectClient) -> None:
