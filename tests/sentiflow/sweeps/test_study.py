@@ -182,7 +182,7 @@ def test_what_the_rules_chose_for_the_trials_is_in_the_best_recipe_as_a_value(tm
     sweep = Sweep(tmp_path / "study", SPACE, fit(load_recipe("fitted"), content, 9, started=False), 0)
     best = sweep.best({"batch_size": 128})
     assert (best.recipe, best.batch_size, best.epochs) == ("fitted-best", 128, 20)
-    assert fit(best, content, 9, None) == best
+    assert fit(best, content, 9, started=False) == best
 
 
 @pytest.mark.parametrize("reviews", [100, 1_000, 20_000])
