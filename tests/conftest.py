@@ -39,6 +39,7 @@ os.environ.setdefault("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", 
 
 # One process runs a file, and none should be left with a long one at the end.
 LONGEST = (
+    "flows/test_nights.py",
     "sentiflow/network/test_training.py",  # it needs none of the worlds that another process makes meanwhile
     "flows/test_promote.py",
     "sentiflow/tracking/test_promotion.py",

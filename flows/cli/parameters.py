@@ -67,14 +67,15 @@ def parameters_of(
     elif table:
         raise UsageError("This flow reads no table to train on.", "Leave the options of a table out.")
     rest = [f"{key}={value}" for key, value in given.items() if key not in mine]
+    set_there = deployment.parameters.get("config") or known.get("config", {}).get("default", {})
     if "config" in known and recipe is None and named is not None:
-        theirs, mine_too = (default_recipe(each) for each in (deployment.parameters.get("dataset", IMDB), named))
-        recipe = mine_too if mine_too != theirs else None  # theirs is made for another kind of dataset
+        usual = default_recipe(deployment.parameters.get("dataset", IMDB))
+        if set_there.get("recipe") == usual != default_recipe(named):
+            recipe = default_recipe(named)  # nobody chose the deployment's, which is for another kind of dataset
     if "config" in known and (recipe is not None or rest):
         for key in (name for name in given if name not in known and not nearest_field(name)):
             if near := difflib.get_close_matches(key, known, n=1):
                 raise UsageError(f"This flow has no parameter {key!r}.", f"Did you mean {near[0]}?")
-        set_there = deployment.parameters.get("config") or known["config"].get("default", {})
         fields = set_there if recipe is None else load_recipe(recipe).model_dump()
         return mine | {"config": make_recipe(fields, rest, fields.get("recipe", "")).model_dump(mode="json")}
     if recipe is not None or rest:

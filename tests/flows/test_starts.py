@@ -48,6 +48,7 @@ def learnt(number: int, folder: Path) -> set[int]:
     return set(np.load(path).tolist())
 
 
+@pytest.mark.story
 def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_knows(
     world: World, prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
         reproduce(f"{NAME}/2")
 
 
+@pytest.mark.story
 def test_the_default_starts_from_the_base_and_another_language_from_nothing(
     world: World, prefect_server: None, tmp_path: Path
 ) -> None:
