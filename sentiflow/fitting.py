@@ -50,6 +50,8 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, *, started: bool) -> Tr
         ids: of its whole vocabulary, the reserved ones included.
         started: whether the training starts from another network.
     """
+    if not config.fit_to_table:
+        return config
     learnt, _ = reviews.learning_splits(config.validation_fraction)
     way = _STARTED if started else _FROM_NOTHING
     own, known = learnt_ids(reviews.of("train"), ids)

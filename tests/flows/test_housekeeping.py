@@ -110,6 +110,7 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
         assert states_of_tasks(flow_run, 3) == {
             "fetch": "Completed",
             "prepare": "Completed",
+            "fit": "Completed",
             "train": "Crashed",
         }
         (message,) = about(flow_run.id, got)

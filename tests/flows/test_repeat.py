@@ -123,9 +123,9 @@ def test_prefect_names_the_tasks_by_seed_and_shows_the_summary(
     result: RepeatsResult, client: MlflowClient
 ) -> None:
     flow_run_id = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
-    names = [task.name for task in tasks_of(flow_run_id, 10)]
+    names = [task.name for task in tasks_of(flow_run_id, 11)]
     seeds = [f"{what} seed {seed}" for seed in (7, 8, 9) for what in ("train", "evaluate")]
-    assert names == ["fetch", "prepare", *seeds, "register", "summarize"]
+    assert names == ["fetch", "prepare", "fit", *seeds, "register", "summarize"]
     assert any(
         a.key == "repeats-summary" and f"{result.accuracy.mean:.2%}" in a.data for a in artifacts_of(flow_run_id)
     )
