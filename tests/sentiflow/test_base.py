@@ -42,6 +42,7 @@ def test_a_base_is_read_as_it_was_written_but_for_the_precision_of_its_embedding
 
 
 @pytest.mark.story
+@pytest.mark.timeout(1_800)  # two trainings on all of IMDB
 @pytest.mark.skipif(
     not load_settings().imdb_url, reason="needs the real reviews: set SENTIFLOW_IMDB_URL and its SHA256"
 )
