@@ -67,7 +67,7 @@ def sweep(
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="Name, to tell sweeps with the same options apart.")
     ] = "",
-    start_from: StartOption = "auto",
+    start_from: StartOption = AUTO,
     restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     promote: PromoteOption = False,
     as_json: JsonOption = False,
@@ -190,7 +190,7 @@ def baselines(
             metavar="NAME", help="Only this one: majority, tfidf, nb-bigrams, embeddings, gru or lstm; repeatable."
         ),
     ] = None,
-    start_from: StartOption = "auto",
+    start_from: StartOption = AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a recipe with simpler and other models.

@@ -55,7 +55,7 @@ def train(
     repeats: Annotated[
         int, typer.Option(min=1, max=1000, help="Number of seeds, counted up from --seed; the best is registered.")
     ] = 1,
-    start_from: StartOption = "auto",
+    start_from: StartOption = AUTO,
     promote: PromoteOption = False,
     force: Annotated[bool, typer.Option("--force", help="Train even if an equal version is registered.")] = False,
     fallback_sample: Annotated[

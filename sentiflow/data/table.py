@@ -33,9 +33,9 @@ from sentiflow.data.rows import (
 )
 from sentiflow.data.text_tables import CsvTable
 from sentiflow.errors import ExternalError, UsageError, plain_reason
-from sentiflow.scoring import LABEL_NAMES, START, Vocabulary, is_name, tokenize
+from sentiflow.scoring import LABEL_NAMES, START, Vocabulary, is_name
 from sentiflow.scoring.scorer import MAX_NAME
-from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD
+from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD, count_words
 
 
 def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
@@ -494,12 +494,9 @@ def vocabulary_of(texts: Sequence[str], base_words: Sequence[str]) -> Vocabulary
 
     A word is rare if the base does not know it either, and it occurs less than once in 10,000 texts.
     """
-    known = set(base_words)
-    least = 1 + len(texts) // _RARE
-    counts = Counter(word for text in texts for word in tokenize(text))
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    rare = [word for word in ranked if counts[word] < least and word not in known]
-    kept = ranked if not rare else [word for word in ranked if counts[word] >= least or word in known]
+    counts, known, least = count_words(texts), set(base_words), 1 + len(texts) // _RARE
+    kept = [word for word, count in counts.items() if count >= least or word in known]
+    rare = [word for word, count in counts.items() if count < least and word not in known]
     return Vocabulary([*kept, *(word for word in base_words if word not in counts), *rare])
 
 

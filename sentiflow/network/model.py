@@ -1,6 +1,5 @@
 """The network in stock Keras layers, and its weights as plain arrays."""
 
-import dataclasses
 import io
 import random
 from typing import Any
@@ -145,8 +144,7 @@ def directions_of(member: keras.Sequential) -> list[keras.layers.SimpleRNN]:
 
 def weights_of(network: keras.Model) -> Weights:
     """Copy the arrays out of a network made by ``build``."""
-    first, *others = (_weights_of(member) for member in members_of(network))
-    return dataclasses.replace(first, others=tuple(others))
+    return Weights.together(_weights_of(member) for member in members_of(network))
 
 
 def set_weights(network: keras.Model, weights: Weights) -> None:

@@ -71,11 +71,10 @@ def first_weights(drawn: Weights, words: Vocabulary, start: TextScorer, training
     ones = looked_at.label == 1
     if not ones.any() or ones.all() or scores[ones].mean() >= scores[~ones].mean():
         return made
-    turned = [
+    return Weights.together(
         dataclasses.replace(each, others=(), dense_kernel=-each.dense_kernel, dense_bias=-each.dense_bias)
         for each in made.members
-    ]
-    return dataclasses.replace(turned[0], others=tuple(turned[1:]))
+    )
 
 
 def known_rows(start: TextScorer, words: Vocabulary, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -105,7 +104,7 @@ def inherited(drawn: Weights, words: Vocabulary, start: TextScorer) -> Weights:
         embedding[here] = source.embedding[there]
         taken = {name: getattr(source, name) for name in ARRAYS} if is_alike else {}
         made.append(dataclasses.replace(member, others=(), **taken | {"embedding": embedding}))
-    return dataclasses.replace(made[0], others=tuple(made[1:]))
+    return Weights.together(made)
 
 
 def widened(trained: Weights, size: int, words: Vocabulary, start: TextScorer) -> Weights:
@@ -119,7 +118,7 @@ def widened(trained: Weights, size: int, words: Vocabulary, start: TextScorer) -
         embedding[: len(member.embedding)] = member.embedding
         embedding[here[further]] = source.embedding[there[further]]
         made.append(dataclasses.replace(member, others=(), embedding=embedding))
-    return dataclasses.replace(made[0], others=tuple(made[1:]))
+    return Weights.together(made)
 
 
 def _source(start: TextScorer, member: Weights, number: int) -> tuple[Weights, bool]:

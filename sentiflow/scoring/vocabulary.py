@@ -28,6 +28,12 @@ def tokenize(text: str) -> list[str]:
     return [word for word in text.lower().translate(_TO_SPACE).split(" ") if word]
 
 
+def count_words(texts: Iterable[str]) -> dict[str, int]:
+    """How often each word occurs in some texts; the commonest first, equally common ones by the alphabet."""
+    counts = Counter(word for text in texts for word in tokenize(text))
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
+
 class Vocabulary:
     """Words by frequency rank; the id of the word with rank r (1 is the most frequent) is r + 3."""
 
@@ -43,8 +49,7 @@ class Vocabulary:
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "Vocabulary":
         """Rank the words of some texts by frequency, equally frequent ones by the alphabet."""
-        counts = Counter(word for text in texts for word in tokenize(text))
-        return cls(sorted(counts, key=lambda word: (-counts[word], word)))
+        return cls(tuple(count_words(texts)))
 
     def encode(self, text: str) -> list[int]:
         """Turn a text into ids: the start marker, then a word each; words without a rank are dropped.

@@ -3,7 +3,7 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,7 +136,12 @@ class Weights:
         missing = [prefix + name for prefix in prefixes for name in _REQUIRED if prefix + name not in found]
         if missing:
             raise KeyError(missing)
-        first, *others = (cls._of(found, prefix) for prefix in prefixes)
+        return cls.together(cls._of(found, prefix) for prefix in prefixes)
+
+    @classmethod
+    def together(cls, members: Iterable["Weights"]) -> "Weights":
+        """Single networks as one whose score is their mean."""
+        first, *others = members
         return replace(first, others=tuple(others))
 
     @classmethod

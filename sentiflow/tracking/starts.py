@@ -115,10 +115,9 @@ def choose_and_fit(
     """What a training of a prepared table starts from, and the recipe as it is fitted to both.
 
     Raises:
-        UsageError, ExternalError: see ``choose_start`` and ``load_start``.
+        UsageError, ExternalError: see ``choose_start``.
     """
     start = choose_start(asked, dataset, config, content, words, settings)
-    load_start(start, settings)  # what is gone is named before the training
     return start, fitting.fit(config, content, FIRST_WORD + len(words), started=bool(start))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.evaluation.promotions import Event, took_effect
@@ -31,9 +30,6 @@ from sentiflow.tracking.types import (
     need_number,
     parse_fraction,
 )
-
-if TYPE_CHECKING:
-    pass
 
 TRAINING_KEY = "training.key"  # tag of a version
 GATE = "gate.settings"  # tag of a version
