@@ -64,7 +64,9 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, *, started: bool) -> Tr
     choose("vocabulary_size", min(_MOST_IDS, known if started else own))
     choose("sequence_length", _length(learnt))
     choose("batch_size", 32 if len(learnt) < _MANY else 64)
-    choose("learning_rate", way.rate_for_short if fitted["sequence_length"] <= _SHORT else way.rate_for_long)
+    is_short = fitted["sequence_length"] <= _SHORT
+    choose("learning_rate", way.rate_for_short if is_short else way.rate_for_long)
+    choose("ensemble_size", 8 if started and is_short and len(learnt) < _MANY else 4)
     choose("embedding_weight_decay", way.weight_decay)
     steps = max(1, math.ceil(len(learnt) / fitted["batch_size"]))  # of an epoch
     choose("epochs", min(_MOST_EPOCHS, max(way.epochs, math.ceil(way.steps / steps))))

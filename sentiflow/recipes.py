@@ -18,7 +18,7 @@ LAST_SEED = 2**32 - 1
 
 FITTED_FIELDS = (
     "vocabulary_size", "sequence_length", "batch_size", "epochs", "early_stopping_patience", "ema_momentum",
-    "learning_rate", "embedding_weight_decay",
+    "learning_rate", "embedding_weight_decay", "ensemble_size",
 )  # fmt: skip
 """Fields that ``sentiflow.fitting`` has a rule for."""
 

@@ -151,7 +151,7 @@ def agree(config: TrainConfig, weights: Weights) -> bool:
         and (weights.backward_kernel is not None) == config.bidirectional
         and weights.mask_zero == config.mask_zero
         and config.pooling == pooling
-        and config.ensemble_size == len(weights.members)
+        and ("ensemble_size" in config.fit_to_table or config.ensemble_size == len(weights.members))
     )
 
 

@@ -34,6 +34,17 @@ def test_from_a_start_there_are_fewer_steps_and_they_are_smaller(length: int, ra
 
 
 @pytest.mark.parametrize(
+    ("length", "reviews", "started", "networks"),
+    [(100, 9_999, True, 8), (101, 9_999, True, 4), (100, 10_000, True, 4), (100, 9_999, False, 4)],
+)
+def test_short_texts_that_start_from_a_network_have_more_networks(
+    length: int, reviews: int, started: bool, networks: int
+) -> None:
+    config = fit(load_recipe("fitted"), table([length] * reviews), 30, started=started)
+    assert config.ensemble_size == networks
+
+
+@pytest.mark.parametrize(
     ("reviews", "batch", "epochs"),
     [(40, 32, 30), (9_999, 32, 8), (10_000, 64, 8)],  # 8,000 of 10,000 are learnt from
 )
