@@ -12,7 +12,7 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.evaluation.metrics import measure
-from sentiflow.recipes import LARGE
+from sentiflow.recipes import LARGE, TrainConfig
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import load_settings
 
@@ -22,7 +22,7 @@ RECIPE = LARGE.model_copy(
 )
 
 
-def main(path: Path = base.FILE) -> None:
+def main(path: Path = base.FILE, recipe: TrainConfig = RECIPE) -> None:
     """Train the base and write its file."""
     from sentiflow.network import training
     from sentiflow.network.model import weights_of
@@ -30,13 +30,13 @@ def main(path: Path = base.FILE) -> None:
     settings = load_settings()
     table = prepare(fetch("imdb", settings, progress_bar), settings, progress_bar).table
     content = reviews.read(table)
-    learnt, held_out = content.learning_splits(RECIPE.validation_fraction)
-    trained = training.train(learnt, held_out, RECIPE, 0, progress=progress_bar)
-    scorer = TextScorer(weights_of(trained.network), reviews.read_vocabulary(table), RECIPE.sequence_length)
+    learnt, held_out = content.learning_splits(recipe.validation_fraction)
+    trained = training.train(learnt, held_out, recipe, 0, progress=progress_bar)
+    scorer = TextScorer(weights_of(trained.network), reviews.read_vocabulary(table), recipe.sequence_length)
     base.save(scorer, 0.0, path)
     test = content.of("test")  # by the half-precision embeddings of the file
     half = base.read(path).scorer
-    scores = half.network.score(test.padded(RECIPE.sequence_length, RECIPE.vocabulary_size))
+    scores = half.network.score(test.padded(recipe.sequence_length, recipe.vocabulary_size))
     base.save(scorer, measure(test.label, scores).accuracy, path)
     made = base.read(path)
     sys.stdout.write(

@@ -65,7 +65,7 @@ def test_drift_starts_a_training_whose_version_meets_the_gate(trained: Trained, 
 
     def judged() -> list[ModelVersion]:
         versions = client.search_model_versions(f"name = '{MODEL}'")
-        return [version for version in versions if "gate.outcome" in version.tags]
+        return [version for version in versions if "gate.against" in version.tags]
 
     with scheduled(world, SENTIFLOW_PREDICTION_LOG_DIR=str(folder)):
         wait(lambda: is_up(world), world)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import base as maker
 from sentiflow import base
 from sentiflow.scoring import TextScorer, Vocabulary, is_positive
-from sentiflow.settings import load_settings
+from sentiflow.settings import Settings
 from tests.sentiflow.scoring.test_forward import random_weights
 
 DIGEST = "8a486d536c04479a36eced1704c210851655a898a0812a3ae625bf9e73bc49ab"
@@ -42,11 +42,13 @@ def test_a_base_is_read_as_it_was_written_but_for_the_precision_of_its_embedding
 
 
 @pytest.mark.story
-@pytest.mark.timeout(1_800)  # two trainings on all of IMDB
-@pytest.mark.skipif(
-    not load_settings().imdb_url, reason="needs the real reviews: set SENTIFLOW_IMDB_URL and its SHA256"
-)
-def test_the_same_file_is_made_twice(tmp_path: Path) -> None:
+def test_the_same_file_is_made_twice(
+    imdb_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One epoch of short reviews; else as the packaged one was made."""
+    monkeypatch.setattr(maker, "load_settings", lambda: imdb_settings)
+    short = maker.RECIPE.model_copy(update={"epochs": 1, "sequence_length": 50})
     for name in ("one.npz", "two.npz"):
-        maker.main(tmp_path / name)
+        maker.main(tmp_path / name, short)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    assert base.read(tmp_path / "one.npz").accuracy > 0.6
