@@ -15,7 +15,7 @@ from flows.cli import main
 from sentiflow.data.prepare import Prepared
 from sentiflow.network import Epoch
 from sentiflow.sweeps.results import COMPLETE
-from sentiflow.tracking.results import RunContext
+from sentiflow.tracking.context import RunContext
 
 
 def sleep(run: RunContext, _prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch]:

@@ -9,7 +9,7 @@ from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import BASELINE, BASELINES
-from sentiflow.tracking.results import RunContext
+from sentiflow.tracking.context import RunContext
 from tasks.evaluate import measure_baseline, train_below
 from tasks.runs import child_run, planned_name, seeds_label, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines

@@ -7,13 +7,12 @@ from prefect.states import Completed
 from pydantic import Field
 
 from sentiflow.errors import SentiflowError
-from sentiflow.evaluation.promotions import MAX_REASON, check_request
 from sentiflow.names import model_name
 from sentiflow.orchestration.flow_runs import job
+from sentiflow.promotion.choice import judged_already, nothing_new
+from sentiflow.promotion.history import MAX_REASON, check_request
+from sentiflow.promotion.switch import Outcome
 from sentiflow.settings import load_settings
-from sentiflow.tracking.candidate import nothing_new
-from sentiflow.tracking.promotion import Outcome
-from sentiflow.tracking.versions import judged_already
 from tasks.promote import decide, evaluate_candidate, need_server, switch
 
 Version = Annotated[int | None, Field(ge=1)]

@@ -12,9 +12,9 @@ from sentiflow.names import AUTO
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig, check_seeds
+from sentiflow.results import RepeatsResult
 from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
-from sentiflow.tracking.results import RepeatsResult
 from tasks.evaluate import train_below, yardstick_of
 from tasks.promote import need_server
 from tasks.register import register

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from sentiflow.orchestration.flow_runs import due, job
 from sentiflow.process import preload
+from sentiflow.results import Reproduction
 from sentiflow.runs.record import REPRODUCTION
-from sentiflow.tracking.results import Reproduction
 from tasks.evaluate import evaluate
 from tasks.runs import training_run
 from tasks.summarize import check_original, summarize_reproduction

@@ -17,12 +17,13 @@ from sentiflow.names import AUTO
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.orchestration.runners import Runner, check_runner, running, workers_of
 from sentiflow.recipes import TUNED, TrainConfig
+from sentiflow.results import SeedResult
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps.results import DIVERGED, TrialRow, by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, mark_unstable, numbers_left, open_study
-from sentiflow.tracking.results import RunContext, SeedResult
+from sentiflow.tracking.context import RunContext
 from tasks.evaluate import yardstick_of
 from tasks.promote import need_server
 from tasks.register import register

@@ -14,11 +14,10 @@ from sentiflow.names import AUTO, model_name
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
+from sentiflow.results import TrainingResult
 from sentiflow.settings import load_settings
-from sentiflow.tracking.already import trained_already
-from sentiflow.tracking.results import TrainingResult
+from sentiflow.tracking.already import nothing_to_train, trained_already
 from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import nothing_to_train
 from tasks.evaluate import evaluate, yardstick_of
 from tasks.promote import need_server
 from tasks.register import register

@@ -19,8 +19,8 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation.gate import YARDSTICK, ScoreTable
 from sentiflow.evaluation.metrics import Measured, reliability
+from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.evaluation.yardstick import Yardstick, yardstick_metrics
 from sentiflow.names import BUILT_IN
 from sentiflow.network import Epoch, best_epoch
@@ -28,11 +28,12 @@ from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown
 from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text
+from sentiflow.results import SeedResult
 from sentiflow.runs.record import epoch_tags
 from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.tracking.client import EpochLog
+from sentiflow.tracking.context import RunContext, TrainedFiles
 from sentiflow.tracking.reports import PAGE
-from sentiflow.tracking.results import RunContext, SeedResult, TrainedFiles
 from sentiflow.tracking.store import SCORES, YARDSTICK_SCORES
 from sentiflow.tracking.types import NOTE, SCORER_DIGEST
 from tasks.runs import child_run, scorer_of

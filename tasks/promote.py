@@ -14,12 +14,13 @@ from pydantic import Field
 from sentiflow.errors import UsageError
 from sentiflow.notifications import announce
 from sentiflow.orchestration.server import flow_run_url, lasting_api_url, use_running
+from sentiflow.promotion import candidate
+from sentiflow.promotion import switch as promotion
+from sentiflow.promotion.candidate import CandidateEvaluation
+from sentiflow.promotion.choice import NOBODY
+from sentiflow.promotion.switch import NO_REASON, Outcome, Verdict
 from sentiflow.reports.page import escape_markdown
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking import candidate, promotion
-from sentiflow.tracking.candidate import CandidateEvaluation
-from sentiflow.tracking.promotion import NO_REASON, Outcome, Verdict
-from sentiflow.tracking.versions import NOBODY
 
 _POLL = 2  # seconds between two checks for the answer
 

@@ -16,21 +16,20 @@ from prefect import get_run_logger, task
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
-from sentiflow.evaluation.gate import Cost
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.names import AUTO
+from sentiflow.promotion.candidate import cost_of
+from sentiflow.promotion.gate import Cost
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown, join
 from sentiflow.reports.summary import RunSummary
+from sentiflow.results import Registered, registered_here
 from sentiflow.scoring import TextScorer
 from sentiflow.tracking import package
-from sentiflow.tracking.already import asked_key
-from sentiflow.tracking.candidate import cost_of
+from sentiflow.tracking.already import TRAINING_KEY, asked_key, training_key
+from sentiflow.tracking.context import RunContext, TrainedFiles
 from sentiflow.tracking.creation import create_model, create_version, versions_of_run
-from sentiflow.tracking.provenance import training_key
-from sentiflow.tracking.results import Registered, RunContext, TrainedFiles, registered_here
 from sentiflow.tracking.types import SCORER_DIGEST, VALIDATION_LOSS
-from sentiflow.tracking.versions import TRAINING_KEY
 from tasks.runs import dataset_key, scorer_of
 
 _DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000

@@ -40,9 +40,9 @@ from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
+from sentiflow.tracking.context import RunContext, TrainedFiles
 from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import new_files, provenance_tags, write_files
-from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.types import ATTEMPT, LOCK, NOTE
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})

@@ -15,8 +15,8 @@ from sentiflow.baselines import Row, markdown
 from sentiflow.baselines.models import ABOUT
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError, first_line
-from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, spread
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import Comparison, compare
 from sentiflow.evaluation.yardstick import PREFIX as YARDSTICK_METRICS
 from sentiflow.evaluation.yardstick import Yardstick
@@ -26,22 +26,21 @@ from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.reports.run import STAGES
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
-from sentiflow.scoring import TextScorer, Weights
-from sentiflow.settings import load_settings
-from sentiflow.tracking.client import run_url
-from sentiflow.tracking.provenance import Check, Original, checks, find_original, need_data
-from sentiflow.tracking.reports import PAGE, report_on
-from sentiflow.tracking.results import (
+from sentiflow.results import (
     Registered,
     RepeatsResult,
     Reproduction,
-    RunContext,
     RunResult,
     SeedResult,
-    TrainedFiles,
     TrainingResult,
     reproduced_here,
 )
+from sentiflow.scoring import TextScorer, Weights
+from sentiflow.settings import load_settings
+from sentiflow.tracking.client import run_url
+from sentiflow.tracking.context import RunContext, TrainedFiles
+from sentiflow.tracking.provenance import Check, Original, checks, find_original, need_data
+from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.starts import load_start
 from sentiflow.tracking.store import open_store, score_table
 from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, Store

@@ -27,6 +27,7 @@ from sentiflow.orchestration.repair import RUNNING
 from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
 from sentiflow.reports.page import Table, escape_markdown
+from sentiflow.results import ModelResult, Registered, SeedResult
 from sentiflow.runs.record import REPEAT, TRIAL, RunRecord, epoch_tags
 from sentiflow.sweeps import results
 from sentiflow.sweeps.space import SearchSpace
@@ -44,8 +45,8 @@ from sentiflow.sweeps.study import (
     open_study,
 )
 from sentiflow.tracking.client import EpochLog
+from sentiflow.tracking.context import RunContext
 from sentiflow.tracking.reports import PAGE, report_on
-from sentiflow.tracking.results import ModelResult, Registered, RunContext, SeedResult
 from sentiflow.tracking.starts import load_start
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import NOTE, Store

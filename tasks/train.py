@@ -20,9 +20,9 @@ from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import START_FROM, epoch_tags
 from sentiflow.tracking.client import EpochLog
+from sentiflow.tracking.context import RunContext, TrainedFiles
 from sentiflow.tracking.learnt import count_new, learnt_before, learnt_in, write_learnt
 from sentiflow.tracking.provenance import Original, need_data
-from sentiflow.tracking.results import RunContext, TrainedFiles
 from sentiflow.tracking.starts import Start, choose_and_fit, load_start
 from tasks.runs import content_of, log_dataset
 

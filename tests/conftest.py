@@ -42,7 +42,7 @@ LONGEST = (
     "flows/test_nights.py",
     "sentiflow/network/test_training.py",  # it needs none of the worlds that another process makes meanwhile
     "flows/test_promote.py",
-    "sentiflow/tracking/test_promotion.py",
+    "sentiflow/promotion/test_switch.py",
     "sentiflow/network/test_fast.py",
     "flows/cli/test_commands.py",
     "test_guides.py",

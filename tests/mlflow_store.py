@@ -9,20 +9,19 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import UsageError
-from sentiflow.evaluation.promotions import Event
 from sentiflow.output import redact
+from sentiflow.promotion.history import TAG, Event
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect, record_of, tracking_errors
 from sentiflow.tracking.types import CHAMPION, MISSING, RegisteredModel, VersionRecord
-from sentiflow.tracking.versions import EVENT_TAG
 
 _PAGE = 1_000
 
 
 def events_of(client: MlflowClient, name: str) -> list[Event]:
     tags = client.get_registered_model(name).tags
-    return [Event.from_json(tags[key]) for key in sorted(tags) if EVENT_TAG.fullmatch(key)]
+    return [Event.from_json(tags[key]) for key in sorted(tags) if TAG.fullmatch(key)]
 
 
 def champion_of(client: MlflowClient, name: str) -> int | None:

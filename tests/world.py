@@ -17,7 +17,7 @@ from sentiflow.errors import SentiflowError
 from sentiflow.settings import Settings
 
 if TYPE_CHECKING:  # Prefect and MLflow are for the processes that run tests, not for the one that deals them out
-    from sentiflow.tracking.results import TrainingResult
+    from sentiflow.results import TrainingResult
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -28,7 +28,7 @@ from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.runs.record import TRIAL, RunRecord, number
 
 if TYPE_CHECKING:
-    from sentiflow.evaluation.gate import ScoreTable
+    from sentiflow.evaluation.score_table import ScoreTable
     from sentiflow.runs.comparison import AccuracyDifference, Figure
     from sentiflow.settings import Settings
     from sentiflow.tracking.types import Store

@@ -23,9 +23,9 @@ from sentiflow.reports.page import format_cell
 from sentiflow.runs.record import short_name
 
 if TYPE_CHECKING:
+    from sentiflow.promotion.candidate import CandidateEvaluation
+    from sentiflow.promotion.switch import Outcome
     from sentiflow.settings import Settings
-    from sentiflow.tracking.candidate import CandidateEvaluation
-    from sentiflow.tracking.promotion import Outcome
 
 app = typer.Typer()
 
@@ -58,7 +58,7 @@ def promote(
 
     Compares it with the champion on the same test reviews, and checks its accuracy, latency and size.
     """
-    from sentiflow.evaluation.promotions import check_request
+    from sentiflow.promotion.history import check_request
     from sentiflow.settings import load_settings
     from sentiflow.tracking.versions import model_named
 
@@ -70,8 +70,8 @@ def promote(
         show_promotion(outcome, stdout_for(_record(outcome.evaluation, outcome), as_json=as_json))
         return
     with working("Checking the candidate"):
-        from sentiflow.tracking import promotion
-        from sentiflow.tracking.candidate import LOGGER, evaluate_candidate
+        from sentiflow.promotion import switch
+        from sentiflow.promotion.candidate import LOGGER, evaluate_candidate
 
         LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
         evaluation = evaluate_candidate(name, version, settings, force=force)
@@ -81,8 +81,8 @@ def promote(
         _end_dry(evaluation, settings, force=force, as_json=as_json)
         return
     with working("Writing the decision"):
-        verdict = promotion.decide(evaluation, force=force, reason=reason)
-        outcome = promotion.carry_out(evaluation, verdict, settings)
+        verdict = switch.decide(evaluation, force=force, reason=reason)
+        outcome = switch.carry_out(evaluation, verdict, settings)
     show_promotion(outcome, stdout_for(_record(evaluation, outcome), as_json=as_json))
 
 
@@ -94,7 +94,7 @@ def _record(evaluation: "CandidateEvaluation", promotion: object) -> dict[str, o
 def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> "Outcome":
     """Run the flow: it pauses in the Prefect UI, and a person answers there."""
     from flows.promote import promote
-    from sentiflow.tracking.promotion import decided_here
+    from sentiflow.promotion.switch import decided_here
     from tasks.promote import need_server
 
     need_server(settings)
@@ -130,9 +130,9 @@ def rollback(
 
     settings = load_settings()
     with working("Checking the previous version"):
-        from sentiflow.tracking import promotion
+        from sentiflow.promotion import switch
 
-        event = promotion.rollback(name := model_named(settings, dataset), reason, settings)
+        event = switch.rollback(name := model_named(settings, dataset), reason, settings)
     stdout_for({"model": {"name": name, "version": event.version}, "event": event}, as_json=as_json).say(
         f"[bold]{escape(name)} version {event.version} is the champion again[/], version {event.replaced} is not."
     )
@@ -168,9 +168,9 @@ def versions(
     name = model_named(settings, dataset)
     if delete is not None:
         with working(f"Deleting version {delete}"):
-            from sentiflow.tracking import promotion
+            from sentiflow.promotion import switch
 
-            promotion.delete(name, delete, settings)
+            switch.delete(name, delete, settings)
         stdout = stdout_for({"model": {"name": name, "version": delete}, "deleted": True}, as_json=as_json)
         stdout.say(f"{escape(name)} version {delete} is deleted; its run is kept.")
     elif history:
@@ -200,8 +200,7 @@ def _show_versions(name: str, settings: "Settings", *, as_json: bool) -> None:
 
 
 def _show_history(name: str, settings: "Settings", *, as_json: bool) -> None:
-    from sentiflow.evaluation.promotions import took_effect
-    from sentiflow.tracking.versions import history_of
+    from sentiflow.promotion.history import history_of, took_effect
 
     with working("Reading the history"):
         events, champion = history_of(name, settings)

@@ -29,8 +29,8 @@ from sentiflow.output import redact
 from sentiflow.runs.record import FIELDS, MONITOR, TRIAL, Fields, RunRecord, Value, without_seeds
 
 if TYPE_CHECKING:
+    from sentiflow.results import Reproduction
     from sentiflow.runs.query import Query
-    from sentiflow.tracking.results import Reproduction
     from sentiflow.tracking.types import Store
 
 _DATASET = 10  # characters of a dataset's name in a narrow terminal
@@ -347,7 +347,7 @@ def _reproduce(run: str, wait_for_server: Callable[[], None]) -> "Reproduction":
     """Run the flow; gives the outcome also where the flow run fails for it."""
     from flows.reproduce import reproduce
     from sentiflow.process import preload
-    from sentiflow.tracking.results import reproduced_here
+    from sentiflow.results import reproduced_here
 
     preload()
     wait_for_server()

@@ -21,9 +21,9 @@ from sentiflow.folder import as_typed, expanded, here
 from sentiflow.runs.record import FIELDS, TRAINING, RunRecord, Value
 
 if TYPE_CHECKING:
+    from sentiflow.promotion.candidate import CandidateEvaluation
+    from sentiflow.promotion.switch import Outcome
     from sentiflow.reports import page
-    from sentiflow.tracking.candidate import CandidateEvaluation
-    from sentiflow.tracking.promotion import Outcome
 
 GAP = 2  # between two columns
 _CUT = ".."  # marks where a name was cut

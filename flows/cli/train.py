@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from sentiflow.data.reviews import DatasetFacts
     from sentiflow.data.table import TableOptions
     from sentiflow.recipes import TrainConfig
+    from sentiflow.results import ModelResult, RepeatsResult, TrainingResult
     from sentiflow.settings import Settings
-    from sentiflow.tracking.results import ModelResult, RepeatsResult, TrainingResult
     from sentiflow.tracking.types import Version
     from tasks.sweep import SweepResult
 
@@ -97,7 +97,8 @@ def train(
 
 def _skip(equal: "Version", settings: "Settings", *, promote: bool, as_json: bool) -> None:
     """Say that there is nothing to train, and what to do with the equal version."""
-    from sentiflow.tracking.versions import find_champion, nothing_to_train
+    from sentiflow.tracking.already import nothing_to_train
+    from sentiflow.tracking.versions import find_champion
 
     _close_killed(equal.name, settings)
     champion = find_champion(settings, equal.name)
@@ -187,7 +188,7 @@ def start_servers(settings: "Settings") -> Callable[[], None]:
 @contextmanager
 def report_registered() -> Iterator[None]:
     """If a flow fails or is interrupted after it registered a version, say so."""
-    from sentiflow.tracking.results import registered_here
+    from sentiflow.results import registered_here
 
     before = len(registered_here)
     try:
@@ -226,7 +227,7 @@ def _train(
 def _show(
     result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings", *, promote: bool, as_json: bool
 ) -> None:
-    from sentiflow.tracking.results import RepeatsResult
+    from sentiflow.results import RepeatsResult
 
     stdout = stdout_for(result, as_json=as_json)  # what happened meanwhile went to stderr
     if isinstance(result, RepeatsResult):
@@ -263,7 +264,7 @@ def show_version(
     Raises:
         RejectedError: it was to be promoted, and is not the champion.
     """
-    from sentiflow.tracking.versions import need_champion
+    from sentiflow.promotion.choice import need_champion
 
     if result.promotion is not None:
         stdout.print()

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, recall_score, roc_auc_score
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import gate
-from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.score_table import ScoreTable, slices
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.scoring import START, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -235,7 +234,7 @@ def slice_rows(table: ScoreTable, traits: Traits | None = None) -> dict[str, Row
     Slices by length and truncation are those of the gate. A quarter holds all reviews that share its limit;
     ``oov_high`` leaves out those that are in ``oov_low``. Without traits, there are no slices by words.
     """
-    found = gate.slices(table, table)
+    found = slices(table, table)
     found["middle"] = ~(found["short"] | found["long"])
     found["whole"] = ~found["truncated"]
     if traits is not None:

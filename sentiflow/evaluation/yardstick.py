@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.gate import YARDSTICK, ScoreTable
 from sentiflow.evaluation.metrics import measure
+from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.evaluation.statistics import compare, format_interval, format_points
 from sentiflow.scoring import is_positive
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, format_points
 from sentiflow.reports import plots
 from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell

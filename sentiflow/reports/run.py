@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from matplotlib.figure import Figure
 
-from sentiflow.evaluation.gate import YARDSTICK
 from sentiflow.evaluation.metrics import SLICES
+from sentiflow.evaluation.score_table import YARDSTICK
 from sentiflow.evaluation.yardstick import PREFIX, Yardstick
 from sentiflow.names import BUILT_IN
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig

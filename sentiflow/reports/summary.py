@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.output import printable
 from sentiflow.recipes import RECIPES
 from sentiflow.runs.record import RunRecord

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sentiflow.evaluation import statistics
-from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
 from sentiflow.runs.record import TIME, RunRecord, number, whole_number
 

@@ -1,16 +1,19 @@
 """Whether a training is due: an equal one may have made a version already."""
 
+import json
+
 from sentiflow import base
 from sentiflow.data.prepare import find_prepared
 from sentiflow.data.table import TableOptions
 from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
 from sentiflow.recipes import TrainConfig
 from sentiflow.settings import Settings
-from sentiflow.tracking.provenance import training_key
+from sentiflow.tracking.provenance import digest_of, packages, sources
 from sentiflow.tracking.starts import version_meant
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import SCORER_DIGEST, Version
-from sentiflow.tracking.versions import TRAINING_KEY
+
+TRAINING_KEY = "training.key"  # tag of a version
 
 
 def trained_already(
@@ -31,6 +34,17 @@ def trained_already(
     return None
 
 
+def training_key(config: TrainConfig, digest: str, seed: int, start: str) -> str:
+    """SHA-256 of all that decides what a training gives.
+
+    That is the recipe's fields, the seed, the dataset, the product's own code, and the names and versions of all
+    installed packages. ``digest`` is that of the prepared dataset, ``start`` what ``asked_key`` gives.
+    """
+    return digest_of(
+        json.dumps([config.model_dump(exclude={*config.fit_to_table}), digest, seed, start, sources(), packages()])
+    )
+
+
 def asked_key(asked: str, dataset: str, settings: Settings) -> str:
     """What of a start decides whether a training would be another: for a named version what it is today.
 
@@ -42,3 +56,9 @@ def asked_key(asked: str, dataset: str, settings: Settings) -> str:
         return f"{asked} {base.base().digest}"
     name, version = version_meant(open_store(settings), asked)
     return version.tags.get(SCORER_DIGEST, f"{name}/{version.number}")
+
+
+def nothing_to_train(equal: Version) -> str:
+    """Say that a training would only repeat a version."""
+    same = "same recipe, data, seed, code and packages"
+    return f"Nothing to train: {equal.name} version {equal.number} has the {same}."

@@ -4,7 +4,6 @@ Only user's tables grow or change; the splits of the built-in datasets are fixed
 """
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 
 from sentiflow.data.division import text_hashes
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import UsageError
-from sentiflow.evaluation.gate import Learnt
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import record_of
+from sentiflow.tracking.client import connect, record_of, tracking_errors
 from sentiflow.tracking.starts import Start
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import MISSING, SCORER_DIGEST, Store, VersionRecord
@@ -63,52 +60,8 @@ def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
     return found if found is not None and found.dtype == np.uint64 and found.ndim == 1 else None
 
 
-def learnt_before(start: Start, settings: Settings) -> Hashes | None:
-    """What a training's start has learnt from; None if it is not known.
-
-    Raises:
-        ExternalError: the store cannot be read.
-    """
-    if start.version is None or dataset_of(start.version.name) in BUILT_IN:
-        return NOTHING  # the base and IMDB's versions have learnt from ids of words, not from texts
-    with tempfile.TemporaryDirectory() as folder:
-        store = open_store(settings)
-        version = store.version(start.version.name, start.version.number)
-        if version is None or version.run_id is None or SCORER_DIGEST not in version.tags:
-            return None  # a person registered it, and may have named any run
-        try:
-            record = store.record(version.run_id)
-        except UsageError:  # deleted
-            return None
-        return learnt_by(store, record, Path(folder))
-
-
-def count_new(content: Reviews, start: Start, settings: Settings) -> int | None:
-    """How many of the texts to learn from a start has not learnt; None unless it is a version of a user's table.
-
-    Raises:
-        ExternalError: the store cannot be read.
-    """
-    before = learnt_before(start, settings)
-    return None if before is None or before is NOTHING else len(np.setdiff1d(learnt_in(content), before))
-
-
-def learnt_of(
-    versions: Sequence[VersionRecord], ids: NDArray[np.str_], client: MlflowClient, store: Store, folder: Path
-) -> Learnt | None:
-    """Which reviews of these ids, shape (n,), one of the versions has learnt from; None of built-in datasets.
-
-    Raises:
-        ExternalError: the store cannot be read.
-    """
-    known = {version.number: _of_version(version, client, store, folder) for version in versions}
-    if all(hashes is NOTHING for hashes in known.values()):
-        return None
-    hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
-    return Learnt(np.isin(text_hashes(ids), hashes), tuple(key for key, each in known.items() if each is None))
-
-
-def _of_version(version: VersionRecord, client: MlflowClient, store: Store, folder: Path) -> Hashes | None:
+def learnt_by_version(version: VersionRecord, client: MlflowClient, store: Store, folder: Path) -> Hashes | None:
+    """What the training of a version has learnt from; else as ``learnt_by``."""
     if version.tags.get("dataset") in BUILT_IN:
         return NOTHING
     if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
@@ -120,3 +73,23 @@ def _of_version(version: VersionRecord, client: MlflowClient, store: Store, fold
             return None
         raise
     return learnt_by(store, record, folder)
+
+
+def learnt_before(start: Start, settings: Settings) -> Hashes | None:
+    """What a training's start has learnt from; None if it is not known."""
+    if start.version is None or dataset_of(start.version.name) in BUILT_IN:
+        return NOTHING  # the base and IMDB's versions have learnt from ids of words, not from texts
+    client, store = connect(settings), open_store(settings)
+    version = store.version(start.version.name, start.version.number)
+    with tempfile.TemporaryDirectory() as folder, tracking_errors(settings.tracking_uri):
+        return None if version is None else learnt_by_version(version, client, store, Path(folder))
+
+
+def count_new(content: Reviews, start: Start, settings: Settings) -> int | None:
+    """How many of the texts to learn from a start has not learnt; None unless it is a version of a user's table.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    before = learnt_before(start, settings)
+    return None if before is None or before is NOTHING else len(np.setdiff1d(learnt_in(content), before))

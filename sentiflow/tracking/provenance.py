@@ -1,7 +1,6 @@
 """What a run keeps to be trained again: code, packages and machine; and what differs from them here and now."""
 
 import hashlib
-import json
 import os
 import re
 import sys
@@ -65,17 +64,6 @@ def packages() -> str:
 def digest_of(text: str) -> str:
     """SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def training_key(config: TrainConfig, digest: str, seed: int, start: str) -> str:
-    """SHA-256 of all that decides what a training gives.
-
-    That is the recipe's fields, the seed, the dataset, the product's own code, and the names and versions of all
-    installed packages. ``digest`` is that of the prepared dataset, ``start`` what ``starts.asked_key`` gives.
-    """
-    return digest_of(
-        json.dumps([config.model_dump(exclude={*config.fit_to_table}), digest, seed, start, sources(), packages()])
-    )
 
 
 def git_tags() -> dict[str, str]:

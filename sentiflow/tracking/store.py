@@ -28,7 +28,7 @@ from sentiflow.tracking.sqlite import SqliteStore
 from sentiflow.tracking.types import CHAMPION, RegisteredModel, Store, VersionRecord
 
 if TYPE_CHECKING:
-    from sentiflow.evaluation.gate import ScoreTable
+    from sentiflow.evaluation.score_table import ScoreTable
 
 PARENTS = (REPEATS, SWEEP, BASELINES)
 SCORES = "test_scores.parquet"
@@ -163,7 +163,7 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
     import numpy as np
     import pyarrow.parquet as pq  # this and the gate's scipy only when there is something to read
 
-    from sentiflow.evaluation.gate import ScoreTable
+    from sentiflow.evaluation.score_table import ScoreTable
 
     try:
         with pq.ParquetFile(path) as file:

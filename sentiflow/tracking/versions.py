@@ -1,15 +1,12 @@
 """Registered versions: which one answers, what scores with it, and the list of all."""
 
-import json
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.evaluation.promotions import Event, took_effect
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import BASE, dataset_of, is_model_name, model_name
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -18,7 +15,6 @@ from sentiflow.tracking.types import (
     ACCURACY,
     BASE_MODEL,
     CHAMPION,
-    HIDDEN,
     REPRODUCED,
     REPRODUCED_DIGEST,
     SCORER_DIGEST,
@@ -30,14 +26,6 @@ from sentiflow.tracking.types import (
     need_number,
     parse_fraction,
 )
-
-TRAINING_KEY = "training.key"  # tag of a version
-GATE = "gate.settings"  # tag of a version
-REFUSALS = ("refused", "declined")  # of its tag gate.outcome
-NOBODY = "Nobody"  # its tag gate.by where a person was asked, and none answered
-# Of the registered model: one a promotion or rollback.
-EVENT_TAG = re.compile(rf"{re.escape(HIDDEN)}history\.\d{{6}}")
-
 
 ANSWERS_NOW = f"What answers now is the model {BASE}, {BASE_MODEL.why}: add --dataset {BASE}."
 
@@ -131,58 +119,6 @@ def model_named(settings: Settings, dataset: str | None) -> str:
         ExternalError: the store does not answer.
     """
     return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
-
-
-def judged_already(settings: Settings, name: str, number: int) -> bool:
-    """Whether a version is the champion, or was compared with today's champion before, to the end.
-
-    One that passed and never came into use was not: its promotion was killed.
-
-    Raises:
-        ExternalError: the store cannot be read.
-    """
-    store = open_store(settings)
-    champion, found = champion_of(store, name), store.version(name, number)
-    tags = {} if found is None else found.tags
-    if champion == number or tags.get("gate.against") != compared_with(champion):
-        return champion == number
-    if tags.get("gate.outcome") in REFUSALS:
-        return True
-    events, champion = history_of(name, settings)
-    return any(
-        done and event.version == number for event, done in zip(events, took_effect(events, champion), strict=True)
-    )
-
-
-def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
-    """What a judgement depends on besides the two models: the limits, and how the version was reproduced."""
-    limits = settings.model_dump(include={field for field in Settings.model_fields if field.startswith("gate_")})
-    return json.dumps(limits | {"reproduced": reproduction_of(tags)}, sort_keys=True)
-
-
-def need_champion(settings: Settings, name: str, number: int) -> None:
-    """Check that a version that was judged before is the champion.
-
-    Raises:
-        RejectedError: it was refused, or is in use no more.
-        ExternalError: the store cannot be read.
-    """
-    store = open_store(settings)
-    if champion_of(store, name) != number:
-        found = store.version(name, number)
-        tags = {} if found is None else found.tags
-        refused = f"was refused before: {tags.get('gate.reason', '')}"
-        what = refused if tags.get("gate.outcome") in REFUSALS else "was in use before, and is not now."
-        raise RejectedError(
-            f"{name} version {number}, an equal one, {what}",
-            f"To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}",
-        )
-
-
-def nothing_to_train(equal: Version) -> str:
-    """Say that a training would only repeat a version."""
-    same = "same recipe, data, seed, code and packages"
-    return f"Nothing to train: {equal.name} version {equal.number} has the {same}."
 
 
 def load_scorer(settings: Settings, version: Version) -> TextScorer:
@@ -320,22 +256,3 @@ def _version_row(version: VersionRecord, aliases: list[str], run_names: dict[str
 def _against(champion: str) -> str:
     """The tag ``gate.against`` behind an outcome: ``, no champion`` or `` against v4``."""
     return f", {champion}" if champion == compared_with(None) else f" against {champion.replace('version ', 'v')}"
-
-
-def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
-    """Every promotion and rollback that was begun, oldest first, and today's champion.
-
-    Raises:
-        ExternalError: the store does not answer, or somebody else's tag stands among the events.
-    """
-    model = open_store(settings).model(name)
-    if model is None:
-        return [], None
-    try:
-        events = [Event.from_json(model.tags[key]) for key in sorted(model.tags) if EVENT_TAG.fullmatch(key)]
-    except ValueError as err:
-        raise ExternalError(
-            f"The history of {name} cannot be read: {err}.",
-            "Correct or delete that tag of the registered model in MLflow.",
-        ) from err
-    return events, model.champion

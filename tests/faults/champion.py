@@ -21,9 +21,9 @@ import numpy as np
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import BusyError, ExternalError, SentiflowError, UsageError
+from sentiflow.promotion import switch
+from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import TextScorer
-from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.store import open_store
 from tests.faults.campaign import Case, Red
 from tests.faults.worlds import NAME, Worlds, check_history, files_of, put_in_use, wait_until
@@ -64,9 +64,9 @@ def _change(root: Path, seed: int) -> "Counter[str]":
         try:
             if random_.random() < 0.65:
                 evaluation = evaluate_candidate(NAME, random_.choice(VERSIONS), settings)
-                promotion.carry_out(evaluation, promotion.decide(evaluation, force=True, reason="a try"), settings)
+                switch.carry_out(evaluation, switch.decide(evaluation, force=True, reason="a try"), settings)
             else:
-                promotion.rollback(NAME, "a try", settings)
+                switch.rollback(NAME, "a try", settings)
             came["changes"] += 1
         except UsageError as err:
             assert "is the champion already" in str(err) or "no earlier champion" in str(err), err
@@ -100,12 +100,12 @@ F5 = Case(
     long=9,
     reds=(
         Red(
-            "the champion is changed without its lock", "sentiflow/tracking/promotion.py",
+            "the champion is changed without its lock", "sentiflow/promotion/switch.py",
             "with champion_lock(name, settings), tracking_errors(settings.tracking_uri):",
             "with tracking_errors(settings.tracking_uri):", "UNIQUE constraint failed | does not follow",
         ),
         Red(
-            "the alias is removed before it is set", "sentiflow/tracking/promotion.py",
+            "the alias is removed before it is set", "sentiflow/promotion/switch.py",
             "    client.set_registered_model_alias(name, CHAMPION, str(event.version))",
             "    client.delete_registered_model_alias(name, CHAMPION)\n"
             "    client.set_registered_model_alias(name, CHAMPION, str(event.version))", "found no champion",
@@ -234,8 +234,8 @@ def bad_models(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
                 number = _register(client, files) if place == "new" else _put_in_place(world, files)
                 try:
                     evaluation = evaluate_candidate(NAME, number, world.settings)
-                    verdict = promotion.decide(evaluation, force=False, reason="")
-                    outcome = promotion.carry_out(evaluation, verdict, world.settings)
+                    verdict = switch.decide(evaluation, force=False, reason="")
+                    outcome = switch.carry_out(evaluation, verdict, world.settings)
                     promoted = outcome.event is not None
                 except SentiflowError:
                     promoted = False
@@ -316,13 +316,13 @@ F6 = Case(
             "if not all(np.isfinite(array).all() for array in arrays):", "if False:", "not a number",
         ),
         Red(
-            "the gate runs the version's model file", "sentiflow/tracking/candidate.py",
+            "the gate runs the version's model file", "sentiflow/promotion/candidate.py",
             "        return path, load_unchanged(path, tags)\n",
             '        exec((path / "sentiment_model.py").read_text(), {})\n'
             "        return path, load_unchanged(path, tags)\n", "a model file: code in the version has run",
         ),
         Red(
-            "the gate refuses nothing", "sentiflow/tracking/promotion.py", "if evaluation.decision.passed:",
+            "the gate refuses nothing", "sentiflow/promotion/switch.py", "if evaluation.decision.passed:",
             "if True:", "a constant, new: version",
         ),
         Red(

@@ -276,7 +276,7 @@ F1 = Case(
     long=200,
     reds=(
         Red(
-            "the alias moves before the history is written", "sentiflow/tracking/promotion.py",
+            "the alias moves before the history is written", "sentiflow/promotion/switch.py",
             "    client.set_registered_model_tag(name, key, event.to_json())\n"
             "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n",
             "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n"

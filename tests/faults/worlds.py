@@ -17,11 +17,11 @@ from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from sentiflow.evaluation.promotions import took_effect
 from sentiflow.locks import if_free
+from sentiflow.promotion.history import took_effect
+from sentiflow.promotion.switch import need_files
 from sentiflow.scoring import TextScorer
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.promotion import need_files
 from tests import servers
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.world import World, copy_world

@@ -14,7 +14,7 @@ from sentiflow.baselines import TOP
 from sentiflow.baselines.models import NAMES, FitInput, Fitted
 from sentiflow.data import reviews
 from sentiflow.errors import UsageError
-from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import compare, tango
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking.client import connect

@@ -12,12 +12,12 @@ from flows.train import train
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.sample import sample_rows
+from sentiflow.promotion.candidate import evaluate_candidate
+from sentiflow.promotion.switch import carry_out, decide
 from sentiflow.recipes import load_recipe
 from sentiflow.scoring import is_positive
 from sentiflow.settings import load_settings
-from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.learnt import LEARNT
-from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import load_scorer

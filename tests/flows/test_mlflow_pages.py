@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from flows.repeat import repeat
 from sentiflow.recipes import load_recipe
+from sentiflow.results import RepeatsResult
 from sentiflow.tracking.client import connect, experiment_id, runs_url
-from sentiflow.tracking.results import RepeatsResult
 from tests import browsers
 from tests.ui import Ui, running_ui
 from tests.world import Registry, World, copy_world

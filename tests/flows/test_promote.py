@@ -18,14 +18,14 @@ from flows.cli import models
 from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.errors import RejectedError, UsageError
-from sentiflow.evaluation.gate import Cost
 from sentiflow.process import person
+from sentiflow.promotion import switch
+from sentiflow.promotion.choice import need_champion
+from sentiflow.promotion.gate import Cost
+from sentiflow.promotion.switch import rollback
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
-from sentiflow.tracking import promotion
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.promotion import rollback
-from sentiflow.tracking.versions import need_champion
 from tests.mlflow_store import champion_of, events_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
@@ -67,7 +67,7 @@ def answered(world: World, answer: dict[str, object], **options: object) -> tupl
             client.resume_flow_run(paused.id, run_input=answer)
     finally:
         worker.join(60)
-    assert isinstance(outcome[0], promotion.Outcome | RejectedError), repr(outcome[0])
+    assert isinstance(outcome[0], switch.Outcome | RejectedError), repr(outcome[0])
     return outcome[0], question
 
 
@@ -173,7 +173,7 @@ def test_a_version_that_failed_by_its_latency_alone_is_judged_again(
     for number in (Registry.POOR, Registry.NEWEST):
         client.delete_model_version(NAME, str(number))
     with monkeypatch.context() as busy:
-        busy.setattr("sentiflow.tracking.candidate.cost_of", lambda *_given: Cost(1_000.0, 1.0))
+        busy.setattr("sentiflow.promotion.candidate.cost_of", lambda *_given: Cost(1_000.0, 1.0))
         assert [ended()[0] for _ in range(2)] == ["Failed", "Failed"]
     assert ended()[0] == "Completed"
     assert champion_of(client, NAME) == Registry.GOOD
@@ -352,7 +352,7 @@ def test_without_an_answer_in_time_nothing_is_promoted(
 
 
 @flow(name="training")
-def after(version: int) -> promotion.Outcome | None:
+def after(version: int) -> switch.Outcome | None:
     """As the end of a training: Prefect counts tasks outside of a flow among those of the last one."""
     return after_training(NAME, version)
 
@@ -389,7 +389,7 @@ def test_a_promotion_that_was_killed_before_the_switch_is_made_by_the_next_train
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(promotion, "move", die)
+        patch.setattr(switch, "move", die)
         after(Registry.GOOD)
     outcome = after(Registry.GOOD)
     assert outcome is not None and outcome.event is not None

@@ -10,8 +10,8 @@ from mlflow.tracking import MlflowClient
 from flows.repeat import repeat
 from sentiflow.errors import UsageError
 from sentiflow.recipes import load_recipe
+from sentiflow.results import RepeatsResult
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.results import RepeatsResult
 from tasks.runs import seeds_label
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world

@@ -16,12 +16,12 @@ from flows.reproduce import reproduce
 from flows.train import train
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.recipes import TrainConfig, load_recipe
+from sentiflow.results import reproduced_here
 from sentiflow.settings import Settings
-from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.provenance import checks, digest_of, find_original, need_data, old_code, packages, sources
-from sentiflow.tracking.results import reproduced_here
 from tests.receiver import receiver
 from tests.world import ROOT, Trained, World, copy_world
 

@@ -14,13 +14,12 @@ from flows.train import train
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import UnreachableError, UsageError
 from sentiflow.locks import lock_tag, work_folder
+from sentiflow.promotion.candidate import evaluate_candidate
+from sentiflow.promotion.switch import carry_out, decide
 from sentiflow.recipes import load_recipe
-from sentiflow.tracking.already import trained_already
-from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.tracking.already import TRAINING_KEY, trained_already
 from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.promotion import carry_out, decide
 from sentiflow.tracking.types import LOCK
-from sentiflow.tracking.versions import TRAINING_KEY
 from tests.mlflow_store import champion_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.sentiflow.test_locks import line_with, process

@@ -11,10 +11,10 @@ from mlflow.tracking import MlflowClient
 from flows.repeat import repeat
 from flows.train import train
 from sentiflow.data.sample import sample_rows
+from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.recipes import load_recipe
-from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.results import TrainingResult
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.results import TrainingResult
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world
 

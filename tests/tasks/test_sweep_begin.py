@@ -16,7 +16,7 @@ from sentiflow.settings import load_settings
 from sentiflow.sweeps.space import Range, SearchSpace
 from sentiflow.sweeps.study import PARENTS, RUN_ID, Sweep, ask, open_study
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.results import RunContext
+from sentiflow.tracking.context import RunContext
 from tasks.sweep import begin, end_sweep, trial
 from tests.world import World
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.gate import ScoreTable
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import tango
 from sentiflow.evaluation.yardstick import Yardstick, yardstick_metrics
 

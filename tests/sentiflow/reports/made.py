@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation.gate import ScoreTable
 from sentiflow.evaluation.metrics import traits_of
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.recipes import TUTORIAL
 from sentiflow.reports.summary import RunSummary, TestData
 from sentiflow.runs.record import RunRecord

@@ -19,8 +19,8 @@ from sentiflow.recipes import load_recipe
 from sentiflow.tracking import creation
 from sentiflow.tracking.client import _clients as clients
 from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.context import RunContext
 from sentiflow.tracking.creation import CREATION, Ending
-from sentiflow.tracking.results import RunContext
 from sentiflow.tracking.types import ATTEMPT, LOCK
 from tasks import runs
 from tasks.housekeeping import delete_records

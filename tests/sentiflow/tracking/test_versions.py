@@ -12,25 +12,21 @@ from mlflow.tracking import MlflowClient
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.evaluation.promotions import Event
+from sentiflow.promotion.choice import judged_already, need_champion
+from sentiflow.promotion.history import Event, history_of
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
-from sentiflow.tracking.already import trained_already
+from sentiflow.tracking.already import nothing_to_train, trained_already, training_key
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.provenance import training_key
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version, VersionRecord
 from sentiflow.tracking.versions import (
     VersionRow,
     find_champion,
     find_version,
-    history_of,
-    judged_already,
     load_scorer,
     model_named,
-    need_champion,
     need_versions,
-    nothing_to_train,
     reproduction_of,
     version_rows,
     with_dataset,

@@ -1,57 +1,14 @@
-"""What tasks pass to each other: ids, paths and metrics, never models or arrays."""
+"""What comes of the flows that train: ids, paths and metrics, never models or arrays."""
 
-import time
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
 from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
 from sentiflow.evaluation.yardstick import Yardstick
-from sentiflow.network import Epoch
-from sentiflow.recipes import TrainConfig
-from sentiflow.tracking.client import OpenRun
-from sentiflow.tracking.promotion import Outcome
-from sentiflow.tracking.starts import Start
-
-
-@dataclass(frozen=True)
-class RunContext(OpenRun):
-    """The open run of a training, a baseline or a set of them.
-
-    Attributes:
-        config: once the table is prepared, with the values that its rules chose.
-        dataset: as the user named it.
-        start: what it starts from; nothing until that is chosen.
-        work: folder for files of this run, deleted when the run ends.
-        began: start of the process, or in a shared process of the flow (seconds since the epoch).
-    """
-
-    config: TrainConfig
-    dataset: str
-    dataset_name: str
-    seed: int
-    model_name: str
-    work: Path = field(repr=False)
-    began: float = field(repr=False)
-    start: Start = Start()
-    parent: "RunContext | None" = field(default=None, repr=False)
-
-    @property
-    def seconds(self) -> float:
-        """Since ``began``."""
-        return time.time() - self.began
-
-
-@dataclass(frozen=True)
-class TrainedFiles:
-    """A training's files in the run's work folder, and the epoch of their weights."""
-
-    keras: Path = field(repr=False)
-    weights: Path = field(repr=False)
-    history: tuple[Epoch, ...]
-    kept: Epoch
+from sentiflow.promotion.switch import Outcome
+from sentiflow.tracking.context import RunContext, TrainedFiles
 
 
 @dataclass(frozen=True)

@@ -1,55 +1,51 @@
 """Evaluation of a candidate: its scores, its cost and the champion's scores, judged by the gate."""
 
-import json
 import logging
-import math
 import statistics
 import tempfile
 import timeit
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
 import mlflow.artifacts
+import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
 from requests import RequestException
 from yaml import YAMLError
 
 from sentiflow.data import reviews
+from sentiflow.data.division import text_hashes
 from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.evaluation import gate
-from sentiflow.evaluation.gate import Cost, Decision, ScoreTable
-from sentiflow.evaluation.promotions import Event, took_effect
+from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, compare, format_interval, format_points
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.output import redact, without_secrets
-from sentiflow.runs.record import number as parse_number
+from sentiflow.promotion import gate
+from sentiflow.promotion.choice import choose
+from sentiflow.promotion.gate import Cost, Decision, Learnt
+from sentiflow.promotion.history import history_of
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import package
 from sentiflow.tracking.client import connect, record_of, tracking_errors
-from sentiflow.tracking.learnt import learnt_of
+from sentiflow.tracking.learnt import NOTHING, learnt_by_version
 from sentiflow.tracking.store import SCORES, YARDSTICK_SCORES, open_store, score_table
 from sentiflow.tracking.types import (
     ACCURACY,
     MISSING,
     SCORER_DIGEST,
-    VALIDATION_LOSS,
+    Store,
     VersionRecord,
-    compared_with,
     need_number,
     parse_fraction,
 )
 from sentiflow.tracking.versions import (
-    GATE,
-    NOBODY,
-    REFUSALS,
     champion_of,
-    gate_of,
-    history_of,
     load_unchanged,
     need_dataset,
     need_versions,
@@ -59,12 +55,8 @@ from sentiflow.tracking.versions import (
 
 LOGGER = logging.getLogger("gate")
 
-_NOTHING_NEW = "Nothing new to promote"
-_ALL_USED = "every version of the newest data is the champion or was champion before."
-_PASSING, _FINAL = 1, 2  # refusals that another day may change, and those that it does not
-_KINDS = " not refused before", " refused for its latency alone, or for want of an answer", ""
 _SIMPLE_IS_BETTER = (
-    f"{gate.YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
+    f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
     "start or seed, the recipe large. See what others reach: sentiflow baselines (docs/baselines.md).\n"
 )
 _TEXTS = 30  # timed one by one
@@ -164,108 +156,15 @@ def evaluate_candidate(
                     raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
         compared = [candidate] if champion is None else [candidate, champion]
-        learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
+        learnt = _learnt_of(compared, table.review_id, client, store, Path(folder))
     reproduced = reproduction_of(candidate.tags)
     decision = gate.judge(table, champion_table, cost, settings, reproduced, silent, learnt, yardstick)
     return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
 
 
-def nothing_new(name: str, number: int | None, settings: Settings) -> str:
-    """Say why a promotion that nobody watches has nothing to judge; empty if it has.
-
-    There is no version, the one that is named is the champion, or none is named and the one that ``choose`` gives
-    was judged before: against this champion and by these settings, or declined by a person. Judged again is what
-    failed by its latency alone, which a busy machine may have measured, and what nobody answered about.
-
-    Raises:
-        ExternalError: the store cannot be read.
-    """
-    store = open_store(settings)
-    champion, versions = champion_of(store, name), {each.number: each for each in store.versions(name)}
-    if not versions:
-        return f"{_NOTHING_NEW}: no version is registered as {name}."
-    if number is not None:
-        return f"{_NOTHING_NEW}: {name} version {number} is the champion already." if number == champion else ""
-    events = history_of(name, settings)[0]
-    if not _never_used(versions, events, champion):
-        return f"{_NOTHING_NEW}: {_ALL_USED}"
-    number, _ = choose(versions, events, champion, dataset_of(name))
-    tags = versions[number].tags
-    other_gate = tags.get("gate.outcome") == "refused" and tags.get(GATE) != gate_of(tags, settings)
-    if _standing(tags, champion) < _FINAL or other_gate:
-        return ""
-    before = f"{name} version {number} was {tags.get('gate.outcome')} before: {tags.get('gate.reason')}"
-    return f"{_NOTHING_NEW}: {before} To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}"
-
-
-def choose(
-    versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None, dataset: str
-) -> tuple[int, str]:
-    """Choose the candidate: the lowest validation loss of the versions that were never in use.
-
-    Only versions trained on the newest one's data can be compared. Those that were refused or declined against
-    this champion come last, and versions without a validation loss after them. Gives the number, and why it was
-    chosen.
-
-    Raises:
-        UsageError: every version was in use before.
-    """
-    left = _never_used(versions, events, champion)
-    if not left:
-        raise UsageError(
-            f"{_NOTHING_NEW}: {_ALL_USED}",
-            f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
-        )
-
-    standing = {number: _standing(versions[number].tags, champion) for number in left}
-    first = min(standing.values())
-    candidates = [number for number in left if standing[number] == first]
-    best = min(candidates, key=lambda number: (_validation_loss(versions[number]), -number))
-    loss = _validation_loss(versions[best])
-    kind = "" if len(candidates) == len(left) else _KINDS[first]
-    if len(candidates) == 1:
-        return best, "the only version" if len(versions) == 1 else f"the only candidate{kind}"
-    why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f},"
-    return best, f"{why} of {len(candidates)} candidates{kind}"
-
-
-def _standing(tags: Mapping[str, str], champion: int | None) -> int:
-    """How a version stands against a champion, by its tags: an index of ``_KINDS``."""
-    outcome = tags.get("gate.outcome")
-    if outcome not in REFUSALS or tags.get("gate.against") != compared_with(champion):
-        return 0
-    if outcome == "declined":
-        return _PASSING if tags.get("gate.by") == NOBODY else _FINAL
-    try:
-        failed = {rule["name"] for rule in json.loads(tags["gate.record"])["rules"] if not rule["passed"]}
-    except (ValueError, KeyError, TypeError):  # a person wrote it
-        return _FINAL
-    return _PASSING if failed == {gate.LATENCY} else _FINAL
-
-
-def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None) -> list[int]:
-    """The versions of the newest one's data that are not the champion and never were."""
-    used: set[int | None] = {champion}
-    for event, done in zip(events, took_effect(events, champion), strict=True):
-        used |= {event.version, event.replaced} if done else {event.replaced}
-    known = [number for number, version in versions.items() if "dataset.digest" in version.tags]
-    data = versions[max(known)].tags["dataset.digest"] if known else None  # one registered by hand does not say
-    return [
-        number
-        for number, version in versions.items()
-        if number not in used and version.tags.get("dataset.digest") == data
-    ]
-
-
 def _same_data(one: VersionRecord, other: VersionRecord) -> bool:
     digest = one.tags.get("dataset.digest")
     return digest is not None and digest == other.tags.get("dataset.digest")
-
-
-def _validation_loss(version: VersionRecord) -> float:
-    """Of a version; infinite when it does not say."""
-    loss = parse_number(version.tags.get(VALIDATION_LOSS))
-    return math.inf if loss is None else loss
 
 
 def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
@@ -415,3 +314,18 @@ class _Scores:
         named = zip(test.review_id.tolist(), test.tokens, strict=True)
         scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])
         return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)
+
+
+def _learnt_of(
+    versions: Sequence[VersionRecord], ids: NDArray[np.str_], client: MlflowClient, store: Store, folder: Path
+) -> Learnt | None:
+    """Which reviews of these ids, shape (n,), one of the versions has learnt from; None of built-in datasets.
+
+    Raises:
+        ExternalError: the store cannot be read.
+    """
+    known = {version.number: learnt_by_version(version, client, store, folder) for version in versions}
+    if all(hashes is NOTHING for hashes in known.values()):
+        return None
+    hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
+    return Learnt(np.isin(text_hashes(ids), hashes), tuple(key for key, each in known.items() if each is None))

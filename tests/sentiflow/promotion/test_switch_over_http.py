@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from flows.train import train
+from sentiflow.promotion import switch
+from sentiflow.promotion.candidate import evaluate_candidate
+from sentiflow.promotion.history import history_of
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
-from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import evaluate_candidate
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.versions import history_of
 from tests.mlflow_store import champion_of
 from tests.servers import mlflow
 from tests.world import World
@@ -37,11 +37,11 @@ def test_two_versions_are_trained_evaluated_promoted_and_rolled_back(server: str
         train(load_recipe("tutorial", QUICK), "sample", seed)
     for version in (1, 2):
         evaluation = evaluate_candidate(NAME, version, settings)
-        verdict = promotion.decide(evaluation, force=True, reason="over http")
-        promotion.carry_out(evaluation, verdict, settings)
+        verdict = switch.decide(evaluation, force=True, reason="over http")
+        switch.carry_out(evaluation, verdict, settings)
     client = connect(settings)
     assert champion_of(client, NAME) == 2
-    promotion.rollback(NAME, "back", settings)
+    switch.rollback(NAME, "back", settings)
     events, champion = history_of(NAME, settings)
     assert champion == champion_of(client, NAME) == 1
     assert [(event.kind, event.version, event.replaced) for event in events] == [

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.evaluation.gate import Decision, Rule
-from sentiflow.evaluation.promotions import Event
 from sentiflow.evaluation.statistics import compare
+from sentiflow.promotion import candidate
+from sentiflow.promotion.gate import Decision, Rule
+from sentiflow.promotion.history import Event
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
-from sentiflow.tracking import candidate
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version, VersionRecord
 from sentiflow.tracking.versions import load_scorer
@@ -111,15 +111,15 @@ PROMOTE = f"""
 import sys
 from pathlib import Path
 from sentiflow.errors import ExternalError
-from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.promotion import switch
+from sentiflow.promotion.candidate import evaluate_candidate
 from tests.world import World
 for root in sys.argv[1:]:
     settings = World(Path(root)).settings
     try:
         evaluation = evaluate_candidate({NAME!r}, {Registry.GOOD}, settings)
-        verdict = promotion.decide(evaluation, force=True, reason="test")
-        promotion.carry_out(evaluation, verdict, settings)
+        verdict = switch.decide(evaluation, force=True, reason="test")
+        switch.carry_out(evaluation, verdict, settings)
     except ExternalError as err:
         assert "Cannot load" in str(err), err
 """

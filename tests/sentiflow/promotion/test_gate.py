@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.gate import FEWEST, Cost, Decision, Learnt, Rule, ScoreTable, judge, slices
+from sentiflow.evaluation.score_table import ScoreTable, slices
 from sentiflow.evaluation.statistics import tango
+from sentiflow.promotion.gate import FEWEST, Cost, Decision, Learnt, Rule, judge
 from sentiflow.settings import Settings
 
 

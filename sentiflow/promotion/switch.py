@@ -13,21 +13,21 @@ from typing import Literal
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.evaluation.promotions import Event, check_request, previous_champion
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.process import person
+from sentiflow.promotion.candidate import CandidateEvaluation, load
+from sentiflow.promotion.choice import GATE, gate_of
+from sentiflow.promotion.history import PREFIX, TAG, Event, check_request, history_of, previous_champion
 from sentiflow.settings import Notification, Settings
-from sentiflow.tracking.candidate import CandidateEvaluation, load
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import ACCURACY, CHAMPION, HIDDEN, Store, compared_with, need_number, parse_fraction
-from sentiflow.tracking.versions import EVENT_TAG, GATE, champion_of, gate_of, history_of, need_versions
+from sentiflow.tracking.types import ACCURACY, CHAMPION, Store, compared_with, need_number, parse_fraction
+from sentiflow.tracking.versions import champion_of, need_versions
 
 _LOGGER = logging.getLogger(__name__)
 NO_REASON = "all checks passed"
-_HISTORY = f"{HIDDEN}history."  # tags of the registered model: they outlive each version
 
 Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 
@@ -261,8 +261,8 @@ def move(client: MlflowClient, store: Store, name: str, event: Event) -> None:
     it took effect.
     """
     model = store.model(name)
-    keys = [key for key in (model.tags if model else {}) if EVENT_TAG.fullmatch(key)]
-    key = f"{_HISTORY}{1 + max((int(key.removeprefix(_HISTORY)) for key in keys), default=0):06d}"
+    keys = [key for key in (model.tags if model else {}) if TAG.fullmatch(key)]
+    key = f"{PREFIX}{1 + max((int(key.removeprefix(PREFIX)) for key in keys), default=0):06d}"
     tags = {f"{event.kind}.by": event.by, f"{event.kind}.at": event.at, f"{event.kind}.reason": event.reason}
     if event.kind == "promotion":
         replaced = "none" if event.replaced is None else str(event.replaced)

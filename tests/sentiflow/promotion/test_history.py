@@ -3,7 +3,7 @@
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.evaluation.promotions import Event, champion_stack, check_request, previous_champion, took_effect
+from sentiflow.promotion.history import Event, champion_stack, check_request, previous_champion, took_effect
 
 AT = "2026-01-01T00:00:00+00:00"
 

@@ -5,14 +5,20 @@ between, the event took effect only if the alias holds its version.
 """
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.settings import Settings
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import HIDDEN
 
 Kind = Literal["promotion", "rollback"]
 MAX_REASON = 2_000  # characters
+PREFIX = f"{HIDDEN}history."  # of tags of the registered model, one an event: they outlive each version
+TAG = re.compile(rf"{re.escape(PREFIX)}\d{{6}}")
 
 
 def check_request(reason: str, *, force: bool = False) -> None:
@@ -70,6 +76,25 @@ class Event:
             return cls(**fields | {"rules": tuple(fields["rules"])})
         except (TypeError, KeyError) as err:
             raise ValueError(f"not an event: {text[:100]}") from err
+
+
+def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
+    """Every promotion and rollback that was begun, oldest first, and today's champion.
+
+    Raises:
+        ExternalError: the store does not answer, or somebody else's tag stands among the events.
+    """
+    model = open_store(settings).model(name)
+    if model is None:
+        return [], None
+    try:
+        events = [Event.from_json(model.tags[key]) for key in sorted(model.tags) if TAG.fullmatch(key)]
+    except ValueError as err:
+        raise ExternalError(
+            f"The history of {name} cannot be read: {err}.",
+            "Correct or delete that tag of the registered model in MLflow.",
+        ) from err
+    return events, model.champion
 
 
 def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:

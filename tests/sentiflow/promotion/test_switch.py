@@ -21,12 +21,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.evaluation import promotions
 from sentiflow.process import person
-from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.promotion import history, switch
+from sentiflow.promotion.candidate import evaluate_candidate
+from sentiflow.promotion.history import history_of
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.versions import history_of
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.receiver import receiver
 from tests.world import Registry, Trained, World, with_own_files
@@ -45,10 +44,10 @@ def client(registry: World) -> MlflowClient:
     return connect(registry.settings)
 
 
-def promote(world: World, version: int | None, **options: object) -> promotion.Outcome:
+def promote(world: World, version: int | None, **options: object) -> switch.Outcome:
     evaluation = evaluate_candidate(NAME, version, world.settings, force=bool(options.get("force")))
-    verdict = promotion.decide(evaluation, **{"force": False, "reason": "", **options})  # type: ignore[arg-type]
-    return promotion.carry_out(evaluation, verdict, world.settings)
+    verdict = switch.decide(evaluation, **{"force": False, "reason": "", **options})  # type: ignore[arg-type]
+    return switch.carry_out(evaluation, verdict, world.settings)
 
 
 def test_the_first_version_needs_no_more_than_the_minimum_accuracy_and_the_limits(
@@ -85,18 +84,18 @@ def test_letters_of_another_language_stand_in_the_record_as_they_are(
 ) -> None:
     found = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
     found = replace(found, decision=replace(found.decision, notes=("nicht geprüft",)))
-    promotion.carry_out(found, promotion.Verdict("declined", "later", "Ada"), registry.settings)
+    switch.carry_out(found, switch.Verdict("declined", "later", "Ada"), registry.settings)
     assert "nicht geprüft" in client.get_model_version(NAME, str(Registry.GOOD)).tags["gate.record"]
 
 
 def test_a_no_that_comes_after_anothers_yes_changes_nothing(registry: World, client: MlflowClient) -> None:
     """Two people are asked about one version, and the second one answers no, or not at all."""
     first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
-    promotion.carry_out(first, promotion.Verdict("approved", "looks right", "Ada"), registry.settings)
+    switch.carry_out(first, switch.Verdict("approved", "looks right", "Ada"), registry.settings)
     with pytest.raises(
         ExternalError, match=f"the champion is now version {Registry.GOOD}, no longer none"
     ) as late:
-        promotion.carry_out(second, promotion.Verdict("declined", "no answer", "Nobody"), registry.settings)
+        switch.carry_out(second, switch.Verdict("declined", "no answer", "Nobody"), registry.settings)
     assert late.value.hint == "See sentiflow versions --history --dataset sample, then try again."
     tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
     assert (tags["gate.outcome"], tags["gate.by"]) == ("approved", "Ada")
@@ -110,8 +109,8 @@ def test_each_decision_is_kept_and_sent_in_one_sentence(registry: World, monkeyp
             promote(registry, Registry.GOOD),
             promote(registry, Registry.POOR),
         ]
-        promotion.rollback(NAME, "back", registry.settings)
-    assert promotion.decided_here[-3:] == outcomes
+        switch.rollback(NAME, "back", registry.settings)
+    assert switch.decided_here[-3:] == outcomes
     good, poor = str(Registry.GOOD), str(Registry.POOR)
     assert [(each["event"], each["model"], each["version"]) for each in got.messages] == [
         ("promoted", NAME, poor), ("promoted", NAME, good), ("refused", NAME, poor), ("rolled-back", NAME, poor),
@@ -138,7 +137,7 @@ def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: M
         f'Promote it all the same: sentiflow promote {Registry.POOR} --dataset sample --force --reason "..."'
     )
     assert override in refused.value.hint and "SENTIFLOW_GATE_" in refused.value.hint
-    declined = replace(outcome, verdict=promotion.Verdict("declined", "", "somebody"))
+    declined = replace(outcome, verdict=switch.Verdict("declined", "", "somebody"))
     with pytest.raises(RejectedError) as final:  # a person's answer is not to be overridden
         declined.need_promotion()
     assert final.value.hint == ""
@@ -380,19 +379,19 @@ def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
 
 def test_files_that_go_while_a_person_thinks_stop_the_switch(registry: World, client: MlflowClient) -> None:
     evaluation = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
-    verdict = promotion.decide(evaluation, force=False, reason="")
+    verdict = switch.decide(evaluation, force=False, reason="")
     with hidden(files_of(client, Registry.GOOD)), pytest.raises(ExternalError, match="Cannot load"):
-        promotion.carry_out(evaluation, verdict, registry.settings)
+        switch.carry_out(evaluation, verdict, registry.settings)
     assert champion_of(client, NAME) is None
     assert "gate.outcome" not in client.get_model_version(NAME, str(Registry.GOOD)).tags
 
 
 def test_a_version_that_goes_while_a_person_thinks_is_told(registry: World, client: MlflowClient) -> None:
     evaluation = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
-    verdict = promotion.decide(evaluation, force=False, reason="")
+    verdict = switch.decide(evaluation, force=False, reason="")
     client.delete_model_version(NAME, str(Registry.GOOD))
     with pytest.raises(ExternalError, match=f"version {Registry.GOOD} was deleted meanwhile"):
-        promotion.carry_out(evaluation, verdict, registry.settings)
+        switch.carry_out(evaluation, verdict, registry.settings)
 
 
 def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: World, client: MlflowClient) -> None:
@@ -403,7 +402,7 @@ def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: Worl
         config.write_text(json.dumps({"format": 1, "sequence_length": 80}))
         try:
             with pytest.raises(ExternalError, match="Cannot load"):
-                promotion.rollback(NAME, "back", registry.settings)
+                switch.rollback(NAME, "back", registry.settings)
         finally:
             config.unlink()
     assert champion_of(client, NAME) == Registry.GOOD
@@ -431,27 +430,27 @@ def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: 
     client.set_model_version_tag(NAME, str(Registry.POOR), "test.accuracy", "poor")
     promote(registry, Registry.POOR, force=True, reason="the first")
     promote(registry, Registry.GOOD)
-    assert promotion.rollback(NAME, "back", registry.settings).accuracy is None
+    assert switch.rollback(NAME, "back", registry.settings).accuracy is None
     assert [event.version for event in events_of(client, NAME)] == [Registry.POOR, Registry.GOOD, Registry.POOR]
 
 
 def test_too_long_a_reason_is_refused_before_the_evaluation(registry: World) -> None:
     with pytest.raises(UsageError, match="at most 2000 characters"):
-        promotions.check_request("x" * 2_001)
+        history.check_request("x" * 2_001)
     with pytest.raises(UsageError, match="at most 2000 characters"):
-        promotion.rollback(NAME, "x" * 2_001, registry.settings)
+        switch.rollback(NAME, "x" * 2_001, registry.settings)
 
 
 def test_a_rollback_leads_back_and_again_further_back(registry: World, client: MlflowClient) -> None:
     for version in (Registry.POOR, Registry.GOOD, Registry.NEWEST):
         promote(registry, version, force=True, reason="in turn")
-    first = promotion.rollback(NAME, "first", registry.settings)
+    first = switch.rollback(NAME, "first", registry.settings)
     assert (first.version, first.run_id) == (
         Registry.GOOD, client.get_model_version(NAME, str(Registry.GOOD)).run_id,
     )  # fmt: skip
-    assert promotion.rollback(NAME, "second", registry.settings).version == Registry.POOR
+    assert switch.rollback(NAME, "second", registry.settings).version == Registry.POOR
     with pytest.raises(UsageError, match="no earlier champion") as last:
-        promotion.rollback(NAME, "third", registry.settings)
+        switch.rollback(NAME, "third", registry.settings)
     assert last.value.hint == "See: sentiflow versions --history --dataset sample"
     events, champion = history_of(NAME, registry.settings)
     assert champion == champion_of(client, NAME) == Registry.POOR
@@ -462,15 +461,15 @@ def test_a_rollback_leads_back_and_again_further_back(registry: World, client: M
 def test_a_rollback_passes_over_a_deleted_version(registry: World) -> None:
     for version in (Registry.POOR, Registry.GOOD, Registry.NEWEST):
         promote(registry, version, force=True, reason="in turn")
-    promotion.delete(NAME, Registry.GOOD, registry.settings)
-    assert promotion.rollback(NAME, "back", registry.settings).version == Registry.POOR
+    switch.delete(NAME, Registry.GOOD, registry.settings)
+    assert switch.rollback(NAME, "back", registry.settings).version == Registry.POOR
 
 
 def test_a_rollback_needs_a_reason_and_a_champion(registry: World) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
-        promotion.rollback(NAME, " ", registry.settings)
+        switch.rollback(NAME, " ", registry.settings)
     with pytest.raises(UsageError, match="no champion") as none:
-        promotion.rollback(NAME, "why not", registry.settings)
+        switch.rollback(NAME, "why not", registry.settings)
     assert none.value.hint == "Make one: sentiflow promote --dataset sample"
 
 
@@ -482,11 +481,11 @@ def test_a_version_that_an_alias_holds_is_not_deleted(registry: World, client: M
         (Registry.POOR, "shadow", "Remove the alias in MLflow first."),
     ):
         with pytest.raises(UsageError, match=f"held by the alias {alias}") as held:
-            promotion.delete(NAME, version, registry.settings)
+            switch.delete(NAME, version, registry.settings)
         assert held.value.hint == way_out
-    promotion.delete(NAME, Registry.NEWEST, registry.settings)
+    switch.delete(NAME, Registry.NEWEST, registry.settings)
     with pytest.raises(UsageError, match=f"no version {Registry.NEWEST}"):
-        promotion.delete(NAME, Registry.NEWEST, registry.settings)
+        switch.delete(NAME, Registry.NEWEST, registry.settings)
 
 
 def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: World, client: MlflowClient) -> None:
@@ -494,13 +493,13 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: Worl
     evaluation = [
         evaluate_candidate(NAME, version, registry.settings) for version in (Registry.GOOD, Registry.NEWEST)
     ]
-    verdict = promotion.Verdict("passed", "both at once", "test")
+    verdict = switch.Verdict("passed", "both at once", "test")
     ready, errors, done = threading.Barrier(2), [], []
 
     def run(which: int) -> None:
         ready.wait()
         try:
-            done.append(promotion.carry_out(evaluation[which], verdict, registry.settings))
+            done.append(switch.carry_out(evaluation[which], verdict, registry.settings))
         except ExternalError as err:
             errors.append(err)
 
@@ -534,7 +533,7 @@ def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClien
     try:
         for _ in range(3):
             promote(registry, Registry.GOOD, force=True, reason="to")
-            promotion.rollback(NAME, "and fro", registry.settings)
+            switch.rollback(NAME, "and fro", registry.settings)
     finally:
         stop.set()
         watcher.join()
@@ -564,12 +563,12 @@ def test_where_the_switch_fails_the_old_champion_stays_and_the_event_shows_as_no
 _KILLED = """
 import os, signal
 from sentiflow.settings import load_settings
-from sentiflow.tracking import promotion
-from sentiflow.tracking.candidate import evaluate_candidate
+from sentiflow.promotion import switch
+from sentiflow.promotion.candidate import evaluate_candidate
 settings = load_settings()
 evaluation = evaluate_candidate({name!r}, {version}, settings)
-promotion.MlflowClient.set_registered_model_alias = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
-promotion.carry_out(evaluation, promotion.decide(evaluation, force=False, reason=""), settings)
+switch.MlflowClient.set_registered_model_alias = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)
+switch.carry_out(evaluation, switch.decide(evaluation, force=False, reason=""), settings)
 """
 
 
@@ -587,4 +586,4 @@ def test_killed_just_before_the_switch_the_old_champion_stays_and_the_next_promo
     assert len(events_of(client, NAME)) == 2
     promote(registry, Registry.GOOD)
     assert champion_of(client, NAME) == Registry.GOOD
-    assert promotion.rollback(NAME, "back", registry.settings).version == Registry.POOR
+    assert switch.rollback(NAME, "back", registry.settings).version == Registry.POOR
