@@ -11,7 +11,7 @@ from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import BASELINE, BASELINES
 from sentiflow.tracking.context import RunContext
 from tasks.evaluate import measure_baseline, train_below
-from tasks.runs import child_run, planned_name, seeds_label, training_run
+from tasks.runs import alone, child_run, planned_name, seeds_label, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines
 from tasks.train import fetch, fit, prepare
 
@@ -47,7 +47,7 @@ def baselines(
     """
     names = choose(only or [])
     preload()
-    with training_run(config, dataset, seed, BASELINES) as parent:
+    with alone(dataset) as ready, training_run(ready, config, dataset, seed, BASELINES) as parent:
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)
         network = train_below(parent, prepared, parent.name.removeprefix(PREFIX), BASELINE, "network").run

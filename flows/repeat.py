@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.promote import after_training
+from flows.promote import after_training, need_server
 from flows.train import Seed
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
@@ -16,9 +16,8 @@ from sentiflow.results import RepeatsResult
 from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from tasks.evaluate import train_below, yardstick_of
-from tasks.promote import need_server
 from tasks.register import register
-from tasks.runs import planned_name, seeds_label, training_run
+from tasks.runs import alone, planned_name, seeds_label, training_run
 from tasks.summarize import best_of, summarize_repeats
 from tasks.train import fetch, fit, prepare
 
@@ -39,7 +38,7 @@ def repeat(
     2. train and evaluate, a run a seed
     3. register: the model whose validation loss is lowest
     4. summarize: mean, standard deviation, minimum and maximum, on the parent
-    5. with ``promote``: gate, decide, switch, as ``train``
+    5. with ``promote``: promote the version, as ``train``
 
     A seed that fails fails the set: a mean without it would flatter the recipe. The runs before it stay.
 
@@ -56,7 +55,7 @@ def repeat(
     if promote:
         need_server(load_settings())
     preload()
-    with training_run(config, dataset, seed, REPEATS) as parent:
+    with alone(dataset) as ready, training_run(ready, config, dataset, seed, REPEATS) as parent:
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)

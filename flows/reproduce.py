@@ -9,7 +9,7 @@ from sentiflow.process import preload
 from sentiflow.results import Reproduction
 from sentiflow.runs.record import REPRODUCTION
 from tasks.evaluate import evaluate
-from tasks.runs import training_run
+from tasks.runs import alone, training_run
 from tasks.summarize import check_original, summarize_reproduction
 from tasks.train import prepare_again, start_from_it, train
 
@@ -34,7 +34,10 @@ def reproduce(
     original, checked = check_original(run)
     preload()
     tags = {"reproduces": original.record.run_id}
-    with training_run(original.config, original.dataset, original.seed, REPRODUCTION, tags, ()) as again:
+    with (
+        alone(original.dataset) as ready,
+        training_run(ready, original.config, original.dataset, original.seed, REPRODUCTION, tags, ()) as again,
+    ):
         prepared = prepare_again(again, original)
         again = start_from_it(again, original.start)
         trained = train(again, prepared)

@@ -8,7 +8,7 @@ from typing import Annotated
 from prefect import get_run_logger, runtime
 from pydantic import Field
 
-from flows.promote import after_training
+from flows.promote import after_training, need_server
 from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
@@ -25,9 +25,8 @@ from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, mark_unstable, numbers_left, open_study
 from sentiflow.tracking.context import RunContext
 from tasks.evaluate import yardstick_of
-from tasks.promote import need_server
 from tasks.register import register
-from tasks.runs import planned_name, training_run
+from tasks.runs import alone, planned_name, training_run
 from tasks.summarize import best_of
 from tasks.sweep import (
     SweepResult,
@@ -65,7 +64,7 @@ def sweep(
     4. train the best: with several seeds, evaluated on the test split, which no trial has seen
     5. register: the model whose validation loss is lowest
     6. summarize: pictures, a table and the best recipe, on the parent
-    7. with ``promote``: evaluate the candidate, decide, switch, as ``train``
+    7. with ``promote``: promote the version, as ``train``
 
     If it is killed and started again with the same parameters, it continues: finished trials are not run again.
 
@@ -92,7 +91,8 @@ def sweep(
         need_server(settings)
     workers = min(workers_of(settings, workers), max(trials, repeats))
     with (
-        training_run(config, dataset, seed, SWEEP, later={*searched.fields, *config.fit_to_table}) as run,
+        alone(dataset) as ready,
+        training_run(ready, config, dataset, seed, SWEEP, later={*searched.fields, *config.fit_to_table}) as run,
         running(settings, workers, start_worker, partial(close_killed, run)) as runner,
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}

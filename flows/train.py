@@ -1,27 +1,23 @@
 """The main job: fetch, prepare, train, evaluate, register, summarize."""
 
 from dataclasses import replace
-from typing import Annotated, cast
+from typing import Annotated
 
-from prefect import State, get_run_logger, runtime
-from prefect.states import Completed
+from prefect import get_run_logger
 from pydantic import Field
 
-from flows.promote import after_training
+from flows.promote import after_training, need_server
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
-from sentiflow.locks import training_lock
-from sentiflow.names import AUTO, model_name
+from sentiflow.names import AUTO
 from sentiflow.orchestration.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.recipes import TUNED, TrainConfig
-from sentiflow.results import TrainingResult
+from sentiflow.results import Registered, Skipped, TrainingResult
 from sentiflow.settings import load_settings
 from sentiflow.tracking.already import nothing_to_train, trained_already
-from sentiflow.tracking.types import Version
 from tasks.evaluate import evaluate, yardstick_of
-from tasks.promote import need_server
 from tasks.register import register
-from tasks.runs import planned_name, training_run
+from tasks.runs import alone, planned_name, training_run
 from tasks.summarize import summarize
 from tasks.train import fetch, fit, prepare
 from tasks.train import train as train_network
@@ -39,7 +35,7 @@ def train(
     force: bool = False,
     table: TableOptions = DEFAULT_OPTIONS,
     start_from: str = AUTO,
-) -> TrainingResult:
+) -> TrainingResult | Skipped:
     """Train a recipe on a dataset and register the model.
 
     1. fetch: bring the source here, verified
@@ -49,10 +45,10 @@ def train(
     5. evaluate: score the test split, draw, report; of a table of your own beside a simple model, the yardstick
     6. register: pack the model, store it, make a version
     7. summarize: in MLflow, in Prefect and for the caller
-    8. with ``promote``: check, decide, switch; if a check fails, the version stays registered
+    8. with ``promote``: promote the version; if a check fails, it stays registered
 
     A training whose recipe, data, seed, code and packages equal those of a registered version is skipped:
-    the flow run ends as Skipped, without a result.
+    the flow run ends as Skipped. With ``promote``, that version is judged, unless it was.
 
     Args:
         config: The recipe, field by field; those that fit_to_table names are chosen by rules.
@@ -66,25 +62,19 @@ def train(
     settings = load_settings()
     if promote:
         need_server(settings)  # reported before the training, not after
-    if runtime.deployment.id:  # what is trained meanwhile may be the same
-        with training_lock(model_name(dataset), settings, settings.lock_timeout, get_run_logger(), purpose=None):
-            pass
-    if not force and (equal := trained_already(config, dataset, seed, settings, table, start_from)) is not None:
-        return cast("TrainingResult", _skip(equal, promote=promote))  # Prefect ends the run in it
-    preload()
-    with training_run(config, dataset, seed) as run:
-        prepared = prepare(run, fetch(run, table))
-        run = fit(run, prepared, start_from)
-        trained = train_network(run, prepared)
-        measured = evaluate(run, prepared, trained, yardstick_of(run, prepared))
-        model = register(run, prepared, trained, measured)
-        result = summarize(run, prepared, measured, model)
-    return replace(result, promotion=after_training(model.name, model.version)) if promote else result
-
-
-def _skip(equal: Version, *, promote: bool) -> State[None]:
-    """End a flow run that has nothing to train; the equal version is judged instead, unless it was."""
-    if promote:
-        after_training(equal.name, equal.number)
+    with alone(dataset) as ready:  # what was trained until then may be the same
+        equal = None if force else trained_already(config, dataset, seed, settings, table, start_from)
+        if equal is None:
+            preload()
+            with training_run(ready, config, dataset, seed) as run:
+                prepared = prepare(run, fetch(run, table))
+                run = fit(run, prepared, start_from)
+                trained = train_network(run, prepared)
+                measured = evaluate(run, prepared, trained, yardstick_of(run, prepared))
+                model = register(run, prepared, trained, measured)
+                result = summarize(run, prepared, measured, model)
+    if equal is None:
+        return replace(result, promotion=after_training(model.name, model.version)) if promote else result
+    promotion = after_training(equal.name, equal.number) if promote else None
     get_run_logger().info(nothing_to_train(equal))
-    return Completed(message=nothing_to_train(equal), name="Skipped")
+    return Skipped(nothing_to_train(equal), Registered(equal.name, equal.number), promotion)

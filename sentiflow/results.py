@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
 from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
 from sentiflow.evaluation.yardstick import Yardstick
-from sentiflow.promotion.switch import Outcome
+from sentiflow.promotion.candidate import Candidate
 from sentiflow.tracking.context import RunContext, TrainedFiles
 
 
@@ -19,8 +20,21 @@ class Registered:
     version: int
 
 
-registered_here: list[Registered] = []
-"""Versions registered by this process; a command that fails later names them."""
+@dataclass(frozen=True)
+class Skipped:
+    """The outcome of a flow run that had nothing to do.
+
+    Attributes:
+        summary: why.
+        model: the version that a training would have repeated.
+        promotion: of that version; None unless it was judged now.
+    """
+
+    state_name: ClassVar[str] = "Skipped"
+
+    summary: str
+    model: Registered | None = None
+    promotion: Candidate | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ class ModelResult(RunResult):
 
     model: Registered
     yardstick: Yardstick | None = field(default=None, kw_only=True)
-    promotion: Outcome | None = field(default=None, kw_only=True)
+    promotion: Candidate | None = field(default=None, kw_only=True)
 
     @property
     def summary(self) -> str:
@@ -150,12 +164,8 @@ class Reproduction(RunResult):
         """Check that it is.
 
         Raises:
-            RejectedError: it is not.
+            RejectedError: it is not; holds this outcome.
         """
         if not self.identical:
             both = f"{self.original[:8]} {self.run_id[:8]}"
-            raise RejectedError(self.summary, f"Look at both: sentiflow compare {both}")
-
-
-reproduced_here: list[Reproduction] = []
-"""What this process compared; a command that fails for it prints it."""
+            raise RejectedError(self.summary, f"Look at both: sentiflow compare {both}", result=self)

@@ -23,7 +23,7 @@ from sentiflow.promotion.gate import Cost
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown, join
 from sentiflow.reports.summary import RunSummary
-from sentiflow.results import Registered, registered_here
+from sentiflow.results import Registered
 from sentiflow.scoring import TextScorer
 from sentiflow.tracking import package
 from sentiflow.tracking.already import TRAINING_KEY, asked_key, training_key
@@ -63,7 +63,6 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
             model_id = str(found.source).removeprefix("models:/")
             run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})
     version = Registered(run.model_name, int(found.version))
-    registered_here.append(version)
     get_run_logger().info("registered %s version %s", version.name, version.version)
     return version
 

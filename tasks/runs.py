@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
@@ -172,8 +172,34 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
     return f"seed{seed}" if repeats == 1 else f"seeds{seed}to{seed + repeats - 1}"
 
 
+class Ready(NamedTuple):
+    """When a training could begin, without its waiting for another, and the seconds of start-up before."""
+
+    since: float
+    startup: float
+
+
+@contextmanager
+def alone(dataset: str) -> Iterator[Ready]:
+    """Hold the lock of a dataset's model, and clean up after killed trainings.
+
+    Raises:
+        ExternalError: another training of this model is running; what a deployment started waits for it, as long
+            as the settings say.
+    """
+    settings, model, logger = load_settings(), model_name(dataset), get_run_logger()
+    client = connect(settings)
+    patience = settings.lock_timeout if runtime.deployment.id else 0.0  # interactive runs fail at once
+    startup, since, waiting = startup_seconds(), time.time(), time.perf_counter()
+    with training_lock(model, settings, patience, logger):
+        since += time.perf_counter() - waiting  # for another, which is no work of this one
+        reconcile(client, experiment_id(client, settings), model, settings, "the next run", logger)
+        yield Ready(since, startup)
+
+
 @contextmanager
 def training_run(
+    ready: Ready,
     config: TrainConfig,
     dataset: str,
     seed: int,
@@ -181,44 +207,31 @@ def training_run(
     tags: Mapping[str, str] = NO_TAGS,
     later: Collection[str] | None = None,
 ) -> Iterator[RunContext]:
-    """Hold the model's lock, clean up after killed trainings, and keep an MLflow run open meanwhile.
+    """Keep an MLflow run open, of a model that is held ``alone``.
 
     Tags are added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the
     table decides, are not logged as parameters yet: MLflow lets no parameter be changed.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
-
-    Raises:
-        ExternalError: the store fails, or another training of this model is running; what a deployment started
-            waits for it, as long as the settings say.
     """
     settings, model = load_settings(), model_name(dataset)
-    startup = startup_seconds()
-    began, opened = time.time() - startup, time.perf_counter()
     for line in (*environment.ignored(), *new_files()):
         get_run_logger().warning(line)
-    client = connect(settings)
-    experiment = experiment_id(client, settings)
-    patience = settings.lock_timeout if runtime.deployment.id else 0.0  # interactive runs fail at once
-    waiting = time.perf_counter()
-    with training_lock(model, settings, patience, get_run_logger()):
-        waited = time.perf_counter() - waiting  # for another, which is no work of this one
-        began, opened = began + waited, opened + waited
-        reconcile(client, experiment, model, settings, "the next run", get_run_logger())
-        planned = RunContext(
-            "", str(runtime.flow_run.name), experiment, settings,
-            config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings), began,
-        )  # fmt: skip
-        run = _open(planned, {KIND: kind, **tags})
-        try:
-            with closing(run, run.work), _system_metrics(run):
-                make_folder(run.work)
-                later = config.fit_to_table if later is None else later
-                _describe(run, {name: value for name, value in _parameters(run).items() if name not in later})
-                run.tag_seconds({"startup": startup, "open": time.perf_counter() - opened})
-                yield run
-        finally:
-            shutil.rmtree(run.work, ignore_errors=True)
+    planned = RunContext(
+        "", str(runtime.flow_run.name), experiment_id(connect(settings), settings), settings,
+        config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings),
+        ready.since - ready.startup,
+    )  # fmt: skip
+    run = _open(planned, {KIND: kind, **tags})
+    try:
+        with closing(run, run.work), _system_metrics(run):
+            make_folder(run.work)
+            later = config.fit_to_table if later is None else later
+            _describe(run, {name: value for name, value in _parameters(run).items() if name not in later})
+            run.tag_seconds({"startup": ready.startup, "open": time.time() - ready.since})
+            yield run
+    finally:
+        shutil.rmtree(run.work, ignore_errors=True)
 
 
 @contextmanager

@@ -1,20 +1,13 @@
 """Tasks: the summary of a training, of repeats, baselines and reproductions, in MLflow and in Prefect."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
 from sentiflow.baselines import Row, markdown
 from sentiflow.baselines.models import ABOUT
 from sentiflow.data.prepare import Prepared
-from sentiflow.errors import ExternalError, first_line
 from sentiflow.evaluation.metrics import Measured, spread
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import Comparison, compare
@@ -26,6 +19,7 @@ from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.reports.run import STAGES
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
+from sentiflow.reproduction import Check, Original, checks, compared, find_original, need_data, tag_versions
 from sentiflow.results import (
     Registered,
     RepeatsResult,
@@ -33,17 +27,13 @@ from sentiflow.results import (
     RunResult,
     SeedResult,
     TrainingResult,
-    reproduced_here,
 )
-from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
 from sentiflow.tracking.client import run_url
 from sentiflow.tracking.context import RunContext, TrainedFiles
-from sentiflow.tracking.provenance import Check, Original, checks, find_original, need_data
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.starts import load_start
 from sentiflow.tracking.store import open_store, score_table
-from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, Store
 from tasks.runs import changed_fields, content_of, publish_summary, scorer_of
 
 
@@ -192,12 +182,12 @@ def summarize_reproduction(
     Written: the outcome as tags of the run and of the version that the original made; the description; a markdown
     summary and a link to the run in Prefect; a message, if they are not identical.
     """
-    with run.errors(), tempfile.TemporaryDirectory() as folder:
-        result = _compared(run, prepared, trained, original, Path(folder))
+    with run.errors():
+        result = compared(run, _scores(run), scorer_of(run, prepared, trained), original, get_run_logger())
         verdict = "identical" if result.identical else "different"
         run.tag({"reproduction": verdict})
         run.tag_seconds({"total": run.seconds})
-        _tag_versions(run, original, verdict)
+        tag_versions(run, original, verdict)
     table = Table(("what", "then and now"), [(each.what, each.text) for each in checked], words=2)
     name, url = original.record.name, run_url(run.settings, run.experiment, original.record.run_id)
     repeats = f"Repeats [{escape_markdown(name)}]({url})."
@@ -206,67 +196,7 @@ def summarize_reproduction(
     if not result.identical:
         fields = {"run": original.record.run_id, "mlflow_run_url": run.url}
         announce(run.settings, get_run_logger(), "not-reproduced", result.summary, **fields)
-    reproduced_here.append(result)
     return result
-
-
-def _compared(
-    run: RunContext, prepared: Prepared, trained: TrainedFiles, original: Original, folder: Path
-) -> Reproduction:
-    store = open_store(run.settings)
-    now, then = _scores(run), score_table(store, original.record, folder)
-    if then is None:
-        raise ExternalError(f"The test scores of {original.record.name} are gone.", "Reproduce another run.")
-    then = then.in_order_of(now)
-    scorer = scorer_of(run, prepared, trained)
-    same = scorer.digest == original.weights
-    return Reproduction(
-        run.run_id, run.name, run.url,
-        original=original.record.run_id,
-        called=original.version or original.record.name,
-        same_weights=same,
-        weight_change=0.0 if same else _weight_change(store, original, scorer.weights, folder),
-        score_change=float(np.abs(now.score - then.score).max()),
-        accuracy=float(now.right.mean()),
-        accuracy_then=float(then.right.mean()),
-        comparison=compare(now.right, then.right),
-    )  # fmt: skip
-
-
-def _weight_change(store: Store, original: Original, weights: Weights, folder: Path) -> float | None:
-    """The largest change of a weight; None if no version keeps the original's, or their shapes differ."""
-    if original.version is None:
-        return None
-    name, _, number = original.version.rpartition("/")
-    try:
-        files = store.version_files(name, int(number), folder / "version")
-        kept = TextScorer.load(files / "artifacts").weights
-    except (ExternalError, OSError, ValueError) as err:
-        get_run_logger().warning("The weights of %s cannot be read: %s", original.version, first_line(err))
-        return None
-    before, after = _arrays(kept), _arrays(weights)
-    if {key: value.shape for key, value in before.items()} != {key: value.shape for key, value in after.items()}:
-        return None
-    return max(float(np.abs(after[key].astype(float) - before[key]).max()) for key in before)
-
-
-def _arrays(weights: Weights) -> dict[str, NDArray[Any]]:
-    return {name: value for name, value in weights.entries().items() if value.dtype.kind == "f"}
-
-
-def _tag_versions(run: RunContext, original: Original, verdict: str) -> None:
-    """Say on each version of the original how it went, bound to the weights that it was trained to."""
-    name = run.model_name
-    tags = {
-        "reproduced.at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reproduced.run": run.run_id,
-        REPRODUCED_DIGEST: original.weights,
-        REPRODUCED: verdict,  # last: a reader that sees it finds the others
-    }
-    for version in open_store(run.settings).versions(name):
-        if version.run_id == original.record.run_id:
-            for key, value in tags.items():
-                run.client.set_model_version_tag(name, str(version.number), key, value)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from sentiflow.data.table import TableOptions
 from sentiflow.names import BUILT_IN
 from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
+from sentiflow.reproduction import Original, need_data
 from sentiflow.runs.record import START_FROM, epoch_tags
 from sentiflow.tracking.client import EpochLog
 from sentiflow.tracking.context import RunContext, TrainedFiles
 from sentiflow.tracking.learnt import count_new, learnt_before, learnt_in, write_learnt
-from sentiflow.tracking.provenance import Original, need_data
 from sentiflow.tracking.starts import Start, choose_and_fit, load_start
 from tasks.runs import content_of, log_dataset
 

@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,15 +16,15 @@ from flows.cli.tables import (
     show_promotion,
     stdout_for,
 )
-from sentiflow.console import CONSOLE, Console, escape, working
+from flows.cli.train import start_servers
+from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.reports.page import format_cell
 from sentiflow.runs.record import short_name
 
 if TYPE_CHECKING:
-    from sentiflow.promotion.candidate import CandidateEvaluation
-    from sentiflow.promotion.switch import Outcome
+    from sentiflow.promotion.candidate import Candidate
     from sentiflow.settings import Settings
 
 app = typer.Typer()
@@ -65,54 +65,58 @@ def promote(
     check_request(reason, force=force)
     settings = load_settings()
     name = model_named(settings, dataset)
-    if settings.promotion_approval and not dry_run:
-        outcome = _with_approval(name, version, reason, settings, force=force)
-        show_promotion(outcome, stdout_for(_record(outcome.evaluation, outcome), as_json=as_json))
-        return
-    with working("Checking the candidate"):
-        from sentiflow.promotion import switch
-        from sentiflow.promotion.candidate import LOGGER, evaluate_candidate
-
-        LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
-        evaluation = evaluate_candidate(name, version, settings, force=force)
-    stdout = Console(quiet=as_json)
-    show_judgement(evaluation, stdout)
     if dry_run:
-        _end_dry(evaluation, settings, force=force, as_json=as_json)
+        _show_dry(name, version, settings, force=force, as_json=as_json)
         return
-    with working("Writing the decision"):
-        verdict = switch.decide(evaluation, force=force, reason=reason)
-        outcome = switch.carry_out(evaluation, verdict, settings)
-    show_promotion(outcome, stdout_for(_record(evaluation, outcome), as_json=as_json))
+    if settings.promotion_approval:
+        candidate = _with_approval(name, version, reason, settings, force=force)
+    else:
+        with working("Checking the candidate"):
+            from sentiflow.promotion import switch
+            from sentiflow.promotion.scores import LOGGER
+
+            LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
+            candidate = switch.promote(name, version, settings, force=force, reason=reason)
+    stdout = stdout_for(_record(candidate, candidate), as_json=as_json)
+    show_judgement(candidate, stdout)
+    show_promotion(candidate, stdout)
 
 
-def _record(evaluation: "CandidateEvaluation", promotion: object) -> dict[str, object]:
+def _record(candidate: "Candidate", promotion: object) -> dict[str, object]:
     """What stands in the JSON: the model as after a training."""
-    return {"model": {"name": evaluation.name, "version": evaluation.version}, "promotion": promotion}
+    return {"model": {"name": candidate.name, "version": candidate.version}, "promotion": promotion}
 
 
-def _with_approval(name: str, version: int | None, reason: str, settings: "Settings", *, force: bool) -> "Outcome":
+def _with_approval(
+    name: str, version: int | None, reason: str, settings: "Settings", *, force: bool
+) -> "Candidate":
     """Run the flow: it pauses in the Prefect UI, and a person answers there."""
     from flows.promote import promote
-    from sentiflow.promotion.switch import decided_here
-    from tasks.promote import need_server
 
-    need_server(settings)
+    start_servers(settings, asks=True)()
     CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
     try:
-        return promote(dataset_of(name), version, force=force, reason=reason)
-    except RejectedError:
-        return decided_here[-1]
+        return cast("Candidate", promote(dataset_of(name), version, force=force, reason=reason))
+    except RejectedError as err:
+        return cast("Candidate", err.result)
 
 
-def _end_dry(evaluation: "CandidateEvaluation", settings: "Settings", *, force: bool, as_json: bool) -> None:
-    would = evaluation.decision.passed or force
-    stdout = stdout_for(_record(evaluation, {"evaluation": evaluation, "would_promote": would}), as_json=as_json)
+def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bool, as_json: bool) -> None:
+    with working("Checking the candidate"):
+        from sentiflow.promotion.candidate import evaluate_candidate
+        from sentiflow.promotion.scores import LOGGER
+
+        LOGGER.setLevel(logging.INFO)
+        candidate = evaluate_candidate(name, version, settings, force=force)
+    would = candidate.decision.passed or force
+    record = {**vars(candidate), "would_promote": would}
+    stdout = stdout_for(_record(candidate, record), as_json=as_json)
+    show_judgement(candidate, stdout)
     done = "wait for a person's answer" if settings.promotion_approval else "be promoted"
     stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
-        refusal = f"{evaluation.name} version {evaluation.version}: {evaluation.decision.refusal}"
-        raise RejectedError(refusal, evaluation.way_out)
+        refusal = f"{candidate.name} version {candidate.version}: {candidate.decision.refusal}"
+        raise RejectedError(refusal, candidate.way_out)
 
 
 @command(app, PROMOTE, 'sentiflow rollback --reason "complaints about version 5"')

@@ -322,8 +322,8 @@ def reproduce(
 
     Checks its code, packages, data, recipe and machine against now; compares weights, scores and accuracy.
     """
+    from sentiflow.reproduction import checks, find_original, need_data, old_code
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.provenance import checks, find_original, need_data, old_code
 
     settings = load_settings()
     with working("Reading the run"):
@@ -347,11 +347,13 @@ def _reproduce(run: str, wait_for_server: Callable[[], None]) -> "Reproduction":
     """Run the flow; gives the outcome also where the flow run fails for it."""
     from flows.reproduce import reproduce
     from sentiflow.process import preload
-    from sentiflow.results import reproduced_here
+    from sentiflow.results import Reproduction
 
     preload()
     wait_for_server()
     try:
         return reproduce(run)
-    except RejectedError:
-        return reproduced_here[-1]
+    except RejectedError as err:
+        if not isinstance(err.result, Reproduction):
+            raise
+        return err.result

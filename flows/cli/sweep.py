@@ -20,7 +20,7 @@ from flows.cli.options import (
     table_arguments,
 )
 from flows.cli.tables import Column, print_columns, program, stdout_for
-from flows.cli.train import report_registered, show_seeds, show_version, start_up
+from flows.cli.train import show_seeds, show_version, start_up
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
@@ -96,21 +96,20 @@ def sweep(
     wait_for_server()
     began = int(time.time())  # the times of files are coarser than the clock
     try:
-        with report_registered():
-            result = sweep(
-                config,
-                dataset,
-                seed=seed,
-                trials=trials,
-                workers=workers,
-                repeats=repeats,
-                space=space,
-                name=name,
-                restart=restart,
-                promote=promote,
-                table=table,
-                start_from=start_from,
-            )
+        result = sweep(
+            config,
+            dataset,
+            seed=seed,
+            trials=trials,
+            workers=workers,
+            repeats=repeats,
+            space=space,
+            name=name,
+            restart=restart,
+            promote=promote,
+            table=table,
+            start_from=start_from,
+        )
     except BaseException:
         studies = (settings.data_dir / "sweeps" / model_name(dataset)).glob("*/*/journal.log")
         # A study that was written meanwhile is still there: of a finished sweep it is gone.

@@ -21,8 +21,7 @@ from sentiflow.folder import as_typed, expanded, here
 from sentiflow.runs.record import FIELDS, TRAINING, RunRecord, Value
 
 if TYPE_CHECKING:
-    from sentiflow.promotion.candidate import CandidateEvaluation
-    from sentiflow.promotion.switch import Outcome
+    from sentiflow.promotion.candidate import Candidate
     from sentiflow.reports import page
 
 GAP = 2  # between two columns
@@ -223,10 +222,10 @@ def percent_interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None or not math.isfinite(low + high) else f"{100 * low:.2f} to {high:.2%}"
 
 
-def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
+def show_judgement(candidate: "Candidate", console: Console) -> None:
     """Print each rule with its number and its limit, and what was not judged."""
-    decision = evaluation.decision
-    console.say(f"[bold]{escape(evaluation.title)}[/]\n")
+    decision = candidate.decision
+    console.say(f"[bold]{escape(candidate.title)}[/]\n")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
@@ -235,19 +234,19 @@ def show_judgement(evaluation: "CandidateEvaluation", console: Console) -> None:
         table.add_row("[green]yes[/]" if rule.passed else "[red]no[/]", rule.name, escape(rule.text))
     print_table(table, console)
     console.say(*(f"[dim]{escape(note)}[/]" for note in decision.notes))
-    if evaluation.warning:
-        console.say(f"[yellow]{escape(evaluation.warning)}[/]")
+    if candidate.warning:
+        console.say(f"[yellow]{escape(candidate.warning)}[/]")
     console.print()
 
 
-def show_promotion(outcome: "Outcome", console: Console) -> None:
+def show_promotion(candidate: "Candidate", console: Console) -> None:
     """Say that the version is champion now.
 
     Raises:
         RejectedError: it is not.
     """
-    outcome.need_promotion()
-    console.say(f"[bold]{escape(outcome.summary)}[/]")
+    candidate.need_promotion()
+    console.say(f"[bold]{escape(candidate.summary)}[/]")
 
 
 def check_page(option: str, path: Path | None, ending: str = ".html") -> None:

@@ -1,8 +1,7 @@
 """``sentiflow train`` and ``sentiflow data``."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,18 +19,18 @@ from flows.cli.options import (
     command,
 )
 from flows.cli.tables import block_table, print_table, program, show_judgement, show_promotion, stdout_for
-from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
-from sentiflow.errors import BusyError, UnreachableError
+from sentiflow.console import CONSOLE, Console, escape, progress_bar
+from sentiflow.errors import UnreachableError
 from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
 from sentiflow.output import redact
 
 if TYPE_CHECKING:
     from sentiflow.data.reviews import DatasetFacts
     from sentiflow.data.table import TableOptions
+    from sentiflow.promotion.candidate import Candidate
     from sentiflow.recipes import TrainConfig
-    from sentiflow.results import ModelResult, RepeatsResult, TrainingResult
+    from sentiflow.results import ModelResult, Registered, RepeatsResult, Skipped, TrainingResult
     from sentiflow.settings import Settings
-    from sentiflow.tracking.types import Version
     from tasks.sweep import SweepResult
 
 app = typer.Typer()
@@ -66,19 +65,26 @@ def train(
     """Train a recipe, evaluate it and register the model."""
     from sentiflow.recipes import check_seeds, default_recipe, load_recipe
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.already import trained_already
 
     check_seeds(seed, repeats)
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
-    may_skip = repeats == 1 and not force
-    if may_skip and (equal := trained_already(config, dataset, seed, settings, table, start_from)) is not None:
-        _skip(equal, settings, promote=promote, as_json=as_json)
-        return
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
     wait_for_server = start_up(message, dataset, settings, table, promote=promote)
+
+    def run(dataset: str) -> "TrainingResult | RepeatsResult | Skipped":
+        from flows.repeat import repeat
+        from flows.train import train
+        from sentiflow.process import preload
+
+        preload()
+        wait_for_server()
+        if repeats == 1:
+            return train(config, dataset, seed, promote, force, table, start_from)
+        return repeat(config, dataset, seed, repeats, promote, table, start_from)
+
     try:
-        result = _train(config, dataset, seed, repeats, table, start_from, wait_for_server, promote=promote)
+        result = run(dataset)
     except UnreachableError as err:
         if not fallback_sample or dataset == "sample":
             raise
@@ -87,55 +93,19 @@ def train(
             "[yellow]Running the same job on the built-in sample instead. Its accuracy says nothing about "
             f"{escape(dataset)}.[/]\n"
         )
-        dataset = "sample"
-        if may_skip and (equal := trained_already(config, dataset, seed, settings, table, start_from)) is not None:
-            _skip(equal, settings, promote=promote, as_json=as_json)
-            return
-        result = _train(config, dataset, seed, repeats, table, start_from, wait_for_server, promote=promote)
-    _show(result, dataset, settings, promote=promote, as_json=as_json)
+        result = run(dataset := "sample")
+    from sentiflow.results import RepeatsResult, Skipped
 
-
-def _skip(equal: "Version", settings: "Settings", *, promote: bool, as_json: bool) -> None:
-    """Say that there is nothing to train, and what to do with the equal version."""
-    from sentiflow.tracking.already import nothing_to_train
-    from sentiflow.tracking.versions import find_champion
-
-    _close_killed(equal.name, settings)
-    champion = find_champion(settings, equal.name)
-    in_use = champion is not None and champion.version.number == equal.number
-    me, dataset = program(), dataset_of(equal.name)
-    then = [f"Promote it: {me} promote {equal.number} --dataset {dataset}"]
-    if promote or in_use:
-        then = ["It is the champion."] if in_use else []
-    CONSOLE.say(f"{escape(nothing_to_train(equal))} To train anyway: --force.", *map(escape, then))
-    if promote and not in_use:
-        from flows.cli.models import promote as promote_version
-
-        promote_version(equal.number, dataset=dataset, as_json=as_json)
+    stdout = stdout_for(result, as_json=as_json)  # what happened meanwhile went to stderr
+    if isinstance(result, Skipped):
+        _show_skipped(result, settings, stdout, promote=promote)
+        return
+    if isinstance(result, RepeatsResult):
+        show_seeds(result, stdout)
     else:
-        stdout_for({"model": {"name": equal.name, "version": equal.number}, "promotion": None}, as_json=as_json)
-
-
-def _close_killed(name: str, settings: "Settings") -> None:
-    """Close a training that was killed after it had registered its version: none follows that would."""
-    from sentiflow.locks import check_free, training_lock, work_folder
-
-    if not any(work_folder(name, settings).glob("*")):
-        return
-    try:
-        check_free(name, settings)
-    except BusyError:  # a training that runs
-        return
-    with working("Closing a training that was killed"), suppress(BusyError):
-        start_servers(settings)()
-        from logging import getLogger
-
-        from sentiflow.orchestration.repair import reconcile
-        from sentiflow.tracking.client import connect, experiment_id
-
-        client, logger = connect(settings), getLogger(__name__)
-        with training_lock(name, settings):
-            reconcile(client, experiment_id(client, settings), name, settings, "the next command", logger)
+        stdout.say(*_single(result))
+    more = [f"On the real reviews: {program()} train --dataset imdb"] if dataset == "sample" else []
+    show_version(result, settings, stdout, more, promote=promote)
 
 
 def start_up(
@@ -145,38 +115,33 @@ def start_up(
 
     The message, what will be done, is markup. Each import here costs a second or more: what is known to fail is
     reported before the next one. Gives a function that waits until Prefect's server answers.
-
-    Raises:
-        UsageError: no such dataset, a table that cannot be trained on, a mirror without its hash, or, to
-            ``promote`` with a person's approval, no Prefect server to ask in.
-        ExternalError: another training of this model is running, or the store does not answer.
-        OSError: the data folder cannot be written.
     """
     from sentiflow.data.prepare import check_data
 
     check_data(dataset, settings, table, progress_bar)
-    if promote and settings.promotion_approval:
-        from tasks.promote import need_server
-
-        need_server(settings)
-    return begin(message, model_name(dataset), settings)
+    return begin(message, model_name(dataset), settings, asks=promote and settings.promotion_approval)
 
 
-def begin(message: str, model: str, settings: "Settings") -> Callable[[], None]:
+def begin(message: str, model: str, settings: "Settings", *, asks: bool = False) -> Callable[[], None]:
     """The second half of ``start_up``, for the training of a registered model whose data was checked."""
     from sentiflow.locks import check_free
 
     check_free(model, settings)
     CONSOLE.say(message, f"Store: {escape(redact(settings.tracking_uri))}")
-    return start_servers(settings)
+    return start_servers(settings, asks=asks)
 
 
-def start_servers(settings: "Settings") -> Callable[[], None]:
-    """Begin to start Prefect's server, and connect to the store meanwhile; gives what waits for the server."""
+def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], None]:
+    """Begin to start Prefect's server, and connect to the store meanwhile; gives what waits for the server.
+
+    What ``asks`` a person runs on the server of a running schedule, if there is one.
+    """
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
-    from sentiflow.orchestration.server import start_early
+    from sentiflow.orchestration.server import start_early, use_running
 
+    if asks:
+        use_running(settings)
     wait_for_server, where = start_early(settings)
     CONSOLE.say(f"Prefect: {escape(where)}; starting up ...")
     from sentiflow.tracking.client import connect
@@ -185,57 +150,33 @@ def start_servers(settings: "Settings") -> Callable[[], None]:
     return wait_for_server
 
 
-@contextmanager
-def report_registered() -> Iterator[None]:
-    """If a flow fails or is interrupted after it registered a version, say so."""
-    from sentiflow.results import registered_here
+def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
+    """Say that there was nothing to train, and what to do with the equal version."""
+    from sentiflow.tracking.versions import find_champion
 
-    before = len(registered_here)
-    try:
-        yield
-    except BaseException:
-        for model in registered_here[before:]:
-            name = f"[bold]{escape(model.name)}[/] version {model.version}"
-            CONSOLE.say(f"Registered before the failure: {name}")
-        raise
-
-
-def _train(
-    config: "TrainConfig",
-    dataset: str,
-    seed: int,
-    repeats: int,
-    table: "TableOptions",
-    start_from: str,
-    wait_for_server: Callable[[], None],
-    *,
-    promote: bool,
-) -> "TrainingResult | RepeatsResult":
-    from flows.repeat import repeat
-    from flows.train import train
-    from sentiflow.process import preload
-
-    preload()
-    wait_for_server()
-    with report_registered():
-        if repeats == 1:
-            # Whether it is due was checked before.
-            return train(config, dataset, seed, promote, force=True, table=table, start_from=start_from)
-        return repeat(config, dataset, seed, repeats, promote, table, start_from)
+    CONSOLE.say(f"{escape(result.summary)} To train anyway: --force.")
+    if (model := result.model) is None:
+        return
+    champion = find_champion(settings, model.name)
+    if champion is not None and champion.version.number == model.version:
+        CONSOLE.say("It is the champion.")
+    elif not promote:
+        CONSOLE.say(escape(f"Promote it: {program()} promote {model.version} --dataset {dataset_of(model.name)}"))
+    if result.promotion is not None:
+        show_judgement(result.promotion, stdout)
+    _show_promoted(result.promotion, model, settings, stdout, promote=promote)
 
 
-def _show(
-    result: "TrainingResult | RepeatsResult", dataset: str, settings: "Settings", *, promote: bool, as_json: bool
+def _show_promoted(
+    promotion: "Candidate | None", model: "Registered", settings: "Settings", stdout: Console, *, promote: bool
 ) -> None:
-    from sentiflow.results import RepeatsResult
+    """Say how a promotion went, if it was asked for; of a version that was judged before, how that went."""
+    from sentiflow.promotion.choice import need_champion
 
-    stdout = stdout_for(result, as_json=as_json)  # what happened meanwhile went to stderr
-    if isinstance(result, RepeatsResult):
-        show_seeds(result, stdout)
-    else:
-        stdout.say(*_single(result))
-    more = [f"On the real reviews: {program()} train --dataset imdb"] if dataset == "sample" else []
-    show_version(result, settings, stdout, more, promote=promote)
+    if promotion is not None:
+        show_promotion(promotion, stdout)
+    elif promote:
+        need_champion(settings, model.name, model.version)
 
 
 def show_seeds(result: "RepeatsResult | SweepResult", stdout: Console) -> None:
@@ -259,21 +200,12 @@ def _against_yardstick(result: "ModelResult") -> list[str]:
 def show_version(
     result: "ModelResult", settings: "Settings", stdout: Console, more: Sequence[str], *, promote: bool
 ) -> None:
-    """Print what can be done with a new version, and how its promotion went, if that was asked for.
-
-    Raises:
-        RejectedError: it was to be promoted, and is not the champion.
-    """
-    from sentiflow.promotion.choice import need_champion
-
+    """Print what can be done with a new version, and how its promotion went, if that was asked for."""
     if result.promotion is not None:
         stdout.print()
-        show_judgement(result.promotion.evaluation, stdout)
+        show_judgement(result.promotion, stdout)
     stdout.say(*map(escape, [*next_commands(result, settings), *more]))
-    if result.promotion is not None:
-        show_promotion(result.promotion, stdout)
-    elif promote:
-        need_champion(settings, result.model.name, result.model.version)
+    _show_promoted(result.promotion, result.model, settings, stdout, promote=promote)
 
 
 _STAGES = {  # the others are shown by their names

@@ -49,8 +49,8 @@ class _Job(Flow[P, R]):
 def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Prefect's ``flow``, with what all our flows share.
 
-    They end with the schedule, their ends are notified, and the ``summary`` of the result becomes the message of
-    the flow run's final state. ``named`` gives the name of a run, from its parameters.
+    They end with the schedule, their ends are notified, and the result's ``summary`` becomes the message of the
+    flow run's final state, its ``state_name`` the name. ``named`` gives the name of a run, from its parameters.
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
@@ -63,8 +63,11 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
             with process.signals_as_raised():
                 result = function(*args, **kwargs)
             summary = getattr(result, "summary", None)
+            if summary is None:
+                return result
             # Called by hand, a flow that returns a state gives the state's data.
-            return result if summary is None else cast("R", Completed(message=summary, data=result))
+            name = getattr(result, "state_name", None)
+            return cast("R", Completed(message=summary, data=result, name=name))
 
         return _Job(
             summarized,

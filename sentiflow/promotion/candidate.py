@@ -1,59 +1,27 @@
 """Evaluation of a candidate: its scores, its cost and the champion's scores, judged by the gate."""
 
-import logging
 import statistics
 import tempfile
 import timeit
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Literal
 
-import mlflow.artifacts
-import numpy as np
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-from numpy.typing import NDArray
-from requests import RequestException
-from yaml import YAMLError
-
-from sentiflow.data import reviews
-from sentiflow.data.division import text_hashes
-from sentiflow.data.prepare import kept_table
-from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
-from sentiflow.evaluation.statistics import beyond_chance, compare, format_interval, format_points
-from sentiflow.names import BUILT_IN, dataset_of
-from sentiflow.output import redact, without_secrets
+from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
+from sentiflow.evaluation.score_table import YARDSTICK
+from sentiflow.names import dataset_of
 from sentiflow.promotion import gate
 from sentiflow.promotion.choice import choose
-from sentiflow.promotion.gate import Cost, Decision, Learnt
-from sentiflow.promotion.history import history_of
+from sentiflow.promotion.gate import Cost, Decision, Limits
+from sentiflow.promotion.history import Event, history_of
+from sentiflow.promotion.scores import LOGGER, Logger, Scores, UnloadableError, learnt_of, load
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking import package
-from sentiflow.tracking.client import connect, record_of, tracking_errors
-from sentiflow.tracking.learnt import NOTHING, learnt_by_version
-from sentiflow.tracking.store import SCORES, YARDSTICK_SCORES, open_store, score_table
-from sentiflow.tracking.types import (
-    ACCURACY,
-    MISSING,
-    SCORER_DIGEST,
-    Store,
-    VersionRecord,
-    need_number,
-    parse_fraction,
-)
-from sentiflow.tracking.versions import (
-    champion_of,
-    load_unchanged,
-    need_dataset,
-    need_versions,
-    reproduction_of,
-    with_dataset,
-)
-
-LOGGER = logging.getLogger("gate")
+from sentiflow.tracking.client import connect, tracking_errors
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import need_number
+from sentiflow.tracking.versions import champion_of, need_versions, reproduction_of, with_dataset
 
 _SIMPLE_IS_BETTER = (
     f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
@@ -61,15 +29,22 @@ _SIMPLE_IS_BETTER = (
 )
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
-Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 
 
 @dataclass(frozen=True)
-class CandidateEvaluation:
-    """A version of a registered model, and why it was chosen, compared with the champion and the limits.
+class Candidate:
+    """A version of a registered model that was judged, and what came of it.
 
     Attributes:
+        why: it was chosen.
+        champion: the version in use when it was judged.
         warning: of a first model, another version that tests better; else empty.
+        answer: the gate ``passed`` or ``refused`` it, a person ``approved`` or ``declined`` it, or ``forced`` it;
+            None until it is decided.
+        reason: of a refusal, the rules that do not hold.
+        by: who answered.
+        event: what made it champion; None otherwise.
     """
 
     name: str
@@ -78,18 +53,47 @@ class CandidateEvaluation:
     run_id: str
     champion: int | None
     decision: Decision
-    warning: str
+    warning: str = ""
+    answer: Answer | None = None
+    reason: str = ""
+    by: str = ""
+    event: Event | None = None
+
+    @property
+    def promotes(self) -> bool:
+        """Whether it is to become champion."""
+        return self.answer in ("passed", "approved", "forced")
+
+    @property
+    def summary(self) -> str:
+        """The outcome in a sentence."""
+        version = f"{self.name} version {self.version}"
+        if self.event is None:
+            declined = f"{self.by} declined: {self.reason}"
+            why = declined if self.answer == "declined" else self.decision.refusal
+            return f"{version} was not promoted: {why}"
+        replaced = "the first one" if self.event.replaced is None else f"replacing version {self.event.replaced}"
+        return f"{version} is now the champion, {replaced} ({self.event.decision})."
+
+    def need_promotion(self) -> Event:
+        """The event that made it champion.
+
+        Raises:
+            RejectedError: the gate or a person refused it; holds this candidate.
+        """
+        if self.event is None:
+            # A person's refusal is final.
+            way_out = self.way_out if self.answer == "refused" else ""
+            raise RejectedError(self.summary, way_out, result=self)
+        return self.event
 
     @property
     def title(self) -> str:
         """The candidate, why it was chosen, and what it was compared with."""
         chosen = f" ({self.why})" if self.why else ""
         compared = "compared" if self.decision.comparison else "cannot be compared"
-        against = (
-            "no champion yet"
-            if self.champion is None
-            else f"{compared} with version {self.champion}, the champion"
-        )
+        champion = f"{compared} with version {self.champion}, the champion"
+        against = "no champion yet" if self.champion is None else champion
         return f"{self.name} version {self.version}{chosen}: {against}"
 
     @property
@@ -97,11 +101,8 @@ class CandidateEvaluation:
         """What can be done about a refusal by the gate."""
         command = f"sentiflow promote {self.version} --dataset {dataset_of(self.name)}"
         failed = [rule.name for rule in self.decision.failures]
-        again = (
-            f"Train it again: sentiflow reproduce {self.name}/{self.version}\n"
-            if gate.REPRODUCED in failed
-            else ""
-        )
+        reproduce = f"Train it again: sentiflow reproduce {self.name}/{self.version}\n"
+        again = reproduce if gate.REPRODUCED in failed else ""
         simple = _SIMPLE_IS_BETTER if gate.BASELINE in failed else ""
         return (
             f"{again}{simple}"
@@ -110,21 +111,17 @@ class CandidateEvaluation:
         )
 
 
-class UnloadableError(ExternalError):
-    """A version's files are gone or damaged, or of another kind."""
-
-
 def evaluate_candidate(
     name: str, number: int | None, settings: Settings, logger: Logger = LOGGER, *, force: bool = False
-) -> CandidateEvaluation:
+) -> Candidate:
     """Compare a version of a model with the champion and the limits of the settings; changes nothing.
 
     Without a number ``choose`` does. The logger gets a line when reviews have to be scored again. With force, a
     champion that cannot score any more is a check that failed.
 
     Raises:
-        UsageError: there is no such version, it is the champion already, or none is left to choose from.
-        ExternalError: the store fails, or a version's files or scores are not available.
+        UsageError: it is the champion already.
+        ExternalError: the champion cannot score any more.
     """
     client, store = connect(settings), open_store(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
@@ -142,7 +139,7 @@ def evaluate_candidate(
         champion = None if current is None else versions[need_number(versions, name, current)]
         files, scorer = load(name, number, Path(folder) / "candidate")
         cost = cost_of(files, scorer)
-        scores = _Scores(name, client, settings, logger, Path(folder))
+        scores = Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
         yardstick = scores.yardstick(candidate)
         champion_table, silent = None, ""
@@ -156,52 +153,11 @@ def evaluate_candidate(
                     raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
         warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
         compared = [candidate] if champion is None else [candidate, champion]
-        learnt = _learnt_of(compared, table.review_id, client, store, Path(folder))
+        learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
     reproduced = reproduction_of(candidate.tags)
-    decision = gate.judge(table, champion_table, cost, settings, reproduced, silent, learnt, yardstick)
-    return CandidateEvaluation(name, number, why, candidate.run_id or "", current, decision, warning)
-
-
-def _same_data(one: VersionRecord, other: VersionRecord) -> bool:
-    digest = one.tags.get("dataset.digest")
-    return digest is not None and digest == other.tags.get("dataset.digest")
-
-
-def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
-    """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
-
-    The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
-    it would run with the rights and passwords of the user who promotes.
-
-    Returns:
-        The folder of its files, and what scores with them.
-
-    Raises:
-        UnloadableError: its files are gone or damaged, here or for MLflow.
-        ExternalError: the disk is full, or a file cannot be read.
-        MlflowException, requests.RequestException: the store does not answer.
-    """
-    try:
-        path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
-        if not package.need_whole(path):
-            other = "%s version %d was packaged with other code; scored with this installation's"
-            LOGGER.warning(other, name, number)
-        tags = MlflowClient().get_model_version(name, str(number)).tags
-        return path, load_unchanged(path, tags)
-    except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError) as err:
-        message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
-        if not _is_passing(err):
-            raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
-        if isinstance(err, MlflowException | RequestException):
-            raise  # whoever connected says what to do
-        raise ExternalError(message, "Try again when the disk has space and the file can be read.") from err
-
-
-def _is_passing(err: Exception) -> bool:
-    """Whether a server, the network or this machine failed, and not the files."""
-    if isinstance(err, MlflowException):
-        return err.error_code not in MISSING
-    return isinstance(err, OSError) and not isinstance(err, FileNotFoundError | NotADirectoryError)
+    limits = Limits.of(settings)
+    decision = gate.judge(table, champion_table, cost, limits, reproduced, silent, learnt, yardstick)
+    return Candidate(name, number, why, candidate.run_id or "", current, decision, warning)
 
 
 def cost_of(folder: Path, scorer: TextScorer) -> Cost:
@@ -212,120 +168,3 @@ def cost_of(folder: Path, scorer: TextScorer) -> Cost:
     scorer.score([text])  # warm-up
     seconds = timeit.repeat(lambda: scorer.score([text]), repeat=_TEXTS, number=1)
     return Cost(1_000 * statistics.median(seconds), size / 1e6)
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """Score tables of versions, on the candidate's test reviews."""
-
-    name: str
-    client: MlflowClient
-    settings: Settings
-    logger: Logger
-    folder: Path
-
-    def of_champion(self, champion: VersionRecord, candidate: VersionRecord, table: ScoreTable) -> ScoreTable:
-        """The stored table if it has the test reviews of the candidate's table, else new scores."""
-        if _same_data(champion, candidate):
-            if (stored := self.stored(champion, table)) is not None:
-                return stored
-        else:
-            self.logger.info("the champion may have been tested on other reviews: scored again")
-        _, scorer = load(self.name, champion.number, self.folder / "champion")
-        scored = self.score(champion, candidate, scorer)
-        try:
-            return scored.in_order_of(table)
-        except ValueError as err:
-            raise ExternalError(
-                f"The scores in the run of {self.name} version {candidate.number} are damaged: {first_line(err)}.",
-                f"Remove {SCORES} from that run: the version is then scored again.",
-            ) from err
-
-    def better_than(self, candidate: VersionRecord, table: ScoreTable, others: Iterable[VersionRecord]) -> str:
-        """Of a first model: the version that labels more of the same test reviews correctly, as a warning."""
-        known = [
-            (accuracy, other)
-            for other in others
-            if other.number != candidate.number
-            and _same_data(other, candidate)
-            and (accuracy := parse_fraction(other.tags.get(ACCURACY))) is not None
-        ]
-        accuracy, best = max(known, key=lambda each: each[0], default=(0.0, candidate))
-        if accuracy <= table.right.mean() or (stored := self.stored(best, table)) is None:
-            return ""
-        found = compare(stored.right, table.right)
-        interval = format_interval(found.low, found.high)
-        chance = "beyond" if beyond_chance(found.low, found.high) else "within"
-        return (
-            f"Version {best.number} has a higher test accuracy: {accuracy:.2%}, "
-            f"{format_points(found.difference)} (95% interval {interval}, {chance} chance)."
-        )
-
-    def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
-        """The table that the version's run keeps, in the order of another one.
-
-        None if it is gone or damaged, does not hold the reviews of the other one, or may be of other weights.
-        """
-        if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
-            self.logger.info("version %s may have other weights than its run: scored again", version.number)
-            return None
-        try:
-            # By MLflow's client: the run may be deleted, and its scores still be there.
-            record = record_of(self.client.get_run(str(version.run_id)))
-            table = score_table(open_store(self.settings), record, self.folder)
-            reason = "there is no such file"
-            if table is not None and other is not None:
-                table = table.in_order_of(other)
-        except (MlflowException, ExternalError, ValueError) as err:
-            table, reason = None, first_line(err)
-        if table is None:
-            self.logger.warning(
-                "the scores of version %s are not in its run (%s): scored again", version.number, reason
-            )
-        return table
-
-    def yardstick(self, version: VersionRecord) -> ScoreTable | None:
-        """What the yardstick scored when the version was trained; None if its run keeps no such scores."""
-        if SCORER_DIGEST not in version.tags:
-            return None
-        try:
-            record = record_of(self.client.get_run(str(version.run_id)))
-            return score_table(open_store(self.settings), record, self.folder, YARDSTICK_SCORES)
-        except (MlflowException, ExternalError) as err:
-            if _is_passing(err):
-                raise
-            self.logger.warning(
-                "version %s is not compared with a simple model: %s", version.number, first_line(err)
-            )
-            return None
-
-    def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
-        """Score the candidate's test reviews with a version; ExternalError if they are not on this machine."""
-        dataset, digest = need_dataset(self.name, candidate)
-        path = kept_table(dataset, digest, self.settings)
-        if not path.is_file():
-            raise ExternalError(
-                f"The test reviews of {self.name} version {candidate.number} are not at {path}.",
-                f"Prepare them here: sentiflow data --dataset {dataset if dataset in BUILT_IN else 'PATH'}",
-            )
-        self.logger.info("scoring the test reviews with version %s", version.number)
-        test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
-        texts = reviews.of_test(path, "text")  # with words that are in no training review, too
-        named = zip(test.review_id.tolist(), test.tokens, strict=True)
-        scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])
-        return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)
-
-
-def _learnt_of(
-    versions: Sequence[VersionRecord], ids: NDArray[np.str_], client: MlflowClient, store: Store, folder: Path
-) -> Learnt | None:
-    """Which reviews of these ids, shape (n,), one of the versions has learnt from; None of built-in datasets.
-
-    Raises:
-        ExternalError: the store cannot be read.
-    """
-    known = {version.number: learnt_by_version(version, client, store, folder) for version in versions}
-    if all(hashes is NOTHING for hashes in known.values()):
-        return None
-    hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
-    return Learnt(np.isin(text_hashes(ids), hashes), tuple(key for key, each in known.items() if each is None))

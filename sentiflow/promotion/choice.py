@@ -29,9 +29,6 @@ def nothing_new(name: str, number: int | None, settings: Settings) -> str:
     There is no version, the one that is named is the champion, or none is named and the one that ``choose`` gives
     was judged before: against this champion and by these settings, or declined by a person. Judged again is what
     failed by its latency alone, which a busy machine may have measured, and what nobody answered about.
-
-    Raises:
-        ExternalError: the store cannot be read.
     """
     store = open_store(settings)
     champion, versions = champion_of(store, name), {each.number: each for each in store.versions(name)}
@@ -98,9 +95,7 @@ def _standing(tags: Mapping[str, str], champion: int | None) -> int:
 
 def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None) -> list[int]:
     """The versions of the newest one's data that are not the champion and never were."""
-    used: set[int | None] = {champion}
-    for event, done in zip(events, took_effect(events, champion), strict=True):
-        used |= {event.version, event.replaced} if done else {event.replaced}
+    used = _used(events, champion)
     known = [number for number, version in versions.items() if "dataset.digest" in version.tags]
     data = versions[max(known)].tags["dataset.digest"] if known else None  # one registered by hand does not say
     return [
@@ -110,6 +105,14 @@ def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], 
     ]
 
 
+def _used(events: Sequence[Event], champion: int | None) -> set[int | None]:
+    """The versions that are or were in use."""
+    used = {champion}
+    for event, done in zip(events, took_effect(events, champion), strict=True):
+        used |= {event.version, event.replaced} if done else {event.replaced}
+    return used
+
+
 def _validation_loss(version: VersionRecord) -> float:
     """Of a version; infinite when it does not say."""
     loss = parse_number(version.tags.get(VALIDATION_LOSS))
@@ -117,24 +120,14 @@ def _validation_loss(version: VersionRecord) -> float:
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:
-    """Whether a version is the champion, or was compared with today's champion before, to the end.
+    """Whether a version is or was in use, or was refused as it stands against today's champion.
 
     One that passed and never came into use was not: its promotion was killed.
-
-    Raises:
-        ExternalError: the store cannot be read.
     """
-    store = open_store(settings)
-    champion, found = champion_of(store, name), store.version(name, number)
-    tags = {} if found is None else found.tags
-    if champion == number or tags.get("gate.against") != compared_with(champion):
-        return champion == number
-    if tags.get("gate.outcome") in _REFUSALS:
-        return True
     events, champion = history_of(name, settings)
-    return any(
-        done and event.version == number for event, done in zip(events, took_effect(events, champion), strict=True)
-    )
+    found = open_store(settings).version(name, number)
+    refused = found is not None and _standing(found.tags, champion) > 0
+    return refused or number in _used(events, champion)
 
 
 def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
@@ -148,7 +141,6 @@ def need_champion(settings: Settings, name: str, number: int) -> None:
 
     Raises:
         RejectedError: it was refused, or is in use no more.
-        ExternalError: the store cannot be read.
     """
     store = open_store(settings)
     if champion_of(store, name) != number:

@@ -5,8 +5,8 @@ their accuracies are compared review by review, with the interval that every oth
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,25 @@ class Cost:
 
     latency_ms: float
     size_mb: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the gate judges by: the settings of these names behind ``gate_``."""
+
+    min_accuracy: float | None
+    baseline: bool
+    margin: float
+    slice_margin: float
+    min_slice_size: int
+    latency_ms: float
+    size_mb: float
+    reproduced: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits of the settings."""
+        return cls(**{field.name: getattr(settings, f"gate_{field.name}") for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -103,22 +122,19 @@ def judge(
     candidate: ScoreTable,
     champion: ScoreTable | None,
     cost: Cost,
-    settings: Settings,
+    limits: Limits,
     reproduced: str = "",
     silent: str = "",
     learnt: Learnt | None = None,
     yardstick: ScoreTable | None = None,
 ) -> Decision:
-    """Compare a candidate with the gate's limits in the settings, and with the champion, if there is one.
+    """Compare a candidate with the gate's limits, and with the champion, if there is one.
 
     Both have scored the same test reviews, in any order. ``reproduced`` is how the candidate's training came out
     again, ``identical`` or ``different``; empty if it was not trained again. ``silent`` is why a champion has no
     scores. Reviews that were ``learnt`` are left out; None where no text can change sides. ``yardstick`` are the
     scores of the simple model that the candidate must not be worse than: they are compared where both have scored
     a review.
-
-    Raises:
-        ValueError: the tables do not hold the same reviews.
     """
     notes: list[str] = []
     reviews = left = len(candidate.label)
@@ -132,14 +148,14 @@ def judge(
             champion = None if champion is None else champion.in_order_of(candidate).take(kept)
             candidate = candidate.take(kept)
     accuracy = float(candidate.right.mean())
-    simple = _against_yardstick(candidate, yardstick) if settings.gate_baseline else []
-    rules = [*_minimum(accuracy, settings, floor=not simple), *simple]
+    simple = _against_yardstick(candidate, yardstick) if limits.baseline else []
+    rules = [*_minimum(accuracy, limits, floor=not simple), *simple]
     comparison = champion_accuracy = None
     if too_few:
         text = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
         rules.append(Rule("test reviews", False, left, FEWEST, text))
     if silent:
-        rules.append(Rule("better", False, None, 0.0 - settings.gate_margin, silent))
+        rules.append(Rule("better", False, None, 0.0 - limits.margin, silent))
     elif too_few:
         notes.append("Not judged by its answers: too few test reviews are left.")
     elif champion is None:
@@ -149,18 +165,18 @@ def judge(
         champion = champion.in_order_of(candidate)
         champion_accuracy = float(champion.right.mean())
         comparison = compare(candidate.right, champion.right)
-        rules.append(_better(comparison, settings))
+        rules.append(_better(comparison, limits))
         for name, rows in slices(candidate, champion).items():
-            if (count := int(rows.sum())) < settings.gate_min_slice_size:
-                least = settings.gate_min_slice_size
+            if (count := int(rows.sum())) < limits.min_slice_size:
+                least = limits.min_slice_size
                 notes.append(f"Slice {name} not checked: {count} reviews, at least {least} are needed.")
             else:
-                rules.append(_slice(name, candidate.right[rows], champion.right[rows], settings))
+                rules.append(_slice(name, candidate.right[rows], champion.right[rows], limits))
     rules += [
-        _at_most(LATENCY, cost.latency_ms, settings.gate_latency_ms, "ms a text"),
-        _at_most("size", cost.size_mb, settings.gate_size_mb, "MB"),
+        _at_most(LATENCY, cost.latency_ms, limits.latency_ms, "ms a text"),
+        _at_most("size", cost.size_mb, limits.size_mb, "MB"),
     ]
-    if settings.gate_reproduced:
+    if limits.reproduced:
         rules.append(_reproduced(reproduced))
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes), left, reviews - left)
 
@@ -174,9 +190,9 @@ def _learnt(learnt: Learnt, left: int) -> str:
     return f"Test reviews to judge on: {left:,}{more}.{unknown}"
 
 
-def _minimum(accuracy: float, settings: Settings, *, floor: bool) -> list[Rule]:
-    """The rule of the minimum accuracy: of the settings, else a fixed ``floor``, if there is to be one."""
-    least = settings.gate_min_accuracy
+def _minimum(accuracy: float, limits: Limits, *, floor: bool) -> list[Rule]:
+    """The rule of the minimum accuracy: of the limits, else a fixed ``floor``, if there is to be one."""
+    least = limits.min_accuracy
     if least is None and not floor:
         return []
     least = _MIN_ACCURACY if least is None else least
@@ -226,8 +242,8 @@ def _no_constant(candidate: ScoreTable) -> list[Rule]:
     return [Rule(name, False, low, 0.5, text)]
 
 
-def _better(comparison: Comparison, settings: Settings) -> Rule:
-    least = 0.0 - settings.gate_margin  # not -0.0
+def _better(comparison: Comparison, limits: Limits) -> Rule:
+    least = 0.0 - limits.margin  # not -0.0
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
     text = f"{_difference(comparison, 'the champion')}; {must}"
     return Rule("better", comparison.low > least, comparison.low, least, text)
@@ -247,10 +263,10 @@ def _reproduced(outcome: str) -> Rule:
     return Rule(REPRODUCED, identical, float(identical), 1.0, text)
 
 
-def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], settings: Settings) -> Rule:
+def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], limits: Limits) -> Rule:
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
-    least = 0.0 - settings.gate_slice_margin
+    least = 0.0 - limits.slice_margin
     number, limit = _distinct(lambda x, digits: f"{100 * x:+.{digits}f} points", change, least, 2)
     text = f"{number} on its {len(candidate):,} reviews, at least {limit}"
     return Rule(f"slice {name}", change >= least, change, least, text)

@@ -82,7 +82,7 @@ def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
     """Every promotion and rollback that was begun, oldest first, and today's champion.
 
     Raises:
-        ExternalError: the store does not answer, or somebody else's tag stands among the events.
+        ExternalError: somebody else's tag stands among the events.
     """
     model = open_store(settings).model(name)
     if model is None:

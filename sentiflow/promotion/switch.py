@@ -3,23 +3,23 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.process import person
-from sentiflow.promotion.candidate import CandidateEvaluation, load
+from sentiflow.promotion.candidate import Candidate, evaluate_candidate
 from sentiflow.promotion.choice import GATE, gate_of
 from sentiflow.promotion.history import PREFIX, TAG, Event, check_request, history_of, previous_champion
+from sentiflow.promotion.scores import LOGGER, Logger, load
 from sentiflow.settings import Notification, Settings
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
@@ -29,118 +29,77 @@ from sentiflow.tracking.versions import champion_of, need_versions
 _LOGGER = logging.getLogger(__name__)
 NO_REASON = "all checks passed"
 
-Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 
+def promote(
+    name: str,
+    number: int | None,
+    settings: Settings,
+    *,
+    force: bool = False,
+    reason: str = "",
+    review: Callable[[Candidate], Candidate] = lambda decided: decided,
+    logger: Logger = LOGGER,
+) -> Candidate:
+    """Judge a version, by default the one that ``choose`` gives, decide about it, and carry that out.
 
-@dataclass(frozen=True)
-class Verdict:
-    """The final decision about a candidate.
-
-    Attributes:
-        answer: the gate ``passed`` or ``refused`` it, a person ``approved`` or ``declined`` it, or ``forced`` it.
-        reason: of a refusal, the rules that do not hold.
-    """
-
-    answer: Answer
-    reason: str
-    by: str
-
-    @property
-    def promotes(self) -> bool:
-        """Whether the candidate becomes champion."""
-        return self.answer in ("passed", "approved", "forced")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Outcome for a candidate: the event that made it champion, or None."""
-
-    evaluation: CandidateEvaluation
-    verdict: Verdict
-    event: Event | None
-
-    def need_promotion(self) -> Event:
-        """The event.
-
-        Raises:
-            RejectedError: the gate or a person refused the candidate.
-        """
-        if self.event is None:
-            # A person's refusal is final.
-            raise RejectedError(self.summary, self.evaluation.way_out if self.verdict.answer == "refused" else "")
-        return self.event
-
-    @property
-    def summary(self) -> str:
-        """The outcome in a sentence."""
-        version = f"{self.evaluation.name} version {self.evaluation.version}"
-        if self.event is None:
-            declined = f"{self.verdict.by} declined: {self.verdict.reason}"
-            why = self.evaluation.decision.refusal if self.verdict.answer == "refused" else declined
-            return f"{version} was not promoted: {why}"
-        replaced = "the first one" if self.event.replaced is None else f"replacing version {self.event.replaced}"
-        return f"{version} is now the champion, {replaced} ({self.event.decision})."
-
-
-decided_here: list[Outcome] = []
-"""What this process decided; a command whose flow fails for a refusal prints it."""
-
-
-def decide(evaluation: CandidateEvaluation, *, force: bool, reason: str) -> Verdict:
-    """The gate's decision, unless it is overridden by force.
-
-    Raises:
-        UsageError: it is forced without a reason.
+    ``review`` sees the decision before it is carried out, and may give another answer.
     """
     check_request(reason, force=force)
-    if evaluation.decision.passed:
-        return Verdict("passed", reason.strip() or NO_REASON, person())
+    candidate = evaluate_candidate(name, number, settings, logger, force=force)
+    return carry_out(review(decide(candidate, force=force, reason=reason)), settings)
+
+
+def decide(candidate: Candidate, *, force: bool = False, reason: str = "") -> Candidate:
+    """The candidate with the gate's answer, unless it is overridden by force."""
+    if candidate.decision.passed:
+        return replace(candidate, answer="passed", reason=reason.strip() or NO_REASON, by=person())
     if force:
-        return Verdict("forced", reason.strip(), person())
-    failures = "; ".join(f"{rule.name}: {rule.text}" for rule in evaluation.decision.failures)
-    return Verdict("refused", f"{failures}.", "the gate")
+        return replace(candidate, answer="forced", reason=reason.strip(), by=person())
+    failures = "; ".join(f"{rule.name}: {rule.text}" for rule in candidate.decision.failures)
+    return replace(candidate, answer="refused", reason=f"{failures}.", by="the gate")
 
 
-def carry_out(evaluation: CandidateEvaluation, verdict: Verdict, settings: Settings) -> Outcome:
-    """Write the verdict on the candidate's version and, if it promotes, make it champion.
+def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
+    """Write the answer on the candidate's version and, if it promotes, make it champion.
 
-    Written: decision and verdict as tags of the version; of a promotion also who, when, why and the version it
+    Written: decision and answer as tags of the version; of a promotion also who, when, why and the version it
     replaces, the event in the model's history, and the alias last.
 
     Raises:
-        ExternalError: the champion has changed since the evaluation, or the candidate or its files are gone;
-            nothing was written.
+        ExternalError: the champion has changed since the evaluation, or the candidate is gone; nothing is written.
     """
-    name, number, event = evaluation.name, evaluation.version, None
+    name, number = candidate.name, candidate.version
     with changing(name, settings) as (client, store):
         if (found := store.version(name, number)) is None:
             raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
-        if verdict.promotes or champion_of(store, name) == number:  # a no came after another's yes
-            need_unchanged(store, name, evaluation.champion)
-        if verdict.promotes:
+        if candidate.promotes or champion_of(store, name) == number:  # a no came after another's yes
+            need_unchanged(store, name, candidate.champion)
+        if candidate.promotes:
             need_files(name, number)
-        _write_outcome(client, evaluation, verdict, gate_of(found.tags, settings))
-        if verdict.promotes:
-            decision = evaluation.decision
-            rules = (f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in decision.rules)
-            event = Event(
-                kind="promotion",
-                version=number,
-                replaced=evaluation.champion,
-                run_id=evaluation.run_id,
-                accuracy=decision.accuracy,
-                decision=verdict.answer,
-                reason=verdict.reason,
-                by=verdict.by,
-                at=now(),
-                rules=tuple(rules),
-            )
+        _write_answer(client, candidate, gate_of(found.tags, settings))
+        if candidate.promotes:
+            event = _event(candidate)
             move(client, store, name, event)
-    outcome = Outcome(evaluation, verdict, event)
-    what: Notification = "refused" if event is None else "promoted"
-    announce(settings, _LOGGER, what, outcome.summary, model=name, version=str(number))
-    decided_here.append(outcome)
-    return outcome
+            candidate = replace(candidate, event=event)
+    what: Notification = "refused" if candidate.event is None else "promoted"
+    announce(settings, _LOGGER, what, candidate.summary, model=name, version=str(number))
+    return candidate
+
+
+def _event(candidate: Candidate) -> Event:
+    decision = candidate.decision
+    return Event(
+        kind="promotion",
+        version=candidate.version,
+        replaced=candidate.champion,
+        run_id=candidate.run_id,
+        accuracy=decision.accuracy,
+        decision=str(candidate.answer),
+        reason=candidate.reason,
+        by=candidate.by,
+        at=now(),
+        rules=tuple(f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in decision.rules),
+    )
 
 
 def rollback(name: str, reason: str, settings: Settings) -> Event:
@@ -150,7 +109,6 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
 
     Raises:
         UsageError: no reason, no champion, or nothing before it.
-        ExternalError: the store fails, or the version's files are gone.
     """
     check_request(reason)
     if not reason.strip():
@@ -206,29 +164,23 @@ def delete(name: str, number: int, settings: Settings) -> None:
 
 
 def need_files(name: str, number: int) -> None:
-    """Check that a version can be loaded.
-
-    Raises:
-        ExternalError: it cannot be loaded.
-    """
+    """Check that a version can be loaded."""
     with tempfile.TemporaryDirectory() as folder:
         load(name, number, Path(folder))
 
 
-def _write_outcome(
-    client: MlflowClient, evaluation: CandidateEvaluation, verdict: Verdict, judged_by: str
-) -> None:
+def _write_answer(client: MlflowClient, candidate: Candidate, judged_by: str) -> None:
     tags = {
-        "gate.reason": verdict.reason,
-        "gate.by": verdict.by,
+        "gate.reason": candidate.reason,
+        "gate.by": candidate.by,
         "gate.at": now(),
         GATE: judged_by,
-        "gate.record": json.dumps(evaluation.decision.record(), ensure_ascii=False),
-        "gate.outcome": verdict.answer,
-        "gate.against": compared_with(evaluation.champion),  # last: what finds it finds the others
+        "gate.record": json.dumps(candidate.decision.record(), ensure_ascii=False),
+        "gate.outcome": str(candidate.answer),
+        "gate.against": compared_with(candidate.champion),  # last: what finds it finds the others
     }
     for key, value in tags.items():
-        client.set_model_version_tag(evaluation.name, str(evaluation.version), key, value)
+        client.set_model_version_tag(candidate.name, str(candidate.version), key, value)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from sentiflow.reports.page import (
     marked_words,
 )
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, worst_rows
-from sentiflow.runs.record import RunRecord, number, started_text
+from sentiflow.runs.record import RunRecord, number, start_text
 from sentiflow.scoring import Attribution
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
@@ -134,7 +134,8 @@ def _origin(record: RunRecord) -> dict[str, str]:
 def _compared(run: RunSummary) -> list[str]:
     """What a simple model reaches on the same reviews, if one was fitted; and what the training started from."""
     yardstick = Yardstick.logged(run.metrics)
-    sentences = ["" if yardstick is None else f"{yardstick.text}.", started_text(run.record.tags)]
+    start = start_text(run.record.tags)
+    sentences = ["" if yardstick is None else f"{yardstick.text}.", f"Started {start}." if start else ""]
     return [each for each in sentences if each]
 
 

@@ -133,24 +133,17 @@ class RunRecord:
         return self.tags.get("dataset.digest")
 
 
-def started_text(tags: Mapping[str, str]) -> str:
-    """What a training started from, in a sentence; empty if from nothing."""
-    name, words, accuracy = (
-        tags.get(START_NAME, ""),
-        number(tags.get(START_WORDS)),
-        number(tags.get(START_ACCURACY)),
-    )
+def start_text(tags: Mapping[str, str], why: str = "") -> str:
+    """What a training starts from, in a sentence's part; empty if from nothing."""
+    words, accuracy, new = (number(tags.get(name)) for name in (START_WORDS, START_ACCURACY, START_NEW))
     if words is None:
         return ""
-    tested = "" if accuracy is None else f", test accuracy {accuracy:.2%} on its own reviews"
-    new = number(tags.get(START_NEW))
-    more = "" if new is None else f"; {reviews_new(int(new))}"
-    return f"Started from {name}{tested}; it knows {words:.0%} of the training words{more}."
-
-
-def reviews_new(count: int) -> str:
-    """How many of the reviews to learn from a start has not learnt, in a sentence's part."""
-    return f"{count:,} of the reviews to learn from {'is' if count == 1 else 'are'} new to it"
+    tested = "" if accuracy is None else f"test accuracy {accuracy:.2%} on its own reviews"
+    about = ", ".join(filter(None, (why, tested)))
+    are = "is" if new == 1 else "are"
+    more = "" if new is None else f"; {new:,.0f} of the reviews to learn from {are} new to it"
+    named = f"from {tags.get(START_NAME, '')}{f' ({about})' if about else ''}"
+    return f"{named}, which knows {words:.0%} of the training words{more}"
 
 
 def short_name(name: str, dataset: str) -> str:

@@ -19,11 +19,7 @@ TRAINING_KEY = "training.key"  # tag of a version
 def trained_already(
     config: TrainConfig, dataset: str, seed: int, settings: Settings, table: TableOptions, start_from: str
 ) -> Version | None:
-    """Find a version made by the same recipe, data, start, code, packages and seed; None if a training is due.
-
-    Raises:
-        UsageError, ExternalError: the dataset or the store cannot be read.
-    """
+    """Find a version made by the same recipe, data, start, code, packages and seed; None if a training is due."""
     if (prepared := find_prepared(dataset, settings, table)) is None:
         return None
     key = training_key(config, prepared.digest, seed, asked_key(start_from, dataset, settings))
@@ -37,12 +33,11 @@ def trained_already(
 def training_key(config: TrainConfig, digest: str, seed: int, start: str) -> str:
     """SHA-256 of all that decides what a training gives.
 
-    That is the recipe's fields, the seed, the dataset, the product's own code, and the names and versions of all
-    installed packages. ``digest`` is that of the prepared dataset, ``start`` what ``asked_key`` gives.
+    That is the recipe's fields, the seed, the dataset, the start, the code that decides the weights, and the names
+    and versions of all installed packages. ``digest`` is that of the prepared dataset, ``start`` of ``asked_key``.
     """
-    return digest_of(
-        json.dumps([config.model_dump(exclude={*config.fit_to_table}), digest, seed, start, sources(), packages()])
-    )
+    recipe = config.model_dump(exclude={*config.fit_to_table})
+    return digest_of(json.dumps([recipe, digest, seed, start, sources(), packages()]))
 
 
 def asked_key(asked: str, dataset: str, settings: Settings) -> str:

@@ -46,9 +46,6 @@ def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
     """What a run's training has learnt from; None if it is not known, as the run keeps nothing sound.
 
     What has to be downloaded goes to the folder.
-
-    Raises:
-        ExternalError: the store cannot be read.
     """
     if record.dataset in BUILT_IN:
         return NOTHING  # reviews that come as ids of words are not found in a user's table
@@ -86,10 +83,6 @@ def learnt_before(start: Start, settings: Settings) -> Hashes | None:
 
 
 def count_new(content: Reviews, start: Start, settings: Settings) -> int | None:
-    """How many of the texts to learn from a start has not learnt; None unless it is a version of a user's table.
-
-    Raises:
-        ExternalError: the store cannot be read.
-    """
+    """How many texts to learn from are new to a start; None unless it is a version of a user's table."""
     before = learnt_before(start, settings)
     return None if before is None or before is NOTHING else len(np.setdiff1d(learnt_in(content), before))

@@ -18,7 +18,7 @@ from sentiflow.runs.record import (
     START_WORDS,
     RunRecord,
     number,
-    reviews_new,
+    start_text,
 )
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -73,9 +73,7 @@ class Start:
         """It in a sentence's part."""
         if not self:
             return f"from nothing{f', as {self.why}' if self.why else ''}"
-        tested = "" if self.accuracy is None else f", test accuracy {self.accuracy:.2%} on its own reviews"
-        new = "" if self.new is None else f"; {reviews_new(self.new)}"
-        return f"from {self.name} ({self.why}{tested}), which knows {self.words:.0%} of the words{new}"
+        return start_text(self.tags(), self.why)
 
 
 def choose_start(
@@ -85,10 +83,6 @@ def choose_start(
 
     ``auto`` is, for a table of one's own, the champion of its model if the recipe's shapes agree with it, else
     that of IMDB if they agree, else the base; of another language, and for a built-in dataset, nothing.
-
-    Raises:
-        UsageError: there is no such version, or its embeddings are of another size.
-        ExternalError: its files are gone or damaged.
     """
     if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
         return Start(asked)
@@ -112,11 +106,7 @@ def choose_start(
 def choose_and_fit(
     asked: str, dataset: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
 ) -> tuple[Start, TrainConfig]:
-    """What a training of a prepared table starts from, and the recipe as it is fitted to both.
-
-    Raises:
-        UsageError, ExternalError: see ``choose_start``.
-    """
+    """What a training of a prepared table starts from, and the recipe as it is fitted to both."""
     start = choose_start(asked, dataset, config, content, words, settings)
     return start, fitting.fit(config, content, FIRST_WORD + len(words), started=bool(start))
 

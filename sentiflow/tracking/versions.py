@@ -67,7 +67,6 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
 
     Raises:
         UsageError: there is no such model or version; the hint names what there is.
-        ExternalError: the store cannot be read.
     """
     if name == BASE:
         if number is not None:
@@ -92,10 +91,6 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
 
     Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The base is the
     champion of its own name.
-
-    Raises:
-        UsageError: no model was named, and there are several.
-        ExternalError: the store cannot be read.
     """
     if name == BASE:
         return Champion(BASE_MODEL, None, None)
@@ -112,12 +107,7 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
 
 
 def model_named(settings: Settings, dataset: str | None) -> str:
-    """The registered model of a dataset, by default ``imdb-sentiment`` or the only one that there is.
-
-    Raises:
-        UsageError: there is no such model.
-        ExternalError: the store does not answer.
-    """
+    """The registered model of a dataset, by default ``imdb-sentiment`` or the only one that there is."""
     return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
 
 
@@ -164,11 +154,7 @@ def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
 
 
 def with_dataset(store: Store, version: VersionRecord) -> VersionRecord:
-    """The version, with the dataset of its run where its own tags name none: a person may have registered it.
-
-    Raises:
-        ExternalError: the store does not answer.
-    """
+    """The version, with the dataset of its run where its own tags name none: a person may have registered it."""
     if version.tags.keys() >= {"dataset", "dataset.digest"} or version.run_id is None:
         return version
     try:
@@ -201,7 +187,6 @@ def load_unchanged(folder: Path, tags: Mapping[str, str]) -> TextScorer:
 
     Raises:
         ValueError: the files are damaged, or not those that were registered.
-        OSError: a file is missing.
     """
     scorer = TextScorer.load(folder / "artifacts")
     registered = tags.get(SCORER_DIGEST)
@@ -219,12 +204,7 @@ def reproduction_of(tags: Mapping[str, str]) -> str:
 
 
 def version_rows(name: str, settings: Settings) -> list[VersionRow]:
-    """All versions of a registered model, newest first.
-
-    Raises:
-        UsageError: it has none.
-        ExternalError: the store does not answer.
-    """
+    """All versions of a registered model, newest first."""
     store = open_store(settings)
     versions = need_versions(store, name).values()
     model = store.model(name)

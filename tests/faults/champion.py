@@ -22,7 +22,6 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import BusyError, ExternalError, SentiflowError, UsageError
 from sentiflow.promotion import switch
-from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import TextScorer
 from sentiflow.tracking.store import open_store
 from tests.faults.campaign import Case, Red
@@ -63,8 +62,7 @@ def _change(root: Path, seed: int) -> "Counter[str]":
     for _ in range(CHANGES):
         try:
             if random_.random() < 0.65:
-                evaluation = evaluate_candidate(NAME, random_.choice(VERSIONS), settings)
-                switch.carry_out(evaluation, switch.decide(evaluation, force=True, reason="a try"), settings)
+                switch.promote(NAME, random_.choice(VERSIONS), settings, force=True, reason="a try")
             else:
                 switch.rollback(NAME, "a try", settings)
             came["changes"] += 1
@@ -233,10 +231,7 @@ def bad_models(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
                 damage(files, random_, mark)
                 number = _register(client, files) if place == "new" else _put_in_place(world, files)
                 try:
-                    evaluation = evaluate_candidate(NAME, number, world.settings)
-                    verdict = switch.decide(evaluation, force=False, reason="")
-                    outcome = switch.carry_out(evaluation, verdict, world.settings)
-                    promoted = outcome.event is not None
+                    promoted = switch.promote(NAME, number, world.settings).event is not None
                 except SentiflowError:
                     promoted = False
                 assert not promoted or kind in NOT_RUN, f"{kind}, {place}: version {number} was promoted"
@@ -316,13 +311,13 @@ F6 = Case(
             "if not all(np.isfinite(array).all() for array in arrays):", "if False:", "not a number",
         ),
         Red(
-            "the gate runs the version's model file", "sentiflow/promotion/candidate.py",
+            "the gate runs the version's model file", "sentiflow/promotion/scores.py",
             "        return path, load_unchanged(path, tags)\n",
             '        exec((path / "sentiment_model.py").read_text(), {})\n'
             "        return path, load_unchanged(path, tags)\n", "a model file: code in the version has run",
         ),
         Red(
-            "the gate refuses nothing", "sentiflow/promotion/switch.py", "if evaluation.decision.passed:",
+            "the gate refuses nothing", "sentiflow/promotion/switch.py", "if candidate.decision.passed:",
             "if True:", "a constant, new: version",
         ),
         Red(

@@ -159,9 +159,9 @@ F15 = Case(
     reds=(
         Red(
             "a training leaves a file", "tasks/runs.py",
-            "            shutil.rmtree(run.work, ignore_errors=True)\n\n\n@contextmanager\ndef child_run(",
-            "            shutil.rmtree(run.work, ignore_errors=True)\n"
-            "            (run.settings.data_dir / run.run_id).touch()\n\n\n@contextmanager\ndef child_run(",
+            "        shutil.rmtree(run.work, ignore_errors=True)\n\n\n@contextmanager\ndef child_run(",
+            "        shutil.rmtree(run.work, ignore_errors=True)\n"
+            "        (run.settings.data_dir / run.run_id).touch()\n\n\n@contextmanager\ndef child_run(",
             "files left",
         ),
         Red(

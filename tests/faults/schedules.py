@@ -279,7 +279,7 @@ F4 = Case(
     reds=(
         Red(
             "trainings take no lock", "tasks/runs.py",
-            "    with training_lock(model, settings, patience, get_run_logger()):\n", "    if True:\n",
+            "    with training_lock(model, settings, patience, logger):\n", "    if True:\n",
             "two trainings at once",
         ),
         Red(
@@ -420,8 +420,8 @@ F12 = Case(
             "runs for what was missed",
         ),
         Red(
-            "a training does not look for an equal version", "flows/train.py", "if not force and (equal :=",
-            "if force and (equal :=", "the same training was registered twice", seed=1,
+            "a training does not look for an equal version", "flows/train.py", "equal = None if force else",
+            "equal = None if not force else", "the same training was registered twice", seed=1,
         ),
     ),
 )  # fmt: skip

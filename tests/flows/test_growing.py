@@ -12,8 +12,8 @@ from flows.train import train
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.sample import sample_rows
+from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
-from sentiflow.promotion.switch import carry_out, decide
 from sentiflow.recipes import load_recipe
 from sentiflow.scoring import is_positive
 from sentiflow.settings import load_settings
@@ -36,9 +36,7 @@ def write(path: Path, rows: Sequence[tuple[str, int]], splits: Sequence[str] = (
 
 
 def promote(name: str, number: int) -> None:
-    settings = load_settings()
-    evaluation = evaluate_candidate(name, number, settings)
-    carry_out(evaluation, decide(evaluation, force=True, reason="a test"), settings)
+    switch.promote(name, number, load_settings(), force=True, reason="a test")
 
 
 def right(name: str, number: int, rows: Sequence[tuple[str, int]]) -> float:

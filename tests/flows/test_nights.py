@@ -177,8 +177,8 @@ def test_each_says_what_was_trained_and_from_which_version(nights: list[Night]) 
         )
         assert f"recipe fitted chose for this table: vocabulary size {params['vocabulary_size']}, " in night.log
         assert f"training starts from {start} " in night.log
-        assert f"Started from {start}, test accuracy" in night.description
-        assert f"Started from {start}, test accuracy" in night.version.description
+        assert f"Started from {start} (test accuracy" in night.description
+        assert f"Started from {start} (test accuracy" in night.version.description
 
 
 def test_each_says_how_many_reviews_are_new_to_that_version(nights: list[Night]) -> None:

@@ -39,7 +39,6 @@ def test_a_training_whose_prefect_server_is_killed_ends_within_seconds_and_says_
     text = "".join(said)
     assert code == 3, text
     assert registered_at and time.monotonic() - registered_at < 100  # by Prefect's own settings it is 277 s
-    assert "Registered before the failure: sample-sentiment version 1" in text
     assert "Error: The Prefect server does not answer: " in text
     assert not [word for word in ("EventsWorker", "Error logging to API", "Traceback") if word in text]
     (run,) = connect(world.settings).search_runs(["1"])

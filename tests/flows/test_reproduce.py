@@ -18,10 +18,11 @@ from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.recipes import TrainConfig, load_recipe
-from sentiflow.results import reproduced_here
+from sentiflow.reproduction import checks, find_original, need_data, old_code
+from sentiflow.results import Reproduction
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.provenance import checks, digest_of, find_original, need_data, old_code, packages, sources
+from sentiflow.tracking.provenance import digest_of, packages, sources
 from tests.receiver import receiver
 from tests.world import ROOT, Trained, World, copy_world
 
@@ -77,7 +78,8 @@ def test_another_recipe_is_told_with_the_size_of_each_change_and_a_message(
     with receiver() as got, pytest.raises(RejectedError, match="does not reproduce: other weights") as caught:
         monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
         reproduce(run_id)
-    result = reproduced_here[-1]
+    result = caught.value.result
+    assert isinstance(result, Reproduction)
     before, after = (scores(connect(copied.settings), each, copied.root) for each in (run_id, result.run_id))
     assert result.score_change == np.abs(before["score"] - after["score"]).max() > 0
     right = [(each["score"] > 0.5) == (each["label"] == 1) for each in (before, after)]

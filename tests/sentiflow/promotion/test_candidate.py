@@ -1,27 +1,24 @@
 """What the gate measures of a packaged model, and that it runs nothing of it."""
 
-import json
 import shutil
 import sqlite3
 import subprocess
 import sys
 import timeit
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import compare
 from sentiflow.promotion import candidate
 from sentiflow.promotion.gate import Decision, Rule
-from sentiflow.promotion.history import Event
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import Version, VersionRecord
+from sentiflow.tracking.types import Version
 from sentiflow.tracking.versions import load_scorer
 from tests.world import ROOT, Registry, World, copy_world
 
@@ -73,9 +70,7 @@ def test_the_time_of_a_text_is_the_median_of_texts_that_are_scored_alone_after_a
 
 def test_a_candidate_is_introduced_with_why_it_was_chosen_and_what_it_is_compared_with() -> None:
     comparison = compare(np.ones(4, bool), np.ones(4, bool))
-    compared = candidate.CandidateEvaluation(
-        NAME, 3, "the only candidate", "", 2, Decision((), 1.0, 1.0, comparison, ()), ""
-    )
+    compared = candidate.Candidate(NAME, 3, "the only candidate", "", 2, Decision((), 1.0, 1.0, comparison, ()))
     silent = replace(compared, why="", decision=Decision((), 1.0, None, None, ()))
     assert [each.title for each in (compared, silent, replace(silent, champion=None))] == [
         "sample-sentiment version 3 (the only candidate): compared with version 2, the champion",
@@ -91,8 +86,7 @@ def test_the_way_out_of_a_refusal_is_to_train_the_same_again_only_where_that_is_
     )
     for name, first in (("reproduced", "Train it again: sentiflow reproduce sample-sentiment/3\n"), ("size", "")):
         decision = Decision((Rule(name, False, 0.0, 1.0, "no"),), 1.0, None, None, ())
-        evaluation = candidate.CandidateEvaluation(NAME, 3, "", "", None, decision, "")
-        assert evaluation.way_out == first + others
+        assert candidate.Candidate(NAME, 3, "", "", None, decision).way_out == first + others
 
 
 def files_of_own(world: World, number: int) -> Path:
@@ -112,14 +106,11 @@ import sys
 from pathlib import Path
 from sentiflow.errors import ExternalError
 from sentiflow.promotion import switch
-from sentiflow.promotion.candidate import evaluate_candidate
 from tests.world import World
 for root in sys.argv[1:]:
     settings = World(Path(root)).settings
     try:
-        evaluation = evaluate_candidate({NAME!r}, {Registry.GOOD}, settings)
-        verdict = switch.decide(evaluation, force=True, reason="test")
-        switch.carry_out(evaluation, verdict, settings)
+        switch.promote({NAME!r}, {Registry.GOOD}, settings, force=True, reason="test")
     except ExternalError as err:
         assert "Cannot load" in str(err), err
 """
@@ -193,98 +184,3 @@ def test_a_version_that_another_release_packed_is_judged_and_told(
     (files / "sentiment_model.py").write_text("# an earlier release's\n")
     assert candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings).version == Registry.GOOD
     assert "packaged with other code" in caplog.text
-
-
-def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> VersionRecord:
-    tags = {"val.loss": loss, "dataset.digest": data, **{f"gate.{key}": value for key, value in gate.items()}}
-    return VersionRecord(number, datetime(2026, 3, 1, tzinfo=UTC), None, tags)
-
-
-def record(*failed: str) -> str:
-    rules = [Rule(name, name not in failed, 0.0, 1.0, "") for name in ("minimum accuracy", "latency")]
-    return json.dumps(Decision(tuple(rules), 0.5, None, None, ()).record())
-
-
-SLOW, WORSE = record("latency"), record("latency", "minimum accuracy")
-REFUSED = {"outcome": "refused", "against": "no champion"}
-SILENT = {"outcome": "declined", "against": "no champion", "by": "Nobody"}
-
-
-def event(number: int, replaced: int | None, *, done: bool = True) -> Event:
-    return Event("promotion", number, replaced, "", None, "passed", "", "", "", done=done)
-
-
-@pytest.mark.parametrize(
-    ("versions", "events", "champion", "chosen"),
-    [
-        ([version(1, "0.31"), version(2, "0.29"), version(3, "0.30")], [], None, 2),
-        ([version(1, "0.30"), version(2, "0.30")], [], None, 2),  # the newer of equals
-        # registered by hand: it says of no data
-        ([version(1), VersionRecord(2, datetime(2026, 3, 1, tzinfo=UTC), None, {})], [], None, 1),
-        # other data, another loss
-        ([version(1, "0.10", data="other"), version(2)], [], None, 2),
-        # the champion, and what it replaced
-        ([version(1, "0.10"), version(2, "0.20"), version(3)], [event(1, None), event(2, 1)], 2, 3),
-        # rolled back from 2 to 1: never again by itself
-        ([version(1), version(2, "0.20"), version(3, "0.29")], [event(1, None), event(2, 1)], 1, 3),
-        # a promotion that was killed before the alias moved put nothing in use
-        ([version(1), version(2, "0.20")], [event(1, None), event(2, 1, done=False)], 1, 2),
-        # refused against this champion: only when nothing else is left
-        (
-            [version(1), version(2, "0.20", outcome="refused", against="version 1"), version(3, "0.29")],
-            [event(1, None)],
-            1,
-            3,
-        ),
-        ([version(1), version(2, outcome="refused", against="version 1")], [event(1, None)], 1, 2),
-        (
-            [version(1), version(2, "0.2", outcome="refused", against="version 4"), version(3)],
-            [event(1, None)],
-            1,
-            2,
-        ),
-        # refused as a first model, say for its accuracy
-        ([version(1, "0.2", outcome="refused", against="no champion"), version(2, "0.3")], [], None, 2),
-        # declined by a person: the next best is judged
-        ([version(1, "0.2", outcome="declined", against="no champion", by="Ada"), version(2)], [], None, 2),
-        # another day may find a refusal for latency wrong, and an answer; but first comes what was not judged
-        ([version(1, "0.1", **REFUSED, record=SLOW), version(2, "0.4"), version(3, "0.3")], [], None, 3),
-        ([version(1, "0.4", **REFUSED, record=SLOW), version(2, "0.3", **REFUSED, record=WORSE)], [], None, 1),
-        ([version(1, "0.4", **SILENT), version(2, "0.3", **REFUSED)], [], None, 1),
-        ([version(1, "0.4", **REFUSED, record="[]"), version(2, "0.3", **REFUSED)], [], None, 2),
-        ([version(1, "unknown"), version(2, "0.9")], [], None, 2),
-        ([version(1, "nan"), version(2, "0.9"), version(3, "0.8")], [], None, 3),
-    ],
-)
-def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
-    versions: list[VersionRecord], events: list[Event], champion: int | None, chosen: int
-) -> None:
-    assert candidate.choose({each.number: each for each in versions}, events, champion, "sample")[0] == chosen
-
-
-@pytest.mark.parametrize(
-    ("versions", "events", "champion", "why"),
-    [
-        ([version(1)], [], None, "the only version"),
-        ([version(1), version(2)], [event(1, None)], 1, "the only candidate"),
-        (
-            [version(1), version(2, "0.25"), version(3)], [event(1, None)], 1,
-            "lowest validation loss, 0.2500, of 2 candidates",
-        ),
-        ([version(1, "unknown"), version(2, "unknown")], [], None, "newest of 2 candidates"),
-        # Version 2 has the lower loss, and is not what version 3 was chosen from.
-        (
-            [version(1), version(2, "0.2", outcome="refused", against="version 1"), version(3, "0.3")],
-            [event(1, None)], 1, "the only candidate not refused before",
-        ),
-    ],
-)  # fmt: skip
-def test_the_choice_of_a_candidate_is_told_with_its_reason(
-    versions: list[VersionRecord], events: list[Event], champion: int | None, why: str
-) -> None:
-    assert candidate.choose({each.number: each for each in versions}, events, champion, "sample")[1] == why
-
-
-def test_without_a_version_that_was_never_in_use_none_is_chosen() -> None:
-    with pytest.raises(UsageError, match="Nothing new to promote"):
-        candidate.choose({1: version(1), 2: version(2)}, [event(1, None), event(2, 1)], 2, "sample")

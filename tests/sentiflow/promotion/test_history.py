@@ -3,7 +3,15 @@
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.promotion.history import Event, champion_stack, check_request, previous_champion, took_effect
+from sentiflow.promotion.history import (
+    Event,
+    champion_stack,
+    check_request,
+    history_of,
+    previous_champion,
+    took_effect,
+)
+from tests.world import World
 
 AT = "2026-01-01T00:00:00+00:00"
 
@@ -110,3 +118,7 @@ def test_a_killed_promotion_is_no_place_to_roll_back_to_whatever_was_set_by_hand
 
 def test_without_a_champion_nothing_stands_in_line() -> None:
     assert champion_stack([promote(1, None)], None) == []
+
+
+def test_a_model_that_is_not_there_has_no_history_and_no_champion(world: World) -> None:
+    assert history_of("mine-sentiment", world.settings) == ([], None)

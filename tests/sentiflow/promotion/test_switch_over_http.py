@@ -7,7 +7,6 @@ import pytest
 
 from flows.train import train
 from sentiflow.promotion import switch
-from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.promotion.history import history_of
 from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
@@ -36,9 +35,7 @@ def test_two_versions_are_trained_evaluated_promoted_and_rolled_back(server: str
     for seed in (1, 2):
         train(load_recipe("tutorial", QUICK), "sample", seed)
     for version in (1, 2):
-        evaluation = evaluate_candidate(NAME, version, settings)
-        verdict = switch.decide(evaluation, force=True, reason="over http")
-        switch.carry_out(evaluation, verdict, settings)
+        switch.promote(NAME, version, settings, force=True, reason="over http")
     client = connect(settings)
     assert champion_of(client, NAME) == 2
     switch.rollback(NAME, "back", settings)

@@ -10,6 +10,7 @@ import pytest
 
 from sentiflow.recipes import load_recipe
 from sentiflow.tracking import checkout, provenance
+from sentiflow.tracking.already import training_key
 from tests.world import ROOT
 
 CODE, SETTING = Path("sentiflow/network/kernels.py"), Path("sentiflow/sweeps/search_space.toml")
@@ -177,20 +178,24 @@ def test_other_data_code_or_packages_make_another_training(
 ) -> None:
     def key(data: str = "d", start: str = "none") -> str:
         forget()
-        return provenance.training_key(load_recipe("tutorial"), data, 4, start)
+        return training_key(load_recipe("tutorial"), data, 4, start)
 
     first = key()
     assert first == key()
     assert first != key("e")
     assert first != key(start="base")
-    (project / "flows" / "cli" / "tables.py").write_text("pass\n")  # how results look decides none
+    for other in ("flows/train.py", "sentiflow/serving/app.py", "sentiflow/tracking/already.py"):
+        (project / other).write_text("pass\n")  # how it is started, kept and served decides none
     assert first == key()
     (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
     with monkeypatch.context() as patch:
         patch.syspath_prepend(tmp_path / "packages")
         assert first != key()
-    (project / CODE).write_text("pass\n")
-    assert first != key()
+    keys = [first]
+    for deciding in (CODE, "sentiflow/recipes.py", "sentiflow/scoring/vocabulary.py", "sentiflow/data/reviews.py"):
+        (project / deciding).write_text("pass\n")
+        keys.append(key())
+    assert len({*keys}) == len(keys)
 
 
 def test_new_files_of_code_are_named_and_those_that_are_not_kept_too(project: Path) -> None:

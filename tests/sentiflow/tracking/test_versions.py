@@ -9,14 +9,8 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sentiflow.data.prepare import fetch, prepare
-from sentiflow.data.table import DEFAULT_OPTIONS
-from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.promotion.choice import judged_already, need_champion
-from sentiflow.promotion.history import Event, history_of
-from sentiflow.recipes import load_recipe
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
-from sentiflow.tracking.already import nothing_to_train, trained_already, training_key
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import Version, VersionRecord
@@ -255,41 +249,6 @@ def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: Worl
     assert model_named(world.settings, None) == "imdb-sentiment"
 
 
-def test_a_version_was_judged_once_it_was_refused_or_in_use_against_the_same_champion(
-    world: World, registry: MlflowClient
-) -> None:
-    name = "imdb-sentiment"
-    assert judged_already(world.settings, name, 3) is False
-    registry.set_registered_model_alias(name, "champion", "1")
-    assert [judged_already(world.settings, name, number) for number in (1, 3)] == [True, False]
-    for against, outcome, judged in [
-        ("version 1", "refused", True), ("version 1", "declined", True), ("no champion", "refused", False),
-        ("version 1", "passed", False),
-    ]:  # fmt: skip
-        registry.set_model_version_tag(name, "3", "gate.against", against)
-        registry.set_model_version_tag(name, "3", "gate.outcome", outcome)
-        assert judged_already(world.settings, name, 3) is judged
-    for done in (False, True):  # killed before the switch; promoted, and rolled back since
-        event = Event("promotion", 3, 1, "", None, "passed", "", "me", "2026-11-29T12:00:00+00:00", done=done)
-        registry.set_registered_model_tag(name, "mlflow.sentiflow.history.000001", event.to_json())
-        assert judged_already(world.settings, name, 3) is done
-
-
-def test_a_version_that_was_judged_and_is_not_the_champion_is_told_why(
-    world: World, registry: MlflowClient
-) -> None:
-    name = "imdb-sentiment"
-    registry.set_registered_model_alias(name, "champion", "1")
-    need_champion(world.settings, name, 1)
-    with pytest.raises(RejectedError, match="version 3, an equal one, was in use before, and is not now"):
-        need_champion(world.settings, name, 3)
-    registry.set_model_version_tag(name, "3", "gate.outcome", "declined")
-    registry.set_model_version_tag(name, "3", "gate.reason", "too slow")
-    with pytest.raises(RejectedError, match="version 3, an equal one, was refused before: too slow") as refused:
-        need_champion(world.settings, name, 3)
-    assert refused.value.hint == "To judge it again: sentiflow promote 3 --dataset imdb"
-
-
 @pytest.mark.parametrize(
     ("tags", "outcome"),
     [
@@ -335,22 +294,3 @@ def test_the_table_of_versions_tells_of_each_what_it_has_on_record(world: World,
     ]
     (unjudged,) = version_rows("sample-sentiment", world.settings)
     assert (unjudged.gate, unjudged.aliases) == ("-", ())
-
-
-def test_a_model_that_is_not_there_has_no_history_and_no_champion(world: World, registry: MlflowClient) -> None:
-    assert history_of("mine-sentiment", world.settings) == ([], None)
-
-
-def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World, registry: MlflowClient) -> None:
-    config = load_recipe("tutorial", [])
-    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto") is None  # not prepared
-    prepared = prepare(fetch("sample", world.settings), world.settings)
-    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto") is None
-    key = training_key(config, prepared.digest, 4, "none")
-    registry.set_model_version_tag("sample-sentiment", "1", "training.key", key)
-    equal = trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto")
-    assert equal == Version("sample-sentiment", 1, "trained already")
-    assert nothing_to_train(equal) == (
-        "Nothing to train: sample-sentiment version 1 has the same recipe, data, seed, code and packages."
-    )
-    assert trained_already(config, "sample", 5, world.settings, DEFAULT_OPTIONS, "auto") is None
