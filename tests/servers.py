@@ -56,13 +56,18 @@ def prefect(folder: Path) -> Iterator[str]:
 
     The database is a copy of the one that the environment keeps: ``prefect_test_harness`` makes one in 12 s.
     """
+    from sentiflow.orchestration.database import make_database
+    from sentiflow.orchestration.server import ARGUMENTS
+
+    make_database(folder / "prefect.db")
     own = {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         "PREFECT_UI_ENABLED": "false",
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     }
     with socket.create_server(("127.0.0.1", 0)) as listener:
         descriptor, address = listener.fileno(), f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        command = [sys.executable, "-m", "sentiflow.orchestration.server_process", str(descriptor)]
+        command = [sys.executable, "-m", "uvicorn", *ARGUMENTS, str(descriptor)]
         with _running(command, folder, {**os.environ, **own}, f"{address}/health", [descriptor]):
             listener.close()  # the server has it: who kills that is refused here
             yield address

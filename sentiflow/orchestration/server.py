@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import secrets
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,25 +16,33 @@ from typing import IO
 from prefect.client.orchestration import get_client
 from prefect.context import get_settings_context, refresh_global_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
+from prefect.settings import get_current_settings
 
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError
 from sentiflow.files import own_folder, publish_private
-from sentiflow.folder import expanded
+from sentiflow.folder import ROOT
 from sentiflow.locks import if_free
+from sentiflow.orchestration.database import choose_database, make_database, reason_of
 from sentiflow.output import redact, without_login
 from sentiflow.process import ask_directly, open_socket
 from sentiflow.settings import Settings, load_settings
 
 _HOST = "127.0.0.1"
+ARGUMENTS = (
+    "--factory", "prefect.server.api.server:create_app", "--app-dir", ROOT, "--workers", "1", "--lifespan", "on",
+    "--log-level", "error", "--timeout-graceful-shutdown", "2", "--fd",
+)  # fmt: skip
+"""Of uvicorn, to run Prefect's server as Prefect runs a temporary one; a socket's number follows."""
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     # It marks many due runs at once, as after an hour of sleep: SQLite is then locked for minutes.
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # it imports all collections of Prefect to save nothing
 }
+_NO_PAGES = {"PREFECT_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
 _START_SECONDS = 120
 OUR_USER = "sentiflow:"
 """How a login begins that was made here."""
@@ -62,7 +71,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     if url := get_current_settings().api.url:
         return lambda: None, f"the server at {redact(url)}"
     log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
-    own = _OwnServer(settings, 0, log, {"PREFECT_UI_ENABLED": "false"})
+    own = _OwnServer(settings, 0, log, _NO_PAGES)
     _temporary.add(f"{own.base}/api")
     # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
     _use(own.base, own.login, f"http://{_HOST}:{settings.prefect_port}")
@@ -77,9 +86,6 @@ def running_server(settings: Settings) -> Iterator[Server]:
 
     Written: address and login of the server, in this process's environment and, for commands of the same user, in
     the data folder; the server's output, in the data folder.
-
-    Raises:
-        ExternalError: it does not answer, or the port is taken.
     """
     note = server_note(settings)
     note.unlink(missing_ok=True)  # of a schedule that was killed
@@ -149,7 +155,9 @@ class _OwnServer:
     """
 
     def __init__(self, settings: Settings, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
-        _choose_database(settings)
+        self._database = choose_database(settings)
+        if self._database is not None:
+            make_database(self._database)
         self._listener = open_socket(_HOST, port, "Set SENTIFLOW_PREFECT_PORT to a free one.")
         self._output = output
         port = self._listener.getsockname()[1]
@@ -162,10 +170,13 @@ class _OwnServer:
             "PREFECT_SERVER_UI_API_URL": f"{self.base}/api",  # its pages would ask port 4200 otherwise
         }
         descriptor = self._listener.fileno()
+        theirs = {name: value for name, value in os.environ.items() if not name.startswith("UVICORN_")}
         self._child = Child(
-            ["sentiflow.orchestration.server_process", str(descriptor)],
-            {**os.environ, **_ENVIRONMENT, **own, **variables}, output, [descriptor],
-        )  # fmt: skip
+            [f"{__name__}:main", *ARGUMENTS, str(descriptor)],
+            {**theirs, **_ENVIRONMENT, **own, **variables},
+            output,
+            [descriptor],
+        )
 
     def wait_until_ready(self) -> None:
         """Wait for its first answer; raises ExternalError if it ends, or does not answer in time."""
@@ -175,10 +186,14 @@ class _OwnServer:
                     f"The Prefect server did not answer within {_START_SECONDS} s.",
                     "Is the machine very busy? Run again, or set PREFECT_API_URL to a server of yours.",
                 )
-            *_, reason, hint = ["", "it gave no reason", *self._lines()]
-            if self._child.returncode != ExternalError.exit_code:  # it did not say what to do
-                reason, hint = hint, "Run again, or set PREFECT_API_URL to a server of yours."
-            raise ExternalError(f"The Prefect server did not start: {reason}", hint)
+            hint = "Run again, or set PREFECT_API_URL to a server of yours."
+            if self._database is not None:
+                hint = (
+                    f"Its database is {self._database}. If that is damaged, or of another release of Prefect, "
+                    "restore a backup, or move it away: a new one is made, without the flow runs, their logs and "
+                    "what was set in Prefect's pages. Nothing of MLflow is in it."
+                )
+            raise ExternalError(f"The Prefect server did not start: {reason_of(self._output)}", hint)
         self._ready = True
 
     def on_unasked_end(self, act: Callable[[int], None]) -> None:
@@ -200,9 +215,16 @@ class _OwnServer:
         self._child.stop(at_once=not self._ready)
         self._listener.close()
 
-    def _lines(self) -> list[str]:
-        self._output.seek(0)
-        return [line.strip() for line in self._output.read().decode(errors="replace").strip().splitlines()]
+
+def main() -> None:
+    """Run uvicorn's command in a child; its end would wait for threads of Prefect's server, which do not end."""
+    from uvicorn.main import main as uvicorn
+
+    try:
+        uvicorn()
+    except SystemExit as end:
+        sys.stderr.flush()
+        os._exit(int(end.code or 0))
 
 
 def _use(base: str, login: str, pages: str = "") -> None:
@@ -212,18 +234,6 @@ def _use(base: str, login: str, pages: str = "") -> None:
     if pages:
         os.environ["PREFECT_SERVER_UI_API_URL"] = f"{pages}/api"
     refresh_global_settings_context()
-
-
-def _choose_database(settings: Settings) -> None:
-    """Let a server of our own keep its database in the data folder, unless Prefect's settings name a place.
-
-    Prefect's default is one for all projects of a user: they would overwrite each other's deployments there, and
-    a schedule would run the other's flows.
-    """
-    shared = f"sqlite+aiosqlite:///{expanded('~/.prefect/prefect.db')}"
-    if PREFECT_API_DATABASE_CONNECTION_URL.value() == shared:
-        folder = own_folder(settings.data_dir.resolve() / "prefect")  # blocks hold secrets
-        os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
 
 
 def _login() -> str:
