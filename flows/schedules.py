@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import DeploymentEventTrigger
 
 from sentiflow.batch.job import Request, check_request
@@ -14,7 +15,7 @@ from sentiflow.errors import UsageError
 from sentiflow.names import BUILT_IN, located, model_name
 from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
 from sentiflow.recipes import default_recipe, load_recipe
-from sentiflow.settings import OFF, PREFIX, Settings
+from sentiflow.settings import PREFIX, Settings
 
 FILE = Path(__file__).with_name("prefect.yaml")
 
@@ -33,9 +34,6 @@ def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool =
     """Every deployment of prefect.yaml, as the settings want it; changes of the recipe are ``key=value``.
 
     What runs elsewhere, not ``here``, has other folders: these are not looked at.
-
-    Raises:
-        UsageError: a schedule or the recipe is malformed, or a schedule lacks what it needs.
     """
     table = scheduled_table(settings)
     values = {
@@ -62,11 +60,7 @@ def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool =
 
 
 def scheduled_table(settings: Settings) -> TableOptions:
-    """How the dataset of scheduled trainings is read; beside a built-in one, the text column is of scoring alone.
-
-    Raises:
-        UsageError: the setting is malformed.
-    """
+    """How scheduled trainings read their dataset; beside a built-in one, the text column is of scoring alone."""
     options = as_options(settings.schedule_table, f"{PREFIX}SCHEDULE_TABLE")
     built_in = settings.schedule_dataset in BUILT_IN
     return options.model_copy(update={"text_column": DEFAULT_OPTIONS.text_column}) if built_in else options
@@ -74,21 +68,26 @@ def scheduled_table(settings: Settings) -> TableOptions:
 
 def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Settings) -> Deployment:
     flow = entry["entrypoint"].rpartition(".")[2]
+    schedule = _schedule(flow, entry, settings)
     ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] not in (None, {})}
     drift = {"match": {"prefect.resource.id": f"sentiflow.model.{model_name(settings.schedule_dataset)}"}}
     return Deployment(
         entry["entrypoint"],
         entry["description"],
         entry.get("parameters", {}) | ours,
-        _schedule(flow, settings),
-        entry.get("concurrency_limit"),
+        schedule,
+        entry.get("concurrency_limit", schedule and 1),  # what is late waits in turn
         tuple(DeploymentEventTrigger(**trigger | drift) for trigger in entry.get("triggers", ())),
         settings.promotion_approval,
     )
 
 
-def _schedule(flow: str, settings: Settings) -> Schedule | None:
-    given = getattr(settings, f"schedule_{flow}", OFF)
+def _schedule(flow: str, entry: dict[str, Any], settings: Settings) -> Schedule | None:
+    """As the settings want it; that of a flow without a setting is the file's."""
+    given = getattr(settings, f"schedule_{flow}", None)
+    if given is None:
+        files = [CronSchedule(cron=each["cron"], timezone=each["timezone"]) for each in entry.get("schedules", ())]
+        return files[0] if files else None
     what = f"The schedule of {flow} (--{flow} or {PREFIX}SCHEDULE_{flow.upper()})"
     if (schedule := parse_schedule(given, settings.schedule_timezone, what)) is None:
         return None

@@ -18,7 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, Log, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.sorting import FlowRunSort, LogSort
+from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Crashed
@@ -31,7 +31,6 @@ from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.notify import is_notified, notify, notify_end
 from sentiflow.settings import load_settings
 
-FLOWS = ("train", "repeat", "sweep", "baselines", "reproduce", "promote", "score", "housekeeping", "monitor")
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 
 P = ParamSpec("P")
@@ -156,13 +155,14 @@ def _all(read: Callable[..., list[R]], **wanted: Any) -> list[R]:
 def search(prefect: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
     """All runs of our flows that fit these fields of a ``FlowRunFilter``, oldest first.
 
-    Others may use the same server, also for flows of these names; what our code runs has its version there.
+    Others may use the same server; what our code runs has its version there, and what has not begun its tag.
     """
-    found = _all(
-        prefect.read_flow_runs, flow_filter=filters.FlowFilter(name={"any_": list(FLOWS)}),
-        flow_run_filter=filters.FlowRunFilter(**wanted), sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-    )  # fmt: skip
-    return [each for each in found if TAG in (each.flow_version, *each.tags)]
+    found = {
+        each.id: each
+        for ours in ({"flow_version": {"any_": [TAG]}}, {"tags": {"all_": [TAG]}})
+        for each in _all(prefect.read_flow_runs, flow_run_filter=filters.FlowRunFilter(**wanted | ours))
+    }
+    return sorted(found.values(), key=lambda each: str(each.expected_start_time))
 
 
 def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:

@@ -79,10 +79,6 @@ def running(
     ``workers`` are threads or processes, or how many of Dask's workers are used at a time; each is prepared by the
     task ``start``, which nothing waits for. Processes that do not end in time are killed, and then ``on_killed``
     closes what they had open.
-
-    Raises:
-        UsageError: Dask is asked for without an address, or is not installed.
-        ExternalError: no scheduler answers there, or it has no worker.
     """
     started: list[PrefectFuture[Any]] = []  # as long as they may run: Dask ends a task that nothing refers to
 
@@ -152,11 +148,7 @@ def workers_of(settings: Settings, wanted: int | None) -> int:
 
 
 def check_runner(settings: Settings) -> None:
-    """Check the settings for a runner before anything is started.
-
-    Raises:
-        UsageError: Dask is asked for without an address, or it or prefect-dask is not installed.
-    """
+    """Check the settings for a runner before anything is started."""
     if settings.task_runner != "dask":
         return
     check_dask(settings)

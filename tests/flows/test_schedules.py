@@ -10,10 +10,9 @@ import yaml
 from prefect.client.schemas.schedules import CronSchedule
 
 from flows.cli.schedule import _register
-from flows.schedules import FILE, deployments
+from flows.schedules import FILE, _deployment, deployments
 from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import TAG, Deployment
-from sentiflow.orchestration.flow_runs import FLOWS
 from sentiflow.orchestration.server import Server
 from sentiflow.recipes import TUNED, TrainConfig, load_recipe
 from sentiflow.settings import Settings
@@ -37,11 +36,6 @@ def test_folders_of_a_pools_workers_are_not_looked_for_here() -> None:
     with pytest.raises(UsageError, match="There is no folder /there"):
         deployments(settings)
     assert "score" in {each.flow for each in deployments(settings, here=False)}
-
-
-def test_housekeeping_knows_every_flow() -> None:
-    flows = {path.stem for path in (ROOT / "flows").glob("*.py") if "@job(" in path.read_text()}
-    assert set(FLOWS) == flows
 
 
 def test_prefect_finds_the_file_where_it_looks_for_it() -> None:
@@ -154,10 +148,21 @@ def test_the_champion_of_the_scheduled_dataset_is_reproduced() -> None:
     }
 
 
-def test_only_trainings_are_one_at_a_time() -> None:
-    assert {flow for flow, each in table().items() if each.concurrency_limit} == {
-        "train", "repeat", "sweep", "reproduce", "housekeeping", "monitor",
-    }  # fmt: skip
+def test_trainings_and_what_has_a_schedule_are_one_at_a_time() -> None:
+    always = {"train", "repeat", "sweep", "reproduce", "housekeeping", "monitor"}
+    assert {flow for flow, each in table().items() if each.concurrency_limit} == always
+    scheduled = table(schedule_promote="every 1h")
+    assert {flow for flow, each in scheduled.items() if each.concurrency_limit} == {*always, "promote"}
+
+
+def test_a_flow_without_a_setting_has_the_schedule_of_the_file() -> None:
+    entry = {
+        "entrypoint": "flows.own.own",
+        "description": "",
+        "schedules": [{"cron": "0 4 * * *", "timezone": "UTC"}],
+    }
+    made = _deployment(entry, {}, Settings(_env_file=None))
+    assert (made.schedule, made.concurrency_limit) == (CronSchedule(cron="0 4 * * *", timezone="UTC"), 1)
 
 
 def test_with_approval_each_run_may_wait_for_a_person() -> None:
