@@ -4,18 +4,19 @@ import csv
 import io
 from pathlib import Path
 
-from sentiflow.data.sample import sample_rows
+from sentiflow.data.table import sample_rows
 
 RATINGS = ("bad", "good")
 
 
 def main() -> None:
-    rows = [[i, text, RATINGS[label]] for i, (text, label, _split) in enumerate(sample_rows(1_400, 2, seed=7), 1)]
+    sample = sample_rows()
+    rows = [[i, row.text, RATINGS[row.label]] for i, row in enumerate(sample[:1_402], 1)]
     rows[6][2] = "goood"  # line 8: a typo
     rows[20][1] = ""  # line 22: no text
     rows[34].insert(2, "4 stars")  # line 36: a field too many
     write("reviews.csv", ["id", "review", "rating"], rows)
-    new = [[f"n{i}", text] for i, (text, _label, _split) in enumerate(sample_rows(6, 2, seed=8), 1)]
+    new = [[f"n{i}", row.text] for i, row in enumerate(sample[1_402:1_410], 1)]
     new[3][1] = ""
     write("new-reviews.csv", ["id", "review"], new)
 

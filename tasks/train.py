@@ -46,7 +46,7 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
     elif source.files:
         logger.info("skipped: %s already here", ", ".join(file.name for file in source.files))
     else:
-        logger.info("skipped: the reviews of %r are generated, nothing to fetch", source.name)
+        logger.info("skipped: the package holds the reviews of %r", source.name)
     return source
 
 

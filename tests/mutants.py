@@ -44,7 +44,6 @@ GROUPS = {  # modules, and the files of their tests
     "sentiflow/data/{division,reviews,table,prepare}.py": [
         "tests/sentiflow/data/test_{reviews,table,prepare,checks,describe,imdb}.py"
     ],
-    "sentiflow/data/sample.py": ["tests/sentiflow/data/test_sample.py"],
     "sentiflow/evaluation/*.py": ["tests/sentiflow/evaluation/"],
     "sentiflow/tracking/{promotion,candidate,versions}.py": [
         "tests/sentiflow/tracking/test_{promotion,candidate,versions,registry}.py"

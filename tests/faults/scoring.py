@@ -12,8 +12,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.sample import BLAME, PRAISE
 from sentiflow.batch.job import Request, score_input
-from sentiflow.data.sample import BLAME, PRAISE
 from sentiflow.errors import SentiflowError
 from sentiflow.scoring.vocabulary import pad
 from sentiflow.settings import Settings

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.sample import sample_rows
 from flows.train import train
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
-from sentiflow.data.sample import sample_rows
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.recipes import load_recipe

@@ -16,9 +16,9 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import StateType
 
+from benchmarks import sample
 from flows import monitor as flow_module
 from flows.monitor import monitor
-from sentiflow.data import sample
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select

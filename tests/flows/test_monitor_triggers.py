@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from sentiflow.data import sample
+from benchmarks import sample
 from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world

@@ -13,8 +13,8 @@ import pytest
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
+from benchmarks.sample import sample_rows
 from sentiflow.data.division import text_hashes
-from sentiflow.data.sample import sample_rows
 from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.tracking.client import connect
 from tests.scheduled import Home, Scheduled

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
+from benchmarks.sample import sample_rows
 from flows.reproduce import reproduce
 from flows.train import train
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
-from sentiflow.data.sample import sample_rows
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.recipes import TrainConfig, load_recipe

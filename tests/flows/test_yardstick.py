@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from benchmarks.sample import sample_rows
 from flows.repeat import repeat
 from flows.train import train
-from sentiflow.data.sample import sample_rows
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.recipes import load_recipe
 from sentiflow.results import TrainingResult

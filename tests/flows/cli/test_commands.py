@@ -15,8 +15,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from benchmarks.sample import sample_rows
 from flows.cli.app import app
-from sentiflow.data.sample import sample_rows
 from sentiflow.locks import file_lock, training_lock
 from sentiflow.orchestration.server import schedule_folder
 from sentiflow.tracking.client import connect

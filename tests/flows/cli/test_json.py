@@ -8,8 +8,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from benchmarks import sample
 from flows.cli.app import app
-from sentiflow.data import sample
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from tests.world import World
 

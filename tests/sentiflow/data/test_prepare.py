@@ -24,7 +24,6 @@ from sentiflow.data.prepare import (
     kept_table,
     prepare,
 )
-from sentiflow.data.sample import N_TEST, N_TRAIN
 from sentiflow.data.table import TableOptions, sample_rows, to_reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import located
@@ -429,7 +428,7 @@ def test_leftovers_of_a_killed_run_are_removed(table: str, settings: Settings) -
 
 def test_the_sample_needs_no_file_and_has_its_promised_size(settings: Settings) -> None:
     content = reviews.read(run("sample", settings).table)
-    assert (len(content.of("train")), len(content.of("test"))) == (N_TRAIN, N_TEST)
+    assert (len(content.of("train")), len(content.of("test"))) == (4_800, 1_000)
     assert run("sample", settings).made is False
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks import sample
 from sentiflow.base import load_base
-from sentiflow.data import sample, table
+from sentiflow.data import table
 from sentiflow.data.reviews import Reviews
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import (

@@ -1,13 +1,17 @@
-"""The offline sample: short made-up film reviews with a sentiment label.
+"""Make sentiflow/data/sample.csv.gz, short made-up film reviews with a label: ``python -m benchmarks.sample``.
 
-The sample stands in for a downloaded review corpus, so that the whole pipeline can run without a network.
-It is made by rule: a review is a shuffled run of opinions, some of them against the review's own label
+They are made by rule: a review is a shuffled run of opinions, some of them against the review's own label
 and some of them negated, after neutral remarks. The label is the sign of the majority of its opinions.
 """
 
+import csv
+import gzip
+import io
 import random
 from collections.abc import Sequence
 from typing import TypeVar
+
+from sentiflow.data.table import SAMPLE
 
 N_TRAIN, N_TEST, SEED = 4800, 1000, 1895
 MIN_WORDS, MAX_WORDS = 8, 60
@@ -198,3 +202,13 @@ def sample_rows(n_train: int = N_TRAIN, n_test: int = N_TEST, seed: int = SEED) 
             seen.add(text)
             rows.append((text, label, split))
     return rows
+
+
+def main() -> None:
+    content = io.StringIO()
+    csv.writer(content, lineterminator="\n").writerows([("text", "label", "split"), *sample_rows()])
+    SAMPLE.write_bytes(gzip.compress(content.getvalue().encode(), mtime=0))
+
+
+if __name__ == "__main__":
+    main()
