@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from sentiflow.data.table import SAMPLE
+from sentiflow.data.division import SAMPLE
 
 N_TRAIN, N_TEST, SEED = 4800, 1000, 1895
 MIN_WORDS, MAX_WORDS = 8, 60

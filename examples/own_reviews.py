@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from sentiflow.data.table import sample_rows
+from sentiflow.data.division import sample_rows
 
 RATINGS = ("bad", "good")
 

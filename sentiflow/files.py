@@ -1,14 +1,34 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and tables of text, of which no line is too long to hold."""
 
+import csv
 import errno
 import glob
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 PARTIAL = ".partial"
+LONGEST = 32 * 2**20  # bytes or characters of one text: far beyond any review, and little enough to hold in memory
+
+
+def read_csv(stream: TextIO, separator: str = ",") -> "Reader":
+    """A strict reader; a line or a field longer than any text may be is an error of its row, and never held."""
+    csv.field_size_limit(LONGEST)
+    return csv.reader(_lines(stream), delimiter=separator, strict=True)
+
+
+def _lines(stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(LONGEST + 1):
+        if len(line) > LONGEST and line[-1] not in "\r\n":
+            while (rest := stream.readline(LONGEST)) and rest[-1] not in "\r\n":
+                pass
+            line = "x" * (LONGEST + 1)  # a field beyond the limit, whatever stood there
+        yield line
 
 
 def create_private(path: Path) -> BinaryIO:

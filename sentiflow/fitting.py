@@ -80,7 +80,7 @@ def learnt_ids(reviews: Reviews, ids: int) -> tuple[int, int]:
     """The ids before the first word that no review has, and those before the next word that one has.
 
     In a table of one's own these are the words that its training split has often enough, and besides them those
-    that the base knows; the words after them are rare (``sentiflow.data.table.to_reviews``).
+    that the base knows; the words after them are rare (``sentiflow.data.division.to_reviews``).
     """
     counts = np.bincount(np.concatenate(reviews.tokens or [np.empty(0, np.int32)]), minlength=ids)
     counts[:FIRST_WORD] = 1  # whether there are any or not

@@ -15,8 +15,9 @@ from sentiflow.baselines import fit
 from sentiflow.baselines.models import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
+from sentiflow.data.facts import in_both_splits
 from sentiflow.data.prepare import Prepared
-from sentiflow.data.reviews import Reviews, in_both_splits
+from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.metrics import Measured, reliability

@@ -217,7 +217,7 @@ def score(
     What cannot be scored goes to a file of rejects (exit code 5).
     """
     from sentiflow.batch.job import Request, score_input
-    from sentiflow.data.rows import hints_for
+    from sentiflow.data.rejects import hints_for
     from sentiflow.settings import load_settings
 
     column = "text" if text_column is None else text_column

@@ -25,7 +25,7 @@ from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
 from sentiflow.output import redact
 
 if TYPE_CHECKING:
-    from sentiflow.data.reviews import DatasetFacts
+    from sentiflow.data.facts import DatasetFacts
     from sentiflow.data.table import TableOptions
     from sentiflow.promotion.candidate import Candidate
     from sentiflow.recipes import TrainConfig
@@ -268,8 +268,9 @@ def data(
 ) -> None:
     """Check and describe a dataset without training."""
     from sentiflow.data import reviews
+    from sentiflow.data.facts import describe, warnings
     from sentiflow.data.prepare import fetch, prepare
-    from sentiflow.data.rows import count_left_out
+    from sentiflow.data.rejects import count_left_out
     from sentiflow.fitting import fitted_text
     from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -282,7 +283,7 @@ def data(
     start = None
     if config.fit_to_table:
         start, config = choose_and_fit(AUTO, dataset, config, rows, known, settings)
-    facts = reviews.describe(rows, known, config)
+    facts = describe(rows, known, config)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
     stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", escape(str(prepared.table)))
     if prepared.rejected:
@@ -291,7 +292,7 @@ def data(
         stdout.say(escape(count_left_out(prepared.left_out)))
     for sentence in prepared.joined.sentences() if prepared.joined else ():
         stdout.say(escape(sentence))
-    for warning in reviews.warnings(rows):
+    for warning in warnings(rows):
         stdout.say(f"[yellow]{escape(warning)}[/]")
     if start is not None:
         stdout.say(f"A training now starts {escape(start.text())}: {fitted_text(config)}")
@@ -323,7 +324,7 @@ def _words(facts: "DatasetFacts", kept: int, name: str) -> str:
 
 def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
     """A column a split, a row a figure."""
-    from sentiflow.data.reviews import QUANTILES
+    from sentiflow.data.facts import QUANTILES
 
     table = Table(box=None, pad_edge=False)
     table.add_column("")

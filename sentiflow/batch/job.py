@@ -12,7 +12,8 @@ from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock
 from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, score_chunks
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rows import Input, changed, count_reasons
+from sentiflow.data.rejects import count_reasons
+from sentiflow.data.rows import Input, changed
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.inputs import to_values
-from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, numbers, rejects_of, strings
+from sentiflow.data.rejects import kind_of, rejects_of
+from sentiflow.data.rows import Chunk, Input, grouped_tables, numbers, strings
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import PARTIAL, create_private, publish_private
 from sentiflow.locks import file_lock
@@ -97,7 +98,7 @@ def _parquet(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
 
 
 def _cell(value: Any) -> Any:
-    return _as_json(value) if isinstance(value, (list, dict)) else None if value != value else value
+    return None if value != value else value
 
 
 # Some programs skip what is blank before such a sign, and take its wide form for the same. A number is none.
@@ -113,7 +114,7 @@ def _no_formula(value: Any) -> Any:
 
 @contextmanager
 def _csv(file: BinaryIO, schema: pa.Schema, cell: Callable[[Any], Any] = _cell) -> Iterator[Write]:
-    """A header and a line a row; a missing value is an empty field, a list or an object is JSON."""
+    """A header and a line a row; a missing value is an empty field."""
     stream = _UnixLines(file, "utf-8", newline="")
     out = csv.writer(stream, lineterminator="\r\n")
     out.writerow(map(cell, schema.names))
@@ -130,20 +131,9 @@ class _UnixLines(io.TextIOWrapper):
         return super().write(line.removesuffix("\r\n") + "\n")
 
 
-def _as_json(value: Any) -> str:
-    return json.dumps(_finite(value), ensure_ascii=False, default=str, allow_nan=False)
-
-
 def _finite(value: Any) -> Any:
-    """A value with null for what JSON has no number for."""
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case list() | tuple():  # a map's entries are tuples
-            return [_finite(each) for each in value]
-        case dict():
-            return {name: _finite(each) for name, each in value.items()}
-    return value
+    """A value, but null for what JSON has no number for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
@@ -152,7 +142,8 @@ def _json_lines(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
 
     def write(table: pa.Table) -> None:
         for values in zip(*map(to_values, table.columns), strict=True):
-            file.write(f"{_as_json(dict(zip(schema.names, values, strict=True)))}\n".encode())
+            row = dict(zip(schema.names, map(_finite, values), strict=True))
+            file.write(f"{json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)}\n".encode())
 
     yield write
 
@@ -184,7 +175,7 @@ def check_output(output: Path, source: Path | None = None, *, escape_formulas: b
             raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
 
 
-FORMAT = 4  # of parts; raise it when chunks are cut or rows judged in another way
+FORMAT = 5  # of parts; raise it when chunks are cut or rows judged in another way
 
 _JOB = "job.json"
 _ROWS, _REJECTS, _INPUT = b"rows", b"rejects", b"input"

@@ -1,6 +1,6 @@
 """Limits of what a Parquet file may unpack to: a value that it stores once may stand in a million rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ _SIZE, _PACKED_A_BYTE, _DECODED_A_BYTE = 2**28, 100, 1_000
 _NUMBER = 8  # bytes
 BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 _TEXT = "BYTE_ARRAY"
-_VIEWS = pa.string_view(), pa.binary_view()
-_TEXTS = pa.string(), pa.binary(), pa.large_string(), pa.large_binary(), *_VIEWS
+_TEXTS = pa.string(), pa.binary(), pa.large_string(), pa.large_binary()
 
 
 class Bounds:
@@ -38,22 +37,23 @@ class Bounds:
         self._check(size, _SIZE + _DECODED_A_BYTE * self._size, "bytes")
 
     def rows_at_once(self, file: pq.ParquetFile, group: int, names: Sequence[str]) -> int:
-        """How many rows of a row group, of some columns, can be decoded together."""
+        """How many rows of a row group, of some columns without lists, can be decoded together."""
         about = file.metadata.row_group(group)
         leaves = [file.schema.column(k) for k in range(about.num_columns)]
         chunks = [(leaf, about.column(k)) for k, leaf in enumerate(leaves) if _belongs(leaf.path, names)]
-        for leaf, chunk in chunks:
-            repeated = chunk.num_values * _NUMBER if leaf.max_repetition_level else 0
-            self._check(max(chunk.total_uncompressed_size, repeated), self._packed, "bytes")
-        listed = [leaf.path for leaf, chunk in chunks if leaf.physical_type == _TEXT and _is_listed(chunk)]
-        longest = self._longest(file, group, listed)
-        row = 1.0
-        for leaf, chunk in chunks:
-            width = max(longest.get(leaf.path, 0), _width(leaf, chunk))
-            if leaf.max_repetition_level:  # all values may stand in one row
-                self._check(chunk.num_values * width, self._packed, "bytes")
-            row += width * chunk.num_values / max(about.num_rows, 1)
-        return int(min(max(_MOST_SIZE / row, 1), _MOST_ROWS))
+        paths, flat = [leaf.path for leaf, _ in chunks], file.schema_arrow.names
+        if any(
+            leaf.max_repetition_level or paths.count(leaf.path) * flat.count(leaf.path) != 1 for leaf, _ in chunks
+        ):
+            raise UsageError(  # Arrow reads what a name and a dot begin, too: perhaps lists, which have no bounds
+                f"{self._path}: the columns {', '.join(paths)} cannot be read apart from each other.",
+                "Rename those that begin with the name of another and a dot.",
+            )
+        for _, chunk in chunks:
+            self._check(chunk.total_uncompressed_size, self._packed, "bytes")
+        longest = self._longest(file, group, [leaf.path for leaf, chunk in chunks if _is_listed(leaf, chunk)])
+        row = 1 + sum(max(longest.get(leaf.path, 0), _width(leaf, chunk)) for leaf, chunk in chunks)
+        return min(max(_MOST_SIZE // row, 1), _MOST_ROWS)
 
     def _longest(self, file: pq.ParquetFile, group: int, paths: list[str]) -> dict[str, int]:
         """Bytes of the longest text in the list of those that a column refers to, by the column's path."""
@@ -67,9 +67,10 @@ class Bounds:
             ):
                 for path in paths:
                     for batch in again.iter_batches(_MOST_ROWS, [group], columns=[path]):
-                        lengths = (pc.max(_lengths(each)).as_py() or 0 for each in _lists(batch.column(0)))
-                        longest[path] = max(lengths, default=0)
-                        if longest[path]:  # with the first value comes the whole list
+                        column = batch.column(path)
+                        if pa.types.is_dictionary(column.type):
+                            longest[path] = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+                        if longest.get(path):  # with the first value comes the whole list
                             break
         return longest
 
@@ -85,8 +86,8 @@ def _belongs(path: str, names: Sequence[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
-def _is_listed(chunk: Any) -> bool:
-    return any("DICTIONARY" in encoding for encoding in chunk.encodings)
+def _is_listed(leaf: Any, chunk: Any) -> bool:
+    return leaf.physical_type == _TEXT and any("DICTIONARY" in encoding for encoding in chunk.encodings)
 
 
 def _width(leaf: Any, chunk: Any) -> int:
@@ -96,34 +97,6 @@ def _width(leaf: Any, chunk: Any) -> int:
     if "DELTA_BYTE_ARRAY" in chunk.encodings:  # each repeats as much as it likes of the one before
         return int(chunk.total_uncompressed_size)
     return int(chunk.total_uncompressed_size / max(chunk.num_values, 1))
-
-
-def _children(array: Any) -> list[Any]:
-    if isinstance(array, pa.ExtensionArray):
-        return [array.storage]
-    if isinstance(array, pa.MapArray):
-        return [array.keys, array.items]
-    return list(array.flatten()) if pa.types.is_struct(array.type) else [array.flatten()]
-
-
-def _lists(array: Any) -> Iterator[Any]:
-    """The values that dictionaries of an array, or in it, refer to."""
-    if pa.types.is_dictionary(array.type):
-        yield array.dictionary
-    elif _has_parts(array.type):
-        for child in _children(array):
-            yield from _lists(child)
-
-
-def _has_parts(kind: pa.DataType) -> bool:
-    return pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType)
-
-
-def _lengths(values: Any) -> Any:
-    """Bytes of each text."""
-    if values.type in _VIEWS:
-        values = values.cast(pa.large_binary())
-    return pc.binary_length(values)
 
 
 def unpacked_size(table: pa.Table) -> int:
@@ -137,12 +110,7 @@ def unpacked_size(table: pa.Table) -> int:
 
 
 def _unpacked(array: Any) -> int:
-    if pa.types.is_dictionary(array.type):
-        values = array.dictionary
-        if values.type not in _TEXTS:
-            return int(array.nbytes)
-        lengths = _lengths(values)
-        return max(int(pc.sum(each).as_py() or 0) for each in (lengths.take(array.indices), lengths))
-    if "dictionary<" in str(array.type) and _has_parts(array.type):
-        return sum(map(_unpacked, _children(array)))
-    return int(array.nbytes)
+    if not pa.types.is_dictionary(array.type) or array.type.value_type not in _TEXTS:
+        return int(array.nbytes)
+    lengths = pc.binary_length(array.dictionary)
+    return max(int(pc.sum(each).as_py() or 0) for each in (lengths.take(array.indices), lengths))

@@ -1,14 +1,23 @@
-"""Which rows of a user's table are kept, and which of them test: decided by each text alone.
+"""Rows to train on: which are kept, which of them test, and how they become reviews.
 
-However a table grows, is sorted or is put into several files, no text changes sides.
+Each text alone decides: however a user's table grows, is sorted or is put into several files, none changes sides.
 """
 
+import csv
+import gzip
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sentiflow.data.imdb import SHUFFLE_SEED
+from sentiflow.data.reviews import Reviews
+from sentiflow.scoring import LABEL_NAMES, Vocabulary
+from sentiflow.scoring.vocabulary import count_words
 
 TEST_SHARE = 0.2  # of the texts of a table without a split
 
@@ -102,3 +111,53 @@ def _one_label(where: str, rows: Sequence[Labelled]) -> str:
         return ""
     counts = f"{len(rows) - positive:,} of label 0 and {positive:,} of label 1"
     return f"{where} needs reviews of both labels, got {counts}"
+
+
+_RARE = 10_000  # training reviews for each time that a word must occur
+
+
+def vocabulary_of(texts: Sequence[str], base_words: Sequence[str]) -> Vocabulary:
+    """Rank the words of training texts by frequency, then those that only the base knows, then the rare ones.
+
+    A word is rare if the base does not know it either, and it occurs less than once in 10,000 texts.
+    """
+    counts, known, least = count_words(texts), set(base_words), 1 + len(texts) // _RARE
+    kept = [word for word, count in counts.items() if count >= least or word in known]
+    rare = [word for word, count in counts.items() if count < least and word not in known]
+    return Vocabulary([*kept, *(word for word in base_words if word not in counts), *rare])
+
+
+def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tuple[Reviews, Vocabulary]:
+    """Turn rows into ids, in their order, by the words of their training split and of the base."""
+    vocabulary = vocabulary_of([row.text for row in rows if row.split == "train"], base_words)
+    reviews = Reviews(
+        np.array([row.review_id for row in rows]),
+        np.array([row.split for row in rows]),
+        np.array([row.label for row in rows], dtype=np.int8),
+        [np.array(vocabulary.encode(row.text), dtype=np.int32) for row in rows],
+        (_name_of(0, rows), _name_of(1, rows)),
+    )
+    return reviews, vocabulary
+
+
+def _name_of(label: int, rows: Sequence[Labelled]) -> str:
+    """What the training rows call a label: of several names the commonest, as it is written most often."""
+    written = Counter(row.name for row in rows if row.split == "train" and row.label == label and row.name)
+    if not written:
+        return LABEL_NAMES[label]
+    names: Counter[str] = Counter()
+    for name, count in written.items():
+        names[name.lower()] += count
+    commonest = min(names, key=lambda name: (-names[name], name))  # of equals the first by the alphabet
+    return min((name for name in written if name.lower() == commonest), key=lambda name: (-written[name], name))
+
+
+SAMPLE = Path(__file__).with_name("sample.csv.gz")  # made by benchmarks/sample.py
+
+
+def sample_rows() -> list[Labelled]:
+    """The rows of the sample, mixed by a fixed seed: those that validate are no special part of it."""
+    with gzip.open(SAMPLE, "rt", encoding="utf-8", newline="") as stream:
+        read = [(row["text"], int(row["label"]), row["split"]) for row in csv.DictReader(stream)]
+    rows = [Labelled(f"row-{k}", *each, "") for k, each in enumerate(read)]
+    return [rows[k] for k in np.random.RandomState(SHUFFLE_SEED).permutation(len(rows))]

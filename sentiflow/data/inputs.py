@@ -12,42 +12,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sentiflow.data.bounds import BUFFER, Bounds, unpacked_size
+from sentiflow.data.rejects import NOT_UTF8, TOO_LONG, beginning, is_rejects, why_not
 from sentiflow.data.rows import (
     CHUNK_ROWS,
     CHUNK_SIZE,
-    MOST,
-    NO_TEXT,
-    NOT_UTF8,
-    TOO_LONG,
     Input,
     Row,
     RowInput,
-    beginning,
     find_columns,
     grouped_tables,
-    is_rejects,
     numbers,
     text_schema,
-    why_not,
 )
 from sentiflow.data.text_tables import CsvTable, JsonLines
 from sentiflow.errors import ExternalError, UsageError, first_line
+from sentiflow.files import LONGEST
 
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+_TEXTS = pa.string(), pa.large_string(), pa.null()
 
 
 class ParquetTable(Input):
-    """A Parquet file."""
+    """A Parquet file; its columns of lists and objects are not read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             with path.open("rb") as stream, pq.ParquetFile(stream) as file:
-                self._fields, about = file.schema_arrow, file.metadata
+                about = file.metadata
+                fields = [field.with_type(_VIEWS.get(field.type, field.type)) for field in file.schema_arrow]
         except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
             if getattr(err, "errno", None) is not None:  # the system's; Arrow's own, of a damaged footer, has none
                 raise
             raise UsageError(f"{path}: cannot be read as Parquet: {first_line(err).rstrip('.')}.") from err
+        self._fields = pa.schema(fields)
         self.names = self._fields.names
         self.total = about.num_rows
         self.size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
@@ -58,22 +56,35 @@ class ParquetTable(Input):
         """Choose the column of texts and others; see ``Input.select``."""
         self._column, kept = find_columns(self.path, self.names, text, others)
         self.schema = pa.schema([self._fields.field(name) for name in kept])
+        kind = self._fields.field(self._column).type
+        if getattr(kind, "value_type", kind) not in _TEXTS or pa.types.is_nested(kind):
+            raise UsageError(f"{self.path}: the column {self._column} holds {kind}, not text.")
+        for name, kind in zip(self.schema.names, self.schema.types, strict=True):
+            if pa.types.is_nested(kind) or getattr(kind, "extension_name", "arrow.uuid") != "arrow.uuid":
+                raise UsageError(
+                    f"{self.path}: the column {name} holds {kind}, which is not read.",
+                    "Leave that column out, or write it as text or numbers.",
+                )
 
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         """Read from the beginning."""
         for table in grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE):
+            texts = table[self._column]
+            if pa.types.is_dictionary(texts.type):
+                texts = texts.cast(texts.type.value_type)
             group = [
-                Row("", reason, "" if value is None else beginning(value), 0) if reason else Row(value, "", "", 0)
-                for value, reason in zip(*_judged(table[self._column]), strict=True)
+                Row("", reason, beginning(value or ""), 0) if (reason := why_not(value)) else Row(value, "", "", 0)
+                for value in to_values(texts, "surrogateescape")
             ]
-            rejected = [k for k, row in enumerate(group) if row.reason]
+            good = numbers(np.flatnonzero([not row.reason for row in group]))
             kept = table.select(self.schema.names)
-            yield group, _without(kept, rejected) if rejected else kept, len(table)
+            yield group, kept if len(good) == len(group) else kept.take(good), len(table)
 
     def _tables(self) -> Iterator[pa.Table]:
         """Consecutive rows, a batch a table."""
         read = size = 0
         wanted = list(dict.fromkeys([self._column, *self.schema.names]))
+        schema = pa.schema([self._fields.field(name) for name in wanted])
         try:
             with (
                 self.path.open("rb") as stream,
@@ -82,7 +93,7 @@ class ParquetTable(Input):
                 for group in range(file.num_row_groups):
                     rows = self._bounds.rows_at_once(file, group, wanted)
                     for batch in file.iter_batches(rows, [group], columns=wanted):
-                        table = _with_own_categories(pa.Table.from_batches([batch]))
+                        table = _with_own_categories(pa.Table.from_batches([batch]).select(wanted).cast(schema))
                         read, size = read + len(batch), size + unpacked_size(table)
                         self._bounds.check_decoded(size)
                         yield table
@@ -101,57 +112,22 @@ def _with_own_categories(table: pa.Table) -> pa.Table:
     return table
 
 
-def _without(table: pa.Table, rows: Sequence[int]) -> pa.Table:
-    """A table without some of its rows. Arrow cannot pick from views: by way of the usual kind, or of slices."""
-    others = numbers(np.delete(np.arange(len(table)), rows))
-    between = list(zip([0, *(row + 1 for row in rows)], [*rows, len(table)], strict=True))
-    columns = []
-    for column in table.columns:
-        if pa.types.is_nested(column.type):
-            parts = [column.slice(start, end - start).chunks for start, end in between]
-            columns.append(pa.chunked_array([chunk for part in parts for chunk in part], column.type))
-        else:
-            columns.append(column.cast(_VIEWS.get(column.type, column.type)).take(others).cast(column.type))
-    return pa.table(columns, schema=table.schema)
-
-
-def _judged(column: pa.ChunkedArray) -> tuple[list[Any], list[str]]:
-    """Values, and for each why it cannot be scored."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if column.type in (pa.string(), pa.large_string(), pa.string_view()):
-        values = to_values(column, "surrogateescape")
-        return values, [why_not(value) for value in values]
-    try:
-        values = to_values(column)
-    except UsageError:  # they are only shown
-        values = ["?" if there else None for there in column.is_valid().to_pylist()]
-    # Not by the value: a date written as text would pass for one.
-    return values, [NO_TEXT if why_not(value) == NO_TEXT else f"not text: {column.type}" for value in values]
-
-
 def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list[Any]:
     """Python's values of a column; bytes of a text that are no UTF-8 are treated as ``bytes.decode`` does.
 
-    Times that Python has none for, such as those after the year 9999 or with nanoseconds, are texts.
+    Raises:
+        UsageError: Python has no such value, as for times after the year 9999.
     """
     try:
-        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # else pandas reads it, if installed
-            column = column.cast(pa.timestamp("us", column.type.tz))
-        elif column.type == pa.time64("ns"):  # else they are cut off
-            column = column.cast(pa.time64("us"))
         return column.to_pylist()  # type: ignore[no-any-return]
-    except (OverflowError, ValueError, LookupError) as err:  # Arrow's are ValueErrors: nanoseconds would be lost
-        try:
-            if isinstance(err, UnicodeDecodeError):
-                raw = column.cast(pa.large_binary()).to_pylist()
-                return [None if value is None else value.decode(errors=errors) for value in raw]
-            return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
-        except pa.ArrowException:
-            raise UsageError(
-                f"A column of type {column.type} has values that Python has none for: {first_line(err)}.",
-                "Leave that column out, or score into a .parquet file.",
-            ) from err
+    except UnicodeDecodeError:
+        raw = column.cast(pa.large_binary()).to_pylist()
+        return [None if value is None else value.decode(errors=errors) for value in raw]
+    except (OverflowError, ValueError, LookupError) as err:
+        raise UsageError(
+            f"A column of type {column.type} has values that Python has none for: {first_line(err)}.",
+            "Leave that column out, or score into a .parquet file.",
+        ) from err
 
 
 _SUFFIX = ".txt"
@@ -214,10 +190,10 @@ class Folder(RowInput):
             if not S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
                 return "", "unreadable: not a regular file", ""
             with path.open("rb") as stream:
-                content = stream.read(MOST + 1)
+                content = stream.read(LONGEST + 1)
         except OSError as err:
             return "", f"unreadable: {err.strerror}", ""
-        if len(content) > MOST:
+        if len(content) > LONGEST:
             return "", TOO_LONG, beginning(content)
         try:
             text = content.decode("utf-8-sig")

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any
 
 from sentiflow import base
 from sentiflow.console import Progress, no_progress
-from sentiflow.data import bounds, division, imdb, inputs, reviews, rows, table, text_tables
+from sentiflow.data import bounds, division, facts, imdb, inputs, rejects, reviews, rows, table, text_tables
 from sentiflow.data.division import in_fixed_order
-from sentiflow.data.rows import Reject, changed, count_reasons, kind_of, rejects_of
+from sentiflow.data.rejects import Reject, Rejected, kind_of, rejects_of
+from sentiflow.data.rows import changed
 from sentiflow.data.table import DEFAULT_OPTIONS, Joined, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, make_folder, publish
@@ -51,31 +52,6 @@ class Source:
     origin: str
     fetched: bool
     options: TableOptions = DEFAULT_OPTIONS
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """The rows of a user's table that are not trained on.
-
-    Attributes:
-        rows: of the table, those left out not counted; rejected ones are among them.
-        file: of the rejected rows, an object a line.
-        digest: SHA-256 of that file.
-    """
-
-    rows: int
-    reasons: dict[str, int]
-    file: str
-    digest: str
-
-    @property
-    def text(self) -> str:
-        """How many there are, and why."""
-        count = sum(self.reasons.values())
-        return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)})"
-
-    def __str__(self) -> str:
-        return f"{self.text}: {self.file}"
 
 
 @dataclass(frozen=True)
@@ -137,19 +113,14 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
 def fetch(
     dataset: str, settings: Settings, progress: Progress = no_progress, options: TableOptions = DEFAULT_OPTIONS
 ) -> Source:
-    """Bring the source of ``imdb``, ``sample`` or the tables at a path to this machine.
-
-    Raises:
-        UsageError: see ``check_dataset``.
-        UnreachableError, ExternalError: see ``imdb.fetch``.
-    """
+    """Bring the source of ``imdb``, ``sample`` or the tables at a path to this machine."""
     check_dataset(dataset, settings, options)
     if dataset == "imdb":
         files, fetched = imdb.fetch(settings, progress)
         urls = " and ".join(redact(address.url) for address in imdb.addresses(settings))
         return Source("imdb", tuple(files), _digest(files), urls, fetched)
     if dataset == "sample":
-        return Source("sample", (), _digest([]), table.SAMPLE.name, fetched=False)
+        return Source("sample", (), _digest([]), division.SAMPLE.name, fetched=False)
     path = Path(located(dataset))
     tables = tuple(inputs.tables_of(path))
     return Source(dataset_name(dataset), tables, _digest_of_tables(tables), str(path), False, options)
@@ -159,8 +130,6 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
     """The canonical table that ``prepare`` made earlier; None if it or its source is not on this machine.
 
     Its digest is that of what the source gives; whether it is damaged is seen by who reads it, which takes longer.
-
-    Raises UsageError as ``check_dataset`` does.
     """
     check_dataset(dataset, settings, options)
     if dataset == "imdb" and not all(
@@ -174,10 +143,7 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
 
 
 def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptions) -> Prepared | None:
-    """The table of this digest that was made of a dataset once, whatever its source holds now; or None.
-
-    Raises ExternalError if that table is damaged.
-    """
+    """The table of this digest that was made of a dataset once, whatever its source holds now; or None."""
     source = Source(dataset_name(dataset), (), "", located(dataset), fetched=False, options=options)
     folder = settings.data_dir / "datasets" / source.name
     noted = (_noted(note, source) for note in sorted(folder.glob(".*.json")))
@@ -202,10 +168,6 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     Found again by what the result depends on: the source's content, how it is read, and this code. A table that is
     gone or damaged is made again. Rejected rows of a user's table are written beside it, or beside what is made
     of it where that folder cannot be written to.
-
-    Raises:
-        UsageError: a user's table cannot be trained on; the message lists all that is wrong with it.
-        ExternalError: the source is not what it should be.
     """
     folder = settings.data_dir / "datasets" / source.name
     note = folder / f".{_key(source)}.json"
@@ -223,16 +185,16 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         if source.name == "imdb":
             content, words = imdb.load(*source.files)
         elif source.name == "sample":
-            content, words = table.to_reviews(table.sample_rows())
+            content, words = division.to_reviews(division.sample_rows())
         else:
             read, rejected = _read_table(source, folder, progress)
             ordered = in_fixed_order(read.rows)
-            content, words = table.to_reviews(ordered, base.load_base().vocabulary.words)
+            content, words = division.to_reviews(ordered, base.load_base().vocabulary.words)
             left_out, joined = read.left_out, read.joined
             places, texts = [row.place for row in ordered], [row.text for row in ordered]
         if _digest_now(source) != source.digest:
             raise changed(source.origin)
-        table.check(source.name, content, words)
+        facts.check(source.name, content, words)
         made = reviews.write(content, words, folder, places, texts, source.digest)
         noted = {
             "digest": made.stem,
@@ -327,7 +289,7 @@ def _write_rejects(rejects: Sequence[Reject], file: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _digest(files: list[Path]) -> str:
+def _digest(files: Iterable[Path]) -> str:
     state = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
@@ -337,13 +299,13 @@ def _digest(files: list[Path]) -> str:
 
 def _digest_of_tables(files: Sequence[Path]) -> str:
     names = "\n".join(inputs.shown(file.name) for file in files)
-    return hashlib.sha256(f"{_digest(list(files))}\n{names}".encode()).hexdigest()
+    return hashlib.sha256(f"{_digest(files)}\n{names}".encode()).hexdigest()
 
 
 def _digest_now(source: Source) -> str:
     """What the digest of a source would be now."""
     if source.name in BUILT_IN:
-        return _digest(list(source.files))
+        return _digest(source.files)
     try:
         return _digest_of_tables(inputs.tables_of(Path(source.origin)))
     except (FileNotFoundError, UsageError):  # a file went meanwhile
@@ -358,19 +320,14 @@ def _key(source: Source) -> str:
 @cache
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
-    modules = (bounds, division, imdb, inputs, reviews, rows, table, text_tables, vocabulary)
-    return _digest([*(Path(str(module.__file__)) for module in modules), base.FILE, table.SAMPLE])
+    modules = (bounds, division, imdb, inputs, rejects, reviews, rows, table, text_tables, vocabulary)
+    return _digest([*(Path(str(module.__file__)) for module in modules), base.FILE, division.SAMPLE])
 
 
 def check_data(
     dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS, progress: Progress = no_progress
 ) -> None:
-    """Check that the dataset can be asked for and the data folder be written, and prepare a user's table.
-
-    Raises:
-        UsageError: see ``check_dataset``, or the table cannot be trained on.
-        OSError: the data folder cannot be written.
-    """
+    """Check that the dataset can be asked for and the data folder be written, and prepare a user's table."""
     check_dataset(dataset, settings, options)
     make_folder(settings.data_dir)
     with tempfile.TemporaryFile(dir=settings.data_dir):

@@ -1,17 +1,12 @@
 """Rows of tables and folders of texts, and what every kind of such an input has in common."""
 
-import difflib
 import hashlib
 import io
-import json
-import math
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +15,8 @@ from numpy.typing import NDArray
 from pyarrow.lib import StringBuilder
 
 from sentiflow.data.bounds import unpacked_size
+from sentiflow.data.rejects import Reject
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.output import is_unicode
 
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:
@@ -40,18 +35,6 @@ def strings(values: Iterable[str | bytes | None]) -> pa.Array:
     builder = StringBuilder()
     builder.append_values(values)
     return builder.finish()
-
-
-MOST = 32 * 2**20  # bytes or characters of one text: far beyond any review, and little enough to hold in memory
-
-NO_TEXT = "no text"
-NOT_UTF8 = "not UTF-8"
-ROW_INSIDE = "a row inside the text"
-TOO_LONG = f"longer than {MOST:,} characters"
-
-_SHOWN = 200  # characters of a rejected value
-
-_KINDS = {bool: "boolean", int: "number", float: "number", list: "array", dict: "object", bytes: "bytes"}
 
 
 class Row(NamedTuple):
@@ -76,130 +59,9 @@ class Row(NamedTuple):
     source: str = ""
 
 
-class Reject(NamedTuple):
-    """A row that cannot be used; ``line`` is 0 and ``source`` empty where an input has no such thing."""
-
-    row: int
-    line: int
-    source: str
-    reason: str
-    value: str
-
-    def to_json(self) -> str:
-        """One line, ASCII only."""
-        fields = self._asdict()
-        return json.dumps({key: fields[key] for key in fields if fields[key] or key not in ("line", "source")})
-
-
-def kind_of(reason: str) -> str:
-    """A reason without its details."""
-    return reason.partition(":")[0]
-
-
-_HINTS = {
-    NOT_UTF8: "If all of it has another encoding, save it as UTF-8: iconv -f cp1252 -t utf-8 {path} > utf8-{name}",
-    ROW_INSIDE: "Close each quote that is opened.",
-    "quotes do not match": "Double a quote inside a quoted text, and close each that is opened.",
-    "wrong number of fields": "A text that contains the separator of the columns needs quotes around it.",
-}
-
-
-def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
-    """What to do about rejects of these kinds in a table."""
-    is_text = path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
-    hints = _HINTS if is_text else {NOT_UTF8: "Write those texts as UTF-8."}
-    return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
-
-
-OUTPUT_COLUMNS = ("row", "label", "score", "model", "version")
-"""Columns that each output of scoring has."""
-
-_REJECTS = ".rejects.jsonl"
-_LONGEST_NAME = 223  # bytes: with .rejects.jsonl, and what is added while that is written, 255
-
-
-def rejects_of(path: Path) -> Path:
-    """The file of rejects beside an output or a training table.
-
-    Raises:
-        UsageError: its name would be too long.
-
-    Example:
-        >>> rejects_of(Path("reviews.csv")).name
-        'reviews.csv.rejects.jsonl'
-    """
-    if len(os.fsencode(path.name)) > _LONGEST_NAME:
-        raise UsageError(
-            f"{path}: the name is too long; rejected rows go to a file with a longer one.",
-            f"Choose a name of at most {_LONGEST_NAME} bytes.",
-        )
-    return path.with_name(f"{path.name}{_REJECTS}")
-
-
-def is_rejects(path: Path) -> bool:
-    """Whether a file is named as rejects are."""
-    return path.name.endswith(_REJECTS)
-
-
-def count_reasons(reasons: Mapping[str, int]) -> str:
-    """Reasons and how often each.
-
-    Example:
-        >>> count_reasons({"no text": 1200, "not UTF-8": 1})
-        '1,200 no text, 1 not UTF-8'
-    """
-    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
-
-
-def count_left_out(labels: Mapping[str, int]) -> str:
-    """Labels whose rows are left out, and how many rows these are; the empty label is none.
-
-    Example:
-        >>> count_left_out({"3": 600, "": 8})
-        '608 rows left out (label 3, none)'
-    """
-    count = sum(labels.values())
-    names = ", ".join(label or "none" for label in labels)
-    return f"{count:,} {'row' if count == 1 else 'rows'} left out (label {names})"
-
-
-def why_not(value: object) -> str:
-    """Why a value, a text or whatever stands in its place, is no text to use; empty when it is one.
-
-    Example:
-        >>> why_not(None), why_not(" "), why_not(7), why_not("fine")
-        ('no text', 'no text', 'not text: number', '')
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NO_TEXT
-    if not isinstance(value, str):
-        return f"not text: {_KINDS.get(type(value), type(value).__name__)}"
-    if len(value) > MOST:
-        return TOO_LONG
-    if not is_unicode(value):
-        return NOT_UTF8
-    return "" if value.strip() else NO_TEXT
-
-
 def changed(source: object) -> ExternalError:
     """The error for an input that is another one than when its reading began."""
     return ExternalError(f"{source} changed while it was read.", "Run again when nothing else writes to it.")
-
-
-def beginning(value: object) -> str:
-    r"""The first characters of a value as valid text; bytes that are none are written as ``\xff``.
-
-    Example:
-        >>> beginning(b"caf\xe9")
-        'caf\\xe9'
-    """
-    if isinstance(value, bytes):
-        return value[:_SHOWN].decode(errors="backslashreplace")
-    text = (value if isinstance(value, str) else str(value))[:_SHOWN]
-    try:
-        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    except UnicodeEncodeError:
-        return text.encode(errors="backslashreplace").decode()
 
 
 CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out and to lose when killed
@@ -364,10 +226,7 @@ def find_columns(
         problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
-        near = difflib.get_close_matches(text, found, n=1, cutoff=0.5)
-        example = f"for example --text-column {quote(near[0])}" if near else "--text-column NAME"
-        also = "" if matches[text] else f": {example}; a training reads --label-column NAME, too"
-        hint = f"Give the names of your columns{also}."
+        hint = "Give the names of your columns: --text-column, and for a training --label-column."
         raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
 

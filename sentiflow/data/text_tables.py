@@ -6,31 +6,19 @@ import io
 import itertools
 import json
 import re
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from shlex import quote
 from typing import Any, BinaryIO
 
-from sentiflow.data.rows import (
-    MOST,
-    NOT_UTF8,
-    TOO_LONG,
-    Row,
-    RowInput,
-    beginning,
-    changed,
-    find_columns,
-    text_schema,
-    why_not,
-)
+from sentiflow.data.rejects import NOT_CSV, NOT_JSON, NOT_UTF8, TOO_LONG, beginning, why_not
+from sentiflow.data.rows import Row, RowInput, changed, find_columns, text_schema
 from sentiflow.errors import UsageError
+from sentiflow.files import LONGEST, read_csv
 from sentiflow.output import is_unicode
 
-_STRAY_QUOTE = "expected after '\"'"  # in an error of csv: a quoted text ends before its field does
 _HEAD_SIZE = 2**16  # bytes that are enough for a header
-_MOST_AGAIN = 10  # times that a file may be read again for quotes that do not match
 
 
 class CsvTable(RowInput):
@@ -93,30 +81,24 @@ class CsvTable(RowInput):
 
     def _records(self) -> Generator[tuple[list[str], str, int, int]]:
         """Every record, the header first: fields, what is wrong, number of its first line, bytes read so far."""
-        csv.field_size_limit(MOST)  # the default, 131,072 characters, is less than a long text
         with self.path.open("rb") as stream:
-            lines = _Lines(stream)
-            reader = csv.reader(lines, delimiter=self.separator, strict=True)
+            reader = read_csv(io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline=""), self.separator)
             while True:
-                first = lines.start()
+                first = reader.line_num + 1
                 try:
                     fields, wrong = next(reader), ""
                 except StopIteration:
                     return
                 except csv.Error as err:
-                    fields, wrong = [beginning(lines.record[0].rstrip("\r\n"))], str(err)
-                if wrong.endswith(_STRAY_QUOTE) and lines.can_take_back():
-                    wrong = f"quotes do not match: line {lines.number:,} goes on after a closing quote"
-                    lines.take_back()
-                # A record takes more lines than one only while a quote is open.
-                elif lines.ended or (wrong and lines.number > first):
-                    far = f", or only after more than {MOST:,} characters" if "field limit" in wrong else ""
-                    raise UsageError(
-                        f"{self.path}: the row that begins in line {first:,} opens a quote that is never closed"
-                        f"{far}.",
-                        "Close it, or double it where it belongs to the text.",
-                    )
-                if fields:
+                    fields, wrong = [], f"{NOT_CSV}: {err} in line {reader.line_num:,}"
+                    # What is open at the end, or for longer than any text, has taken all rows behind it.
+                    if "end of data" in wrong or ("limit" in wrong and reader.line_num > first):
+                        where = f"{self.path}: the row that begins in line {first:,}"
+                        raise UsageError(
+                            f"{where} opens a quote that is never closed.",
+                            "Close it, or double it where it belongs to the text.",
+                        ) from err
+                if fields or wrong:
                     yield fields, wrong, first, stream.tell()
 
 
@@ -128,55 +110,6 @@ def _refuse_utf16(path: Path) -> None:
             f"{path}: not UTF-8, but UTF-16.",
             f"Convert it: iconv -f utf-16 -t utf-8 {quote(str(path))} > utf8{path.suffix}",
         )
-
-
-class _Lines(Iterator[str]):
-    """Lines as ``csv`` wants them, none too long to hold.
-
-    Attributes:
-        number: of the last line; 1 is the first.
-        ended: whether the end was reached; in the middle of a record, when ``csv`` raised an error.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
-        self._again: deque[str] = deque()
-        self.record: list[str] = []
-        self.number, self.ended = 0, False
-        self._read = self._taken_back = 0  # characters
-
-    def start(self) -> int:
-        """Begin a record; the number of its first line."""
-        self.record = []
-        return self.number + 1
-
-    def can_take_back(self) -> bool:
-        """Whether the time to read all stays in proportion to the file if the current record is taken back."""
-        return self._taken_back + sum(map(len, self.record[1:])) <= _MOST_AGAIN * self._read
-
-    def take_back(self) -> None:
-        """Give the lines of the current record again, but for its first."""
-        again = self.record[1:]
-        self._again.extendleft(reversed(again))
-        self._taken_back += sum(map(len, again))
-        self.number -= len(again)
-
-    def __next__(self) -> str:
-        if self._again:
-            line = self._again.popleft()
-        else:
-            line = self._text.readline(MOST + 1)
-            self._read += len(line)
-        if not line:
-            self.ended = True
-            raise StopIteration
-        self.number += 1
-        self.record.append(line)
-        if len(line) > MOST and line[-1] not in "\r\n":
-            while (rest := self._text.readline(MOST)) and rest[-1] not in "\r\n":
-                pass
-            raise csv.Error(TOO_LONG)
-        return line
 
 
 _HEAD = 1_000  # lines whose keys are the columns that a message names
@@ -207,20 +140,16 @@ class JsonLines(RowInput):
                 value = beginning(line.strip()) if reason else ""
                 yield Row("" if reason else text, reason, value, stream.tell(), number, kept)
 
-    def _read(self, line: bytes) -> tuple[str, str, tuple[str | None, ...]]:
+    def _read(self, line: bytes) -> tuple[Any, str, tuple[str | None, ...]]:
         record, reason = _parse(line)
-        if reason:
-            return "", reason, ()
-        text: Any = record.get(self._column)
-        if reason := why_not(text):
+        text = record.get(self._column)
+        if reason := reason or why_not(text):
             return "", reason, ()
         try:
             kept = tuple(_as_text(record.get(name)) for name in self._keep)
-        except RecursionError:
-            return "", "nested too deeply", ()
-        if not all(is_unicode(value) for value in kept if value):
-            return "", NOT_UTF8, ()
-        return text, "", kept
+        except RecursionError:  # Python's depths for reading and for writing are not the same
+            return "", f"{NOT_JSON}: nested too deeply", ()
+        return text, "" if all(is_unicode(value) for value in kept if value) else NOT_UTF8, kept
 
     def _keys(self) -> tuple[list[str], bool]:
         """The keys of the first objects, in order of appearance, and whether these are all."""
@@ -239,10 +168,10 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
         stream.seek(0)
     number = 0
-    while line := stream.readline(MOST + 1):
+    while line := stream.readline(LONGEST + 1):
         number += 1
-        if len(line) > MOST and not line.endswith(b"\n"):
-            while (rest := stream.readline(MOST)) and not rest.endswith(b"\n"):
+        if len(line) > LONGEST and not line.endswith(b"\n"):
+            while (rest := stream.readline(LONGEST)) and not rest.endswith(b"\n"):
                 pass
         if line.strip():
             yield number, line
@@ -250,27 +179,19 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 def _parse(line: bytes) -> tuple[dict[str, Any], str]:
     """The object of a line, or why it holds none."""
-    if len(line) > MOST:
+    if len(line) > LONGEST:
         return {}, TOO_LONG
     try:
         record = json.loads(line.rstrip().decode())
     except UnicodeDecodeError:
         return {}, NOT_UTF8
     except RecursionError:
-        return {}, "not JSON: nested too deeply"
+        return {}, f"{NOT_JSON}: nested too deeply"
     except json.JSONDecodeError as err:
-        return {}, f"not JSON: {err.msg} at character {err.pos}"
+        return {}, f"{NOT_JSON}: {err.msg} at character {err.pos}"
     except ValueError as err:  # an integer of more digits than Python converts
-        return {}, f"not JSON: {str(err).partition(':')[0]}"
-    if not isinstance(record, dict):
-        return {}, f"not an object: {_kind(record)}"
-    return record, ""
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    return "text" if isinstance(value, str) else why_not(value).removeprefix("not text: ")
+        return {}, f"{NOT_JSON}: {str(err).partition(':')[0]}"
+    return (record, "") if isinstance(record, dict) else ({}, "not an object")
 
 
 def _as_text(value: Any) -> str | None:

@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import io
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic.config import JsonDict
 from pydantic_core import from_json
 
+from sentiflow.files import read_csv
 from sentiflow.scoring import Word
 
 SMALL = 64_000  # bytes of a body that is parsed in a fraction of a millisecond, and needs no share of the memory
@@ -29,7 +29,6 @@ _EXAMPLE: JsonDict = {"text": "A quiet film that stays with you."}
 PROTOCOL = "3.17.2"
 """The MLflow whose requests are read and whose answers are given."""
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-csv.field_size_limit(sys.maxsize)  # the body's own limit is the lower one
 
 
 class _Body(BaseModel):
@@ -282,7 +281,7 @@ def _of_form(form: str, given: Any) -> list[Any] | None:
 
 def _of_csv(body: bytearray, max_texts: int) -> list[Any]:
     try:
-        lines = filter(None, csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+        lines = filter(None, read_csv(io.StringIO(body.decode("utf-8-sig"), newline="")))
         header, rows = next(lines, []), list(islice(lines, max_texts + 1))
     except (UnicodeDecodeError, csv.Error) as err:
         raise HTTPException(400, f"Expected CSV in UTF-8: {err}.") from err

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from benchmarks.sample import sample_rows
-from sentiflow.data import table
+from sentiflow.data import division
 
 # Of the lines "split<TAB>label<TAB>text". Pinned because recorded accuracies are only comparable on the same
 # reviews: whoever changes the word lists or the order of the draws shall do so knowingly, here.
@@ -15,7 +15,7 @@ DIGEST = "e19c1864691e317914143a74aae9a3328957e9c517b8baf77ae14ec1278921be"
 
 def test_the_package_holds_what_the_program_makes() -> None:
     """Red if any text, label, split or position changes, in the file or by a draw that a release moves."""
-    held = sorted(table.sample_rows(), key=lambda row: int(row.review_id.removeprefix("row-")))
+    held = sorted(division.sample_rows(), key=lambda row: int(row.review_id.removeprefix("row-")))
     for rows in (sample_rows(), [(row.text, row.label, row.split) for row in held]):
         lines = [f"{split}\t{label}\t{text}" for text, label, split in rows]
         assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == DIGEST

@@ -16,7 +16,7 @@ import pytest
 
 from sentiflow.batch.output import Job, Parts, Totals, check_output, output_schema, to_table
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rows import Reject, rejects_of
+from sentiflow.data.rejects import Reject, rejects_of
 from sentiflow.errors import UsageError
 from sentiflow.tracking.types import Version
 from tests.sentiflow.batch.test_parts import chunk as done

@@ -10,7 +10,8 @@ import pytest
 
 from sentiflow.batch import output as module
 from sentiflow.batch.output import Job, Parts
-from sentiflow.data.rows import Chunk, Reject
+from sentiflow.data.rejects import Reject
+from sentiflow.data.rows import Chunk
 from sentiflow.errors import ExternalError
 
 JOB = Job("/in.csv", {"size": 7}, "text", False, ["id"], "m", 3, "abc")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.data.inputs import open_input
+from sentiflow.errors import UsageError
 from tests.world import ROOT
 
 ROWS, LONG = 20_000, "a" * 2_000_000
@@ -47,17 +48,8 @@ TABLES: dict[str, Callable[[Path], None]] = {
         path, {"use_dictionary": False, "write_statistics": False}, text=pa.array(["b" * 280_000_000])
     ),
     "a column that goes along": lambda path: write(path, kept=ONE_LONG),
-    "lists of one": lambda path: write(path, kept=pa.ListArray.from_arrays(np.arange(ROWS + 1), ONE_LONG)),
-    "one list of all": lambda path: write(path, kept=pa.ListArray.from_arrays([0, *[ROWS] * 100], ONE_LONG)),
     "a name with dots": lambda path: write(path, {"store_schema": False}, **{"kept.as.it.is": ONE_LONG}),
-    "lists of one after empty ones": lambda path: write(
-        path, {"store_schema": False},
-        kept=pa.ListArray.from_arrays([0] * 256 + list(range(ROWS + 1)), ONE_LONG),
-        text=pa.array([f"good {k}" for k in range(ROWS + 256)]),
-    ),
-    "an object": lambda path: write(path, kept=pa.StructArray.from_arrays([ONE_LONG], ["a"])),
     "a long text after rows without one": lambda path: write(path, text=LATE),
-    "the same, in an object": lambda path: write(path, kept=pa.StructArray.from_arrays([LATE], ["a"])),
     "five million rows of nothing": many_rows,
 }  # fmt: skip
 
@@ -98,6 +90,23 @@ def test_a_small_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path,
     assert " bytes unpack to more than " in scored
     refused = not any(name.startswith("kept") for name in pq.read_schema(path).names)  # no training reads them
     assert (" bytes unpack to more than " in trained, trained == "read") == (refused, not refused)
+
+
+def test_lists_are_not_read_even_where_arrow_reads_them_along(tmp_path: Path) -> None:
+    """Red if a list of all rows' texts is decoded, of a column whose name begins with another's and a dot."""
+    path, one_list = tmp_path / "in.parquet", pa.ListArray.from_arrays([0, *[ROWS] * 100], ONE_LONG)
+    write(path, **{"text": GOOD[:100], "text.more": one_list})
+    table = open_input(path)
+    with pytest.raises(UsageError, match=r"the column text\.more holds list"):
+        table.select("text", ["text.more"])
+    table.select("text")
+    with pytest.raises(UsageError, match="cannot be read apart"):
+        list(table.chunks())
+    write(path, **{"text": GOOD[:100], "text.more": GOOD[:100]})
+    table = open_input(path)
+    table.select("text")
+    (chunk,) = table.chunks()
+    assert chunk.texts == GOOD[:100].to_pylist()
 
 
 def test_a_text_of_the_label_column_is_bounded_too(tmp_path: Path) -> None:

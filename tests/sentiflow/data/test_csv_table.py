@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.data.rows import NO_TEXT, NOT_UTF8, TOO_LONG
+from sentiflow.data.rejects import NO_TEXT, NOT_UTF8
 from sentiflow.data.text_tables import CsvTable
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import TextScorer
@@ -74,13 +74,13 @@ def test_the_header_says_what_separates_the_columns(path: Path, header: bytes, s
 
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_other_separators_change_nothing_else(path: Path, separator: str) -> None:
-    content = 'n,text\n1,"two\nlines; a\ttab"\n2,"good film\n3,nice\n4,"so, so"\n5,a,b\n\n6,end\n'
+    content = 'n,text\n1,"two\nlines; a\ttab"\n2,"good" film\n3,nice\n4,"so, so"\n5,a,b\n\n6,end\n'
     path.write_text(content.replace(",", separator), encoding="utf-8")
     table = CsvTable(path)
     table.select("text", ["n"])
     assert [(row.text, row.reason, row.value, row.line, row.columns) for row in table.rows()] == [
         ("two\nlines; a\ttab", "", "", 2, ("1",)),
-        ("", "quotes do not match: line 6 goes on after a closing quote", f'2{separator}"good film', 4, ()),
+        ("", f"not CSV: '{separator}' expected after '\"' in line 4", "", 4, ()),
         ("nice", "", "", 5, ("3",)),
         (f"so{separator} so", "", "", 6, ("4",)),
         ("", "wrong number of fields: 3 instead of 2", f"5{separator}a{separator}b", 7, ()),
@@ -114,64 +114,53 @@ def test_a_text_longer_than_pythons_own_limit_is_a_text(path: Path) -> None:
     assert texts(path, b"text\n" + b"good " * 200_000 + b"\nbad\n") == ["good " * 200_000, "bad"]
 
 
+TOO_LONG = "not CSV: field larger than field limit (50) in line {}"
+
+
 def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
-    assert texts(path, b"text,n\ngood,1\n" + b"x" * 130 + b",1\nbad,2\n") == ["good", TOO_LONG, "bad"]
+    """Whatever its columns: red if the beginning of a text passes for all of it."""
+    monkeypatch.setattr("sentiflow.files.LONGEST", 50)
+    for row in (b"x" * 130 + b",1", b"1," + b"x " * 65):
+        assert texts(path, b"text,n\ngood,1\n" + row + b"\nbad,2\n") == ["good", TOO_LONG.format(3), "bad"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b""])
 def test_a_line_may_be_as_long_as_the_longest_text(
     path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes
 ) -> None:
-    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
+    monkeypatch.setattr("sentiflow.files.LONGEST", 50)
     assert texts(path, b"text\n" + b"x" * 50 + b"\n" + b"y" * 50 + end) == ["x" * 50, "y" * 50]
-    assert texts(path, b"text\n" + b"x" * 51 + b"\n" + b"y" * 51 + end) == [TOO_LONG, TOO_LONG]
+    assert texts(path, b"text\n" + b"x" * 51 + b"\n" + b"y" * 51 + end) == [TOO_LONG.format(k) for k in (2, 3)]
 
 
-@pytest.mark.parametrize(("limit", "far"), [(10_000, ""), (60, ", or only after more than 60 characters")])
+@pytest.mark.parametrize("limit", [10_000, 60])
 def test_a_quote_that_is_never_closed_ends_the_reading_and_names_its_line(
-    path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, far: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    """Whether the end of the file or the longest text that is allowed comes first."""
-    monkeypatch.setattr("sentiflow.data.text_tables.MOST", limit)
+    """Whether the end of the file or the longest text that is allowed comes first: no row behind it is lost."""
+    monkeypatch.setattr("sentiflow.files.LONGEST", limit)
     path.write_text('text,n\n"two\nlines",1\n\ngood,1\n"bad,2\n' + "film,3\n" * 20, encoding="utf-8")
     table = CsvTable(path)
     table.select("text")
     rows = table.rows()
     assert [next(rows).text, next(rows).text] == ["two\nlines", "good"]
-    with pytest.raises(UsageError) as refused:
+    with pytest.raises(UsageError, match="line 6 opens a quote"):
         next(rows)
-    told = f"{path}: the row that begins in line 6 opens a quote that is never closed{far}."
-    assert str(refused.value.args[0]) == told
 
 
-def test_a_quote_that_two_rows_share_costs_only_the_first(path: Path, job: Callable) -> None:
-    """Otherwise the two are one text with the label of the second."""
-    path.write_text('id,text\n1,"good film\n2,nice\n3,"bad plot"\n4,"two\nlines"\n', encoding="utf-8")
+def test_a_row_whose_quotes_do_not_match_is_a_reject_with_its_number_and_the_readers_reason(
+    path: Path, job: Callable
+) -> None:
+    path.write_text('id,text\n1,"a ""good"" film"\n2,"a "bad" film"\n3,its "plot"\n', encoding="utf-8")
     done = job(path, keep=("id",))
-    assert [(each["id"], each["row"]) for each in done.scored] == [("2", 2), ("3", 3), ("4", 4)]
-    reason = "quotes do not match: line 4 goes on after a closing quote"
-    assert done.rejects == [{"row": 1, "line": 2, "reason": reason, "value": '1,"good film'}]
-
-
-def test_a_quote_that_is_not_doubled_is_a_reject(path: Path) -> None:
-    reason = "quotes do not match: line 3 goes on after a closing quote"
-    assert texts(path, b'text,n\n"a ""good"" film",1\n"a "bad" film",2\nits "plot",3\n') == [
-        'a "good" film',
-        reason,
-        'its "plot"',
-    ]
-
-
-def test_quotes_that_never_match_are_not_read_again_and_again(path: Path) -> None:
-    """The file has 261 characters. The k-th row is taken back by 250 - 8k of them; all 14 together are 2,660."""
-    with pytest.raises(UsageError, match="the row that begins in line 15 opens a quote that is never closed"):
-        texts(path, b"text,label\n" + b'x""","y\n' * 30 + b'x""","z"z\n')
+    assert [(each["id"], each["row"]) for each in done.scored] == [("1", 1), ("3", 3)]
+    reason = "not CSV: ',' expected after '\"' in line 3"
+    assert done.rejects == [{"row": 2, "line": 3, "reason": reason, "value": ""}]
 
 
 @pytest.mark.parametrize("row", [b'"bad,2', b'bad,"', b'bad,"\n\n'])
 def test_a_quote_that_is_opened_in_the_last_row_is_found(path: Path, row: bytes) -> None:
-    with pytest.raises(UsageError, match="the row that begins in line 3 opens a quote"):
+    with pytest.raises(UsageError, match="line 3 opens a quote"):
         texts(path, b"text,n\ngood,1\n" + row)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data.inputs import Folder
-from sentiflow.data.rows import TOO_LONG
+from sentiflow.data.rejects import TOO_LONG
 from sentiflow.errors import UsageError
 
 
@@ -97,7 +97,7 @@ def test_the_mark_in_front_of_a_file_is_no_part_of_its_text(folder: Path) -> Non
 
 
 def test_a_file_may_be_as_long_as_the_longest_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.data.inputs.MOST", 50)
+    monkeypatch.setattr("sentiflow.data.inputs.LONGEST", 50)
     write(folder, "1.txt", b"x" * 50)
     write(folder, "2.txt", b"x" * 60)
     assert [(row.text, row.reason, row.value) for row in Folder(folder).rows()] == [

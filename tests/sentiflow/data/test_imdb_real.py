@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from sentiflow.data import imdb as module
-from sentiflow.data.reviews import Reviews, describe
+from sentiflow.data.facts import describe
+from sentiflow.data.reviews import Reviews
 from sentiflow.recipes import TUTORIAL
 from sentiflow.scoring import Vocabulary
 from sentiflow.scoring.vocabulary import limit

@@ -1,7 +1,4 @@
 import os
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +6,6 @@ import pytest
 
 from sentiflow.data import inputs
 from sentiflow.data.inputs import open_input, to_values
-from sentiflow.data.rows import NOT_UTF8, hints_for
 from sentiflow.errors import UsageError
 from sentiflow.names import TABLE_SUFFIXES
 
@@ -57,21 +53,6 @@ def test_a_name_in_another_case_is_found_unless_one_is_written_so(tmp_path: Path
     assert (chunk.texts, chunk.columns.to_pylist()) == (["a"], [{" LABEL ": "b"}])
 
 
-@pytest.mark.parametrize(
-    ("text", "more"),
-    [
-        ("text", ": for example --text-column texts; a training reads --label-column NAME, too"),
-        ("xyz", ": --text-column NAME; a training reads --label-column NAME, too"),
-        ("texts", ""),
-    ],
-)
-def test_the_hint_names_the_option_of_the_column_that_is_missing(tmp_path: Path, text: str, more: str) -> None:
-    source = open_input(table(tmp_path, content="texts,label\ngood,1\n"))
-    with pytest.raises(UsageError) as caught:
-        source.select(text, ("lang",))
-    assert caught.value.hint == f"Give the names of your columns{more}."
-
-
 def test_rows_and_lines_are_counted_from_the_first_record(tmp_path: Path) -> None:
     """Red if a record of several lines, or a blank line, moves the numbers of those behind it."""
     source = open_input(table(tmp_path, content='text\n"two\nlines"\n\ngood\n'))
@@ -101,48 +82,14 @@ def test_another_content_of_the_same_size_and_time_is_told_by_its_head_and_tail(
     assert {name for name in before if before[name] != after[name]} == {"content"}
 
 
-def test_times_with_nanoseconds_are_read_without_pandas() -> None:
-    """The serving image has none; pyarrow gives pandas' Timestamp for them, else an error."""
-    code = """
-import sys
-
-class WithoutPandas:
-    def find_spec(name, *_):
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, WithoutPandas)
-import pyarrow as pa
-from sentiflow.data import inputs
-from sentiflow.data.inputs import to_values
-nanosecond = pa.py_buffer((1).to_bytes(8, "little"))
-print(to_values(pa.chunked_array([pa.Array.from_buffers(pa.timestamp("ns"), 1, [None, nanosecond])])))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['1970-01-01 00:00:00.000000001']\n"
-
-
-def test_whole_microseconds_look_alike_in_whatever_unit() -> None:
-    moment = datetime(2026, 3, 5, 1, 2, 3, 4, tzinfo=UTC)
-    for unit in ("us", "ns"):
-        values = to_values(pa.chunked_array([pa.array([moment, None], pa.timestamp(unit, "UTC"))]))
-        assert (values, type(values[0])) == ([moment, None], datetime)  # no pandas' Timestamp, which is equal
-
-
-def test_a_time_zone_that_nobody_knows_is_told_in_whatever_unit() -> None:
-    for unit in ("us", "ns"):
-        column = pa.chunked_array(
-            [pa.array([0], pa.int64()).cast(pa.timestamp(unit)).cast(pa.timestamp(unit, "No/Where"))]
-        )
-        with pytest.raises(UsageError, match="has values that Python has none for"):
-            to_values(column)
-
-
 @pytest.mark.parametrize(
-    ("name", "hint"), [("a.csv", "iconv"), ("a.ndjson", "iconv"), ("a.parquet", "Write those")]
+    "column",
+    [pa.array([0], pa.timestamp("us", "No/Where")), pa.array([10**7], pa.int32()).cast(pa.date32())],
+    ids=str,
 )
-def test_the_hint_about_an_encoding_is_for_files_of_text(name: str, hint: str) -> None:
-    assert hint in hints_for([NOT_UTF8], Path(name))[0]
+def test_values_that_python_has_none_for_are_refused(column: pa.Array) -> None:
+    with pytest.raises(UsageError, match="has values that Python has none for"):
+        to_values(pa.chunked_array([column]))
 
 
 def test_a_table_is_known_by_the_same_endings_everywhere() -> None:

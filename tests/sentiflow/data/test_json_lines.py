@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.data.rows import NO_TEXT, NOT_UTF8, TOO_LONG
+from sentiflow.data.rejects import NO_TEXT, NOT_UTF8, TOO_LONG
 from sentiflow.data.text_tables import JsonLines
 from sentiflow.errors import UsageError
 
@@ -31,20 +31,20 @@ GOOD = b'{"text": "good"}'
         (b'{"text": null}', NO_TEXT),
         (b'{"other": 1}', NO_TEXT),
         (b'{"text": NaN}', NO_TEXT),
-        (b'{"text": 5}', "not text: number"),
-        (b'{"text": 1.5}', "not text: number"),
-        (b'{"text": true}', "not text: boolean"),
-        (b'{"text": ["good"]}', "not text: array"),
-        (b'{"text": {"en": "good"}}', "not text: object"),
+        (b'{"text": 5}', "not text: int"),
+        (b'{"text": 1.5}', "not text: float"),
+        (b'{"text": true}', "not text: bool"),
+        (b'{"text": ["good"]}', "not text: list"),
+        (b'{"text": {"en": "good"}}', "not text: dict"),
         (b'{"text": ""}', NO_TEXT),
         (b'{"text": " \\n"}', NO_TEXT),
         (b'{"text": "caf\xe9"}', NOT_UTF8),
         (b'{"text": "\\ud83d"}', NOT_UTF8),
         (b'{"text": "good"', "not JSON: Expecting ',' delimiter at character 15"),
         (b"good", "not JSON: Expecting value at character 0"),
-        (b'["good"]', "not an object: array"),
-        (b'"good"', "not an object: text"),
-        (b"null", "not an object: null"),
+        (b'["good"]', "not an object"),
+        (b'"good"', "not an object"),
+        (b"null", "not an object"),
         (b"[" * 300_000, "not JSON: nested too deeply"),
         (b'{"text": ' + b"[" * 300_000 + b"]" * 300_000 + b"}", "not JSON: nested too deeply"),
         (b'{"text": "good", "n": ' + b"9" * 5_000 + b"}",
@@ -74,7 +74,7 @@ def test_any_unicode_arrives_escaped_or_not(path: Path) -> None:
 
 
 def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
+    monkeypatch.setattr("sentiflow.data.text_tables.LONGEST", 50)
     assert outcomes(path, GOOD, b'{"text": "' + b"x" * 170 + b'"}', GOOD) == ["good", TOO_LONG, "good"]
     table = JsonLines(path)
     table.select("text")
@@ -84,7 +84,7 @@ def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.M
 
 def test_a_line_may_be_as_long_as_the_longest_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end included; a line that is longer by one costs no other."""
-    monkeypatch.setattr("sentiflow.data.text_tables.MOST", 50)
+    monkeypatch.setattr("sentiflow.data.text_tables.LONGEST", 50)
     line = b'{"text": "' + b"x" * 37 + b'"}'
     assert outcomes(path, line, line[:-2] + b'x"}', GOOD, line[:-2] + b'x"}') == [
         "x" * 37,
@@ -125,7 +125,10 @@ def test_a_kept_value_that_is_nested_too_deeply_to_be_written_is_a_reject(
     table = JsonLines(path)
     table.select("text", ("id",))
     monkeypatch.setattr("sentiflow.data.text_tables.json.dumps", too_deep)
-    assert [(row.reason, row.columns) for row in table.rows()] == [("nested too deeply", ()), ("", ("a",))]
+    assert [(row.reason, row.columns) for row in table.rows()] == [
+        ("not JSON: nested too deeply", ()),
+        ("", ("a",)),
+    ]
 
 
 @pytest.mark.parametrize(("more", "where"), [("", ""), ('{"beyond": 1}\n', " in the first 1,000 lines")])

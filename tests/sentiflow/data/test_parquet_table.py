@@ -1,6 +1,5 @@
 import os
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +22,7 @@ def opened(path: Path, *kept: str) -> ParquetTable:
     return table
 
 
-def reasons(path: Path, column: pa.Array) -> list[str]:
-    """The reason of each row, empty for what can be scored."""
-    pq.write_table(pa.table({"text": column}), path)
-    (chunk,) = opened(path).chunks()
-    found = {reject.row: reject.reason for reject in chunk.rejects}
-    return [found.get(row, "") for row in range(1, len(column) + 1)]
-
-
-BROKEN = pa.array([b"good", b"caf\xe9", None], pa.binary())
+BROKEN = pa.array([b"good", b"caf\xe9", None], pa.binary()).view(pa.string())
 
 
 @pytest.mark.parametrize(
@@ -39,25 +30,37 @@ BROKEN = pa.array([b"good", b"caf\xe9", None], pa.binary())
     [
         (pa.array(["good", None, " "]), ["", "no text", "no text"]),
         (pa.array(["good", None], pa.large_string()), ["", "no text"]),
+        (pa.array(["good", None], pa.string_view()), ["", "no text"]),
         (pa.array(["good", None, "good"]).dictionary_encode(), ["", "no text", ""]),
-        (BROKEN.view(pa.string()), ["", "not UTF-8", "no text"]),
+        (BROKEN, ["", "not UTF-8", "no text"]),
         (pa.array([None, None], pa.null()), ["no text", "no text"]),
-        (pa.array([1, None]), ["not text: int64", "no text"]),
-        (pa.array([1.5, float("nan"), None]), ["not text: double", "no text", "no text"]),
-        (BROKEN, ["not text: binary", "not text: binary", "no text"]),
-        (pa.array([["good"], None]), ["not text: list<element: string>", "no text"]),
-        (pa.array([1, None], pa.timestamp("ns")), ["not text: timestamp[ns]", "no text"]),
-        (pa.array([date(2026, 1, 1)]), ["not text: date32[day]"]),
-        (pa.array([1, None], pa.timestamp("us", "Mars/Olympus")),
-         ["not text: timestamp[us, tz=Mars/Olympus]", "no text"]),
-        (pa.array([[10**7], None], pa.list_(pa.int32())).cast(pa.list_(pa.date32())),  # in the year 29349
-         ["not text: list<element: date32[day]>", "no text"]),
-        (pa.StructArray.from_arrays([BROKEN.view(pa.string())], ["a"]), ["not text: struct<a: string>"] * 3),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
-)  # fmt: skip
+)
 def test_what_each_type_of_column_gives(path: Path, column: pa.Array, expected: list[str]) -> None:
-    assert reasons(path, column) == expected
+    pq.write_table(pa.table({"text": column}), path)
+    (chunk,) = opened(path).chunks()
+    found = {reject.row: reject.reason for reject in chunk.rejects}
+    assert [found.get(row, "") for row in range(1, len(column) + 1)] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("text", pa.array([1, None])),
+        ("text", pa.array([b"good", None])),
+        ("text", pa.array([["good"], None])),
+        ("kept", pa.array([["good"], None])),
+        ("kept", pa.array([{"a": 1}, None])),
+    ],
+    ids=str,
+)
+def test_columns_of_no_text_and_of_lists_are_refused_by_their_names(
+    path: Path, name: str, column: pa.Array
+) -> None:
+    pq.write_table(pa.table({"text": ["good", "bad"], name: column}), path)
+    with pytest.raises(UsageError, match=f"the column {name} holds"):
+        opened(path, *({name} - {"text"}))
 
 
 def test_kept_columns_keep_type_and_value_beside_rejects_and_over_chunks(path: Path, job: Callable) -> None:
@@ -68,10 +71,7 @@ def test_kept_columns_keep_type_and_value_beside_rejects_and_over_chunks(path: P
             "number": pa.array(range(n), pa.uint16()),
             "moment": pa.array(range(n), pa.timestamp("ns", tz="Europe/Berlin")),
             "kind": pa.array([f"kind {k % 300}" for k in range(n)]).dictionary_encode(),
-            "list": pa.array([[k, None] for k in range(n)], pa.list_(pa.int8() if n < 100 else pa.int32())),
-            "tags": pa.ListArray.from_arrays(
-                range(n + 1), pa.array([f"tag {k % 9}" for k in range(n)]).dictionary_encode()
-            ),
+            "id": pa.array([k.to_bytes(16) for k in range(n)], pa.uuid()),
             "large": pa.array([str(k) for k in range(n)], pa.large_string()),
         }
     )
@@ -95,16 +95,8 @@ def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
     assert max(sum(map(len, chunk.texts)) for chunk in chunks) <= 8_000_000 + 256 * 50_000
 
 
-def test_lists_of_categories_are_kept_over_row_groups(path: Path) -> None:
-    """Red if Arrow, which cannot make one batch of two row groups of them, is asked to."""
-    tags = pa.ListArray.from_arrays(range(7), pa.array(list("abcabc")).dictionary_encode())
-    pq.write_table(pa.table({"text": ["good"] * 6, "tags": tags}), path, row_group_size=2)
-    (chunk,) = opened(path, "tags").chunks()
-    assert chunk.columns["tags"].to_pylist() == [["a"], ["b"], ["c"], ["a"], ["b"], ["c"]]
-
-
 def test_chunks_are_as_long_as_others_whatever_the_row_groups(path: Path) -> None:
-    pq.write_table(pa.table({"text": ["good"] * 2_200, "n": [[1]] * 2_200}), path, row_group_size=100)
+    pq.write_table(pa.table({"text": ["good"] * 2_200, "n": [1] * 2_200}), path, row_group_size=100)
     assert [len(chunk) for chunk in opened(path, "n").chunks()] == [2_100, 100]
 
 
@@ -165,28 +157,9 @@ def test_damage_of_the_first_rows_is_told_as_such(path: Path) -> None:
         list(opened(path).chunks())
 
 
-def test_rejects_show_what_stood_there(path: Path) -> None:
-    pq.write_table(pa.table({"text": pa.array([5, None])}), path)
-    (chunk,) = opened(path).chunks()
-    assert [tuple(reject) for reject in chunk.rejects] == [
-        (1, 0, "", "not text: int64", "5"),
-        (2, 0, "", "no text", ""),
-    ]
-
-
-@pytest.mark.parametrize(
-    "kept",
-    [
-        pa.array(["a", "b", "c"], pa.string_view()),
-        pa.array([["a"], ["b"], ["c"]], pa.list_(pa.string_view())),
-        pa.array([{"a": b"a"}, {"a": b"b"}, {"a": b"c"}], pa.struct({"a": pa.binary_view()})),
-    ],
-    ids=lambda value: str(value.type),
-)
-def test_columns_of_views_are_kept_beside_rejected_rows(path: Path, kept: pa.Array) -> None:
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()], ids=str)
+def test_columns_of_views_are_kept_beside_rejected_rows(path: Path, kind: pa.DataType) -> None:
     """Red if Arrow, which picks no rows from views, is asked to."""
-    pq.write_table(pa.table({"text": ["good", None, "bad"], "kept": kept}), path)
-    kind = pq.read_schema(path).field("kept").type
+    pq.write_table(pa.table({"text": ["good", None, "bad"], "kept": pa.array(["a", "b", "c"], kind)}), path)
     (chunk,) = opened(path, "kept").chunks()
-    assert chunk.columns["kept"].to_pylist() == [kept[0].as_py(), kept[2].as_py()]
-    assert chunk.columns.schema.field("kept").type == kind
+    assert [str(value) for value in chunk.columns["kept"].cast(pa.large_string()).to_pylist()] == ["a", "c"]

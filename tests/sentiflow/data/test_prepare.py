@@ -13,7 +13,7 @@ import pytest
 
 from sentiflow.data import prepare as module
 from sentiflow.data import reviews
-from sentiflow.data.division import text_id
+from sentiflow.data.division import sample_rows, text_id, to_reviews
 from sentiflow.data.prepare import (
     check_data,
     check_dataset,
@@ -24,7 +24,7 @@ from sentiflow.data.prepare import (
     kept_table,
     prepare,
 )
-from sentiflow.data.table import TableOptions, sample_rows, to_reviews
+from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import located
 from sentiflow.settings import Settings
@@ -51,13 +51,16 @@ def left_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {".lock"}
 
 
-def test_a_table_is_made_the_first_time(table: str, settings: Settings) -> None:
-    assert run(table, settings).made is True
-
-
-def test_a_table_is_found_the_second_time(table: str, settings: Settings) -> None:
-    first, second = run(table, settings), run(table, settings)
-    assert second == replace(first, made=False)
+def test_a_table_is_made_the_first_time_and_found_and_used_the_second_time(table: str, settings: Settings) -> None:
+    """Red if housekeeping would clear away what each training uses."""
+    first = run(table, settings)
+    assert first.made and first.table == settings.data_dir / "datasets" / "mine" / f"{first.digest}.parquet"
+    assert reviews.digest(reviews.read(first.table), reviews.read_vocabulary(first.table)) == first.digest
+    for file in (first.table, reviews.vocabulary_file(first.table)):
+        os.utime(file, (1, 1))
+    assert run(table, settings) == replace(first, made=False)
+    assert first.table.stat().st_mtime == 1  # it is not written again
+    assert time.time() - reviews.used_at(first.table) < 60
 
 
 def test_a_table_that_changes_while_it_is_read_is_kept_under_no_name(
@@ -73,32 +76,6 @@ def test_a_table_that_changes_while_it_is_read_is_kept_under_no_name(
             prepare(source, settings)
     write(Path(table))
     assert run(table, settings).made is True
-
-
-def test_a_table_that_is_found_is_not_written_again(table: str, settings: Settings) -> None:
-    made = run(table, settings).table
-    before = made.stat().st_mtime_ns
-    run(table, settings)
-    assert made.stat().st_mtime_ns == before
-
-
-def test_a_table_that_is_found_counts_as_used_now(table: str, settings: Settings) -> None:
-    """Red if housekeeping would clear away what each training uses."""
-    made = run(table, settings).table
-    for file in (made, reviews.vocabulary_file(made)):
-        os.utime(file, (1, 1))
-    run(table, settings)
-    assert time.time() - reviews.used_at(made) < 60
-
-
-def test_a_table_stands_in_the_folder_of_its_dataset_under_its_digest(table: str, settings: Settings) -> None:
-    made = run(table, settings)
-    assert made.table == settings.data_dir / "datasets" / "mine" / f"{made.digest}.parquet"
-
-
-def test_the_digest_is_that_of_the_content(table: str, settings: Settings) -> None:
-    made = run(table, settings)
-    assert reviews.digest(reviews.read(made.table), reviews.read_vocabulary(made.table)) == made.digest
 
 
 @pytest.mark.parametrize("lost", ["table", "vocabulary"])
@@ -183,7 +160,7 @@ def test_a_damaged_download_is_fetched_again_and_nothing_is_made_of_it(
     settings: Settings, tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror = imdb_mirror(settings, tmp_path)
-    monkeypatch.setattr(module.table, "check", lambda *_: None)  # of its counts
+    monkeypatch.setattr(module.facts, "check", lambda *_: None)  # of its counts
     first = prepare(fetch("imdb", mirror), mirror)
     source = fetch("imdb", mirror)
     flipped(source.files[at], 8 * 5)
@@ -195,24 +172,13 @@ def test_a_damaged_download_is_fetched_again_and_nothing_is_made_of_it(
     assert (again.fetched, prepare(again, mirror)) == (True, first)
 
 
-def test_changed_content_gives_another_table(table: str, settings: Settings) -> None:
+def test_changed_content_gives_another_table_and_content_that_comes_back_finds_its_own(
+    table: str, settings: Settings
+) -> None:
     first = run(table, settings)
     write(Path(table), word="play")
     second = run(table, settings)
-    assert (second.made, second.digest != first.digest) == (True, True)
-
-
-def test_the_earlier_table_stays_when_the_content_changes(table: str, settings: Settings) -> None:
-    first = run(table, settings)
-    write(Path(table), word="play")
-    run(table, settings)
-    assert first.table.is_file()
-
-
-def test_content_that_comes_back_finds_its_table(table: str, settings: Settings) -> None:
-    first = run(table, settings)
-    write(Path(table), word="play")
-    run(table, settings)
+    assert second.made and second.digest != first.digest
     write(Path(table))
     assert run(table, settings) == replace(first, made=False)
 
@@ -262,20 +228,7 @@ def test_a_refused_table_leaves_nothing(settings: Settings, tmp_path: Path) -> N
     assert left_in(settings.data_dir / "datasets" / "mine") == set()
 
 
-def test_a_failed_write_leaves_nothing_that_would_be_found(
-    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_arguments: object, **_options: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(reviews.pq, "write_table", full)
-    with pytest.raises(OSError, match="no space left"):
-        run(table, settings)
-    suffixes = {Path(name).suffix for name in left_in(settings.data_dir / "datasets" / "mine")}
-    assert suffixes.isdisjoint({".parquet", ".partial"})
-
-
-def test_a_write_that_failed_is_made_good_by_the_next_run(
+def test_a_failed_write_leaves_nothing_and_is_made_good_by_the_next_run(
     table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object, **_options: object) -> None:
@@ -285,6 +238,8 @@ def test_a_write_that_failed_is_made_good_by_the_next_run(
         patch.setattr(reviews.pq, "write_table", full)
         with pytest.raises(OSError, match="no space left"):
             run(table, settings)
+    suffixes = {Path(name).suffix for name in left_in(settings.data_dir / "datasets" / "mine")}
+    assert suffixes.isdisjoint({".parquet", ".partial"})
     assert len(reviews.read(run(table, settings).table)) == 10
 
 
@@ -308,18 +263,14 @@ def test_rejected_rows_are_counted_and_written_beside_the_table(settings: Settin
     assert (again.made, again.rejected) == (False, rejected)
 
 
-def test_the_check_makes_the_data_folder_with_those_above_it_and_leaves_nothing_in_it(
-    settings: Settings, tmp_path: Path
+def test_the_check_makes_the_data_folder_and_the_table_that_the_training_finds(
+    table: str, settings: Settings, tmp_path: Path
 ) -> None:
     deep = settings.model_copy(update={"data_dir": tmp_path / "a" / "b"})
     check_data("sample", deep)
     assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_the_check_makes_the_table_that_the_training_finds(table: str, settings: Settings) -> None:
-    check_data(table, settings)
-    check_data(table, settings)  # the data folder is there
-    assert run(table, settings).made is False
+    check_data(table, deep)  # the folder is there
+    assert run(table, deep).made is False
 
 
 def test_the_check_refuses_what_can_be_seen_before_anything_is_made(settings: Settings) -> None:
@@ -348,12 +299,6 @@ def test_a_training_is_known_again_without_the_file_of_rejects(settings: Setting
     assert find_prepared(table, settings) == replace(first, made=False)
 
 
-def test_rejects_go_when_the_table_is_corrected(settings: Settings, tmp_path: Path) -> None:
-    run(rejecting(tmp_path / "mine.csv"), settings)
-    assert run(write(tmp_path / "mine.csv"), settings).rejected is None
-    assert not (tmp_path / "mine.csv.rejects.jsonl").exists()
-
-
 def test_rejects_of_another_reading_go_when_the_table_is_found_again(settings: Settings, tmp_path: Path) -> None:
     table, file = write(tmp_path / "mine.csv"), tmp_path / "mine.csv.rejects.jsonl"
     run(table, settings)
@@ -362,6 +307,8 @@ def test_rejects_of_another_reading_go_when_the_table_is_found_again(settings: S
     assert file.exists()
     run(table, settings)
     assert not file.exists() and not run(table, settings).made
+    run(rejecting(tmp_path / "mine.csv"), settings)
+    assert run(write(tmp_path / "mine.csv"), settings).rejected is None and not file.exists()  # it is corrected
 
 
 def test_rows_that_are_left_out_are_counted_when_the_table_is_found_again(
@@ -472,14 +419,9 @@ def test_imdb_is_found_once_it_was_made_and_never_fetched_to_look_for_it(
     mirror = imdb_mirror(settings, tmp_path)
     assert find_prepared("imdb", mirror) is None
     assert not mirror.data_dir.exists()
-    monkeypatch.setattr(module.table, "check", lambda *_: None)  # of its counts
+    monkeypatch.setattr(module.facts, "check", lambda *_: None)  # of its counts
     made = prepare(fetch("imdb", mirror), mirror)
     assert find_prepared("imdb", mirror) == replace(made, made=False)
-
-
-@pytest.mark.parametrize("dataset", ["sample", "table"])
-def test_nothing_is_fetched_of_what_is_on_this_machine(dataset: str, table: str, settings: Settings) -> None:
-    assert fetch(table if dataset == "table" else dataset, settings).fetched is False
 
 
 def test_the_source_of_tables_is_known_by_their_contents_and_names(settings: Settings, tmp_path: Path) -> None:
@@ -565,16 +507,9 @@ def test_a_folder_is_named_by_where_it_is(
     assert Path(source.origin).is_absolute() and folder.samefile(source.origin)
 
 
-def test_a_file_of_another_kind_is_refused_by_its_name(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "notes.md")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=f"{tmp_path / 'notes.md'}: not a supported table"):
-        run("notes.md", settings)
-
-
-def test_a_folder_without_tables_is_refused(settings: Settings, tmp_path: Path) -> None:
+def test_what_is_no_table_is_refused_by_its_name(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"notes\.md: not a supported table"):
+        run(write(tmp_path / "notes.md"), settings)
     with pytest.raises(UsageError, match="no table in this folder"):
         check_dataset(str(tmp_path), settings)
 
@@ -645,12 +580,6 @@ def test_equal_content_in_other_files_is_the_same_data_and_its_places_are_of_now
     (folder / "a.csv").write_text(before)
     run(str(folder), settings)
     assert reviews.of_test(first.table, "place") == places
-
-
-def test_an_unknown_table_is_refused_before_anything_is_made(settings: Settings) -> None:
-    with pytest.raises(UsageError):
-        fetch("nowhere.csv", settings)
-    assert not settings.data_dir.exists()
 
 
 def test_a_mirror_without_its_hash_is_refused_at_once(settings: Settings) -> None:

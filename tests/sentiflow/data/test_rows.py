@@ -1,76 +1,15 @@
 import hashlib
-import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rows import (
-    MOST,
-    TOO_LONG,
-    Chunk,
-    Reject,
-    beginning,
-    count_left_out,
-    count_reasons,
-    find_columns,
-    grouped_tables,
-    kind_of,
-    rejects_of,
-    why_not,
-)
+from sentiflow.data.rows import Chunk, find_columns, grouped_tables, numbers, strings
 from sentiflow.errors import UsageError
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("a" * 300, "a" * 200),
-        (b"caf\xe9", "caf\\xe9"),
-        ("caf\udce9", "caf\\xe9"),  # a byte that was no UTF-8
-        ("a\ud800", "a\\ud800"),  # half a pair
-        (1.5, "1.5"),
-    ],
-)
-def test_the_beginning_of_a_value_is_valid_text(value: object, expected: str) -> None:
-    assert beginning(value) == expected
-
-
-def test_a_reject_is_one_line_of_plain_characters() -> None:
-    line = Reject(3, 5, "", "no text", "\u2028é\n").to_json()
-    assert line.isascii() and "\n" not in line
-    assert json.loads(line) == {"row": 3, "line": 5, "reason": "no text", "value": "\u2028é\n"}
-    assert json.loads(Reject(3, 0, "a.txt", "no text", "").to_json()) == {
-        "row": 3,
-        "source": "a.txt",
-        "reason": "no text",
-        "value": "",
-    }
-
-
-def test_a_text_too_long_to_hold_is_told_so() -> None:
-    assert (why_not("a" * MOST), why_not("a" * (MOST + 1))) == ("", TOO_LONG)
-    assert TOO_LONG == "longer than 33,554,432 characters"
-
-
-def test_rows_that_are_left_out_are_counted_with_their_labels() -> None:
-    assert count_left_out({"3": 600, "": 8}) == "608 rows left out (label 3, none)"
-    assert count_left_out({"unsure": 1}) == "1 row left out (label unsure)"
-
-
-def test_reasons_are_counted_without_their_details() -> None:
-    assert [kind_of(reason) for reason in ("no text", "unknown label: 7: 8")] == ["no text", "unknown label"]
-    assert count_reasons({"no text": 1_200, "not UTF-8": 1}) == "1,200 no text, 1 not UTF-8"
-
-
-def test_the_file_of_rejects_has_a_name_of_at_most_255_bytes_while_it_is_written() -> None:
-    name = "a" * 223
-    assert rejects_of(Path("folder", name)) == Path("folder", f"{name}.rejects.jsonl")
-    for longer in ("a" * 224, "\xe9" * 112):
-        with pytest.raises(UsageError, match="the name is too long") as refused:
-            rejects_of(Path(longer))
-        assert "at most 223 bytes" in refused.value.hint
 
 
 def chunks_of(path: Path) -> list[Chunk]:
@@ -143,9 +82,29 @@ def test_a_message_names_up_to_20_columns(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_column_cannot_command_the_terminal(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there are: '\\x1b\[2J', x{60}\.") as refused:
+    with pytest.raises(UsageError, match=r"there are: '\\x1b\[2J', x{60}\."):
         find_columns(tmp_path, ["\x1b[2J", "x" * 61], "text")
-    assert (
-        refused.value.hint
-        == "Give the names of your columns: --text-column NAME; a training reads --label-column NAME, too."
+
+
+@pytest.mark.parametrize(
+    "values", [[], [None], ["a", None, "", "é😀", "a\x00b"] * 5, [None] * 9, ["x" * 300_000, "y"]], ids=len
+)
+def test_strings_are_what_pyarrow_makes_of_them(values: list[str | None]) -> None:
+    made = strings(values)
+    made.validate(full=True)
+    assert made.equals(pa.array(values, pa.string()))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.float64])
+def test_numbers_are_what_pyarrow_makes_of_them(kind: type) -> None:
+    values = np.arange(10).astype(kind)[::3]  # not contiguous
+    assert numbers(values).equals(pa.array(values))
+    assert numbers(values[:0]).equals(pa.array(values[:0]))
+
+
+def test_neither_imports_pandas() -> None:
+    code = (
+        "import sys, numpy as np\nfrom sentiflow.data.rows import numbers, strings\n"
+        "strings(['a', None]), numbers(np.arange(3))\nsys.exit('pandas' in sys.modules)"
     )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,19 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from sentiflow.batch.output import output_schema
-from sentiflow.data.division import Labelled, in_fixed_order, text_id
+from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews
 from sentiflow.data.inputs import open_input
-from sentiflow.data.table import (
-    DEFAULT_OPTIONS,
-    Joined,
-    Table,
-    TableError,
-    TableOptions,
-    as_options,
-    read_table,
-    sample_rows,
-    to_reviews,
-)
+from sentiflow.data.table import DEFAULT_OPTIONS, Joined, Table, TableError, TableOptions, as_options, read_table
 from sentiflow.errors import UsageError
 from tests.sentiflow.data.test_download import Steps
 
@@ -188,14 +178,6 @@ def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_pa
     assert "2 has no meaning yet: add 2=1, 2=0 or 2=skip to --labels." in error.hint
 
 
-def test_a_row_inside_a_text_is_found_whatever_the_label_of_both(tmp_path: Path) -> None:
-    """Red if a quote that is missing in a row to skip hid the row after it, or the other way round."""
-    lines = [*(f"{text},{i % 2}" for i, text in enumerate(texts(10))), '"fair film,3', 'good film",1']
-    lines += ['"bad film,0', 'so so",3']
-    made = read(csv(tmp_path, ["text,label", *lines]), labels={"1": 1, "0": 0, "3": "skip"}, max_rejects="2")
-    assert [reject.row for reject in made.rejects] == [11, 12] and not made.left_out
-
-
 @pytest.mark.parametrize(
     "options",
     [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": "skip"}},
@@ -261,87 +243,12 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
     assert len(read(path, max_rejects="1.2%").rows) == 247
 
 
-@pytest.mark.parametrize("separator", [",", ";"])
-@pytest.mark.parametrize(
-    ("header", "rows"),
-    [
-        ("text,label", ['"good film,1', 'bad film",0']),
-        ("id,text,label,lang", ['7,"good film,1,en', '8,bad film",0,en']),
-        ("label,text", ['1,"good film', '0,bad film"']),
-        ("id,label,text", ['7,1,"good film', '8,0,bad film"']),
-        ("label,id,text", ['1,7,"good film', '0,8,bad film"']),
-        ("label,text", ['1,"good film', '0,12 angry men"']),
-        ("text,label,split", ['"good film,1,train', 'bad film",0,train']),
-        ("text,label", ['"good film', "indeed,1", 'bad film",0']),
-    ],
-)
-def test_a_quote_that_makes_one_text_of_two_rows_is_found_by_the_label_inside(
-    tmp_path: Path, header: str, rows: list[str], separator: str
-) -> None:
-    """Valid CSV: no rule of the format shows it."""
-    first_label = header.index("label") < header.index("text")
-    names = header.split(",")
-    sound = [
-        ",".join({
-            "id": "3", "lang": "en", "split": "test" if k < 60 else "train", "label": str(k % 2),
-            "text": f'"the plot, {k}\nsecond line, 1\nand, 0, more"',
-        }[name] for name in names)
-        for k in range(120)
-    ]  # fmt: skip
-    path = tmp_path / "mine.csv"
-    content = "\n".join([header, *sound, *rows]) + "\n"
-    path.write_text(content.replace(",", separator), encoding="utf-8")
-    made = read_table(path, TableOptions())
-    assert len(made.rows) == 120
-    (reject,) = made.rejects
-    assert (reject.row, reject.reason) == (121, "a row inside the text: is a quote missing?")
-    assert first_label or "good film" in reject.value
-
-
-def test_a_number_with_a_comma_is_no_row(tmp_path: Path) -> None:
-    texts = ('"A bad film {}.\n1,000 extras were hired."', '"It {} is dull:\n0,5 of five stars."')
-    lines = [f"{k % 2},{texts[k % 2].format(k)}" for k in range(20)]
-    made = read(csv(tmp_path, ["label,text", *(f"{k % 2},play part {k}" for k in range(10)), *lines]))
-    assert (len(made.rows), made.rejects) == (30, [])
-
-
-def test_a_label_and_digits_behind_a_semicolon_are_no_number(tmp_path: Path) -> None:
-    """Red if a row whose text begins with three digits is taken for one."""
-    lines = ["label;text", *(f"{k % 2};film {k}" for k in range(10)), '1;"A good film.', '0;300 men"']
-    made = read(csv(tmp_path, lines), max_rejects="1")
-    assert [(each.row, each.reason) for each in made.rejects] == [
-        (11, "a row inside the text: is a quote missing?")
-    ]
-
-
-def test_prose_with_a_label_in_it_is_no_row(tmp_path: Path) -> None:
-    """A label that begins the text, that has a space behind it, or that stands alone."""
-    text = '"pos,it is film {}.\npos, as I said,twice\npos"'
-    lines = [f"{('neg', 'pos')[k % 2]},{text.format(k)}" for k in range(80)]
-    made = read(csv(tmp_path, ["label,text", *lines]))
+@pytest.mark.parametrize("text", ["good film,1\nbad film", "I give it\n1\nof 5", "good, 1\n0,bad"])
+def test_a_text_that_looks_like_rows_is_a_text(tmp_path: Path, text: str) -> None:
+    """Red if a sound review is rejected by a guess."""
+    lines = ["text,label", *(f'"{text} {k}",{k % 2}' for k in range(80))]
+    made = read(csv(tmp_path, lines))
     assert (len(made.rows), made.rejects) == (80, [])
-    made = read(csv(tmp_path, ["text,label", *(f'"I give it\n1\nof {k}",{k % 2}' for k in range(80))]))
-    assert (len(made.rows), made.rejects) == (80, [])
-
-
-def test_a_line_that_ends_as_a_label_without_a_meaning_is_no_row(tmp_path: Path) -> None:
-    lines = [f'"It was slow,dull\nand {k} hours long",{k % 2}' for k in range(20)]
-    made = read(csv(tmp_path, ["text,label", *lines, "so so,dull"]), max_rejects="1")
-    assert [(each.row, each.reason) for each in made.rejects] == [(21, "unknown label")]
-
-
-def test_a_line_that_begins_with_a_word_and_a_comma_is_no_row(tmp_path: Path) -> None:
-    lines = [f'{k % 2},"A film {k}.\nSlow,dull."' for k in range(20)]
-    made = read(csv(tmp_path, ["label,text", *lines]))
-    assert (len(made.rows), made.rejects) == (20, [])
-
-
-def test_a_row_without_a_label_makes_no_line_that_ends_in_a_comma_a_row(tmp_path: Path) -> None:
-    path = tmp_path / "mine.csv"
-    rows = [f'"the plot {k}, I must say,\nwas good","{("1", "0", "")[k % 3]}"' for k in range(60)]
-    path.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
-    made = read_table(path, TableOptions(labels={"1": 1, "0": 0, "": "skip"}))
-    assert (len(made.rows), made.rejects, made.left_out) == (40, [], {"": 20})
 
 
 def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> None:
@@ -373,17 +280,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
         "Rows without a label are left out by =skip: --labels good=1,bad=0,=skip",
         "Correct the rows, or allow more of them with --max-rejects.",
     ]
-    assert isinstance(error, TableError) and [reject.line for reject in error.rejects] == [
-        5,
-        6,
-        7,
-        8,
-        9,
-        10,
-        11,
-        12,
-        13,
-    ]
+    assert isinstance(error, TableError) and [reject.line for reject in error.rejects] == list(range(5, 14))
 
 
 def test_many_rows_of_a_kind_are_counted_and_different_values_shown(tmp_path: Path) -> None:
@@ -405,46 +302,22 @@ def test_three_different_values_of_a_kind_are_shown(tmp_path: Path) -> None:
     assert "unknown label (4 rows): line 12 ('a'), line 13 ('b'), line 14 ('c') and 1 more" in str(refused(path))
 
 
-def test_missing_columns_are_listed_with_what_is_wrong_with_whole_rows(tmp_path: Path) -> None:
-    path = tmp_path / "mine.csv"
-    path.write_bytes(b"id,review,stars\n1,,5\n2,caf\xe9,5\n3,a, b,1\n")
-    assert str(refused(path).args[0]).splitlines() == [
-        f"{path} cannot be trained on: no column text; no column label; there are: id, review, stars.",
-        "  not UTF-8 (1 row): line 3",
-        "  wrong number of fields (1 row): line 4 (4 instead of 3)",
-    ]
-
-
-HINT = "Give the names of your columns: --text-column NAME; a training reads --label-column NAME, too."
-
-
 @pytest.mark.parametrize(
-    ("header", "message", "hint"),
+    ("header", "message"),
     [
-        ("review,label", "no column text; there are: review, label.", HINT),
-        ("review,stars", "no column text; no column label; there are: review, stars.", HINT),
-        (
-            "text,stars",
-            "no column label; there are: text, stars.",
-            "Give the name of your column, for example --label-column rating.",
-        ),
-        ("text,label,label", "the column label appears twice.", "Give the names of your columns."),
-        ("text,label,Label ", None, ""),  # one is written so
+        ("review,label", "no column text; there are: review, label."),
+        ("review,stars", "no column text; no column label; there are: review, stars."),
+        ("text,label,label", "the column label appears twice."),
     ],
 )
-def test_a_header_that_does_not_fit_is_refused(
-    tmp_path: Path, header: str, message: str | None, hint: str
-) -> None:
-    path = csv(
-        tmp_path,
-        [header, *(f"{text},{i % 2}{',' * header.count('Label') or ''}" for i, text in enumerate(texts(10)))],
-    )
-    if message is None:
-        assert labels(path) == [0, 1] * 5
-    else:
-        error = refused(path)
-        assert str(error.args[0]).splitlines()[0] == f"{path} cannot be trained on: {message}"
-        assert error.hint.splitlines()[0] == hint
+def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, header: str, message: str) -> None:
+    path = csv(tmp_path, [header, *(f"{text},{label},1" for text, label in rows())])
+    assert str(refused(path).args[0]) == f"{path}: {message}"
+
+
+def test_of_columns_that_differ_in_case_the_one_that_is_written_so_is_read(tmp_path: Path) -> None:
+    path = csv(tmp_path, ["text,label,Label ", *(f"{text},{label}," for text, label in rows())])
+    assert labels(path) == [0, 1] * 5
 
 
 def test_labels_of_a_parquet_table_that_calls_its_texts_bytes(tmp_path: Path) -> None:
@@ -463,9 +336,9 @@ def test_a_missing_value_of_a_parquet_table_is_named_by_its_row(tmp_path: Path) 
 
 def test_labels_that_are_lists_and_texts_that_are_numbers_are_refused(tmp_path: Path) -> None:
     pd.DataFrame({"text": texts(10), "label": [[1, 2]] * 10}).to_parquet(tmp_path / "mine.parquet")
-    assert "unknown label (10 rows): row 1 ('[1, 2]') and 9 more" in str(refused(tmp_path / "mine.parquet"))
+    assert "the column label holds list<element: int64>" in str(refused(tmp_path / "mine.parquet"))
     pd.DataFrame({"text": range(10), "label": [0, 1] * 5}).to_parquet(tmp_path / "mine.parquet")
-    assert "not text (10 rows): row 1 (int64) and 9 more" in str(refused(tmp_path / "mine.parquet"))
+    assert "the column text holds int64, not text" in str(refused(tmp_path / "mine.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import sample
 from sentiflow.base import load_base
-from sentiflow.data import table
+from sentiflow.data import division
 from sentiflow.data.reviews import Reviews
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import (
@@ -44,7 +44,7 @@ def held_out(seed: int, n: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def built_in() -> tuple[Reviews, TextScorer]:
-    content, vocabulary = table.to_reviews(table.sample_rows())
+    content, vocabulary = division.to_reviews(division.sample_rows())
     return content, scorer_of(vocabulary, 10_000)
 
 
@@ -108,7 +108,7 @@ def test_leaving_each_review_of_a_table_out_leaves_it_the_words_of_the_base(know
     texts = ["the film was dull", "the zyzzyva was odd", "the quiet odd"]
 
     def scorer(texts: list[str]) -> TextScorer:
-        vocabulary = table.vocabulary_of(texts, base_words)
+        vocabulary = division.vocabulary_of(texts, base_words)
         own = len({word for text in texts for word in text.split()})
         return scorer_of(vocabulary, 4 + (len(vocabulary) if knows_base else own))
 

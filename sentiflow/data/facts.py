@@ -1,0 +1,199 @@
+"""What a dataset is like: the rules that it must keep, its figures, and what to say of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiflow.data.imdb import REVIEWS_PER_SPLIT
+from sentiflow.data.reviews import SPLITS, Reviews
+from sentiflow.errors import ExternalError
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import OUT_OF_VOCABULARY, START, Vocabulary
+from sentiflow.scoring.vocabulary import FIRST_WORD, limit
+
+
+def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
+    """Check counts, balance, id range and empty reviews.
+
+    Raises:
+        ExternalError: the first rule that does not hold, with what was expected and what came.
+    """
+    import pandas as pd
+    import pandera.pandas as pa  # half a second that a table found again need not wait for
+
+    _check_counts(name, reviews)
+    last_id = FIRST_WORD + len(vocabulary) - 1
+    schema = pa.DataFrameSchema(
+        {
+            "split": pa.Column(str, pa.Check.isin(SPLITS, error=f"splits are {', '.join(SPLITS)}")),
+            "label": pa.Column("int8", pa.Check.isin([0, 1], error="labels are 0 and 1")),
+            "n_tokens": pa.Column("int32", pa.Check.ge(2, error="every training review holds a word")),
+            "first_id": pa.Column("int32", pa.Check.eq(START, error="a review begins with the start marker")),
+            "lowest_id": pa.Column("int32", pa.Check.ge(FIRST_WORD, error=f"ids begin at {FIRST_WORD}")),
+            "highest_id": pa.Column("int32", pa.Check.le(last_id, error=f"ids end at {last_id}")),
+        }
+    )
+    try:
+        schema.validate(pd.DataFrame(_facts(reviews)), lazy=True)
+    except pa.errors.SchemaErrors as err:
+        first = err.failure_cases.iloc[0]
+        broken = (err.failure_cases["check"] == first["check"]).sum()
+        review = reviews.review_id[int(first["index"])]
+        raise ExternalError(
+            f"Dataset {name}: {first['check']}: {broken:,} reviews, the first is {review} "
+            f"({first['column']} = {first['failure_case']}).",
+            "The source is not what it should be; nothing was trained on it.",
+        ) from err
+
+
+def _facts(reviews: Reviews) -> dict[str, NDArray[Any]]:
+    """What is checked of each review, shape (n,) each."""
+    words = [ids[1:] if len(ids) > 1 else np.array([FIRST_WORD], np.int32) for ids in reviews.tokens]
+    return {
+        "split": reviews.split.astype(object),
+        "label": reviews.label,
+        # A review of other splits may hold no word that the training split holds.
+        "n_tokens": np.where(reviews.split == "train", reviews.n_tokens, 2).astype(np.int32),
+        "first_id": np.array([ids[0] if len(ids) else 0 for ids in reviews.tokens], np.int32),
+        "lowest_id": np.array([ids.min() for ids in words], np.int32),
+        "highest_id": np.array([ids.max() for ids in words], np.int32),
+    }
+
+
+def _check_counts(name: str, reviews: Reviews) -> None:
+    for split in ("train", "test"):
+        labels = reviews.label[reviews.split == split]
+        count, positive = len(labels), int((labels == 1).sum())
+        if name == "imdb" and (count, positive) != (REVIEWS_PER_SPLIT, REVIEWS_PER_SPLIT // 2):
+            raise ExternalError(
+                f"Dataset imdb, {split} split: expected {REVIEWS_PER_SPLIT:,} reviews, {REVIEWS_PER_SPLIT // 2:,} "
+                f"of them positive; got {count:,} and {positive:,}.",
+                "The source is not the published dataset; nothing was trained on it.",
+            )
+        if not 0 < positive < count:
+            raise ExternalError(
+                f"Dataset {name}, {split} split: expected reviews of both labels; "
+                f"got {positive:,} of label 1 among {count:,}."
+            )
+
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """Figures of one split.
+
+    Attributes:
+        positive: fraction of label 1.
+        quantiles: lengths in ids at ``QUANTILES``.
+        mean_length: in ids.
+        truncated: fraction longer than the recipe's sequence length.
+        unknown: fraction of words out of the recipe's vocabulary.
+        shape: of the split once padded.
+    """
+
+    name: str
+    reviews: int
+    positive: float
+    quantiles: tuple[int, ...]
+    mean_length: float
+    truncated: float
+    unknown: float
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Figures of a dataset under a recipe, of splits that have reviews; ``words`` counts the whole vocabulary.
+
+    Attributes:
+        training_words: how many of them the training split has, ``kept_words`` how many of these the recipe keeps.
+        in_both: test reviews whose ids stand in the training split, too.
+        first_ids: of the first training review, rare words replaced.
+        first_text: the same, decoded; ``?`` for the start marker and for rare words.
+        first_label: 0 or 1.
+        label_names: what the source calls 0 and 1.
+    """
+
+    splits: tuple[SplitFacts, ...]
+    in_both: int
+    words: int
+    training_words: int
+    kept_words: int
+    first_ids: tuple[int, ...]
+    first_text: str
+    first_label: int
+    label_names: tuple[str, str]
+
+
+def describe(reviews: Reviews, vocabulary: Vocabulary, config: TrainConfig) -> DatasetFacts:
+    """Gather the figures of a dataset as a recipe would see it."""
+    train = reviews.of("train")
+    ids = limit(train.tokens[0], config.vocabulary_size)
+    held = np.unique(np.concatenate(train.tokens))
+    held = held[held >= FIRST_WORD]
+    return DatasetFacts(
+        splits=tuple(_split(name, reviews.of(name), config) for name in SPLITS if name in reviews.split),
+        in_both=in_both_splits(reviews),
+        words=len(vocabulary),
+        training_words=len(held),
+        kept_words=int((held < config.vocabulary_size).sum()),
+        first_ids=tuple(int(i) for i in ids),
+        first_text=vocabulary.decode(ids),
+        first_label=int(train.label[0]),
+        label_names=reviews.label_names,
+    )
+
+
+def in_both_splits(reviews: Reviews) -> int:
+    """Test reviews whose very ids stand in the training split, too."""
+    seen = {ids.tobytes() for ids in reviews.of("train").tokens}
+    return sum(ids.tobytes() in seen for ids in reviews.of("test").tokens)
+
+
+_UNREAD = 0.2  # of the test reviews
+_FEW = 10  # test reviews of a label
+_USUAL = 3.0  # standard errors
+
+
+def warnings(reviews: Reviews) -> list[str]:
+    """What to say of a dataset whose test tells little: unread, few reviews of a label, or unlike the rest."""
+    test, others = reviews.of("test"), reviews.label[reviews.split != "test"]
+    found = []
+    unread = float((test.n_tokens == 1).mean())  # the start marker alone
+    if unread > _UNREAD:  # as ids or numbers would be
+        share = f"{unread:.0%} of the test reviews share no word with any training review."
+        found.append(f"{share} Is the column of texts right?")
+    positive = int(test.label.sum())
+    few = min(positive, len(test) - positive)
+    if few < _FEW:
+        label = reviews.label_names[few == positive]
+        found.append(
+            f"Only {few} of the {len(test):,} test reviews are {label}: the test says little about these."
+        )
+    here, there, share = test.label.mean(), others.mean(), reviews.label.mean()
+    error = np.sqrt(share * (1 - share) * (1 / len(test) + 1 / len(others)))
+    if abs(here - there) > _USUAL * error:
+        one = reviews.label_names[1]
+        found.append(
+            f"{here:.1%} of the test reviews are {one}, and {there:.1%} of the others: more than chance makes."
+        )
+    return found
+
+
+def _split(name: str, split: Reviews, config: TrainConfig) -> SplitFacts:
+    lengths = split.n_tokens
+    flat = limit(np.concatenate(split.tokens), config.vocabulary_size)
+    return SplitFacts(
+        name=name,
+        reviews=len(split),
+        positive=float(split.label.mean()),
+        quantiles=tuple(int(q) for q in np.quantile(lengths, QUANTILES, method="nearest")),
+        mean_length=float(lengths.mean()),
+        truncated=float((lengths > config.sequence_length).mean()),
+        unknown=float((flat == OUT_OF_VOCABULARY).sum() / max(len(flat) - len(split), 1)),  # without start markers
+        shape=(len(split), config.sequence_length),
+    )

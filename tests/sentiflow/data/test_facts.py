@@ -1,0 +1,192 @@
+"""Tests of what a dataset is like: each rule, broken once, and the figures of one made by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sentiflow.data.facts import DatasetFacts, check, describe, in_both_splits, warnings
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import ExternalError
+from sentiflow.recipes import TrainConfig
+from sentiflow.scoring import Vocabulary
+
+
+def ids(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int32)
+
+
+SOUND = Reviews(
+    np.array([f"r{i}" for i in range(6)]),
+    np.array(["train", "train", "validation", "validation", "test", "test"]),
+    np.array([0, 1, 0, 1, 0, 1], np.int8),
+    [ids(1, 4), ids(1, 7, 4), ids(1, 5), ids(1, 6), ids(1, 4, 5, 6, 7), ids(1, 6)],
+)
+FOUR_WORDS = Vocabulary(["the", "film", "good", "bad"])  # ids 4 to 7
+
+
+def tokens(row: int, *numbers: int) -> Reviews:
+    return replace(SOUND, tokens=[ids(*numbers) if i == row else old for i, old in enumerate(SOUND.tokens)])
+
+
+def labels(*given: int) -> Reviews:
+    return replace(SOUND, label=np.array(given, np.int8))
+
+
+def splits(*given: str) -> Reviews:
+    return replace(SOUND, split=np.array(given))
+
+
+def refused(reviews: Reviews, name: str = "mine") -> str:
+    with pytest.raises(ExternalError) as caught:
+        check(name, reviews, FOUR_WORDS)
+    return str(caught.value.args[0])
+
+
+def test_sound_reviews_pass_also_where_a_test_review_holds_no_word_of_the_training() -> None:
+    """Red if a table of one's own with one rare word in it could not be trained on."""
+    check("mine", SOUND, FOUR_WORDS)
+    check("mine", tokens(4, 1), FOUR_WORDS)
+
+
+ONE_LABEL = "split: expected reviews of both labels; got"
+
+
+@pytest.mark.parametrize(
+    ("reviews", "message"),
+    [
+        # The count is of the named rule alone: a review without ids also lacks the start marker.
+        (tokens(1), "every training review holds a word: 1 reviews, the first is r1 (n_tokens = 0)"),
+        (tokens(1, 1), "every training review holds a word: 1 reviews, the first is r1 (n_tokens = 1)"),
+        (tokens(1, 4, 4), "a review begins with the start marker: 1 reviews, the first is r1 (first_id = 4)"),
+        (tokens(4), "a review begins with the start marker: 1 reviews, the first is r4 (first_id = 0)"),
+        (tokens(4, 1, 4, -1, 5), "ids begin at 4: 1 reviews, the first is r4 (lowest_id = -1)"),
+        (tokens(4, 1, 4, 3, 5), "ids begin at 4: 1 reviews, the first is r4 (lowest_id = 3)"),
+        (tokens(5, 1, 8, 4), "ids end at 7: 1 reviews, the first is r5 (highest_id = 8)"),
+        (labels(0, 1, 9, 1, 0, 1), "labels are 0 and 1: 1 reviews, the first is r2 (label = 9)"),
+        (splits("train", "train", "dev", "dev", "test", "test"),
+         "splits are train, validation, test: 2 reviews, the first is r2"),
+        (labels(1, 1, 0, 1, 0, 1), f"train {ONE_LABEL} 2 of label 1 among 2"),
+        (labels(0, 0, 0, 1, 0, 1), f"train {ONE_LABEL} 0 of label 1 among 2"),
+        (labels(0, 1, 0, 1, 1, 1), f"test {ONE_LABEL} 2 of label 1 among 2"),
+        (splits(*["train"] * 4, *["validation"] * 2), f"test {ONE_LABEL} 0 of label 1 among 0"),
+    ],
+)  # fmt: skip
+def test_each_broken_rule_is_told_with_the_first_review_that_breaks_it(reviews: Reviews, message: str) -> None:
+    assert message in refused(reviews)
+
+
+def test_imdb_has_25_000_reviews_a_split_and_half_of_them_positive() -> None:
+    expected = "train split: expected 25,000 reviews, 12,500 of them positive; got 2 and 1"
+    assert expected in refused(SOUND, "imdb")
+    label = np.array([1, 0] * 25_000, np.int8)
+    split = np.array(["train"] * 25_000 + ["test"] * 25_000)
+    many = Reviews(np.arange(50_000).astype(str), split, label, [ids(1, 4)] * 50_000)
+    check("imdb", many, FOUR_WORDS)
+    label[1] = 1
+    assert "got 25,000 and 12,501" in refused(many, "imdb")
+
+
+VOCABULARY = Vocabulary(["the", "film", "good", "bad", "rare"])  # ids 4 to 8; the recipe keeps 4 to 6
+CONFIG = TrainConfig(recipe="small", vocabulary_size=7, sequence_length=4)
+TOKENS = [[1, 4, 8, 6], [1, 4, 5, 6, 7], [1, 5], [1, 4, 8, 6], [1, 4, 8, 7], [1, 5], [1, 4, 8, 7, 6, 6]]
+REVIEWS = Reviews(
+    np.array([f"r{i}" for i in range(7)]),
+    np.array(["train"] * 4 + ["test"] * 3),
+    np.array([1, 0, 0, 0, 1, 0, 1], np.int8),
+    [np.array(each, np.int32) for each in TOKENS],
+)
+
+
+@pytest.fixture(scope="module")
+def facts() -> DatasetFacts:
+    return describe(REVIEWS, VOCABULARY, CONFIG)
+
+
+def test_the_figures_of_each_split_that_has_reviews(facts: DatasetFacts) -> None:
+    train, test = facts.splits
+    assert [(split.name, split.reviews, split.shape) for split in facts.splits] == [
+        ("train", 4, (4, 4)), ("test", 3, (3, 4)),
+    ]  # fmt: skip
+    assert (train.positive, test.positive) == pytest.approx((1 / 4, 2 / 3))
+    assert (train.mean_length, test.mean_length) == pytest.approx((15 / 4, 4.0))  # with the start marker
+    assert (train.truncated, test.truncated) == pytest.approx((1 / 4, 1 / 3))
+    assert (train.unknown, test.unknown) == pytest.approx((3 / 11, 4 / 9))  # of words, without start markers
+    # the test's lengths are 2, 4 and 6; positions 0, 0.1, 0.5, 1, 1.5, 1.9, 1.98 and 2, where 0.5 and 1.5 tie
+    assert [test.quantiles[k] for k in (0, 1, 3, 5, 6, 7)] == [2, 2, 4, 6, 6, 6]
+    assert facts.words == 5
+
+
+def test_words_of_the_training_reviews_are_counted_apart() -> None:
+    """Red if a table of a few words is said to have the thousands of the base."""
+    facts = describe(REVIEWS.take(np.array([2, 1, 4])), VOCABULARY, CONFIG)
+    assert (facts.training_words, facts.kept_words) == (4, 3)
+
+
+def test_the_first_review_is_shown_as_the_recipe_sees_it(facts: DatasetFacts) -> None:
+    assert (facts.first_ids, facts.first_text, facts.first_label) == ((1, 4, 2, 6), "? the ? good", 1)
+
+
+def test_the_first_review_is_the_first_of_the_training_split() -> None:
+    facts = describe(REVIEWS.take(np.array([4, 1, 0, 2])), VOCABULARY, CONFIG)
+    assert (facts.first_ids, facts.first_label) == ((1, 4, 5, 6, 2), 0)
+
+
+@pytest.mark.parametrize(("tokens", "unknown"), [([1, 8], 1.0), ([1, 4], 0.0), ([1], 0.0)])
+def test_a_split_may_hold_a_single_word_or_none(tokens: list[int], unknown: float) -> None:
+    split, label = np.array(["train", "test"]), np.ones(2, np.int8)
+    reviews = Reviews(split, split, label, [np.array(each, np.int32) for each in ([1, 4], tokens)])
+    assert describe(reviews, VOCABULARY, CONFIG).splits[1].unknown == unknown
+
+
+def test_in_both_splits_compares_whole_ids_before_rare_words_are_replaced() -> None:
+    # [1, 5] stands in both; [1, 4, 8, 6] and [1, 4, 8, 7] differ in their last word alone
+    assert in_both_splits(REVIEWS) == 1
+
+
+def test_in_both_splits_counts_each_test_review() -> None:
+    twice = REVIEWS.take(np.array([2, 1, 5, 5, 4]))
+    assert in_both_splits(twice) == 2
+
+
+@pytest.mark.parametrize(("unread", "warns"), [(1, False), (2, True)])
+def test_many_test_reviews_without_a_known_word_are_told(unread: int, warns: bool) -> None:
+    tokens = [[1, 4], *[[1]] * unread, *[[1, 5]] * (5 - unread)]  # a training review and five of the test split
+    split, label = np.array(["train"] + ["test"] * 5), np.ones(6, np.int8)
+    reviews = Reviews(split, split, label, [np.array(each, np.int32) for each in tokens])
+    expected = "40% of the test reviews share no word with any training review. Is the column of texts right?"
+    assert (expected in warnings(reviews)) == warns
+
+
+def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
+    """Reviews of so many of each label."""
+    label = np.repeat([0, 1, 0, 1], [*train, *test]).astype(np.int8)
+    split = np.repeat(["train", "test"], [sum(train), sum(test)])
+    return Reviews(split, split, label, [np.array([1, 4], np.int32)] * len(label))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        ((400, 400), (100, 100), []),
+        # p = 0.5, standard error 0.0395: 0.117 are 2.96 of them, and 0.122 are 3.1
+        ((400, 400), (77, 123), []),
+        (
+            (400, 400),
+            (75, 125),
+            ["62.5% of the test reviews are positive, and 50.0% of the others: more than chance makes."],
+        ),
+        ((400, 40), (100, 10), []),
+        ((400, 40), (100, 9), ["Only 9 of the 109 test reviews are positive: the test says little about these."]),
+        ((40, 400), (9, 100), ["Only 9 of the 109 test reviews are negative: the test says little about these."]),
+    ],
+)
+def test_a_test_that_is_unlike_the_rest_or_has_few_of_a_label_is_told(
+    train: tuple[int, int], test: tuple[int, int], expected: list[str]
+) -> None:
+    assert warnings(balanced(train, test)) == expected
+
+
+def test_warnings_call_the_labels_as_the_table_does() -> None:
+    named = replace(balanced((40, 400), (9, 100)), label_names=("complaint", "praise"))
+    assert warnings(named) == ["Only 9 of the 109 test reviews are complaint: the test says little about these."]
