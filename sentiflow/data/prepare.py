@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -290,11 +291,24 @@ def _write_rejects(rejects: Sequence[Reject], file: Path) -> None:
 
 
 def _digest(files: Iterable[Path]) -> str:
-    state = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
-    return state.hexdigest()
+    return hashlib.sha256(b"".join(map(_hash, files))).hexdigest()
+
+
+_hashed: dict[tuple[Path, int, int, int, int], bytes] = {}
+_SECOND = 10**9  # nanoseconds
+
+
+def _hash(file: Path) -> bytes:
+    """SHA-256 of a file, computed once in a process; again of one written just now, which may change unseen."""
+    about = file.stat()
+    state = file, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+    if state in _hashed:
+        return _hashed[state]
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").digest()
+    if time.time_ns() - about.st_ctime_ns > _SECOND:
+        _hashed[state] = found
+    return found
 
 
 def _digest_of_tables(files: Sequence[Path]) -> str:

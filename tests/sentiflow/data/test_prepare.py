@@ -63,6 +63,23 @@ def test_a_table_is_made_the_first_time_and_found_and_used_the_second_time(table
     assert time.time() - reviews.used_at(first.table) < 60
 
 
+def test_a_table_is_hashed_once_in_a_process_until_it_changes(
+    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if each of a training's looks at a large table reads all of it again."""
+    monkeypatch.setattr(module, "_SECOND", 0)  # it is known at once
+    read: list[str] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        module.hashlib, "file_digest", lambda stream, kind: read.append(stream.name) or digest(stream, kind)
+    )
+    first = run(table, settings)
+    assert find_prepared(table, settings) == run(table, settings) == replace(first, made=False)
+    assert read.count(table) == 1
+    write(Path(table), word="play")
+    assert run(table, settings).digest != first.digest and read.count(table) == 2
+
+
 def test_a_table_that_changes_while_it_is_read_is_kept_under_no_name(
     table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
