@@ -111,12 +111,7 @@ class Scored:
 
 
 def check_request(request: Request) -> tuple[Input, pa.Schema]:
-    """The input with its columns chosen, and the columns of the output.
-
-    Raises:
-        UsageError: no such input or column, or an output that cannot be.
-        OSError: the input cannot be read.
-    """
+    """The input with its columns chosen, and the columns of the output."""
     source = open_input(request.source)
     source.select(request.text_column, request.keep)
     check_output(_resolved(request.output), request.source, escape_formulas=request.escape_formulas)
@@ -138,13 +133,7 @@ def score_input(
 
     Written: the output, and its rejects beside it if there are any; each by one rename, at the end. A sample of
     the texts goes to the text log, if there is one. ``say`` gets a sentence each on what an earlier run means for
-    this one.
-
-    Raises:
-        UsageError: no such input, column, model or version, or an output that cannot be.
-        ExternalError: the store, the input or a scoring process failed, and what is finished is kept; or the
-            input changed.
-        OSError: the disk is full, or a place cannot be written to.
+    this one. If that fails, what is finished is kept.
     """
     began = time.monotonic()
     output = _resolved(request.output)

@@ -33,12 +33,7 @@ from sentiflow.tracking.types import Version
 
 @contextmanager
 def output_lock(output: Path) -> Iterator[None]:
-    """Hold an output while it is made; its folder is made, too.
-
-    Raises:
-        BusyError: another process holds it; the message says which.
-        OSError: the folder cannot be made or written to.
-    """
+    """Hold an output while it is made; its folder is made, too."""
     path = output.with_name(f".{output.name}.lock")
     with file_lock(
         path, f"Another scoring into {output}", "scoring", hint="Wait for it, or name another output with -o."
@@ -157,8 +152,7 @@ def check_output(output: Path, source: Path | None = None, *, escape_formulas: b
     """Check that an output can be put there at all, and would not replace its input.
 
     Raises:
-        UsageError: its folder is missing, it is a folder, has an ending that names no format, is the input, or has
-            no formulas to escape.
+        UsageError: it cannot be, or would replace its input.
     """
     if escape_formulas and output.suffix.lower() != _CSV:
         raise UsageError(f"{output}: only a .csv output can hold formulas.", "Leave --escape-formulas out.")
@@ -188,8 +182,6 @@ class Job:
     """What a job's result depends on; the parts of another job are of no use.
 
     Attributes:
-        source: the input's absolute path.
-        scorer: digest of the version's content.
         code: formats and versions that decide how the input is cut and written.
     """
 
@@ -235,10 +227,8 @@ class Parts:
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = output.with_name(f".{output.name}.parts")
-        self.rows: dict[int, int] = {}
-        """Rows of each finished chunk, by its number."""
-        self.changed = 0
-        """Rows of finished chunks that turned out to be other ones."""
+        self.rows: dict[int, int] = {}  # of each finished chunk, by its number
+        self.changed = 0  # rows of finished chunks that turned out to be other ones
         self._kept: dict[int, tuple[str, Path]] = {}  # of each: the digest of what it was made of, and its file
 
     def left(self) -> Job | None:
@@ -298,10 +288,6 @@ class Parts:
         """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
 
         Texts with the score of an empty text are counted: the model knows no word of them.
-
-        Raises:
-            ExternalError: a part is gone or damaged.
-            OSError: the disk is full, or the output cannot be replaced.
         """
         writer = partial(_csv, cell=_no_formula) if escape_formulas else _WRITERS[self.output.suffix.lower()]
         table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"

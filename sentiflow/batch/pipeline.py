@@ -199,8 +199,7 @@ def dask_client(settings: Settings) -> Any:  # distributed is not typed
     """Connect to the scheduler, and wait until it has a worker; the caller closes the client.
 
     Raises:
-        UsageError: see ``check_dask``.
-        ExternalError: the scheduler does not answer, or no worker joins it; see ``check_dask``, too.
+        ExternalError: the scheduler does not answer, or no worker joins it.
     """
     check_dask(settings)
     from distributed import Client
@@ -292,9 +291,6 @@ def score_chunks(
 
     Without a pool, this process scores. ``advance`` is called with the units of the input that are done; the
     sample gets each chunk and its scores. Gives the number of rows that were finished this time.
-
-    Raises:
-        ExternalError: a scoring process ended, or the input is damaged.
     """
     rows = 0
     with closing(_scored(_unfinished(source, parts, advance), scorer, pool)) as scored:

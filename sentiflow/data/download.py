@@ -52,7 +52,6 @@ def fetch_file(
     Raises:
         UnreachableError: the address does not answer, holds no such file, or sends it too slowly.
         ExternalError: what came is too large or has another hash; nothing is kept of it.
-        OSError: the target's folder cannot be written.
     """
     lock = target.with_name(f".{target.name}.lock")
     with file_lock(lock, f"Another download of {target.name}", "download", patience=deadline, logger=logger):

@@ -137,11 +137,7 @@ class Address:
 
 
 def addresses(settings: Settings) -> tuple[Address, Address]:
-    """Addresses of the reviews and of the word index: Keras's own, or the mirrors in the settings.
-
-    Raises:
-        UsageError: a mirror is set without its SHA-256.
-    """
+    """Addresses of the reviews and of the word index: Keras's own, or the mirrors in the settings."""
     words = settings.word_index_url, settings.word_index_sha256
     return (
         _address("imdb.npz", _REVIEWS_HASH, settings.imdb_url, settings.imdb_sha256, "IMDB"),
@@ -163,8 +159,6 @@ def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Pa
 
     Raises:
         UnreachableError: an address does not answer; the hint names both ways out.
-        ExternalError: a file has another hash.
-        UsageError: a mirror is set without its hash.
     """
     fetched = False
     files = []
@@ -190,11 +184,7 @@ def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Pa
 
 
 def load(reviews_file: Path, word_index_file: Path) -> tuple[Reviews, Vocabulary]:
-    """Turn the two files into reviews in ``load_data``'s order, with every word's own id.
-
-    Raises:
-        ExternalError: a file is damaged, hostile, or not what it should be.
-    """
+    """Turn the two files into reviews in ``load_data``'s order, with every word's own id."""
     arrays = read_arrays(reviews_file, ("x_train", "y_train", "x_test", "y_test"))
     generator = np.random.RandomState(SHUFFLE_SEED)
     splits = [_split(split, arrays[f"x_{split}"], arrays[f"y_{split}"], generator) for split in ("train", "test")]

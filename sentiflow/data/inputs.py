@@ -237,7 +237,6 @@ def tables_of(path: Path) -> list[Path]:
 
     Raises:
         UsageError: there is none, or one that is no file.
-        OSError: the folder cannot be read.
     """
     if not path.is_dir():
         return [path]
@@ -264,7 +263,6 @@ def open_input(path: Path) -> Input:
 
     Raises:
         UsageError: there is none, none of a known kind, or an empty one.
-        OSError: it cannot be read.
     """
     if path.is_dir() and path.suffix.lower() in _KINDS:
         raise UsageError(f"{path} is a folder.", "Give one file of it, or put its parts into one.")

@@ -80,8 +80,7 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
     """Check what can be seen from a dataset's name, its options and the settings alone.
 
     Raises:
-        UsageError: no such dataset or table, options of a table for a built-in dataset, or a mirror without its
-            hash.
+        UsageError: no such dataset or table, or options of a table for a built-in dataset.
     """
     if dataset == BASE:
         raise UsageError(

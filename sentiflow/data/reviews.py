@@ -169,20 +169,12 @@ def _write_table(path: Path, content: pa.Table) -> None:
 
 
 def read(table: Path) -> Reviews:
-    """Read a canonical table, whose name is the digest of its content; the last one stays in memory.
-
-    Raises:
-        ExternalError: a file is missing, not such a table, or holds another content than was written.
-    """
+    """Read a canonical table, whose name is the digest of its content; the last one stays in memory."""
     return _checked(table)[0]
 
 
 def read_vocabulary(table: Path) -> Vocabulary:
-    """Read the words that belong to a canonical table, which counts as a use of it.
-
-    Raises:
-        ExternalError: see ``read``.
-    """
+    """Read the words that belong to a canonical table, which counts as a use of it."""
     words = _checked(table)[1]
     mark_used(table)
     return words

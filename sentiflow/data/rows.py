@@ -143,24 +143,14 @@ class Input(ABC):
 
     @abstractmethod
     def select(self, text: str, others: Sequence[str] = ()) -> None:
-        """Choose the column of texts, and others to read beside it; see ``find_columns``.
-
-        Raises:
-            UsageError: one is not there, or appears twice.
-        """
+        """Choose the column of texts, and others to read beside it; see ``find_columns``."""
 
     @abstractmethod
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         """The rows of each chunk, the columns of those that have a text, and the units that all of them took."""
 
     def chunks(self) -> Iterator[Chunk]:
-        """Read the selected columns from the beginning; a chunk is a function of the input alone.
-
-        Raises:
-            UsageError: a quote of a CSV is never closed; the message names the line.
-            ExternalError: the input is damaged further down.
-            OSError: it cannot be read.
-        """
+        """Read the selected columns from the beginning; a chunk is a function of the input alone."""
         first = 1
         for number, (group, columns, units) in enumerate(self.groups()):
             rows = list(enumerate(group, first))

@@ -160,7 +160,6 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
     """Read a table, or all tables of a folder, and look for everything that is wrong with them.
 
     Raises:
-        UsageError: a table cannot be read.
         TableError: they cannot be trained on; the message lists all problems, with the first rows that have them.
     """
     files, found, outputs = tables_of(path), [], []
