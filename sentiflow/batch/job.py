@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rejects import count_reasons
 from sentiflow.data.rows import Input, changed
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.process import cores
@@ -141,7 +141,9 @@ def score_input(
     with output_lock(output):
         parts = Parts(output)
         left = None if request.restart else parts.left()
-        version, scorer = _choose(request, settings, source, left, say)
+        name = None if request.dataset is None else model_name(request.dataset)
+        version = find_version(settings, name, request.version)
+        scorer = load_scorer(settings, version)
         job = _job(request, source, version, scorer)
         _resume(parts, job, left, say)
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
@@ -161,23 +163,6 @@ def score_input(
     return Scored(output, version, totals, rows, time.monotonic() - began)
 
 
-def _choose(
-    request: Request, settings: Settings, source: Input, left: Job | None, say: Say
-) -> tuple[Version, TextScorer]:
-    """The version asked for, else the one that an unfinished run of this job began with, else the usual one."""
-    name = None if request.dataset is None else model_name(request.dataset)
-    usual = find_version(settings, name, request.version)
-    if left and request.version is None and (left.model, left.version) != (usual.name, usual.number):
-        begun = _begun(settings, left) if left.model == usual.name else None
-        if begun and _job(request, source, *begun) == left:
-            say(
-                f"Version {left.version} scores, as the unfinished run began with it; "
-                f"a new run would take version {usual.number} ({usual.why})."
-            )
-            return begun
-    return usual, load_scorer(settings, usual)
-
-
 def _pool(
     source: Input, scorer: TextScorer, wanted: int | None, settings: Settings
 ) -> Workers | DaskWorkers | None:
@@ -186,21 +171,6 @@ def _pool(
         return DaskWorkers(settings, scorer, wanted)
     number = wanted or (cores() if source.size >= _WORTH_WORKERS else 1)
     return Workers(scorer, number) if number > 1 else None
-
-
-def _begun(settings: Settings, left: Job) -> tuple[Version, TextScorer] | None:
-    """What an unfinished run began to score with, unless that version was deleted since."""
-    try:
-        version = find_version(settings, left.model, left.version)
-    except UsageError:
-        return None
-    try:
-        return replace(version, why="an unfinished run began with it"), load_scorer(settings, version)
-    except ExternalError as err:
-        raise ExternalError(
-            f"The unfinished run scored with version {version.number}, which is gone: {err.args[0]}",
-            "Start over with --restart.",
-        ) from err
 
 
 def _job(request: Request, source: Input, version: Version, scorer: TextScorer) -> Job:

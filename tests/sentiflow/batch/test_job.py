@@ -106,21 +106,6 @@ def test_a_run_that_was_ended_goes_on_and_gives_what_one_run_gives(
     assert sorted(file.name for file in world.root.glob("*out*")) == [f"out.{ending}"]
 
 
-def test_a_run_goes_on_with_the_version_that_it_began_with(
-    world: World, registry: MlflowClient, path: Path
-) -> None:
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
-    request = Request(path, world.root / "out.parquet")
-    interrupted(world, request)
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "2")
-    said: list[str] = []
-    done = run(world, request, said)
-    assert said[0].startswith("Version 1 scores") and "version 2 (champion)" in said[0]
-    assert set(pq.read_table(done.output)["version"].to_pylist()) == {1}
-    np.testing.assert_allclose(scores(done), scorer(1).score(TEXTS), rtol=0, atol=1e-14)
-    assert run(world, request).version.number == 2  # a finished run binds nobody
-
-
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -142,9 +127,7 @@ def test_another_job_starts_over_and_says_why(
     assert done.rows == ROWS
 
 
-def test_a_changed_input_starts_over_with_the_version_in_use(
-    world: World, registry: MlflowClient, path: Path
-) -> None:
+def test_a_changed_input_and_another_champion_start_over(world: World, registry: MlflowClient, path: Path) -> None:
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
     request = Request(path, world.root / "out.parquet")
     interrupted(world, request)
@@ -188,17 +171,6 @@ def test_what_changed_without_a_sign_of_it_is_scored_again(
     assert said[0].startswith("Resuming an unfinished run: ") and "had changed" in said[1]
     fresh = run(world, Request(source, world.root / "fresh.parquet"))
     assert done.output.read_bytes() == fresh.output.read_bytes()
-
-
-def test_a_version_that_was_deleted_since_is_replaced_by_the_one_in_use(
-    world: World, registry: MlflowClient, path: Path
-) -> None:
-    request = Request(path, world.root / "out.parquet")
-    interrupted(world, request)
-    registry.delete_model_version("imdb-sentiment", "2")
-    said: list[str] = []
-    assert run(world, request, said).version.number == 1
-    assert "another version" in said[0]
 
 
 def test_a_version_whose_files_became_another_model_starts_over(
