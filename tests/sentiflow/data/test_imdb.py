@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from sentiflow.data import imdb
-from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
-from sentiflow.scoring import Vocabulary
 from sentiflow.settings import Settings
 
 INDEX = {"film": 3, "the": 1, "good": 4, "and": 2}
@@ -34,11 +32,6 @@ def write(folder: Path, index: object = INDEX, **changed: object) -> tuple[Path,
     return folder / "imdb.npz", folder / "index.json"
 
 
-@pytest.fixture
-def loaded(tmp_path: Path) -> tuple[Reviews, Vocabulary]:
-    return imdb.load(*write(tmp_path))
-
-
 def orders() -> tuple[list[int], list[int]]:
     """`load_data`'s orders: one generator, seeded with 113, mixes the training rows and then the test rows."""
     generator = np.random.RandomState(113)
@@ -48,39 +41,17 @@ def orders() -> tuple[list[int], list[int]]:
     return train.tolist(), test.tolist()
 
 
-def test_the_order_of_the_example_is_no_identity() -> None:
-    """Guards the tests below: an unmixed loader must not pass them."""
-    assert orders()[0] != [0, 1, 2, 3, 4]
-    assert orders()[1] != [0, 1, 2]
-
-
-def test_reviews_stand_in_load_datas_order_with_start_and_offset(loaded: tuple[Reviews, Vocabulary]) -> None:
+def test_reviews_stand_in_load_datas_order_with_start_offset_labels_and_splits(tmp_path: Path) -> None:
+    reviews, vocabulary = imdb.load(*write(tmp_path))
     train, test = orders()
+    assert train != [0, 1, 2, 3, 4] and test != [0, 1, 2]  # an unmixed loader must not pass
     rows = [X_TRAIN[i] for i in train] + [X_TEST[i] for i in test]
-    assert [ids.tolist() for ids in loaded[0].tokens] == [[1, *(rank + 3 for rank in row)] for row in rows]
-
-
-def test_labels_go_with_their_reviews(loaded: tuple[Reviews, Vocabulary]) -> None:
-    train, test = orders()
-    assert loaded[0].label.tolist() == [Y_TRAIN[i] for i in train] + [Y_TEST[i] for i in test]
-
-
-def test_reviews_are_numbered_in_load_datas_order(loaded: tuple[Reviews, Vocabulary]) -> None:
-    names = [f"train-{i}" for i in range(5)] + [f"test-{i}" for i in range(3)]
-    assert loaded[0].review_id.tolist() == names
-
-
-def test_splits_stand_one_after_the_other(loaded: tuple[Reviews, Vocabulary]) -> None:
-    assert loaded[0].split.tolist() == ["train"] * 5 + ["test"] * 3
-
-
-def test_ids_are_int32_and_labels_int8(loaded: tuple[Reviews, Vocabulary]) -> None:
-    reviews = loaded[0]
+    assert [ids.tolist() for ids in reviews.tokens] == [[1, *(rank + 3 for rank in row)] for row in rows]
+    assert reviews.label.tolist() == [Y_TRAIN[i] for i in train] + [Y_TEST[i] for i in test]
+    assert reviews.review_id.tolist() == [f"train-{i}" for i in range(5)] + [f"test-{i}" for i in range(3)]
+    assert reviews.split.tolist() == ["train"] * 5 + ["test"] * 3
     assert {ids.dtype for ids in reviews.tokens} | {reviews.label.dtype} == {np.dtype("int32"), np.dtype("int8")}
-
-
-def test_words_are_sorted_by_rank(loaded: tuple[Reviews, Vocabulary]) -> None:
-    assert loaded[1].words == ("the", "and", "film", "good")
+    assert vocabulary.words == ("the", "and", "film", "good")
 
 
 @pytest.mark.parametrize(
@@ -121,38 +92,30 @@ def test_an_object_array_of_something_else_than_lists_of_ranks_is_refused(tmp_pa
         imdb.load(*write(tmp_path, x_train=array))
 
 
-def test_a_split_with_more_reviews_than_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ExternalError, match=r"IMDB test split: expected one label per review, got \(3,\) and \(2,\)"
-    ):
-        imdb.load(*write(tmp_path, y_test=[1, 0]))
-
-
-def test_a_matrix_instead_of_lists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match="IMDB train split: expected one label per review"):
-        imdb.load(*write(tmp_path, x_train=np.ones((5, 2), int), y_train=np.ones((5, 2), int)))
+@pytest.mark.parametrize(
+    ("split", "changed"),
+    [("test", {"y_test": [1, 0]}), ("train", {"x_train": np.ones((5, 2), int), "y_train": np.ones((5, 2), int)})],
+    ids=["counts", "matrix"],
+)
+def test_a_split_with_more_than_a_label_for_each_review_is_refused(
+    tmp_path: Path, split: str, changed: dict[str, object]
+) -> None:
+    with pytest.raises(ExternalError, match=f"IMDB {split} split: expected one label per review"):
+        imdb.load(*write(tmp_path, **changed))
 
 
 OFFICIAL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 SHA = "ab" * 32
 
 
-def test_without_a_mirror_the_address_of_the_reviews_is_keras_own(settings: Settings) -> None:
-    address, _ = imdb.addresses(settings)
-    assert (address.name, address.url, address.sha256) == (
-        "imdb.npz",
-        f"{OFFICIAL}imdb.npz",
+def test_without_a_mirror_the_addresses_are_keras_own(settings: Settings) -> None:
+    hashes = (
         "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
-    )
-
-
-def test_without_a_mirror_the_address_of_the_word_index_is_keras_own(settings: Settings) -> None:
-    _, address = imdb.addresses(settings)
-    assert (address.name, address.url, address.sha256) == (
-        "imdb_word_index.json",
-        f"{OFFICIAL}imdb_word_index.json",
         "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
     )
+    names = "imdb.npz", "imdb_word_index.json"
+    expected = [imdb.Address(name, OFFICIAL + name, sha256) for name, sha256 in zip(names, hashes, strict=True)]
+    assert list(imdb.addresses(settings)) == expected
 
 
 def test_keras_own_word_index_has_the_hash_that_is_asked_for(settings: Settings, imdb_settings: Settings) -> None:
@@ -164,16 +127,12 @@ def test_keras_own_word_index_has_the_hash_that_is_asked_for(settings: Settings,
 
 
 @pytest.mark.parametrize(("position", "field"), [(0, "imdb"), (1, "word_index")])
-def test_a_mirror_is_used_with_its_hash(position: int, field: str) -> None:
-    settings = Settings(**{f"{field}_url": "/srv/mirror", f"{field}_sha256": SHA})
-    address = imdb.addresses(settings)[position]
-    assert (address.url, address.sha256) == ("/srv/mirror", SHA)
-
-
-@pytest.mark.parametrize(("position", "field"), [(1, "imdb"), (0, "word_index")])
-def test_a_mirror_of_one_file_leaves_the_other_where_it_is(position: int, field: str) -> None:
-    settings = Settings(**{f"{field}_url": "/srv/mirror", f"{field}_sha256": SHA})
-    assert imdb.addresses(settings)[position].url.startswith(OFFICIAL)
+def test_a_mirror_of_one_file_is_used_with_its_hash_and_leaves_the_other_where_it_is(
+    position: int, field: str
+) -> None:
+    addresses = imdb.addresses(Settings(**{f"{field}_url": "/srv/mirror", f"{field}_sha256": SHA}))
+    assert (addresses[position].url, addresses[position].sha256) == ("/srv/mirror", SHA)
+    assert addresses[1 - position].url.startswith(OFFICIAL)
 
 
 @pytest.mark.parametrize("field", ["imdb", "word_index"])
@@ -200,17 +159,13 @@ def mirrored(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update=fields)
 
 
-def test_fetch_brings_both_files_into_the_data_folder(settings: Settings, tmp_path: Path) -> None:
-    files, _ = imdb.fetch(mirrored(settings, tmp_path))
-    assert [file.read_bytes() for file in files] == [
-        (tmp_path / name).read_bytes() for name in ("imdb.npz", "index.json")
-    ]
-    assert all(file.is_relative_to(settings.data_dir / "downloads") for file in files)
-
-
-def test_fetch_tells_whether_anything_had_to_be_brought(settings: Settings, tmp_path: Path) -> None:
+def test_fetch_brings_both_files_into_the_data_folder_once(settings: Settings, tmp_path: Path) -> None:
     mirror = mirrored(settings, tmp_path)
-    assert [imdb.fetch(mirror)[1], imdb.fetch(mirror)[1]] == [True, False]
+    files, fetched = imdb.fetch(mirror)
+    names = "imdb.npz", "index.json"
+    assert [file.read_bytes() for file in files] == [(tmp_path / name).read_bytes() for name in names]
+    assert all(file.is_relative_to(settings.data_dir / "downloads") for file in files)
+    assert (fetched, imdb.fetch(mirror)) == (True, (files, False))
 
 
 def test_an_unreachable_mirror_is_answered_with_both_ways_out(settings: Settings) -> None:

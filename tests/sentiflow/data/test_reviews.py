@@ -64,20 +64,13 @@ def test_columns_of_different_lengths_are_refused() -> None:
         replace(FIVE, label=FIVE.label[:4])
 
 
-def test_lengths_count_the_start_marker() -> None:
-    assert FIVE.n_tokens.tolist() == [2, 3, 4, 2, 3]
-
-
-def test_one_split_keeps_the_order_and_its_own_ids() -> None:
-    test = FIVE.of("test")
+def test_reviews_of_a_split_or_of_row_numbers_are_in_that_order_with_their_own_ids() -> None:
+    assert FIVE.n_tokens.tolist() == [2, 3, 4, 2, 3]  # the start marker is one
+    test, taken = FIVE.of("test"), FIVE.take(np.array([4, 0]))
     assert (test.review_id.tolist(), [row.tolist() for row in test.tokens]) == (
         ["r1", "r4"],
         [[1, 5, 5], [1, 8, 8]],
     )
-
-
-def test_take_of_row_numbers_is_in_their_order() -> None:
-    taken = FIVE.take(np.array([4, 0]))
     assert (taken.review_id.tolist(), [row[1] for row in taken.tokens]) == (["r4", "r0"], [8, 4])
 
 
@@ -138,8 +131,12 @@ def test_the_digest_is_independent_of_compression(tmp_path: Path) -> None:
     assert digest(read(table), VOCABULARY) == table.stem
 
 
-def test_reviews_survive_write_and_read(tmp_path: Path) -> None:
-    assert same(read(write(FIVE, VOCABULARY, tmp_path)), FIVE)
+def test_reviews_and_words_survive_write_and_read(tmp_path: Path) -> None:
+    for content in (FIVE, reviews_of(["train"])):
+        table = write(content, VOCABULARY, tmp_path)
+        found = read(table)
+        assert same(found, content) and read_vocabulary(table).words == VOCABULARY.words
+        assert (found.label.dtype, {row.dtype for row in found.tokens}) == (np.int8, {np.dtype("int32")})
 
 
 def test_names_of_labels_stay_with_the_table_and_each_part_of_it(tmp_path: Path) -> None:
@@ -157,20 +154,6 @@ def test_a_table_whose_names_of_labels_are_damaged_is_refused(tmp_path: Path, wr
     pq.write_table(content.replace_schema_metadata({b"label_names": written}), table)
     with pytest.raises(ExternalError, match="Cannot read the prepared reviews"):
         read(table)
-
-
-def test_types_survive_write_and_read(tmp_path: Path) -> None:
-    found = read(write(FIVE, VOCABULARY, tmp_path))
-    assert (found.label.dtype, {row.dtype for row in found.tokens}) == (np.int8, {np.dtype("int32")})
-
-
-def test_words_survive_write_and_read(tmp_path: Path) -> None:
-    assert read_vocabulary(write(FIVE, VOCABULARY, tmp_path)).words == VOCABULARY.words
-
-
-def test_a_single_review_survives_write_and_read(tmp_path: Path) -> None:
-    one = reviews_of(["train"])
-    assert same(read(write(one, VOCABULARY, tmp_path)), one)
 
 
 def test_the_table_has_the_promised_columns(tmp_path: Path) -> None:
@@ -208,18 +191,14 @@ def test_a_missing_table_is_refused_by_name(tmp_path: Path) -> None:
         read(tmp_path / "nowhere.parquet")
 
 
-def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:
+def test_a_table_of_other_columns_or_types_is_refused(tmp_path: Path) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
-    pd.DataFrame({"text": ["a", "b"], "label": [0, 1]}).to_parquet(table)
-    with pytest.raises(ExternalError, match=rf"{table.name}: expected the columns"):
-        read(table)
-
-
-def test_a_table_of_other_types_is_refused(tmp_path: Path) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    pd.read_parquet(table).assign(token_ids="a b c").to_parquet(table)
-    with pytest.raises(ExternalError, match=rf"{table.name}: Unsupported cast"):
-        read(table)
+    retyped = pd.read_parquet(table).assign(token_ids="a b c")
+    others = pd.DataFrame({"text": ["a", "b"], "label": [0, 1]})
+    for frame, reason in ((others, "expected the columns"), (retyped, "Unsupported cast")):
+        frame.to_parquet(table)
+        with pytest.raises(ExternalError, match=rf"{table.name}: {reason}"):
+            read(table)
 
 
 @pytest.mark.parametrize("column", ["label", "token_ids"])
