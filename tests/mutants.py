@@ -37,12 +37,12 @@ from tests.world import ROOT
 GROUPS = {  # modules, and the files of their tests
     "sentiflow/scoring/*.py": ["tests/sentiflow/scoring/"],
     "sentiflow/data/download.py": ["tests/sentiflow/data/test_download.py"],
-    "sentiflow/data/imdb.py": ["tests/sentiflow/data/test_{imdb,archive,checks}.py"],
-    "sentiflow/data/{inputs,rows,text_tables}.py": [
-        "tests/sentiflow/data/test_{inputs,rows,arrays,folder,csv_table,json_lines,parquet_table}.py"
+    "sentiflow/data/imdb.py": ["tests/sentiflow/data/test_{imdb,archive,facts}.py"],
+    "sentiflow/data/{inputs,rejects,rows,text_tables}.py": [
+        "tests/sentiflow/data/test_{inputs,rejects,rows,folder,csv_table,json_lines,parquet_table}.py"
     ],
-    "sentiflow/data/{division,reviews,table,prepare}.py": [
-        "tests/sentiflow/data/test_{reviews,table,prepare,checks,describe,imdb}.py"
+    "sentiflow/data/{division,facts,reviews,table,prepare}.py": [
+        "tests/sentiflow/data/test_{facts,reviews,table,prepare,imdb}.py"
     ],
     "sentiflow/evaluation/*.py": ["tests/sentiflow/evaluation/"],
     "sentiflow/tracking/{promotion,candidate,versions}.py": [

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sentiflow import base
+from sentiflow import base, files
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import bounds, division, facts, imdb, inputs, rejects, reviews, rows, table, text_tables
 from sentiflow.data.division import in_fixed_order
@@ -333,7 +333,7 @@ def _key(source: Source) -> str:
 @cache
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
-    modules = (bounds, division, imdb, inputs, rejects, reviews, rows, table, text_tables, vocabulary)
+    modules = (bounds, division, files, imdb, inputs, rejects, reviews, rows, table, text_tables, vocabulary)
     return _digest([*(Path(str(module.__file__)) for module in modules), base.FILE, division.SAMPLE])
 
 
