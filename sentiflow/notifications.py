@@ -1,24 +1,20 @@
-"""Messages to people: to webhooks as JSON, and to chats and mailboxes by Apprise."""
+"""Messages to people and programs, sent by Apprise: to webhooks as JSON, to chats and to mailboxes."""
 
-import base64
-import http.client
-import json
 import logging
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 from sentiflow.console import Logger
-from sentiflow.errors import ExternalError
 from sentiflow.settings import Notification, Settings
 
-_ATTEMPTS = 3
-_PAUSE = 1.0  # seconds before the second attempt; each further one waits twice as long
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+_RETRIES = 2
+_PAUSE = 1.0  # seconds before each
 
 
 def wanted(settings: Settings, what: Notification) -> bool:
@@ -33,94 +29,56 @@ def addresses(settings: Settings) -> list[str]:
 
 def announce(settings: Settings, logger: Logger, what: Notification, text: str, **more: str) -> None:
     """Send a message, if it is wanted; what goes wrong is a warning in the log and changes nothing."""
-    for problem in send(settings, what, text, **more):
+    problems = send(settings, addresses(settings), what, text, **more) if wanted(settings, what) else {}
+    for problem in problems.values():
         logger.warning("The message %r was not sent: %s", text, problem)
 
 
-def send(settings: Settings, what: Notification, text: str, **more: str) -> list[str]:
-    """Send a message, one line for people and more fields for programs, to each address, if its kind is wanted.
+def send(settings: Settings, to: Sequence[str], what: Notification, text: str, **more: str) -> dict[str, str]:
+    """Send a message to addresses of the settings: a line for people, and fields for programs that read JSON.
 
-    Gives a reason for each address that did not take it; it does not name the address.
+    Gives the addresses that did not take it, each with a reason that does not show it.
     """
-    if not wanted(settings, what):
-        return []
-    message = {
-        "text": f"Sentiflow: {text}", "event": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **more
-    }  # fmt: skip
-    problems = []
-    for address in addresses(settings):
-        try:
-            if address.startswith(("http://", "https://")):
-                _post(address, message, settings.notify_timeout)
+    from apprise import Apprise
+
+    fields = {"event": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **more}
+    problems = {}
+    with _silenced("apprise", "urllib3"):
+        for address in to:
+            target = _target(address, fields, settings.notify_timeout)
+            if target is None:
+                reason = "is not one that Apprise can use"
+            elif not Apprise(target).notify(body=f"Sentiflow: {text}", title="Sentiflow"):
+                reason = "did not take it"
             else:
-                _send_by_apprise(address, message["text"], settings.notify_timeout)
-        except ExternalError as err:
-            problems.append(f"{err.args[0]} Check SENTIFLOW_NOTIFY_URL.")
+                continue
+            place = f"{addresses(settings).index(address) + 1} of SENTIFLOW_NOTIFY_URL"
+            problems[address] = f"Address {place}, {address.partition('://')[0]}://, {reason}."
     return problems
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would turn the message into a GET without it."""
+def _target(address: str, fields: Mapping[str, str], timeout: float) -> "NotifyBase | None":
+    from apprise import Apprise, AppriseAsset
 
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow none: the answer then counts as an error."""
-
-
-# urllib logs nothing; httpx and urllib3 put whole addresses into logs.
-_OPENER = urllib.request.build_opener(_NoRedirects)
-
-
-def _post(address: str, message: dict[str, str], timeout: float) -> None:
-    """Send a message as JSON; tried three times when the other side is away or busy."""
-    request = _request(address, json.dumps(message).encode())
-    for attempt in range(_ATTEMPTS):
-        last = attempt == _ATTEMPTS - 1
-        try:
-            with _OPENER.open(request, timeout=timeout):
-                return
-        except urllib.error.HTTPError as err:
-            err.close()
-            if last or (err.code < 500 and err.code != http.HTTPStatus.TOO_MANY_REQUESTS):
-                raise ExternalError(f"The webhook answered {err.code}.") from None
-        except (OSError, http.client.HTTPException, ValueError) as err:
-            if last:
-                raise ExternalError(f"The webhook does not answer ({_reason(err)}).") from None
-        time.sleep(_PAUSE * 2**attempt)
-
-
-def _request(address: str, body: bytes) -> urllib.request.Request:
-    """A name and a password in the address go where HTTP has them."""
-    parts = urlsplit(address)
-    user, at, host = parts.netloc.rpartition("@")
-    headers = {"Content-Type": "application/json", "User-Agent": "sentiflow"}
-    if at:
-        login = unquote(user) if ":" in user else f"{unquote(user)}:"  # a token alone has no password
-        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-    url = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
-    return urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - http(s), `send` saw to it
-
-
-def _reason(err: Exception) -> str:
-    cause = err.reason if isinstance(err, urllib.error.URLError) else err
-    return (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
-
-
-def _send_by_apprise(address: str, text: str, timeout: float) -> None:
-    """Send a line to a chat, a mailbox or whatever else Apprise knows; tried three times."""
-    import apprise
-
-    scheme = f"{address.partition('://')[0]}://"
-    limits = f"{'&' if '?' in address else '?'}cto={timeout:g}&rto={timeout:g}"
-    with _silenced("apprise", "urllib3"):
-        target = apprise.Apprise.instantiate(address + limits)
-        if target is None:
-            raise ExternalError(f"An address of {scheme} is not one that Apprise can use.")
-        for attempt in range(_ATTEMPTS):
-            if target.notify(body=text, title="Sentiflow"):
-                return
-            if attempt < _ATTEMPTS - 1:
-                time.sleep(_PAUSE * 2**attempt)
-    raise ExternalError(f"The address of {scheme} did not take it.")
+    # A redirect would turn the message into a GET without it.
+    asset = AppriseAsset(http_redirects=False, default_service_retry=_RETRIES, default_service_wait=_PAUSE)
+    if not address.startswith("http"):
+        target = Apprise.instantiate(address, asset)
+    else:
+        parts = urlsplit(address)
+        target = Apprise.instantiate(
+            {
+                "schema": parts.scheme.replace("http", "json"), "host": parts.netloc.rpartition("@")[2],
+                "user": parts.username, "password": parts.password or "",  # a token alone has no password
+                "fullpath": parts.path, "params": dict(parse_qsl(parts.query)),
+            },
+            asset,
+        )  # fmt: skip
+    if target is not None:
+        target.socket_connect_timeout = target.socket_read_timeout = timeout
+        if hasattr(target, "payload_extras"):  # one that sends fields; `message` is renamed to `text`
+            target.payload_extras = {"message": "text", "attachments": "", **fields, **target.payload_extras}
+    return target
 
 
 @contextmanager

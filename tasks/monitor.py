@@ -199,7 +199,7 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
     get_run_logger().info("Emitted %s for %s", EVENT, result.model)
     text = f"{result.model}: {result.headline[0].lower()}{result.headline[1:]}. {run.url}"
-    fields = {"model": result.model, "version": str(result.version), "mlflow_run_url": run.url}
+    fields = {"model": result.model, "model_version": str(result.version), "mlflow_run_url": run.url}
     announce(check.settings, get_run_logger(), "drifted", text, **fields)
 
 

@@ -67,7 +67,7 @@ def _ask(candidate: Candidate, settings: Settings) -> Candidate:
     url = flow_run_url(str(runtime.flow_run.id))
     get_run_logger().info("waiting for a person's answer: %s", url)
     text = f"{candidate.name} version {candidate.version} waits for an answer: promote it, or not? {url}"
-    fields = {"model": candidate.name, "version": str(candidate.version), "flow_run_url": url}
+    fields = {"model": candidate.name, "model_version": str(candidate.version), "flow_run_url": url}
     announce(settings, get_run_logger(), "approval", text, **fields)
     asked = escape_markdown(f"Asked for by {candidate.by}: {candidate.reason}.")
     question = Approval.with_initial_data(description=f"{asked}\n\n{markdown(candidate)}")

@@ -20,6 +20,7 @@ class Receiver:
     answers: list[int] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -29,7 +30,9 @@ def receiver(answers: Sequence[int] = ()) -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            assert self.path == PATH
+            path, _, query = self.path.partition("?")
+            assert path == PATH
+            got.queries.append(query)
             body = self.rfile.read(int(self.headers["content-length"]))
             got.messages.append(json.loads(body))
             got.headers.append({name.lower(): value for name, value in self.headers.items()})

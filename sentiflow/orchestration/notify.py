@@ -4,6 +4,7 @@ import re
 import signal
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 
 import httpx
 from prefect import Flow
@@ -19,7 +20,7 @@ from sentiflow.notifications import addresses, send, wanted
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Notification, Settings, load_settings
 
-_NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which a notification was sent
+_NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which all addresses were told
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 500
 ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
@@ -60,16 +61,26 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
                 return
             refusal: Notification = "not-reproduced" if flow == "reproduce" else "refused"
             notified = error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
-            problems: list[str] = []
-            if not known and not notified:
+            to = [] if known or notified else [
+                each for each in addresses(settings) if flow_run.labels.get(_label(each)) != flow_run.run_count
+            ]  # fmt: skip
+            problems: dict[str, str] = {}
+            if to:
                 text, fields = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))
-                problems = send(settings, what, text, **fields)
-            for problem in problems:
+                problems = send(settings, to, what, text, **fields)
+            for problem in problems.values():
                 logger.warning(_NOT_SENT, flow, flow_run.name, problem)
-            if known or len(problems) < len(addresses(settings)):  # else the next housekeeping tries again
-                prefect.update_flow_run_labels(flow_run.id, {_NOTIFIED: flow_run.run_count})
+            # The next housekeeping tries again what did not take it.
+            told = [_label(each) for each in to if each not in problems] if problems else [_NOTIFIED]
+            if told:
+                prefect.update_flow_run_labels(flow_run.id, dict.fromkeys(told, flow_run.run_count))
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
         logger.warning(_NOT_SENT, flow, flow_run.name, first_line(err))
+
+
+def _label(address: str) -> str:
+    """Label of a flow run: the attempt of which this address was told, where another one was not."""
+    return f"{_NOTIFIED}.{crc32(address.encode()):08x}"
 
 
 def is_notified(flow_run: FlowRun) -> bool:
@@ -85,7 +96,7 @@ def _message(
     reason = " ".join(ENCOUNTERED.sub("", state.message or "").split())[:_LONGEST]
     word = (state.name or state.type.value).lower()
     links = {"flow_run_url": url} | ({} if mlflow_url is None else {"mlflow_run_url": mlflow_url})
-    fields = {"flow": flow, "flow_run": flow_run.name, "state": state.type.value, "message": reason, **links}
+    fields = {"flow": flow, "flow_run": flow_run.name, "state": state.type.value, "reason": reason, **links}
     return f"{flow} {flow_run.name} {word}. {reason} {url}", fields
 
 

@@ -82,7 +82,7 @@ def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
             move(client, store, name, event)
             candidate = replace(candidate, event=event)
     what: Notification = "refused" if candidate.event is None else "promoted"
-    announce(settings, _LOGGER, what, candidate.summary, model=name, version=str(number))
+    announce(settings, _LOGGER, what, candidate.summary, model=name, model_version=str(number))
     return candidate
 
 
@@ -142,7 +142,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
     text = (
         f"{name} version {target} is the champion again, version {champion} is not, by {event.by}: {event.reason}"
     )
-    announce(settings, _LOGGER, "rolled-back", text, model=name, version=str(target))
+    announce(settings, _LOGGER, "rolled-back", text, model=name, model_version=str(target))
     return event
 
 

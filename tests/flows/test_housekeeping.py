@@ -138,7 +138,7 @@ def test_a_crash_of_the_last_30_days_that_no_hook_spoke_of_is_told_once(
             close_killed(load_settings(), logging.getLogger(), crashed + later)
             assert len(about(flow_run.id, got)) == told
     (message,) = about(flow_run.id, got)
-    assert (message["state"], message["message"]) == ("CRASHED", "its container was killed")
+    assert (message["state"], message["reason"]) == ("CRASHED", "its container was killed")
 
 
 def states_of_tasks(flow_run: FlowRun, least: int) -> dict[str, str | None]:

@@ -19,6 +19,7 @@ from prefect.states import AwaitingRetry, Crashed, Failed, Running
 
 from flows.housekeeping import housekeeping
 from flows.train import train
+from sentiflow import notifications
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import training_lock
 from sentiflow.orchestration.notify import notify
@@ -51,7 +52,7 @@ def test_a_failed_flow_run_is_told_with_links_to_both_sides(
     (run,) = connect(world.settings).search_runs(["1"])
     (message,) = got.messages
     assert (message["flow"], message["flow_run"], message["state"]) == ("train", run.info.run_name, "FAILED")
-    assert "unknown label" in message["message"]
+    assert "unknown label" in message["reason"]
     assert message["flow_run_url"] == run.data.tags["prefect.flow_run_url"]
     assert f"/runs/{run.info.run_id}?" in message["mlflow_run_url"]
     assert message["text"].startswith(f"Sentiflow: train {run.info.run_name} failed.")
@@ -74,9 +75,22 @@ def test_each_attempt_of_a_flow_run_that_fails_is_told_once_with_its_own_mlflow_
             client.create_run(experiment, tags={**tags, "mlflow.parentRunId": made[-1]})
             for _ in range(2):
                 notify("train", flow_run, failed, logging.getLogger())
-    assert [each["message"] for each in got.messages] == ["the first", "the second"]
+    assert [each["reason"] for each in got.messages] == ["the first", "the second"]
     for run_id, each in zip(made, got.messages, strict=True):
         assert f"/runs/{run_id}?" in each["mlflow_run_url"]
+
+
+def test_an_address_that_was_told_hears_nothing_when_another_is_tried_again(
+    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "_PAUSE", 0.0)
+    with receiver() as one, receiver([503] * 3) as other, get_client(sync_client=True) as prefect:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", f"{one.address} {other.address}")
+        flow_run = prefect.create_flow_run(train)
+        prefect.set_flow_run_state(flow_run.id, crashed := Crashed(message="killed"), force=True)
+        for _ in range(3):
+            notify("train", flow_run, crashed, logging.getLogger())
+    assert (len(one.messages), len(other.messages)) == (1, 4)
 
 
 def test_a_crash_that_a_person_saw_is_told_nobody_later(
@@ -120,13 +134,14 @@ def test_a_webhook_that_fails_changes_nothing_and_its_address_stands_in_no_log(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
-    with receiver([404]) as got:
+    monkeypatch.setattr(notifications, "_PAUSE", 0.0)
+    with receiver([404] * 3) as got:
         monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
         with pytest.raises(UsageError, match="unknown label"):
             train(LONG, broken_table(world))
-    assert len(got.messages) == 1
+    assert len(got.messages) == 3
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert any("The notification of train" in line and "answered 404" in line for line in warnings)
+    assert any("The notification of train" in line and "did not take it" in line for line in warnings)
     assert PATH not in caplog.text
 
 

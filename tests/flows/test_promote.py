@@ -293,7 +293,7 @@ def test_people_are_told_who_is_asked_for_promoted_refused_and_rolled_back(
                 patch.setenv("SENTIFLOW_NOTIFY_ON", wanted)
                 promote("sample", Registry.POOR)
         rollback(NAME, "complaints", load_settings())
-    told = [(each["event"], each.get("version")) for each in got.messages]
+    told = [(each["event"], each.get("model_version")) for each in got.messages]
     good, poor = str(Registry.GOOD), str(Registry.POOR)
     assert told == [
         ("promoted", poor), ("approval", good), ("promoted", good), ("refused", poor), ("failed", None),

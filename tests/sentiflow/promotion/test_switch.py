@@ -109,7 +109,7 @@ def test_each_decision_is_sent_in_one_sentence(registry: World, monkeypatch: pyt
         promote(registry, Registry.POOR)
         switch.rollback(NAME, "back", registry.settings)
     good, poor = str(Registry.GOOD), str(Registry.POOR)
-    assert [(each["event"], each["model"], each["version"]) for each in got.messages] == [
+    assert [(each["event"], each["model"], each["model_version"]) for each in got.messages] == [
         ("promoted", NAME, poor), ("promoted", NAME, good), ("refused", NAME, poor), ("rolled-back", NAME, poor),
     ]  # fmt: skip
     texts = [each["text"].removeprefix(f"Sentiflow: {NAME} version ") for each in got.messages]
