@@ -49,11 +49,6 @@ def person() -> str:
     return f"{user()} on {socket.gethostname()}"
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def processor() -> str:
     """The model of the processor, as Linux calls it; where it says nothing of it, its architecture."""
     try:

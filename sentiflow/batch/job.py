@@ -17,8 +17,7 @@ from sentiflow.data.rows import Input, changed
 from sentiflow.errors import UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
-from sentiflow.process import cores
-from sentiflow.scoring import TextScorer
+from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import BASE_MODEL, Version
 from sentiflow.tracking.versions import find_version, load_scorer

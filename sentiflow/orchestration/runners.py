@@ -26,6 +26,7 @@ from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, thr
 from sentiflow.children import END_SECONDS, collect_less
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.scoring import cores
 from sentiflow.settings import INSTALL_TEAM, Settings
 
 _NUMBER = re.compile(r"\d+$")
@@ -142,7 +143,7 @@ def _one_of(pending: "set[PrefectFuture[Any]]") -> "PrefectFuture[Any]":
 def workers_of(settings: Settings, wanted: int | None) -> int:
     """How many calls run side by side: as many as are wanted, else a core each, or all that Dask has."""
     if wanted is not None or settings.task_runner != "dask":
-        return wanted or interrupts.cores()
+        return wanted or cores()
     with dask_client(settings) as client:
         return threads_of(client)
 

@@ -4,7 +4,7 @@ This package travels inside every registered model, under a name of its own. It 
 standard library only, and itself only relatively.
 """
 
-from .forward import Network
+from .forward import Network, cores
 from .scorer import LABEL_NAMES, Attribution, TextScorer, Word, is_name, is_positive
 from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
@@ -19,6 +19,7 @@ __all__ = [
     "Vocabulary",
     "Weights",
     "Word",
+    "cores",
     "is_name",
     "is_positive",
     "pad",

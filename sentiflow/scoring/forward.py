@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Network:
         self._check(ids)
         if self._together and 0 < len(ids) <= MOST:
             return self._scores(_read_together(self._readers, ids))
-        threads = threads or _cores()
+        threads = threads or cores()
         return self._scores(reader.read(ids, threads) for reader in self._readers)
 
     def score_steps(self, ids: Ids) -> Floats:
@@ -152,9 +153,17 @@ class _Reader:
         return pads
 
 
-def _cores() -> int:
-    """Cores that this process may use; outside of Linux, all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of processors in so many of time, or "max"
+
+
+def cores() -> int:
+    """Cores that this process may use: outside of Linux all, in a container as many as its quota gives time of."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, _QUOTA.read_text().split())
+    except (OSError, ValueError):
+        return allowed
+    return max(1, min(allowed, -(-quota // period)))
 
 
 def _in_threads(work: Callable[[int], None], starts: range, threads: int) -> None:

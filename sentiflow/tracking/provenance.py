@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from sentiflow.output import printable
-from sentiflow.process import cores, processor
+from sentiflow.process import processor
+from sentiflow.scoring import cores
 from sentiflow.tracking.checkout import PATCH, compare, patch
 
 # Files of a run, beside the patch, in the forms of `sha256sum --check` and `pip install -r`.

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,10 +238,22 @@ def test_as_many_threads_work_as_the_process_has_cores(monkeypatch: pytest.Monke
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        assert forward._cores() == 1
+        assert forward.cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
     monkeypatch.delattr(os, "sched_getaffinity")  # as outside of Linux
     for found, cores in ((3, 3), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
-        assert forward._cores() == cores
+        assert forward.cores() == cores
+
+
+@pytest.mark.parametrize(("quota", "found"), [("max 100000", 8), ("50000 100000", 1), ("250000 100000", 3)])
+def test_a_containers_quota_of_processor_time_bounds_the_threads(
+    quota: str, found: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a container with the time of two cores on a machine of 64 starts 64 threads."""
+    forward = sys.modules["sentiflow.scoring.forward"]
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(forward, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert forward.cores() == found
