@@ -120,7 +120,10 @@ def _digests_of_champions(settings: Settings) -> set[str]:
 
 
 def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
-    """Delete MLflow runs that ended long ago, with their models and files.
+    """Delete the files of MLflow runs that ended long ago, and of their models, and mark both as deleted.
+
+    The records stay: `mlflow gc` would also remove every experiment that somebody marked as deleted, with its
+    files, wherever these are and whatever version needs them.
 
     A set of repeats is judged as a whole, parent and seeds. Whatever has a registered version stays. So does a run
     whose files are not in its own folder below the experiment's: anyone who can write to the store could name any
@@ -151,8 +154,8 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
             for run in sorted(family, key=lambda run: _PARENT not in run.data.tags):
                 with report.attempt(f"delete run {run.info.run_name}"), tracking_errors(settings.tracking_uri):
                     _delete(client, run, experiment.artifact_location, settings, report)
-    if report.removed and settings.artifacts is None:
-        report.left.append("records of deleted runs: an MLflow server keeps them, marked as deleted")
+    if report.removed:
+        report.left.append("records of deleted runs: MLflow keeps them, marked as deleted")
 
 
 def families(runs: Sequence[Run]) -> list[list[Run]]:
@@ -193,22 +196,8 @@ def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, r
     for model in models:
         client.delete_logged_model(model.model_id)
     client.delete_run(run_id)
-    if settings.sqlite_file is not None:
-        delete_records(client, run_id, [model.model_id for model in models])
     began = time_of(run.info.start_time)
     report.removed.append(f"run {run.info.run_name} of {began:%Y-%m-%d}, which has no version")
-
-
-def delete_records(client: MlflowClient, run_id: str, model_ids: Sequence[str]) -> None:
-    """Delete the records of a run and its models, which the client has marked as deleted.
-
-    These are MLflow's private functions. The public ``mlflow gc`` also deletes every experiment that somebody has
-    marked as deleted. ``test_only_what_ended_long_ago_is_deleted`` fails when they change.
-    """
-    store: Any = client._tracking_client.store  # noqa: SLF001
-    for model_id in model_ids:
-        store._hard_delete_logged_model(model_id)  # noqa: SLF001
-    store._hard_delete_run(run_id)  # noqa: SLF001
 
 
 def _is_own(uri: str, location: str, parts: Sequence[str]) -> bool:

@@ -23,7 +23,6 @@ from sentiflow.tracking.context import RunContext
 from sentiflow.tracking.creation import CREATION, Ending
 from sentiflow.tracking.types import ATTEMPT, LOCK
 from tasks import runs
-from tasks.housekeeping import delete_records
 from tests.receiver import receiver
 from tests.world import World
 
@@ -184,7 +183,7 @@ def test_a_half_made_model_of_a_run_that_mlflow_has_deleted_for_good_is_deleted(
     run = store.run()
     model = store.client.create_logged_model(store.experiment, NAME, source_run_id=run)
     store.client.delete_run(run)
-    delete_records(store.client, run, [])  # as `mlflow gc` does
+    store.client._tracking_client.store._hard_delete_run(run)  # as `mlflow gc` does
     store.next_start()
     with pytest.raises(MlflowException, match="not found"):
         store.client.get_logged_model(model.model_id)
