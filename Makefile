@@ -18,7 +18,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup setup-dev run test test-stories test-faults mutants check format docs bench bench-use bench-compare bench-growth results images ui \
+.PHONY: setup setup-dev run test test-stories test-faults check format docs bench bench-use bench-compare bench-growth results images ui \
 	lock clean env folders up down logs backup restore import
 
 setup: .venv/.compiled
@@ -43,10 +43,6 @@ test-stories: setup-dev
 test-faults: setup-dev
 	$(BIN)/python -m tests.faults $(CASES) --write $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
 		$(if $(TRIES),--tries $(TRIES)) $(if $(MINUTES),--minutes $(MINUTES))
-
-# Mutation testing: which changes of the code no test notices. MODULE=sentiflow/locks.py SAMPLE=20 SEED=1.
-mutants: setup-dev
-	$(BIN)/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 check: setup-dev
 	$(BIN)/ruff check .
