@@ -20,7 +20,8 @@ from tests.faults.worlds import Worlds
 from tests.world import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
-RESULTS = Path(__file__).with_name("results.jsonl")
+BEGIN, END = "<!-- tries: begin -->", "<!-- tries: end -->"
+RESULTS = Path(__file__).with_name("results.jsonl")  # of this machine: git ignores it
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def attempt(case: Case, seed: int, worlds: Worlds) -> Result:
 def commit() -> str:
     """The commit that is tried; with a + when files differ from it."""
     tried = ["flows", "tasks", "sentiflow", "tests"]
-    changed = _git("status", "--porcelain", "--", *tried, f":!{RESULTS.relative_to(ROOT)}")
+    changed = _git("status", "--porcelain", "--", *tried)
     return f"{_git('rev-parse', '--short', 'HEAD')}{'+' if changed else ''}"
 
 
@@ -117,7 +118,7 @@ def machine() -> str:
 
 
 def read_results() -> list[Result]:
-    """All tries that were kept, oldest first."""
+    """All tries that were kept on this machine, oldest first."""
     lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
     return [Result(**json.loads(line)) for line in lines]
 
@@ -129,24 +130,30 @@ def keep(result: Result) -> None:
 
 
 def write_page(cases: Iterable[Case]) -> None:
-    """Write the table of all kept tries into the page."""
-    results = read_results()
-    put_into(PAGE, render(cases, results), "<!-- tries: begin -->", "<!-- tries: end -->")
+    """Write the rows of all cases that were tried on this machine into the page."""
+    table = render(cases, read_results(), PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0])
+    put_into(PAGE, table, BEGIN, END)
 
 
-def render(cases: Iterable[Case], results: list[Result]) -> str:
-    """The table and how each case is tested; of each seed the latest try counts, and a failed one is named."""
+def render(cases: Iterable[Case], results: list[Result], before: str = "") -> str:
+    """The table and how each case is tested; of each seed the latest try counts, and a failed one is named.
+
+    A case without results keeps its row of the table ``before``.
+    """
     table, how = ["| | promise | tried | found |", "|---|---|---|---|"], []
-    machines: set[str] = set()
+    rows = {line.split("|")[1].strip(): line for line in before.splitlines() if line.startswith("|")}
+    machine = before.partition("\nMachine: ")[2].partition(".\n")[0]
     for case in cases:
         own = [result for result in results if result.case == case.name]
         latest = {result.seed: result for result in own}
         if latest:
             tried = list(latest.values())
-            table.append(f"| {case.name} | {case.promise} | {_tried(tried)} | {_found(own, latest)} |")
+            rows[case.name] = f"| {case.name} | {case.promise} | {_tried(tried)} | {_found(own, latest)} |"
+            machine = tried[-1].machine
+        if case.name in rows:
+            table.append(rows[case.name])
             how += ["", f"**{case.name}.** {case.how}"]
-            machines.update(result.machine for result in tried)
-    return "\n".join([*table, "", f"Machine: {'; '.join(sorted(machines))}.", "", "## How it is tested", *how])
+    return "\n".join([*table, "", f"Machine: {machine}.", "", "## How it is tested", *how])
 
 
 def _tried(latest: list[Result]) -> str:

@@ -43,8 +43,14 @@ def test_a_failure_stays_in_the_table_when_its_seed_passes_later() -> None:
     )
 
 
-def test_a_case_that_was_not_tried_has_no_row() -> None:
+def test_a_case_that_was_not_tried_here_keeps_its_row() -> None:
+    """Red if a few tries of one case, on another machine, removed the evidence of all others."""
     assert "F0" not in render([CASE], [])
+    before = render([CASE], [GOOD])
+    assert render([CASE], [], before) == before
+    other = replace(CASE, name="F1")
+    both = render([CASE, other], [replace(GOOD, case="F1", machine="another")], before)
+    assert row(GOOD) in both and "| F1 | It holds. |" in both and "**F1.** By hand." in both
 
 
 @pytest.mark.parametrize(
