@@ -29,7 +29,6 @@ from sentiflow.orchestration import repair
 from sentiflow.orchestration.flow_runs import delete_ended
 from sentiflow.orchestration.repair import CleanupReport
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking import creation
 from sentiflow.tracking.client import connect, tracking_errors
 from sentiflow.tracking.store import open_store
 from sentiflow.tracking.types import local_path, time_of
@@ -270,10 +269,6 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
             for journal in sorted(folder.glob("*/*/journal.log")) if free else ():
                 if journal.stat().st_mtime < before:
                     _remove(journal.parent, "a sweep that was never resumed", report)
-    for note in sorted(creation.folder(settings).glob("*.json")):
-        with report.attempt(f"remove {note}"):
-            if note.stat().st_mtime < before:
-                _remove(note, "note on a run that no store knows", report)
 
 
 def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: CleanupReport) -> None:

@@ -70,7 +70,7 @@ def _close_killed(check: DriftCheck) -> None:
         experiment = experiment_id(client, check.settings)
         for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
             if names_own_lock(run.data.tags.get(LOCK), f"{check.model}.monitor", check.settings):
-                close(client, run, check.settings, "the next drift check", get_run_logger())
+                close(client, run, "the next drift check", get_run_logger())
 
 
 @task(name="collect", task_run_name="collect", persist_result=False)

@@ -28,32 +28,29 @@ from sentiflow.scoring import TextScorer
 from sentiflow.tracking import package
 from sentiflow.tracking.already import TRAINING_KEY, asked_key, training_key
 from sentiflow.tracking.context import RunContext, TrainedFiles
-from sentiflow.tracking.creation import create_model, create_version, versions_of_run
+from sentiflow.tracking.rest import create_model, create_version
 from sentiflow.tracking.types import SCORER_DIGEST, VALIDATION_LOSS
 from tasks.runs import dataset_key, scorer_of
 
 _DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000
 
 
-@task(name="register", task_run_name="register", persist_result=False, retries=2, retry_delay_seconds=[2, 10])
+@task(name="register", task_run_name="register", persist_result=False)
 def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured) -> Registered:
     """Pack the model, store it, load it back, and register a version of it.
 
-    A retry takes up what an earlier attempt finished: one run never gives two versions. Of repeats and sweeps
-    that run again, such as after a kill, an equal version stays the only one. The version appears last: whatever
-    the registry lists can be loaded.
+    It is not retried: one run never gives two versions. Of repeats and sweeps that run again, such as after a
+    kill, an equal version stays the only one. The version appears last: whatever the registry lists can be loaded.
 
     Written: a logged model and a registered version in MLflow; ``time.register`` on the run.
     """
     with run.timed("register"), run.errors():
-        found = next(iter(versions_of_run(run.client, run.model_name, run.run_id)), None)
-        if found is None:
-            scorer = scorer_of(run, prepared, trained)
-            asked = run.start.asked if run.start.asked == AUTO else run.start.name  # an alias may have moved
-            start = asked_key(asked, run.dataset, run.settings)
-            key = training_key(run.config, prepared.digest, run.seed, start)
-            identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
-            found = _equal(run, identity)
+        scorer = scorer_of(run, prepared, trained)
+        asked = run.start.asked if run.start.asked == AUTO else run.start.name  # an alias may have moved
+        start = asked_key(asked, run.dataset, run.settings)
+        key = training_key(run.config, prepared.digest, run.seed, start)
+        identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
+        found = _equal(run, identity)
         if found is None:
             card = run_report.card(RunSummary(run.record(), {}))
             model_id = _log_model(run, prepared, scorer, trained, card)

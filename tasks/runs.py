@@ -38,11 +38,10 @@ from sentiflow.recipes import TrainConfig
 from sentiflow.runs.record import KIND, LABEL_PARAMS, START_FROM, TRAINING
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import load_settings
-from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect, experiment_id
 from sentiflow.tracking.context import RunContext, TrainedFiles
-from sentiflow.tracking.creation import CREATION, Ending, create_run, token
 from sentiflow.tracking.provenance import new_files, provenance_tags, write_files
+from sentiflow.tracking.rest import create_run
 from sentiflow.tracking.types import ATTEMPT, LOCK, NOTE
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -50,7 +49,7 @@ LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scip
 
 
 def provenance() -> dict[str, str]:
-    """Tags of a new run: its flow run, its code and machine, who started it, and the token of its creation.
+    """Tags of a new run: its flow run, its code and machine, and who started it.
 
     The flow run's address is left out if Prefect's server is temporary.
     """
@@ -66,7 +65,6 @@ def provenance() -> dict[str, str]:
         "started_by": f"{name}, {f'deployment {deployment}' if deployment else 'by hand'}",
         "host": socket.gethostname(),
         "mlflow.user": name,
-        CREATION: token(),
     }
 
 
@@ -283,8 +281,7 @@ R = TypeVar("R", bound=OpenRun)
 def create(planned: R, tags: Mapping[str, str]) -> R:
     """Make the MLflow run that is planned; gives it its id."""
     with planned.errors():
-        run = create_run(planned.client, planned.experiment, tags, planned.name)
-    return replace(planned, run_id=run.info.run_id)
+        return replace(planned, run_id=create_run(planned.client, planned.experiment, tags, planned.name))
 
 
 def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
@@ -303,11 +300,7 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
     if planned.parent is not None:
         # The parent has it, and a worker process takes a temporary server for a lasting one.
         tags.pop("prefect.flow_run_url", None)
-    try:
-        run = create(planned, tags)
-    except BaseException as err:  # the store may have made it all the same
-        _keep(planned, tags[CREATION], _ending_of(err))
-        raise
+    run = create(planned, tags)
     return replace(run, work=planned.work / run.run_id)
 
 
@@ -317,13 +310,9 @@ def closing(run: OpenRun, work: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as err:
-        _close(run, work, _ending_of(err))
+        _close(run, work, err)
         raise
-    try:
-        run.close()
-    except BaseException as err:
-        _keep(run, run.run_id, Ending("FINISHED", f"it finished, but could not be closed: {_why(err)}"))
-        raise
+    run.close()
 
 
 @contextmanager
@@ -349,25 +338,17 @@ def _system_metrics(run: RunContext) -> Iterator[None]:
         monitor.finish()  # type: ignore[no-untyped-call]
 
 
-def _close(run: OpenRun, work: Path, ending: Ending) -> None:
-    """Say on the run how it ended; when even that fails, the error on its way matters more."""
+def _close(run: OpenRun, work: Path, err: BaseException) -> None:
+    """Say on the run how it ended; if even that fails, the error on its way matters more."""
+    failed = isinstance(err, Exception) and not process.asked_to_end()
     try:
-        run.tag({"end": ending.why})
-        run.close(ending.status)
+        run.tag({"end": _why(err)})
+        run.close("FAILED" if failed else "KILLED")
     except DeletedError:  # by a person: there is nothing to close
         return
     except Exception as failure:  # noqa: BLE001
         get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
         shutil.rmtree(work, ignore_errors=True)  # first: the disk may be full
-        _keep(run, run.run_id, ending)
-
-
-def _keep(run: OpenRun, key: str, ending: Ending) -> None:
-    """Let the next start say how a run ended; when even that fails, the error on its way matters more."""
-    try:
-        creation.keep(key, ending, run.settings)
-    except OSError as failure:
-        get_run_logger().warning("Could not keep how the run ended (%s): %s", ending.why, failure)
 
 
 def _parameters(run: RunContext) -> dict[str, object]:
@@ -382,12 +363,6 @@ def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
     )
     write_files(kept := run.work / "provenance")
     run.upload(kept)
-
-
-def _ending_of(err: BaseException) -> Ending:
-    """How a run ends by an error: failed, or killed by an interrupt."""
-    failed = isinstance(err, Exception) and not process.asked_to_end()
-    return Ending("FAILED" if failed else "KILLED", _why(err))
 
 
 def _why(err: BaseException) -> str:

@@ -56,7 +56,7 @@ LONGEST = (
     "sentiflow/tracking/test_server_runs.py",
     "flows/test_sweep_killed.py",
     "flows/cli/test_schedule_frozen.py",
-    "sentiflow/tracking/test_creation.py",
+    "sentiflow/tracking/test_rest.py",
     "flows/test_main_job.py",
 )
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import socketserver
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlparse
@@ -83,11 +82,6 @@ def cut(relay: _Relay) -> None:
 def drop(relay: _Relay) -> None:
     """The connection ends without an answer."""
     relay.answers = "none"
-
-
-def hold(seconds: float) -> Callable[[_Relay], None]:
-    """The request reaches the server so late."""
-    return lambda _relay: time.sleep(seconds)
 
 
 def freeze(address: str, seconds: float) -> Callable[[_Relay], None]:

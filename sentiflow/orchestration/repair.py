@@ -24,13 +24,11 @@ from sentiflow.output import redact
 from sentiflow.reports.page import escape_markdown
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Settings
-from sentiflow.tracking import creation as endings
 from sentiflow.tracking.client import connect, tracking_errors
-from sentiflow.tracking.creation import CREATION, Ending, runs_of
 from sentiflow.tracking.types import ATTEMPT, LOCK, MISSING, time_of
 
 RUNNING = "attributes.status = 'RUNNING'"
-_KILLED = Ending("KILLED", "its process was killed")
+_GONE = ("KILLED", "its process is gone")
 _TRAININGS = ("train", "repeat", "sweep", "baselines", "reproduce")
 # A training promotes for seconds after its MLflow run has ended, and waits for the lock before it opens one.
 _GRACE = timedelta(hours=1)
@@ -93,24 +91,14 @@ def reconcile(
 ) -> list[Run]:
     """Close what killed trainings of this model left; the caller holds their lock, so none of them is alive.
 
-    Runs still RUNNING become KILLED, or get the status that could not be written when they ended; models never
-    finished are deleted, their flow runs become crashed, and their work folders go. What a server created twice,
-    because it carried out a request again, is deleted. Returns the runs that were closed; their tag ``end`` names
-    ``who`` did it.
+    Runs still RUNNING become KILLED; models never finished are deleted, their flow runs become crashed, and their
+    work folders go. Returns the runs that were closed; their tag ``end`` names ``who`` did it.
     """
-    closed = []
     with tracking_errors(settings.tracking_uri):
         found = client.search_runs([experiment], f"{RUNNING} and tags.registered_model = '{name}'")
-        for run in [each for each in found if _has_local_lock(each, settings)]:
-            creation = run.data.tags.get(CREATION)
-            if creation and len(runs_of(client, experiment, creation)) > 1:
-                logger.warning(
-                    "Deleted a second record of run %s, which the MLflow server made.", run.info.run_name
-                )
-                client.delete_run(run.info.run_id)
-            else:
-                close(client, run, settings, who, logger)
-                closed.append(run)
+        closed = [run for run in found if _has_local_lock(run, settings)]
+        for run in closed:
+            close(client, run, who, logger)
         _delete_unfinished_models(client, experiment, name)
     shutil.rmtree(work_folder(name, settings), ignore_errors=True)
     return closed
@@ -122,24 +110,21 @@ def _has_local_lock(run: Run, settings: Settings) -> bool:
     return is_model_name(name) and names_own_lock(run.data.tags.get(LOCK), name, settings)
 
 
-def close(
-    client: MlflowClient, run: Run, settings: Settings, who: str, logger: Logger, ending: Ending = _KILLED
-) -> None:
+def close(client: MlflowClient, run: Run, who: str, logger: Logger, ending: tuple[str, str] = _GONE) -> None:
     """End a run whose process is gone, and crash its flow run, unless that was started again since.
 
-    How it ended is what was kept of that on this machine, else ``ending``.
+    ``ending`` is its status in MLflow, and why.
     """
     run_id, tags = run.info.run_id, run.data.tags
-    ending = endings.find(run, settings) or ending
-    why = f"{ending.why}; closed by {who}"
+    status, why = ending
+    why = f"{why}; closed by {who}"
     client.set_tag(run_id, "end", why)
-    client.set_terminated(run_id, ending.status)
+    client.set_terminated(run_id, status)
     logger.warning("Closed run %s: %s.", run.info.run_name, why)
     with get_client(sync_client=True) as prefect:
         flow_run = flow_runs.find(prefect, tags.get("prefect.flow_run_id"))
         if flow_run is not None:
             flow_runs.crash(prefect, flow_run, f"{why[0].upper()}{why[1:]}.", logger, tags.get(ATTEMPT))
-    endings.drop(run, settings)
 
 
 def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
@@ -221,8 +206,8 @@ class _Closing:
             self.report.left.append(f"{what}: {why}")
         else:
             state = flow_run.state.name or flow_run.state.type.value
-            ending = Ending("FAILED" if flow_run.state.is_failed() else "KILLED", f"its flow run ended as {state}")
-            close(self.client, run, self.settings, HOUSEKEEPING, self.logger, ending)
+            ending = "FAILED" if flow_run.state.is_failed() else "KILLED", f"its flow run ended as {state}"
+            close(self.client, run, HOUSEKEEPING, self.logger, ending)
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 
     def flow_runs(self) -> None:

@@ -1,38 +1,27 @@
-"""An MLflow server, read through its documented REST interface: MLflow's client takes seconds to import.
+"""Runs and registered models of an MLflow server, read through its REST interface.
 
-Login, certificates, the number of retries and the time-out follow the variables that the client reads. A server
-takes milliseconds for each run that it returns, whatever is wanted of it: so runs are asked for one by one or by
-name where that is enough, the newest before all others, and these in parts, which its workers answer side by side.
+A server takes milliseconds for each run that it returns, whatever is wanted of it: so runs are asked for one by
+one or by name where that is enough, the newest before all others, and these in parts, which its workers answer
+side by side.
 A test compares it with what MLflow's own client says.
 """
 
-import base64
-import configparser
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import unquote, urlparse
 
-import requests
-from requests.adapters import HTTPAdapter, Retry
-
-from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.files import publish
-from sentiflow.folder import expanded
-from sentiflow.output import redact, without_secrets
+from sentiflow.errors import ExternalError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
+from sentiflow.tracking.rest import AT_ONCE, Api
 from sentiflow.tracking.types import (
-    HTTP,
-    MISSING,
     REGISTERED_BY,
     RegisteredModel,
     VersionRecord,
-    hint_for,
     local_path,
     need_version_files,
     no_run,
@@ -42,9 +31,6 @@ from sentiflow.tracking.types import (
 
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
 KERAS = ".keras"
-_AT_ONCE = 4  # requests side by side: as many as a server has workers by default
-_PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be others a moment later: a proxy's, a busy server's
-_BLOCK = 1 << 20
 _FIRST = 100  # newest runs that are asked for before the rest is asked for in parts
 _VERSIONS_PAGE = 1_000
 _PAGE = 200  # a server with one worker answers four parts one after the other, each within the time-out
@@ -73,7 +59,7 @@ class ServerStore:
         if whole or enough(first):
             return first, whole
         last = page["runs"][-1]["info"].get("start_time", 0)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             for part in pool.map(self._part, [int(last)] * len(_DIGITS), _DIGITS):
                 found |= {run.run_id: run for run in part}
         return _newest_first(found.values()), True
@@ -110,7 +96,7 @@ class ServerStore:
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         run = self._living(run_id)
         names = sorted(_record(run).metrics) if run else []
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             lines = list(pool.map(self._line, [run_id] * len(names), names))
         return {name: line for name, line in zip(names, lines, strict=True) if line and line[-1][0] > 0}
 
@@ -253,168 +239,3 @@ def _version(version: Mapping[str, Any]) -> VersionRecord:
 
 def _pairs(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {entry["key"]: entry.get("value", "") for entry in entries}
-
-
-class PassingError(ExternalError):
-    """A server did not answer, or only with a passing failure: it may have done what was asked all the same."""
-
-
-class Api:
-    """A server; every call raises ExternalError when it does not answer, or not with what was asked for.
-
-    Several threads may ask at once. A request is repeated ``attempts`` times at most, by default as often as by
-    MLflow's client.
-    """
-
-    def __init__(self, address: str, attempts: int | None = None) -> None:
-        self._address = address.rstrip("/")
-        retries, seconds = (os.environ.get(name, default) for name, default in HTTP.items())
-        try:
-            self._seconds, tries = float(seconds), int(retries) if attempts is None else attempts
-        except ValueError as err:
-            hint = "They are numbers, such as 3 and 10."
-            raise UsageError(f"{' or '.join(HTTP)} is malformed: {first_line(err)}.", hint) from err
-        self._session = requests.Session()
-        self._session.headers.update(_login())
-        certificate = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
-        trusting = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
-        self._verify: bool | str = certificate or not trusting
-        self._session.cert = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
-        retry = Retry(
-            tries, status_forcelist=_PASSING, allowed_methods=None,
-            backoff_factor=0.5, raise_on_status=False,  # the last answer says more
-            respect_retry_after_header=False,  # no hour's wait
-        )  # fmt: skip
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=_AT_ONCE, max_retries=retry))
-
-    def get(self, what: str, **wanted: str | int) -> dict[str, Any]:
-        """The answer to a question without a body, such as ``runs/get``."""
-        return self._json(what, self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted))
-
-    def find(self, what: str, missing: Sequence[str] = MISSING, **wanted: str | int) -> dict[str, Any] | None:
-        """The answer to a question like ``get``'s, or None where the answer is one of these error codes."""
-        response = self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted)
-        if response.status_code != requests.codes.ok and (_object_of(response) or {}).get("error_code") in missing:
-            return None
-        return self._json(what, response)
-
-    def post(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a question with one, such as ``runs/search``."""
-        return self._json(what, self._ask("POST", f"/api/2.0/mlflow/{what}", json=body))
-
-    def pages(
-        self, what: str, key: str, body: Mapping[str, Any] | None = None, /, **wanted: str | int
-    ) -> Iterator[Any]:
-        """Everything under a key of the answers to ``get``, or with a body to ``post``, page by page."""
-        token: str | None = None
-        while token is None or token:
-            more = {"page_token": token} if token else {}
-            page = self.get(what, **wanted, **more) if body is None else self.post(what, {**body, **more})
-            yield from page.get(key, ())
-            token = page.get("next_page_token", "")
-
-    def listed(self, path: str) -> list[str]:
-        """Names of the files in a folder that the server itself hands out.
-
-        Raises:
-            ExternalError: the server fails, or a name leads to another folder.
-        """
-        where = "/api/2.0/mlflow-artifacts/artifacts"
-        answer = self._json(where, self._ask("GET", where, params={"path": path.strip("/")}))
-        names = [str(entry["path"]) for entry in answer.get("files", ()) if not entry.get("is_dir")]
-        for name in names:
-            if "/" in name or name in ("", ".", ".."):
-                raise ExternalError(
-                    f"The tracking store {redact(self._address)} lists a file outside of the folder: {name!r:.99}",
-                    "Nothing was written. Ask the server's administrator.",
-                )
-        return names
-
-    def download(self, path: str, target: Path) -> None:
-        """Fetch an artifact that the server itself keeps into a file, whole or not at all."""
-        where = f"/api/2.0/mlflow-artifacts/artifacts/{quote(path.strip('/'))}"
-        response = self._ask("GET", where, stream=True)
-
-        def write(partial: Path) -> None:
-            with partial.open("wb") as file:
-                file.writelines(response.iter_content(_BLOCK))
-
-        try:
-            if response.status_code != requests.codes.ok:
-                raise self._failed(_refused(where, response), response.status_code)
-            publish(target, write)
-        except requests.RequestException as err:
-            raise self._failed(str(err)) from without_secrets(err)
-
-    def _ask(self, method: str, path: str, **how: Any) -> requests.Response:
-        try:
-            return self._session.request(
-                method, self._address + path, timeout=self._seconds, verify=self._verify, **how
-            )
-        except requests.RequestException as err:
-            away = isinstance(err, requests.ConnectionError) and not isinstance(err, requests.exceptions.SSLError)
-            raise self._failed("it does not answer." if away else str(err)) from without_secrets(err)
-
-    def _json(self, what: str, response: requests.Response) -> dict[str, Any]:
-        answer = _object_of(response, lambda key: self._failed(f"its answer to {what} lacks {key}."))
-        if response.status_code == requests.codes.ok and answer is not None:
-            return answer
-        raise self._failed(_refused(what, response), response.status_code)
-
-    def _failed(self, reason: str, code: int = 0) -> ExternalError:
-        kind = PassingError if code in (0, requests.codes.ok, *_PASSING) else ExternalError
-        return kind(
-            f"The tracking store {redact(self._address)} failed: {redact(first_line(reason))}", hint_for(code)
-        )
-
-
-class _Answer(dict[str, Any]):
-    """An object in a server's answer; ``lacks`` makes the error for a key that is not in it."""
-
-    __slots__ = ("_lacks",)
-
-    def __init__(self, found: Mapping[str, Any], lacks: Callable[[str], Exception]) -> None:
-        super().__init__(found)
-        self._lacks = lacks
-
-    def __missing__(self, key: str) -> Any:
-        raise self._lacks(key)
-
-
-def _object_of(response: requests.Response, lacks: Callable[[str], Exception] = KeyError) -> dict[str, Any] | None:
-    """The JSON object that an answer holds; None when it holds anything else."""
-    try:
-        # Most objects are a metric, a parameter or a tag, of which nothing else must be there than its key.
-        answer = response.json(object_hook=lambda found: found if "key" in found else _Answer(found, lacks))
-    except requests.JSONDecodeError:
-        return None
-    return answer if isinstance(answer, dict) else None
-
-
-def _refused(what: str, response: requests.Response) -> str:
-    error = _object_of(response) or {}
-    if "error_code" in error:
-        return f"{error['error_code']}: {error.get('message', '')}"
-    if response.status_code == requests.codes.ok:
-        return f"its answer to {what} is not JSON."
-    return f"{what} failed with error code {response.status_code}."
-
-
-def _login() -> dict[str, str]:
-    """The header that a login needs, from where MLflow's client takes it."""
-    file = configparser.ConfigParser(interpolation=None)
-    try:
-        file.read(expanded("~/.mlflow/credentials"), encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
-        hint = "It has a line [mlflow], below it mlflow_tracking_username = ... and mlflow_tracking_password = ..."
-        raise UsageError("~/.mlflow/credentials is no file of MLflow's.", hint) from None
-    kept = dict(file["mlflow"]) if file.has_section("mlflow") else {}
-    name, password = (
-        os.environ.get(variable) or kept.get(variable.lower())
-        for variable in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-    )
-    if name and password:
-        return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}

@@ -260,7 +260,7 @@ F14 = Case(
     long=1,
     reds=(
         Red(
-            "file names of a tracking server are taken as they are", "sentiflow/tracking/server.py",
+            "file names of a tracking server are taken as they are", "sentiflow/tracking/rest.py",
             'if "/" in name or name in ("", ".", ".."):', "if False:", "was given to a stranger",
         ),
         Red(

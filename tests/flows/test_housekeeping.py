@@ -101,12 +101,12 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
         assert not work.exists()
         closed = client.get_run(run.info.run_id)
         assert (closed.info.status, closed.data.tags["end"]) == (
-            "KILLED", "its process was killed; closed by housekeeping",
+            "KILLED", "its process is gone; closed by housekeeping",
         )  # fmt: skip
         assert client.search_logged_models(["1"]) == []
         flow_run = prefect.read_flow_run(UUID(run.data.tags["prefect.flow_run_id"]))
         assert flow_run.state is not None and flow_run.state.is_crashed()
-        assert flow_run.state.message == "Its process was killed; closed by housekeeping."
+        assert flow_run.state.message == "Its process is gone; closed by housekeeping."
         assert states_of_tasks(flow_run, 4) == {
             "fetch": "Completed",
             "prepare": "Completed",

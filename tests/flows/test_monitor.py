@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -23,9 +22,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
-from sentiflow.tracking import creation
 from sentiflow.tracking.client import OpenRun, connect
-from sentiflow.tracking.client import _clients as clients
 from sentiflow.tracking.store import open_store
 from tasks.monitor import collect, monitoring_run
 from tests.prefect_store import artifacts_of
@@ -235,28 +232,6 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
     monitor("sample")
     assert client.get_run(left).info.status == "KILLED"
     assert not check.work.exists()
-
-
-@pytest.mark.story
-def test_a_report_that_failed_while_the_store_was_away_is_closed_by_the_next_check_with_its_reason(
-    watched: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Red if the next check said that the process was killed."""
-    log(watched, held_out(7, 300))
-    with monkeypatch.context() as patch:
-
-        def fail(*_arguments: object) -> None:
-            patch.setitem(clients, watched.settings.tracking_uri, MlflowClient("http://127.0.0.1:9"))
-            raise ExternalError("The disk is full.", "Free it.")
-
-        patch.setattr("tasks.monitor.publish_summary", fail)
-        with pytest.raises(ExternalError, match="The disk is full"):
-            monitor("sample")
-    monitor("sample")
-    _, failed = (connect(watched.settings).get_run(run_id) for run_id in monitoring_runs(watched))
-    assert failed.info.status == "FAILED"
-    assert failed.data.tags["end"] == "The disk is full; closed by the next drift check"
-    assert not list(creation.folder(watched.settings).glob("*"))
 
 
 def test_a_check_keeps_no_files_where_the_service_can_write(watched: World) -> None:

@@ -14,7 +14,8 @@ import pytest
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
 from sentiflow.tracking.client import connect
-from sentiflow.tracking.server import Api, ServerStore
+from sentiflow.tracking.rest import Api
+from sentiflow.tracking.server import ServerStore
 from sentiflow.tracking.store import open_store
 from tests import servers
 

@@ -1,6 +1,5 @@
-"""A run that could not be closed is closed by the next start with the reason that it ended for."""
+"""What killed trainings left is closed by the next start."""
 
-import json
 import logging
 from uuid import UUID
 
@@ -16,19 +15,15 @@ from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.orchestration.repair import reconcile
 from sentiflow.recipes import load_recipe
-from sentiflow.tracking import creation
 from sentiflow.tracking.client import _clients as clients
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.context import RunContext
-from sentiflow.tracking.creation import CREATION, Ending
 from sentiflow.tracking.types import ATTEMPT, LOCK
 from tasks import runs
 from tests.receiver import receiver
 from tests.world import World
 
 NAME = "sample-sentiment"
-AWAY = "http://127.0.0.1:9"
-SILENT = "failed: it does not answer"
 
 
 class Store:
@@ -52,7 +47,6 @@ class Store:
     def next_start(self) -> None:
         settings, logger = self.world.settings, logging.getLogger("test")
         reconcile(self.client, self.experiment, NAME, settings, "the next run", logger)
-        assert list(creation.folder(settings).glob("*")) == []
 
     def ended(self, run_id: str) -> tuple[str, str]:
         run = self.client.get_run(run_id)
@@ -64,31 +58,15 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.name == "test"]
 
 
-def go_away(patch: pytest.MonkeyPatch, store: Store) -> None:
-    """Let the store that answered when the run began answer no more."""
-    patch.setitem(clients, store.world.settings.tracking_uri, MlflowClient(AWAY))
-
-
 @pytest.fixture
 def store(world: World, prefect_server: None) -> Store:
     return Store(world)
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "why"),
-    [
-        (ExternalError("The disk is full.", "Free it."), "FAILED", "The disk is full"),
-        (KeyError("loss"), "FAILED", "KeyError: 'loss'"),
-        (ValueError(), "FAILED", "ValueError"),
-        (SystemExit(1), "KILLED", "its process ended itself, with exit code 1"),
-        (KeyboardInterrupt(), "KILLED", "it was interrupted"),
-        (None, "FINISHED", f"it finished, but could not be closed: The tracking store {{store}} {SILENT}"),
-    ],
-)
-def test_the_reason_outlives_a_store_that_is_away(
-    store: Store, error: BaseException | None, status: str, why: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [ExternalError("The disk is full.", "Free it."), KeyboardInterrupt(), None])
+def test_a_run_whose_store_is_away_at_its_end_fails_and_is_closed_by_the_next_start(
+    store: Store, error: BaseException | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Red if the next start says that the process was killed, of one that was not."""
     run = store.planned(store.run())
 
     @flow
@@ -98,74 +76,30 @@ def test_the_reason_outlives_a_store_that_is_away(
                 raise error
 
     with monkeypatch.context() as patch:
-        go_away(patch, store)
+        patch.setitem(clients, store.world.settings.tracking_uri, MlflowClient("http://127.0.0.1:9"))
         with pytest.raises(type(error) if error is not None else ExternalError):
             training()
     assert store.client.get_run(run.run_id).info.status == "RUNNING"
     store.next_start()
-    why = why.format(store=store.world.settings.tracking_uri)
-    assert store.ended(run.run_id) == (status, f"{why}; closed by the next run")
+    assert store.ended(run.run_id) == ("KILLED", "its process is gone; closed by the next run")
 
 
-def test_a_reason_with_a_name_that_is_not_utf_8_can_be_kept(world: World) -> None:
-    """Red if what cannot be written as text left the run open, with another error in place of its own."""
-    ending = runs._ending_of(ExternalError("/data/caf\udce9 is full.", ""))
-    assert ending.why == r"/data/caf\udce9 is full"
-    creation.keep("a" * 32, ending, world.settings)
-
-
-def test_a_run_whose_creation_was_never_answered_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    @flow
-    def training() -> None:
-        runs._open(store.planned(""), {})
-
-    monkeypatch.setattr("sentiflow.tracking.creation._PAUSE", 0.0)
-    with monkeypatch.context() as patch, pytest.raises(ExternalError):
-        go_away(patch, store)
-        training()
-    (kept,) = creation.folder(store.world.settings).iterdir()
-    late = store.run(**{CREATION: kept.stem})
-    store.next_start()
-    status, why = store.ended(late)
-    assert status == "FAILED" and "failed: it does not answer; closed by" in why
-
-
-def test_a_creation_that_was_interrupted_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store may have made the run all the same."""
-
-    @flow
-    def training() -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr("tasks.runs.create", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-            runs._open(store.planned(""), {})
-
-    with pytest.raises(KeyboardInterrupt):
-        training()
-    (kept,) = creation.folder(store.world.settings).iterdir()
-    late = store.run(**{CREATION: kept.stem})
-    store.next_start()
-    assert store.ended(late) == ("KILLED", "it was interrupted; closed by the next run")
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "RUNNING", "why": "x"}', '{"status": 3}', '"x"'])
-def test_a_damaged_note_is_as_none(store: Store, content: str) -> None:
-    run = store.run()
-    folder = creation.folder(store.world.settings)
-    folder.mkdir(parents=True)
-    (folder / f"{run}.json").write_text(content)
-    store.next_start()
-    assert store.ended(run) == ("KILLED", "its process was killed; closed by the next run")
-
-
-def test_a_second_record_of_a_run_is_deleted_and_not_called_killed(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    run, twin = (store.run(**{CREATION: "abc"}) for _ in range(2))
-    store.client.set_terminated(run)
-    store.next_start()
-    assert [found.info.run_id for found in store.client.search_runs([store.experiment])] == [run]
-    assert store.client.get_run(twin).info.lifecycle_stage == "deleted"
-    assert told(caplog) == ["Deleted a second record of run night, which the MLflow server made."]
+@pytest.mark.parametrize(
+    ("error", "status", "why"),
+    [
+        (ExternalError("The disk is full.", "Free it."), "FAILED", "The disk is full"),
+        (ExternalError("/data/caf\udce9 is full.", ""), "FAILED", r"/data/caf\udce9 is full"),
+        (KeyError("loss"), "FAILED", "KeyError: 'loss'"),
+        (ValueError(), "FAILED", "ValueError"),
+        (SystemExit(1), "KILLED", "its process ended itself, with exit code 1"),
+        (KeyboardInterrupt(), "KILLED", "it was interrupted"),
+    ],
+)
+def test_a_run_has_the_reason_that_it_ended_for(store: Store, error: BaseException, status: str, why: str) -> None:
+    run = store.planned(store.run())
+    with pytest.raises(type(error)), runs.closing(run, run.work):
+        raise error
+    assert store.ended(run.run_id) == (status, why)
 
 
 def test_work_files_of_a_killed_run_are_deleted_and_those_of_another_model_stay(store: Store) -> None:
@@ -212,8 +146,8 @@ def test_the_flow_run_of_a_killed_run_is_crashed_with_the_reason(
         store.next_start()
         state = prefect.read_flow_run(flow_run.id).state
     assert state is not None and state.is_crashed()
-    assert state.message == "Its process was killed; closed by the next run."
-    assert told(caplog) == ["Closed run night: its process was killed; closed by the next run."]
+    assert state.message == "Its process is gone; closed by the next run."
+    assert told(caplog) == ["Closed run night: its process is gone; closed by the next run."]
 
 
 @pytest.mark.parametrize("state", [AwaitingRetry(), Pending(), Running()], ids=lambda state: state.name)
@@ -249,9 +183,3 @@ def test_a_flow_run_that_was_started_again_lives_on(
         assert state_of(killed) == "Crashed"
         assert alive is None or state_of(alive) == "Running"
     assert got.messages == []
-
-
-def test_what_is_kept_is_one_readable_file(world: World) -> None:
-    creation.keep("abc", Ending("FAILED", "the disk is full"), world.settings)
-    (file,) = creation.folder(world.settings).iterdir()
-    assert json.loads(file.read_text()) == {"status": "FAILED", "why": "the disk is full"}
