@@ -17,7 +17,6 @@ from rich import console, markup
 from rich.segment import Segment
 from rich.text import Text
 
-from sentiflow import process
 from sentiflow.output import printable
 
 if TYPE_CHECKING:
@@ -145,12 +144,9 @@ def no_progress(description: str, total: int) -> Iterator[Advance]:  # noqa: ARG
 
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
-    """Show a bar that vanishes when done, if there is a terminal to show it on.
-
-    Each batch of a training comes by here, in whatever thread or process it runs: one that was asked to end does.
-    """
+    """Show a bar that vanishes when done, if there is a terminal to show it on."""
     if not CONSOLE.is_terminal:
-        yield lambda _step: process.stop_if_asked()
+        yield lambda _step: None
         return
     # Not at the top: every command loads this module, and few show a bar.
     from rich import progress
@@ -163,9 +159,4 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
     )
     with progress.Progress(*columns, console=CONSOLE, transient=True) as bar:
         task = bar.add_task(description, total=total or None)
-
-        def advance(step: int) -> None:
-            process.stop_if_asked()
-            bar.advance(task, step)
-
-        yield advance
+        yield lambda step: bar.advance(task, step)

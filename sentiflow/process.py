@@ -6,25 +6,19 @@ import importlib
 import os
 import platform
 import re
-import select
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from sentiflow.errors import ExternalError
-
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
-
 
 process_started: ContextVar[float | None] = ContextVar("process_started", default=None)
 """When this process began (seconds since the epoch), set by a command that runs one job; else unknown."""
@@ -94,22 +88,17 @@ def ask_directly(host: str) -> None:
 
 EXIT_SECONDS = 20.0  # the most that the exit itself may take, with all that libraries still have to send
 
-received: list[int] = []
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_RAISED = ("KeyboardInterrupt", "SystemExit", "TerminationSignal")  # by their handlers; the last one is Prefect's
 _REPEAT_SECONDS = 1.0  # two signals closer than this are one: a terminal and `make` or `uv run` both send Ctrl-C
 _CLOSING_SECONDS = 60.0  # the most that closing may take after a signal
-_LATER_SECONDS = 0.1  # until an exception is raised again that Python ignored where it was raised first
 
 _CUT_SHORT = b"Closing took too long and was stopped; the next command closes what is still open.\n"
 
-_first_at = 0.0  # when the first signal came, by the monotonic clock
+_first_at = 0.0  # when our handler took the first signal, by the monotonic clock
 _outcome: int | None = None  # the exit code, once it is decided
-_exit_at = 0.0  # when the process ends at the latest, by the monotonic clock; 0: nothing ends it
-_wakeup: int | None = None
-_noticed = threading.Event()  # a signal came; set also where the exception that it raised is lost
-_ignored: list[BaseException] = []
+_seen: list[int] = []  # the signals that came
+_abandons = False  # it ends by `os._exit`, and so waits for no thread
+_pipe: int | None = None  # Python writes them there, too, whoever handles them: within a flow Prefect does
 
 
 @cache
@@ -119,16 +108,13 @@ def listen() -> None:
     Handlers that are installed already, such as Prefect's within a flow, stay, and raise each time. A signal that
     the process was started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
     """
-    global _wakeup
+    global _pipe
     for number in _SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
-    signal.signal(signal.SIGALRM, _raise_again)
-    sys.unraisablehook = _raise_later
-    reader, _wakeup = os.pipe()
-    os.set_blocking(_wakeup, False)
-    signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader,), daemon=True, name="signals").start()
+    signal.signal(signal.SIGALRM, _end)
+    _pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
 
 def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
@@ -136,18 +122,23 @@ def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
 
     After these seconds the process ends with it, whatever is still to be done at its exit.
     """
-    global _outcome, _exit_at
-    _outcome, _exit_at = code, time.monotonic() + seconds
-    if _wakeup is not None:
-        os.write(_wakeup, bytes([0]))
+    global _outcome
+    _outcome = code
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def leave() -> None:
-    """End with the exit code that was decided, without finalization; register it with ``atexit`` before all else.
+def leave_at_exit() -> None:
+    """Let this process end with the exit code that was decided, without finalization; called before all else.
 
     What is registered first is called last, so all other callbacks have run. Finalization crashes when other
     threads run or import native code, as they do while TensorFlow is imported in the background.
     """
+    global _abandons
+    _abandons = True
+    atexit.register(_leave)
+
+
+def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # its reader has gone, or it is closed
             stream.flush()
@@ -161,68 +152,47 @@ def listen_for_end() -> None:
     nothing ends the workers. What takes long calls ``stop_if_asked`` instead.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
+    signal.signal(signal.SIGTERM, lambda number, _frame: _seen.append(number))
 
 
-def asked_to_end() -> bool:
-    """Whether a signal has come that ends this process, in any thread, and whoever handles it."""
-    return bool(received) or _noticed.is_set()
+def first_signal() -> int:
+    """The first signal that asked this process to end, whoever handles it; 0 if none came."""
+    if _pipe is not None:
+        with suppress(BlockingIOError):
+            _seen.extend(number for number in os.read(_pipe, 64) if number in _SIGNALS)
+    return next(iter(_seen), 0)
 
 
 def stop_if_asked() -> None:
-    """Fail if this process was asked to end.
+    """Fail if this process was asked to end: with what the signal raised, which native code and ``__del__`` lose.
 
-    Raises:
-        ExternalError: it was.
+    Other threads than the main one, which signals do not interrupt, and processes of a pool get an ExternalError.
     """
-    if asked_to_end():
-        raise ExternalError("It was asked to end.")
-
-
-def noticed() -> bool:
-    """Whether a signal has come since ``listen``, also where what it raised was ignored; asked by the main thread.
-
-    Other threads, which signals do not interrupt, get False.
-    """
-    return threading.current_thread() is threading.main_thread() and _noticed.is_set()
-
-
-@contextmanager
-def signals_as_raised() -> Iterator[None]:
-    """Raise what a signal raised in place of an error that C++ code made of it."""
-    try:
-        yield
-    except Exception:
-        if _wakeup is not None:
-            _noticed.wait(_LATER_SECONDS)  # for the thread that notices
-        if noticed():
-            raise_ignored()
-        raise
-
-
-def raise_ignored() -> None:
-    """Raise what a signal raised where that was ignored.
-
-    Raises:
-        KeyboardInterrupt, SystemExit: as ``listen`` does; the first one also without it.
-        TerminationSignal: within a flow, whose handler of SIGTERM is Prefect's and keeps no record.
-    """
-    if received:
-        _raise(received[0])
-    if callable(handler := signal.getsignal(signal.SIGTERM)):
-        handler(signal.SIGTERM, None)
-    raise KeyboardInterrupt
+    if not (number := first_signal()):
+        return
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(number)
+        if handler is _end:
+            _raise(number)
+        elif callable(handler):
+            handler(number, None)
+    raise ExternalError("It was asked to end.")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
     global _first_at
-    if received:
+    if number == signal.SIGALRM:
+        with suppress(OSError):
+            os.write(2, _CUT_SHORT)
+        _exit()
+    if _first_at:
         if time.monotonic() - _first_at > _REPEAT_SECONDS:
             _exit()
         return
-    received.append(number)
+    _seen.append(number)
     _first_at = time.monotonic()
     if _outcome is None:
+        signal.setitimer(signal.ITIMER_REAL, _CLOSING_SECONDS)
         _raise(number)
 
 
@@ -232,46 +202,10 @@ def _raise(number: int) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _raise_later(unraisable: "UnraisableHookArgs") -> None:
-    """Keep what a signal raised where Python ignores it, in a ``__del__`` or a callback, and raise it later."""
-    err = unraisable.exc_value
-    if err is None or type(err).__name__ not in _RAISED or threading.current_thread() != threading.main_thread():
-        sys.__unraisablehook__(unraisable)
-        return
-    _ignored.append(err)
-    signal.setitimer(signal.ITIMER_REAL, _LATER_SECONDS)
-
-
-def _raise_again(_number: int, _frame: FrameType | None) -> None:
-    if _ignored and _outcome is None:
-        raise _ignored.pop()
-
-
-def _watch(reader: int) -> None:
-    """End the process when its end takes too long; Python writes each signal's number to the pipe, at once."""
-    global _exit_at
-    first = 0
-    while True:
-        left = max(0.0, _exit_at - time.monotonic()) if _exit_at else None
-        if not select.select([reader], [], [], left)[0]:
-            # Not through file descriptor 2: its lines may pass a filter's thread.
-            with suppress(OSError, ValueError):
-                os.write(sys.stderr.fileno(), _CUT_SHORT)
-            _exit(first)
-        (number,) = os.read(reader, 1)
-        if number in _SIGNALS and not first:
-            first = number
-            _noticed.set()
-            _exit_at = _exit_at or time.monotonic() + _CLOSING_SECONDS
-
-
-def _exit(number: int = 0) -> None:
+def _exit() -> NoReturn:
     """End this process at once: with the code that was decided, else with that of the first signal."""
-    number = received[0] if received else number
+    number = first_signal()
     os._exit(_outcome if _outcome is not None else 128 + number if number else 1)
-
-
-_abandoned = False
 
 
 @cache
@@ -282,14 +216,8 @@ def preload() -> None:
     """
     thread = threading.Thread(target=_load, daemon=True, name="preload")
     thread.start()
-    if not _abandoned:
+    if not _abandons:
         atexit.register(thread.join)
-
-
-def abandon() -> None:
-    """Let this process end while a later import goes on: it ends by ``os._exit``, without finalization."""
-    global _abandoned
-    _abandoned = True
 
 
 def _load() -> None:

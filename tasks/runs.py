@@ -340,7 +340,7 @@ def _system_metrics(run: RunContext) -> Iterator[None]:
 
 def _close(run: OpenRun, work: Path, err: BaseException) -> None:
     """Say on the run how it ended; if even that fails, the error on its way matters more."""
-    failed = isinstance(err, Exception) and not process.asked_to_end()
+    failed = isinstance(err, Exception) and not process.first_signal()
     try:
         run.tag({"end": _why(err)})
         run.close("FAILED" if failed else "KILLED")
@@ -369,9 +369,9 @@ def _why(err: BaseException) -> str:
     """What ended a run, without a full stop: it stands within sentences, as what ``reconcile`` says does."""
     if children.gone.is_set():
         return "the schedule that ran it ended"
-    if signal.SIGINT in process.received or isinstance(err, KeyboardInterrupt):
+    if process.first_signal() == signal.SIGINT or isinstance(err, KeyboardInterrupt):
         return "it was interrupted"
-    if process.asked_to_end() or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
+    if process.first_signal() or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"

@@ -1,6 +1,5 @@
 """The command line. Importing it is cheap: each command imports what it needs when it runs."""
 
-import atexit
 import os
 import sys
 import time
@@ -31,8 +30,7 @@ def main() -> None:
     folder.leave()
     _ignore_warnings()
     collect_less()
-    atexit.register(process.leave)
-    process.abandon()
+    process.leave_at_exit()
     process.listen()
     try:
         isolate()
@@ -73,8 +71,8 @@ def _end(err: BaseException) -> None:
 
     if isinstance(err, SystemExit) and not err.code:  # also of a command that Ctrl-C is meant to end
         process.decide(0)
-    elif process.received:
-        process.decide(128 + process.received[0])
+    elif number := process.first_signal():
+        process.decide(128 + number)
         with suppress(OSError):  # the terminal may be gone
             sys.stderr.write("Interrupted.\n")
     elif isinstance(err, SystemExit):

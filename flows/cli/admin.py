@@ -149,7 +149,7 @@ def ui(
         try:
             _show_pages(settings, listener, host, port)
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends; a closed terminal is not
-            if signal.SIGHUP in process.received:
+            if process.first_signal() == signal.SIGHUP:
                 raise
 
 

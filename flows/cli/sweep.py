@@ -113,7 +113,7 @@ def sweep(
     except BaseException:
         studies = (settings.data_dir / "sweeps" / model_name(dataset)).glob("*/*/journal.log")
         # A study that was written meanwhile is still there: of a finished sweep it is gone.
-        if process.received and any(journal.stat().st_mtime >= began for journal in studies):
+        if process.first_signal() and any(journal.stat().st_mtime >= began for journal in studies):
             same = "The same command, without --restart," if restart else "The same command"
             CONSOLE.say(f"{same} resumes this sweep; finished trials are kept.")
         raise

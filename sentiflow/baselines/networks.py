@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sentiflow import process
 from sentiflow.baselines import models
 from sentiflow.baselines.models import TRAINING_PARAMS, FitInput, Fitted, Floats
 from sentiflow.data.reviews import Reviews
@@ -79,7 +78,6 @@ Rows = NDArray[np.int64]
 Plan = Callable[[], list[Rows]]
 
 
-@process.signals_as_raised()
 def fit(name: str, given: FitInput) -> Fitted:
     """Train embeddings, gru or lstm; the validation split chooses the epoch.
 
@@ -117,7 +115,6 @@ def fit(name: str, given: FitInput) -> Fitted:
     )
 
 
-@process.signals_as_raised()
 def scores_of(network: keras.Model, reviews: Reviews, config: TrainConfig) -> Floats:
     """Score reviews, shape (n,), in batches of similar length."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)

@@ -97,16 +97,16 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 def _check(logs: dict[str, float] | None) -> None:
     """Raise what a signal raised while TensorFlow traced a step or Keras converted these values.
 
-    TensorFlow's C++ code loses about one such exception in thirty, or turns it into a SystemError. Keras ignores
-    it in a bare ``except`` (``pythonify_logs``), and leaves the value as it is, which shows where no handler
-    listens to signals. The training would go on to its end.
+    TensorFlow's C++ code loses about one such exception in thirty. Keras ignores it in a bare ``except``
+    (``pythonify_logs``), and leaves the value as it is, which shows where no handler listens to signals.
 
     Raises:
         Diverged: a value is no finite number.
     """
     values = (logs or {}).values()
-    if process.noticed() or not all(isinstance(value, float) for value in values):
-        process.raise_ignored()
+    process.stop_if_asked()
+    if not all(isinstance(value, float) for value in values):
+        raise KeyboardInterrupt
     if not all(map(math.isfinite, values)):
         raise Diverged
 
@@ -171,7 +171,6 @@ class Trained:
     seconds: float
 
 
-@process.signals_as_raised()
 def train(
     training: Reviews,
     validation: Reviews,

@@ -59,8 +59,11 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
                 process.listen()
             if runtime.deployment.id:
                 _find_folder()
-            with process.signals_as_raised():
+            try:
                 result = function(*args, **kwargs)
+            except Exception:
+                process.stop_if_asked()  # native code and pydantic make errors of what a signal raises
+                raise
             summary = getattr(result, "summary", None)
             if summary is None:
                 return result

@@ -33,7 +33,7 @@ def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     somebody who pressed Ctrl-C or is refused at a terminal as another process is at work: they know it. Nor is
     anything sent of a run that had nothing to do.
     """
-    seen = signal.SIGINT in process.received or error_of(state) == "BusyError"
+    seen = process.first_signal() == signal.SIGINT or error_of(state) == "BusyError"
     known = (seen and flow_run.deployment_id is None) or state.name == "Skipped"
     notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
 

@@ -21,11 +21,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, get_cur
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from sentiflow import process as interrupts
 from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
 from sentiflow.children import END_SECONDS, collect_less
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.process import listen_for_end
 from sentiflow.scoring import cores
 from sentiflow.settings import INSTALL_TEAM, Settings
 
@@ -58,8 +58,7 @@ class Runner:
                         yield _one_of(pending).result()
                     self._runner, self._calls = self._begin(), 0
                 self._calls += 1
-                with interrupts.signals_as_raised():  # pydantic makes an error of what a signal raises
-                    pending.add(self._runner.submit(task, arguments))
+                pending.add(self._runner.submit(task, arguments))
                 if len(pending) >= self._max_calls:
                     yield _one_of(pending).result()
             while pending:
@@ -175,7 +174,7 @@ def _begin_worker() -> None:
     """Prepare a process of the pool: it ends with its parent, takes one core, and leaves the terminal to it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     collect_less()
-    interrupts.listen_for_end()
+    listen_for_end()
     # Its results are sent by then; to finalize TensorFlow would cost two seconds more.
     atexit.register(os._exit, 0)
     _take_a_core()
@@ -195,7 +194,7 @@ def _end_with_parent() -> None:
 
 def _take_a_core() -> None:
     """Before TensorFlow counts the cores: threads of several workers would else wait for each other."""
-    cores = sorted(os.sched_getaffinity(0))
+    ours = sorted(os.sched_getaffinity(0))
     number = _NUMBER.search(multiprocessing.current_process().name)
     mine = os.getppid() + (int(number[0]) if number else 0)
-    os.sched_setaffinity(0, {cores[mine % len(cores)]})
+    os.sched_setaffinity(0, {ours[mine % len(ours)]})

@@ -115,9 +115,10 @@ F1S = Case(
     long=20,
     reds=(
         Red(
-            "a signal that Keras ignores is not raised again", "sentiflow/process.py",
-            "    if received:\n        _raise(received[0])\n    if callable(", "    return\n    if callable(",
-            "code 3: ", seed=1,
+            "a signal that Keras ignores is not raised again", "sentiflow/network/training.py",
+            "    process.stop_if_asked()\n    if not all(isinstance(value, float) for value in values):\n"
+            "        raise KeyboardInterrupt\n",
+            "", "timed out", seed=1,
         ),
         Red(
             "a schedule does not cancel what runs", "sentiflow/orchestration/due_runs.py",

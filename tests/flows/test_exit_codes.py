@@ -15,7 +15,7 @@ from tests.world import ROOT, World, command
 
 # The command line with a command of the test's own in place of the real ones.
 MAIN = """
-import atexit, contextlib, hashlib, os, signal, sys, time, types
+import atexit, contextlib, os, signal, sys, time, types
 class Late:
     def __del__(self):
         print("finalized", flush=True)
@@ -109,28 +109,10 @@ def test_a_signal_lets_what_was_begun_be_closed(number: signal.Signals) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "class Slow:\n    def __del__(self):\n        hold(1)\nSlow()\nhold(60)",
-        "import weakref\nclass Any: pass\nit = Any()\nref = weakref.ref(it, lambda _: hold(1))\ndel it\nhold(60)",
-    ],
-    ids=["__del__", "weakref"],
-)
-def test_a_signal_ends_the_process_although_python_ignores_its_exception(body: str) -> None:
-    with main(body) as process:
-        read(process, "begun")
-        process.send_signal(signal.SIGTERM)
-        code, _, err = ended(process)
-    assert code == 143
-    assert "Exception ignored" not in err
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
         "while True:\n    try:\n        hold(1)\n    except BaseException:\n        pass",
-        "say('begun')\nhashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)",
         "atexit.register(time.sleep, 60)\nhold(60)",
     ],
-    ids=["swallowed", "native code", "at exit"],
+    ids=["swallowed", "at exit"],
 )
 def test_what_cannot_be_closed_is_ended_with_the_signals_code(body: str) -> None:
     with main(body, closing=1.0) as process:
@@ -138,7 +120,7 @@ def test_what_cannot_be_closed_is_ended_with_the_signals_code(body: str) -> None
         process.send_signal(signal.SIGINT)
         code, _, err = ended(process)
     assert code == 130
-    assert "pbkdf2" in body or "Closing took too long" in err  # the signal may come before the native code
+    assert "Closing took too long" in err
 
 
 def test_a_signal_that_comes_twice_at_once_is_one_and_a_later_one_ends_the_process() -> None:

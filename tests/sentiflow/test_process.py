@@ -1,4 +1,4 @@
-"""Signals of a process, noticed where what they raise is lost, and its listening sockets."""
+"""Signals of a process, told where what they raise is lost, and its listening sockets."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ def handler(number, frame):
 
 @job()
 def train():
-    assert not process.noticed()
+    assert not process.first_signal()
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     except KeyError:
@@ -31,12 +31,12 @@ signal.signal(signal.SIGTERM, handler)
 try:
     train.fn()
 except Exception as err:
-    print(err, process.noticed())
+    print(err, process.first_signal())
 """
 
 
 @pytest.mark.story
-@pytest.mark.parametrize(("deployment", "told"), [("1", '"the signal\'s own" True\n'), ("", "made of it False\n")])
+@pytest.mark.parametrize(("deployment", "told"), [("1", '"the signal\'s own" 15\n'), ("", "made of it 0\n")])
 def test_a_signal_to_a_deployments_run_is_told_where_its_exception_was_lost(deployment: str, told: str) -> None:
     environment = {"PREFECT__RUNTIME__DEPLOYMENT__ID": deployment} if deployment else {}
     done = subprocess.run(

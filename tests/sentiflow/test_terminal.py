@@ -2,7 +2,6 @@
 
 import io
 import re
-import signal
 
 import pytest
 from rich.markdown import Markdown
@@ -10,9 +9,7 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from sentiflow import console, process
 from sentiflow.console import Console, escape
-from sentiflow.errors import ExternalError
 
 STEERING = "a\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\r\b\x7f\u202eb\u2028c\udc80"
 SHOWN = r"a\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\r\x08\x7f\u202eb\u2028c\udc80"
@@ -70,17 +67,3 @@ def test_a_progress_bar_names_what_it_is_told_and_obeys_nothing() -> None:
     assert "OBEYED" not in told
     assert "\x1b" not in told
     assert "[red]a\\x1b]0;PWNED" in told
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_bar_ends_what_was_asked_to_end_at_its_next_step(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool
-) -> None:
-    """Red if a training in a thread, which signals do not interrupt, went on to its last epoch."""
-    monkeypatch.setattr(console, "CONSOLE", Console(file=io.StringIO(), force_terminal=terminal))
-    monkeypatch.setattr(process, "received", [])
-    with console.progress_bar("epoch 1", 2) as advance:
-        advance(1)
-        process.received.append(signal.SIGTERM)
-        with pytest.raises(ExternalError, match="asked to end"):
-            advance(1)

@@ -2,14 +2,12 @@
 
 import os
 import signal
-import threading
 
 import pytest
 from prefect import task
 
-from sentiflow import process
 from sentiflow.errors import ExternalError
-from sentiflow.orchestration.runners import Runner, running
+from sentiflow.orchestration.runners import running
 from sentiflow.settings import Settings
 
 
@@ -31,33 +29,6 @@ def test_a_process_that_the_kernel_kills_is_told_as_such(prefect_server: None) -
     ):
         list(runner.side_by_side(be_killed, [{}, {}]))
     assert "fewer --workers" in raised.value.hint
-
-
-class SpoiltRunner:
-    """Makes an error of the signal that comes while a call is handed over, as pydantic does."""
-
-    def submit(self, _task: object, _arguments: object) -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-        except SystemExit as err:
-            raise ValueError("Error calling function") from err
-
-
-def test_a_signal_while_a_call_is_handed_over_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "received", [])
-    monkeypatch.setattr(process, "_noticed", noticed := threading.Event())
-
-    def end(number: int, _frame: object) -> None:
-        process.received.append(number)
-        noticed.set()
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        with pytest.raises(SystemExit, match="143"):
-            list(Runner(SpoiltRunner, 1).side_by_side(be_killed, [{}]))
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @task
