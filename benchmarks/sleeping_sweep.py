@@ -13,7 +13,7 @@ import tasks.sweep
 from benchmarks.sweep import SECONDS
 from flows.cli import main
 from sentiflow.data.prepare import Prepared
-from sentiflow.network import Epoch
+from sentiflow.evaluation import Epoch
 from sentiflow.sweeps.results import COMPLETE
 from sentiflow.tracking.context import RunContext
 

@@ -92,8 +92,8 @@ def all_options() -> str:
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         records = (param.get_help_record(context) for param in command.get_params(context))
         options = "\n".join(f"- `{option}`: {meaning}" for option, meaning in filter(None, records))
-        examples, _, note = command.epilog.partition("\n\n")
-        lines = "\n".join(line.strip() for line in examples.splitlines()[1:])
+        note, _, examples = command.epilog.rpartition("Examples:\n\n")
+        lines = "\n".join(re.findall("^- `(.*)`$", examples, re.MULTILINE))
         blocks += [f"### {name}", command.help, f"```text\n{usage}\n```", options, note, f"```sh\n{lines}\n```"]
     return "\n\n".join(blocks)
 

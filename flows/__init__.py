@@ -1,6 +1,3 @@
 """What runs, in which order: Prefect flows and the command line."""
 
 import tasks  # noqa: F401 - first, before Prefect and MLflow: it sets that they send no usage data
-from sentiflow.console import outlive_readers
-
-outlive_readers()  # every process that runs a flow or a command comes by here

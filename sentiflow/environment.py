@@ -62,7 +62,7 @@ _removed: list[str] = []
 
 
 def isolate(read: Iterable[str] = (*NUMERIC, MLFLOW)) -> None:
-    """Remove what begins as one of ``read`` and could change a result, and set ``OURS``.
+    """Remove what begins as one of ``read`` and could change a result, and set what is ``OURS`` of these.
 
     Raises:
         UsageError: the library that reads a variable has been imported already.
@@ -73,7 +73,7 @@ def isolate(read: Iterable[str] = (*NUMERIC, MLFLOW)) -> None:
             _need_unread(name)
             del os.environ[name]
             _removed.append(printable(name))
-    os.environ |= OURS
+    os.environ |= {name: value for name, value in OURS.items() if name.startswith(beginnings)}
 
 
 def is_kept(name: str) -> bool:

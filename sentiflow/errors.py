@@ -1,8 +1,6 @@
 """Errors that a user can act on; everything else is a bug and keeps its traceback."""
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 
 
 class SentiflowError(Exception):
@@ -112,14 +110,14 @@ _PLAIN = {
 }
 
 
-def plain_reason(message: str, more: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What pydantic says of a value, in plainer words; ``more`` holds further patterns and what stands for them.
+def plain_reason(message: str) -> str:
+    """What pydantic says of a value, in plainer words.
 
     Example:
         >>> plain_reason("Input should be greater than or equal to 1")
         'expected at least 1'
     """
-    for words, plain in {**_PLAIN, **more}.items():
+    for words, plain in _PLAIN.items():
         message = re.sub(words, plain, message)
     return message
 

@@ -2,10 +2,7 @@
 
 import os
 
-from sentiflow.environment import isolate
-
-isolate()  # what runs flows may be a worker, or a program of the user's
-# No usage data; the third is of Prefect's servers. Workers of Dask import only this.
+# No usage data; the third is of Prefect's servers. Prefect and MLflow read these as they are imported.
 for _name, _value in (
     ("DO_NOT_TRACK", "true"),
     ("MLFLOW_DISABLE_TELEMETRY", "true"),

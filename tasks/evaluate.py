@@ -19,12 +19,11 @@ from sentiflow.data.facts import in_both_splits
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError, first_line
-from sentiflow.evaluation import metrics
+from sentiflow.evaluation import Epoch, best_epoch, metrics
 from sentiflow.evaluation.metrics import Measured, reliability
 from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.evaluation.yardstick import Yardstick, yardstick_metrics
 from sentiflow.names import BUILT_IN
-from sentiflow.network import Epoch, best_epoch
 from sentiflow.reports import plots
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import escape_markdown

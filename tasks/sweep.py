@@ -20,8 +20,8 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, DivergedError, ExternalError, UsageError, first_line
+from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.metrics import Spread, spread
-from sentiflow.network import Epoch
 from sentiflow.orchestration.flow_runs import close_tasks
 from sentiflow.orchestration.repair import RUNNING
 from sentiflow.output import redact

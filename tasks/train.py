@@ -16,8 +16,8 @@ from sentiflow.data.facts import warnings
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.rejects import count_left_out
 from sentiflow.data.table import TableOptions
+from sentiflow.evaluation import best_epoch
 from sentiflow.names import BUILT_IN
-from sentiflow.network import best_epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.reproduction import Original, need_data
 from sentiflow.runs.record import START_FROM, epoch_tags

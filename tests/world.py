@@ -98,7 +98,6 @@ def refusal(*arguments: str) -> SentiflowError:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flows.cli.console.set_up", lambda **_: None)
-        patch.setattr("flows.cli.console.filter_native_lines", lambda: None)
         patch.setenv("PREFECT_CLIENT_MAX_RETRIES", "2")  # `train` sets it, for as long as its process lives
         error = CliRunner().invoke(app, arguments).exception
     assert isinstance(error, SentiflowError), repr(error)

@@ -25,8 +25,10 @@ def main() -> None:
     began = time.time() - time.process_time()
     from sentiflow import folder, process
     from sentiflow.children import collect_less
+    from sentiflow.console import outlive_readers
     from sentiflow.environment import isolate
 
+    outlive_readers()
     folder.leave()
     _ignore_warnings()
     collect_less()

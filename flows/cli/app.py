@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from flows.cli import admin, compare, inference, models, runs, schedule, sweep, train
-from flows.cli.options import Group
 
 
 def _print_version(asked: bool) -> None:
@@ -21,7 +20,6 @@ def _print_version(asked: bool) -> None:
 
 app = typer.Typer(
     name="sentiflow",
-    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import sys
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -13,7 +12,7 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TextIO
 
-from sentiflow.console import CONSOLE, LastingFile, escape
+from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, SentiflowError, UsageError, first_line, out_of_memory, prefect_away
 from sentiflow.folder import as_typed
 from sentiflow.output import printable, redact
@@ -32,11 +31,11 @@ class ConsoleHandler(logging.Handler):
         super().__init__()
         self._debug = debug
         self.setFormatter(logging.Formatter("%(message)s"))
+        if not debug:
+            self.addFilter(_is_shown)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line."""
-        if not self._debug and _is_noise(record):
-            return
         show(datetime.fromtimestamp(record.created), _step(record), record.getMessage(), record.levelno)
         if self._debug and record.exc_info:
             CONSOLE.print(
@@ -66,46 +65,13 @@ def _step(record: logging.LogRecord) -> str:
     return str(getattr(record, "task_run_name", None) or record.name.partition(".")[0])
 
 
-def _is_noise(record: logging.LogRecord) -> bool:
-    """What Prefect's engine says of states: the project's own lines and the final error say it better."""
-    # Retries, and Prefect's own failures to log: the end of the command reports them.
-    if record.name.startswith(("urllib3", "prefect._internal")):
-        return True
-    if record.name == "mlflow.utils.environment" and "pip version" in record.getMessage():
-        return True  # a virtual environment made by uv holds no pip, and needs none
-    if "prefect" not in PurePath(record.pathname).parts:
-        return False
-    message = record.getMessage()
-    return "Starting temporary server" not in message and "will start" not in message
+# Retries, Prefect's own failures to log, and advice for environments that pip made.
+_SILENT = ("urllib3", "prefect._internal", "mlflow.utils.environment")
 
 
-_NOISE = re.compile(
-    rb"[IW]\d{4} [\d:.]+ "  # information and warnings; errors (E, F) pass
-    rb"|WARNING: All log messages before absl::InitializeLog"
-    rb"|To enable the following instructions"
-    rb"|E\d{4} .*cuda_platform.cc.*cuInit"  # a machine without a GPU
-)
-
-
-def filter_native_lines() -> None:
-    """Pass what native code writes to stderr through a filter; Python's own lines go straight to the terminal."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    file = LastingFile(terminal, "w")
-    sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace", line_buffering=True
-    )
-    reader, writer = os.pipe()
-    os.dup2(writer, 2)
-    os.close(writer)
-    threading.Thread(target=_forward, args=(reader, file), daemon=True).start()
-
-
-def _forward(reader: int, terminal: LastingFile) -> None:
-    with os.fdopen(reader, "rb") as lines:
-        for line in lines:
-            if not _NOISE.match(line):
-                terminal.write(line)
+def _is_shown(record: logging.LogRecord) -> bool:
+    """Whether a line is none of Prefect's engine's: the project's own and the final error say it better."""
+    return not record.name.startswith(_SILENT) and "prefect" not in PurePath(record.pathname).parts
 
 
 # As the lines of flows.cli.console: time, step, message. Prefect's own formats name the flow run in each line.
@@ -117,18 +83,11 @@ _FORMATS = {
 }
 
 _LOGGED = re.compile(r"\d\d:\d\d:\d\d ")
-# What Prefect's engine says of states and hooks, which the lines around it say better.
-_STATES = re.compile(
-    r" (Finished in state (Completed\(\)$|Running\(\)$|Crashed\(|Failed\(['\"]Task run )|Running hook '|Hook '"
-    r"|Engine execution exited|Execution of flow run '[^']*' was terminated"
-    r"|Task run failed with exception|Encountered exception during execution)"
-)
-_FAILED = re.compile(r"Finished in state Failed\(['\"]Flow run encountered an exception: (.*)['\"]\)$")
 
 
 @contextmanager
 def relayed(*, debug: bool) -> Iterator[None]:
-    """Pass on what children say, whole lines at a time, without TensorFlow's notes and Prefect's on states."""
+    """Pass on what children say, whole lines at a time, without tracebacks unless debugging."""
     for name, value in _FORMATS.items():
         os.environ.setdefault(name, value)
     CONSOLE.file = sys.stderr  # what the command itself says is no child's
@@ -148,20 +107,13 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            if self._debug or self._is_wanted(line):
-                failure = _FAILED.sub(lambda found: f"Failed: {found[1]}".replace("\\n", " "), line)
-                shown = printable(redact(failure), keep="\t")
-                self._terminal.write(f"{shown}\n")
+            # The line before a traceback has the error, Prefect's UI all of it.
+            starts = line.startswith("Traceback (most recent call last):")
+            self._in_traceback = not self._debug and (starts or (self._in_traceback and not _LOGGED.match(line)))
+            if not self._in_traceback:
+                self._terminal.write(printable(redact(line), keep="\t") + "\n")
         self._terminal.flush()
         return len(text)
-
-    def _is_wanted(self, line: str) -> bool:
-        """Whether it is no noise, and no traceback: the line before has the error, Prefect's UI all of it."""
-        if line.startswith("Traceback (most recent call last):"):
-            self._in_traceback = True
-        elif _LOGGED.match(line):
-            self._in_traceback = False
-        return not (self._in_traceback or _STATES.search(line) or _NOISE.match(line.encode()))
 
     def isatty(self) -> bool:
         return self._terminal.isatty()

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
+from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.metrics import cross_entropy
-from sentiflow.network import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD

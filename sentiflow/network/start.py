@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation import Epoch
 from sentiflow.fitting import learnt_ids
-from sentiflow.network import Epoch
 from sentiflow.network.model import build, set_weights, weights_of
 from sentiflow.network.training import Trained, train
 from sentiflow.recipes import TrainConfig

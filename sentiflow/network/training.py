@@ -18,7 +18,7 @@ from sentiflow import process
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, UsageError
-from sentiflow.network import Epoch
+from sentiflow.evaluation import Epoch
 from sentiflow.network.fast import FastNetwork
 from sentiflow.network.model import build, optimizer, prepare_to_fit, set_weights, weights_of
 from sentiflow.recipes import TrainConfig

@@ -25,7 +25,8 @@ from prefect.states import Completed, Crashed
 
 from sentiflow import folder, process
 from sentiflow.children import end_with_schedule
-from sentiflow.console import Logger
+from sentiflow.console import Logger, outlive_readers
+from sentiflow.environment import isolate
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.notify import is_notified, notify, notify_end
@@ -55,9 +56,11 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
-            if runtime.deployment.id and threading.current_thread() is threading.main_thread():
-                process.listen()
+            isolate()  # what runs flows may be a worker, or a program of the user's
             if runtime.deployment.id:
+                outlive_readers()
+                if threading.current_thread() is threading.main_thread():
+                    process.listen()
                 _find_folder()
             try:
                 result = function(*args, **kwargs)

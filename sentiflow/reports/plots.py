@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
+from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.metrics import reliability as in_bins
-from sentiflow.network import Epoch
 from sentiflow.reports.page import lay_out
 from sentiflow.reports.summary import Curves, RunSummary
 from sentiflow.runs.record import EPOCH_METRICS

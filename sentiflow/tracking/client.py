@@ -21,10 +21,11 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from sentiflow.environment import MLFLOW, isolate
 from sentiflow.errors import DeletedError, ExternalError, UsageError, first_line
+from sentiflow.evaluation import Epoch
 from sentiflow.files import leftovers, make_folder, publish
 from sentiflow.locks import brief_lock
-from sentiflow.network import Epoch
 from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
@@ -118,6 +119,7 @@ def connect(settings: Settings) -> MlflowClient:
 
 
 def _first_connection(settings: Settings) -> MlflowClient:
+    isolate([MLFLOW])  # a worker of Dask has an environment of its own
     need_readable(settings)
     use_login(settings)
     for name, value in (HTTP | _QUIET).items():

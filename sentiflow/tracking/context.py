@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentiflow.network import Epoch
+from sentiflow.evaluation import Epoch
 from sentiflow.recipes import TrainConfig
 from sentiflow.tracking.client import OpenRun
 from sentiflow.tracking.starts import Start

@@ -35,8 +35,8 @@ def run(arguments: list[str], unread: int, world: World) -> int:
 FLOW = """\
 import logging, os, pathlib, sys
 from prefect.logging import get_logger
-import flows
-from sentiflow.console import CONSOLE
+from sentiflow.console import CONSOLE, outlive_readers
+outlive_readers()
 for number in range(3):
     get_logger("flow_runs").warning("line %d", number)
     logging.getLogger("mlflow").warning("line %d", number)

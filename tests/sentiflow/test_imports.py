@@ -1,6 +1,7 @@
-"""What the scoring package may import; import-linter holds everything else."""
+"""What imports do, and what the scoring package may import; import-linter holds everything else."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,15 @@ def loaded_by(*modules: str) -> set[str]:
 def test_scoring_loads_nothing_outside_numpy_and_the_standard_library() -> None:
     allowed = {"sentiflow", "numpy"} | loaded_by("numpy") | set(sys.stdlib_module_names)
     assert loaded_by("sentiflow.scoring") <= allowed
+
+
+def test_importing_flows_and_the_mlflow_client_changes_no_stream_and_no_variable_of_keras() -> None:
+    code = (
+        "import os, sys; before = sys.stdout, sys.stderr\n"
+        "import flows.train, flows.cli.app, sentiflow.tracking.client\n"
+        "assert before == (sys.stdout, sys.stderr); assert os.environ['KERAS_BACKEND'] == 'torch'"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "KERAS_BACKEND": "torch"}, check=True)
 
 
 def imports(path: Path) -> list[tuple[int, str]]:

@@ -74,24 +74,27 @@ def test_a_log_line_steers_no_terminal_and_tells_no_password(capsys: pytest.Capt
     assert capsys.readouterr().err.rstrip().endswith(f"retry of http://***@h/x: {SHOWN}")
 
 
-def test_lines_come_whole_and_without_the_notes_of_engine_and_native_code(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_lines_come_whole(capsys: pytest.CaptureFixture[str]) -> None:
     with relayed(debug=False):
         sys.stderr.write("12:36:39 train      epo")
-        sys.stderr.write(
-            "ch 1/2\n12:36:40 close killed runs Finished in state Completed()\nI0000 00:00:1795 x.cc:1]\n"
-        )
-        sys.stderr.write("12:36:41 train      Task run failed with exception: UsageError('no.')\n")
-        sys.stderr.write(
-            "12:36:41 train      Finished in state Failed('Task run encountered an exception: no.')\n"
-        )
-        failed = "Flow run encountered an exception: UsageError: no.\\nDo."
-        sys.stderr.write(f"12:36:41 train      Finished in state Failed('{failed}')\n")
-    assert (
-        capsys.readouterr().err
-        == "12:36:39 train      epoch 1/2\n12:36:41 train      Failed: UsageError: no. Do.\n"
-    )
+        sys.stderr.write("ch 1/2\n12:36:40 close")
+        sys.stderr.write(" killed runs\n")
+    assert capsys.readouterr().err == "12:36:39 train      epoch 1/2\n12:36:40 close killed runs\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "shown"),
+    [
+        ("prefect.flow_runs", "/here/tasks/train.py", True),
+        ("prefect.flow_runs", "/lib/prefect/flow_engine.py", False),
+        ("mlflow.utils.environment", "/lib/mlflow/utils/environment.py", False),
+        ("mlflow.store", "/lib/mlflow/store.py", True),
+    ],
+)
+def test_lines_of_prefects_engine_are_shown_only_when_debugging(name: str, path: str, shown: bool) -> None:
+    record = logging.LogRecord(name, logging.WARNING, path, 1, "a line", None, None)
+    assert bool(ConsoleHandler(debug=False).filter(record)) == shown
+    assert ConsoleHandler(debug=True).filter(record)
 
 
 def test_a_traceback_is_left_out_and_what_the_command_says_meanwhile_is_not(

@@ -57,7 +57,6 @@ def keys_of(value: Any) -> set[str]:
 def here(registry: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Commands run in this process, which keeps its streams as they are."""
     monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
-    monkeypatch.setattr("flows.cli.console.filter_native_lines", lambda: None)
     monkeypatch.chdir(registry.root)
     return registry
 

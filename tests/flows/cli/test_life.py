@@ -55,7 +55,6 @@ def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> li
     ):
         world.enter(patch)
         patch.setattr("flows.cli.console.set_up", lambda **_: None)
-        patch.setattr("flows.cli.console.filter_native_lines", lambda: None)
         for command, version in zip(commands, SERVED, strict=True):
             done = CliRunner(env={"COLUMNS": "160"}).invoke(app, command)
             code, errors = done.exit_code, ""

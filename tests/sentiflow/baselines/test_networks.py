@@ -9,7 +9,7 @@ from sentiflow.baselines.models import FitInput
 from sentiflow.baselines.networks import build
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.network import Epoch
+from sentiflow.evaluation import Epoch
 from sentiflow.recipes import TUNED, TrainConfig
 
 from .conftest import CONFIG, generated_reviews

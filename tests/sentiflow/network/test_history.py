@@ -1,6 +1,6 @@
 """Tests of the history of a training."""
 
-from sentiflow.network import Epoch, best_epoch
+from sentiflow.evaluation import Epoch, best_epoch
 
 
 def epoch(number: int, val_loss: float) -> Epoch:

@@ -20,7 +20,7 @@ from sentiflow import process
 from sentiflow.console import Advance
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.network import Epoch
+from sentiflow.evaluation import Epoch
 from sentiflow.network import training as module
 from sentiflow.network.fast import FastNetwork
 from sentiflow.network.model import build, weights_of

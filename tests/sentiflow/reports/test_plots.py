@@ -5,9 +5,9 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.metrics import Measured, measure
 from sentiflow.evaluation.score_table import ScoreTable
-from sentiflow.network import Epoch
 from sentiflow.reports import plots, run
 from tests.sentiflow.reports import made
 

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import DeletedError, ExternalError
-from sentiflow.network import Epoch
+from sentiflow.evaluation import Epoch
 from sentiflow.settings import Settings, load_settings
 from sentiflow.tracking.client import EpochLog, OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.tracking.client import _clients as clients
