@@ -162,7 +162,7 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
     }
     experiment = experiment_id(connect(check.settings), check.settings)
     run = create(OpenRun("", str(runtime.flow_run.name), experiment, check.settings), tags)
-    with closing(run, check.work):
+    with closing(run):
         run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
         run.upload(check.work / _ARTIFACTS)
         publish_summary(run, drift_report(result, {}).markdown(), "drift", result.headline)

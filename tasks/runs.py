@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -70,17 +69,11 @@ def provenance() -> dict[str, str]:
 
 _DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest is in the run's tags
 
-_SCHEMA = Schema(
-    [
-        ColSpec("string", "review_id"),
-        ColSpec("string", "split"),
-        ColSpec("integer", "label"),
-        ColSpec(Array(DataType.integer), "token_ids"),
-        ColSpec("integer", "n_tokens"),
-        ColSpec("string", "place"),
-        ColSpec("string", "text"),
-    ]
-)
+_COLUMNS: dict[str, Any] = {
+    "review_id": "string", "split": "string", "label": "integer", "token_ids": Array(DataType.integer),
+    "n_tokens": "integer", "place": "string", "text": "string",
+}  # fmt: skip
+_SCHEMA = Schema([ColSpec(kind, name) for name, kind in _COLUMNS.items()])
 
 
 def log_dataset(run: OpenRun, prepared: Prepared) -> None:
@@ -131,15 +124,10 @@ def _inputs(prepared: Prepared) -> list[DatasetInput]:
         counts = {name: int((labels == label).sum()) for label, name in enumerate(content.label_names)}
         profile = {"split": split, "reviews": len(labels), "labels": counts}
         name, digest = dataset_key(prepared, split)
-        dataset = Dataset(
-            name=name,
-            digest=digest,
-            source_type="local",
-            source=json.dumps({"uri": prepared.table.as_uri(), "origin": prepared.origin}),
-            schema=json.dumps({"mlflow_colspec": _SCHEMA.to_dict()}),
-            profile=json.dumps(profile),
-        )
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        source = json.dumps({"uri": prepared.table.as_uri(), "origin": prepared.origin})
+        schema = json.dumps({"mlflow_colspec": _SCHEMA.to_dict()})
+        made = Dataset(name, digest, "local", source, schema, json.dumps(profile))
+        inputs.append(DatasetInput(made, [InputTag("mlflow.data.context", context)]))
     return inputs
 
 
@@ -207,8 +195,9 @@ def training_run(
 ) -> Iterator[RunContext]:
     """Keep an MLflow run open, of a model that is held ``alone``.
 
-    Tags are added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the
-    table decides, are not logged as parameters yet: MLflow lets no parameter be changed.
+    What a deployment started waits for the lock, as long as the settings say; all else fails at once. Tags are
+    added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the table
+    decides, are not logged as parameters yet: MLflow lets no parameter be changed.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
     """
@@ -222,7 +211,7 @@ def training_run(
     )  # fmt: skip
     run = _open(planned, {KIND: kind, **tags})
     try:
-        with closing(run, run.work), _system_metrics(run):
+        with closing(run), _system_metrics(run):
             make_folder(run.work)
             later = config.fit_to_table if later is None else later
             _describe(run, {name: value for name, value in _parameters(run).items() if name not in later})
@@ -256,7 +245,7 @@ def child_run(
     if parameters is None:
         parameters, tags = {**_parameters(planned), START_FROM: parent.start.name}, {**parent.start.tags(), **tags}
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
-    with closing(run, run.work), _system_metrics(run):
+    with closing(run), _system_metrics(run):
         make_folder(run.work)
         _describe(run, parameters)
         log_dataset(run, prepared)
@@ -297,20 +286,19 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
         LOCK: lock_tag(planned.model_name, planned.settings),
         **more,
     }
-    if planned.parent is not None:
-        # The parent has it, and a worker process takes a temporary server for a lasting one.
+    if planned.parent is not None:  # a worker process takes a temporary server for a lasting one
         tags.pop("prefect.flow_run_url", None)
     run = create(planned, tags)
     return replace(run, work=planned.work / run.run_id)
 
 
 @contextmanager
-def closing(run: OpenRun, work: Path) -> Iterator[None]:
+def closing(run: OpenRun) -> Iterator[None]:
     """Close the run as what it was: finished, failed, or killed by an interrupt."""
     try:
         yield
     except BaseException as err:
-        _close(run, work, err)
+        _close(run, err)
         raise
     run.close()
 
@@ -338,7 +326,7 @@ def _system_metrics(run: RunContext) -> Iterator[None]:
         monitor.finish()  # type: ignore[no-untyped-call]
 
 
-def _close(run: OpenRun, work: Path, err: BaseException) -> None:
+def _close(run: OpenRun, err: BaseException) -> None:
     """Say on the run how it ended; if even that fails, the error on its way matters more."""
     failed = isinstance(err, Exception) and not process.first_signal()
     try:
@@ -348,7 +336,6 @@ def _close(run: OpenRun, work: Path, err: BaseException) -> None:
         return
     except Exception as failure:  # noqa: BLE001
         get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
-        shutil.rmtree(work, ignore_errors=True)  # first: the disk may be full
 
 
 def _parameters(run: RunContext) -> dict[str, object]:

@@ -29,11 +29,11 @@ from sentiflow.results import (
     TrainingResult,
 )
 from sentiflow.settings import load_settings
-from sentiflow.tracking.client import run_url
 from sentiflow.tracking.context import RunContext, TrainedFiles
 from sentiflow.tracking.reports import PAGE, report_on
 from sentiflow.tracking.starts import load_start
 from sentiflow.tracking.store import open_store, score_table
+from sentiflow.tracking.ui import run_url
 from tasks.runs import changed_fields, content_of, publish_summary, scorer_of
 
 

@@ -137,7 +137,8 @@ def ui(
 
     settings = load_settings()
     if settings.tracking_uri.startswith("http"):
-        from sentiflow.tracking.client import connect, experiment_id, runs_url, ui_url
+        from sentiflow.tracking.client import connect, experiment_id
+        from sentiflow.tracking.ui import runs_url, ui_url
 
         pages = runs_url(ui_url(settings), experiment_id(connect(settings), settings))
         CONSOLE.say(f"The store is a server: open {escape(pages)}")
@@ -160,8 +161,8 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
     """
     CONSOLE.print("Starting the MLflow UI ...")
     from sentiflow.children import Child
-    from sentiflow.tracking.client import connect, experiment_id, runs_url
-    from sentiflow.tracking.login import LOGIN, login_note
+    from sentiflow.tracking.client import connect, experiment_id
+    from sentiflow.tracking.ui import LOGIN, login_note, runs_url
 
     address = process.address_of(host, port)
     experiment = experiment_id(connect(settings), settings)

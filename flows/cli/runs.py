@@ -48,10 +48,7 @@ app = typer.Typer()
 )
 def runs(
     limit: Annotated[
-        int,
-        typer.Option(
-            "--limit", "-n", min=1, max=100_000, help="Maximum number of runs; with --sort of each dataset."
-        ),
+        int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most runs; with --sort of each dataset.")
     ] = 10,
     kind: Annotated[
         list[str] | None,
@@ -67,10 +64,7 @@ def runs(
         list[str] | None, typer.Option("--status", help="Status: running, finished, failed or killed.")
     ] = None,
     since: Annotated[
-        str,
-        typer.Option(
-            "--since", metavar="DATE|SPAN", help="Started after a date (2026-03-05) or within a span (7d)."
-        ),
+        str, typer.Option("--since", metavar="DATE|SPAN", help="After a date (2026-03-05), or within a span (7d).")
     ] = "",
     conditions: Annotated[
         list[str] | None,
@@ -86,7 +80,7 @@ def runs(
     ] = "",
     columns: Annotated[
         list[str] | None,
-        typer.Option("--columns", "-c", metavar="NAMES", help="More columns, separated by commas."),
+        typer.Option("--columns", "-c", metavar="NAMES", help="More columns, split by commas."),
     ] = None,
     all_datasets: Annotated[
         bool, typer.Option("--all-datasets", help="With --sort: rank the runs of all datasets together.")
@@ -115,8 +109,7 @@ def runs(
     query = Query(
         kind or (), recipe or (), dataset or (), status or (), since, conditions or (), sort, children=children
     )
-    settings = load_settings()
-    store = open_store(settings)
+    store = open_store(settings := load_settings())
     now = datetime.now()  # of this machine's clock, which dates are meant by
     plain = query == Query(children=children) and not columns  # what an old run has decides nothing
     every, whole = store.newest(lambda newest: plain and _are_enough(newest, query, limit, now))

@@ -104,7 +104,8 @@ def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | 
     """Address of the MLflow run of the flow run's last attempt; the message goes out without it, too."""
     if settings.sqlite_file is not None and not settings.sqlite_file.exists():
         return None
-    from sentiflow.tracking.client import connect, run_url, tracking_errors  # MLflow: seconds for `trigger`
+    from sentiflow.tracking.client import connect, tracking_errors  # MLflow: seconds for `trigger`
+    from sentiflow.tracking.ui import run_url
 
     try:
         client = connect(settings)

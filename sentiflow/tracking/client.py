@@ -1,6 +1,5 @@
 """MLflow's client: its store is made safely and connected to once; the handle of an open run."""
 
-import json
 import logging
 import os
 import re
@@ -29,46 +28,13 @@ from sentiflow.locks import brief_lock
 from sentiflow.output import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.login import use_login
 from sentiflow.tracking.sqlite import DAMAGED, PatientConnection, is_damaged, locked_error, need_schema
 from sentiflow.tracking.store import need_readable
 from sentiflow.tracking.types import HTTP, hint_for, time_of
+from sentiflow.tracking.ui import UI_TAGS, VIEW, run_url, use_login
 
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-# Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
-_COLUMNS = {
-    "metrics.`test/accuracy`": 105, "metrics.`val/loss`": 80, "params.`recipe`": 75, "params.`seed`": 55,
-    "tags.`dataset`": 80,
-}  # fmt: skip
-
-_TRAINING = "?workflowType=machine_learning"  # else a new browser shows MLflow's pages for GenAI
-
-VIEW = "sentiflow"
-"""Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
-
-
-def _section(name: str) -> dict[str, object]:
-    """A group of charts; MLflow fills it with the metrics of that prefix."""
-    shown = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
-    return {"uuid": f"{VIEW}-{name}", "name": name, **shown}
-
-
-# What MLflow's UI shows of the experiment. Without a view its table has no metrics.
-_UI_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    "mlflow.experiment.primaryMetric.name": "test/accuracy",
-    f"mlflow.sharedViewState.{VIEW}": json.dumps(
-        {
-            "selectedColumns": list(_COLUMNS),
-            "columnOrder": list(_COLUMNS),
-            "columnWidths": _COLUMNS,
-            "compareRunCharts": [],
-            "compareRunSections": [_section(name) for name in ("val", "test", "train", "test_slices")],
-            "isAccordionReordered": True,
-        }
-    ),
-}
 
 
 @contextmanager
@@ -146,7 +112,7 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
             if settings.artifacts:
                 make_folder(settings.artifacts)
             try:
-                return str(client.create_experiment(settings.experiment, location, _UI_TAGS))
+                return str(client.create_experiment(settings.experiment, location, UI_TAGS))
             except MlflowException:  # another process was quicker, or the answer of the server did not come
                 if client.get_experiment_by_name(settings.experiment) is None:
                     raise
@@ -158,7 +124,7 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
                 f"mlflow experiments restore -x {found.experiment_id}) "
                 "or set SENTIFLOW_EXPERIMENT to another name.",
             )
-        for name, value in _UI_TAGS.items() - found.tags.items():
+        for name, value in UI_TAGS.items() - found.tags.items():
             if name not in found.tags or VIEW in name:  # made elsewhere; what a person chose stays
                 client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
@@ -358,22 +324,3 @@ class EpochLog:
         if self._waiting:
             self._run.write(metrics=self._waiting)
             self._waiting = []
-
-
-def ui_url(settings: Settings) -> str:
-    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens.
-
-    Without a login: links stand in descriptions and messages.
-    """
-    is_server = settings.sqlite_file is None and "ui_url" not in settings.model_fields_set
-    return without_login(settings.tracking_uri if is_server else settings.ui_url).rstrip("/")
-
-
-def runs_url(base: str, experiment: str) -> str:
-    """Address of the experiment's runs in an MLflow UI, with the columns and charts of ``VIEW``."""
-    return f"{base}/#/experiments/{experiment}/runs{_TRAINING}&viewStateShareKey={VIEW}"
-
-
-def run_url(settings: Settings, experiment: str, run_id: str) -> str:
-    """Address of a run in the MLflow UI."""
-    return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sentiflow.tracking.edge import PAGES, Edge
-from sentiflow.tracking.login import LOGIN
+from sentiflow.tracking.ui import LOGIN
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """Names of this machine, to this machine."""

@@ -55,8 +55,8 @@ def open_store(settings: Settings) -> Store:
     need_readable(settings)
     if settings.sqlite_file is not None:
         return SqliteStore(settings, settings.sqlite_file)
-    from sentiflow.tracking.login import use_login
     from sentiflow.tracking.server import ServerStore  # requests, which a local store does without
+    from sentiflow.tracking.ui import use_login
 
     use_login(settings)
     return ServerStore(settings)

@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 from flows.repeat import repeat
 from sentiflow.recipes import load_recipe
 from sentiflow.results import RepeatsResult
-from sentiflow.tracking.client import connect, experiment_id, runs_url
+from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.ui import runs_url
 from tests import browsers
 from tests.ui import Ui, running_ui
 from tests.world import Registry, World, copy_world

@@ -71,7 +71,7 @@ def test_a_run_whose_store_is_away_at_its_end_fails_and_is_closed_by_the_next_st
 
     @flow
     def training() -> None:
-        with runs.closing(run, run.work):
+        with runs.closing(run):
             if error is not None:
                 raise error
 
@@ -97,7 +97,7 @@ def test_a_run_whose_store_is_away_at_its_end_fails_and_is_closed_by_the_next_st
 )
 def test_a_run_has_the_reason_that_it_ended_for(store: Store, error: BaseException, status: str, why: str) -> None:
     run = store.planned(store.run())
-    with pytest.raises(type(error)), runs.closing(run, run.work):
+    with pytest.raises(type(error)), runs.closing(run):
         raise error
     assert store.ended(run.run_id) == (status, why)
 

@@ -14,7 +14,8 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.errors import ExternalError
 from sentiflow.orchestration.server import flow_run_url
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors, ui_url
+from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors
+from sentiflow.tracking.ui import ui_url
 from tasks.runs import log_dataset
 from tests.world import World
 

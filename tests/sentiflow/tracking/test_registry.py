@@ -1,7 +1,8 @@
 import pytest
 
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, experiment_id, ui_url
+from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.tracking.ui import ui_url
 from sentiflow.tracking.versions import version_rows
 from tests.world import World
 

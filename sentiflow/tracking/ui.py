@@ -1,4 +1,7 @@
-"""The login of a running ``sentiflow ui``: random at each start, in a file that the same user's commands read."""
+"""MLflow's pages: what they show of our runs, links to them, and the login of a running ``sentiflow ui``.
+
+The login is random at each start, and in a file that the same user's commands read.
+"""
 
 import json
 import os
@@ -12,6 +15,7 @@ from urllib.parse import urlsplit
 
 from sentiflow.files import own_folder, publish_private
 from sentiflow.locks import file_lock, if_free
+from sentiflow.output import without_login
 from sentiflow.process import ask_directly
 from sentiflow.settings import Settings
 
@@ -19,6 +23,40 @@ LOGIN = "_SENTIFLOW_UI_LOGIN"
 """Variable with the login, in the environment of the server's process."""
 
 _USER = "sentiflow"
+
+# Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
+_COLUMNS = {
+    "metrics.`test/accuracy`": 105, "metrics.`val/loss`": 80, "params.`recipe`": 75, "params.`seed`": 55,
+    "tags.`dataset`": 80,
+}  # fmt: skip
+
+_TRAINING = "?workflowType=machine_learning"  # else a new browser shows MLflow's pages for GenAI
+
+VIEW = "sentiflow"
+"""Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
+
+
+def _section(name: str) -> dict[str, object]:
+    """A group of charts; MLflow fills it with the metrics of that prefix."""
+    shown = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
+    return {"uuid": f"{VIEW}-{name}", "name": name, **shown}
+
+
+# What MLflow's UI shows of the experiment. Without a view its table has no metrics.
+UI_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "test/accuracy",
+    f"mlflow.sharedViewState.{VIEW}": json.dumps(
+        {
+            "selectedColumns": list(_COLUMNS),
+            "columnOrder": list(_COLUMNS),
+            "columnWidths": _COLUMNS,
+            "compareRunCharts": [],
+            "compareRunSections": [_section(name) for name in ("val", "test", "train", "test_slices")],
+            "isAccordionReordered": True,
+        }
+    ),
+}
 
 
 @contextmanager
@@ -60,6 +98,25 @@ def use_login(settings: Settings) -> None:
         return
     os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
     ask_directly(place.hostname)
+
+
+def ui_url(settings: Settings) -> str:
+    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens.
+
+    Without a login: links stand in descriptions and messages.
+    """
+    is_server = settings.sqlite_file is None and "ui_url" not in settings.model_fields_set
+    return without_login(settings.tracking_uri if is_server else settings.ui_url).rstrip("/")
+
+
+def runs_url(base: str, experiment: str) -> str:
+    """Address of the experiment's runs in an MLflow UI, with the columns and charts of ``VIEW``."""
+    return f"{base}/#/experiments/{experiment}/runs{_TRAINING}&viewStateShareKey={VIEW}"
+
+
+def run_url(settings: Settings, experiment: str, run_id: str) -> str:
+    """Address of a run in the MLflow UI."""
+    return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"
 
 
 def _note(settings: Settings, address: tuple[Any, ...]) -> Path:
