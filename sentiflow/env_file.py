@@ -47,16 +47,10 @@ def lines_of(file: Path, prefix: str) -> list[Binding]:
 
 
 def say_places(file: Path, settings: BaseSettings, names: Collection[str], *, ours: bool) -> None:
-    """Warn which settings of the file hold a path or an address.
-
-    Args:
-        file: it.
-        settings: what came of it.
-        names: the variables that it sets, in capital letters.
-        ours: it lies beside the code, not in the current folder.
+    """Warn which settings of the file hold a path or an address; ``names`` are what it sets, in capital letters.
 
     Raises:
-        UsageError: it is not ours, and names a server that would be asked.
+        UsageError: it is not ``ours``, beside the code, and names a server that would be asked.
     """
     set_outside = {name.upper() for name, value in os.environ.items() if value}
     prefix = settings.model_config.get("env_prefix", "")

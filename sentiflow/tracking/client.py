@@ -72,9 +72,6 @@ def connect(settings: Settings) -> MlflowClient:
 
     A local store is made first if there is none. Also sets MLflow's global address, which loading by ``models:/``
     needs.
-
-    Raises:
-        ExternalError: the store does not answer or cannot be made.
     """
     uri, file = settings.tracking_uri, settings.sqlite_file
     if uri not in _clients or (file is not None and not file.exists()):
