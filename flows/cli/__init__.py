@@ -7,6 +7,8 @@ import warnings
 from contextlib import suppress
 from typing import Literal
 
+from sentiflow.console import outlive_readers
+
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's notes on processors and missing GPUs
     "MLFLOW_CONFIGURE_LOGGING": "false",  # its warnings come through our own handler
@@ -25,7 +27,6 @@ def main() -> None:
     began = time.time() - time.process_time()
     from sentiflow import folder, process
     from sentiflow.children import collect_less
-    from sentiflow.console import outlive_readers
     from sentiflow.environment import isolate
 
     outlive_readers()

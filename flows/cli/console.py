@@ -1,4 +1,4 @@
-"""Output of the command line: log lines, lines of native code, relayed output of flow runs, errors."""
+"""Output of the command line: log lines, relayed output of flow runs, errors."""
 
 import io
 import logging
