@@ -109,7 +109,7 @@ class Api:
         self._session.cert = os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
         retry = Retry(
             tries, read=again, status=again, other=again, status_forcelist=_PASSING, allowed_methods=None,
-            backoff_factor=0.5, raise_on_status=False,  # the last answer says more
+            backoff_factor=2.0 if creates else 0.5, raise_on_status=False,  # the last answer says more
             respect_retry_after_header=False,  # no hour's wait
         )  # fmt: skip
         for scheme in ("http://", "https://"):
