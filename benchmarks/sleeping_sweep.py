@@ -9,11 +9,11 @@ from unittest.mock import patch
 os.environ.pop("PREFECT_API_URL", None)
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
-import tasks.sweep
 from benchmarks.sweep import SECONDS
 from flows.cli import main
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation import Epoch
+from sentiflow.sweeps import trial
 from sentiflow.sweeps.results import COMPLETE
 from sentiflow.tracking.context import RunContext
 
@@ -29,5 +29,5 @@ def sleep(run: RunContext, _prepared: Prepared, on_epoch: Callable[[Epoch], None
 
 
 if __name__ == "__main__":
-    with patch.object(tasks.sweep, "_trained", sleep):
+    with patch.object(trial, "_trained", sleep):
         main()

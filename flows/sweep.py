@@ -1,7 +1,6 @@
 """A search for better values of a recipe's fields, side by side, and the best of them trained and registered."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,24 +19,16 @@ from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.results import SeedResult
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
-from sentiflow.sweeps.results import DIVERGED, TrialRow, by_loss, trial_rows
+from sentiflow.sweeps import study
+from sentiflow.sweeps.results import DIVERGED, SweepResult, TrialRow, by_loss, trial_rows
 from sentiflow.sweeps.space import load_space
-from sentiflow.sweeps.study import Sweep, mark_unstable, numbers_left, open_study
+from sentiflow.sweeps.study import Sweep, ask, open_study, study_errors
 from sentiflow.tracking.context import RunContext
 from tasks.evaluate import yardstick_of
 from tasks.register import register
 from tasks.runs import alone, planned_name, training_run
 from tasks.summarize import best_of
-from tasks.sweep import (
-    SweepResult,
-    begin,
-    close_killed,
-    end_sweep,
-    start_worker,
-    summarize_sweep,
-    train_best,
-    trial,
-)
+from tasks.sweep import begin, start_worker, summarize_sweep, train_best, trial
 from tasks.train import fetch, fit, prepare
 
 
@@ -93,34 +84,38 @@ def sweep(
     with (
         alone(dataset) as ready,
         training_run(ready, config, dataset, seed, SWEEP, later={*searched.fields, *config.fit_to_table}) as run,
-        running(settings, workers, start_worker, partial(close_killed, run)) as runner,
+        running(run, workers, start_worker, get_run_logger()) as runner,
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})
         prepared = prepare(run, fetch(run, table))
         run = fit(run, prepared, start_from, searched.fields)
-        study = begin(run, prepared, searched, name, restart)
-        _try_all(runner, study, trials, run, prepared)
-        best_config, seeds = _train_best(runner, study, repeats, run, prepared)
+        started = begin(run, prepared, searched, name, restart)
+        _try_all(runner, started, trials, run, prepared)
+        best_config, seeds = _train_best(runner, started, repeats, run, prepared)
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
-        result = summarize_sweep(run, prepared, study, best_config, seeds, best, model)
-    end_sweep(study)
+        result = summarize_sweep(run, prepared, started, best_config, seeds, best, model)
+    study.end(started)
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
 
 
-def _try_all(runner: Runner, study: Sweep, trials: int, run: RunContext, prepared: Prepared) -> None:
+def _try_all(runner: Runner, sweep: Sweep, trials: int, run: RunContext, prepared: Prepared) -> None:
+    """Ask for the values of a trial when one can begin, as they depend on what others found."""
     logger = get_run_logger(task_run_name="trials")
-    left = numbers_left(open_study(study), trials)
-    calls = ({"parent": run, "prepared": prepared, "sweep": study, "number": number} for number in left)
-    done = trials - len(left)
-    for ended in runner.side_by_side(trial, calls):
-        done += 1
-        logger.info("%d of %d: %s", done, trials, ended)
+    with study_errors():
+        opened = open_study(sweep)
+        done = len(study.finished(opened))
+        asked = (ask(opened, sweep) for _ in range(done, trials))
+        given = {"parent": run, "prepared": prepared}
+        calls = ({**given, "asked": each, "config": config} for each, config in asked)
+        for ended in runner.side_by_side(trial, calls):
+            done += 1
+            logger.info("%d of %d: %s", done, trials, ended)
 
 
-def _best(study: Sweep) -> TrialRow:
-    rows = trial_rows(open_study(study))
+def _best(sweep: Sweep) -> TrialRow:
+    rows = trial_rows(open_study(sweep))
     if not rows:
         raise UsageError(
             "No trial was finished: their runs were deleted in MLflow.", "Run the same command again."
@@ -135,17 +130,17 @@ def _best(study: Sweep) -> TrialRow:
 
 
 def _train_best(
-    runner: Runner, study: Sweep, repeats: int, run: RunContext, prepared: Prepared
+    runner: Runner, sweep: Sweep, repeats: int, run: RunContext, prepared: Prepared
 ) -> tuple[TrainConfig, list[SeedResult]]:
     """The best recipe, and its trainings by seed; if one diverges, the same command takes the next best recipe."""
-    best = _best(study)
-    config = study.best(best.values)
+    best = _best(sweep)
+    config = sweep.best(best.values)
     given = {"parent": run, "prepared": prepared, "config": config, "yardstick": yardstick_of(run, prepared)}
     calls = ({**given, "seed": seed} for seed in range(repeats))
     try:
         return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
     except DivergedError as err:
-        mark_unstable(open_study(study), best.number)
+        study.mark_unstable(open_study(sweep), best.number)
         run.client.set_tag(best.run_id, "trial.state", DIVERGED)
         raise DivergedError(
             f"The recipe of trial {best.number}, the best, diverged with another seed.",

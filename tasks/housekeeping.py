@@ -266,9 +266,9 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
                 _clean_download(lock, before, report)
     for folder in filter(_is_of_model, _folders(data / "sweeps")):
         with report.attempt(f"clean {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
-            for journal in sorted(folder.glob("*/*/journal.log")) if free else ():
-                if journal.stat().st_mtime < before:
-                    _remove(journal.parent, "a sweep that was never resumed", report)
+            for study in sorted(folder.glob("*/*/study.db")) if free else ():
+                if study.stat().st_mtime < before:
+                    _remove(study.parent, "a sweep that was never resumed", report)
 
 
 def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: CleanupReport) -> None:

@@ -1,7 +1,6 @@
 """``sentiflow sweep`` and ``sentiflow baselines``."""
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,8 +29,8 @@ from sentiflow.output import without_login
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.settings import Settings
+    from sentiflow.sweeps.results import SweepResult
     from tasks.summarize import BaselinesResult
-    from tasks.sweep import SweepResult
 
 _SHOWN = 5
 _NAME_LENGTH = 60
@@ -85,16 +84,11 @@ def sweep(
     config = load_recipe(recipe or default_recipe(dataset), changes or ())
     searched = load_space(space, config)
     settings = load_settings()
-    if settings.task_runner == "dask":
-        from sentiflow.batch.pipeline import check_dask
-
-        check_dask(settings)
     what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
     wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings, table, promote=promote)
     from flows.sweep import sweep
 
     wait_for_server()
-    began = int(time.time())  # the times of files are coarser than the clock
     try:
         result = sweep(
             config,
@@ -111,9 +105,8 @@ def sweep(
             start_from=start_from,
         )
     except BaseException:
-        studies = (settings.data_dir / "sweeps" / model_name(dataset)).glob("*/*/journal.log")
-        # A study that was written meanwhile is still there: of a finished sweep it is gone.
-        if process.first_signal() and any(journal.stat().st_mtime >= began for journal in studies):
+        studies = (settings.data_dir / "sweeps" / model_name(dataset)).glob("*/*/study.db")
+        if process.first_signal() and any(studies):  # of a finished sweep it is gone
             same = "The same command, without --restart," if restart else "The same command"
             CONSOLE.say(f"{same} resumes this sweep; finished trials are kept.")
         raise

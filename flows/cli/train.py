@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sentiflow.promotion.candidate import Candidate
     from sentiflow.results import ModelResult, Registered, RepeatsResult, Skipped, TrainingResult
     from sentiflow.settings import Settings
-    from tasks.sweep import SweepResult
+    from sentiflow.sweeps.results import SweepResult
 
 app = typer.Typer()
 

@@ -14,20 +14,27 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture, as_completed
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, get_current_settings, temporary_settings
+from prefect.states import Crashed
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
 from sentiflow.children import END_SECONDS, collect_less
-from sentiflow.console import CONSOLE
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.console import CONSOLE, Logger
+from sentiflow.errors import ExternalError, UsageError, first_line
+from sentiflow.orchestration.flow_runs import close_tasks
+from sentiflow.orchestration.repair import RUNNING
+from sentiflow.output import redact
 from sentiflow.process import listen_for_end
 from sentiflow.scoring import cores
 from sentiflow.settings import INSTALL_TEAM, Settings
+from sentiflow.tracking.client import OpenRun
 
 _NUMBER = re.compile(r"\d+$")
 _LIFE = 20  # calls of a process, on average: TensorFlow keeps some 20 MB of each training that it compiled
@@ -71,15 +78,14 @@ class Runner:
 
 
 @contextmanager
-def running(
-    settings: Settings, workers: int, start: "Task[Any, Any]", on_killed: Callable[[], object] = lambda: None
-) -> Iterator[Runner]:
+def running(run: OpenRun, workers: int, start: "Task[Any, Any]", logger: Logger) -> Iterator[Runner]:
     """Keep the task runner of the settings open; its processes are ended when the block is left by an error.
 
     ``workers`` are threads or processes, or how many of Dask's workers are used at a time; each is prepared by the
-    task ``start``, which nothing waits for. Processes that do not end in time are killed, and then ``on_killed``
-    closes what they had open.
+    task ``start``, which nothing waits for. Processes that do not end in time are killed, and what they had open
+    below the run is closed.
     """
+    settings = run.settings
     started: list[PrefectFuture[Any]] = []  # as long as they may run: Dask ends a task that nothing refers to
 
     def begin() -> "TaskRunner[Any]":
@@ -98,8 +104,25 @@ def running(
             yield Runner(begin, workers)
         except BaseException:
             if _end_workers():  # else leaving waits until each has ended what it does
-                on_killed()
+                _close_left(run, logger)
             raise
+
+
+def _close_left(run: OpenRun, logger: Logger) -> None:
+    """Close what killed processes left open below a run. A failure is logged: the next start closes the rest.
+
+    Written: the end of runs in MLflow, and of tasks in Prefect.
+    """
+    why, mine = "it did not end in time with its sweep", f"tags.`mlflow.parentRunId` = '{run.run_id}'"
+    try:
+        for child in run.client.search_runs([run.experiment], f"{RUNNING} and {mine}"):
+            run.client.set_tag(child.info.run_id, "end", why)
+            run.client.set_terminated(child.info.run_id, "KILLED")
+        with get_client(sync_client=True) as prefect:
+            flow_run = prefect.read_flow_run(UUID(runtime.flow_run.id))
+            close_tasks(prefect, flow_run, Crashed(message=f"{why[0].upper()}{why[1:]}."))
+    except Exception as err:  # noqa: BLE001 - the error on its way matters more
+        logger.warning("Could not close what killed processes left: %s", redact(first_line(err)))
 
 
 def _end_workers() -> bool:

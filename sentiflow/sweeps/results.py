@@ -1,4 +1,4 @@
-"""The trials of a sweep: how they ended, what they say about the searched fields, and files of them.
+"""What came of a sweep: its trials, what they say about the searched fields, files and words about them.
 
 The pictures are not those of ``optuna.visualization.matplotlib``: its history leaves pruned trials out, and its
 parallel coordinates have ticks on top of each other and no mark on the best trial.
@@ -6,7 +6,7 @@ parallel coordinates have ticks on top of each other and no mark on the best tri
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,26 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiflow.data.prepare import Prepared
+from sentiflow.evaluation.metrics import Spread
 from sentiflow.recipes import TUTORIAL, TrainConfig
 from sentiflow.reports import plots
+from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.reports.plots import BLUE, GREY, ORANGE, describe
+from sentiflow.results import ModelResult, SeedResult
 from sentiflow.sweeps.space import Range, SearchSpace, Value
-from sentiflow.sweeps.study import ENDED_AS, NUMBER, RUN_ID, UNSTABLE, Sweep, finished
+from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
 
 # Importance measured with fewer complete trials is noise: docs/sweeps.md has the measurement.
 _MIN_FOR_IMPORTANCE = 10
+_MAX_SHOWN = 10  # trials in the description; the tables have all
 
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One finished trial, numbered from 0, with its values of the searched fields; the seconds are wall time.
+    """One finished trial, by Optuna's number, with its values of the searched fields; the seconds are wall time.
 
     Attributes:
         state: complete, pruned, or diverged, with its own seed or when it was trained with others as the best;
@@ -61,10 +66,9 @@ def trial_rows(study: Study) -> list[TrialRow]:
 def _row(trial: FrozenTrial, unstable: Sequence[int]) -> TrialRow:
     losses = trial.intermediate_values.values()
     complete = trial.state == TrialState.COMPLETE
-    number = trial.user_attrs[NUMBER]
     return TrialRow(
-        number=number,
-        state=DIVERGED if number in unstable else trial.user_attrs[ENDED_AS],
+        number=trial.number,
+        state=DIVERGED if trial.number in unstable else trial.user_attrs[ENDED_AS],
         loss=trial.value if complete else min(losses, default=None),
         epochs=len(losses),
         seconds=trial.duration.total_seconds() if trial.duration else 0.0,
@@ -77,6 +81,79 @@ def by_loss(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """The complete trials, the lowest validation loss first; the first of equals."""
     complete = [row for row in rows if row.state == COMPLETE]
     return sorted(complete, key=lambda row: (row.loss or 0.0, row.number))
+
+
+@dataclass(frozen=True)
+class SweepResult(ModelResult):
+    """The outcome of a sweep: its finished trials, in their order, and the seeds of the best recipe, ``config``.
+
+    The seed whose validation loss is lowest, ``best``, is registered. The seconds are wall time of the whole.
+
+    Attributes:
+        recipe: URI of the best recipe as a file in the store; not shown, as it may hold a login.
+        importance: share of the variance that each field explains; empty with too few complete trials.
+        importance_text: the same in words, or why there are none.
+        accuracy: of the test split, over the seeds; None for a single one.
+    """
+
+    trials: tuple[TrialRow, ...]
+    config: TrainConfig
+    recipe: str = field(repr=False)
+    importance: Mapping[str, float]
+    importance_text: str
+    seeds: tuple[SeedResult, ...]
+    best: SeedResult
+    accuracy: Spread | None
+    seconds: float
+
+    @property
+    def accuracy_line(self) -> str:
+        """The outcome in one sentence."""
+        if self.accuracy is None:
+            return f"Test accuracy of the best recipe: {self.best.measured.text()}."
+        return (
+            f"Test accuracy of the best recipe over {len(self.seeds)} seeds: mean {self.accuracy.mean:.2%}, "
+            f"{self.accuracy.text()}."
+        )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Lowest loss, accuracy over the seeds, or of a single seed with its interval, and importances."""
+        if self.accuracy is not None:
+            found = self.accuracy.as_metrics("test/accuracy")
+        else:
+            names = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
+            found = {f"test/{name}": getattr(self.best.measured, name) for name in names}
+        importances = {f"importance/{name}": share for name, share in self.importance.items()}
+        return {"val/loss": by_loss(self.trials)[0].loss or 0.0, **found, **importances}
+
+
+def markdown(result: SweepResult, prepared: Prepared, sweep: Sweep, seeds: Table) -> str:
+    """The whole in words and tables."""
+    fields = list(sweep.space.fields)
+    best = by_loss(result.trials)
+    trials = [
+        [str(row.number), f"{row.loss:.4f}", str(row.epochs)] + [format_value(row.values[name]) for name in fields]
+        for row in best[:_MAX_SHOWN]
+    ]
+    return f"""**{result.accuracy_line}**
+
+- trials: {len(best)} complete, {len(result.trials) - len(best)} pruned; trial {best[0].number} has the lowest \
+validation loss
+- what mattered: {result.importance_text}
+- searched: {", ".join(fields)}, from the recipe {escape_markdown(sweep.config.recipe)}
+- dataset: {prepared.name}, digest `{prepared.digest[:12]}`
+- registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
+validation loss is lowest{"" if result.yardstick is None else f"; {result.yardstick.text}"}
+- the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
+
+{Table(("trial", "validation loss", "epochs trained", *fields), trials, words=0).markdown()}
+
+The best recipe, seed by seed, on the test split, which no trial has seen. All trials used seed {sweep.seed}: its \
+validation loss is optimistic, as the best of the trials was chosen by it.
+
+{seeds.markdown()}
+"""
 
 
 def recipe_file(config: TrainConfig, head: str) -> str:
@@ -224,9 +301,9 @@ def _axes_of(axes: Axes, space: SearchSpace) -> None:
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.grid(visible=False)
     axes.set_xlim(-0.3, len(space.fields) - 0.3)
-    for place, (name, field) in enumerate(space.fields.items()):
+    for place, (name, one) in enumerate(space.fields.items()):
         axes.axvline(place, color=GREY, linewidth=0.8, zorder=1)
-        for value in (field.low, field.high) if isinstance(field, Range) else field.choices:
+        for value in (one.low, one.high) if isinstance(one, Range) else one.choices:
             axes.annotate(
                 format_value(value), (place, _height(space, name, value)), xytext=(4, 0),
                 textcoords="offset points", va="center", fontsize=8, zorder=3,
@@ -236,10 +313,10 @@ def _axes_of(axes: Axes, space: SearchSpace) -> None:
 
 def _height(space: SearchSpace, name: str, value: Value) -> float:
     """Position of a value on the line of its field, from 0 to 1."""
-    field = space.fields[name]
-    if not isinstance(field, Range):
-        return field.choices.index(value) / (len(field.choices) - 1)
-    low, high, at = field.low, field.high, float(value)
-    if field.log:
+    one = space.fields[name]
+    if not isinstance(one, Range):
+        return one.choices.index(value) / (len(one.choices) - 1)
+    low, high, at = one.low, one.high, float(value)
+    if one.log:
         low, high, at = np.log(low), np.log(high), np.log(at)
     return float((at - low) / (high - low))

@@ -1,42 +1,45 @@
-"""A sweep's Optuna study: a journal in the data folder that stays readable whenever a process is killed."""
+"""A sweep's Optuna study: a SQLite file in the data folder, until the sweep is finished."""
 
 import hashlib
 import json
-import warnings
-from collections import Counter
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import count, islice
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import MedianPruner
-from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
-from sentiflow.errors import UsageError, plain_reason
+from sentiflow.errors import ExternalError, UsageError, first_line, plain_reason
 from sentiflow.files import make_folder
-from sentiflow.locks import brief_lock
+from sentiflow.output import redact
 from sentiflow.recipes import TrainConfig
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
+from sentiflow.tracking.context import RunContext
+from sentiflow.tracking.store import open_store
+from sentiflow.tracking.types import Store
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# Attributes of a trial. Its number here is not Optuna's: a trial that is tried again keeps it.
-NUMBER, RUN_ID, ENDED_AS, REFUSED, FAILED = "number", "run_id", "ended_as", "refused", "failed"
-# Attributes of the study: its MLflow parent runs, the latest last; the trials that diverged with another seed.
-PARENTS, UNSTABLE = "parents", "unstable"
+RUN_ID, ENDED_AS = "run_id", "ended_as"  # attributes of a trial
+# Attributes of the study: its latest MLflow parent run; the trials that diverged with another seed.
+PARENT, UNSTABLE = "parent", "unstable"
 
 _COMPLETE_FIRST = 4  # trials before any is pruned: the median of fewer says little
 _MAX_ASKED = 1_000  # times in a row for values that go together
-_MAX_FAILED = 2  # attempts at a trial that end in an error
+_PATIENCE = 60.0  # seconds that a process waits for another one's entry
 
 
 @dataclass(frozen=True)
@@ -73,18 +76,110 @@ def identity(config: TrainConfig, seed: int, **others: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+def begin(run: RunContext, dataset: str, space: SearchSpace, name: str, *, restart: bool) -> Sweep:
+    """Start a sweep, or continue an unfinished one with the same recipe, space, seed, dataset, store and name.
+
+    ``dataset`` is the digest of the prepared one. No two starts share a folder: a remote worker that still trains
+    for the old one would report to trials of the new one.
+    """
+    settings = run.settings
+    others = {"store": redact(settings.tracking_uri), "experiment": settings.experiment}
+    others["start"] = f"{run.start.name} {run.start.digest}"  # losses from another one cannot be compared
+    key = identity(run.config, run.seed, dataset=dataset, space=space.digest, name=name, **others)
+    home = settings.data_dir / "sweeps" / run.model_name / key
+    sweep = Sweep(home / run.run_id, space, run.config, run.seed)
+    store = open_store(settings)
+    with run.errors(), study_errors():
+        for folder in sorted(home.glob("*/")):
+            earlier = replace(sweep, folder=folder)
+            if not restart and _goes_on(store, earlier):
+                sweep = earlier
+            else:
+                shutil.rmtree(folder)
+        study = open_study(sweep)
+        if PARENT in study.user_attrs:
+            _continue(run, study, store)
+        elif not space.outside(run.config):  # the recipe itself first: the best is then at least as good
+            study.enqueue_trial(run.config.model_dump(include=set(space.fields)))
+        study.set_user_attr(PARENT, run.run_id)
+    return sweep
+
+
+def end(sweep: Sweep) -> None:
+    """Delete the study of a finished sweep, so that the same command starts a new one."""
+    shutil.rmtree(sweep.folder, ignore_errors=True)
+    with suppress(OSError):  # the same sweep was started again, in a folder of its own
+        sweep.folder.parent.rmdir()
+
+
+def _goes_on(store: Store, earlier: Sweep) -> bool:
+    """Whether an earlier sweep has begun and did not finish, and the store still has runs of its trials."""
+    study = open_study(earlier)
+    if PARENT not in study.user_attrs or _status(store, study.user_attrs[PARENT]) == "FINISHED":
+        return False
+    done = finished(study)
+    return not done or any(_status(store, trial.user_attrs[RUN_ID]) for trial in done)
+
+
+def _status(store: Store, run_id: str) -> str | None:
+    """Status of a run; None if it does not exist or was deleted."""
+    try:
+        return store.record(run_id).status
+    except UsageError:
+        return None
+
+
+def _continue(run: RunContext, study: Study, store: Store) -> None:
+    """Try again what was running, and put the runs of finished trials below the new parent.
+
+    A run that a kill left open is complete if the study has its trial as finished.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        study.enqueue_trial(trial.params)
+    client = run.client
+    for trial in finished(study):
+        with suppress(UsageError):  # a person deleted its run
+            record = store.record(trial.user_attrs[RUN_ID])
+            client.set_tag(record.run_id, "mlflow.parentRunId", run.run_id)
+            if record.status != "FINISHED":
+                ended = int(trial.datetime_complete.timestamp() * 1000) if trial.datetime_complete else None
+                client.set_terminated(record.run_id, "FINISHED", end_time=ended)
+                if "end" in record.tags:
+                    client.delete_tag(record.run_id, "end")
+    run.tag({"continues": study.user_attrs[PARENT]})
+
+
+@contextmanager
+def study_errors() -> Iterator[None]:
+    """Turn failures of the study's file, of a full disk say, into an error that says what to do."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as err:
+        raise ExternalError(
+            f"The study of the sweep cannot be read or written: {first_line(err.__cause__ or err)}",
+            "Run the same command again; if it stays so, start over with --restart.",
+        ) from err
+
+
 def open_study(sweep: Sweep) -> Study:
-    """Open the study of a sweep; its journal is made if there is none."""
+    """Open the study of a sweep; it is made if there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     make_folder(sweep.folder)
-    return optuna.create_study(
-        storage=JournalStorage(Journal(sweep.folder / "journal.log")),
+    file = sweep.folder / "study.db"
+    connect = partial(sqlite3.connect, str(file), timeout=_PATIENCE, check_same_thread=False)
+    study = optuna.create_study(
+        storage=RDBStorage("sqlite:///study.db", {"creator": connect}),  # an address would need escapes
         study_name="sweep",
         load_if_exists=True,
         # Not Hyperband: a training has only a few epochs, too small a budget to divide. The first quarter is never
         # pruned, because averaged weights and a cosine rate look bad at first.
         pruner=MedianPruner(_COMPLETE_FIRST, max(1, sweep.config.epochs // 4) + 1),
     )
+    # By the number of trials, so that a sweep that goes on does not propose again what it began with.
+    count = len(study.get_trials(deepcopy=False))
+    study.sampler = TPESampler(seed=Random(f"{sweep.seed} {count}").getrandbits(32))
+    return study
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -102,17 +197,7 @@ def _distribution(name: str, field: Range | Choices) -> BaseDistribution:
 
 def finished(study: Study) -> list[FrozenTrial]:
     """Complete and pruned trials, by their numbers."""
-    return sorted(study.get_trials(deepcopy=False, states=FINISHED), key=lambda trial: trial.user_attrs[NUMBER])
-
-
-def numbers_left(study: Study, trials: int) -> list[int]:
-    """Numbers of the trials that are still to be run, until ``trials`` are finished."""
-    done = {trial.user_attrs[NUMBER] for trial in finished(study)}
-    failed = Counter(
-        trial.user_attrs[NUMBER] for trial in study.get_trials(deepcopy=False) if FAILED in trial.user_attrs
-    )
-    left = (number for number in count() if number not in done and failed[number] < _MAX_FAILED)
-    return list(islice(left, max(0, trials - len(done))))
+    return study.get_trials(deepcopy=False, states=FINISHED)
 
 
 def mark_unstable(study: Study, number: int) -> None:
@@ -120,92 +205,17 @@ def mark_unstable(study: Study, number: int) -> None:
     study.set_user_attr(UNSTABLE, [*study.user_attrs.get(UNSTABLE, []), number])
 
 
-def ask(study: Study, sweep: Sweep, number: int) -> tuple[Trial, TrainConfig]:
-    """Ask for the values of a trial: those it had when it was killed or failed, else new ones.
-
-    The first has those of the unchanged recipe, if it lies in the space: the best is then at least as good.
-    Proposals that make no valid recipe are marked as failed, and so is an attempt that still runs: Dask gives a
-    trial to another worker when it hears nothing from the first.
+def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
+    """Ask for the values of a trial; proposals that make no valid recipe are marked as failed.
 
     Raises:
         UsageError: a thousand proposals in a row were invalid.
     """
-    fail_running(study, number)
-    for attempt in range(_MAX_ASKED):
-        study.sampler = _sampler(study, sweep, number, attempt)
+    for _ in range(_MAX_ASKED):
         trial = study.ask(distributions(sweep.space))
         try:
-            config = sweep.recipe(trial.params)
+            return trial, sweep.recipe(trial.params)
         except ValidationError as err:
             why = plain_reason(err.errors()[0]["msg"])
-            trial.set_user_attr(REFUSED, why)
             study.tell(trial, state=TrialState.FAIL)
-        else:
-            trial.set_user_attr(NUMBER, number)
-            return trial, config
     raise UsageError(f"The search space's values do not go together: {why}.", "Leave some of its choices out.")
-
-
-def _sampler(study: Study, sweep: Sweep, number: int, attempt: int) -> BaseSampler:
-    """What proposes the values of a trial; its seed is the same however often the sweep was killed."""
-    key = f"{sweep.seed} {number} {attempt}" if attempt else f"{sweep.seed} {number}"
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
-    if attempt:  # TPE learns nothing from what was refused, and would propose it again and again
-        return RandomSampler(seed)
-    trials = study.get_trials(deepcopy=False)
-    earlier = [trial.params for trial in trials if trial.user_attrs.get(NUMBER) == number]
-    if number == 0 and not sweep.space.outside(sweep.config):
-        earlier.append(sweep.config.model_dump(include=set(sweep.space.fields)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        # constant_liar: a running trial counts as a bad one, so that two workers do not try the same values.
-        sampler = TPESampler(seed=seed, constant_liar=True)
-        return PartialFixedSampler(earlier[0], sampler) if earlier else sampler
-
-
-def fail_running(study: Study, number: int | None = None) -> None:
-    """Mark trials, or attempts at one, as failed: their processes are gone, or notice that they are not wanted."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if number in (None, trial.user_attrs.get(NUMBER)):
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-
-
-class Journal(JournalFileBackend):
-    """Optuna's journal file, which also removes an incomplete last line before it appends.
-
-    Optuna reads past such a line, left by a killed process, but fails permanently once another line follows it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        lock: Any = _Lock(path)  # it has the two methods of Optuna's own
-        super().__init__(str(path), lock)
-
-
-class _Lock:
-    """Ends with its process; one of Optuna's own blocks others for 30 s after a kill."""
-
-    def __init__(self, journal: Path) -> None:
-        self._journal = journal
-        self._held = ExitStack()
-
-    def acquire(self) -> bool:
-        """Take the lock of the journal, whose last line is whole then."""
-        with ExitStack() as taken:
-            taken.enter_context(brief_lock(self._journal.with_suffix(".lock"), "Another trial's entry"))
-            if self._journal.exists():
-                _cut_torn_line(self._journal)
-            self._held = taken.pop_all()
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        self._held.close()
-
-
-def _cut_torn_line(path: Path) -> None:
-    with path.open("rb+") as file:
-        size = file.seek(0, 2)
-        file.seek(max(size - 1, 0))
-        if file.read(1) not in (b"", b"\n"):
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)

@@ -15,10 +15,9 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, ExternalError, UsageError
 from sentiflow.network import training
 from sentiflow.recipes import TrainConfig, load_recipe
-from sentiflow.sweeps.results import by_loss
+from sentiflow.sweeps import trial
+from sentiflow.sweeps.results import SweepResult, by_loss
 from sentiflow.tracking.client import connect
-from tasks import sweep as sweep_tasks
-from tasks.sweep import SweepResult
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.store import PNG
 from tests.world import World, make_world
@@ -157,7 +156,7 @@ def test_a_finished_sweep_leaves_no_study(result: SweepResult, swept: World) -> 
 def test_a_sweep_that_failed_goes_on_with_what_it_has(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = sweep_tasks._trained, []
+    real, calls = trial._trained, []
 
     def failing(*arguments: object) -> object:
         calls.append(1)
@@ -165,7 +164,7 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
             raise ExternalError("the disk is full")
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweep_tasks, "_trained", failing)
+    monkeypatch.setattr(trial, "_trained", failing)
     with pytest.raises(ExternalError, match="the disk is full"):
         sweep(CONFIG, "sample", trials=4, workers=1, repeats=1, space=space)
     client = connect(world.settings)
@@ -178,7 +177,7 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
     assert [run.info.status for run in after.values()] == ["FINISHED"] * 4
     assert {key for key, run in before.items() if run.info.status == "FINISHED"} <= set(after)
     assert len(calls) == 5  # two, one that failed, that one again, and the fourth
-    assert client.get_run(first.info.run_id).data.tags["continued_by"] == done.run_id
+    assert client.get_run(done.run_id).data.tags["continues"] == first.info.run_id
     (seed,) = children(client, done.run_id, "repeat")
     for name in (
         "test/accuracy",

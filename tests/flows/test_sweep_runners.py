@@ -90,13 +90,10 @@ def test_a_cluster_that_is_not_there_is_told_in_two_lines(world: World, prefect_
 # A sweep whose trial does not listen, as while TensorFlow is imported or compiles, and that ends by an error.
 ENDED_IN_A_TRIAL = """
 import time
-from functools import partial
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from sentiflow.orchestration.runners import running
 from sentiflow.recipes import load_recipe
-from sentiflow.settings import load_settings
 from tasks.runs import training_run
-from tasks.sweep import close_killed
 
 @task
 def nothing():
@@ -112,7 +109,7 @@ def compile(run):
 def sweep():
     with (
         training_run(load_recipe("tutorial"), "sample", 0, "sweep") as run,
-        running(load_settings(), 1, nothing, partial(close_killed, run)) as runner,
+        running(run, 1, nothing, get_run_logger()) as runner,
     ):
         runner._runner.submit(compile, {"run": run})
         while not run.client.search_runs([run.experiment], "tags.kind = 'trial'"):

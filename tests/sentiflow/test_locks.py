@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import (
     HOUSEKEEPING,
+    brief_lock,
     check_free,
     file_lock,
     if_free,
@@ -33,7 +34,6 @@ from sentiflow.locks import (
     work_folder,
 )
 from sentiflow.settings import Settings
-from sentiflow.sweeps.study import Journal
 from tests.world import ROOT, World
 
 HOLD = """
@@ -364,17 +364,17 @@ def test_a_training_is_not_refused_by_those_that_only_look(world: World) -> None
             thread.join()
 
 
-def test_a_lock_of_a_journal_is_private_and_waiting_for_it_is_logged_and_ends(
+def test_a_brief_lock_is_private_and_waiting_for_it_is_logged_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Red if another user, or a process that hangs, could stop all sweeps for good without a word."""
+    """Red if another user, or a process that hangs, could stop others for good without a word."""
     monkeypatch.setattr("sentiflow.locks._BRIEF_STEP", 1.6)
-    lock, journal = tmp_path / "journal.lock", Journal(tmp_path / "journal.log")
-    with FileLock(lock), pytest.raises(BusyError, match="is running"):
-        journal.append_logs([{"a": 1}])
+    lock = tmp_path / "step.lock"
+    with FileLock(lock), pytest.raises(BusyError, match="is running"), brief_lock(lock, "Another step"):
+        pass
     assert [message for message in caplog.messages if "Waiting up to 2 s" in message]
-    journal.append_logs([{"a": 1}])
-    assert lock.stat().st_mode & 0o777 == 0o600
+    with brief_lock(lock, "Another step"):
+        assert lock.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_lock_that_others_could_open_is_closed_to_them(tmp_path: Path) -> None:

@@ -98,16 +98,16 @@ def test_files_of_a_model_in_training_stay(world: World) -> None:
 
 
 def test_a_sweep_goes_when_nothing_resumed_it_for_as_long_as_the_settings_say(world: World) -> None:
-    journals = [world.root / "data" / "sweeps" / "mine-sentiment" / key / "1" / "journal.log" for key in "ab"]
-    for journal, days in zip(journals, (59.9, 60.1), strict=True):
-        journal.parent.mkdir(parents=True)
-        journal.touch()
-        age(days, journal)
+    studies = [world.root / "data" / "sweeps" / "mine-sentiment" / key / "1" / "study.db" for key in "ab"]
+    for study, days in zip(studies, (59.9, 60.1), strict=True):
+        study.parent.mkdir(parents=True)
+        study.touch()
+        age(days, study)
     with process(world, model="mine-sentiment") as holder:
         line_with("held", holder)
         assert deleted(world.settings, ()).removed == []
     deleted(world.settings, ())
-    assert [journal.parent.exists() for journal in journals] == [True, False]
+    assert [study.parent.exists() for study in studies] == [True, False]
 
 
 def test_a_dataset_that_is_being_prepared_is_left_alone(world: World) -> None:
