@@ -109,7 +109,7 @@ def summarize_sweep(
 ) -> SweepResult:
     """Sum a sweep up.
 
-    Written: plots, the table of trials and the best recipe as artifacts of the parent; the values of the searched
+    Written: the table of trials and the best recipe as artifacts of the parent; the values of the searched
     fields in that recipe as parameters, and the tag ``recipe.changes``; ``val/loss``,
     ``trials.complete``, ``trials.pruned``, ``time.total``, the mean and sd of ``test/accuracy`` (of a single seed
     its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
@@ -118,8 +118,7 @@ def summarize_sweep(
     rows, shares = results.trial_rows(tried), results.importance_of(tried)
     complete, importance = results.by_loss(rows), results.describe_importance(shares, rows)
     folder = run.work / "artifacts"
-    results.write_files(folder, rows, sweep, config, run.name)
-    results.write_importance(folder / "plots", shares, importance)
+    results.write_files(folder, rows, config, run.name)
     run.upload(folder)
     title = f"{run.name}: the best recipe, seed by seed"
     run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)

@@ -1,8 +1,4 @@
-"""What came of a sweep: its trials, what they say about the searched fields, files and words about them.
-
-The pictures are not those of ``optuna.visualization.matplotlib``: its history leaves pruned trials out, and its
-parallel coordinates have ticks on top of each other and no mark on the best trial.
-"""
+"""What came of a sweep: its trials, what they say about the searched fields, tables and words about them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,13 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -24,11 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Spread
 from sentiflow.recipes import TUTORIAL, TrainConfig
-from sentiflow.reports import plots
 from sentiflow.reports.page import Table, escape_markdown
-from sentiflow.reports.plots import BLUE, GREY, ORANGE, describe
 from sentiflow.results import ModelResult, SeedResult
-from sentiflow.sweeps.space import Range, SearchSpace, Value
+from sentiflow.sweeps.space import Value
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
@@ -211,13 +199,12 @@ def format_values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={format_value(value)}" for name, value in values.items())
 
 
-def write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: TrainConfig, name: str) -> None:
-    """Write plots, ``trials.parquet``, ``trials.csv`` and ``best.toml`` into a new folder.
+def write_files(folder: Path, rows: Sequence[TrialRow], config: TrainConfig, name: str) -> None:
+    """Write ``trials.parquet``, ``trials.csv`` and ``best.toml`` into a new folder.
 
     ``config`` is the best recipe, ``name`` that of the sweep's run.
     """
-    pictures = {"history": _history(rows), "parallel_coordinates": _parallel_coordinates(rows, sweep.space)}
-    plots.save(pictures, folder / "plots")
+    folder.mkdir(parents=True)
     own = pd.DataFrame([vars(row) for row in rows]).drop(columns="values")
     own = own.rename(columns={"number": "trial", "loss": "val_loss", "epochs": "epochs_trained"})
     trials = own.join(pd.DataFrame([row.values for row in rows]))  # whose fields may be epochs, too
@@ -226,97 +213,3 @@ def write_files(folder: Path, rows: Sequence[TrialRow], sweep: Sweep, config: Tr
     trials.to_csv(folder / "trials.csv", index=False)
     text = recipe_file(config, f"The best of {count_of_trials(len(rows))} of {name}, by validation.")
     (folder / "best.toml").write_text(text, encoding="utf-8")
-
-
-def write_importance(folder: Path, shares: Mapping[str, float], words: str) -> None:
-    """Write the plot of the shares, or a text file that says why there is none."""
-    if shares:
-        _importance(shares).savefig(folder / "importance.png", dpi=120)
-    else:
-        (folder / "importance.txt").write_text(f"What mattered: {words}.\n", encoding="utf-8")
-
-
-_LOSS = "validation loss (nats)"
-
-
-def _importance(shares: Mapping[str, float]) -> Figure:
-    """Bars of each field's share of the variance of the validation loss, the largest on top."""
-    names = sorted(shares, key=lambda name: shares[name])
-    figure = Figure(figsize=(6.4, 1.2 + 0.35 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh(names, [shares[name] for name in names], color=BLUE)
-    axes.bar_label(bars, fmt=lambda share: f"{share:.0%}", padding=3)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.margins(x=0.12)
-    describe(axes, "Importance", "share of the variance between complete trials", "")
-    return figure
-
-
-def _history(rows: Sequence[TrialRow]) -> Figure:
-    """The loss of each trial, for pruned ones the lowest they reached, and the lowest of complete ones so far."""
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
-    axes = figure.subplots()
-    done = [row for row in rows if row.state == COMPLETE]
-    axes.plot([row.number for row in done], _losses(done), "o", color=BLUE, label="complete")
-    cut = [row for row in rows if row.state != COMPLETE and row.loss is not None]
-    if cut:
-        axes.plot([row.number for row in cut], _losses(cut), "x", color=GREY, label="pruned")
-    lowest = np.minimum.accumulate(_losses(done))
-    axes.step(
-        [row.number for row in done], lowest, where="post", color=ORANGE, label="lowest of the complete so far"
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend(frameon=False)
-    describe(axes, "History", "trial", _LOSS)
-    return figure
-
-
-def _parallel_coordinates(rows: Sequence[TrialRow], space: SearchSpace) -> Figure:
-    """A line per complete trial through its values: the darker, the lower the loss; the best is orange."""
-    ranked = by_loss(rows)[::-1]  # the best is drawn last, on top
-    losses = _losses(ranked)
-    names = list(space.fields)
-    figure = Figure(figsize=(1.6 + 1.35 * len(names), 4.2), layout="constrained")
-    axes = figure.subplots()
-    scale = ScalarMappable(Normalize(min(losses), max(losses)), cmap="viridis")
-    for row, loss in zip(ranked, losses, strict=True):
-        heights = [_height(space, name, row.values[name]) for name in names]
-        best = row is ranked[-1]
-        colour = ORANGE if best else scale.to_rgba(np.array(loss))
-        axes.plot(heights, color=colour, linewidth=2.5 if best else 1.2, zorder=2)
-    figure.colorbar(scale, ax=axes, label=_LOSS, pad=0.02)
-    describe(axes, "What was tried (orange: the best trial)", "", "")
-    _axes_of(axes, space)
-    return figure
-
-
-def _losses(rows: Sequence[TrialRow]) -> list[float]:
-    return [row.loss for row in rows if row.loss is not None]
-
-
-def _axes_of(axes: Axes, space: SearchSpace) -> None:
-    """Draw a vertical line per field, labelled with the ends of its range or its choices."""
-    axes.set_xticks(range(len(space.fields)), [name.replace("_", "\n") for name in space.fields])
-    axes.set_yticks([])
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.grid(visible=False)
-    axes.set_xlim(-0.3, len(space.fields) - 0.3)
-    for place, (name, one) in enumerate(space.fields.items()):
-        axes.axvline(place, color=GREY, linewidth=0.8, zorder=1)
-        for value in (one.low, one.high) if isinstance(one, Range) else one.choices:
-            axes.annotate(
-                format_value(value), (place, _height(space, name, value)), xytext=(4, 0),
-                textcoords="offset points", va="center", fontsize=8, zorder=3,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-            )  # fmt: skip
-
-
-def _height(space: SearchSpace, name: str, value: Value) -> float:
-    """Position of a value on the line of its field, from 0 to 1."""
-    one = space.fields[name]
-    if not isinstance(one, Range):
-        return one.choices.index(value) / (len(one.choices) - 1)
-    low, high, at = one.low, one.high, float(value)
-    if one.log:
-        low, high, at = np.log(low), np.log(high), np.log(at)
-    return float((at - low) / (high - low))

@@ -19,10 +19,7 @@ from sentiflow.sweeps.results import (
     importance_of,
     recipe_file,
     write_files,
-    write_importance,
 )
-from sentiflow.sweeps.space import Range, SearchSpace
-from sentiflow.sweeps.study import Sweep
 
 FIELDS = {"matters": FloatDistribution(0, 1), "does_not": FloatDistribution(0, 1)}
 
@@ -45,10 +42,9 @@ def rows(complete: int, pruned: int = 0) -> list[TrialRow]:
 
 
 def test_a_searched_number_of_epochs_stands_beside_the_one_that_was_trained(tmp_path: Path) -> None:
-    space = SearchSpace({"epochs": Range(low=2, high=16)})
     tried = [TrialRow(k, COMPLETE, 0.5, 2 + k, 1.0, {"epochs": 16}, "") for k in range(2)]
-    write_files(tmp_path, tried, Sweep(tmp_path, space, TUTORIAL, 0), TUTORIAL, "a sweep")
-    table = pd.read_csv(tmp_path / "trials.csv")
+    write_files(tmp_path / "new", tried, TUTORIAL, "a sweep")
+    table = pd.read_csv(tmp_path / "new" / "trials.csv")
     assert table["epochs"].tolist() == [16, 16] and table["epochs_trained"].tolist() == [2, 3]
 
 
@@ -84,11 +80,3 @@ def test_equal_losses_tell_nothing() -> None:
 )
 def test_what_is_said_of_it(shares: dict[str, float], trials: list[TrialRow], told: str) -> None:
     assert describe_importance(shares, trials) == told
-
-
-def test_a_picture_is_drawn_of_shares_and_a_sentence_stands_in_its_place_without(tmp_path: Path) -> None:
-    write_importance(tmp_path, {}, "needs 10 complete trials; there are 2")
-    assert [path.name for path in tmp_path.iterdir()] == ["importance.txt"]
-    assert (tmp_path / "importance.txt").read_text() == "What mattered: needs 10 complete trials; there are 2.\n"
-    write_importance(tmp_path, {"units": 0.75, "dropout": 0.25}, "")
-    assert (tmp_path / "importance.png").stat().st_size > 5_000
