@@ -117,11 +117,6 @@ def training_lock(
     """Hold the lock of a registered model while it is trained, on this machine and, if the settings ask, on all.
 
     Patience and purpose as in ``file_lock``; housekeeping is waited for in any case.
-
-    Raises:
-        BusyError: another process holds it; the message says which.
-        UsageError: PostgreSQL's driver is missing, or its address is none.
-        ExternalError: PostgreSQL does not answer.
     """
     what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
     path = lock_file(model_name, settings)
@@ -133,9 +128,6 @@ def check_free(model_name: str, settings: Settings) -> None:
     """Check that no training of this model is running, before anything is started for another one.
 
     Nothing is held afterwards: ``training_lock`` decides.
-
-    Raises:
-        BusyError, UsageError, ExternalError: see ``training_lock``.
     """
     with training_lock(model_name, settings, purpose=None):
         pass
@@ -143,11 +135,7 @@ def check_free(model_name: str, settings: Settings) -> None:
 
 @contextmanager
 def champion_lock(model_name: str, settings: Settings) -> Iterator[None]:
-    """Hold the lock of a registered model's champion while it is looked at and moved: a second or two.
-
-    Raises:
-        BusyError: another process holds it for long; the message says which.
-    """
+    """Hold the lock of a registered model's champion while it is looked at and moved: a second or two."""
     path = settings.data_dir / "locks" / f"{model_name}.champion.lock"
     what = f"Another promotion or rollback of {model_name}"
     with file_lock(path, what, "promotion", patience=_BRIEF, shared=settings.lock_url):
@@ -170,12 +158,6 @@ def file_lock(
     The file stays afterwards; it says who holds it and for which ``purpose``, None for who gives it back at once.
     Another holder is named in the log and waited for, ``patience`` seconds but at least one; then the error says
     ``what`` is going on, with a ``hint`` what to do.
-
-    Raises:
-        BusyError: another process holds it; the message says which.
-        UsageError: PostgreSQL's driver is missing, or the address is none.
-        ExternalError: PostgreSQL does not answer.
-        OSError: the file cannot be made or written to.
     """
     until = time.monotonic() + patience
     locks: list[_File | _Session] = [_File(path, purpose)]
@@ -190,11 +172,7 @@ def file_lock(
 
 @contextmanager
 def brief_lock(path: Path, what: str) -> Iterator[None]:
-    """Hold a file's lock for what takes some seconds.
-
-    Raises:
-        BusyError: another process holds it for a minute or two.
-    """
+    """Hold a file's lock for what takes some seconds."""
     with file_lock(path, what, "a brief step", patience=_BRIEF_STEP):
         yield
 
@@ -283,12 +261,9 @@ def _close_to_others(file: Path) -> None:
 
 # A machine that is gone without a word frees its locks within a minute; either side checks.
 _ALIVE = {
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-    "connect_timeout": 10,
-}
+    "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+    "tcp_user_timeout": 60_000, "connect_timeout": 10,
+}  # fmt: skip
 _SERVER_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 _HOLDER = """
 SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')

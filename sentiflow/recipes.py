@@ -201,9 +201,6 @@ def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -
 
     A file names only the fields that differ from ``tutorial``; without a field ``recipe`` it is named after the
     file.
-
-    Raises:
-        UsageError: no such recipe or file, an unknown field, or a value out of range.
     """
     return make_recipe(_read_fields(name_or_file), overrides, name_or_file)
 

@@ -36,9 +36,6 @@ def train_from(
     Words that the training reviews lack are not trained: they are put beside the trained ones at the end, as the
     start has them; unless rare words, which stand behind them, are to be learnt, too. The final training makes as
     many epochs as were kept, on the validation reviews, too; history and kept epoch are those of the first.
-
-    Raises:
-        UsageError: see ``train``.
     """
     own, begin = config, None
     if start is not None:

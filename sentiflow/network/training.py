@@ -52,22 +52,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._advance, self._done = self._bar.enter_context(bar), 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the bar on, to this batch: several were done at once.
-
-        Raises:
-            Diverged: the loss is no finite number.
-        """
+        """Move the bar on, to this batch: several were done at once."""
         _check(logs)
         done = min(batch + 1, self.params["steps"])
         self._advance(done - self._done)
         self._done = done
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """A batch of the validation reviews was measured.
-
-        Raises:
-            Diverged: its loss is no finite number, as after a last step that spoilt the weights.
-        """
+        """Check the loss of the validation reviews, too: a last step may have spoilt the weights."""
         _check(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -41,9 +41,6 @@ class Network:
 
         Returns:
             Probability of positive, shape (n,), each from 0 to 1.
-
-        Raises:
-            ValueError: an id has no row in the embedding.
         """
         self._check(ids)
         if self._together and 0 < len(ids) <= MOST:
@@ -61,9 +58,6 @@ class Network:
 
         Returns:
             Shape (t + 1,): before the first step, and after each; the last is what ``score`` says.
-
-        Raises:
-            ValueError: an id has no row in the embedding.
         """
         self._check(ids)
         return self._scores(reader.read_steps(ids) for reader in self._readers)

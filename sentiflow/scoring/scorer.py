@@ -179,7 +179,6 @@ class TextScorer:
 
         Raises:
             ValueError: the files are damaged, of another format, or do not fit together.
-            OSError: a file is missing.
         """
         config = _read_json(folder / CONFIG)
         if not isinstance(config, dict) or config.get("format") != FORMAT:

@@ -108,7 +108,6 @@ class Weights:
 
         Raises:
             ValueError: the file is damaged, lacks an array, or holds one of the wrong shape.
-            OSError: it cannot be read.
         """
         try:
             with zipfile.ZipFile(path) as archive:
