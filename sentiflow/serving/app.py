@@ -1,5 +1,6 @@
-"""The HTTP application: its paths, and the pages about it."""
+"""The HTTP application: its paths, the pages about it, limits of bodies."""
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -9,11 +10,12 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterError
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -21,7 +23,7 @@ from starlette.routing import Route
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
-from sentiflow.serving.middleware import GONE, Metrics, Uploads
+from sentiflow.serving.middleware import CLOSE, GONE, Metrics
 from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
 from sentiflow.tracking.types import BASE_MODEL, Version
 
@@ -29,12 +31,18 @@ _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)
 # Of fastapi_offline, which ships them; FastAPI's own page loads them from another site.
 _SWAGGER_FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+_BODY_SECONDS = 30.0  # for all of a body
 
 
 def build(
-    watcher: Watcher, batcher: Batcher, keeper: Keeper, metrics: Metrics, uploads: Uploads, parser: BodyParser
+    watcher: Watcher,
+    batcher: Batcher,
+    keeper: Keeper,
+    metrics: Metrics,
+    parser: BodyParser,
+    max_body: int,
 ) -> FastAPI:
-    """The paths of the service."""
+    """The paths of the service; ``max_body`` is in bytes."""
     app = FastAPI(
         title="Sentiflow",
         version=metadata.version("sentiflow"),
@@ -43,8 +51,9 @@ def build(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body)
     _add_refusals(app)
-    _add_predictions(app, watcher, batcher, keeper, metrics, uploads, parser)
+    _add_predictions(app, watcher, batcher, keeper, metrics, parser)
     _add_health(app, watcher, metrics.registry)
     _add_pages(app)
     return app
@@ -89,19 +98,23 @@ def _add_refusals(app: FastAPI) -> None:
         return JSONResponse({"detail": "The service failed; see its log."}, 500)
 
 
+async def _body(request: Request) -> bytes:
+    """Read a body, whose size the middleware limits."""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.body()
+    except TimeoutError as err:
+        raise HTTPException(408, f"The body took longer than {_BODY_SECONDS:g} s.", CLOSE) from err
+
+
 def _add_predictions(
-    app: FastAPI,
-    watcher: Watcher,
-    batcher: Batcher,
-    keeper: Keeper,
-    metrics: Metrics,
-    uploads: Uploads,
-    parser: BodyParser,
+    app: FastAPI, watcher: Watcher, batcher: Batcher, keeper: Keeper, metrics: Metrics, parser: BodyParser
 ) -> None:
-    refused: dict[int | str, dict[str, Any]] = {
-        422: {"model": schemas.ValidationErrors},
-        **{status: {"model": schemas.Error} for status in (408, 413, 429, 503)},
+    refusals: dict[int | str, dict[str, Any]] = {
+        413: {"description": "Content Too Large"},
+        **{status: {"model": schemas.Error} for status in (408, 429, 503)},
     }
+    refused = {422: {"model": schemas.ValidationErrors}, **refusals}
 
     def labels_of(loaded: Loaded, texts: list[str], scores: list[float]) -> list[str]:
         """The labels of scored texts, which are counted and kept."""
@@ -125,27 +138,25 @@ def _add_predictions(
     )
     async def predict(request: Request) -> Response:
         """The label and score of one text, or of many."""
-        async with uploads.body(request) as body:
-            loaded = watcher.loaded
-            texts = await parser.texts(parser.predict, body)
-            predictions = await predictions_of(loaded, texts)
-            return _answer(schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded)
+        body, loaded = await _body(request), watcher.loaded
+        texts = await parser.texts(parser.predict, body)
+        predictions = await predictions_of(loaded, texts)
+        return _answer(schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded)
 
     @app.post(
         "/invocations",
         summary="Classify texts, as MLflow's clients ask",
         tags=["Prediction"],
         response_model=schemas.Invocations,
-        responses={status: {"model": schemas.Error} for status in (400, 408, 413, 415, 429, 503)},
+        responses={400: {"model": schemas.Error}, 415: {"model": schemas.Error}, **refusals},
         openapi_extra=schemas.INVOCATIONS_BODY,
     )
     async def invoke(request: Request) -> Response:
         """What `mlflow models serve` answers, to JSON or CSV with texts in the column `text`, or to a list."""
-        async with uploads.body(request) as body:
-            loaded = watcher.loaded
-            kind = request.headers.get("content-type", "")
-            texts = await parser.read(partial(texts_of, kind, parser.max_characters, parser.max_texts), body)
-            return _answer(schemas.Invocations(predictions=await predictions_of(loaded, texts)), loaded)
+        body, loaded = await _body(request), watcher.loaded
+        kind = request.headers.get("content-type", "")
+        texts = await parser.read(partial(texts_of, kind, parser.max_characters, parser.max_texts), body)
+        return _answer(schemas.Invocations(predictions=await predictions_of(loaded, texts)), loaded)
 
     @app.post(
         "/explain",
@@ -157,23 +168,18 @@ def _add_predictions(
     )
     async def explain(request: Request) -> Response:
         """The score after each word of a text, and what the word added to it."""
-        async with uploads.body(request) as body:
-            loaded = watcher.loaded
-            (text,) = await parser.texts(parser.explain, body)
+        body, loaded = await _body(request), watcher.loaded
+        (text,) = await parser.texts(parser.explain, body)
 
-            def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too
-                reading = loaded.scorer.explain(text)
-                (label,) = labels_of(loaded, [text], [reading.score])
-                explanation = schemas.Explanation(
-                    label=label,
-                    score=reading.score,
-                    start=reading.start,
-                    words=reading.words,
-                    model=_model(loaded),
-                )
-                return _answer(explanation, loaded)
+        def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too
+            reading = loaded.scorer.explain(text)
+            (label,) = labels_of(loaded, [text], [reading.score])
+            explanation = schemas.Explanation(
+                label=label, score=reading.score, start=reading.start, words=reading.words, model=_model(loaded)
+            )
+            return _answer(explanation, loaded)
 
-            return await batcher.alone(loaded, text, work)
+        return await batcher.alone(loaded, text, work)
 
 
 def _model(loaded: Loaded) -> ModelVersion:
@@ -248,7 +254,7 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> 
 
 
 def _add_pages(app: FastAPI) -> None:
-    """Add the pages and Swagger UI's files; all are sent whole, so the time to read an answer has one meaning."""
+    """Add the pages and Swagger UI's files."""
     swagger = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="Sentiflow: API docs",

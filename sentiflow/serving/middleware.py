@@ -1,4 +1,4 @@
-"""What surrounds the paths: metrics, allowed hosts and origins, the token, limits of request bodies."""
+"""What surrounds the paths: metrics, allowed hosts and origins, the token."""
 
 import asyncio
 import collections
@@ -8,21 +8,17 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from sentiflow.serving.schemas import SMALL
 from sentiflow.tracking.types import Version
 
 SOON = {"Retry-After": "1"}
@@ -262,117 +258,3 @@ class Edge:
 
 def _refusal(err: HTTPException) -> Response:
     return JSONResponse({"detail": err.detail}, err.status_code, err.headers)
-
-
-_TOGETHER = 8  # bodies of full size that may be in memory at a time
-# Clients that send too much are read for a while: most read an answer only once they have sent everything.
-_DRAIN_SECONDS, _SILENT_SECONDS = 10.0, 0.3
-
-
-@dataclass(eq=False)
-class _Upload:
-    """A body as far as it has arrived.
-
-    Attributes:
-        timer: ends the wait for more.
-        arriving: more may come.
-        dropped: its memory was needed for a faster one.
-    """
-
-    timer: asyncio.Timeout
-    body: bytearray = field(default_factory=bytearray)
-    began: float = field(default_factory=time.monotonic)
-    arriving: bool = True
-    dropped: bool = False
-
-    @property
-    def pace(self) -> float:
-        """Bytes a second."""
-        return len(self.body) / max(time.monotonic() - self.began, 1e-6)
-
-
-class Uploads:
-    """Reads bodies of requests, and limits their size, their pace and the memory that they take together.
-
-    More than ``max_bytes``: 413. Less than 64,000 bytes, and not the end, within ``seconds``: 408. Larger bodies
-    share bounded memory; when it is full, the slowest of those that still arrive gets 429. Smaller ones need none:
-    the number of connections bounds them.
-    """
-
-    def __init__(self, max_bytes: int, seconds: float = 5.0) -> None:
-        self._max_bytes, self._seconds = max_bytes, seconds
-        self._large: set[_Upload] = set()
-
-    @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytearray]:
-        """Read a body; its share of the memory is free again at the end of the block.
-
-        Raises:
-            HTTPException: 408, 413 or 429.
-            ClientDisconnect: the client has gone.
-        """
-        upload = _Upload(asyncio.timeout(self._seconds))
-        try:
-            await self._read(request, upload)
-            yield upload.body
-        finally:
-            self._large.discard(upload)
-
-    async def _read(self, request: Request, upload: _Upload) -> None:
-        if int(request.headers.get("content-length", 0)) > self._max_bytes:
-            if "expect" not in request.headers:
-                await _drain(request)
-            raise self._too_large()
-        try:
-            async with upload.timer:
-                async for chunk in request.stream():
-                    self._add(chunk, upload)
-                    if upload.dropped or len(upload.body) > self._max_bytes:
-                        break
-        except TimeoutError as err:
-            if not upload.dropped:
-                message = f"The body is too slow: {SMALL} bytes of it took longer than {self._seconds:g} s."
-                raise HTTPException(408, message, CLOSE) from err
-        finally:
-            upload.arriving = False
-        if upload.dropped or len(upload.body) > self._max_bytes:
-            upload.body.clear()
-            await _drain(request)
-            if upload.dropped:
-                raise HTTPException(429, "Too many large requests at once; come back in a second.", SOON | CLOSE)
-            raise self._too_large()
-
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"Expected at most {self._max_bytes} bytes; send fewer texts at a time.", CLOSE)
-
-    def _add(self, chunk: bytes, upload: _Upload) -> None:
-        steps = len(upload.body) // SMALL
-        upload.body += chunk
-        if len(upload.body) // SMALL > steps:
-            upload.timer.reschedule(asyncio.get_running_loop().time() + self._seconds)
-        if SMALL < len(upload.body) <= self._max_bytes:
-            self._large.add(upload)
-            self._limit_memory()
-
-    def _limit_memory(self) -> None:
-        """Drop the slowest of the bodies that still arrive until all large ones fit into the memory."""
-        while sum(len(each.body) for each in self._large) > _TOGETHER * self._max_bytes:
-            slowest = min((each for each in self._large if each.arriving), key=lambda each: each.pace)
-            slowest.dropped = True  # what reads it is woken, and clears it
-            self._large.discard(slowest)
-            if not slowest.timer.expired():
-                slowest.timer.reschedule(0)
-
-
-async def _drain(request: Request) -> None:
-    """Discard what still comes, until it pauses, ends, or has taken too long."""
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while True:
-                message = await asyncio.wait_for(request.receive(), _SILENT_SECONDS)
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                if not message.get("more_body"):
-                    return
-    except TimeoutError:
-        return

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from sentiflow.files import read_csv
 from sentiflow.scoring import Word
 
-SMALL = 64_000  # bytes of a body that is parsed in a fraction of a millisecond, and needs no share of the memory
+_SMALL = 64_000  # bytes of a body that is parsed in a fraction of a millisecond
 _MAX_FAULTS = 10
 _MESSAGES = {
     "string_pattern_mismatch": "The text is blank",
@@ -61,21 +61,17 @@ class BodyParser:
         self.max_characters, self.max_texts = max_characters, max_texts
         self._thread = ThreadPoolExecutor(1, "parser")
 
-    async def texts(self, model: type[BaseModel], body: bytearray) -> list[str]:
-        """Read the texts of a body.
-
-        Raises:
-            HTTPException: 422.
-        """
+    async def texts(self, model: type[BaseModel], body: bytes) -> list[str]:
+        """Read the texts of a body."""
         return await self.read(partial(self._texts, model), body)
 
-    async def read(self, texts_of: Callable[[bytearray], list[str]], body: bytearray) -> list[str]:
+    async def read(self, texts_of: Callable[[bytes], list[str]], body: bytes) -> list[str]:
         """Read a body by a function, in the thread if it is large."""
-        if len(body) <= SMALL:
+        if len(body) <= _SMALL:
             return texts_of(body)
         return await asyncio.get_running_loop().run_in_executor(self._thread, texts_of, body)
 
-    def _texts(self, model: type[BaseModel], body: bytearray) -> list[str]:
+    def _texts(self, model: type[BaseModel], body: bytes) -> list[str]:
         names = " or ".join(f'"{name}"' for name in model.model_fields)
         # A valid body holds little besides its texts; any other is refused before it becomes millions of objects.
         outside = outside_strings(body, 2 * self.max_texts + 64)
@@ -93,7 +89,7 @@ class BodyParser:
         return [value] if isinstance(value, str) else value
 
 
-def outside_strings(body: bytearray, limit: int) -> bytes | None:
+def outside_strings(body: bytes, limit: int) -> bytes | None:
     """What stands outside of a JSON body's strings, without white space; None for more bytes or strings than that.
 
     Of a body that is no JSON, it holds at least what stands before the first fault, where the parser stops, too.
@@ -228,7 +224,7 @@ class ValidationErrors(_Response):
     detail: list[ErrorDetail]
 
 
-def texts_of(content_type: str, max_characters: int, max_texts: int, body: bytearray) -> list[str]:
+def texts_of(content_type: str, max_characters: int, max_texts: int, body: bytes) -> list[str]:
     """Read the column ``text`` of a table, or a list of texts, as MLflow does; blank texts are texts.
 
     Raises:
@@ -248,11 +244,11 @@ def texts_of(content_type: str, max_characters: int, max_texts: int, body: bytea
     return found
 
 
-def _of_json(body: bytearray, max_texts: int) -> list[Any]:
+def _of_json(body: bytes, max_texts: int) -> list[Any]:
     if outside_strings(body, 64 * max_texts + 1_024) is None:
         raise HTTPException(400, "Too much besides the texts: leave out other columns, or send fewer texts.")
     try:
-        given = from_json(bytes(body))
+        given = from_json(body)
     except ValueError as err:
         raise HTTPException(400, f"Expected JSON: {err}.") from err
     forms = [name for name in _FORMS if isinstance(given, dict) and name in given]
@@ -279,7 +275,7 @@ def _of_form(form: str, given: Any) -> list[Any] | None:
     return None
 
 
-def _of_csv(body: bytearray, max_texts: int) -> list[Any]:
+def _of_csv(body: bytes, max_texts: int) -> list[Any]:
     try:
         lines = filter(None, read_csv(io.StringIO(body.decode("utf-8-sig"), newline="")))
         header, rows = next(lines, []), list(islice(lines, max_texts + 1))

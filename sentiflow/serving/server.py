@@ -34,7 +34,7 @@ from sentiflow.serving import WORKER, is_worker
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import HEALTH, Edge, Metrics, Origins, Uploads
+from sentiflow.serving.middleware import HEALTH, Edge, Metrics, Origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
 from sentiflow.tracking.versions import find_champion
@@ -150,7 +150,7 @@ class _HttpConnection(H11Protocol):
         """What the client has to do, and how many seconds it has; an empty text for nothing."""
         answering = self.cycle is not None and not self.cycle.response_complete
         if answering and not self.flow.write_paused:
-            # Uploads asks for a pace of a body, and says why it ends one
+            # app sets the time of a body, and says why it ends one
             return ("body", float("inf")) if self.cycle.more_body else ("", 0)
         if unread := self.transport.get_write_buffer_size():
             return "read", _READ_SECONDS + unread / _READ_BYTES_A_SECOND
@@ -283,7 +283,7 @@ def _answer(
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
     log = configured_log(settings) if name != BASE else None  # nothing is checked for drift from it
     batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(log, metrics)
-    app = build(watcher, batcher, keeper, metrics, Uploads(settings.serve_max_body), parser)
+    app = build(watcher, batcher, keeper, metrics, parser, settings.serve_max_body)
     open_paths = [*HEALTH, *public_paths(app), *(["/metrics"] if settings.serve_metrics_open else [])]
     if token is not None:
         describe_token(app, open_paths)

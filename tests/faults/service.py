@@ -273,9 +273,8 @@ F14 = Case(
             "cross-site",
         ),
         Red(
-            "bodies of any size are read", "sentiflow/serving/middleware.py",
-            "self._max_bytes, self._seconds = max_bytes, seconds",
-            "self._max_bytes, self._seconds = 1_000 * max_bytes, seconds", "has grown by",
+            "bodies of any size are read", "sentiflow/serving/app.py",
+            "max_body_size=max_body)", "max_body_size=1_000 * max_body)", "has grown by",
         ),
         Red(
             "the schedule's server asks for no login", "sentiflow/orchestration/server.py",

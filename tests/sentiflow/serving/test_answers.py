@@ -14,7 +14,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
+from sentiflow.serving.middleware import Edge, Metrics, Origins
 from sentiflow.serving.schemas import BodyParser
 from tests.sentiflow.serving.service import TEXTS, Running, figure, until
 from tests.world import Trained
@@ -75,7 +75,6 @@ def test_every_answer_fits_the_schema_that_the_openapi_page_shows(http: httpx.Cl
         ("/predict", 200): http.post("/predict", json={"texts": TEXTS}),
         ("/predict", 422): http.post("/predict", json={"texts": 5}),
         ("/explain", 200): http.post("/explain", json={"text": TEXTS[0]}),
-        ("/explain", 413): http.post("/explain", content=b" " * 4_000_001),
         ("/model", 200): http.get("/model"),
         ("/healthz", 200): http.get("/healthz"),
         ("/readyz", 200): http.get("/readyz"),
@@ -108,7 +107,7 @@ def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypat
     metrics = Metrics()
     watcher = Watcher(trained.world.settings, "sample-sentiment", metrics)
     app = build(
-        watcher, Batcher(9, metrics), Keeper(None, metrics), metrics, Uploads(4_000_000), BodyParser(100_000, 9)
+        watcher, Batcher(9, metrics), Keeper(None, metrics), metrics, BodyParser(100_000, 9), max_body=4_000_000
     )
     monkeypatch.setattr(Watcher, "loaded", property(lambda _: 1 / 0))
 

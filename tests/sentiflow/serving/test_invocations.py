@@ -22,7 +22,7 @@ JSON, CSV = "application/json", "text/csv"
 
 
 def read(body: bytes, kind: str = JSON) -> list[str]:
-    return texts_of(kind, 10, 3, bytearray(body))
+    return texts_of(kind, 10, 3, body)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_csv_of_a_wide_header_and_short_rows_takes_no_more_memory_than_its_bytes
     """Rows filled up to the header's length took gigabytes."""
     body = b"text," + b",".join(b"%d" % k for k in range(100_000)) + b"\n" + b"good\n" * 50
     tracemalloc.start()
-    assert texts_of(CSV, 10, 50, bytearray(body)) == ["good"] * 50
+    assert texts_of(CSV, 10, 50, body) == ["good"] * 50
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 * len(body)
@@ -127,15 +127,15 @@ def test_without_a_champion_clients_of_mlflow_wait(world: World) -> None:
 
 
 def test_what_stands_outside_of_strings_may_be_as_long_as_the_limit() -> None:
-    body = bytearray(b'{ "a": [1] }')
+    body = b'{ "a": [1] }'
     assert outside_strings(body, 6) == b"{:[1]}"
     assert outside_strings(body, 5) is None
 
 
 def test_as_many_strings_as_the_limit_are_no_more_than_it() -> None:
-    assert outside_strings(bytearray(b'"a" "b"'), 2) == b""
-    assert outside_strings(bytearray(b'"a" "b"'), 1) is None
-    assert outside_strings(bytearray(b'"a" "b" "c"'), 2) is None
+    assert outside_strings(b'"a" "b"', 2) == b""
+    assert outside_strings(b'"a" "b"', 1) is None
+    assert outside_strings(b'"a" "b" "c"', 2) is None
 
 
 def test_besides_its_texts_a_body_may_hold_64_bytes_for_each_and_1024() -> None:
@@ -151,4 +151,4 @@ def test_besides_its_texts_a_body_may_hold_64_bytes_for_each_and_1024() -> None:
 
 def test_a_field_of_a_csv_may_be_longer_than_python_allows_by_itself() -> None:
     text = "a" * 131_073
-    assert texts_of(CSV, 200_000, 3, bytearray(f"text\n{text}\n".encode())) == [text]
+    assert texts_of(CSV, 200_000, 3, f"text\n{text}\n".encode()) == [text]

@@ -4,19 +4,16 @@ import asyncio
 import math
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI
 from prometheus_client import generate_latest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Scope
 
-from sentiflow.serving.middleware import Edge, Metrics, Origins, Uploads
+from sentiflow.serving.middleware import Edge, Metrics, Origins
 from sentiflow.tracking.types import CHAMPION, Version
 from tests.sentiflow.serving.service import shown
 
@@ -206,71 +203,3 @@ def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_
         "seconds_count": 6,
         "seconds_sum": 18,
     }
-
-
-def request(*sizes: int, whole: bool = True) -> Request:
-    """A POST whose body comes in such pieces; of one that is not whole nothing follows."""
-    left = list(sizes)
-
-    async def receive() -> Message:
-        if not left:
-            await asyncio.Event().wait()
-        return {"type": "http.request", "body": bytes(left.pop(0)), "more_body": bool(left) or not whole}
-
-    return Request(scope_of("/predict"), receive)
-
-
-def test_eight_bodies_of_full_size_fit_and_a_ninth_is_refused_until_one_has_gone() -> None:
-    size = 100_000
-    uploads = Uploads(size)
-
-    async def ask() -> None:
-        async with AsyncExitStack() as all_of_them:
-            bodies: list[Any] = []
-            for _ in range(7):
-                bodies.append(await all_of_them.enter_async_context(uploads.body(request(size))))
-            async with uploads.body(request(size)) as eighth:
-                bodies.append(eighth)
-                with pytest.raises(HTTPException) as refused:
-                    async with uploads.body(request(size)):
-                        pass
-                assert refused.value.status_code == 429
-                assert [len(body) for body in bodies] == [size] * 8
-            async with uploads.body(request(size)) as ninth:
-                assert len(ninth) == size
-
-    asyncio.run(ask())
-
-
-def test_a_byte_too_many_is_refused_wherever_it_comes() -> None:
-    async def read(*sizes: int) -> int:
-        async with Uploads(100).body(request(*sizes)) as body:
-            return len(body)
-
-    assert asyncio.run(read(60, 40)) == 100
-    for sizes in (101,), (60, 41), (100, 1):
-        with pytest.raises(HTTPException) as refused:
-            asyncio.run(read(*sizes))
-        assert refused.value.status_code == 413
-
-
-def test_a_body_that_makes_room_for_others_is_refused_at_once() -> None:
-    size = 100_000
-    uploads = Uploads(size, seconds=1_000)
-
-    async def slow() -> None:
-        async with uploads.body(request(size - 1, whole=False)):
-            pass
-
-    async def ask() -> None:
-        waiting = asyncio.ensure_future(slow())
-        await asyncio.sleep(0)
-        async with AsyncExitStack() as all_of_them:
-            for _ in range(8):
-                body = await all_of_them.enter_async_context(uploads.body(request(size)))
-                assert len(body) == size
-            with pytest.raises(HTTPException) as refused:
-                await asyncio.wait_for(waiting, 10)
-        assert refused.value.status_code == 429
-
-    asyncio.run(ask())

@@ -7,13 +7,13 @@ import threading
 import pytest
 from fastapi import HTTPException
 
-from sentiflow.serving.schemas import INVOCATIONS_BODY, SMALL, BodyParser, request_body
+from sentiflow.serving.schemas import _SMALL, INVOCATIONS_BODY, BodyParser, request_body
 
 PARSER = BodyParser(max_characters=10, max_texts=3)
 
 
 def predicted(body: bytes) -> list[str]:
-    return asyncio.run(PARSER.texts(PARSER.predict, bytearray(body)))
+    return asyncio.run(PARSER.texts(PARSER.predict, body))
 
 
 def test_a_list_may_hold_one_text_and_not_none() -> None:
@@ -58,12 +58,12 @@ def test_besides_its_texts_a_body_may_hold_2_bytes_for_each_and_64() -> None:
 def test_large_bodies_are_read_one_after_the_other() -> None:
     both_asked = threading.Event()
 
-    def read(_: bytearray) -> list[str]:
+    def read(_: bytes) -> list[str]:
         both_asked.wait(10)
         return [threading.current_thread().name]
 
     async def ask_twice() -> list[list[str]]:
-        answers = [asyncio.ensure_future(PARSER.read(read, bytearray(SMALL + 1))) for _ in range(2)]
+        answers = [asyncio.ensure_future(PARSER.read(read, bytes(_SMALL + 1))) for _ in range(2)]
         await asyncio.sleep(0)
         both_asked.set()
         return await asyncio.gather(*answers)
