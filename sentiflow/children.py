@@ -1,16 +1,15 @@
 """Processes that end when the one that started them does, even when that was killed.
 
-    python -P children.py MODULE[:FUNCTION] [ARGUMENT ...]
+    python -P children.py MODULE [ARGUMENT ...]
 
-runs a Python module, or a function of it, in a process group. Its standard input is a pipe that the parent holds
-open and never writes to. The kernel closes it when the parent ends, whatever ended it; the group is then asked to
-end, and killed if it does not. Run as a script it needs the standard library only.
+runs a Python module in a process group. Its standard input is a pipe that the parent holds open and never writes
+to. The kernel closes it when the parent ends, whatever ended it; the group is then asked to end, and killed if it
+does not. Run as a script it needs the standard library only.
 """
 
 import errno
 import gc
 import os
-import pkgutil
 import runpy
 import signal
 import subprocess
@@ -23,9 +22,6 @@ from typing import IO
 
 END_SECONDS = 5
 """What the group has to end by itself."""
-
-ASKED_TO_END = "_SENTIFLOW_ASKED_TO_END"
-"""In the environment of a process that was asked to end before its module could listen."""
 
 _NO_NETWORK = (
     errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM,
@@ -52,7 +48,7 @@ def _end_with_parent() -> None:
 
 
 class Child(subprocess.Popen[bytes]):
-    """A Python module, or a function of it (``module:function``), in a process group of its own.
+    """A Python module in a process group of its own.
 
     Ctrl-C, which a terminal sends to the group of this process, does not reach it. Its working directory is ``/``.
     Its output goes to a file, by default where that of this process goes; ``descriptors`` stay open under the same
@@ -103,11 +99,6 @@ class Child(subprocess.Popen[bytes]):
                 time.sleep(0.1)
         return False
 
-    def ask_to_end(self) -> None:
-        """Send it SIGTERM, and do not wait; ``stop`` gives what it does then no more time."""
-        self.stopping = True
-        self.terminate()
-
     def stop(self, *, at_once: bool = False) -> None:
         """End it and what it started, ``at_once`` without asking first, and wait; it may have ended already."""
         self.stopping = True
@@ -147,11 +138,8 @@ def _watch(schedule: int) -> None:
 
 if __name__ == "__main__":
     # The module may set a handler of its own. Until then the group's last process stays, to kill those that hang.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: os.environ.update({ASKED_TO_END: "1"}))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     collect_less()
     sys.argv = sys.argv[1:]
-    if ":" in sys.argv[0]:
-        pkgutil.resolve_name(sys.argv[0])()
-    else:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

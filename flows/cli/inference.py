@@ -1,9 +1,9 @@
 """``sentiflow predict``, ``score`` and ``serve``: a registered model in use."""
 
-import logging
 import os
 import sys
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -261,10 +261,8 @@ def serve(
 
     Follows the champion when it changes. Runs until Ctrl-C.
     """
-    from sentiflow.serving import is_worker
-
-    if not is_worker():
-        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's folder for its own metrics
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's folder for its own metrics
+    from flows.cli.console import set_up
     from sentiflow.serving.server import serve
     from sentiflow.settings import load_settings
     from sentiflow.tracking.store import open_store
@@ -273,20 +271,19 @@ def serve(
     if workers is not None:
         settings = settings.model_copy(update={"serve_workers": workers})
     name = None if dataset is None else model_name(dataset)
-    if name not in (None, BASE) and not is_worker():
+    if name not in (None, BASE):
         with suppress(ExternalError):  # the service waits for a registry that does not answer
             if (names := open_store(settings).models()) and name not in names:
                 CONSOLE.say(
                     f"[yellow]No model is registered as {escape(name)} yet; there are: "
                     f"{escape(', '.join(names))}. Until one is promoted, every request gets 503.[/]"
                 )
-    logging.getLogger("sentiflow.serving").setLevel(logging.INFO)  # which version answers from when on
     serve(
         settings,
         name,
         settings.serve_host if host is None else host,
         settings.serve_port if port is None else port,
-        ["flows.cli:main", *sys.argv[1:]],
+        partial(set_up, debug="--debug" in sys.argv),
         lambda address: CONSOLE.say(
             escape(f"Sentiflow answers at {address}, API docs at {address}/docs   (Ctrl-C ends it)")
         ),

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
@@ -41,6 +42,7 @@ def build(
     metrics: Metrics,
     parser: BodyParser,
     max_body: int,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """The paths of the service; ``max_body`` is in bytes."""
     app = FastAPI(
@@ -50,6 +52,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body)
     _add_refusals(app)

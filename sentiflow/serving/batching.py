@@ -75,20 +75,12 @@ class Batcher:
         self._thread.join()
 
     async def score(self, loaded: Loaded, texts: Sequence[str]) -> list[float]:
-        """Score texts, together with others' that wait.
-
-        Raises:
-            QueueFullError: too many wait already.
-        """
+        """Score texts, together with others' that wait."""
         scores: list[float] = await self._submit(loaded, texts, None)
         return scores
 
     async def alone(self, loaded: Loaded, text: str, work: Callable[[], T]) -> T:
-        """Do some other work on a text when its turn comes.
-
-        Raises:
-            QueueFullError: too many wait already.
-        """
+        """Do some other work on a text when its turn comes."""
         done: T = await self._submit(loaded, [text], work)
         return done
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from fastapi import HTTPException
 
-from sentiflow.errors import ExternalError, UsageError, first_line
+from sentiflow.errors import ExternalError, first_line
 from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.middleware import SOON, Metrics
@@ -46,15 +46,12 @@ class State:
 class Watcher:
     """Checks regularly which version is the champion; a request reads ``state`` once and keeps what it read.
 
-    Attributes:
-        checked: set once the registry was read, and what it names was loaded.
-        refusal: the error, if no model was named and there are several.
+    ``checked`` is set once the registry was read, and what it names was loaded.
     """
 
     def __init__(self, settings: Settings, name: str | None, metrics: Metrics) -> None:
         self.state = State(None, "The service has not checked the registry yet.")
         self.checked = threading.Event()
-        self.refusal: UsageError | None = None
         self._settings, self._name, self._metrics = settings, name, metrics
         self._seen = False
         self._broken: Champion | None = None
@@ -79,8 +76,7 @@ class Watcher:
         """Find the champion, which may take seconds; None when no version is in use.
 
         Raises:
-            UsageError: no model was named, and there are several.
-            ExternalError: the store cannot be read, or the model was there once and is gone.
+            ExternalError: the model was there once and is gone.
         """
         champion = find_champion(self._settings, self._name)
         if champion is None and self._seen and open_store(self._settings).model(self._name or "") is None:
@@ -112,9 +108,6 @@ class Watcher:
             found = self.find()
         except Exception as err:  # noqa: BLE001 - a registry can fail in any way, and the service must outlive it
             self._fail("find", "The registry cannot be read", err)
-            if isinstance(err, UsageError):
-                self.refusal = err
-                self.checked.set()
             return
         loaded = self.state.loaded
         if found is None:

@@ -32,15 +32,17 @@ class AllWorkers(MultiProcessCollector):
     """Adds the figures of all workers up."""
 
     def collect(self) -> list[Metric]:
-        """All but those of a file that a worker has just made, which is empty for a moment."""
+        """All but what those that have ended show of the moment, and files that are empty for a moment."""
         files = [str(file) for file in Path(self._path).glob("*.db") if _size(file)]
         found: list[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
         return found
 
 
 def _size(file: Path) -> int:
+    """The bytes of a worker's file that count."""
+    kind, _, process = file.stem.rpartition("_")
     try:
-        return file.stat().st_size
+        return file.stat().st_size if "_live" not in kind or Path(f"/proc/{process}").exists() else 0
     except FileNotFoundError:  # of a worker that has ended
         return 0
 
@@ -123,13 +125,12 @@ class Metrics:
 class Origins:
     """Refuses requests that a page of another site, or a browser under an unknown host name, has sent."""
 
-    def __init__(self, listener: socket.socket, names: Iterable[str]) -> None:
+    def __init__(self, address: str, names: Iterable[str]) -> None:
         """Allow this machine's own names, and some names and addresses besides, without ports.
 
-        A socket that listens on every address (``--host 0.0.0.0``) may be asked by any address (only a name can be
-        made to lead here) and by the machine's name.
+        A service that listens on every address (``--host 0.0.0.0``) may be asked by any address (only a name can
+        be made to lead here) and by the machine's name.
         """
-        address = listener.getsockname()[0]
         self._every_address = ipaddress.ip_address(address).is_unspecified
         own = socket.gethostname() if self._every_address else address
         self._names = {"localhost", "127.0.0.1", "::1", own.lower(), *(name.strip("[]").lower() for name in names)}
@@ -200,25 +201,22 @@ _HEADERS = [
 class Edge:
     """ASGI middleware around everything: checks origins and tokens, adds headers, counts.
 
-    A HEAD is answered as its GET, whose body the server leaves out. Once the service is ending, each connection is
-    closed after its answer. With a token, all paths but the open ones ask for it.
+    A HEAD is answered as its GET, whose body the server leaves out. With a token, all paths but the open ones ask
+    for it.
     """
 
     def __init__(
-        self,
-        app: FastAPI,
-        origins: Origins,
-        token: str | None,
-        open_paths: Collection[str],
-        metrics: Metrics,
-        ending: Callable[[], bool],
+        self, app: FastAPI, origins: Origins, token: str | None, open_paths: Collection[str], metrics: Metrics
     ) -> None:
-        self._app, self._origins, self._metrics, self._ending = app, origins, metrics, ending
+        self._app, self._origins, self._metrics = app, origins, metrics
         self._token, self._open = token and token.encode(), open_paths
         self._paths = {route.path for route in app.routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and count."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
         began, status = time.perf_counter(), GONE
         path = scope["path"] if scope["path"] in self._paths else OTHER
 
@@ -229,8 +227,6 @@ class Edge:
                 message["headers"] = headers = [*message.get("headers", []), *_HEADERS]
                 if all(name != _POLICY for name, _ in headers):  # a page brings a policy of its own
                     headers.append((_POLICY, b"default-src 'none'; frame-ancestors 'none'"))
-                if self._ending():
-                    headers.append((b"connection", b"close"))
             await send(message)
 
         try:

@@ -37,20 +37,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
 
 
-def test_a_request_to_end_that_comes_before_the_module_listens_is_not_lost(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text(
-        "import os, time\nprint('up', flush=True)\n"
-        "while '_SENTIFLOW_ASKED_TO_END' not in os.environ:\n    time.sleep(0.01)\n"
-    )
-    with (tmp_path / "output").open("wb") as output:
-        child = Child(["slow"], {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}, output)
-    while "up" not in (tmp_path / "output").read_text():
-        assert child.poll() is None
-        time.sleep(0.01)
-    child.ask_to_end()
-    assert child.wait() == 0
-
-
 def ended(process: int, seconds: float = 20) -> bool:
     until = time.monotonic() + seconds
     while alive(process):

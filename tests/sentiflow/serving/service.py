@@ -19,13 +19,13 @@ import httpx
 from mlflow.tracking import MlflowClient
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.types import Send
 
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.middleware import Metrics
 from tests.world import Trained, World, command, make_world
 
 MODEL = "sample-sentiment"
+HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 TEXTS = [
     "The acting was dull and wooden.",
     "The direction was touching and at times rewarding.",
@@ -52,8 +52,8 @@ class Running:
 
 @contextmanager
 def running(world: World, *options: str, descriptors: int = 1_024, **variables: str) -> Iterator[Running]:
-    """``sentiflow serve`` on a free port, until the block ends; with so many descriptors of files."""
-    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    """``sentiflow serve`` on a free port, until the block ends; with so many descriptors of files at its start."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (descriptors, HARD_LIMIT))
     environment = world.environment(SENTIFLOW_SERVE_POLL="0.2", **variables)
     process = subprocess.Popen(
         [command(), "serve", "--port", "0", *options],
@@ -141,13 +141,6 @@ def shown(metrics: Metrics) -> dict[str, float]:
 
 def _named(name: str, labels: Mapping[str, str]) -> str:
     return " ".join([name, *(f"{key}={value}" for key, value in sorted(labels.items()))])
-
-
-async def answer(send: Send, body: bytes) -> None:
-    """What an application sends that answers in one piece."""
-    head = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send({"type": "http.response.body", "body": body})
 
 
 def exchange(running: Running, sent: bytes, seconds: float = 10) -> bytes:

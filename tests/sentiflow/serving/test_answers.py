@@ -6,7 +6,6 @@ import socket
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,7 +13,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import Edge, Metrics, Origins
+from sentiflow.serving.middleware import Metrics
 from sentiflow.serving.schemas import BodyParser
 from tests.sentiflow.serving.service import TEXTS, Running, figure, until
 from tests.world import Trained
@@ -118,19 +117,6 @@ def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypat
 
     response = asyncio.run(ask())
     assert (response.status_code, response.json()) == (500, {"detail": "The service failed; see its log."})
-
-
-def test_a_service_that_is_ending_closes_each_connection_with_its_answer() -> None:
-    ending = iter([False, True])
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        own = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        edge = Edge(FastAPI(), Origins(listener, []), None, [], Metrics(), lambda: next(ending))
-
-        async def ask() -> list[str | None]:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url=own) as http:
-                return [(await http.get("/nothing")).headers.get("connection") for _ in range(2)]
-
-        assert asyncio.run(ask()) == [None, "close"]
 
 
 @pytest.mark.parametrize(

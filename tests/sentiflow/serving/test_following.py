@@ -183,19 +183,6 @@ def test_of_several_models_one_has_to_be_named(world: World, behind_a_server: bo
         assert "No version of one-sentiment is in use yet" in http.get("/readyz").json()["problem"]
 
 
-def test_only_a_model_that_was_not_named_is_refused_for_good(world: World, tmp_path: Path) -> None:
-    """A store that cannot be read now may be read later."""
-    (tmp_path / "damaged.db").write_text("no database")
-    damaged = world.settings.model_copy(update={"tracking_uri": f"sqlite:///{tmp_path}/damaged.db"})
-    uri = world.settings.tracking_uri
-    for name in ("one", "two"):
-        MlflowClient(uri, uri).create_registered_model(f"{name}-sentiment")
-    for settings, refused in ((world.settings, True), (damaged, False)):
-        watcher = Watcher(settings, None, Metrics())
-        watcher._check()
-        assert (watcher.refusal is not None, watcher.checked.is_set()) == (refused, refused)
-
-
 def test_a_version_whose_scores_and_explanations_disagree_is_not_served(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-import socket
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,6 @@ POLICY = b"content-security-policy"
 NONE = b"default-src 'none'; frame-ancestors 'none'"
 
 
-@pytest.fixture
-def origins() -> Iterator[Origins]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield Origins(listener, [])
-
-
 def scope_of(path: str) -> Scope:
     asgi = {"version": "3.0", "spec_version": "2.4"}
     return {"type": "http", "asgi": asgi, "method": "GET", "path": path, "headers": [], "query_string": b""}
@@ -39,7 +33,7 @@ async def nothing() -> Message:
 class Asked:
     """An edge around a page with a policy of its own, a path without one, and two that end only when cancelled."""
 
-    def __init__(self, origins: Origins, ending: bool = False) -> None:
+    def __init__(self) -> None:
         app = FastAPI(openapi_url=None)
         self.waiting, self.metrics, self.sent = asyncio.Event(), Metrics(), list[Message]()
 
@@ -64,7 +58,7 @@ class Asked:
         async def begins() -> Response:
             return StreamingResponse(chunks())
 
-        self.edge = Edge(app, origins, None, [], self.metrics, lambda: ending)
+        self.edge = Edge(app, Origins("127.0.0.1", []), None, [], self.metrics)
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)
@@ -84,38 +78,29 @@ class Asked:
 
 
 @pytest.mark.parametrize(("path", "policies"), [("/page", [b"own"]), ("/plain", [NONE]), ("/none", [NONE])])
-def test_what_brings_no_policy_of_its_own_may_load_nothing(
-    origins: Origins, path: str, policies: list[bytes]
-) -> None:
-    asked = Asked(origins)
+def test_what_brings_no_policy_of_its_own_may_load_nothing(path: str, policies: list[bytes]) -> None:
+    asked = Asked()
     asyncio.run(asked.ask(path))
     assert asked.headers(POLICY) == policies
 
 
-@pytest.mark.parametrize(("ending", "said"), [(False, []), (True, [b"close"])])
-def test_a_service_that_ends_closes_its_connections(origins: Origins, ending: bool, said: list[bytes]) -> None:
-    asked = Asked(origins, ending)
-    asyncio.run(asked.ask("/plain"))
-    assert asked.headers(b"connection") == said
-
-
-def test_who_waits_when_the_service_ends_gets_503(origins: Origins) -> None:
-    asked = Asked(origins)
+def test_who_waits_when_the_service_ends_gets_503() -> None:
+    asked = Asked()
     asyncio.run(asked.ask_and_cancel("/waits"))
     assert asked.sent[0]["status"] == 503 and asked.headers(b"retry-after") == [b"1"]
     assert b"The service is ending" in asked.sent[1]["body"]
     assert shown(asked.metrics)["sentiflow_http_requests_total path=/waits status=503"] == 1
 
 
-def test_an_answer_that_has_begun_is_not_begun_again(origins: Origins) -> None:
-    asked = Asked(origins)
+def test_an_answer_that_has_begun_is_not_begun_again() -> None:
+    asked = Asked()
     asyncio.run(asked.ask_and_cancel("/begins"))
     assert [each["status"] for each in asked.sent] == [200]
     assert shown(asked.metrics)["sentiflow_http_requests_total path=/begins status=200"] == 1
 
 
-def test_the_seconds_of_a_request_are_those_that_it_took(origins: Origins) -> None:
-    asked = Asked(origins)
+def test_the_seconds_of_a_request_are_those_that_it_took() -> None:
+    asked = Asked()
     asyncio.run(asked.ask("/plain"))
     assert 0 < shown(asked.metrics)["sentiflow_http_request_seconds_sum path=/plain"] < 60
 
@@ -195,9 +180,12 @@ def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_
         write(f"histogram_{process}.db", seconds)
     (tmp_path / "counter_3.db").touch()
     (tmp_path / "counter_4.db").symlink_to(tmp_path / "gone")
+    write("gauge_livesum_0.db", {("waiting", ""): 7.0})  # no process has this number
+    write(f"gauge_livesum_{os.getpid()}.db", {("waiting", ""): 1.0})
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     assert shown(Metrics()) == {
         "answers_total": 7,
+        "waiting": 1,
         "seconds_bucket le=1.0": 4,
         "seconds_bucket le=+Inf": 6,  # with those below
         "seconds_count": 6,
