@@ -25,7 +25,6 @@ def score(
     dataset: str | None = None,
     version: Annotated[int | None, Field(ge=1)] = None,
     workers: Annotated[int | None, Field(ge=1, le=64)] = None,
-    restart: bool = False,
     escape_formulas: bool = False,
 ) -> Scored:
     """Score every row of an input into a CSV, JSON Lines or Parquet file.
@@ -41,19 +40,18 @@ def score(
         dataset: Whose model: imdb, sample, or your table's name. By default imdb, or the only one.
         version: A version; without it the champion, else the newest.
         workers: Processes that score; by default one a core.
-        restart: Start over instead of resuming a killed run.
         escape_formulas: In a .csv output, put ' before texts that a spreadsheet would take for formulas.
     """
     request = Request(
         expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers,
-        restart, escape_formulas,
+        escape_formulas,
     )  # fmt: skip
     return score_task(request)
 
 
 @task(name="score", task_run_name="score", persist_result=False)
 def score_task(request: Request) -> Scored:
-    """Score an input with a registered version, or resume an earlier run of the same job that was killed.
+    """Score an input with a registered version.
 
     Written: the output and its rejects; a markdown summary in Prefect.
     """

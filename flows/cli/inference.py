@@ -200,9 +200,6 @@ def score(
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that score; by default one a core.")
     ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Start over instead of resuming a killed run.")
-    ] = False,
     escape_formulas: Annotated[
         bool,
         typer.Option(
@@ -222,14 +219,10 @@ def score(
 
     column = "text" if text_column is None else text_column
     request = Request(
-        source, output, column, with_text, tuple(keep or ()), dataset, version, workers, restart, escape_formulas,
+        source, output, column, with_text, tuple(keep or ()), dataset, version, workers, escape_formulas,
     )  # fmt: skip
-    try:
-        scored = score_input(request, load_settings(), progress_bar, _say)
-    except (KeyboardInterrupt, SystemExit):
-        _say(f"The same command{', without --restart,' if restart else ''} resumes it.")
-        raise
-    counts = {"output": scored.output, "totals": scored.totals, "rows": scored.rows, "seconds": scored.seconds}
+    scored = score_input(request, load_settings(), progress_bar, _say)
+    counts = {"output": scored.output, "totals": scored.totals, "seconds": scored.seconds}
     stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)
     counted, *others = map(escape, scored.lines)
     stdout.say(f"[bold]{counted}[/]", *others)

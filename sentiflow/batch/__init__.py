@@ -1,4 +1,4 @@
-"""Scoring of whole tables and folders: in chunks, by several processes, resumable.
+"""Scoring of whole tables and folders: in chunks, by several processes.
 
 Memory is bounded by the size of a chunk, whatever the size of the input.
 """

@@ -1,19 +1,21 @@
 """One scoring job, from the settings to the finished output."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from sentiflow.batch.output import Job, Parts, Totals, check_output, output_lock, output_schema
-from sentiflow.batch.pipeline import DaskWorkers, Sample, Workers, score_chunks
+from sentiflow.batch.dask import DaskWorkers
+from sentiflow.batch.output import Totals, check_output, output_lock, output_schema, to_table, write_output
+from sentiflow.batch.pipeline import Sample, Workers, score_chunks
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rejects import count_reasons
-from sentiflow.data.rows import Input, changed
+from sentiflow.data.rows import Chunk, Input, changed
 from sentiflow.errors import UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
@@ -38,19 +40,6 @@ def _log(sample: Sample, version: Version, settings: Settings, log: TextLog, say
         say(f"The scored texts are not logged for monitoring: {err}.")
 
 
-_WORDS = {
-    "source": "input",
-    "identity": "content of the input",
-    "text_column": "--text-column",
-    "with_text": "--with-text",
-    "keep": "--keep",
-    "model": "model",
-    "version": "version",
-    "scorer": "content of the version",
-    "code": "release of this code",
-}
-
-
 @dataclass(frozen=True)
 class Request:
     """What to score, a table or a folder of text files, with what, and where to.
@@ -61,7 +50,6 @@ class Request:
         dataset: whose model; by default imdb's, or the only one that there is.
         version: its number; by default the champion, else the newest.
         workers: processes that score; by default as many as are worth it.
-        restart: ignore what an earlier run has finished.
         escape_formulas: of a .csv output, put ' before texts that a spreadsheet would take for formulas.
     """
 
@@ -73,18 +61,16 @@ class Request:
     dataset: str | None = None
     version: int | None = None
     workers: int | None = None
-    restart: bool = False
     escape_formulas: bool = False
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of it; ``rows`` are those finished this time, the others an earlier run had finished."""
+    """What came of it."""
 
     output: Path
     version: Version
     totals: Totals
-    rows: int
     seconds: float
 
     @property
@@ -96,11 +82,10 @@ class Scored:
     def lines(self) -> list[str]:
         """The counts, the speed, the version, the output, and the rejects if there are any."""
         totals, version = self.totals, self.version
-        rejected, earlier = totals.rows - totals.scored, totals.rows - self.rows
+        rejected, speed = totals.rows - totals.scored, totals.rows / self.seconds
         lines = [
             f"{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all{totals.note}",
-            f"{self.rows / self.seconds:,.0f} reviews a second: {self.rows:,} in {self.seconds:.1f} s"
-            + (f"; {earlier:,} were done before" if earlier else ""),
+            f"{speed:,.0f} reviews a second: {totals.rows:,} in {self.seconds:.1f} s",
             f"Scored by {version} ({version.why})",
             f"Scores:  {self.output}",
         ]
@@ -128,38 +113,46 @@ def _resolved(output: Path) -> Path:
 def score_input(
     request: Request, settings: Settings, progress: Progress = no_progress, say: Say = lambda _line: None
 ) -> Scored:
-    """Score an input, or go on where an earlier run of the same job was killed.
+    """Score an input.
 
     Written: the output, and its rejects beside it if there are any; each by one rename, at the end. A sample of
-    the texts goes to the text log, if there is one. ``say`` gets a sentence each on what an earlier run means for
-    this one. If that fails, what is finished is kept.
+    the texts goes to the text log, if there is one. ``say`` gets a sentence if that cannot be written.
+
+    Raises:
+        UsageError: the input holds no rows.
+        ExternalError: it changed meanwhile.
     """
     began = time.monotonic()
     output = _resolved(request.output)
     source, schema = check_request(request)
     with output_lock(output):
-        parts = Parts(output)
-        left = None if request.restart else parts.left()
         name = None if request.dataset is None else model_name(request.dataset)
         version = find_version(settings, name, request.version)
         scorer = load_scorer(settings, version)
-        job = _job(request, source, version, scorer)
-        _resume(parts, job, left, say)
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
-        sample = None if log is None else Sample()
-        with progress("Scoring", source.total) as advance:
-            pool = _pool(source, scorer, request.workers, settings)
-            try:
-                rows = score_chunks(source, version, scorer, parts, pool, advance, schema, sample)
-            finally:
-                if log is not None and sample is not None:
-                    _log(sample, version, settings, log, say)
-        _check_read(source, job, parts)
-        if parts.changed:
-            say(f"{parts.changed:,} rows that were done had changed: what is there now was scored.")
+        sample, before = Sample(), source.identity()
+        pool = _pool(source, scorer, request.workers, settings)
+
+        def tables() -> Generator[tuple[Chunk, pa.Table]]:
+            chunk = None
+            with progress("Scoring", source.total) as advance, closing(chunks):
+                for chunk, scores in chunks:
+                    yield chunk, to_table(chunk, scores, scorer.label_names, version, schema)
+                    if log is not None:
+                        sample.add(chunk, scores)
+                    advance(chunk.units)
+            if chunk is None:
+                raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
+            if source.identity() != before:
+                raise changed(source.path)
+
         blank = float(scorer.score([""])[0])
-        totals = parts.finish(schema, blank, escape_formulas=request.escape_formulas)
-    return Scored(output, version, totals, rows, time.monotonic() - began)
+        chunks = score_chunks(source.chunks(), scorer, pool)
+        with closing(tables()) as scored:
+            totals = write_output(scored, output, schema, blank, escape_formulas=request.escape_formulas)
+        if log is not None:
+            _log(sample, version, settings, log, say)
+    return Scored(output, version, totals, time.monotonic() - began)
 
 
 def _pool(
@@ -170,39 +163,3 @@ def _pool(
         return DaskWorkers(settings, scorer, wanted)
     number = wanted or (cores() if source.size >= _WORTH_WORKERS else 1)
     return Workers(scorer, number) if number > 1 else None
-
-
-def _job(request: Request, source: Input, version: Version, scorer: TextScorer) -> Job:
-    return Job(
-        str(request.source.absolute()),
-        source.identity(),
-        request.text_column,
-        request.with_text,
-        source.schema.names,
-        version.name,
-        version.number,
-        scorer.digest,
-    )
-
-
-def _resume(parts: Parts, job: Job, left: Job | None, say: Say) -> None:
-    """Take what an unfinished run of the same job has done; else start over, and say why."""
-    if left == job:
-        parts.resume()
-        say(f"Resuming an unfinished run: {sum(parts.rows.values()):,} rows are done.")
-        return
-    if left:
-        changed = [name for name, value in asdict(left).items() if asdict(job)[name] != value]
-        say(f"Starting over: an unfinished run had another {' and another '.join(_WORDS[k] for k in changed)}.")
-    elif parts.folder.exists():
-        say("Starting over: what an unfinished run has done is not used.")
-    parts.begin(job)
-
-
-def _check_read(source: Input, job: Job, parts: Parts) -> None:
-    """Check that there were rows, and that they are still the input's."""
-    if not parts.rows:
-        parts.remove()
-        raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
-    if source.identity() != job.identity:
-        raise changed(source.path)

@@ -1,31 +1,28 @@
-"""The output of scoring: CSV, JSON Lines or Parquet, written in parts that a later run continues."""
+"""The output of scoring: CSV, JSON Lines or Parquet, and its rejects; each appears whole, at the end."""
 
 import csv
-import hashlib
 import io
 import json
 import math
 import re
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.inputs import to_values
 from sentiflow.data.rejects import kind_of, rejects_of
 from sentiflow.data.rows import Chunk, Input, grouped_tables, numbers, strings
-from sentiflow.errors import ExternalError, UsageError
-from sentiflow.files import PARTIAL, create_private, publish_private
+from sentiflow.errors import UsageError
+from sentiflow.files import PARTIAL, create_private, leftovers, publish
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
 from sentiflow.tracking.types import Version
@@ -169,31 +166,8 @@ def check_output(output: Path, source: Path | None = None, *, escape_formulas: b
             raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
 
 
-FORMAT = 5  # of parts; raise it when chunks are cut or rows judged in another way
-
-_JOB = "job.json"
-_ROWS, _REJECTS, _INPUT = b"rows", b"rejects", b"input"
 _EQUAL = 1e-12  # two scores of the same ids, from batches of different sizes
 _GROUP_ROWS, _GROUP_SIZE = 65_536, 16_000_000  # rows and bytes gathered for a row group of the output
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a job's result depends on; the parts of another job are of no use.
-
-    Attributes:
-        code: formats and versions that decide how the input is cut and written.
-    """
-
-    source: str
-    identity: dict[str, str | int]
-    text_column: str
-    with_text: bool
-    keep: list[str]
-    model: str
-    version: int
-    scorer: str
-    code: str = f"parts {FORMAT}, pyarrow {pa.__version__}"
 
 
 @dataclass(frozen=True)
@@ -218,133 +192,50 @@ class Totals:
         return f"; {texts} no word that the model knows" if self.blank else ""
 
 
-class Parts:
-    """The folder of one output's parts; a part is one file, one a chunk, named by its content, and appears whole.
+def write_output(
+    scored: Iterable[tuple[Chunk, pa.Table]],
+    output: Path,
+    schema: pa.Schema,
+    blank_score: float,
+    *,
+    escape_formulas: bool = False,
+) -> Totals:
+    """Write chunks with the table of each to the output, and their rejects beside it, for their owner alone.
 
-    Only its owner can read it, the output and its rejects: they hold what people wrote.
+    Texts with the score of an empty text are counted: the model knows no word of them. An exception of the chunks,
+    or a full disk, leaves what was there before.
     """
+    writer = partial(_csv, cell=_no_formula) if escape_formulas else _WRITERS[output.suffix.lower()]
+    rejects, lines = rejects_of(output), output.with_name(f".{output.name}.rejects{PARTIAL}")
+    reasons: Counter[str] = Counter()
+    count = blank = 0
+    for left in leftovers(output):  # by a killed process
+        left.unlink()
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
-        self.folder = output.with_name(f".{output.name}.parts")
-        self.rows: dict[int, int] = {}  # of each finished chunk, by its number
-        self.changed = 0  # rows of finished chunks that turned out to be other ones
-        self._kept: dict[int, tuple[str, Path]] = {}  # of each: the digest of what it was made of, and its file
+    def tables(stream: BinaryIO) -> Iterator[pa.Table]:
+        for chunk, table in scored:
+            for reject in chunk.rejects:
+                stream.write(f"{reject.to_json()}\n".encode())
+                reasons[kind_of(reject.reason)] += 1
+            yield table
 
-    def left(self) -> Job | None:
-        """The job that an earlier process began and did not finish, if its file can be read."""
-        try:
-            return Job(**json.loads((self.folder / _JOB).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):  # none, or one of another format
-            return None
-
-    def resume(self) -> None:
-        """Take what is finished; a part that is damaged is none."""
-        for leftover in self.folder.glob(f".*{PARTIAL}"):
-            leftover.unlink()
-        for path in self.folder.glob("*.arrow"):
-            try:
-                about = _read(path).schema.metadata
-                number = int(path.name.partition(".")[0])
-                self.rows[number], self._kept[number] = int(about[_ROWS]), (about[_INPUT].decode(), path)
-            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-                path.unlink()
-
-    def holds(self, chunk: Chunk) -> bool:
-        """Whether a chunk is finished, with this very content: that of a file may change and its time not."""
-        if chunk.number not in self.rows:
-            return False
-        same = self._kept[chunk.number][0] == chunk.digest
-        self.changed += 0 if same else self.rows[chunk.number]
-        return same
-
-    def end(self, count: int) -> None:
-        """Forget what stands beyond so many chunks: it is of another input."""
-        for number in [number for number in self.rows if number >= count]:
-            self.changed += self.rows.pop(number)
-
-    def begin(self, job: Job) -> None:
-        """Forget what is there and begin a job."""
-        self.remove()
-        publish_private(self.folder / _JOB, json.dumps(asdict(job), indent=1).encode())
-
-    def remove(self) -> None:
-        """Delete everything, if there is anything."""
-        self.rows.clear()
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-
-    def add(self, chunk: Chunk, table: pa.Table) -> None:
-        """Keep a finished chunk, in place of what was kept of it before."""
-        lines = "".join(f"{reject.to_json()}\n" for reject in chunk.rejects)
-        whole = table.unify_dictionaries().combine_chunks()  # an Arrow file holds one dictionary a column
-        about = {_ROWS: str(len(chunk)), _REJECTS: lines, _INPUT: chunk.digest}
-        content = _to_bytes(whole.replace_schema_metadata(about))
-        target = self.folder / f"{chunk.number:08d}.{_digest(content)}.arrow"
-        publish_private(target, memoryview(content))
-        self.rows[chunk.number], self._kept[chunk.number] = len(chunk), (chunk.digest, target)
-
-    def finish(self, schema: pa.Schema, blank_score: float, *, escape_formulas: bool = False) -> Totals:
-        """Put the parts together in order, show the output and its rejects by a rename each, and clear up.
-
-        Texts with the score of an empty text are counted: the model knows no word of them.
-        """
-        writer = partial(_csv, cell=_no_formula) if escape_formulas else _WRITERS[self.output.suffix.lower()]
-        table, lines = self.folder / f"table{PARTIAL}", self.folder / f"rejects{PARTIAL}"
-        reasons: Counter[str] = Counter()
-        scored = blank = 0
-        with (
-            create_private(lines) as stream,
-            create_private(table) as file,
-            writer(file, schema) as write,
-        ):
-            for group in grouped_tables(self._read(stream, reasons), _GROUP_ROWS, _GROUP_SIZE):
-                write(group)
-                scored += len(group)
+    def write(path: Path) -> None:
+        nonlocal count, blank
+        with create_private(lines) as stream, create_private(path) as file, writer(file, schema) as add:
+            for group in grouped_tables(tables(stream), _GROUP_ROWS, _GROUP_SIZE):
+                add(group)
+                count += len(group)
                 for part in group["score"].chunks:
                     scores = np.asarray(np.from_dlpack(part), np.float64)
                     blank += int((abs(scores - blank_score) < _EQUAL).sum())
-        rejects = rejects_of(self.output)
         if reasons:
             lines.replace(rejects)
         else:
             rejects.unlink(missing_ok=True)  # an earlier run's
-        table.replace(self.output)
-        rows = sum(self.rows.values())
-        self.remove()
-        return Totals(rows, scored, blank, dict(reasons.most_common()), rejects if reasons else None)
 
-    def _read(self, rejects: BinaryIO, reasons: Counter[str]) -> Iterator[pa.Table]:
-        """The scored rows part by part; the rejected ones are written and counted."""
-        for number in sorted(self.rows):
-            try:
-                table = _read(self._kept[number][1])
-            except (pa.ArrowException, FileNotFoundError, ValueError) as err:
-                raise ExternalError(
-                    f"A part of {self.output} is gone or damaged: {err}.",
-                    "Run the same command again: it scores that part again.",
-                ) from err
-            lines = table.schema.metadata[_REJECTS]
-            rejects.write(lines)
-            reasons.update(kind_of(json.loads(line)["reason"]) for line in lines.splitlines())
-            yield table.replace_schema_metadata(None)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
-def _to_bytes(table: pa.Table) -> pa.Buffer:
-    content = pa.BufferOutputStream()
-    with ipc.new_file(content, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as out:
-        out.write_table(table)
-    return content.getvalue()
-
-
-def _read(path: Path) -> pa.Table:
-    """A part; ValueError unless it is as it was written."""
-    content = path.read_bytes()
-    if path.name.split(".")[1] != _digest(content):
-        raise ValueError(f"{path.name} has another content than was written")
-    with ipc.open_file(content) as file:
-        return file.read_all()
+    try:
+        publish(output, write)
+    finally:
+        lines.unlink(missing_ok=True)
+    there = rejects if reasons else None
+    return Totals(count + reasons.total(), count, blank, dict(reasons.most_common()), there)

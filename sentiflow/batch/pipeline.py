@@ -1,34 +1,26 @@
-"""Scoring of a whole input: read, score in several processes or on a Dask cluster, write."""
+"""Scoring of chunks in several processes of this machine or on a Dask cluster, and a sample of what was scored."""
 
 import os
 import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from functools import partial
 from itertools import accumulate
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 import sentiflow
-from sentiflow.batch.output import Parts, to_table
-from sentiflow.batch.worker import BulkScorer
-from sentiflow.console import Advance
-from sentiflow.data.rows import Chunk, Input
-from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.output import redact, without_secrets
+from sentiflow.batch.dask import DaskWorkers
+from sentiflow.batch.worker import BulkScorer, Scores
+from sentiflow.data.rows import Chunk
+from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
-from sentiflow.settings import INSTALL_TEAM, Settings
-from sentiflow.tracking.types import Version
 
 MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer
 
@@ -74,8 +66,6 @@ def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
 
-
-Scores = NDArray[np.float64]
 
 _ROOT = str(Path(sentiflow.__file__).parents[1])
 # Each process is one core's: BLAS's own threads would only wait for each other.
@@ -152,7 +142,7 @@ class _Worker:
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             raise ExternalError(
                 f"A scoring process ended {how}.",
-                "What is finished is kept: run the same command again. If memory is short, use fewer --workers.",
+                "Run the same command again. If memory is short, use fewer --workers.",
             ) from err
         return scores
 
@@ -164,159 +154,16 @@ class _Worker:
         self._connection.close()
 
 
-REACH_SECONDS = 10
-_CERTIFICATE = "Name its files in " + ", ".join(
-    f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
-)
-
-
-def check_dask(settings: Settings) -> None:
-    """Check what Dask needs of the settings and of this environment.
-
-    Raises:
-        UsageError: there is no address, no certificate for one of tls://, or Dask is not installed.
-        ExternalError: the certificate's files cannot be read.
-    """
-    if settings.dask_address is None:
-        raise UsageError(
-            "The task runner dask needs the address of its scheduler.",
-            "Set SENTIFLOW_DASK_ADDRESS, say to tcp://127.0.0.1:8786, or SENTIFLOW_TASK_RUNNER to processes.",
-        )
-    try:
-        from distributed import Security
-    except ImportError as err:
-        raise UsageError(f"The task runner dask needs Dask: {err}.", INSTALL_TEAM) from err
-    if settings.dask_address.startswith("tls://"):
-        try:
-            context = Security().get_connection_args("client")["ssl_context"]  # type: ignore[no-untyped-call]
-        except OSError as err:
-            raise ExternalError(f"Dask's certificate or key cannot be read: {err}.", _CERTIFICATE) from err
-        if context is None:
-            raise UsageError(f"The Dask scheduler at {settings.dask_address} needs a certificate.", _CERTIFICATE)
-
-
-def dask_client(settings: Settings) -> Any:  # distributed is not typed
-    """Connect to the scheduler, and wait until it has a worker; the caller closes the client.
-
-    Raises:
-        ExternalError: the scheduler does not answer, or no worker joins it.
-    """
-    check_dask(settings)
-    from distributed import Client
-
-    client: Any = None
-    try:
-        client = Client(  # type: ignore[no-untyped-call]
-            settings.dask_address, timeout=REACH_SECONDS, set_as_default=False
-        )
-        client.wait_for_workers(1, timeout=REACH_SECONDS)
-    except (OSError, TimeoutError) as err:
-        if client is not None:
-            client.close()
-        raise ExternalError(
-            f"No Dask scheduler with a worker answers at {redact(str(settings.dask_address))}.",
-            "Start `dask scheduler` and `dask worker`, or correct SENTIFLOW_DASK_ADDRESS.",
-        ) from without_secrets(err)
-    return client
-
-
-def threads_of(client: Any) -> int:
-    """How many calls the cluster's workers take at a time."""
-    return int(sum(client.nthreads().values()))
-
-
-class DaskWorkers:
-    """The cluster, from entering the context until leaving it; takes the place of ``Workers``.
-
-    Each worker gets the scorer once, and chunks of texts as they come; what it computes is the same code in one
-    thread, so that the scores are the same.
-
-    Attributes:
-        number: how many chunks are scored at a time, known in the context.
-    """
-
-    def __init__(self, settings: Settings, scorer: TextScorer, wanted: int | None) -> None:
-        self._settings, self._scorer, self._wanted = settings, scorer, wanted
-
-    def __enter__(self) -> "DaskWorkers":
-        """Connect, and send the scorer to every worker; raises what ``dask_client`` raises."""
-        self._client = dask_client(self._settings)
-        there = threads_of(self._client)
-        self.number = min(self._wanted or there, there)
-        try:
-            self._sent = self._client.scatter(BulkScorer(self._scorer), broadcast=True, hash=False)
-        except Exception as err:
-            self._client.close()
-            raise ExternalError(
-                f"The Dask workers cannot take the model: {first_line(err)}",
-                "Install the same release of Sentiflow, with its packages, where they run.",
-            ) from err
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._client.close()
-
-    def score(self, texts: Sequence[str]) -> Callable[[], Scores]:
-        """Begin to score some texts; what is returned waits for it, and raises ExternalError if they are lost."""
-        return partial(_result, self._client.submit(BulkScorer.score, self._sent, texts, pure=False))
-
-
-def _result(future: Any) -> Scores:
-    from distributed import CancelledError, KilledWorker
-
-    try:
-        scores: Scores = future.result()
-    except (KilledWorker, CancelledError, OSError) as err:
-        raise ExternalError(
-            f"A part of the Dask cluster failed: {first_line(err)}",
-            "What is finished is kept: run the same command again once its workers run again.",
-        ) from err
-    return scores
-
-
 _WAITING = 2  # chunks a worker has before it: one to score, one to score next
 
 
 def score_chunks(
-    source: Input,
-    version: Version,
-    scorer: TextScorer,
-    parts: Parts,
-    pool: Workers | DaskWorkers | None,
-    advance: Advance,
-    schema: pa.Schema,
-    sample: Sample | None = None,
-) -> int:
-    """Score every chunk that is not finished yet, and keep it in ``parts``, in the columns of the schema.
-
-    Without a pool, this process scores. ``advance`` is called with the units of the input that are done; the
-    sample gets each chunk and its scores. Gives the number of rows that were finished this time.
-    """
-    rows = 0
-    with closing(_scored(_unfinished(source, parts, advance), scorer, pool)) as scored:
-        for chunk, scores in scored:
-            parts.add(chunk, to_table(chunk, scores, scorer.label_names, version, schema))
-            if sample is not None:
-                sample.add(chunk, scores)
-            advance(chunk.units)
-            rows += len(chunk)
-    return rows
-
-
-def _unfinished(source: Input, parts: Parts, advance: Advance) -> Iterator[Chunk]:
-    count = 0
-    for count, chunk in enumerate(source.chunks(), 1):  # noqa: B007 - of all of them, in the end
-        if parts.holds(chunk):
-            advance(chunk.units)
-        else:
-            yield chunk
-    parts.end(count)
-
-
-def _scored(
     chunks: Iterable[Chunk], scorer: TextScorer, pool: Workers | DaskWorkers | None
 ) -> Generator[tuple[Chunk, Scores]]:
-    """Chunks with their scores, in order; so few are read ahead that memory stays flat."""
+    """Chunks with their scores, in order; without a pool this process scores.
+
+    So few are read ahead that memory stays flat.
+    """
     if pool is None:
         bulk = BulkScorer(scorer)
         for chunk in chunks:

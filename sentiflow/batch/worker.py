@@ -20,6 +20,7 @@ from sentiflow.scoring import START, TextScorer
 from sentiflow.scoring.vocabulary import FILTERED, FIRST_WORD, limit
 
 Ids = NDArray[np.int32]
+Scores = NDArray[np.float64]
 
 # Filter characters are ASCII, so that in UTF-8 no part of another character equals one.
 _TO_SPACE = bytes.maketrans(FILTERED.encode(), b" " * len(FILTERED))
@@ -39,7 +40,7 @@ class BulkScorer:
         self._size = len(scorer.weights.embedding)
         self._length = scorer.sequence_length
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def score(self, texts: Sequence[str]) -> Scores:
         """Score texts from 0 to 1 in this thread alone; shape (n,)."""
         return self._network.score(self.encode(texts), threads=1)
 

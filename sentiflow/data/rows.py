@@ -1,13 +1,11 @@
 """Rows of tables and folders of texts, and what every kind of such an input has in common."""
 
 import hashlib
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -64,8 +62,7 @@ def changed(source: object) -> ExternalError:
     return ExternalError(f"{source} changed while it was read.", "Run again when nothing else writes to it.")
 
 
-CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out and to lose when killed
-_HASHED_ROWS = 256  # written at a time
+CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out
 CHUNK_SIZE = 8_000_000  # characters or bytes: a chunk of long texts ends sooner
 
 _LOOKED_AT = 2**20  # bytes of a file's head and tail, compared to see whether its content is the same
@@ -94,34 +91,6 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.rejects)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all that was read for it."""
-        state = hashlib.sha256()
-        texts = strings(self.texts)
-        places = numbers(np.array([self.rows, self.lines], np.int64).ravel())
-        read = pa.table([places.slice(0, len(texts)), places.slice(len(texts)), texts], ["rows", "lines", "texts"])
-        for table in (read, self.columns):
-            with pa.ipc.new_stream(_Hashing(state), table.schema) as out:
-                out.write_table(table, max_chunksize=_HASHED_ROWS)
-        for reject in self.rejects:
-            state.update(reject.to_json().encode())
-        return state.hexdigest()
-
-
-class _Hashing(io.RawIOBase):
-    """A file that keeps nothing of what is written but its hash."""
-
-    def __init__(self, state: "hashlib._Hash") -> None:
-        self._state = state
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        self._state.update(content)
-        return len(content)
 
 
 class Input(ABC):

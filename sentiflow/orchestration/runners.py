@@ -24,7 +24,7 @@ from prefect.states import Crashed
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from sentiflow.batch.pipeline import REACH_SECONDS, check_dask, dask_client, threads_of
+from sentiflow.batch.dask import REACH_SECONDS, check_dask, dask_client, threads_of
 from sentiflow.children import END_SECONDS, collect_less
 from sentiflow.console import CONSOLE, Logger
 from sentiflow.errors import ExternalError, UsageError, first_line

@@ -182,7 +182,7 @@ COMMANDS = {
     ),
     "score": Command(
         _score, lambda world: any(world.root.glob(".out.csv*")), 0.5,
-        {"sentiflow.batch.output:Parts.finish": 1}, _is_scored,
+        {"sentiflow.batch.job:write_output": 1}, _is_scored,
     ),
     "sweep": Command(
         lambda _: (*SWEEP, "--trials", "2"), lambda world: _begun(world.root / "data" / "sweeps") > 0, 8,

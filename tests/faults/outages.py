@@ -172,7 +172,7 @@ F11 = Case(
         ),
         Red(
             "the table of scores is written in its place", "sentiflow/batch/output.py",
-            'table, lines = self.folder / f"table{PARTIAL}", ', "table, lines = self.output, ",
+            "        publish(output, write)", "        write(output)",
             "half a table of scores", seed=2,
         ),
         Red(

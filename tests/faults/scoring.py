@@ -170,17 +170,14 @@ def _score_damaged(world: World, folder: Path, random_: random.Random) -> dict[s
         path.write_bytes(content[: random_.choice([len(content), random_.randrange(len(content))])])
         came["tables"] += 1
         try:
-            done = score_input(Request(path, folder / "out.parquet", workers=1, restart=True), world.settings)
+            done = score_input(Request(path, folder / "out.parquet", workers=1), world.settings)
             rejected = sum(done.totals.reasons.values())
             assert pq.read_table(folder / "out.parquet").num_rows == done.totals.scored
             assert done.totals.scored + rejected == done.totals.rows
         except SentiflowError:
             came["of them refused"] += 1
     path.write_bytes(tables[kind])
-    assert (
-        score_input(Request(path, folder / "out.parquet", workers=1, restart=True), world.settings).totals.scored
-        == 30
-    )
+    assert score_input(Request(path, folder / "out.parquet", workers=1), world.settings).totals.scored == 30
     return came
 
 

@@ -1,18 +1,20 @@
 """What several tests of the library share."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.output import Job, Parts, Totals, output_schema
+from sentiflow.batch.output import Totals, output_schema, to_table, write_output
 from sentiflow.batch.pipeline import Workers, score_chunks
 from sentiflow.data.inputs import open_input
+from sentiflow.data.rows import Chunk
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
 from sentiflow.tracking.types import Version
@@ -50,17 +52,20 @@ def job(scorer: TextScorer) -> Callable[..., Done]:
     def run(path: Path, column: str = "text", keep: tuple[str, ...] = (), workers: int | None = None) -> Done:
         source = open_input(path)
         source.select(column, keep)
-        parts = Parts(path.parent / "out.parquet")
-        parts.begin(Job(str(path), source.identity(), column, False, list(keep), "m", 3, ""))
         steps: list[int] = []
         pool = Workers(scorer, workers) if workers and workers > 1 else None
         schema = output_schema(source, with_text=False)
-        score_chunks(source, Version("m", 3, ""), scorer, parts, pool, steps.append, schema)
-        totals = parts.finish(schema, -1.0)
+        version, output = Version("m", 3, ""), path.parent / "out.parquet"
+
+        def tables() -> Iterator[tuple[Chunk, pa.Table]]:
+            for chunk, scores in score_chunks(source.chunks(), scorer, pool):
+                yield chunk, to_table(chunk, scores, scorer.label_names, version, schema)
+                steps.append(chunk.units)
+
+        totals = write_output(tables(), output, schema, -1.0)
         lines = totals.rejects.read_text(encoding="utf-8").splitlines() if totals.rejects else []
         assert sum(steps) == source.total  # a bar ends where its total is
-        return Done(
-            pq.read_table(parts.output).to_pylist(), [json.loads(line) for line in lines], totals, sum(steps)
-        )
+        scored = pq.read_table(output).to_pylist()
+        return Done(scored, [json.loads(line) for line in lines], totals, sum(steps))
 
     return run

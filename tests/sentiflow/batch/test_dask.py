@@ -1,7 +1,6 @@
 """Scoring by a real Dask scheduler and two worker processes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import dask.config
@@ -10,7 +9,6 @@ import pytest
 from distributed import Client
 
 from sentiflow.batch.job import Request, score_input
-from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
 from tests.dask_cluster import certificate, cluster, read_by_dask
 from tests.world import Trained
@@ -37,30 +35,14 @@ def path(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_cluster_writes_the_same_bytes_as_this_machine_also_when_it_goes_on(
+def test_a_cluster_writes_the_same_bytes_as_this_machine(
     trained: Trained, address: str, path: Path, tmp_path: Path
 ) -> None:
     here = score_input(Request(path, tmp_path / "here.parquet", keep=("id",)), trained.world.settings)
     settings = trained.world.settings.model_copy(update={"task_runner": "dask", "dask_address": address})
     request = Request(path, tmp_path / "there.parquet", keep=("id",))
 
-    @contextmanager
-    def interrupted(_what: str, _total: int) -> Iterator[Advance]:
-        steps: list[int] = []
-
-        def advance(step: int) -> None:
-            steps.append(step)
-            if len(steps) == 3:
-                raise KeyboardInterrupt
-
-        yield advance
-
-    with pytest.raises(KeyboardInterrupt):
-        score_input(request, settings, interrupted)
-    said: list[str] = []
-    there = score_input(request, settings, say=said.append)
-    assert said == ["Resuming an unfinished run: 6,144 rows are done."]
-    assert there.rows == 20_000 - 6_144
+    there = score_input(request, settings)
     for one, other in ((here.output, there.output), (here.totals.rejects, there.totals.rejects)):
         assert one is not None and other is not None
         assert one.read_bytes() == other.read_bytes()
@@ -73,7 +55,7 @@ def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("sentiflow.batch.pipeline.REACH_SECONDS", 1)
+    monkeypatch.setattr("sentiflow.batch.dask.REACH_SECONDS", 1)
     settings = trained.world.settings.model_copy(
         update={"task_runner": "dask", "dask_address": "tcp://127.0.0.1:9"}
     )
@@ -98,7 +80,7 @@ def test_a_cluster_with_certificates_scores_for_who_has_one_and_for_nobody_else(
     request = Request(path, tmp_path / "out.parquet", keep=("id",))
     with dask.config.set(known), cluster(tmp_path, "tls", **names) as address:
         settings = trained.world.settings.model_copy(update={"task_runner": "dask", "dask_address": address})
-        assert score_input(request, settings).rows == 20_000
+        assert score_input(request, settings).totals.rows == 20_000
         (tmp_path / "others").mkdir()
         # Who holds another certificate, and does not mind whose the scheduler's is.
         other = read_by_dask(certificate(tmp_path / "others")) | {_CA: known[_CA]}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sentiflow.batch import pipeline
-from sentiflow.batch.pipeline import DaskWorkers, check_dask, dask_client, threads_of
+from sentiflow.batch import dask
+from sentiflow.batch.dask import DaskWorkers, check_dask, dask_client, threads_of
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -78,7 +78,7 @@ def test_one_worker_is_enough_and_no_other_code_of_the_process_gets_the_client(s
 
 
 def test_a_scheduler_that_no_worker_joins_is_told_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "REACH_SECONDS", 0.5)
+    monkeypatch.setattr(dask, "REACH_SECONDS", 0.5)
     with cluster(0) as (settings, made):
         with pytest.raises(ExternalError, match="No Dask scheduler with a worker answers at tcp://127.0.0.1:"):
             dask_client(settings)
@@ -89,7 +89,7 @@ def test_a_model_that_cannot_be_sent_is_told_and_the_cluster_left(
     two: "tuple[Settings, LocalCluster]", scorer: TextScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, made = two
-    monkeypatch.setattr(pipeline, "BulkScorer", lambda _scorer: Lock())
+    monkeypatch.setattr(dask, "BulkScorer", lambda _scorer: Lock())
     with pytest.raises(ExternalError, match="The Dask workers cannot take the model: .") as told:
         DaskWorkers(settings, scorer, None).__enter__()
     assert "Install the same release" in told.value.hint

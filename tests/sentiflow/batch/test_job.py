@@ -1,26 +1,24 @@
-"""Tests of scoring with registered versions; what a kill leaves is made by an interrupt at a given row."""
+"""Tests of scoring with registered versions."""
 
 import json
-import os
-import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiflow.batch import job as module
+from sentiflow.batch.dask import DaskWorkers
 from sentiflow.batch.job import Request, Scored, _pool, score_input
 from sentiflow.batch.output import Totals
-from sentiflow.batch.pipeline import DaskWorkers, Workers
+from sentiflow.batch.pipeline import Workers
 from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import Entry, TextLog
@@ -64,12 +62,12 @@ def path(tmp_path: Path) -> Path:
     return made
 
 
-def run(world: World, request: Request, said: list[str] | None = None) -> Scored:
-    return score_input(request, world.settings, say=[].append if said is None else said.append)
+def run(world: World, request: Request) -> Scored:
+    return score_input(request, world.settings)
 
 
-def interrupted(world: World, request: Request) -> None:
-    """Run until two chunks are finished."""
+def at_chunk(number: int, do: Callable[[], object]) -> Callable[[str, int], AbstractContextManager[Advance]]:
+    """A bar that does something when so many chunks are done."""
 
     @contextmanager
     def progress(_what: str, _total: int) -> Iterator[Advance]:
@@ -77,131 +75,49 @@ def interrupted(world: World, request: Request) -> None:
 
         def advance(step: int) -> None:
             steps.append(step)
-            if len(steps) == 2:
-                raise KeyboardInterrupt
+            if len(steps) == number:
+                do()
 
         yield advance
 
-    with pytest.raises(KeyboardInterrupt):
-        score_input(request, world.settings, progress)
-    assert not request.output.exists()
+    return progress
 
 
-def scores(done: Scored) -> np.ndarray:
-    return pq.read_table(done.output)["score"].to_numpy()
+def stop() -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_a_run_that_was_ended_goes_on_and_gives_what_one_run_gives(
+def test_a_run_that_was_ended_leaves_nothing_and_the_next_scores_what_is_there_by_who_is_in_use(
     world: World, registry: MlflowClient, path: Path, ending: str
 ) -> None:
-    request = Request(path, world.root / f"out.{ending}", with_text=True)
-    interrupted(world, request)
-    said: list[str] = []
-    done = run(world, request, said)
-    assert said == ["Resuming an unfinished run: 4,096 rows are done."]
-    assert (done.rows, done.totals.rows) == (ROWS - 4_096, ROWS)
-    whole = run(world, Request(path, world.root / f"whole.{ending}", with_text=True))
-    assert done.output.read_bytes() == whole.output.read_bytes()
-    assert sorted(file.name for file in world.root.glob("*out*")) == [f"out.{ending}"]
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda request: Request(request.source, request.output, version=1), "had another version"),
-        (lambda request: Request(request.source, request.output, keep=("text",)), "had another --keep"),
-        (lambda request: Request(request.source, request.output, with_text=True), "had another --with-text"),
-        (lambda request: Request(request.source, request.output, restart=True), "is not used"),
-    ],
-    ids=["version", "keep", "text", "restart"],
-)
-def test_another_job_starts_over_and_says_why(
-    world: World, registry: MlflowClient, path: Path, change: object, told: str
-) -> None:
-    request = Request(path, world.root / "out.parquet")
-    interrupted(world, request)
-    said: list[str] = []
-    done = run(world, change(request), said)  # type: ignore[operator]
-    assert len(said) == 1 and said[0].startswith("Starting over") and told in said[0]
-    assert done.rows == ROWS
-
-
-def test_a_changed_input_and_another_champion_start_over(world: World, registry: MlflowClient, path: Path) -> None:
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
-    request = Request(path, world.root / "out.parquet")
-    interrupted(world, request)
+    request = Request(path, world.root / f"out.{ending}", with_text=True)
+    with pytest.raises(KeyboardInterrupt):
+        score_input(request, world.settings, at_chunk(2, stop))
+    assert not list(world.root.glob("*out*"))
     registry.set_registered_model_alias("imdb-sentiment", "champion", "2")
     path.write_text(path.read_text().replace("good", "fine"))  # the same size
-    said: list[str] = []
-    done = run(world, request, said)
-    assert said == ["Starting over: an unfinished run had another content of the input and another version "
-                    "and another content of the version."]  # fmt: skip
-    np.testing.assert_allclose(
-        scores(done), scorer(2).score([text.replace("good", "fine") for text in TEXTS]), rtol=0, atol=1e-14
-    )
-
-
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_what_changed_without_a_sign_of_it_is_scored_again(
-    world: World, registry: MlflowClient, path: Path, kind: str
-) -> None:
-    """As cp -p, rsync -t and tar leave it: another middle, but size and time of change as they were."""
-    texts = [f"{text} {k % 10_000:04}" for k, text in enumerate(TEXTS)]
-    random_ = random.Random(1)
-    texts[0] += "".join(random_.choices("abcdef", k=1_200_000))  # the first MB is looked at
-    texts[-1] += texts[0][-1_200_000:]
-    source = path.with_name(f"input.{kind}")
-
-    def write() -> None:
-        if kind == "csv":
-            pd.DataFrame({"text": texts}).to_csv(source, index=False)
-        else:
-            how = {"use_dictionary": False, "write_statistics": False, "compression": None}
-            pq.write_table(pa.table({"text": texts}), source, **how)
-        os.utime(source, (1, 1))
-
-    write()
-    request = Request(source, world.root / "out.parquet")
-    interrupted(world, request)
-    texts[100], texts[3_000] = texts[100].replace("good", "bad!"), texts[3_000].replace("good", "film")
-    write()
-    said: list[str] = []
-    done = run(world, request, said)
-    assert said[0].startswith("Resuming an unfinished run: ") and "had changed" in said[1]
-    fresh = run(world, Request(source, world.root / "fresh.parquet"))
-    assert done.output.read_bytes() == fresh.output.read_bytes()
-
-
-def test_a_version_whose_files_became_another_model_starts_over(
-    world: World, registry: MlflowClient, path: Path
-) -> None:
-    request = Request(path, world.root / "out.parquet")
-    interrupted(world, request)
-    for folder in (world.root / "files").rglob("artifacts"):
-        if (folder / "weights.npz").exists():
-            scorer(9).save(folder)
-    said: list[str] = []
-    done = run(world, request, said)
-    assert "another content of the version" in said[0]
-    np.testing.assert_allclose(scores(done), scorer(9).score(TEXTS), rtol=0, atol=1e-14)
+    done = run(world, request)
+    assert (done.version.number, done.totals.rows) == (2, ROWS)
+    whole = run(world, Request(path, world.root / f"whole.{ending}", with_text=True))
+    assert done.output.read_bytes() == whole.output.read_bytes()
+    if ending == "parquet":
+        told, texts = pq.read_table(done.output)["score"], [text.replace("good", "fine") for text in TEXTS]
+        np.testing.assert_allclose(told.to_numpy(), scorer(2).score(texts), rtol=0, atol=1e-14)
 
 
 def test_an_input_that_changes_while_it_is_read_gives_no_output(
     world: World, registry: MlflowClient, path: Path
 ) -> None:
-    @contextmanager
-    def progress(_what: str, _total: int) -> Iterator[Advance]:
-        def advance(_step: int) -> None:
-            with path.open("a") as stream:
-                stream.write("more\n")
-
-        yield advance
+    def change() -> None:
+        with path.open("a") as stream:
+            stream.write("more\n")
 
     request = Request(path, world.root / "out.parquet")
     with pytest.raises(ExternalError, match="changed while it was read"):
-        score_input(request, world.settings, progress)
-    assert not request.output.exists()
+        score_input(request, world.settings, at_chunk(1, change))
+    assert not list(world.root.glob("*out*"))
 
 
 def test_a_table_without_rows_is_refused_and_what_was_there_stays(
@@ -311,12 +227,12 @@ def test_a_cluster_scores_where_the_settings_name_one_however_small_the_input_is
     assert isinstance(_pool(SimpleNamespace(size=1), scorer(1), None, settings), DaskWorkers)  # type: ignore[arg-type]
 
 
-def test_what_a_run_came_to_is_told_with_what_an_earlier_one_had_done() -> None:
+def test_what_a_run_came_to_is_told() -> None:
     totals = Totals(1_200, 1_150, 1, {"no text": 40, "not UTF-8": 10}, Path("/o.csv.rejects.jsonl"))
-    done = Scored(Path("/o.csv"), Version("imdb-sentiment", 3, "champion"), totals, 1_000, 0.5)
+    done = Scored(Path("/o.csv"), Version("imdb-sentiment", 3, "champion"), totals, 0.5)
     assert done.lines == [
         "1,150 scored, 50 rejected, 1,200 rows in all; 1 text holds no word that the model knows",
-        "2,000 reviews a second: 1,000 in 0.5 s; 200 were done before",
+        "2,400 reviews a second: 1,200 in 0.5 s",
         "Scored by imdb-sentiment version 3 (champion)",
         "Scores:  /o.csv",
         "Rejects: /o.csv.rejects.jsonl (40 no text, 10 not UTF-8)",
@@ -327,21 +243,6 @@ def test_what_a_run_came_to_is_told_with_what_an_earlier_one_had_done() -> None:
         "Scored by imdb-sentiment version 3 (champion)",
         "Scores:  /o.csv",
     ]
-
-
-def test_an_interrupted_scoring_and_its_rest_log_each_row_once(
-    world: World, registry: MlflowClient, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbered = [f"{k} good film" for k in range(4_500)]
-    pd.DataFrame({"text": numbered}).to_csv(path, index=False)
-    log = tmp_path / "log"
-    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(log))
-    request = Request(path, tmp_path / "out.parquet")
-    interrupted(world, request)
-    before = len(logged(log))
-    run(world, request)
-    assert 0 < before < 4_500
-    assert sorted(entry.text for entry in logged(log)) == sorted(numbered)
 
 
 def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(

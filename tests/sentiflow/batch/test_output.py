@@ -5,7 +5,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.output import Job, Parts, Totals, check_output, output_schema, to_table
+from sentiflow.batch import output as module
+from sentiflow.batch.output import Totals, check_output, output_schema, to_table, write_output
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rejects import Reject, rejects_of
+from sentiflow.data.rows import Chunk
 from sentiflow.errors import UsageError
 from sentiflow.tracking.types import Version
-from tests.sentiflow.batch.test_parts import chunk as done
+
+SCHEMA = pa.schema([("row", pa.int64()), ("score", pa.float64())])
+
+
+def done(*rows: int, rejects: tuple[Reject, ...] = ()) -> tuple[Chunk, pa.Table]:
+    """A chunk and its table; row n has the score n / 10."""
+    chunk = Chunk(0, [*rows], [0] * len(rows), ["good"] * len(rows), pa.table({}), [*rejects], 0)
+    return chunk, pa.table({"row": rows, "score": [row / 10 for row in rows]}, schema=SCHEMA)
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
@@ -90,14 +99,10 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         source = open_input(path)
         source.select("text", ("id", "tag"))
         schema = output_schema(source, with_text=True)
-        parts = Parts(output)
-        parts.begin(Job(str(path), {}, "text", True, ["id", "tag"], "m", 3, ""))
-        for chunk in source.chunks():
-            table = to_table(
-                chunk, np.array([0.25, 0.75, 0.1 + 0.2]), ("=no", "praise"), Version("m", 3, ""), schema
-            )
-            parts.add(replace(chunk, rejects=[Reject(4, 8, "", "no text", "")]), table)
-        parts.finish(schema, -1.0)
+        [chunk] = source.chunks()
+        scores = np.array([0.25, 0.75, 0.1 + 0.2])
+        table = to_table(chunk, scores, ("=no", "praise"), Version("m", 3, ""), schema)
+        write_output([(replace(chunk, rejects=[Reject(4, 8, "", "no text", "")]), table)], output, schema, -1.0)
         return output
 
     return write
@@ -123,10 +128,7 @@ def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str]
 
 def finished(output: Path, columns: dict[str, pa.Array], *, escape_formulas: bool = False) -> str:
     table = pa.table({**columns, "score": pa.array([0.5] * len(next(iter(columns.values()))))})
-    parts = Parts(output)
-    parts.begin(Job("", {}, "text", False, [], "m", 3, ""))
-    parts.add(done(0), table)
-    parts.finish(table.schema, -1.0, escape_formulas=escape_formulas)
+    write_output([(done(0)[0], table)], output, table.schema, -1.0, escape_formulas=escape_formulas)
     return output.read_text("utf-8")
 
 
@@ -185,8 +187,55 @@ def test_texts_without_a_known_word_are_told_by_their_number(blank: int, note: s
 def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
     """Red if Parquet, which does not check its texts, could end a CSV in a traceback."""
     broken = pa.array([b"caf\xe9", None], pa.binary()).view(pa.string())
-    parts, schema = Parts(tmp_path / "out.csv"), pa.schema([("id", pa.string()), ("score", pa.float64())])
-    parts.begin(Job("", {}, "text", False, ["id"], "m", 3, ""))
-    parts.add(done(0), pa.table([broken, [0.5, 0.5]], schema=schema))
-    parts.finish(schema, -1.0)
-    assert (tmp_path / "out.csv").read_bytes() == b"id,score\ncaf\\xe9,0.5\n,0.5\n"
+    assert finished(tmp_path / "out.csv", {"id": pa.chunked_array([broken])}) == "id,score\ncaf\\xe9,0.5\n,0.5\n"
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+REJECTS = Reject(4, 9, "", "no text", ""), Reject(6, 0, "", "not text: number", "7")
+
+
+def test_rows_and_rejects_are_written_in_order_for_their_owner_alone_and_counted(tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    for path in (output, rejects_of(output)):  # of an earlier run, open to all
+        path.write_bytes(b"")
+        path.chmod(0o644)
+    (tmp_path / ".out.parquet.12345678.partial").write_bytes(b"left by a killed process")
+    seen = []
+
+    def scored() -> Iterator[tuple[Chunk, pa.Table]]:
+        seen.append(modes(tmp_path))
+        yield done(0, 1)
+        yield done(3, 5, rejects=REJECTS)
+
+    totals = write_output(scored(), output, SCHEMA, 0.3)
+    assert pq.read_table(output)["row"].to_pylist() == [0, 1, 3, 5]
+    assert (totals.rows, totals.scored, totals.reasons) == (6, 4, {"no text": 1, "not text": 1})
+    assert totals.blank == 1, "row 3 has the score of a text without a known word"
+    assert [json.loads(line)["row"] for line in rejects_of(output).read_text().splitlines()] == [4, 6]
+    assert modes(tmp_path) == {"out.parquet": 0o600, "out.parquet.rejects.jsonl": 0o600}
+    assert [mode for name, mode in seen[0].items() if name.startswith(".")] == [0o600, 0o600]
+    assert write_output([done(0)], output, SCHEMA, -1.0).rejects is None
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]  # no rejects of an earlier run
+
+
+def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    output = tmp_path / os.fsdecode(b"caf\xe9.csv")  # a name need not be UTF-8
+    output.write_text("earlier")
+
+    def scored() -> Iterator[tuple[Chunk, pa.Table]]:
+        yield done(0, rejects=REJECTS)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_output(scored(), output, SCHEMA, -1.0)
+    assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(output, "earlier")]
+
+
+def test_small_chunks_become_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GROUP_ROWS", 10)
+    write_output([done(number) for number in range(25)], tmp_path / "out.parquet", SCHEMA, -1.0)
+    about = pq.read_metadata(tmp_path / "out.parquet")
+    assert [about.row_group(k).num_rows for k in range(about.num_row_groups)] == [10, 10, 5]

@@ -74,7 +74,7 @@ def test_a_process_that_ends_by_itself_is_told_with_its_exit_code(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(ExternalError, match="ended with exit code 0[.]") as told, Workers(scorer, 1) as pool:
         pool.score(TEXTS)()
-    assert "kept: run the same command again" in told.value.hint
+    assert "Run the same command again" in told.value.hint
 
 
 def test_what_waits_is_dropped_when_the_scoring_is_left(scorer: TextScorer) -> None:
