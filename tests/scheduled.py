@@ -33,7 +33,7 @@ class Home:
             "SENTIFLOW_PREFECT_PORT": str(self.port),
             "SENTIFLOW_GATE_MIN_ACCURACY": "0.999",
             # How long a run waits before it looks again whether the one before it has ended; 30 s by default.
-            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
             **self.more,
         }
 

@@ -91,26 +91,12 @@ def schedule(
 
     Runs until Ctrl-C. Flows that are running then are cancelled and closed.
     """
+    typed = {name: value for name, value in locals().items() if value not in (None, [])}
     from flows.schedules import deployments, scheduled_table
     from sentiflow.settings import OFF, load_settings
 
-    options = {
-        "train": train,
-        "promote": promote,
-        "score": score,
-        "housekeeping": housekeeping,
-        "monitor": monitor,
-        "timezone": timezone,
-        "dataset": dataset,
-        "recipe": recipe,
-        "promote_after_train": promote_after_train,
-        "source": source,
-        "output": output,
-        "with_text": with_text,
-        "keep": keep or None,
-    }
-    given = {f"schedule_{name}": value for name, value in options.items() if value is not None}
-    settings = load_settings(**given)
+    others = ("changes", "table", "pool", "debug")
+    settings = load_settings(**{f"schedule_{name}": typed[name] for name in typed if name not in others})
     if (source or output) and settings.schedule_score.lower() == OFF:
         raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     merged = settings.schedule_table | table.model_dump(exclude_unset=True)
@@ -141,8 +127,8 @@ def _alone(folder: Path, what: str, hint: str = "") -> AbstractContextManager[No
     """Refuse a second schedule: both would manage the same runs, or undo each other's deployments."""
     from sentiflow.locks import file_lock
 
-    hint = f"End that one first{hint}."
-    return file_lock(folder / "lock", f"Another `sentiflow schedule` {what}", "schedule", hint=hint)
+    what = f"Another `sentiflow schedule` {what}"
+    return file_lock(folder / "lock", what, "schedule", hint=f"End that one first{hint}.")
 
 
 def _alone_on(server: "Server") -> AbstractContextManager[None]:
@@ -207,36 +193,30 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
 
-    from sentiflow.children import mark_children
     from sentiflow.orchestration.deployments import apply
-    from sentiflow.orchestration.due_runs import close_orphaned, due_runs, run_until_signal
+    from sentiflow.orchestration.due_runs import close_orphaned, run_until_signal
     from sentiflow.orchestration.repair import close_killed
 
-    began = datetime.now(UTC)
     with get_client(sync_client=True) as client:
         if not server.login:
             _need_no_other(client, server)
         applied = [apply(client, spec) for spec in specs]
-        ids = [each.id for each in applied]
-        dead = close_orphaned(client, ids)
+        dead = close_orphaned(client, [each.id for each in applied])
         CONSOLE.say(*(f"Marked as crashed: {escape(run.name)}, whose process was killed." for run in dead))
         if dead:  # their runs in MLflow, too
             close_killed(settings, logger, datetime.now(UTC))
-        late = {run.deployment_id for run in due_runs(client, ids, before=began) if run.auto_scheduled}
-        caught_up = [each.spec.flow for each in applied if each.id in late]
-        _announce(applied, caught_up, server, settings)
-        mark_children()
+        _announce(applied, server, settings)
         run_until_signal(applied, lambda: CONSOLE.print("Ending: running flows are cancelled and closed ..."))
     CONSOLE.print("Ended.")
 
 
-def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server", settings: "Settings") -> None:
+def _announce(applied: "list[Applied]", server: "Server", settings: "Settings") -> None:
     from sentiflow.orchestration.server import OUR_USER, server_note
 
     CONSOLE.say(*map(escape, environment.ignored()))
     CONSOLE.print("Prefect: started here" if server.login else "Prefect: the server that is set")
     for each in applied:
-        _print_schedule(each, ", and now once for what was missed" if each.spec.flow in caught_up else "")
+        _print_schedule(each)
     login = ""
     if server.login.startswith(OUR_USER):
         login = console.shown_login(server.login, server_note(settings))
@@ -245,8 +225,8 @@ def _announce(applied: "list[Applied]", caught_up: list[str], server: "Server", 
     CONSOLE.say(f"Prefect UI: [bold]{escape(without_login(server.ui))}[/]{login}   (Ctrl-C ends it)")
 
 
-def _print_schedule(applied: "Applied", more: str = "") -> None:
-    CONSOLE.say(f"  {applied.spec.flow:<13} {escape(_when(applied))}{more}")
+def _print_schedule(applied: "Applied") -> None:
+    CONSOLE.say(f"  {applied.spec.flow:<13} {escape(_when(applied))}")
 
 
 def _when(applied: "Applied") -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, NoSchedule, RRuleSchedule
 from prefect.events import DeploymentEventTrigger
@@ -219,7 +220,7 @@ def _schedules(spec: Deployment, *, active: bool) -> list[DeploymentScheduleCrea
 
 
 def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: Deployment) -> None:
-    """Replace our schedule if it changed.
+    """Replace our schedule if it, or what it starts, changed, or it is paused: what is late goes.
 
     Not by an update of the deployment: that removes all schedules when one that a person added has no slug.
     """
@@ -227,10 +228,16 @@ def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: D
     made = _schedules(spec, active=all(each.active for each in ours))
     compared = {"schedule", "active", "slug", "parameters", "max_scheduled_runs"}
     there, wanted = ([each.model_dump(include=compared) for each in side] for side in (ours, made))
-    if there == wanted:
+    if there == wanted and existing.parameters == spec.parameters and all(each.active for each in ours):
         return
     for each in ours:
         client.delete_deployment_schedule(existing.id, each.id)
+    late = FlowRunFilter(
+        deployment_id={"any_": [existing.id]}, state={"name": {"any_": ["AwaitingConcurrencySlot"]}}
+    )
+    while waiting := [run for run in client.read_flow_runs(flow_run_filter=late) if run.auto_scheduled]:
+        for run in waiting:  # Prefect leaves these
+            client.delete_flow_run(run.id)
     if made:
         client.create_deployment_schedules(existing.id, made)
 

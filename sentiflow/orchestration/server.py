@@ -40,6 +40,11 @@ _ENVIRONMENT = {
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     # It marks many due runs at once, as after an hour of sleep: SQLite is then locked for minutes.
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    # One run of a schedule is planned, and no other one while it waits: what was missed is made up for once.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT0S",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "3600",  # it would plan others
     "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # it imports all collections of Prefect to save nothing
 }
 _NO_PAGES = {"PREFECT_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}

@@ -143,6 +143,7 @@ def _ready(port: int) -> bool:
         return False
 
 
+_WAIT = "    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)\n"
 F15 = Case(
     "F15",
     "A schedule that trains again and again, with a service beside it, grows only by what a training leaves.",
@@ -165,17 +166,14 @@ F15 = Case(
             "files left",
         ),
         Red(
-            "the schedule keeps ten files of each training open", "sentiflow/orchestration/due_runs.py",
-            "        for deployment_id in to_start(due, limits, count):\n",
-            "        for deployment_id in to_start(due, limits, count):\n"
-            '            kept = due_runs.__dict__.setdefault("kept", [])\n'
-            "            kept += [open(os.devnull) for _ in range(10)]\n", "files open: [",
+            "the schedule opens ten files each second", "sentiflow/orchestration/due_runs.py", _WAIT,
+            "    kept = []\n    while not (running.done() or stop.is_set()):\n        await asyncio.sleep(1)\n"
+            "        kept += [open(os.devnull) for _ in range(10)]\n", "files open: [",
         ),
         Red(
-            "the schedule keeps 20 MB of each training", "sentiflow/orchestration/due_runs.py",
-            "        for deployment_id in to_start(due, limits, count):\n",
-            "        for deployment_id in to_start(due, limits, count):\n"
-            '            due_runs.__dict__.setdefault("kept", []).append(bytearray(b"x" * 20_000_000))\n', "] MB",
+            "the schedule takes 2 MB each second", "sentiflow/orchestration/due_runs.py", _WAIT,
+            "    kept = []\n    while not (running.done() or stop.is_set()):\n        await asyncio.sleep(1)\n"
+            '        kept.append(bytearray(b"x" * 2_000_000))\n', "] MB",
         ),
     ),
 )  # fmt: skip

@@ -122,7 +122,7 @@ F1S = Case(
         ),
         Red(
             "a schedule does not cancel what runs", "sentiflow/orchestration/due_runs.py",
-            "        await _cancel(running)\n", "", "the flow run is", seed=2,
+            "            await self.astop()\n", "            raise SystemExit\n", "the flow run is", seed=2,
         ),
     ),
 )  # fmt: skip
