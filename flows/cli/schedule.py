@@ -1,38 +1,30 @@
-"""``sentiflow schedule`` and ``sentiflow trigger``: flows when they are due, and at once."""
+"""``sentiflow schedule``: flows when they are due."""
 
-import difflib
 import logging
 import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import console
 from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
-from flows.cli.parameters import check_tables, parameters_of
 from sentiflow import environment
-from sentiflow.console import CONSOLE, escape, working
-from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.console import CONSOLE, escape
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.output import without_login
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun, State
 
     from sentiflow.data.table import TableOptions
     from sentiflow.orchestration.deployments import Applied, Deployment
     from sentiflow.orchestration.server import Server
     from sentiflow.settings import Settings
 
-# What Prefect's engine says of states and hooks; how the run ended is printed at the end.
-_NOISE = (
-    "Beginning flow run", "View at", "Finished in state", "Running hook", "Hook ", "Engine execution exited",
-    "Encountered exception", "Task run failed with exception", "Crash detected!",
-)  # fmt: skip
 _POLLS_SECONDS = 6.0  # a schedule polls the server every two seconds
 
 logger = logging.getLogger(__name__)
@@ -242,107 +234,3 @@ def _when(applied: "Applied") -> str:
     ours = any(each.active and each.slug == TAG for each in applied.on_server.schedules)
     text = describe_schedule(schedule) if schedule and ours else "a schedule made in the Prefect UI"
     return text if soonest is None else f"{text}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
-
-
-@command(
-    app,
-    OPERATE,
-    "sentiflow trigger train",
-    "sentiflow trigger train --dataset sample --set epochs=3 --seed 7",
-    "sentiflow trigger promote --set version=3 --no-wait",
-)
-def trigger(
-    flow: Annotated[
-        str,
-        typer.Argument(
-            metavar="FLOW",
-            help="train, repeat, sweep, reproduce, promote, score, housekeeping, monitor, or FLOW/DEPLOYMENT.",
-        ),
-    ],
-    *,
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset of this run.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="Recipe of this run: a name, or a TOML file.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed of this run.")
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", "-s", metavar="KEY=VALUE", help="Change a flow parameter or a recipe field; repeatable."
-        ),
-    ] = None,
-    table: "TableOptions",
-    wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,
-) -> None:
-    """Start a run of a deployment now and follow it.
-
-    The deployment's parameters are used unless you override them.
-    """
-    from sentiflow.recipes import split_changes
-    from sentiflow.settings import load_settings
-
-    split_changes(changes or ())
-    settings = load_settings()
-    with working("Connecting to Prefect"):
-        from prefect.client.orchestration import get_client
-
-        from sentiflow.orchestration import flow_runs
-        from sentiflow.orchestration.deployments import read
-        from sentiflow.orchestration.server import connect_to_running
-
-        server = connect_to_running(settings)
-    with get_client(sync_client=True) as client:
-        deployment = read(client, flow if "/" in flow else f"{flow}/{flow}")
-        if deployment is None:
-            there = flow_runs.names(client)
-            near = difflib.get_close_matches(flow, there, n=1)
-            hint = f"There are: {', '.join(there) or 'none yet: start `sentiflow schedule`'}."
-            raise UsageError(
-                f"There is no deployment of {flow!r}.", f"Did you mean {near[0]}? {hint}" if near else hint
-            )
-        given = [*(changes or ()), *([] if seed is None else [f"seed={seed}"])]
-        parameters = parameters_of(deployment, dataset, recipe, given, table.model_dump(exclude_unset=True))
-        if server.login:  # it runs on this machine
-            check_tables(deployment.parameters | parameters, settings)
-        flow_run = flow_runs.start(client, deployment, parameters)
-        url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
-        CONSOLE.say(f"Started [bold]{flow}[/]: {escape(url)}")
-        if wait:
-            _follow(client, flow_run)
-
-
-def _follow(client: "SyncPrefectClient", flow_run: "FlowRun") -> None:
-    from sentiflow.orchestration.flow_runs import Line, follow
-
-    try:
-        for item in follow(client, flow_run, _print_wait):
-            if not isinstance(item, Line):
-                _end(item)
-            elif not item.message.startswith(_NOISE):
-                console.show(item.moment.astimezone(), item.step, item.message, item.level)
-    except KeyboardInterrupt:
-        CONSOLE.print("Stopped following; the run continues.")
-
-
-def _print_wait(behind_another: bool) -> None:
-    why = (
-        "another run of this deployment is still running"
-        if behind_another
-        else "no worker has picked it up. Is `sentiflow schedule` or a worker running?"
-    )
-    CONSOLE.say(f"Still queued: {why}")
-
-
-def _end(state: "State[Any]") -> None:
-    from sentiflow.orchestration.notify import ENCOUNTERED, error_of
-
-    if state.is_completed():
-        first, *others = map(escape, (state.message or "").splitlines() or [""])
-        CONSOLE.say(f"[bold]{escape(state.name or 'Completed')}.[/] {first}".rstrip(), *others)
-        return
-    lines = (state.message or "It left no message.").splitlines()
-    message = f"The run ended as {(state.name or state.type.value).lower()}: {ENCOUNTERED.sub('', lines[0])}"
-    hint = lines[1] if len(lines) > 1 else "The Prefect UI has all of its log lines."
-    raise (RejectedError if error_of(state) == "RejectedError" else ExternalError)(message, hint)

@@ -1,13 +1,11 @@
-"""Prefect's flow runs: started, found, followed, marked as crashed, deleted."""
+"""Prefect's flow runs: started, found, marked as crashed, deleted."""
 
 import os
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -16,9 +14,8 @@ from uuid import UUID
 from prefect import Flow, runtime
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, Log, State, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Crashed
@@ -27,7 +24,7 @@ from sentiflow import folder, process
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger, outlive_readers
 from sentiflow.environment import isolate
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import UsageError
 from sentiflow.orchestration.deployments import TAG
 from sentiflow.orchestration.notify import is_notified, notify, notify_end
 from sentiflow.settings import load_settings
@@ -253,84 +250,3 @@ def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
             prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
             deleted += 1
     return deleted
-
-
-# Following asks again and again: Prefect's FlowRunSubscriber gets log lines only from a server on which
-# PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED and ..._PUBLISHING_ENABLED are set, which they are not by default, and
-# misses those that come before it is connected or while it is not.
-_POLL_SECONDS = 0.5
-_LONG_SECONDS = 15.0  # a run that has not begun by then waits for something that is worth a line
-_LATE = timedelta(seconds=30)  # lines arrive after the moment that they bear, and not in order
-_BATCH_SECONDS = 3.0  # a process sends its lines in batches every two seconds, the last ones as it ends
-
-
-@dataclass(frozen=True)
-class Line:
-    """A log line of a run."""
-
-    moment: datetime
-    step: str
-    message: str
-    level: int
-
-
-def follow(client: SyncPrefectClient, run: FlowRun, waits: Callable[[bool], None]) -> Iterator[Line | State[Any]]:
-    """Give each log line as it comes, and at last the state that the run ended in.
-
-    If the run has not begun after some seconds, ``waits`` is called once, with whether another run of its
-    deployment is running.
-    """
-    lines = _Lines(client, run)
-    long = time.monotonic() + _LONG_SECONDS
-    while not (state := _state(client, run)).is_final():
-        yield from lines.fresh()
-        if state.is_scheduled() and time.monotonic() > long:
-            long = float("inf")
-            waits(run.deployment_id is not None and bool(of_deployments(client, [run.deployment_id])))
-        time.sleep(_POLL_SECONDS)
-    quiet = time.monotonic() + _BATCH_SECONDS
-    while time.monotonic() < quiet:
-        for line in lines.fresh():
-            quiet = time.monotonic() + _BATCH_SECONDS
-            yield line
-        time.sleep(_POLL_SECONDS)
-    yield state
-
-
-class _Lines:
-    """The lines of a run that were not given yet."""
-
-    def __init__(self, client: SyncPrefectClient, run: FlowRun) -> None:
-        self._client, self._run = client, run
-        self._given: set[UUID] = set()
-        self._steps: dict[UUID, str] = {}
-        self._since = datetime.fromtimestamp(0, UTC)  # another machine's clock gives the moments
-
-    def fresh(self) -> Iterator[Line]:
-        wanted = filters.LogFilter(flow_run_id={"any_": [self._run.id]}, timestamp={"after_": self._since})
-        for log in _all(self._client.read_logs, log_filter=wanted, sort=LogSort.TIMESTAMP_ASC):
-            if log.id not in self._given:
-                self._given.add(log.id)
-                self._since = max(self._since, log.timestamp - _LATE)
-                yield Line(log.timestamp, self._step(log), log.message, log.level)
-
-    def _step(self, log: Log) -> str:
-        """The task that speaks, or the flow."""
-        if log.task_run_id is None:
-            return "flow"
-        if log.task_run_id not in self._steps:
-            try:
-                self._steps[log.task_run_id] = self._client.read_task_run(log.task_run_id).name
-            except ObjectNotFound:  # its events have not arrived yet
-                return "task"
-        return self._steps[log.task_run_id]
-
-
-def _state(client: SyncPrefectClient, run: FlowRun) -> State[Any]:
-    try:
-        state = client.read_flow_run(run.id).state
-    except ObjectNotFound as err:
-        raise ExternalError(f"The run {run.name} was deleted in Prefect.", "Start another one.") from err
-    if state is None:
-        raise ExternalError(f"The Prefect server gives no state of the run {run.name}.", "See the Prefect UI.")
-    return state

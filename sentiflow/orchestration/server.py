@@ -38,6 +38,8 @@ ARGUMENTS = (
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # `sentiflow trigger` follows them
+    "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
     # It marks many due runs at once, as after an hour of sleep: SQLite is then locked for minutes.
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     # One run of a schedule is planned, and no other one while it waits: what was missed is made up for once.
