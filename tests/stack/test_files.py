@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 from sentiflow.settings import Settings
 from tests.stack.compose import read_config, read_image
-from tests.stack.engine import networks
 from tests.stack.team import PARTS, make_env, need_programs
 from tests.world import ROOT
 
 IMAGE = "sentiflow-pipeline:0.1.0"
 PROFILES = ["redis", "dask", "tools"]
+DOCKER_POOL = ROOT / "stack" / "docker-pool.json"
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +125,10 @@ def test_every_service_is_confined(services: dict[str, Any]) -> None:
 
 
 def test_a_service_shares_a_network_with_whom_it_asks_and_with_few_others(services: dict[str, Any]) -> None:
+    networks = {name: set(service.get("networks") or {}) for name, service in services.items()}
     near: dict[str, set[str]] = {
-        name: {other for other in services if other != name and networks(services[other]) & networks(service)}
-        for name, service in services.items()
+        name: {other for other in services if other != name and networks[other] & networks[name]}
+        for name in services
     }
     assert near["api"] == {"mlflow", "prometheus"}
     assert near["grafana"] == {"prometheus"}
@@ -215,10 +217,10 @@ def test_a_run_in_a_container_or_a_pod_gets_image_memory_and_server_from_its_wor
     prefect_server: None,
 ) -> None:
     docker, kubernetes = (
-        asyncio.run(kind.from_template_and_values(_template(name), {}, client=get_client()))
-        for kind, name in (
-            (DockerWorkerJobConfiguration, "docker"),
-            (KubernetesWorkerJobConfiguration, "kubernetes"),
+        asyncio.run(kind.from_template_and_values(json.loads(template), {}, client=get_client()))
+        for kind, template in (
+            (DockerWorkerJobConfiguration, DOCKER_POOL.read_text()),
+            (KubernetesWorkerJobConfiguration, _printed_by(ROOT / "stack" / "kubernetes_pool.py")),
         )
     )
     assert kubernetes.env == {
@@ -237,10 +239,13 @@ def test_a_run_in_a_container_or_a_pod_gets_image_memory_and_server_from_its_wor
     (container,) = kubernetes.job_manifest["spec"]["template"]["spec"]["containers"]
     assert (kubernetes.namespace, container["image"]) == ("sentiflow", IMAGE)
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "3Gi"}
+    assert container["envFrom"] == [{"secretRef": {"name": "sentiflow"}}]
+    assert container["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+    assert {each["mountPath"] for each in container["volumeMounts"]} == {"/tmp", "/data"}
 
 
 def test_a_deployment_cannot_take_the_confinement_off_its_containers() -> None:
-    template = _template("docker")
+    template = json.loads(DOCKER_POOL.read_text())
     assert not {"privileged", "volumes", "container_create_kwargs", "network_mode"} & set(
         template["variables"]["properties"]
     )
@@ -248,9 +253,8 @@ def test_a_deployment_cannot_take_the_confinement_off_its_containers() -> None:
     assert confined["read_only"] and confined["cap_drop"] == ["ALL"] and confined["pids_limit"] > 0
 
 
-def _template(kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "stack" / f"{kind}-pool.json").read_text())
-    return found
+def _printed_by(script: Path) -> str:
+    return subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout
 
 
 def _lock(name: str) -> str:
