@@ -45,7 +45,6 @@ KEPT = {
         "MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION",
     ),
     "no pickle is read without it": ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION",),
-    "options of `sentiflow import`": ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION"),
     "MLflow's own server, as `sentiflow ui` starts one": ("MLFLOW_SERVER_*", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
 }  # fmt: skip
 """Names, or patterns of names, that are left, by what they decide."""

@@ -1,9 +1,8 @@
-"""``sentiflow housekeeping``, ``monitor``, ``import`` and ``ui``."""
+"""``sentiflow housekeeping``, ``monitor`` and ``ui``."""
 
 import os
 import signal
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlparse
 
@@ -15,15 +14,13 @@ from flows.cli.tables import block_table, print_table, stdout_for
 from flows.cli.train import start_servers
 from sentiflow import process
 from sentiflow.console import CONSOLE, escape
-from sentiflow.errors import ExternalError, UsageError
-from sentiflow.folder import expanded
+from sentiflow.errors import ExternalError
 from sentiflow.names import BUILT_IN, dataset_of
 
 if TYPE_CHECKING:
     from sentiflow.children import Child
     from sentiflow.settings import Settings
 
-_SQLITE = "sqlite:///"
 _START_SECONDS = 90  # of MLflow's UI
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
 
@@ -83,47 +80,6 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
             else "No Prefect server is running: a deployment that waits for the event trains once `sentiflow "
             f"schedule` runs. To train now: sentiflow train --promote --dataset {trained_on}"
         )
-
-
-@command(
-    app,
-    OPERATE,
-    "sentiflow import mlruns/mlflow.db --database postgresql://mlflow:...@db/mlflow --artifacts /srv/artifacts",
-    name="import",
-)
-def import_store(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="mlflow.db of a local store.")],
-    database: Annotated[
-        str,
-        typer.Option(
-            envvar="MLFLOW_BACKEND_STORE_URI", help="Database of the server.", show_envvar=True, show_default=False
-        ),
-    ],
-    artifacts: Annotated[
-        str, typer.Option(envvar="MLFLOW_ARTIFACTS_DESTINATION", help="Artifact folder of the server.")
-    ],
-    as_json: JsonOption = False,
-) -> None:
-    """Copy a local store into an MLflow server.
-
-    Runs, models, versions and aliases keep their ids and times.
-    """
-    from sentiflow.tracking.transfer import import_store
-    from sentiflow.tracking.types import local_path
-
-    if (folder := local_path(artifacts)) is None:
-        raise UsageError(
-            f"Artifacts can be moved into a folder only, not to {artifacts}.",
-            "Name a folder with --artifacts, then copy it there by that storage's own tools.",
-        )
-    if database.startswith(_SQLITE):
-        database = f"{_SQLITE}{expanded(database.removeprefix(_SQLITE))}"
-    moved = import_store(store.absolute(), database, folder)
-    names = {"experiments": "experiments", "runs": "runs", "logged_models": "models", "model_versions": "versions"}
-    counts = ", ".join(f"{moved.rows[table]} {name}" for table, name in names.items())
-    stdout = stdout_for(moved, as_json=as_json)
-    stdout.say(f"Imported {counts}; {moved.files:,} files, {moved.megabytes:,.1f} MB.")
-    stdout.say(*(f"Not imported: {rows} rows of {table}." for table, rows in moved.left.items()))
 
 
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")

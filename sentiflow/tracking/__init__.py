@@ -1,1 +1,1 @@
-"""MLflow: the client that writes, the readers, versions, promotion, transfer of a store."""
+"""MLflow: the client that writes, the readers, versions, promotion."""

@@ -45,11 +45,6 @@ class Worlds:
     def __init__(self, folder: Path) -> None:
         self._made = World(folder)
 
-    @property
-    def store(self) -> Path:
-        """A copy of the database of the versions, with its artifacts beside it; nothing writes to either."""
-        return self._made.root / "store" / "mlflow.db"
-
     def copy(self, root: Path) -> World:
         """A world of a try's own, Prefect's database included; the files of the versions stay where they are."""
         made = self._made.root / "made.json"
@@ -69,7 +64,6 @@ class Worlds:
             for command in _VERSIONS:
                 done = self._made.run(*command, timeout=900, PREFECT_API_URL=address)
                 assert done.returncode == 0, done.stderr
-        shutil.copytree(self._made.root / "mlruns", self.store.parent)
 
 
 def put_in_use(world: World, number: int) -> MlflowClient:

@@ -23,7 +23,6 @@ SMALL = ("--dataset", "reviews.csv", "--recipe", "my.toml")
 # Arguments and the exit code of each; those without arguments have tests of their own below.
 QUICK = {
     "data": (["data", *SMALL], 0),
-    "import": (["import", "no.db", "--database", "sqlite:///no.db", "--artifacts", "no"], 2),
     "predict": (["predict", "--explain", "--html", "page.html", "A quiet film."], 0),
     "rollback": (["rollback", "--dataset", "sample"], 2),
     "runs": (["runs"], 0),

@@ -44,7 +44,7 @@ FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
 ]
 # tests/flows/test_runs_and_compare.py, test_reproduce.py, test_sweep_runners.py and
 # tests/sentiflow/tracking/test_transfer.py
-ELSEWHERE = {"runs", "compare", "reproduce", "sweep", "import"}
+ELSEWHERE = {"runs", "compare", "reproduce", "sweep"}
 
 
 def keys_of(value: Any) -> set[str]:

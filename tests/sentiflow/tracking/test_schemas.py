@@ -14,14 +14,13 @@ from alembic.script import ScriptDirectory
 from mlflow.store.db.utils import _get_alembic_config
 from mlflow.tracking import MlflowClient
 
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking import sqlite
 from sentiflow.tracking.client import connect
 from sentiflow.tracking.sqlite import RELEASE, SCHEMA, SCHEMAS
 from sentiflow.tracking.store import open_store
-from sentiflow.tracking.transfer import import_store
 from sentiflow.tracking.versions import find_champion, find_version, load_scorer
 from tests.flows.cli.test_commands import run_telling_modules
 from tests.stores import make
@@ -193,27 +192,6 @@ def test_commands_warn_in_one_line_without_loading_mlflow(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("is of a newer MLflow") == 1 and len(done.stderr.splitlines()) == 1
     assert not {"mlflow", "sqlalchemy", "alembic"} & loaded
-
-
-@pytest.mark.parametrize(
-    ("ours", "servers", "told"),
-    [
-        (OLDEST, OURS, f"is of an older MLflow {OLDEST.rpartition('.')[0]}"),
-        (OURS, OLDEST, "The two databases are of different MLflow versions"),
-    ],
-)
-def test_an_import_names_the_store_of_another_release(ours: str, servers: str, told: str, tmp_path: Path) -> None:
-    server = settings_of(servers, tmp_path / "servers").tracking_uri
-    with pytest.raises(UsageError, match=told):
-        import_store(make.unpack(ours, tmp_path / "ours" / "mlflow.db"), server, tmp_path / "files")
-
-
-def test_an_import_names_a_newer_store(tmp_path: Path) -> None:
-    file, server = newer_store(tmp_path / "ours").sqlite_file, settings_of(OURS, tmp_path / "servers").tracking_uri
-    assert file is not None
-    with pytest.raises(UsageError, match=f"is of a newer MLflow .revision {NEWER}") as caught:
-        import_store(file, server, tmp_path / "files")
-    assert "mlflow db upgrade" not in caught.value.hint
 
 
 @pytest.mark.story
