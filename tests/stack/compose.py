@@ -75,7 +75,7 @@ class Place:
 
     Attributes:
         service: whose container.
-        ports: by service that it reaches, the container's port and the one it has here.
+        ports: by service, the container's port and the one it has here.
         folders: by path in the container, the path here.
     """
 

@@ -30,7 +30,7 @@ class Container:
         service: its part of the compose file.
         project: the folder with the Dockerfile.
         root: state, volumes and logs of all.
-        ports: of the services that it reaches, see ``Place``.
+        ports: see ``Place``.
         secrets: by name, their files.
     """
 

@@ -1,9 +1,8 @@
 """A stand-in for a container engine: ``docker compose`` with plain processes.
 
 Started through ``image/docker`` by the project's own Makefile. Its state is a folder, so that each command is a
-process of its own, as with the real one. A service finds only those that share a network with it, and, where this
-machine lets a test arrange that, writes only to its volumes and /tmp. Not imitated: users, limits, replicas and
-restarts after a crash.
+process of its own, as with the real one. Where this machine lets a test arrange that, a service writes only to its
+volumes and /tmp. Not imitated: images, users, networks, limits, replicas and restarts after a crash.
 """
 
 import argparse
@@ -38,7 +37,7 @@ class Engine:
         ports = choose_ports(root / "ports.json", self.services)
         secrets = {name: Path(secret["file"]) for name, secret in config["secrets"].items()}
         self.containers = {
-            name: Container(name, service, project, root, _reached(name, self.services, ports), secrets)
+            name: Container(name, service, project, root, ports, secrets)
             for name, service in self.services.items()
         }
         self._failed: list[str] = []
@@ -121,17 +120,6 @@ def choose_ports(file: Path, services: dict[str, Any]) -> dict[str, dict[int, in
         ports |= {str(port["target"]): int(port["published"]) for port in service.get("ports", [])}
     file.write_text(json.dumps(known))
     return {name: {int(inside): here for inside, here in ports.items()} for name, ports in known.items()}
-
-
-def networks(service: dict[str, Any]) -> set[str]:
-    """The networks that a service is in."""
-    return set(service.get("networks") or {})
-
-
-def _reached(name: str, services: dict[str, Any], ports: dict[str, dict[int, int]]) -> dict[str, dict[int, int]]:
-    """The ports of a service and of those that it shares a network with."""
-    own = networks(services[name])
-    return {other: ports[other] for other, service in services.items() if other == name or own & networks(service)}
 
 
 def main() -> int:

@@ -72,11 +72,6 @@ def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Team) -> 
     )
 
 
-def test_links_in_a_run_lead_where_a_browser_gets(stack: Team) -> None:
-    run = stack.mlflow.get_run(str(stack.mlflow.get_model_version(MODEL, "1").run_id))
-    assert run.data.tags["prefect.flow_run_url"].startswith(f"http://127.0.0.1:{stack.port('PREFECT_PORT')}/runs/")
-
-
 def test_a_promoted_version_answers_over_http(stack: Team) -> None:
     assert stack.answer("/healthz") == {"status": "alive"}
     assert stack.answer("/readyz") is None
@@ -263,28 +258,6 @@ def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_again
     with stack.prefect() as client:
         (schedule,) = client.read_deployment_by_name("train/train").schedules
     assert not schedule.active
-
-
-def test_a_restore_whose_last_step_fails_leaves_everything_as_it_was(stack: Team) -> None:
-    """Databases that somebody is connected to cannot be replaced."""
-    (backup,) = (stack.project / "backups").iterdir()
-    newer = stack.mlflow.create_run(stack.mlflow.create_experiment("newer than the backup"))
-    stack.mlflow.log_text(newer.info.run_id, "newer", "note.txt")
-    before = _everything(stack)
-    told = stack.compose("run", "--rm", "restore", backup.name, code=3)
-    assert "is being accessed by other users" in told
-    assert _everything(stack) == before
-
-
-def test_a_damaged_backup_is_refused_and_what_is_there_stays(stack: Team) -> None:
-    (backup,) = (stack.project / "backups").iterdir()
-    file = backup / "artifacts.tar.gz"
-    whole = bytearray(file.read_bytes())
-    whole[len(whole) // 2] ^= 1
-    file.write_bytes(whole)
-    before = snapshot.of_mlflow(stack.mlflow)
-    assert "artifacts.tar.gz" in stack.compose("run", "--rm", "restore", backup.name, code=1)
-    assert snapshot.of_mlflow(stack.mlflow) == before
 
 
 def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_computes(stack: Team) -> None:
