@@ -151,7 +151,7 @@ def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, p
     """Say that there was nothing to train, and what to do with the equal version."""
     from sentiflow.tracking.versions import find_champion
 
-    CONSOLE.say(f"{escape(result.summary)} To train anyway: --force.")
+    CONSOLE.say("To train anyway: --force.")  # why there was nothing is in the log
     if (model := result.model) is None:
         return
     champion = find_champion(settings, model.name)

@@ -93,7 +93,7 @@ import time
 from prefect import flow, get_run_logger, task
 from sentiflow.orchestration.runners import running
 from sentiflow.recipes import load_recipe
-from tasks.runs import training_run
+from tasks.runs import alone, training_run
 
 @task
 def nothing():
@@ -108,7 +108,8 @@ def compile(run):
 @flow
 def sweep():
     with (
-        training_run(load_recipe("tutorial"), "sample", 0, "sweep") as run,
+        alone("sample") as ready,
+        training_run(ready, load_recipe("tutorial"), "sample", 0, "sweep") as run,
         running(run, 1, nothing, get_run_logger()) as runner,
     ):
         runner._runner.submit(compile, {"run": run})
