@@ -147,13 +147,16 @@ def start_text(tags: Mapping[str, str], why: str = "") -> str:
 
 
 def short_name(name: str, dataset: str) -> str:
-    """A run's name without its dataset and the moment at its end.
+    """A run's name without its dataset, which stands before the seeds, and the moment at its end.
 
     Example:
         >>> short_name("tuned+epochs=2-imdb-seed0-261126-085713", "imdb")
         'tuned+epochs=2-seed0'
+        >>> short_name("small-imdb-imdb-seed0-261126-085713", "imdb")
+        'small-imdb-seed0'
     """
-    return re.sub(rf"-{re.escape(dataset)}(?=-|$)|-\d{{6}}-\d{{6}}$", "", name)
+    name = re.sub(r"-\d{6}-\d{6}$", "", name)
+    return re.sub(rf"-{re.escape(dataset)}(?=(-seeds?\d+(to\d+)?)?$)", "", name)
 
 
 def without_seeds(name: str) -> str:
