@@ -42,12 +42,7 @@ _ARTIFACTS = "artifacts"  # in the work folder
 
 @contextmanager
 def monitoring_run(dataset: str) -> Iterator[DriftCheck]:
-    """Hold the lock of a model's drift checks, and close what killed checks left open.
-
-    Raises:
-        UsageError: no text log is configured.
-        ExternalError: another check of this model is running, or the store fails.
-    """
+    """Hold the lock of a model's drift checks, and close what killed checks left open."""
     settings, model = load_settings(), model_name(dataset)
     log = need_log(settings)
     name = f"{model}.monitor"  # in the data folder: the service, which strangers ask, can write to the log's
@@ -96,9 +91,6 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     """Measure texts and reviews in the same way, with the version in use, and compare them.
 
     Written: plots and the report in the work folder.
-
-    Raises:
-        ExternalError: the store fails, or the reviews are not on this machine.
     """
     settings = check.settings
     version = find_version(settings, check.model, None)
@@ -106,7 +98,8 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     digest, table = _training_reviews(version, settings)
     reference = drift.features_of_reviews(reviews.read(table), scorer)
     recent, unusual = measure(texts.file, scorer, reference)
-    features = drift.compare(reference, recent, settings)
+    limits = settings.monitor_psi, settings.monitor_alpha
+    features = drift.compare(reference, recent, *limits)
     sources = " and ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
     facts = {
         "model": f"{version.name} version {version.number} ({version.why})",
@@ -117,7 +110,6 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are not in the vocabulary, against "
         f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
     }
-    limits = settings.monitor_psi, settings.monitor_alpha
     result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
     get_run_logger().info("%s", result.headline)
     figures, folder = pictures(reference, recent, features), check.work / _ARTIFACTS

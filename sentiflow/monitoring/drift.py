@@ -12,7 +12,6 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.fitting import learnt_ids
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
-from sentiflow.settings import Settings
 
 Floats = NDArray[np.float64]
 
@@ -47,15 +46,18 @@ class FeatureDrift:
 
 
 def compare(
-    reference: Mapping[str, Floats], recent: Mapping[str, Floats], settings: Settings
+    reference: Mapping[str, Floats], recent: Mapping[str, Floats], min_psi: float, alpha: float
 ) -> tuple[FeatureDrift, ...]:
-    """Compare every feature; values by name, shape (n,) each, n as large as that feature has values."""
+    """Compare every feature; values by name, shape (n,) each, n as large as that feature has values.
+
+    A feature has drifted if its PSI is at least ``min_psi`` and its p below ``alpha``.
+    """
     p_values = holm({name: ks_p_value(reference[name], recent[name]) for name in FEATURES})
     compared = []
     for name, p in p_values.items():
         medians = float(np.median(reference[name])), float(np.median(recent[name]))
         index = psi(reference[name], recent[name])
-        drifted = index >= settings.monitor_psi and p < settings.monitor_alpha
+        drifted = index >= min_psi and p < alpha
         compared.append(FeatureDrift(name, *medians, index, p, drifted))
     return tuple(compared)
 

@@ -20,9 +20,7 @@ MEGABYTE = 1_000_000
 _TIMEOUT = 15.0  # seconds to wait for other processes; SQLite serves those that wait in no order
 _OWNER_ONLY = 0o600  # texts are whatever people wrote
 _BATCH = 2_048  # texts read at a time
-_CHUNKS = 32  # texts are written in transactions of at most this part of the log
 _ROW = 100  # bytes of a text's other columns, rounded up
-_SLACK = 8_192  # bytes: two pages that a transaction may add besides those of its texts
 _CHECKED = ".checked.json"
 _MAX_NOTE = 100_000  # bytes
 _KILLED = "a process was killed while it wrote; the next text that is logged repairs the file"
@@ -95,7 +93,7 @@ class TextLog:
         Gives how many were written: texts that need more than half of the log are left out.
         """
         rows = [_row(entry) for entry in entries]
-        rows = [row for row in rows if _pages(row) <= self._max]
+        rows = [row for row in rows if 2 * (len(row[-1].encode()) + _ROW) <= self._max]
         make_folder(self.folder)
         if self.file.is_symlink():
             raise OSError(
@@ -108,12 +106,12 @@ class TextLog:
         os.close(os.open(self.file, flags, _OWNER_ONLY))  # SQLite's journal gets the same mode
         with self._open("rw") as db:
             db.execute("PRAGMA auto_vacuum = FULL")  # deleted texts leave the file, which shrinks
-            for chunk in _chunks(rows, self._max // _CHUNKS):
-                db.execute("BEGIN IMMEDIATE")
-                with db:  # commits, or rolls back after an exception
-                    db.execute(_TEXTS)
-                    self._make_room(db, sum(map(_pages, chunk)) + _SLACK)
-                    db.executemany(_INSERT, chunk)
+            db.execute("BEGIN IMMEDIATE")
+            with db:  # commits, or rolls back after an exception
+                db.execute(_TEXTS)
+                db.executemany(_INSERT, rows)
+                while _used(db) > self._max and db.execute(_DELETE_OLDEST).rowcount:
+                    pass
         return len(rows)
 
     def unchecked(self, model: str) -> Iterator[list[Entry]]:
@@ -174,11 +172,6 @@ class TextLog:
         except sqlite3.Error as err:
             raise DamagedLogError(f"{self.file}: {err}") from err
 
-    def _make_room(self, db: sqlite3.Connection, wanted: int) -> None:
-        """Delete the oldest texts, a sixteenth at a time, until ``wanted`` bytes fit."""
-        while _used(db) + wanted > self._max and db.execute(_DELETE_OLDEST).rowcount:
-            pass
-
 
 def _read(note: Path) -> _Checked:
     with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -213,23 +206,6 @@ _Row = tuple[str, str, str, int, float, str]
 def _row(entry: Entry) -> _Row:
     *others, text, _id = astuple(entry)
     return (*others, text.encode("utf-8", "replace").decode())
-
-
-def _pages(row: _Row) -> int:
-    """Upper bound of what a row takes in the file, in bytes: no page is less than half full."""
-    return 2 * (len(row[-1].encode()) + _ROW)
-
-
-def _chunks(rows: Sequence[_Row], max_bytes: int) -> Iterator[Sequence[_Row]]:
-    """Consecutive rows of at most ``max_bytes`` bytes; a larger row is a chunk of its own."""
-    first, size = 0, 0
-    for k, row in enumerate(rows):
-        if size + _pages(row) > max_bytes and k > first:
-            yield rows[first:k]
-            first, size = k, 0
-        size += _pages(row)
-    if first < len(rows):
-        yield rows[first:]
 
 
 def _used(db: sqlite3.Connection) -> int:

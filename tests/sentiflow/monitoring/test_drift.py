@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from sentiflow.monitoring.drift import bin_edges, compare, holm, ks_p_value, psi, surprise
-from sentiflow.settings import Settings
 
 TEN = np.arange(1.0, 11.0)
-LIMITS = Settings(monitor_psi=0.2, monitor_alpha=0.001)
+LIMITS = 0.2, 0.001  # PSI, p
 
 
 def alike(seed: int, n: int) -> dict[str, np.ndarray]:
@@ -72,26 +71,17 @@ def test_p_values_are_corrected_for_how_many_there_are() -> None:
 def test_both_limits_must_be_passed() -> None:
     before = alike(0, 20_000)
     far = {name: values[:25] for name, values in alike(1, 25).items()} | {"score": np.full(25, 0.5)}
-    (score,) = (each for each in compare(before, far, LIMITS) if each.name == "score")
+    (score,) = (each for each in compare(before, far, *LIMITS) if each.name == "score")
     assert score.psi >= 0.2 and score.p < 0.001 and score.drifted
-    (score,) = (
-        each
-        for each in compare(before, far, Settings(monitor_psi=100, monitor_alpha=0.001))
-        if each.name == "score"
-    )
-    assert not score.drifted
-    (score,) = (
-        each
-        for each in compare(before, far, Settings(monitor_psi=0.2, monitor_alpha=1e-300))
-        if each.name == "score"
-    )
-    assert not score.drifted
+    for limits in ((100, 0.001), (0.2, 1e-300)):
+        (score,) = (each for each in compare(before, far, *limits) if each.name == "score")
+        assert not score.drifted
 
 
 @pytest.mark.parametrize("n", [20, 200, 5_000])
 def test_texts_of_the_same_kind_alarm_in_none_of_50_checks(n: int) -> None:
     before = alike(1_000, 20_000)
-    checks = [compare(before, alike(seed, n), LIMITS) for seed in range(50)]
+    checks = [compare(before, alike(seed, n), *LIMITS) for seed in range(50)]
     assert sum(feature.drifted for check in checks for feature in check) == 0
 
 

@@ -15,9 +15,8 @@ from sentiflow.monitoring.drift import (
     most_unusual,
 )
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
-from sentiflow.settings import Settings
 
-LIMITS = Settings(monitor_psi=0.2, monitor_alpha=0.001)  # the settings' own
+LIMITS = 0.2, 0.001  # PSI, p
 
 
 def scorer_of(vocabulary: Vocabulary, size: int) -> TextScorer:
@@ -127,7 +126,7 @@ def test_held_out_reviews_of_the_sample_are_no_drift(
 ) -> None:
     content, scorer = built_in
     compared = drift.compare(
-        features_of_reviews(content, scorer), features_of_texts(held_out(seed, n), scorer), LIMITS
+        features_of_reviews(content, scorer), features_of_texts(held_out(seed, n), scorer), *LIMITS
     )
     assert [feature.name for feature in compared if feature.drifted] == []
 
@@ -137,7 +136,7 @@ def test_a_swapped_vocabulary_is_a_drift_of_the_vocabulary_and_not_of_the_length
 ) -> None:
     content, scorer = built_in
     swapped = [text.replace("the ", "le ").replace("was ", "fut ") for text in held_out(7, 200)]
-    compared = drift.compare(features_of_reviews(content, scorer), features_of_texts(swapped, scorer), LIMITS)
+    compared = drift.compare(features_of_reviews(content, scorer), features_of_texts(swapped, scorer), *LIMITS)
     found = {feature.name: feature.drifted for feature in compared}
     assert found["oov"] and not found["length"]
 
@@ -147,7 +146,7 @@ def test_shortened_texts_are_a_drift_of_the_length_and_not_of_the_vocabulary(
 ) -> None:
     content, scorer = built_in
     short = [" ".join(text.split()[:10]) for text in held_out(7, 200)]
-    compared = drift.compare(features_of_reviews(content, scorer), features_of_texts(short, scorer), LIMITS)
+    compared = drift.compare(features_of_reviews(content, scorer), features_of_texts(short, scorer), *LIMITS)
     found = {feature.name: feature.drifted for feature in compared}
     assert found["length"] and not found["oov"]
 
@@ -164,7 +163,7 @@ def test_held_out_imdb_reviews_are_no_drift(imdb: tuple[Reviews, Vocabulary]) ->
     assert len(reference["score"]) == len(left) > 22_000  # some reviews are equal
     for n in (200, 2_000):
         texts = [vocabulary.decode(content.tokens[i], unknown="") for i in chosen[:n]]
-        compared = drift.compare(reference, features_of_texts(texts, scorer), LIMITS)
+        compared = drift.compare(reference, features_of_texts(texts, scorer), *LIMITS)
         assert [feature.name for feature in compared if feature.drifted] == []
 
 

@@ -5,7 +5,6 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -227,22 +226,6 @@ def test_the_bound_holds_for_texts_of_any_length(tmp_path: Path, length: int) ->
         assert log.append([entry("x" * length)] * (400_000 // (length + 100))) > 0
         assert size(tmp_path) <= 500_000
     assert size(tmp_path) > 300_000
-
-
-@pytest.mark.parametrize(("spare", "all_stay"), [(0, True), (-1, False)])
-def test_texts_are_deleted_only_where_a_byte_is_missing(tmp_path: Path, spare: int, all_stay: bool) -> None:
-    TextLog(tmp_path, LARGE).append([entry(str(k)) for k in range(20)])
-    log = TextLog(tmp_path, LARGE)
-    with closing(sqlite3.connect(log.file, isolation_level=None)) as db:
-        log._max = text_log._used(db) + 1_000 + spare
-        log._make_room(db, 1_000)
-    assert (len(check(tmp_path)) == 20) is all_stay
-
-
-def test_a_chunk_may_be_exactly_as_large_as_allowed() -> None:
-    row = text_log._row(entry("x" * 400))  # 2 * (400 + 100) bytes
-    assert [len(chunk) for chunk in text_log._chunks([row] * 5, 2_000)] == [2, 2, 1]
-    assert [len(chunk) for chunk in text_log._chunks([row] * 3, 1_999)] == [1, 1, 1]
 
 
 def test_a_smaller_bound_shrinks_the_file(tmp_path: Path) -> None:
