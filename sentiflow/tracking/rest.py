@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-AT_ONCE = 4  # requests side by side: as many as a server has workers by default
 _PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be others a moment later: a proxy's, a busy server's
 _BLOCK = 1 << 20
 _CREATION_SECONDS = 120.0  # until the answer to a creation must have come
@@ -113,7 +112,7 @@ class Api:
             respect_retry_after_header=False,  # no hour's wait
         )  # fmt: skip
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=AT_ONCE, max_retries=retry))
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
     def get(self, what: str, **wanted: str | int) -> dict[str, Any]:
         """The answer to a question without a body, such as ``runs/get``."""

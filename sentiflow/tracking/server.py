@@ -1,15 +1,14 @@
 """Runs and registered models of an MLflow server, read through its REST interface.
 
 A server takes milliseconds for each run that it returns, whatever is wanted of it: so runs are asked for one by
-one or by name where that is enough, the newest before all others, and these in parts, which its workers answer
-side by side.
+one or by name where that is enough, and the newest before all others.
 A test compares it with what MLflow's own client says.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -17,7 +16,7 @@ from urllib.parse import unquote, urlparse
 from sentiflow.errors import ExternalError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.tracking.rest import AT_ONCE, Api
+from sentiflow.tracking.rest import Api
 from sentiflow.tracking.types import (
     REGISTERED_BY,
     RegisteredModel,
@@ -31,11 +30,10 @@ from sentiflow.tracking.types import (
 
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
 KERAS = ".keras"
-_FIRST = 100  # newest runs that are asked for before the rest is asked for in parts
 _VERSIONS_PAGE = 1_000
-_PAGE = 200  # a server with one worker answers four parts one after the other, each within the time-out
+_FIRST = 100  # newest runs that are asked for before the rest
+_PAGE = 200
 _NO_EXPERIMENT = ("RESOURCE_DOES_NOT_EXIST",)
-_DIGITS = "0123456789abcdef"  # an id, which MLflow draws at random, begins with each as often
 _RUN_ID = re.compile(r"[\w-]+")  # a client may register a version with any text in its place
 _PLAIN = re.compile(r"[\w .+\-/:,=@#()]+")  # a name that stands between quotes as it is
 
@@ -53,16 +51,13 @@ class ServerStore:
         if self._experiment is None:
             return [], True
         # The newest come first, as MLflow sorts runs unless asked otherwise.
-        page = self._api.post("runs/search", {"experiment_ids": [self._experiment], "max_results": _FIRST})
-        found = {run.run_id: run for run in map(_record, page.get("runs", ()))}
-        first, whole = _newest_first(found.values()), not page.get("next_page_token")
-        if whole or enough(first):
-            return first, whole
-        last = page["runs"][-1]["info"].get("start_time", 0)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for part in pool.map(self._part, [int(last)] * len(_DIGITS), _DIGITS):
-                found |= {run.run_id: run for run in part}
-        return _newest_first(found.values()), True
+        body = {"experiment_ids": [self._experiment], "max_results": _FIRST}
+        found = map(_record, self._api.pages("runs/search", "runs", body))
+        first = _newest_first(islice(found, _FIRST))
+        if len(first) == _FIRST and enough(first):
+            return first, False
+        once = {run.run_id: run for run in (*first, *found)}  # one that begins meanwhile shifts the pages
+        return _newest_first(once.values()), True
 
     def called(self, name: str, beginning: str) -> list[RunRecord]:
         if self._experiment is None:
@@ -95,10 +90,8 @@ class ServerStore:
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         run = self._living(run_id)
-        names = sorted(_record(run).metrics) if run else []
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            lines = list(pool.map(self._line, [run_id] * len(names), names))
-        return {name: line for name, line in zip(names, lines, strict=True) if line and line[-1][0] > 0}
+        lines = {name: self._line(run_id, name) for name in (sorted(_record(run).metrics) if run else ())}
+        return {name: line for name, line in lines.items() if line and line[-1][0] > 0}
 
     def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
         place = local_path(record.artifact_uri)
@@ -173,10 +166,6 @@ class ServerStore:
         found = self._api.find("runs/get", run_id=run_id)
         run: dict[str, Any] = {} if found is None else found["run"]
         return run if run and run["info"]["lifecycle_stage"] == "active" else None
-
-    def _part(self, before: int, digit: str) -> list[RunRecord]:
-        wanted = f"attributes.start_time <= {before} AND attributes.run_id LIKE '{digit}%'"
-        return list(self._search([str(self._experiment)], wanted))
 
     def _search(self, experiments: Sequence[str], wanted: str) -> Iterator[RunRecord]:
         body = {"experiment_ids": experiments, "filter": wanted, "max_results": _PAGE}

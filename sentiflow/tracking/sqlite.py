@@ -164,11 +164,7 @@ _REVISIONS = "SELECT version_num FROM alembic_version WHERE (SELECT count(*) FRO
 
 
 def other_schema(file: Path) -> tuple[str, str] | None:
-    """The error message for a store that another MLflow made, and its hint; None for one of this MLflow.
-
-    Raises:
-        ExternalError: as ``query``.
-    """
+    """The error message for a store that another MLflow made, and its hint; None for one of this MLflow."""
     found = [str(row[0]) for row in query(file, _REVISIONS) if row[0]]
     if found == [SCHEMA]:
         return None

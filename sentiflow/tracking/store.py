@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import dataset_of, model_name
+from sentiflow.names import dataset_of
 from sentiflow.output import redact
 from sentiflow.runs.record import (
     BASELINES,
@@ -47,11 +47,7 @@ _HEADERS_BY_PLUGIN = "mlflow.request_header_provider"
 
 
 def open_store(settings: Settings) -> Store:
-    """The store of the settings; a local one that is not there yet is empty, and is not made.
-
-    Raises:
-        UsageError: it is neither an SQLite file nor a server, or the server wants a login by a plugin of MLflow.
-    """
+    """The store of the settings; a local one that is not there yet is empty, and is not made."""
     need_readable(settings)
     if settings.sqlite_file is not None:
         return SqliteStore(settings, settings.sqlite_file)
@@ -116,18 +112,14 @@ def find_run(store: Store, text: str) -> RunRecord:
     if short:
         raise UsageError(f"{text!r} means {len(short)} runs: {_named(short)}.", "Type the beginning of an id.")
     if version := _VERSION.fullmatch(text):
-        raise UsageError(
-            f"No model is registered as {version['name']}.", _models_like(store, **version.groupdict())
-        )
-    raise UsageError(f"There is no run {text!r}.", _nearest(store, runs, text))
+        names = store.models()
+        there = f"There are: {', '.join(names)}." if names else "Train one first: sentiflow train"
+        raise UsageError(f"No model is registered as {version['name']}.", there)
+    raise UsageError(f"There is no run {text!r}.", _nearest(runs, text))
 
 
 def named_version(store: Store, text: str) -> tuple[str, VersionRecord] | None:
-    """The model and the version that a text names, as ``find_run`` takes it; None if it names no model.
-
-    Raises:
-        UsageError: the model has no such version.
-    """
+    """The model and the version that a text names, as ``find_run`` takes it; None if it names no model."""
     found = _VERSION.fullmatch(text)
     model = store.model(found["name"]) if found else None
     return (found["name"], _version_of(store, model, **found.groupdict())) if found and model else None
@@ -137,7 +129,7 @@ def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
     """The runs that users mean by some texts.
 
     Raises:
-        UsageError: ``find_run``'s, or two of them mean the same run.
+        UsageError: two of them mean the same run.
     """
     runs: list[RunRecord] = []
     for name in names:
@@ -194,33 +186,15 @@ def _version_of(
     return version
 
 
-def _models_like(store: Store, name: str, alias: str | None, number: str | None) -> str:
-    """The version of a dataset's model, if the dataset was named in place of it; else which models there are."""
-    meant = model_name(name)
-    if (model := store.model(meant)) is not None:
-        if alias in model.aliases:
-            return f"Did you mean {meant}@{alias}?"
-        if number is not None and store.version(meant, int(number)) is not None:
-            return f"Did you mean {meant}/{number}?"
-    names = store.models()
-    return f"There are: {', '.join(names)}." if names else "Train one first: sentiflow train"
-
-
-def _nearest(store: Store, runs: Sequence[RunRecord], text: str) -> str:
+def _nearest(runs: Sequence[RunRecord], text: str) -> str:
     if not runs:
         return "There are no runs yet. Make one: sentiflow train"
-    if re.fullmatch(f"[0-9a-f]{{1,{_MIN_DIGITS - 1}}}", text.lower()):
-        begun = [run for run in runs if run.run_id.startswith(text.lower())]
-        so_far = f" It begins {_named(begun)}." if begun else ""
-        models = store.models() if text.isdecimal() else []
-        version = f" A version is named like {models[0]}/{text}." if models else ""
-        needed = f"The beginning of an id needs {_MIN_DIGITS} digits at least, and this has {len(text)}."
-        return f"{needed}{so_far}{version}"
     close = difflib.get_close_matches(text, [run.name for run in runs], n=3, cutoff=0.5)
     near = [run for run in runs if run.name in close or (text and text in run.name)]
-    if not near:
-        return "An id, its beginning (4 digits at least) or a name is expected; see them with: sentiflow runs"
-    return f"Did you mean {_named(near)}?"
+    if near:
+        return f"Did you mean {_named(near)}?"
+    expected = f"An id, its beginning ({_MIN_DIGITS} digits at least) or a name is expected"
+    return f"{expected}; see them with: sentiflow runs"
 
 
 def _named(runs: Sequence[RunRecord]) -> str:
